@@ -1,0 +1,198 @@
+/* reel/base.h: status codes, the sticky error, dtypes, devices, shapes, logging, threads.
+ *
+ * Conventions of the whole library:
+ *  - Functions that make something return a pointer; NULL means "failed", and NULL in gives
+ *    NULL out, so calls nest without a check between them.
+ *  - Functions that do something return reel_status and refuse to run while an error is
+ *    pending: a failed forward pass never touches the weights.
+ *  - The first error of a thread stays until reel_error_clear(): it is the cause.
+ *  - The library never aborts, exits or prints on its own. */
+#ifndef REEL_BASE_H
+#define REEL_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define REEL_API __declspec(dllexport)
+#elif defined(__GNUC__)
+#define REEL_API __attribute__((visibility("default")))
+#else
+#define REEL_API
+#endif
+
+#if defined(__GNUC__)
+#define REEL_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define REEL_PRINTF(fmt, args)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define REEL_VERSION_MAJOR 0
+#define REEL_VERSION_MINOR 1
+#define REEL_VERSION_PATCH 0
+
+/** Version of the library that is linked, such as "0.1.0". Static storage. */
+REEL_API const char *reel_version(void);
+
+/* ---- errors ------------------------------------------------------------------------ */
+
+/** What went wrong, by kind. The message of reel_error_message() says the rest. */
+typedef enum reel_status {
+    REEL_OK = 0,
+    REEL_ERR_ARG,         /* a value out of its range, a NULL where none is allowed */
+    REEL_ERR_SHAPE,       /* shapes that do not fit together                        */
+    REEL_ERR_DTYPE,       /* a dtype that the operator does not take                */
+    REEL_ERR_DEVICE,      /* tensors on different devices, or no such device        */
+    REEL_ERR_MEMORY,      /* out of memory                                          */
+    REEL_ERR_IO,          /* the operating system refused to read or write          */
+    REEL_ERR_FORMAT,      /* a file that is not what it should be                   */
+    REEL_ERR_STATE,       /* right call, wrong moment (backward twice, ...)         */
+    REEL_ERR_UNSUPPORTED, /* declared missing: no kernel, gradient or rule          */
+    REEL_ERR_NUMERIC,     /* NaN or Inf found by anomaly mode                       */
+    REEL_ERR_INTERNAL     /* a defect in reel; please report                        */
+} reel_status;
+
+/** True while an error of this thread is pending. */
+REEL_API bool reel_failed(void);
+/** Status of the pending error; REEL_OK when there is none. */
+REEL_API reel_status reel_error_status(void);
+/** Message of the pending error; "" when there is none. Valid until the next
+ *  reel_error_clear() of this thread. Never NULL. */
+REEL_API const char *reel_error_message(void);
+/** Forgets the pending error of this thread. */
+REEL_API void reel_error_clear(void);
+/** Name of a status, such as "shape". Static storage, never NULL. */
+REEL_API const char *reel_status_name(reel_status status);
+/** Sets this thread's error unless one is pending (the first stays), and returns the
+ *  pending status. For callbacks and modules of your own. `status` REEL_OK is an error too
+ *  (REEL_ERR_INTERNAL): there is no such failure. */
+REEL_API reel_status reel_fail(reel_status status, const char *format, ...)
+    REEL_PRINTF(2, 3);
+
+/* ---- dtypes ------------------------------------------------------------------------ */
+
+/** Element types. Zero is the default, f32. */
+typedef enum reel_dtype {
+    REEL_F32 = 0,
+    REEL_F64,
+    REEL_F16,  /* IEEE binary16; arithmetic is done in f32 */
+    REEL_BF16, /* bfloat16; arithmetic is done in f32      */
+    REEL_I64,
+    REEL_I32,
+    REEL_I8,
+    REEL_U8,
+    REEL_BOOL, /* one byte, 0 or 1 */
+    REEL_DTYPE_COUNT
+} reel_dtype;
+
+/** Bytes of one element; 0 for a value that is no dtype. */
+REEL_API size_t reel_dtype_size(reel_dtype dtype);
+/** Short name such as "f32"; "?" for a value that is no dtype. Static storage. */
+REEL_API const char *reel_dtype_name(reel_dtype dtype);
+/** True for f32, f64, f16 and bf16. */
+REEL_API bool reel_dtype_is_float(reel_dtype dtype);
+
+/* ---- devices ----------------------------------------------------------------------- */
+
+typedef enum reel_device_type {
+    REEL_CPU = 0,
+    REEL_CUDA,
+    REEL_DEVICE_TYPE_COUNT
+} reel_device_type;
+
+/** Where a tensor lives. All zero is the CPU. */
+typedef struct reel_device {
+    reel_device_type type;
+    int index; /* which one of that type */
+} reel_device;
+
+/** The fastest device that this build and this machine have; the CPU otherwise. */
+REEL_API reel_device reel_best_device(void);
+/** True if this build and this machine have the device. */
+REEL_API bool reel_device_available(reel_device device);
+
+/* ---- shapes ------------------------------------------------------------------------ */
+
+/** Highest number of dimensions of a tensor. */
+#define REEL_MAX_RANK 8
+
+/** A shape, or a list of dimensions. Rank 0 is a scalar; as a list it means "all". */
+typedef struct reel_shape {
+    int rank;
+    int64_t dim[REEL_MAX_RANK];
+} reel_shape;
+
+#define REEL_COUNT_(...) ((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
+/** REEL_SHAPE(8, 3, 32, 32): a shape written in place (C only). */
+#define REEL_SHAPE(...)                                                                  \
+    ((reel_shape){.rank = REEL_COUNT_(__VA_ARGS__), .dim = {__VA_ARGS__}})
+/** REEL_DIMS(0, -1): a list of dimensions written in place (C only); -1 is the last. */
+#define REEL_DIMS(...) REEL_SHAPE(__VA_ARGS__)
+/** The shape of a scalar (C only). */
+#define REEL_SCALAR ((reel_shape){.rank = 0})
+/** Every dimension, where a list is asked for (C only). */
+#define REEL_ALL ((reel_shape){.rank = 0})
+
+/* ---- log --------------------------------------------------------------------------- */
+
+typedef enum reel_log_level {
+    REEL_LOG_DEBUG = 0,
+    REEL_LOG_INFO,
+    REEL_LOG_WARN
+} reel_log_level;
+
+/** Called with each line that the library has to say; `message` has no newline.
+ *  May be called from any thread. */
+typedef void (*reel_log_fn)(void *user, reel_log_level level, const char *message);
+/** Sets the one log callback of the process; NULL (the default) is silence. */
+REEL_API void reel_set_log(reel_log_fn fn, void *user);
+
+/* ---- computing --------------------------------------------------------------------- */
+
+/** Sets how many threads the CPU kernels use. 0: as many as the machine has.
+ *  Results do not depend on it, bit for bit. */
+REEL_API reel_status reel_set_threads(int n);
+/** How many threads the CPU kernels use. */
+REEL_API int reel_threads(void);
+/** Instruction set of the CPU kernels in use: "baseline", "avx2" or "avx512". The
+ *  environment variable REEL_ISA lowers it. Static storage. */
+REEL_API const char *reel_cpu_isa(void);
+/** Exact mode: convolutions use no Winograd transform, whose rounding differs from a
+ *  direct sum by about 1e-6 relative in f32. Off by default; per process. */
+REEL_API void reel_set_exact(bool on);
+/** True in exact mode. */
+REEL_API bool reel_exact(void);
+/** Whether kernels flush denormal floats to zero while they compute (default true):
+ *  saturated training otherwise slows tenfold. Per process. */
+REEL_API void reel_set_flush_denormals(bool on);
+
+/* ---- memory statistics ------------------------------------------------------------- */
+
+/** What the tensor allocator holds for one device, in bytes. */
+typedef struct reel_memory_stats {
+    size_t in_use;        /* handed out to live storages      */
+    size_t peak;          /* highest in_use since the reset   */
+    size_t reserved;      /* taken from the system            */
+    size_t peak_reserved; /* highest reserved since the reset */
+    uint64_t allocations; /* requests served since the start  */
+} reel_memory_stats;
+
+/** Fills `out` for `device`. */
+REEL_API reel_status reel_memory(reel_device device, reel_memory_stats *out);
+/** Sets the two peaks to the present values. */
+REEL_API void reel_memory_reset_peak(reel_device device);
+/** Gives cached free memory back to the system. */
+REEL_API void reel_memory_trim(reel_device device);
+/** Number of live tensors, storages, tape nodes and modules of the whole process.
+ *  0 after everything is released: what a leak test asks. */
+REEL_API int64_t reel_live_objects(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

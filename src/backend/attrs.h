@@ -1,0 +1,102 @@
+/* attrs.h: attributes of operators, as plain structs without pointers, so that a tape node,
+ * a graph or a saved file can copy them as bytes. Kernels read the same structs. */
+#ifndef REEL_BACKEND_ATTRS_H
+#define REEL_BACKEND_ATTRS_H
+
+#include <reel/base.h>
+
+/* pointwise rows: a0, a1 */
+typedef struct reel_scalar_attrs {
+    double a[2];
+} reel_scalar_attrs;
+/* one dimension, already wrapped to 0..rank-1 */
+typedef struct reel_dim_attrs {
+    int64_t dim;
+} reel_dim_attrs;
+/* several: bit i is dimension i (reductions, flip) */
+typedef struct reel_mask_attrs {
+    int64_t mask;
+    int64_t keepdim;   /* the record drops the dims as a view when 0 */
+    double scale;      /* SUM: factor; VAR: correction */
+} reel_mask_attrs;
+/* a shape or a permutation */
+typedef struct reel_shape_attrs {
+    int64_t rank;
+    int64_t dim[REEL_MAX_RANK];
+} reel_shape_attrs;
+typedef struct reel_slice_attrs {
+    int64_t dim, start, length, step;
+} reel_slice_attrs;
+typedef struct reel_fill_attrs {
+    double value;
+} reel_fill_attrs;
+typedef struct reel_arange_attrs {
+    double start, step;
+} reel_arange_attrs;
+typedef struct reel_pad_attrs {
+    int64_t before[REEL_MAX_RANK], after[REEL_MAX_RANK];
+    double value;
+} reel_pad_attrs;
+typedef struct reel_cast_attrs {
+    int64_t dtype;
+    int64_t format; /* memory format of the output, reel_memory_format */
+} reel_cast_attrs;
+/* Random draws: element i uses word i % 4 of Philox block offset + i / 4 of the key `seed`.
+ * UNIFORM: [low, high). NORMAL: mean low, deviation high. RANDINT: integers [low, high).
+ * DROPOUT: p in low. */
+typedef struct reel_random_attrs {
+    int64_t seed, offset;
+    double low, high;
+} reel_random_attrs;
+typedef struct reel_conv2d_attrs {
+    int64_t stride[2], padding[2], dilation[2], groups;
+    int64_t input[4]; /* gradients only: shape of the result, [n,c,h,w] or [k,c/g,r,s] */
+} reel_conv2d_attrs;
+typedef struct reel_pool2d_attrs {
+    int64_t kernel[2], stride[2], padding[2], dilation[2];
+    int64_t ceil_mode, count_include_pad;
+    int64_t size[2]; /* backward: h, w of the input; adaptive: h, w of the output */
+} reel_pool2d_attrs;
+/* training: statistics of the batch, and running ones updated in place
+ * (running = (1-momentum)*running + momentum*batch, the variance unbiased);
+ * else running ones are used. relu: y = max(0, bn(x) + residual). */
+typedef struct reel_batch_norm_attrs {
+    double eps, momentum;
+    int64_t training, relu;
+} reel_batch_norm_attrs;
+typedef struct reel_layer_norm_attrs {
+    int64_t dims; /* how many trailing dims are normalized together */
+    double eps;
+} reel_layer_norm_attrs;
+typedef struct reel_cross_entropy_attrs {
+    double smoothing;
+    int64_t ignore_index;
+    int64_t reduction; /* reel_reduction */
+    int64_t want_grad; /* fill dlogits, the gradient of the loss (reduction none: per row) */
+} reel_cross_entropy_attrs;
+/* q [.., lq, d] k [.., lk, d] v [.., lk, dv]; mask broadcast to [.., lq, lk]: bool (true:
+ * attend) or float (added). Dropout on the probabilities: element (b, i, j) of the
+ * [batch, lq, lk] array draws like DROPOUT does. */
+typedef struct reel_attention_attrs {
+    double scale, dropout;
+    int64_t causal;
+    int64_t seed, offset;
+} reel_attention_attrs;
+typedef struct reel_index_attrs {
+    int64_t dim;
+    int64_t size; /* INDEX_ADD: size of dim in the result; ONE_HOT: classes */
+} reel_index_attrs;
+/* torch.optim.SGD: g += wd*p; buf = momentum*buf + (1-dampening)*g (buf = g at the first
+ * step: the kernel gets first=1); g = nesterov ? g + momentum*buf : buf; p -= lr*g */
+typedef struct reel_sgd_attrs {
+    double momentum, dampening, weight_decay;
+    int64_t nesterov, maximize, first;
+} reel_sgd_attrs;
+/* torch.optim.Adam (decoupled 0) and AdamW (1); step is a one-element f64 tensor that
+ * already counts this step; lr a one-element f64 tensor */
+typedef struct reel_adam_attrs {
+    double beta1, beta2, eps, weight_decay;
+    int64_t decoupled, maximize;
+} reel_adam_attrs;
+
+#endif

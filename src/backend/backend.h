@@ -1,0 +1,68 @@
+/* backend.h: what a backend fills. Backends know no tensors: a kernel sees pointers, dtypes,
+ * shapes, strides and attributes. */
+#ifndef REEL_BACKEND_BACKEND_H
+#define REEL_BACKEND_BACKEND_H
+
+#include "backend/attrs.h"
+#include "base/shape.h"
+
+typedef enum reel_kernel_id {
+    K_NONE = 0, /* views and composites have none */
+#define PW(ID, n_in, types, out, ...) K_##ID,
+#define KERNEL(ID) K_##ID,
+#include "backend/kernel.def"
+#undef PW
+#undef KERNEL
+    K_COUNT
+} reel_kernel_id;
+
+/* One operand: its first element (offset applied) and its shape. An optional operand that
+ * is absent has both NULL. */
+typedef struct reel_karg {
+    void *data;
+    const reel_meta *meta;
+} reel_karg;
+
+typedef struct reel_kcall {
+    reel_kernel_id kernel;
+    int n_in, n_out;
+    const reel_karg *in, *out;
+    const void *attrs; /* the struct of attrs.h that kernel.def names */
+} reel_kcall;
+
+/* Shapes have been checked by the record: a kernel trusts them. It may fail with
+ * REEL_ERR_MEMORY, for scratch, or name a value out of range (an index). */
+typedef reel_status (*reel_kernel_fn)(const reel_kcall *);
+
+typedef enum reel_copy_kind { REEL_COPY_TO_DEVICE, REEL_COPY_TO_HOST } reel_copy_kind;
+
+typedef struct reel_backend {
+    const char *name;
+    /* Number of devices on this machine. */
+    int (*count)(void);
+    /* Raw memory, which the caching allocator above it keeps; at least 64-byte aligned. */
+    void *(*alloc)(int device, size_t bytes);
+    void (*free)(int device, void *p, size_t bytes);
+    /* Between host and device; returns when the bytes are there. */
+    reel_status (*copy)(int device, void *dst, const void *src, size_t bytes,
+                        reel_copy_kind kind);
+    /* Waits for everything that was launched; reports an error found late. */
+    reel_status (*synchronize)(int device);
+    /* Runs one kernel: chooses the implementation, converts dtypes that it lacks. */
+    reel_status (*run)(int device, const reel_kcall *call);
+    /* Whether `run` takes this kernel in this dtype: for the support table and for a clear
+     * error before anything is allocated. */
+    bool (*supports)(reel_kernel_id kernel, reel_dtype dtype);
+} reel_backend;
+
+/* Backend of a device type; NULL if this build lacks it. */
+const reel_backend *reel__backend(reel_device_type type);
+/* Name of a kernel, such as "CONV2D". */
+const char *reel__kernel_name(reel_kernel_id kernel);
+
+/* Tensor memory: caching allocator over backend->alloc (caching_alloc.c). NULL and a pending
+ * REEL_ERR_MEMORY on failure. bytes 0 gives a valid pointer. 64-byte aligned. */
+void *reel__device_alloc(reel_device device, size_t bytes);
+void reel__device_free(reel_device device, void *p, size_t bytes);
+
+#endif
