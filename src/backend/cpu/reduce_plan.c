@@ -1,0 +1,62 @@
+/* reduce_plan.c: see reduce_plan.h. */
+#include "backend/cpu/reduce_plan.h"
+
+/* Turns an axis that runs backward through the input; `x0` and `y0` follow its start. */
+static void run_forward(reel_axis *axis, int64_t *x0, int64_t *y0)
+{
+    if (axis->a >= 0)
+        return;
+    *x0 += (axis->size - 1) * axis->a;
+    *y0 += (axis->size - 1) * axis->b;
+    axis->a = -axis->a;
+    axis->b = -axis->b;
+}
+
+/* Whether `inner` belongs further in than `outer`. Step 0 repeats memory: outermost, so that
+ * the innermost axis is one that moves. */
+static bool is_further_in(const reel_axis *inner, const reel_axis *outer)
+{
+    return inner->a != 0 && (outer->a == 0 || inner->a < outer->a);
+}
+
+static void sort_by_memory(reel_axis *axis, int n)
+{
+    for (int i = 1; i < n; i++) {
+        reel_axis moving = axis[i];
+        int at = i;
+        for (; at > 0 && is_further_in(&axis[at - 1], &moving); at--)
+            axis[at] = axis[at - 1];
+        axis[at] = moving;
+    }
+}
+
+reel_reduce_plan reel__reduce_plan(const reel_meta *x, const reel_meta *y, int64_t mask,
+                                   bool ordered)
+{
+    reel_reduce_plan p = {.outputs = 1, .length = 1};
+    for (int d = 0; d < x->rank; d++) {
+        bool reduced = (mask >> d) & 1;
+        reel_axis axis = {x->dim[d], x->stride[d], reduced ? 0 : y->stride[d]};
+        if (reduced) {
+            p.length *= axis.size;
+            if (axis.size == 1)
+                continue;
+            if (!ordered && axis.size > 0)
+                run_forward(&axis, &p.x0, &p.y0);
+            p.reduced[p.n_reduced++] = axis;
+        } else {
+            p.outputs *= axis.size;
+            if (axis.size == 1)
+                continue;
+            if (axis.size > 0)
+                run_forward(&axis, &p.x0, &p.y0);
+            p.kept[p.n_kept++] = axis;
+        }
+    }
+    sort_by_memory(p.kept, p.n_kept);
+    if (!ordered)
+        sort_by_memory(p.reduced, p.n_reduced);
+    p.n_kept = reel__axes_merge(p.kept, p.n_kept);
+    p.n_reduced = reel__axes_merge(p.reduced, p.n_reduced);
+    return p;
+}
