@@ -176,7 +176,7 @@ static reel_status arg(const reel_kcall *c, bool want_max)
     j.chunks = j.plan.outputs < WORK / BLOCK ? (j.plan.length + WORK - 1) / WORK : 1;
     if (j.chunks > 1)
         return in_chunks(&j);
-    reel__parallel_range(j.plan.outputs, j.plan.length < WORK ? WORK / j.plan.length : 1,
+    reel__parallel_range(j.plan.outputs, 1 + WORK / (j.plan.length + 64),
                          whole_outputs, &j);
     return REEL_OK;
 }

@@ -170,7 +170,8 @@ static void reduce_rows(const reduction *r, reel_reduce_fns fns, int64_t first, 
 static void join_cols(const reduction *r, reel_reduce_fns fns, const char *x, int64_t rows,
                       int64_t n, const double *shift, reel_acc *acc)
 {
-    int64_t many = WIDE / n, width = many * n;
+    int64_t many = n <= WIDE / 16 ? WIDE / n / 16 * 16 : WIDE / n; /* whole vectors */
+    int64_t width = many * n;
     reel_acc wide[WIDE];
     double wide_shift[WIDE];
     clear(r, wide, width);
@@ -353,7 +354,7 @@ static reel_status reduce(const reel_kcall *c, reel_reduce_op op)
     cut(&r);
     if (r.chunks > 1)
         return in_chunks(&r);
-    reel__parallel_range(r.tiles, max64(1, WORK / (r.tile * max64(1, r.plan.length))),
+    reel__parallel_range(r.tiles, max64(1, WORK / (r.tile * (r.plan.length + 16))),
                          whole_tiles, &r);
     return REEL_OK;
 }

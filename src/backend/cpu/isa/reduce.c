@@ -72,13 +72,14 @@ static inline double min_total(double a, double b)
         }                                                                                \
     }                                                                                    \
     static void op##_cols_##name(const void *p, int64_t rows, int64_t step, int64_t n,   \
-                                 const double *shift, reel_acc *restrict acc)            \
+                                 const double *shift, reel_acc *acc)                     \
     {                                                                                    \
         const type *restrict x = p;                                                      \
+        int64_t *restrict total = &acc->i;                                               \
         (void)shift;                                                                     \
         for (int64_t r = 0; r < rows; r++, x += step)                                    \
             for (int64_t j = 0; j < n; j++)                                              \
-                acc[j].i = JOIN(acc[j].i, TERM(x[j], bits));                             \
+                total[j] = JOIN(total[j], TERM(x[j], bits));                             \
     }
 
 #define DEFINE_INT_OPS(type, name)                                                       \
