@@ -12,24 +12,6 @@ static void run_forward(reel_axis *axis, int64_t *x0, int64_t *y0)
     axis->b = -axis->b;
 }
 
-/* Whether `inner` belongs further in than `outer`. Step 0 repeats memory: outermost, so that
- * the innermost axis is one that moves. */
-static bool is_further_in(const reel_axis *inner, const reel_axis *outer)
-{
-    return inner->a != 0 && (outer->a == 0 || inner->a < outer->a);
-}
-
-static void sort_by_memory(reel_axis *axis, int n)
-{
-    for (int i = 1; i < n; i++) {
-        reel_axis moving = axis[i];
-        int at = i;
-        for (; at > 0 && is_further_in(&axis[at - 1], &moving); at--)
-            axis[at] = axis[at - 1];
-        axis[at] = moving;
-    }
-}
-
 reel_reduce_plan reel__reduce_plan(const reel_meta *x, const reel_meta *y, int64_t mask,
                                    bool ordered)
 {
@@ -53,9 +35,9 @@ reel_reduce_plan reel__reduce_plan(const reel_meta *x, const reel_meta *y, int64
             p.kept[p.n_kept++] = axis;
         }
     }
-    sort_by_memory(p.kept, p.n_kept);
+    reel__axes_sort(p.kept, p.n_kept);
     if (!ordered)
-        sort_by_memory(p.reduced, p.n_reduced);
+        reel__axes_sort(p.reduced, p.n_reduced);
     p.n_kept = reel__axes_merge(p.kept, p.n_kept);
     p.n_reduced = reel__axes_merge(p.reduced, p.n_reduced);
     return p;

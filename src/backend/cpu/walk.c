@@ -3,6 +3,24 @@
 
 #include <string.h>
 
+static bool is_further_in(const reel_axis *inner, const reel_axis *outer)
+{
+    int64_t in = inner->a < 0 ? -inner->a : inner->a;
+    int64_t out = outer->a < 0 ? -outer->a : outer->a;
+    return in != 0 && (out == 0 || in < out);
+}
+
+void reel__axes_sort(reel_axis *axis, int n)
+{
+    for (int i = 1; i < n; i++) {
+        reel_axis moving = axis[i];
+        int at = i;
+        for (; at > 0 && is_further_in(&axis[at - 1], &moving); at--)
+            axis[at] = axis[at - 1];
+        axis[at] = moving;
+    }
+}
+
 int reel__axes_merge(reel_axis *axis, int n)
 {
     int last = -1;
@@ -56,15 +74,8 @@ void reel__walk_step(reel_walk *w, int64_t count)
     }
 }
 
-/* Words of the sizes of elements: copies move bits, whatever their type. */
-typedef uint8_t bits8 __attribute__((may_alias));
-typedef uint16_t bits16 __attribute__((may_alias));
-typedef uint32_t bits32 __attribute__((may_alias));
-typedef uint64_t bits64 __attribute__((may_alias));
-
-/* One run of n elements of `size` bytes, any steps. */
-static void copy_run(char *dst, int64_t dst_step, const char *src, int64_t src_step,
-                     int64_t n, size_t size)
+void reel__copy_run(void *dst, int64_t dst_step, const void *src, int64_t src_step,
+                    int64_t n, size_t size)
 {
     if (dst_step == 1 && src_step == 1) {
         memcpy(dst, src, (size_t)n * size);
@@ -74,10 +85,10 @@ static void copy_run(char *dst, int64_t dst_step, const char *src, int64_t src_s
     for (int64_t i = 0; i < n; i++)                                                      \
         ((type *)dst)[i * dst_step] = ((const type *)src)[i * src_step]
     switch (size) {
-    case 1: COPY_AS(bits8); break;
-    case 2: COPY_AS(bits16); break;
-    case 4: COPY_AS(bits32); break;
-    default: COPY_AS(bits64); break;
+    case 1: COPY_AS(reel_bits8); break;
+    case 2: COPY_AS(reel_bits16); break;
+    case 4: COPY_AS(reel_bits32); break;
+    default: COPY_AS(reel_bits64); break;
     }
 #undef COPY_AS
 }
@@ -87,7 +98,7 @@ void reel__gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t si
     for (char *to = dst; n > 0;) {
         int64_t run = reel__walk_run(w) < n ? reel__walk_run(w) : n;
         const char *from = (const char *)src + w->a * (int64_t)size;
-        copy_run(to, 1, from, w->axis[w->n - 1].a, run, size);
+        reel__copy_run(to, 1, from, w->axis[w->n - 1].a, run, size);
         to += (size_t)run * size;
         n -= run;
         reel__walk_step(w, run);
@@ -99,7 +110,7 @@ void reel__scatter(void *dst, const void *src, reel_walk *w, int64_t n, size_t s
     for (const char *from = src; n > 0;) {
         int64_t run = reel__walk_run(w) < n ? reel__walk_run(w) : n;
         char *to = (char *)dst + w->b * (int64_t)size;
-        copy_run(to, w->axis[w->n - 1].b, from, 1, run, size);
+        reel__copy_run(to, w->axis[w->n - 1].b, from, 1, run, size);
         from += (size_t)run * size;
         n -= run;
         reel__walk_step(w, run);

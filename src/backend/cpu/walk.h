@@ -22,6 +22,15 @@ typedef struct reel_walk {
     int64_t a, b;
 } reel_walk;
 
+/* Words of the sizes of elements, for those who move bits whatever their type. */
+typedef uint8_t reel_bits8 __attribute__((may_alias));
+typedef uint16_t reel_bits16 __attribute__((may_alias));
+typedef uint32_t reel_bits32 __attribute__((may_alias));
+typedef uint64_t reel_bits64 __attribute__((may_alias));
+
+/* Sorts by the distance that a step of operand a moves, the nearest innermost; step 0 repeats
+ * memory and goes outermost, so that the innermost axis is one that moves. */
+void reel__axes_sort(reel_axis *axis, int n);
 /* Merges neighbours of a list of n axes; returns the new n, at least 1. */
 int reel__axes_merge(reel_axis *axis, int n);
 /* Axes of a shape in logical order, with the strides of `a` and of `b` (same dims; NULL: 0). */
@@ -37,6 +46,9 @@ static inline int64_t reel__walk_run(const reel_walk *w)
 /* Goes `count` elements on, at most reel__walk_run(). */
 void reel__walk_step(reel_walk *w, int64_t count);
 
+/* Copies n elements of `size` bytes, any steps (in elements). */
+void reel__copy_run(void *dst, int64_t dst_step, const void *src, int64_t src_step,
+                    int64_t n, size_t size);
 /* Copies the next n elements of operand a (at src) into dst without gaps, and back from
  * there into operand b. `size`: bytes of an element. The walk goes on by n. */
 void reel__gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t size);
