@@ -123,7 +123,7 @@ static reel_tensor *attention_composed(const reel_call *c)
 static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (c->create_graph) {
-        reel__vjp_composed(c, attention_composed(c), G, gx);
+        reel__vjp_composed(c, attention_composed, G, gx);
         return;
     }
     reel_tensor *in[] = {reel_contiguous(G), c->in[0],  c->in[1], c->in[2],

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "ops/op.h"
+#include "ops/records.h"
 
 #define G gy[0]
 #define DIM(c) ((int)ATTRS(c, reel_index_attrs)->dim)
@@ -45,8 +46,6 @@ static reel_status index_add_infer(const reel_call *c, reel_meta *out)
     reel__set_contiguous(out);
     return REEL_OK;
 }
-
-extern const reel_op reel__index_add;
 
 static void index_select_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {

@@ -63,7 +63,7 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
 static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (c->create_graph) {
-        reel__vjp_composed(c, cross_entropy_composed(c), G, gx);
+        reel__vjp_composed(c, cross_entropy_composed, G, gx);
         return;
     }
     reel_tensor *g = CE(c)->reduction == REEL_NONE ? reel_unsqueeze(G, 1) : G;

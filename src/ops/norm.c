@@ -5,6 +5,7 @@
 #include <reel/autograd.h>
 
 #include "ops/op.h"
+#include "ops/records.h"
 
 #define G gy[0]
 #define BN(c) ATTRS(c, reel_batch_norm_attrs)
@@ -125,7 +126,7 @@ static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
         reel_tensor *g = relu ? reel_mul(G, positive(c->out[0])) : G;
         reel_call inner = *c;
         inner.needs &= ~(UINT64_C(1) << 5);
-        if (inner.needs) reel__vjp_composed(&inner, batch_norm_composed(c), g, gx);
+        if (inner.needs) reel__vjp_composed(&inner, batch_norm_composed, g, gx);
         if (NEEDS(c, 5)) gx[5] = g;
         return;
     }
@@ -259,7 +260,7 @@ static reel_tensor *layer_norm_composed(const reel_call *c)
 static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (c->create_graph) {
-        reel__vjp_composed(c, layer_norm_composed(c), G, gx);
+        reel__vjp_composed(c, layer_norm_composed, G, gx);
         return;
     }
     reel_layer_norm_attrs a = *LN(c);

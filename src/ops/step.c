@@ -1,8 +1,6 @@
 /* step.c: one optimizer step of one parameter, as operators: one fused pass over parameter,
  * gradient and state, and a tracer sees the whole training step. Rates and step counts are
  * tensors, so that a graph of the step does not freeze them. */
-#include <reel/optim.h>
-
 #include "ops/op.h"
 
 static reel_status check_state(const reel_call *c, int last_state, int scalars)
@@ -39,6 +37,17 @@ const reel_op reel__sgd_step = {
     .infer = sgd_step_infer,
 };
 
+reel_status reel_sgd_step(reel_tensor *param, reel_tensor *grad, reel_tensor *momentum,
+                          reel_tensor *lr, const reel_sgd_step_opts *opts)
+{
+    static const reel_sgd_step_opts none = {0};
+    const reel_sgd_step_opts *o = opts ? opts : &none;
+    const reel_sgd_attrs a = {o->momentum, o->dampening, o->weight_decay,
+                              o->nesterov, o->maximize,  o->first};
+    reel_tensor *in[] = {param, grad, momentum, lr};
+    return reel__apply(&reel__sgd_step, &a, 4, in, NULL);
+}
+
 /* ---- adam_step: param grad m v lr step --------------------------------------------------------- */
 
 static reel_status adam_step_infer(const reel_call *c, reel_meta *out)
@@ -53,3 +62,14 @@ const reel_op reel__adam_step = {
     .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64), .attrs = &reel__adam_schema,
     .infer = adam_step_infer,
 };
+
+reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_tensor *m,
+                           reel_tensor *v, reel_tensor *lr, reel_tensor *step,
+                           const reel_adam_step_opts *opts)
+{
+    if (!opts) return reel_fail(REEL_ERR_ARG, "adam_step: opts is NULL");
+    const reel_adam_attrs a = {opts->beta1,        opts->beta2,     opts->eps,
+                               opts->weight_decay, opts->decoupled, opts->maximize};
+    reel_tensor *in[] = {param, grad, m, v, lr, step};
+    return reel__apply(&reel__adam_step, &a, 6, in, NULL);
+}
