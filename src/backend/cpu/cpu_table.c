@@ -1,5 +1,5 @@
-/* cpu_table.c: which function serves which row of kernel.def. Static tables, not constructors:
- * a linker may drop constructors of a static library. */
+/* cpu_table.c: which function serves which row of kernel.def. Static tables, because a linker
+ * may drop the constructors of a static library. */
 #include "backend/cpu/kernels.h"
 
 const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
