@@ -5,9 +5,14 @@
 #include "base/shape.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -26,6 +31,27 @@ static int clear(void **state)
 }
 
 /* ---- errors ------------------------------------------------------------------------ */
+
+/* First of all tests: the variable is read at the first error of a process. */
+static void abort_on_error_aborts(void **state)
+{
+    (void)state;
+    for (int on = 0; on < 2; on++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            setenv("REEL_ABORT_ON_ERROR", on ? "1" : "0", 1);
+            signal(SIGABRT, SIG_DFL); /* the test runner catches it */
+            if (!freopen("/dev/null", "w", stderr)) _exit(2);
+            reel_fail(REEL_ERR_ARG, "stop here");
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (on) assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        else assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+}
 
 static void first_error_stays(void **state)
 {
@@ -326,6 +352,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clear, clear)
     const struct CMUnitTest tests[] = {
+        TEST(abort_on_error_aborts),
         TEST(first_error_stays),    TEST(long_message_is_cut),
         TEST(place_is_appended),    TEST(names),
         TEST(memory_orders),        TEST(strides_like),
