@@ -3,8 +3,8 @@
 #include "backend/backend.h"
 #include "backend/segments.h"
 #include "base/alloc.h"
-#include "base/parallel.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -21,7 +21,6 @@ static int clear(void **state)
     (void)state;
     reel__fault_alloc(0, false);
     reel_error_clear();
-    reel_set_threads(0);
     reel_memory_trim(cpu);
     return 0;
 }
@@ -341,36 +340,49 @@ static void faults(void **state)
 
 enum { HELD = 64 };
 
-static void churn(void *ctx, int64_t task, int worker)
+typedef struct churner {
+    char mark;
+    bool bad;
+} churner;
+
+/* POSIX threads, not reel__parallel(): ThreadSanitizer does not know OpenMP's barriers. */
+static void *churn(void *arg)
 {
-    (void)worker;
+    churner *c = arg;
     char *p[HELD] = {0};
     size_t n[HELD] = {0};
-    uint32_t seed = (uint32_t)task + 99;
-    for (int step = 0; step < 2000; step++) {
+    uint32_t seed = (uint32_t)c->mark + 99;
+    for (int step = 0; step < 20000; step++) {
         uint32_t i = next(&seed) % HELD;
         if (p[i]) {
-            if (p[i][0] != (char)task || p[i][n[i] - 1] != (char)task) *(bool *)ctx = true;
+            if (p[i][0] != c->mark || p[i][n[i] - 1] != c->mark) c->bad = true;
             reel__device_free(cpu, p[i], n[i]);
             p[i] = NULL;
             continue;
         }
         n[i] = 1 + (next(&seed) & ((1u << next(&seed) % 18) - 1));
         p[i] = reel__device_alloc(cpu, n[i]);
-        p[i][0] = p[i][n[i] - 1] = (char)task;
+        if (!p[i]) c->bad = true;
+        else p[i][0] = p[i][n[i] - 1] = c->mark;
     }
     for (int i = 0; i < HELD; i++) reel__device_free(cpu, p[i], n[i]);
+    return NULL;
 }
 
 static void threads(void **state)
 {
     (void)state;
     size_t before = stats().in_use;
-    bool bad = false;
-    reel_set_threads(4);
-    reel__parallel(16, churn, &bad);
-    assert_false(bad);
-    assert_false(reel_failed());
+    pthread_t thread[4];
+    churner c[4];
+    for (int i = 0; i < 4; i++) {
+        c[i] = (churner){.mark = (char)(i + 1)};
+        assert_int_equal(pthread_create(&thread[i], NULL, churn, &c[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(thread[i], NULL);
+        assert_false(c[i].bad);
+    }
     assert_int_equal(stats().in_use, before);
 }
 
