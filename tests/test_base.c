@@ -17,7 +17,9 @@
 #include <cmocka.h>
 
 /* Our own Philox, beside the one of Random123 that the library may use. */
-#define REEL_OWN_PHILOX
+#ifndef REEL_OWN_PHILOX
+#define REEL_OWN_PHILOX 1
+#endif
 #define reel__philox own_philox
 #include "base/rng.c"
 #undef reel__philox
@@ -215,10 +217,10 @@ static void overflow_is_an_error(void **state)
 {
     (void)state;
     int64_t x;
-    assert_true(reel__mul(INT64_MAX / 2, 2, &x) && x == INT64_MAX - 1);
-    assert_false(reel__mul(INT64_MAX / 2 + 1, 2, &x));
-    assert_true(reel__add(INT64_MAX - 1, 1, &x) && x == INT64_MAX);
-    assert_false(reel__add(INT64_MAX, 1, &x));
+    assert_true(reel__checked_mul(INT64_MAX / 2, 2, &x) && x == INT64_MAX - 1);
+    assert_false(reel__checked_mul(INT64_MAX / 2 + 1, 2, &x));
+    assert_true(reel__checked_add(INT64_MAX - 1, 1, &x) && x == INT64_MAX);
+    assert_false(reel__checked_add(INT64_MAX, 1, &x));
     const reel_shape bad[] = {
         REEL_SHAPE((int64_t)1 << 61), /* times four bytes */
         REEL_SHAPE((int64_t)1 << 31, (int64_t)1 << 31),

@@ -115,16 +115,16 @@ static void log_lines(void **state)
 {
     (void)state;
     heard h = {0};
-    reel__log(REEL_LOG_WARN, "to nobody");
+    reel__log_line(REEL_LOG_WARN, "to nobody");
     reel_set_log(listen, &h);
-    reel__log(REEL_LOG_INFO, "%d of %s", 3, "x");
+    reel__log_line(REEL_LOG_INFO, "%d of %s", 3, "x");
     assert_int_equal(h.n, 1);
     assert_int_equal(h.level, REEL_LOG_INFO);
     assert_string_equal(h.text, "3 of x");
-    reel__log(REEL_LOG_DEBUG, "%2000d", 1);
+    reel__log_line(REEL_LOG_DEBUG, "%2000d", 1);
     assert_int_equal(strlen(h.text), 1023);
     reel_set_log(NULL, NULL);
-    reel__log(REEL_LOG_INFO, "again to nobody");
+    reel__log_line(REEL_LOG_INFO, "again to nobody");
     assert_int_equal(h.n, 2);
 }
 

@@ -17,7 +17,7 @@ void reel_set_log(reel_log_fn fn, void *user)
     pthread_mutex_unlock(&lock);
 }
 
-void reel__log(reel_log_level level, const char *format, ...)
+void reel__log_line(reel_log_level level, const char *format, ...)
 {
     char line[1024];
     va_list args;

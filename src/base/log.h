@@ -6,6 +6,6 @@
 
 /* One line without newline; silence when no callback is set. Lines are cut at 1 KiB. The
  * callback runs under a lock, so lines do not mix; it must not log itself. */
-void reel__log(reel_log_level level, const char *format, ...) REEL_PRINTF(2, 3);
+void reel__log_line(reel_log_level level, const char *format, ...) REEL_PRINTF(2, 3);
 
 #endif

@@ -34,11 +34,11 @@ static reel_isa choose(void)
     for (int i = 0; i < REEL_ISA_COUNT; i++)
         if (strcmp(env, names[i]) == 0) {
             if (i > (int)isa)
-                reel__log(REEL_LOG_WARN, "REEL_ISA=%s: this processor has only %s", env,
+                reel__log_line(REEL_LOG_WARN, "REEL_ISA=%s: this processor has only %s", env,
                           names[isa]);
             return i < (int)isa ? (reel_isa)i : isa;
         }
-    reel__log(REEL_LOG_WARN, "REEL_ISA=%s: unknown, must be baseline, avx2 or avx512; using %s",
+    reel__log_line(REEL_LOG_WARN, "REEL_ISA=%s: unknown, must be baseline, avx2 or avx512; using %s",
               env, names[isa]);
     return isa;
 }
