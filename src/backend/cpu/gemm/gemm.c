@@ -18,8 +18,8 @@
 #define FEW_ROWS 16
 /* Multiply-adds that are worth a task of their own: about 5 us of one core. */
 #define TASK_WORK ((int64_t)1 << 19)
-/* Floats of B packed at once: what L3 keeps. */
-#define PACK_MAX ((int64_t)2 << 20)
+/* Floats of B packed at once: what a share of L3 keeps. */
+#define PACK_MAX ((int64_t)1 << 19)
 /* Columns of a tile of C: their block of packed B stays in L2. */
 #define TILE_COLS 512
 
@@ -60,7 +60,7 @@ static reel_gemm_block block_at(const reel_gemm *g, int64_t p, int64_t kc)
 {
     return (reel_gemm_block){
         .m = g->m, .n = g->n, .kc = kc,
-        .a = g->a + p * g->a_col, .a_row = g->a_row, .a_col = g->a_col,
+        .a = g->a + p * g->a_col, .a_row = g->a_row, .a_col = g->a_col, .a_rows = g->m,
         .b = g->b + p * g->b_row, .b_row = g->b_row,
         .c = g->c, .c_row = g->c_row,
         .bias = p == 0 ? g->bias : NULL, .add = g->accumulate || p > 0,
@@ -203,6 +203,7 @@ static void tile_task(void *ctx, int64_t task, int worker)
     reel_gemm q = part(g, i, min64(t->rows, g->m - i), j, min64(t->cols, g->n - j));
     for (int64_t p = 0; p < g->k; p += t->kb) {
         reel_gemm_block b = block_at(&q, p, min64(t->kb, g->k - p));
+        b.a_rows = g->m - i;
         if (t->packed) {
             b.b = t->packed + p * t->packed_cols + j * b.kc;
             b.b_row = 0;
@@ -216,7 +217,9 @@ static void run_tiles(tile_ctx *t)
 {
     const reel_gemm *g = t->g;
     const reel_gemm_isa *isa = kernels();
-    int64_t want = max64(1, min64(work_of(g) / TASK_WORK, 32));
+    int64_t work = work_of(g);
+    int64_t want = max64(min64(work / TASK_WORK, 16), min64(work / (32 * TASK_WORK), 128));
+    if (want < 1) want = 1;
     int64_t strips = ceil_div(g->m, isa->mr), panels = ceil_div(g->n, isa->nr);
     int64_t down = min64(strips, ceil_div(want, ceil_div(g->n, TILE_COLS)));
     int64_t across = min64(panels, max64(ceil_div(want, down), ceil_div(g->n, TILE_COLS)));
@@ -253,20 +256,28 @@ static void pack_all(const reel_gemm *g, int64_t kb, int64_t packed_cols, float 
     reel__parallel(t.blocks * ceil_div(g->n, cols), pack_task, &t);
 }
 
+/* Columns, then as long a piece of k, as are packed at once. */
 static reel_status packed(const reel_gemm *g)
 {
     int64_t nr = kernels()->nr, kb = block_of_k(g->k);
     int64_t cols = max64(TILE_COLS, PACK_MAX / g->k / TILE_COLS * TILE_COLS);
     cols = min64(cols, round_up(g->n, nr));
-    float *room = reel__scratch((size_t)(g->k * cols) * sizeof *room);
+    int64_t length = min64(g->k, max64(1, PACK_MAX / cols / kb) * kb);
+    float *room = reel__scratch((size_t)(length * cols) * sizeof *room);
     if (!room) return REEL_ERR_MEMORY;
-    for (int64_t j = 0; j < g->n; j += cols) {
-        reel_gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
-        int64_t packed_cols = round_up(q.n, nr);
-        pack_all(&q, kb, packed_cols, room);
-        tile_ctx t = {.g = &q, .kb = kb, .packed = room, .packed_cols = packed_cols};
-        run_tiles(&t);
-    }
+    for (int64_t j = 0; j < g->n; j += cols)
+        for (int64_t p = 0; p < g->k; p += length) {
+            reel_gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
+            q.k = min64(length, g->k - p);
+            q.a += p * g->a_col;
+            q.b += p * g->b_row;
+            q.accumulate = g->accumulate || p > 0;
+            if (p > 0) q.bias = NULL;
+            int64_t packed_cols = round_up(q.n, nr);
+            pack_all(&q, kb, packed_cols, room);
+            tile_ctx t = {.g = &q, .kb = kb, .packed = room, .packed_cols = packed_cols};
+            run_tiles(&t);
+        }
     reel__scratch_free(room);
     return REEL_OK;
 }

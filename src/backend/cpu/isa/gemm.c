@@ -99,8 +99,11 @@ static void pack_panel(const float *b, int64_t b_row, int64_t b_col, int64_t kc,
         int64_t j = 0;
         for (; j + REEL_VW <= w; j += REEL_VW) {
             int64_t kk = 0;
-            for (; kk + REEL_VW <= kc; kk += REEL_VW)
+            for (; kk + REEL_VW <= kc; kk += REEL_VW) {
+                for (int i = 0; i < REEL_VW; i++)
+                    __builtin_prefetch(b + kk + 4 * REEL_VW + (j + i) * b_col);
                 reel_vtranspose(b + kk + j * b_col, b_col, dst + kk * NR + j, NR);
+            }
             for (; kk < kc; kk++)
                 for (int i = 0; i < REEL_VW; i++)
                     dst[kk * NR + j + i] = b[kk + (j + i) * b_col];
@@ -122,40 +125,34 @@ static void pack_b(const float *b, int64_t b_row, int64_t b_col, int64_t kc, int
     }
 }
 
-/* A strip of A where a microkernel reads it well: returns its layout. `reuse`: worth a copy
- * even if it could be read in place. */
-static layout take_strip(const reel_gemm_block *t, int64_t i, int rows, bool reuse,
-                         float *room, tile *out)
+/* ---- strips of A ------------------------------------------------------------------- */
+
+/* Strips that are copied together when A lies by columns, so that whole lines are used. */
+#define GROUP 4
+#define STRIP_SIZE (STRIP_COL * STRIP_ROW) /* enough for both layouts */
+
+static void copy_rows(const float *a, int64_t a_row, int rows, int64_t kc, float *room)
 {
-    const float *a = t->a + i * t->a_row;
-    if (t->a_col == 1) {
-        out->a = a;
-        out->a_step = t->a_row;
-        if (!reuse) return ROWS;
-        for (int r = 0; r < rows; r++)
-            memcpy(room + r * STRIP_ROW, a + r * t->a_row, (size_t)t->kc * sizeof *a);
-        out->a = room;
-        out->a_step = STRIP_ROW;
-        return ROWS;
-    }
-    if (t->a_row == 1 && !reuse) {
-        out->a = a;
-        out->a_step = t->a_col;
-        return COLS;
-    }
-    out->a = room;
-    out->a_step = STRIP_COL;
-    if (t->a_row == 1 && i + STRIP_COL <= t->m) {
-        /* whole vectors, though `rows` would do: the elements after them exist */
-        for (int64_t k = 0; k < t->kc; k++)
-            for (int r = 0; r < STRIP_COL; r += REEL_VW)
-                reel_vstore(room + k * STRIP_COL + r, reel_vload(a + k * t->a_col + r));
-    } else {
-        for (int64_t k = 0; k < t->kc; k++)
-            for (int r = 0; r < rows; r++)
-                room[k * STRIP_COL + r] = a[r * t->a_row + k * t->a_col];
-    }
-    return COLS;
+    for (int r = 0; r < rows; r++)
+        memcpy(room + r * STRIP_ROW, a + r * a_row, (size_t)kc * sizeof *a);
+}
+
+/* Rows i .. of A, up to GROUP strips, strip s at room + s * STRIP_SIZE as [kc, STRIP_COL]. */
+static void copy_cols(const reel_gemm_block *t, int64_t i, float *room)
+{
+    for (int64_t k = 0; k < t->kc; k++)
+        for (int s = 0; s < GROUP && i + s * MR < t->m; s++) {
+            int64_t first = i + s * MR;
+            const float *a = t->a + first * t->a_row + k * t->a_col;
+            float *to = room + s * STRIP_SIZE + k * STRIP_COL;
+            if (t->a_row == 1 && first + STRIP_COL <= t->a_rows) {
+                /* whole vectors, though MR would do: the elements after them exist */
+                for (int r = 0; r < STRIP_COL; r += REEL_VW)
+                    reel_vstore(to + r, reel_vload(a + r));
+            } else {
+                for (int r = 0; r < MR && first + r < t->m; r++) to[r] = a[r * t->a_row];
+            }
+        }
 }
 
 /* ---- one block of k ---------------------------------------------------------------- */
@@ -217,15 +214,24 @@ static void strip(const reel_gemm_block *t, int64_t i, int rows, const float *ta
 
 static void block(const reel_gemm_block *t)
 {
-    float room[STRIP_ROW * STRIP_COL]; /* enough for both layouts */
-    float tail[REEL_GEMM_KC * NR];
+    float room[GROUP * STRIP_SIZE], tail[REEL_GEMM_KC * NR];
     int64_t ragged = t->n % NR;
     if (t->b_row && ragged && ragged != REEL_VW)
         pack_panel(t->b + t->n - ragged, t->b_row, 1, t->kc, ragged, tail);
-    for (int64_t i = 0; i < t->m; i += MR) {
+    bool reuse = t->n > 2 * NR; /* then a strip is worth a copy that lies well in L1 */
+    layout l = t->a_col == 1 ? ROWS : COLS;
+    for (int64_t i = 0, member = 0; i < t->m; i += MR, member = (member + 1) % GROUP) {
         int rows = t->m - i < MR ? (int)(t->m - i) : MR;
-        tile s = {0};
-        layout l = take_strip(t, i, rows, t->n > 2 * NR, room, &s);
+        tile s = {.a = t->a + i * t->a_row, .a_step = l == ROWS ? t->a_row : t->a_col};
+        if (l == ROWS && reuse) {
+            copy_rows(s.a, t->a_row, rows, t->kc, room);
+            s.a = room;
+            s.a_step = STRIP_ROW;
+        } else if (l == COLS && (reuse || t->a_row != 1)) {
+            if (member == 0) copy_cols(t, i, room);
+            s.a = room + member * STRIP_SIZE;
+            s.a_step = STRIP_COL;
+        }
         strip(t, i, rows, tail, &s, l);
     }
 }

@@ -19,6 +19,7 @@ typedef struct reel_gemm_block {
     int64_t m, n, kc; /* kc <= REEL_GEMM_KC */
     const float *a;
     int64_t a_row, a_col;
+    int64_t a_rows; /* that exist, >= m: whole vectors may be read of them */
     const float *b; /* packed by pack_b, or in place with contiguous rows */
     int64_t b_row;  /* in place: distance of rows; 0: packed              */
     float *c;
