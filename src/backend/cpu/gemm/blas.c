@@ -43,8 +43,9 @@ static operand operand_of(int64_t rows, int64_t cols, int64_t row, int64_t col)
 
 typedef struct blas_ctx {
     const reel__blas_gemm *g;
+    const reel__batch *batch;
     operand a, b;
-    int64_t a_step, b_step, c_step, down, across;
+    int64_t down, across;
 } blas_ctx;
 
 static void blas_task(void *ctx, int64_t task, int worker)
@@ -52,12 +53,13 @@ static void blas_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const blas_ctx *t = ctx;
     const reel__blas_gemm *g = t->g;
-    int64_t tiles = t->down * t->across, batch = task / tiles;
+    int64_t tiles = t->down * t->across;
+    reel__batch_at at = reel__batch_offset(t->batch, task / tiles);
     int64_t i = task % tiles / t->across * TILE, j = task % t->across * TILE;
     blasint m = (blasint)(g->m - i < TILE ? g->m - i : TILE);
     blasint n = (blasint)(g->n - j < TILE ? g->n - j : TILE);
-    int64_t a = batch * t->a_step + i * g->a_row, b = batch * t->b_step + j * g->b_col;
-    int64_t c = batch * t->c_step + i * g->c_row + j;
+    int64_t a = at.a + i * g->a_row, b = at.b + j * g->b_col;
+    int64_t c = at.c + i * g->c_row + j;
     blasint c_ld = (blasint)(g->c_row > g->n ? g->c_row : g->n);
     if (g->dtype == REEL_F64)
         cblas_dgemm(CblasRowMajor, t->a.trans, t->b.trans, m, n, (blasint)g->k, 1.0,
@@ -75,20 +77,17 @@ static void one_thread(void)
     openblas_set_num_threads(1);
 }
 
-void reel__blas_run(const reel__blas_gemm *g, int64_t batch, int64_t a_step, int64_t b_step,
-                    int64_t c_step)
+void reel__blas_run(const reel__blas_gemm *g, const reel__batch *batch)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, one_thread);
-    blas_ctx t = {g,
-                  operand_of(g->m, g->k, g->a_row, g->a_col),
-                  operand_of(g->k, g->n, g->b_row, g->b_col),
-                  a_step,
-                  b_step,
-                  c_step,
-                  (g->m + TILE - 1) / TILE,
-                  (g->n + TILE - 1) / TILE};
-    reel__parallel_dynamic(batch * t.down * t.across, blas_task, &t);
+    blas_ctx t = {.g = g,
+                  .batch = batch,
+                  .a = operand_of(g->m, g->k, g->a_row, g->a_col),
+                  .b = operand_of(g->k, g->n, g->b_row, g->b_col),
+                  .down = (g->m + TILE - 1) / TILE,
+                  .across = (g->n + TILE - 1) / TILE};
+    reel__parallel_dynamic(reel__batch_count(batch) * t.down * t.across, blas_task, &t);
 }
 
 #else
@@ -99,10 +98,9 @@ bool reel__blas_takes(const reel__blas_gemm *g)
     return false;
 }
 
-void reel__blas_run(const reel__blas_gemm *g, int64_t batch, int64_t a_step, int64_t b_step,
-                    int64_t c_step)
+void reel__blas_run(const reel__blas_gemm *g, const reel__batch *batch)
 {
-    (void)g, (void)batch, (void)a_step, (void)b_step, (void)c_step;
+    (void)g, (void)batch;
 }
 
 #endif

@@ -111,21 +111,50 @@ void reel__gemm_serial(const reel_gemm *g, float *room)
 
 /* ---- batches of small products ----------------------------------------------------- */
 
+int64_t reel__batch_count(const reel__batch *batch)
+{
+    int64_t n = 1;
+    for (int d = 0; d < batch->rank; d++) n *= batch->dim[d];
+    return n;
+}
+
+reel__batch_at reel__batch_offset(const reel__batch *batch, int64_t i)
+{
+    reel__batch_at at = {0, 0, 0};
+    for (int d = batch->rank - 1; d >= 0; d--) {
+        int64_t x = i % batch->dim[d];
+        i /= batch->dim[d];
+        at.a += x * batch->a[d];
+        at.b += x * batch->b[d];
+        at.c += x * batch->c[d];
+    }
+    return at;
+}
+
+/* Product i of a batch. */
+static reel_gemm member(const reel_gemm *g, const reel__batch *batch, int64_t i)
+{
+    reel__batch_at at = reel__batch_offset(batch, i);
+    reel_gemm q = *g;
+    q.a += at.a;
+    q.b += at.b;
+    q.c += at.c;
+    return q;
+}
+
 typedef struct batch_ctx {
     const reel_gemm *g;
-    int64_t batch, group, a_step, b_step, c_step;
+    const reel__batch *batch;
+    int64_t count, group;
     float *rooms;
 } batch_ctx;
 
 static void batch_task(void *ctx, int64_t i, int worker)
 {
     const batch_ctx *t = ctx;
-    int64_t end = min64((i + 1) * t->group, t->batch);
+    int64_t end = min64((i + 1) * t->group, t->count);
     for (int64_t b = i * t->group; b < end; b++) {
-        reel_gemm q = *t->g;
-        q.a += b * t->a_step;
-        q.b += b * t->b_step;
-        q.c += b * t->c_step;
+        reel_gemm q = member(t->g, t->batch, b);
         reel__gemm_serial(&q, t->rooms + (size_t)worker * REEL__GEMM_ROOM);
     }
 }
@@ -133,7 +162,7 @@ static void batch_task(void *ctx, int64_t i, int worker)
 /* Every product in one piece, in tasks of `group`. */
 static reel_status run_batch(batch_ctx *t)
 {
-    int64_t tasks = ceil_div(t->batch, t->group);
+    int64_t tasks = ceil_div(t->count, t->group);
     size_t workers = tasks > 1 ? (size_t)reel__max_workers() : 1;
     t->rooms = reel__scratch(workers * REEL__GEMM_ROOM * sizeof(float));
     if (!t->rooms) return REEL_ERR_MEMORY;
@@ -185,7 +214,7 @@ static reel_status few_rows(const reel_gemm *g)
     return REEL_OK;
 }
 
-/* ---- few rows or panels of a B in place: tiles without packing ---------------------- */
+/* ---- tiles of C --------------------------------------------------------------------- */
 
 typedef struct tile_ctx {
     const reel_gemm *g;
@@ -349,27 +378,30 @@ static reel_status split_k(const reel_gemm *g, int64_t pieces)
 /* ---- which way --------------------------------------------------------------------- */
 
 /* A BLAS only where we have no kernel of our own for the processor. */
-static bool blas_instead(const reel_gemm *g, int64_t batch, int64_t a_step, int64_t b_step,
-                         int64_t c_step)
+static bool blas_instead(const reel_gemm *g, const reel__batch *batch)
 {
-    if (reel__isa() != REEL_ISA_BASELINE || g->bias || g->k == 0) return false;
-    reel__blas_gemm b = {REEL_F32, g->m,     g->n,     g->k, g->a,     g->a_row, g->a_col,
-                         g->b,     g->b_row, g->b_col, g->c, g->c_row, g->accumulate};
+    if (reel__isa() != REEL_ISA_BASELINE) return false;
+    reel__blas_gemm b = {.dtype = REEL_F32, .m = g->m, .n = g->n, .k = g->k,
+                         .a = g->a, .a_row = g->a_row, .a_col = g->a_col,
+                         .b = g->b, .b_row = g->b_row, .b_col = g->b_col,
+                         .c = g->c, .c_row = g->c_row,
+                         .accumulate = g->accumulate || g->bias};
     if (!reel__blas_takes(&b)) return false;
-    reel__blas_run(&b, batch, a_step, b_step, c_step);
+    for (int64_t i = 0; g->bias && i < reel__batch_count(batch); i++) {
+        reel_gemm q = member(g, batch, i);
+        no_terms(&q);
+    }
+    reel__blas_run(&b, batch);
     return true;
 }
 
 static reel_status one(const reel_gemm *g)
 {
     int64_t work = work_of(g);
-    if (g->k == 0) {
-        no_terms(g);
-        return REEL_OK;
-    }
     if (g->b_row == 1 && g->m <= FEW_ROWS && g->k >= 16) return few_rows(g);
     if (work < 2 * TASK_WORK) {
-        batch_ctx t = {.g = g, .batch = 1, .group = 1};
+        reel__batch alone = {.rank = 0};
+        batch_ctx t = {.g = g, .batch = &alone, .count = 1, .group = 1};
         return run_batch(&t);
     }
     int64_t pieces = pieces_of_k(g);
@@ -382,29 +414,32 @@ static reel_status one(const reel_gemm *g)
     return packed(g);
 }
 
-reel_status reel__gemm_f32_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
-                                   int64_t b_step, int64_t c_step)
+reel_status reel__gemm_f32_batch(const reel_gemm *g, const reel__batch *batch)
 {
-    if (g->m == 0 || g->n == 0 || batch == 0) return REEL_OK;
-    if (blas_instead(g, batch, a_step, b_step, c_step)) return REEL_OK;
-    int64_t work = work_of(g);
-    if (batch > 1 && (work < 4 * TASK_WORK || (batch >= 16 && work < 64 * TASK_WORK))) {
-        batch_ctx t = {g, batch, max64(1, TASK_WORK / 4 / max64(work, 1)), a_step, b_step,
-                       c_step, NULL};
+    int64_t count = reel__batch_count(batch), work = work_of(g);
+    if (g->m == 0 || g->n == 0 || count == 0) return REEL_OK;
+    if (blas_instead(g, batch)) return REEL_OK;
+    if (work == 0 || (count > 1 && work < 4 * TASK_WORK) ||
+        (count >= 16 && work < 64 * TASK_WORK)) {
+        int64_t group = max64(1, TASK_WORK / 4 / max64(work, 1));
+        batch_ctx t = {.g = g, .batch = batch, .count = count, .group = group};
         return run_batch(&t);
     }
-    reel_gemm q = *g;
-    for (int64_t b = 0; b < batch; b++) {
-        q.a = g->a + b * a_step;
-        q.b = g->b + b * b_step;
-        q.c = g->c + b * c_step;
+    for (int64_t i = 0; i < count; i++) {
+        reel_gemm q = member(g, batch, i);
         reel_status s = one(&q);
         if (s != REEL_OK) return s;
     }
     return REEL_OK;
 }
 
+reel_status reel__gemm_f32_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
+                                   int64_t b_step, int64_t c_step)
+{
+    return reel__gemm_f32_batch(g, &(reel__batch){1, {batch}, {a_step}, {b_step}, {c_step}});
+}
+
 reel_status reel__gemm_f32(const reel_gemm *g)
 {
-    return reel__gemm_f32_batched(g, 1, 0, 0, 0);
+    return reel__gemm_f32_batch(g, &(reel__batch){.rank = 0});
 }

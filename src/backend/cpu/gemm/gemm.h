@@ -11,6 +11,22 @@
 /* The product in the calling thread; room: REEL__GEMM_ROOM floats, 64-byte aligned. */
 void reel__gemm_serial(const reel_gemm *g, float *room);
 
+/* Where the products of a batch lie: steps, in elements, of each dimension of the batch. */
+typedef struct reel__batch {
+    int rank; /* 0: one product */
+    int64_t dim[REEL_MAX_RANK];
+    int64_t a[REEL_MAX_RANK], b[REEL_MAX_RANK], c[REEL_MAX_RANK];
+} reel__batch;
+int64_t reel__batch_count(const reel__batch *batch);
+/* Offsets of the operands of product i. */
+typedef struct reel__batch_at {
+    int64_t a, b, c;
+} reel__batch_at;
+reel__batch_at reel__batch_offset(const reel__batch *batch, int64_t i);
+
+/* reel__gemm_f32_batched() for batches of several dimensions. */
+reel_status reel__gemm_f32_batch(const reel_gemm *g, const reel__batch *batch);
+
 /* ---- blas.c ------------------------------------------------------------------------ */
 
 /* A product of one of the two BLAS dtypes; strides in elements. */
@@ -30,8 +46,7 @@ typedef struct reel__blas_gemm {
  * two strides is 1. */
 bool reel__blas_takes(const reel__blas_gemm *g);
 /* Only what reel__blas_takes(). In parallel over tiles cut by size; the BLAS itself stays
- * on one thread. `batch` products, operands a_step, b_step, c_step elements apart. */
-void reel__blas_run(const reel__blas_gemm *g, int64_t batch, int64_t a_step, int64_t b_step,
-                    int64_t c_step);
+ * on one thread. */
+void reel__blas_run(const reel__blas_gemm *g, const reel__batch *batch);
 
 #endif
