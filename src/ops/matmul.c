@@ -32,7 +32,7 @@ static void matmul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
 
 const reel_op reel__matmul = {
     .name = "matmul", .kernel = K_MATMUL, .n_in = 2, .n_out = 1,
-    .saves = SAVE_IN(0) | SAVE_IN(1), .dtypes = DTYPES_FLOAT, .infer = matmul_infer,
+    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product, .dtypes = DTYPES_FLOAT, .infer = matmul_infer,
     .vjp = matmul_vjp, .sample = "f[3,4]; f[4,2]\nf[2,3,4]; f[2,4,2]\nf[2,2,1,3]; f[2,2,3,1]\n"
                                  "f[2,0]; f[0,3]",
 };
@@ -117,7 +117,7 @@ static void linear_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
 
 const reel_op reel__linear = {
     .name = "linear", .kernel = K_LINEAR, .n_in = 3, .n_out = 1, .optional = 1 << 2,
-    .saves = SAVE_IN(0) | SAVE_IN(1), .dtypes = DTYPES_FLOAT, .infer = linear_infer,
+    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product, .dtypes = DTYPES_FLOAT, .infer = linear_infer,
     .vjp = linear_vjp, .sample = "f[5,4]; f[3,4]; f[3]\nf[2,3]; f[4,3]; -\nf[0,3]; f[2,3]; f[2]",
 };
 
