@@ -14,7 +14,7 @@ void reel__free(void *p);
 char *reel__strdup(const char *s);
 
 /* Scratch memory for kernels: 64-byte aligned, uninitialized, cached in the tensor
- * allocator. NULL and a pending error on failure. */
+ * allocator, which defines these two. NULL and a pending error on failure. */
 void *reel__scratch(size_t bytes);
 void reel__scratch_free(void *p);
 
@@ -25,5 +25,8 @@ void reel__fault_alloc(int64_t k, bool forever);
 int64_t reel__fault_alloc_count(void);
 /* What the shims ask: true if this allocation must fail. */
 bool reel__fault_alloc_hit(void);
+
+/* Counts tensors, storages, tape nodes and modules: +1 when made, -1 when freed. */
+void reel__live_add(int delta);
 
 #endif

@@ -1,0 +1,406 @@
+/* reel/ops.h: every operator.
+ *
+ * All take borrowed tensors and return a result that belongs to the innermost scope; NULL on
+ * an error, and NULL for NULL. Inputs of one operator share a device, and a dtype unless
+ * said otherwise: nothing is promoted silently, cast with reel_cast(). A dimension counts from the
+ * end if negative. `[...]` is any number of dimensions. "Broadcast" follows NumPy. A name that ends in _ works in place on its
+ * first argument. Errors are those of base.h; only the less obvious ones are named here. */
+#ifndef REEL_OPS_H
+#define REEL_OPS_H
+
+#include <reel/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- views: share memory with x ---------------------------------------------------- */
+
+/** End of a dimension, for reel_slice. */
+#define REEL_END INT64_MAX
+
+/** Same elements in row-major order, another shape; one dimension may be -1 (inferred).
+ *  A view where strides allow, else a copy. ONNX: Reshape. */
+REEL_API reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape);
+/** Dimensions in another order: result dimension i is dims.dim[i] of x. ONNX: Transpose. */
+REEL_API reel_tensor *reel_permute(reel_tensor *x, reel_shape dims);
+/** Two dimensions swapped. */
+REEL_API reel_tensor *reel_transpose(reel_tensor *x, int dim0, int dim1);
+/** The last two dimensions swapped; x has rank 2 or more. */
+REEL_API reel_tensor *reel_t(reel_tensor *x);
+/** start, start + step, ... below end along `dim`; start and end may be negative and are
+ *  clipped like Python's; step >= 1. ONNX: Slice. */
+REEL_API reel_tensor *reel_slice(reel_tensor *x, int dim, int64_t start, int64_t end,
+                                 int64_t step);
+/** `length` elements from `start` along `dim`; out of range is an error. */
+REEL_API reel_tensor *reel_narrow(reel_tensor *x, int dim, int64_t start, int64_t length);
+/** Element `index` of `dim`, which goes. ONNX: Gather with a scalar index. */
+REEL_API reel_tensor *reel_select(reel_tensor *x, int dim, int64_t index);
+/** Broadcasts to `shape`; -1 keeps a size. Memory is shared (stride 0). ONNX: Expand. */
+REEL_API reel_tensor *reel_expand(reel_tensor *x, reel_shape shape);
+/** Drops dimension `dim` of size 1; REEL_ERR_SHAPE if its size is not 1. */
+REEL_API reel_tensor *reel_squeeze(reel_tensor *x, int dim);
+/** A new dimension of size 1 at place `dim` (0 .. rank; -1 is after the last). */
+REEL_API reel_tensor *reel_unsqueeze(reel_tensor *x, int dim);
+/** Dimensions start .. end (both included) become one. ONNX: Flatten or Reshape. */
+REEL_API reel_tensor *reel_flatten(reel_tensor *x, int start, int end);
+
+/* ---- memory ------------------------------------------------------------------------ */
+
+/** Order in which elements lie in memory; shapes stay logical (NCHW). */
+typedef enum reel_memory_format {
+    REEL_PRESERVE = 0, /* like the input                      */
+    REEL_CONTIGUOUS,   /* row-major                           */
+    REEL_CHANNELS_LAST /* NHWC; rank 4                        */
+} reel_memory_format;
+
+/** A copy with memory of its own, dense, in x's memory order. Differentiable. */
+REEL_API reel_tensor *reel_copy(reel_tensor *x);
+/** x itself if it is in row-major order, else such a copy. */
+REEL_API reel_tensor *reel_contiguous(reel_tensor *x);
+/** x itself if it is in this format, else a copy that is. */
+REEL_API reel_tensor *reel_to_format(reel_tensor *x, reel_memory_format format);
+/** Another dtype; x itself if it has it. Float to integer truncates and saturates.
+ *  Differentiable between floating dtypes. ONNX: Cast. */
+REEL_API reel_tensor *reel_cast(reel_tensor *x, reel_dtype dtype);
+/** On another device; x itself if it is there. */
+REEL_API reel_tensor *reel_to(reel_tensor *x, reel_device device);
+/** Copies src, broadcast and converted, into dst. Returns dst. */
+REEL_API reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src);
+/** Sets every element. Returns x. */
+REEL_API reel_tensor *reel_fill_(reel_tensor *x, double value);
+/** Sets every element to 0. Returns x. */
+REEL_API reel_tensor *reel_zero_(reel_tensor *x);
+
+/* ---- joining ----------------------------------------------------------------------- */
+
+/** n >= 1 tensors one after the other along `dim`; other sizes equal. ONNX: Concat. */
+REEL_API reel_tensor *reel_cat(reel_tensor *const x[], int n, int dim);
+/** n >= 1 tensors of one shape along a new dimension. */
+REEL_API reel_tensor *reel_stack(reel_tensor *const x[], int n, int dim);
+/** Views of `size` elements along `dim` (the last may be shorter), written to out[0 ..
+ *  max-1]. Returns how many; -1 on an error or if `max` is too small. */
+REEL_API int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[],
+                        int max);
+/** `value` around x: before.dim[i] and after.dim[i] >= 0 elements along dimension i; ranks
+ *  equal x's. ONNX: Pad. */
+REEL_API reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after,
+                               double value);
+/** Reversed along `dims` (REEL_ALL: every one). A copy. */
+REEL_API reel_tensor *reel_flip(reel_tensor *x, reel_shape dims);
+
+/* ---- arithmetic, broadcast --------------------------------------------------------- */
+
+/** x + y. Any dtype but bool. ONNX: Add. */
+REEL_API reel_tensor *reel_add(reel_tensor *x, reel_tensor *y);
+/** x - y. Any dtype but bool. ONNX: Sub. */
+REEL_API reel_tensor *reel_sub(reel_tensor *x, reel_tensor *y);
+/** x * y. Any dtype. ONNX: Mul. */
+REEL_API reel_tensor *reel_mul(reel_tensor *x, reel_tensor *y);
+/** x / y. Floating. ONNX: Div. */
+REEL_API reel_tensor *reel_div(reel_tensor *x, reel_tensor *y);
+/** x to the power y. Floating. ONNX: Pow. */
+REEL_API reel_tensor *reel_pow(reel_tensor *x, reel_tensor *y);
+/** The larger; NaN if either is. Where equal, half the gradient goes to each. ONNX: Max. */
+REEL_API reel_tensor *reel_maximum(reel_tensor *x, reel_tensor *y);
+/** The smaller; NaN if either is. Where equal, half the gradient goes to each. ONNX: Min. */
+REEL_API reel_tensor *reel_minimum(reel_tensor *x, reel_tensor *y);
+/** x + alpha * y in one pass. Floating. */
+REEL_API reel_tensor *reel_add_scaled(reel_tensor *x, reel_tensor *y, double alpha);
+/** x + weight * (y - x). Floating. */
+REEL_API reel_tensor *reel_lerp(reel_tensor *x, reel_tensor *y, double weight);
+
+/** x + value. */
+REEL_API reel_tensor *reel_add_scalar(reel_tensor *x, double value);
+/** x * value. */
+REEL_API reel_tensor *reel_mul_scalar(reel_tensor *x, double value);
+/** x to the power `value`. Floating. */
+REEL_API reel_tensor *reel_pow_scalar(reel_tensor *x, double value);
+
+/** In place: x += y, y broadcast to x. Returns x. In-place operators keep the tape right: a
+ *  value that backward needs and that was changed is an error, not a wrong gradient. */
+REEL_API reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y);
+/** In place: x -= y. Returns x. */
+REEL_API reel_tensor *reel_sub_(reel_tensor *x, reel_tensor *y);
+/** In place: x *= y. Returns x. */
+REEL_API reel_tensor *reel_mul_(reel_tensor *x, reel_tensor *y);
+/** In place: x /= y. Returns x. */
+REEL_API reel_tensor *reel_div_(reel_tensor *x, reel_tensor *y);
+/** In place: x += alpha * y. Returns x. */
+REEL_API reel_tensor *reel_add_scaled_(reel_tensor *x, reel_tensor *y, double alpha);
+/** In place: x += weight * (y - x). Returns x. */
+REEL_API reel_tensor *reel_lerp_(reel_tensor *x, reel_tensor *y, double weight);
+/** In place: x *= value. Returns x. */
+REEL_API reel_tensor *reel_mul_scalar_(reel_tensor *x, double value);
+/** In place: x = clamp(x, low, high). Returns x. */
+REEL_API reel_tensor *reel_clamp_(reel_tensor *x, double low, double high);
+/** In place: x = max(x, 0). Returns x. */
+REEL_API reel_tensor *reel_relu_(reel_tensor *x);
+
+/* ---- comparisons and logic: bool results, broadcast, no gradient -------------------- */
+
+/** x == y. ONNX: Equal. */
+REEL_API reel_tensor *reel_eq(reel_tensor *x, reel_tensor *y);
+/** x != y. */
+REEL_API reel_tensor *reel_ne(reel_tensor *x, reel_tensor *y);
+/** x < y. ONNX: Less. */
+REEL_API reel_tensor *reel_lt(reel_tensor *x, reel_tensor *y);
+/** x <= y. ONNX: LessOrEqual. */
+REEL_API reel_tensor *reel_le(reel_tensor *x, reel_tensor *y);
+/** x > y. ONNX: Greater. */
+REEL_API reel_tensor *reel_gt(reel_tensor *x, reel_tensor *y);
+/** x >= y. ONNX: GreaterOrEqual. */
+REEL_API reel_tensor *reel_ge(reel_tensor *x, reel_tensor *y);
+/** Both nonzero. ONNX: And. */
+REEL_API reel_tensor *reel_logical_and(reel_tensor *x, reel_tensor *y);
+/** Either nonzero. ONNX: Or. */
+REEL_API reel_tensor *reel_logical_or(reel_tensor *x, reel_tensor *y);
+/** Exactly one nonzero. ONNX: Xor. */
+REEL_API reel_tensor *reel_logical_xor(reel_tensor *x, reel_tensor *y);
+/** Zero. ONNX: Not. */
+REEL_API reel_tensor *reel_logical_not(reel_tensor *x);
+/** Neither NaN nor infinite. Floating. */
+REEL_API reel_tensor *reel_isfinite(reel_tensor *x);
+/** condition (bool) ? x : y, all three broadcast. ONNX: Where. */
+REEL_API reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y);
+/** x with `value` where mask (bool, broadcast to x) is true. */
+REEL_API reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value);
+/** Into [low, high]; the gradient passes inside, ends included. ONNX: Clip. */
+REEL_API reel_tensor *reel_clamp(reel_tensor *x, double low, double high);
+
+/* ---- elementwise functions: same shape and dtype; floating unless said --------------- */
+
+/** -x. Any signed dtype. */
+REEL_API reel_tensor *reel_neg(reel_tensor *x);
+/** |x|; gradient 0 at 0. Any signed dtype. */
+REEL_API reel_tensor *reel_abs(reel_tensor *x);
+/** -1, 0 or 1; gradient 0. Any signed dtype. */
+REEL_API reel_tensor *reel_sign(reel_tensor *x);
+/** x * x. Any dtype. */
+REEL_API reel_tensor *reel_square(reel_tensor *x);
+/** e to the x. */
+REEL_API reel_tensor *reel_exp(reel_tensor *x);
+/** Natural logarithm. */
+REEL_API reel_tensor *reel_log(reel_tensor *x);
+/** log(1 + x), exact near 0. */
+REEL_API reel_tensor *reel_log1p(reel_tensor *x);
+/** exp(x) - 1, exact near 0. */
+REEL_API reel_tensor *reel_expm1(reel_tensor *x);
+/** Square root. */
+REEL_API reel_tensor *reel_sqrt(reel_tensor *x);
+/** 1 / sqrt(x). */
+REEL_API reel_tensor *reel_rsqrt(reel_tensor *x);
+/** 1 / x. */
+REEL_API reel_tensor *reel_reciprocal(reel_tensor *x);
+/** Sine of radians. */
+REEL_API reel_tensor *reel_sin(reel_tensor *x);
+/** Cosine of radians. */
+REEL_API reel_tensor *reel_cos(reel_tensor *x);
+/** Hyperbolic tangent. */
+REEL_API reel_tensor *reel_tanh(reel_tensor *x);
+/** Gauss error function. */
+REEL_API reel_tensor *reel_erf(reel_tensor *x);
+/** Largest integer <= x; gradient 0. */
+REEL_API reel_tensor *reel_floor(reel_tensor *x);
+/** Smallest integer >= x; gradient 0. */
+REEL_API reel_tensor *reel_ceil(reel_tensor *x);
+/** Nearest integer, halves to even; gradient 0. */
+REEL_API reel_tensor *reel_round(reel_tensor *x);
+
+/** max(x, 0). ONNX: Relu. */
+REEL_API reel_tensor *reel_relu(reel_tensor *x);
+/** min(max(x, 0), 6). ONNX: Clip. */
+REEL_API reel_tensor *reel_relu6(reel_tensor *x);
+/** x > 0 ? x : slope * x. ONNX: LeakyRelu. */
+REEL_API reel_tensor *reel_leaky_relu(reel_tensor *x, double slope);
+/** x > 0 ? x : alpha * (exp(x) - 1). ONNX: Elu. */
+REEL_API reel_tensor *reel_elu(reel_tensor *x, double alpha);
+/** x * Phi(x), the exact (erf) form. Source: Hendrycks & Gimpel 2016, arXiv:1606.08415.
+ *  ONNX: Gelu (20), else Erf form. */
+REEL_API reel_tensor *reel_gelu(reel_tensor *x);
+/** The tanh form of gelu, as in GPT-2. Same source. */
+REEL_API reel_tensor *reel_gelu_tanh(reel_tensor *x);
+/** x * sigmoid(x). Source: Elfwing et al. 2017, arXiv:1702.03118. */
+REEL_API reel_tensor *reel_silu(reel_tensor *x);
+/** 1 / (1 + exp(-x)). ONNX: Sigmoid. */
+REEL_API reel_tensor *reel_sigmoid(reel_tensor *x);
+/** min(max(x / 6 + 1/2, 0), 1). ONNX: HardSigmoid. */
+REEL_API reel_tensor *reel_hardsigmoid(reel_tensor *x);
+/** x * hardsigmoid(x). Source: Howard et al. 2019, arXiv:1905.02244. ONNX: HardSwish (14). */
+REEL_API reel_tensor *reel_hardswish(reel_tensor *x);
+/** log(1 + exp(x)). ONNX: Softplus. */
+REEL_API reel_tensor *reel_softplus(reel_tensor *x);
+
+/* ---- reductions -------------------------------------------------------------------- */
+
+/** Every element as one flat list, for reel_argmax and reel_argmin. */
+#define REEL_FLAT INT32_MIN
+
+/** Sum over `dims` (REEL_ALL: every one), which stay as size 1 if keepdim. Integers and bool
+ *  give i64. ONNX: ReduceSum. */
+REEL_API reel_tensor *reel_sum(reel_tensor *x, reel_shape dims, bool keepdim);
+/** Mean over `dims`. Floating. ONNX: ReduceMean. */
+REEL_API reel_tensor *reel_mean(reel_tensor *x, reel_shape dims, bool keepdim);
+/** Variance over `dims`, divided by (n - correction): 1 is unbiased, 0 biased. Floating. */
+REEL_API reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction,
+                               bool keepdim);
+/** Largest over `dims`; equal ones share the gradient. NaN wins. ONNX: ReduceMax. */
+REEL_API reel_tensor *reel_max(reel_tensor *x, reel_shape dims, bool keepdim);
+/** Smallest over `dims`; equal ones share the gradient. NaN wins. ONNX: ReduceMin. */
+REEL_API reel_tensor *reel_min(reel_tensor *x, reel_shape dims, bool keepdim);
+/** i64 index of the first largest along `dim` (or REEL_FLAT). ONNX: ArgMax. */
+REEL_API reel_tensor *reel_argmax(reel_tensor *x, int dim, bool keepdim);
+/** i64 index of the first smallest along `dim` (or REEL_FLAT). ONNX: ArgMin. */
+REEL_API reel_tensor *reel_argmin(reel_tensor *x, int dim, bool keepdim);
+/** bool: any nonzero over `dims`. */
+REEL_API reel_tensor *reel_any(reel_tensor *x, reel_shape dims, bool keepdim);
+/** bool: all nonzero over `dims`. */
+REEL_API reel_tensor *reel_all(reel_tensor *x, reel_shape dims, bool keepdim);
+
+/* ---- matrices ---------------------------------------------------------------------- */
+
+/** Matrix product, as NumPy's: [..., m, k] [..., k, n] -> [..., m, n], batch dimensions
+ *  broadcast; a vector [k] counts as a row on the left, a column on the right, and its
+ *  dimension goes. Floating. ONNX: MatMul. */
+REEL_API reel_tensor *reel_matmul(reel_tensor *x, reel_tensor *y);
+/** x W' + b: x [..., in], weight [out, in], bias [out] or NULL -> [..., out]. ONNX: Gemm. */
+REEL_API reel_tensor *reel_linear(reel_tensor *x, reel_tensor *weight, reel_tensor *bias);
+
+/* ---- convolution and pooling: shapes [n, c, h, w], results channels-last in memory ---- */
+
+/** Options of reel_conv2d. Zero is the default. A pair that is not all zero wins over the
+ *  single number. */
+typedef struct reel_conv2d_opts {
+    int stride;   /* 0 means 1 */
+    int padding;  /* zeros on each side */
+    int dilation; /* 0 means 1 */
+    int groups;   /* 0 means 1 */
+    int stride_hw[2], padding_hw[2], dilation_hw[2];
+} reel_conv2d_opts;
+/** Cross-correlation: x [n, c, h, w], weight [k, c / groups, r, s], bias [k] or NULL ->
+ *  [n, k, ho, wo], ho = (h + 2 padding - dilation (r - 1) - 1) / stride + 1. ONNX: Conv. */
+REEL_API reel_tensor *reel_conv2d(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,
+                                  const reel_conv2d_opts *opts);
+
+/** Options of pooling. Zero is the default. */
+typedef struct reel_pool2d_opts {
+    int kernel;   /* window; required, here or in kernel_hw */
+    int stride;   /* 0 means kernel                         */
+    int padding;  /* at most half the window                */
+    int dilation; /* max_pool2d only; 0 means 1             */
+    bool ceil_mode;
+    bool exclude_pad; /* avg_pool2d: padding does not count in the divisor */
+    int kernel_hw[2], stride_hw[2], padding_hw[2];
+} reel_pool2d_opts;
+/** Largest of each window. ONNX: MaxPool. */
+REEL_API reel_tensor *reel_max_pool2d(reel_tensor *x, const reel_pool2d_opts *opts);
+/** Mean of each window. ONNX: AveragePool. */
+REEL_API reel_tensor *reel_avg_pool2d(reel_tensor *x, const reel_pool2d_opts *opts);
+/** Mean of windows that cover the input evenly, result [n, c, h, w]. (1, 1) is the global
+ *  mean. ONNX: GlobalAveragePool, or AveragePool where it divides evenly. */
+REEL_API reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w);
+
+/* ---- normalization ----------------------------------------------------------------- */
+
+/** Options of reel_batch_norm. Zero is the default. */
+typedef struct reel_batch_norm_opts {
+    double eps;      /* 0 means 1e-5 */
+    double momentum; /* 0 means 0.1; of the running statistics */
+    bool training;   /* statistics of this batch; running ones are updated in place */
+    bool relu;       /* y = max(0, y), in the same pass */
+} reel_batch_norm_opts;
+/** Batch normalization over all dimensions but 1: x [n, c, ...]; weight, bias [c] or NULL;
+ *  running mean and variance [c], needed unless training, or NULL. Optional `residual`, of
+ *  x's shape, is added before relu, in the same pass.
+ *  Source: Ioffe & Szegedy 2015, arXiv:1502.03167. ONNX: BatchNormalization. */
+REEL_API reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight,
+                                      reel_tensor *bias, reel_tensor *running_mean,
+                                      reel_tensor *running_var, reel_tensor *residual,
+                                      const reel_batch_norm_opts *opts);
+/** Layer normalization over the last `dims` dimensions; weight and bias have their shape or
+ *  are NULL. eps 0 means 1e-5. Source: Ba et al. 2016, arXiv:1607.06450.
+ *  ONNX: LayerNormalization (17). */
+REEL_API reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
+                                      reel_tensor *bias, double eps);
+
+/* ---- softmax and losses ------------------------------------------------------------ */
+
+/** exp(x) / sum(exp(x)) along `dim`. ONNX: Softmax. */
+REEL_API reel_tensor *reel_softmax(reel_tensor *x, int dim);
+/** log(softmax(x)) along `dim`. ONNX: LogSoftmax. */
+REEL_API reel_tensor *reel_log_softmax(reel_tensor *x, int dim);
+/** log(sum(exp(x))) along `dim`. ONNX: ReduceLogSumExp. */
+REEL_API reel_tensor *reel_logsumexp(reel_tensor *x, int dim, bool keepdim);
+
+typedef enum reel_reduction {
+    REEL_MEAN = 0,
+    REEL_SUM,
+    REEL_NONE
+} reel_reduction;
+/** Options of reel_cross_entropy. Zero is the default. */
+typedef struct reel_cross_entropy_opts {
+    double label_smoothing; /* 0 .. 1                                              */
+    reel_tensor *weight;    /* [c], per class; NULL is 1. No gradient.             */
+    reel_reduction reduction; /* mean is weighted by the class weights, as PyTorch's */
+    bool ignore;            /* rows whose target is ignore_index do not count      */
+    int64_t ignore_index;
+} reel_cross_entropy_opts;
+/** Softmax cross-entropy of logits [n, c] or [n, c, ...] and target i64 [n] or [n, ...],
+ *  class indices. ONNX: SoftmaxCrossEntropyLoss. */
+REEL_API reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
+                                         const reel_cross_entropy_opts *opts);
+/** (x - target)^2, reduced. Same shapes. */
+REEL_API reel_tensor *reel_mse_loss(reel_tensor *x, reel_tensor *target,
+                                    reel_reduction reduction);
+/** Binary cross-entropy of logits x and targets in [0, 1], reduced; stable for large |x|. */
+REEL_API reel_tensor *reel_bce_with_logits(reel_tensor *x, reel_tensor *target,
+                                           reel_reduction reduction);
+
+/* ---- attention --------------------------------------------------------------------- */
+
+/** Options of reel_attention. Zero is the default. */
+typedef struct reel_attention_opts {
+    reel_tensor *mask; /* broadcast to [..., lq, lk]: bool (true: attend), or added. No
+                        * gradient. A row with nothing to attend to gives zeros. */
+    bool causal;       /* query i sees keys 0 .. i */
+    double dropout;    /* on the probabilities */
+    double scale;      /* 0 means 1 / sqrt(d) */
+} reel_attention_opts;
+/** Scaled dot-product attention softmax(q k' scale) v: q [..., lq, d], k [..., lk, d],
+ *  v [..., lk, dv] -> [..., lq, dv]; leading dimensions equal. The matrix of scores is never
+ *  stored. Source: Vaswani et al. 2017, arXiv:1706.03762; Dao et al. 2022, arXiv:2205.14135. */
+REEL_API reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
+                                     const reel_attention_opts *opts);
+
+/* ---- indices: i64 (or i32), out of range is an error ---------------------------------- */
+
+/** Rows of weight [v, d] at index [...] -> [..., d]. ONNX: Gather. */
+REEL_API reel_tensor *reel_embedding(reel_tensor *weight, reel_tensor *index);
+/** Slices of x along `dim` at index [n]. ONNX: Gather. */
+REEL_API reel_tensor *reel_index_select(reel_tensor *x, int dim, reel_tensor *index);
+/** out[i][j] = x[index[i][j]][j] for dim 0, and so on; index has x's rank and is not larger
+ *  except along dim. ONNX: GatherElements. */
+REEL_API reel_tensor *reel_gather(reel_tensor *x, int dim, reel_tensor *index);
+/** x with src added at index: out[index[i][j]][j] += src[i][j] for dim 0, and so on.
+ *  index and src have one shape. ONNX: ScatterElements (add, 16). */
+REEL_API reel_tensor *reel_scatter_add(reel_tensor *x, int dim, reel_tensor *index,
+                                       reel_tensor *src);
+/** 1 at the index, 0 elsewhere: [...] -> [..., classes] of `dtype`. ONNX: OneHot. */
+REEL_API reel_tensor *reel_one_hot(reel_tensor *index, int64_t classes, reel_dtype dtype);
+
+/* ---- random ------------------------------------------------------------------------ */
+
+/** In training: each element zeroed with probability p, the others divided by (1 - p). Else
+ *  x. Source: Srivastava et al. 2014. */
+REEL_API reel_tensor *reel_dropout(reel_tensor *x, double p, bool training);
+
+/* ---- asking ------------------------------------------------------------------------ */
+
+/** Number of operators, and the name of operator i; NULL out of range. Static storage. */
+REEL_API int reel_op_count(void);
+REEL_API const char *reel_op_name(int i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,12 @@
+/* reel: a minimal define-by-run deep learning framework in C. What runs is recorded on a
+ * tape; the tape plays backward for gradients. This is the one door; read the headers that it
+ * includes in this order. */
+#ifndef REEL_REEL_H
+#define REEL_REEL_H
+
+#include <reel/base.h>
+#include <reel/tensor.h>
+#include <reel/ops.h>
+#include <reel/autograd.h>
+
+#endif
