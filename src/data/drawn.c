@@ -140,15 +140,15 @@ static frame any_frame(reel_draw *d, float margin, float small, float large)
                               between(d, margin, SIDE - margin)},
                    .cos = cosf(angle),
                    .sin = sinf(angle),
-                   .aspect = between(d, 0.88f, 1.14f),
+                   .aspect = between(d, 0.92f, 1.08f),
                    .pixels = between(d, small, large)};
 }
 
 static object any_object(reel_draw *d, int kind, color background)
 {
     object o = {.kind = kind};
-    o.f = any_frame(d, 10.0f, 7.0f, 10.5f);
-    o.first = color_unlike(d, background, 0.55f);
+    o.f = any_frame(d, 10.5f, 8.0f, 11.0f);
+    o.first = color_unlike(d, background, 0.65f);
     o.second = color_unlike(d, o.first, 0.55f);
     o.period = between(d, 4.5f, 6.5f) / o.f.pixels;
     o.phase_x = reel_draw_f32(d);
@@ -231,13 +231,13 @@ static void draw_image(uint8_t *out, int kind, reel_draw d)
     color corner[2];
     corner[0] = any_color(&d);
     for (int k = 0; k < 3; k++)
-        corner[1].c[k] = clamp01(corner[0].c[k] + between(&d, -0.25f, 0.25f));
+        corner[1].c[k] = clamp01(corner[0].c[k] + between(&d, -0.2f, 0.2f));
     frame shade = any_frame(&d, 0.0f, SIDE, SIDE);
     object o = any_object(&d, kind, corner[0]);
     scrap behind[BEHIND], before[BEFORE];
     for (int i = 0; i < BEHIND; i++) behind[i] = any_scrap(&d);
     for (int i = 0; i < BEFORE; i++) before[i] = any_scrap(&d);
-    float deviation = between(&d, 0.02f, 0.08f);
+    float deviation = between(&d, 0.02f, 0.06f);
 
     for (int i = 0; i < PIXELS; i++) {
         float x = (float)(i % SIDE) + 0.5f, y = (float)(i / SIDE) + 0.5f;
