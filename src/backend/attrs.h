@@ -63,10 +63,12 @@ typedef struct reel_pool2d_attrs {
 typedef struct reel_batch_norm_attrs {
     double eps, momentum;
     int64_t training, relu;
+    int64_t want; /* backward: bits of the outputs that are asked for */
 } reel_batch_norm_attrs;
 typedef struct reel_layer_norm_attrs {
     int64_t dims; /* how many trailing dims are normalized together */
     double eps;
+    int64_t want; /* backward: bits of the outputs that are asked for */
 } reel_layer_norm_attrs;
 typedef struct reel_cross_entropy_attrs {
     double smoothing;

@@ -1,0 +1,167 @@
+/* apply.c: THE path. Every call of every operator comes through here:
+ *   1 a NULL input?          -> error, NULL (the first error already says why)
+ *   2 record->infer          -> shapes and dtypes of the outputs, or a clear error
+ *   3 outputs: allocate, make the view, or take input 0
+ *   4 the backend runs the kernel
+ *   5 tape and recorders listen
+ *   6 the innermost scope owns the outputs */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "ops/op.h"
+#include "ops/recorder.h"
+
+static _Thread_local reel_recorder *recorders;
+
+void reel__recorder_push(reel_recorder *r)
+{
+    r->next = recorders;
+    recorders = r;
+}
+
+void reel__recorder_remove(reel_recorder *r)
+{
+    for (reel_recorder **p = &recorders; *p; p = &(*p)->next)
+        if (*p == r) {
+            *p = r->next;
+            return;
+        }
+}
+
+reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return reel_fail(status, "%s: %s", c->op->name, text);
+}
+
+/* Every input there, alive, on one device, and of a dtype that the record takes. */
+static reel_status check_inputs(const reel_call *c)
+{
+    const reel_op *op = c->op;
+    const reel_tensor *first = NULL;
+    if (op->n_in >= 0 ? c->n_in != op->n_in : c->n_in < 1 || c->n_in > REEL_OP_MAX_IN)
+        return reel__bad(c, REEL_ERR_ARG, "%d inputs; it takes %d", c->n_in,
+                         op->n_in >= 0 ? op->n_in : REEL_OP_MAX_IN);
+    for (int i = 0; i < c->n_in; i++) {
+        const reel_tensor *x = c->in[i];
+        if (!x) {
+            if (i < 8 && (op->optional >> i & 1)) continue;
+            return reel__bad(c, REEL_ERR_ARG, "input %d is NULL", i);
+        }
+        if (!x->storage)
+            return reel__bad(c, REEL_ERR_INTERNAL, "input %d has no value: a vjp reads what "
+                             "its record does not save", i);
+        if (!first) {
+            first = x;
+            REQUIRE(c, op->dtypes == 0 || (op->dtypes & DTYPE(x->meta.dtype)),
+                    REEL_ERR_DTYPE, "input %d is %s; this operator does not take that dtype",
+                    i, SHOW(&x->meta));
+        }
+        REQUIRE(c, x->meta.device.type == first->meta.device.type &&
+                       x->meta.device.index == first->meta.device.index,
+                REEL_ERR_DEVICE, "input %d is on another device than the first", i);
+    }
+    return REEL_OK;
+}
+
+static reel_tensor *make_output(const reel_call *c, int i, const reel_meta *m)
+{
+    const reel_op *op = c->op;
+    if (m->rank < 0) return NULL;
+    if (i == 0 && (op->traits & REEL_OP_INPLACE)) return reel__tensor_retain(c->in[0]);
+    if (i == 0 && (op->traits & REEL_OP_VIEW)) {
+        c->in[0]->storage->viewed = true;
+        return reel__tensor_new(m, c->in[0]->storage);
+    }
+    if (reel__meta_check(op->name, m)) return NULL;
+    return reel__tensor_new(m, NULL);
+}
+
+static reel_status run_kernel(const reel_call *c, reel_device device)
+{
+    reel_karg in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
+    int skip = c->op->traits & REEL_OP_OVERWRITE ? 1 : 0, n = c->n_in - skip;
+    for (int i = 0; i < n; i++) {
+        const reel_tensor *x = c->in[i + skip];
+        in[i] = x ? (reel_karg){reel__ptr(x), &x->meta} : (reel_karg){NULL, NULL};
+    }
+    for (int i = 0; i < c->n_out; i++) {
+        const reel_tensor *y = c->out[i];
+        out[i] = y ? (reel_karg){reel__ptr(y), &y->meta} : (reel_karg){NULL, NULL};
+    }
+    const reel_kcall k = {(reel_kernel_id)c->op->kernel, n, c->n_out, in, out, c->attrs};
+    return reel__backend(device.type)->run(device.index, &k);
+}
+
+/* Whatever this call changes carries a new version, so that the tape can tell. */
+static void bump_versions(const reel_call *c, unsigned mutates)
+{
+    for (int i = 0; mutates; i++, mutates >>= 1)
+        if ((mutates & 1) && c->in[i]) c->in[i]->storage->version++;
+}
+
+static reel_status listen(const reel_call *c)
+{
+    reel_status st = reel__tape_on() ? reel__tape_record(c) : REEL_OK;
+    for (reel_recorder *r = recorders, *next; r && !st; r = next) {
+        next = r->next;
+        st = r->record(r, c);
+    }
+    return st;
+}
+
+reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
+                        reel_tensor *const in[], reel_tensor *out[])
+{
+    reel_call c = {op, n_in, op->n_out, in, out, attrs, 0, false};
+    unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
+    reel_meta meta[REEL_OP_MAX_OUT];
+    for (int i = 0; i < op->n_out; i++) out[i] = NULL;
+    /* A command never acts on what a failed expression left behind. */
+    if (mutates && reel_failed()) return reel_error_status();
+    reel_status st = check_inputs(&c);
+    if (st) return st;
+
+    reel_device device = n_in && in[0] ? in[0]->meta.device : reel_default_device();
+    reel_dtype dtype = n_in && in[0] ? in[0]->meta.dtype : REEL_F32;
+    for (int i = 0; i < op->n_out; i++) {
+        meta[i].rank = 0;
+        meta[i].offset = 0;
+        meta[i].dtype = dtype;
+        meta[i].device = device;
+    }
+    if (op->infer && (st = op->infer(&c, meta))) return st;
+    if (mutates && (st = reel__tape_check(&c))) return st;
+
+    for (int i = 0; i < op->n_out && !st; i++)
+        if (!(out[i] = make_output(&c, i, &meta[i])) && meta[i].rank >= 0)
+            st = reel_error_status();
+    if (!st && !(op->traits & REEL_OP_VIEW)) st = run_kernel(&c, device);
+    if (!st && mutates) bump_versions(&c, mutates);
+    if (!st) st = listen(&c);
+
+    for (int i = 0; i < op->n_out; i++) {
+        if (!out[i]) continue;
+        if (out[i] == in[0] && (op->traits & REEL_OP_INPLACE)) { /* borrowed, as it came */
+            reel__tensor_release(out[i]);
+            if (st) out[i] = NULL;
+        } else if (st) {
+            reel__tensor_release(out[i]);
+            out[i] = NULL;
+        } else if (!(out[i] = reel__autorelease(out[i]))) {
+            st = reel_error_status();
+        }
+    }
+    return st;
+}
+
+reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,
+                          reel_tensor *const in[])
+{
+    reel_tensor *out[REEL_OP_MAX_OUT];
+    return reel__apply(op, attrs, n_in, in, out) ? NULL : out[0];
+}

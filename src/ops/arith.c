@@ -1,0 +1,387 @@
+/* arith.c: pointwise arithmetic of two or three inputs, comparisons, choice. */
+#include <math.h>
+
+#include "ops/op.h"
+
+#define G gy[0]
+#define X c->in[0]
+#define Y c->in[1]
+#define A(i) (ATTRS(c, reel_scalar_attrs)->a[i])
+#define TO(i, g) reel__sum_to((g), IN_META(c, i))
+
+/* ---- add, sub, mul, div --------------------------------------------------------------- */
+
+static void add_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = TO(0, G);
+    if (NEEDS(c, 1)) gx[1] = TO(1, G);
+}
+
+static void sub_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = TO(0, G);
+    if (NEEDS(c, 1)) gx[1] = reel_neg(TO(1, G));
+}
+
+static void mul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = TO(0, reel_mul(G, Y));
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul(G, X));
+}
+
+static void div_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    reel_tensor *g = reel_div(G, Y);
+    if (NEEDS(c, 0)) gx[0] = TO(0, g);
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_neg(reel_mul(g, reel_div(X, Y))));
+}
+
+/* ---- pow: d/dx = y x^(y-1), d/dy = x^y log x (0 where x is 0) -------------------------- */
+
+static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0))
+        gx[0] = TO(0, reel_mul(G, reel_mul(Y, reel_pow(X, reel_add_scalar(Y, -1)))));
+    if (NEEDS(c, 1)) {
+        reel_tensor *zero = reel_eq(X, reel__zeros(IN_META(c, 0)));
+        reel_tensor *log_x = reel_log(reel_masked_fill(X, zero, 1));
+        gx[1] = TO(1, reel_mul(G, reel_mul(reel_pow(X, Y), log_x)));
+    }
+}
+
+static void pow_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    gx[0] = A(0) == 0 ? reel_mul_scalar(G, 0)
+                      : reel_mul(G, reel_mul_scalar(reel_pow_scalar(X, A(0) - 1), A(0)));
+}
+
+/* ---- maximum, minimum: the gradient goes to the winner, half each where equal ---------- */
+
+static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[],
+                        reel_tensor *x_wins, reel_tensor *y_wins)
+{
+    reel_dtype dt = IN_META(c, 0)->dtype;
+    reel_tensor *half = reel_mul_scalar(reel_cast(reel_eq(X, Y), dt), 0.5);
+    if (NEEDS(c, 0))
+        gx[0] = TO(0, reel_mul(G, reel_add(reel_cast(x_wins, dt), half)));
+    if (NEEDS(c, 1))
+        gx[1] = TO(1, reel_mul(G, reel_add(reel_cast(y_wins, dt), half)));
+}
+
+static void maximum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    extreme_vjp(c, gy, gx, reel_gt(X, Y), reel_lt(X, Y));
+}
+
+static void minimum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    extreme_vjp(c, gy, gx, reel_lt(X, Y), reel_gt(X, Y));
+}
+
+/* ---- x + a y, x + a (y - x), x + a, x a ------------------------------------------------ */
+
+static void add_scaled_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = TO(0, G);
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul_scalar(G, A(0)));
+}
+
+static void lerp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = TO(0, reel_mul_scalar(G, 1 - A(0)));
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul_scalar(G, A(0)));
+}
+
+static void add_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    (void)c;
+    gx[0] = G;
+}
+
+static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    gx[0] = reel_mul_scalar(G, A(0));
+}
+
+/* ---- clamp: the gradient passes inside the range, ends included ------------------------ */
+
+static void clamp_grad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
+
+const reel_op reel__clamp_grad = {
+    .name = "clamp_grad", .kernel = K_CLAMP_GRAD, .traits = REEL_OP_POINTWISE, .n_in = 2,
+    .n_out = 1, .saves = SAVE_IN(0), .dtypes = DTYPES_FLOAT, .attrs = &reel__scalar_schema,
+    .infer = reel__infer_pointwise, .vjp = clamp_grad_vjp,
+    .sample = "f[3,4] in -2..2; f[3,4] | a=-0.7,1.1",
+};
+
+static void clamp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    gx[0] = APPLY(&reel__clamp_grad, c->attrs, X, G);
+}
+
+static void clamp_grad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = reel_mul_scalar(G, 0);
+    if (NEEDS(c, 1)) gx[1] = APPLY(&reel__clamp_grad, c->attrs, X, G);
+}
+
+/* ---- where ----------------------------------------------------------------------------- */
+
+static reel_status where_infer(const reel_call *c, reel_meta *out)
+{
+    REQUIRE(c, IN_META(c, 0)->dtype == REEL_BOOL, REEL_ERR_DTYPE,
+            "condition %s must be bool", SHOW(IN_META(c, 0)));
+    return reel__infer_pointwise(c, out);
+}
+
+static void where_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    reel_tensor *zero = reel_scalar(0, G->meta.dtype);
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_where(X, G, zero));
+    if (NEEDS(c, 2)) gx[2] = TO(2, reel_where(X, zero, G));
+}
+
+const reel_op reel__where = {
+    .name = "where", .kernel = K_WHERE, .traits = REEL_OP_POINTWISE, .n_in = 3, .n_out = 1,
+    .saves = SAVE_IN(0), .dtypes = DTYPE(REEL_BOOL), .infer = where_infer,
+    .vjp = where_vjp,
+    .sample = "bool[3,4]; f[3,4]; f[3,4]\nbool[3,1]; f[4]; f[2,3,4]\nbool[4]; f[3,1]; f[1]",
+};
+
+reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y)
+{
+    return APPLY(&reel__where, NULL, condition, x, y);
+}
+
+reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
+{
+    if (!reel__have("masked_fill", x, "x") || !reel__have("masked_fill", mask, "mask"))
+        return NULL;
+    reel_meta sum;
+    if (!reel__broadcast(&x->meta, &mask->meta, &sum) || !reel__same_shape(&sum, &x->meta)) {
+        reel_fail(REEL_ERR_SHAPE, "masked_fill: mask %s does not broadcast to %s",
+                  SHOW(&mask->meta), SHOW(&x->meta));
+        return NULL;
+    }
+    reel_scope s = reel_scope_begin();
+    return reel_scope_return(s, reel_where(mask, reel_scalar(value, x->meta.dtype), x));
+}
+
+/* ---- records and functions of two inputs ------------------------------------------------ */
+
+#define BINARY(fn, row, saves_, dtypes_, sample_)                                        \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .traits = REEL_OP_POINTWISE,                             \
+                                .n_in = 2,                                               \
+                                .n_out = 1,                                              \
+                                .saves = saves_,                                         \
+                                .dtypes = dtypes_,                                       \
+                                .infer = reel__infer_pointwise,                          \
+                                .vjp = fn##_vjp,                                         \
+                                .sample = sample_};                                      \
+    reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y)                               \
+    {                                                                                    \
+        return APPLY(&reel__##fn, NULL, x, y);                                           \
+    }
+
+#define BROADCASTS "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"       \
+                   "f[2,3]; f[2,1]\nf[0,3]; f[3]"
+#define BOTH (SAVE_IN(0) | SAVE_IN(1))
+
+BINARY(add, K_ADD, 0, DTYPES_NUMBER, BROADCASTS)
+BINARY(sub, K_SUB, 0, DTYPES_NUMBER, BROADCASTS)
+BINARY(mul, K_MUL, BOTH, DTYPES_ANY, BROADCASTS)
+BINARY(div, K_DIV, BOTH, DTYPES_FLOAT,
+       "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[4] in 0.5..2\nf[3,1]; f[2,1,4] in -2..-0.5")
+BINARY(pow, K_POW, BOTH, DTYPES_FLOAT,
+       "f[3,4] in 0.2..2; f[3,4] in -2..2\nf[2,3,4] in 0.2..2; f[4]\nf[] in 1..2; f[3]")
+BINARY(maximum, K_MAXIMUM, BOTH, DTYPES_NUMBER, BROADCASTS)
+BINARY(minimum, K_MINIMUM, BOTH, DTYPES_NUMBER, BROADCASTS)
+
+#define BINARY_A(fn, row, sample_)                                                       \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .traits = REEL_OP_POINTWISE,                             \
+                                .n_in = 2,                                               \
+                                .n_out = 1,                                              \
+                                .dtypes = DTYPES_FLOAT,                                  \
+                                .attrs = &reel__scalar_schema,                           \
+                                .infer = reel__infer_pointwise,                          \
+                                .vjp = fn##_vjp,                                         \
+                                .sample = sample_};                                      \
+    reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y, double a)                     \
+    {                                                                                    \
+        const reel_scalar_attrs attrs = {{a, 0}};                                        \
+        return APPLY(&reel__##fn, &attrs, x, y);                                         \
+    }
+
+BINARY_A(add_scaled, K_ADD_SCALED, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=-2")
+BINARY_A(lerp, K_LERP, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=0.9")
+
+#define UNARY_A(fn, row, saves_, dtypes_, sample_)                                       \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .traits = REEL_OP_POINTWISE,                             \
+                                .n_in = 1,                                               \
+                                .n_out = 1,                                              \
+                                .saves = saves_,                                         \
+                                .dtypes = dtypes_,                                       \
+                                .attrs = &reel__scalar_schema,                           \
+                                .infer = reel__infer_same,                               \
+                                .vjp = fn##_vjp,                                         \
+                                .sample = sample_}
+
+UNARY_A(add_scalar, K_ADD_SCALAR, 0, DTYPES_NUMBER, "f[3,4] | a=0.3\nf[] | a=-1");
+UNARY_A(mul_scalar, K_MUL_SCALAR, 0, DTYPES_NUMBER, "f[3,4] | a=0.3\nf[2] | a=0");
+UNARY_A(pow_scalar, K_POW_SCALAR, SAVE_IN(0), DTYPES_FLOAT,
+        "f[3,4] in 0.2..2 | a=1.7\nf[3] | a=2\nf[3] | a=0\nf[4] in 0.3..2 | a=-0.5");
+UNARY_A(clamp, K_CLAMP, SAVE_IN(0), DTYPES_NUMBER, "f[3,4] in -2..2 | a=-0.7,1.1");
+
+reel_tensor *reel_add_scalar(reel_tensor *x, double value)
+{
+    const reel_scalar_attrs a = {{value, 0}};
+    return APPLY(&reel__add_scalar, &a, x);
+}
+
+reel_tensor *reel_mul_scalar(reel_tensor *x, double value)
+{
+    const reel_scalar_attrs a = {{value, 0}};
+    return APPLY(&reel__mul_scalar, &a, x);
+}
+
+reel_tensor *reel_pow_scalar(reel_tensor *x, double value)
+{
+    const reel_scalar_attrs a = {{value, 0}};
+    return APPLY(&reel__pow_scalar, &a, x);
+}
+
+static bool in_order(const char *who, double low, double high)
+{
+    if (low <= high) return true;
+    reel_fail(REEL_ERR_ARG, "%s: low %g must not be above high %g", who, low, high);
+    return false;
+}
+
+reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
+{
+    const reel_scalar_attrs a = {{low, high}};
+    return in_order("clamp", low, high) ? APPLY(&reel__clamp, &a, x) : NULL;
+}
+
+/* ---- in place: the same rows and gradients ---------------------------------------------- */
+
+#define IN_PLACE(fn, of, n, row, schema, saves_, dtypes_)                                \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .traits = REEL_OP_POINTWISE | REEL_OP_INPLACE,           \
+                                .n_in = n,                                               \
+                                .n_out = 1,                                              \
+                                .saves = saves_,                                         \
+                                .dtypes = dtypes_,                                       \
+                                .attrs = schema,                                         \
+                                .infer = reel__infer_pointwise,                          \
+                                .vjp = of##_vjp}
+
+IN_PLACE(add_, add, 2, K_ADD, NULL, 0, DTYPES_NUMBER);
+IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, DTYPES_NUMBER);
+IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, DTYPES_ANY);
+IN_PLACE(div_, div, 2, K_DIV, NULL, BOTH, DTYPES_FLOAT);
+IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, DTYPES_FLOAT);
+IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, DTYPES_FLOAT);
+IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, DTYPES_NUMBER);
+IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), DTYPES_NUMBER);
+
+reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)
+{
+    return APPLY(&reel__add_, NULL, x, y);
+}
+
+reel_tensor *reel_sub_(reel_tensor *x, reel_tensor *y)
+{
+    return APPLY(&reel__sub_, NULL, x, y);
+}
+
+reel_tensor *reel_mul_(reel_tensor *x, reel_tensor *y)
+{
+    return APPLY(&reel__mul_, NULL, x, y);
+}
+
+reel_tensor *reel_div_(reel_tensor *x, reel_tensor *y)
+{
+    return APPLY(&reel__div_, NULL, x, y);
+}
+
+reel_tensor *reel_add_scaled_(reel_tensor *x, reel_tensor *y, double alpha)
+{
+    const reel_scalar_attrs a = {{alpha, 0}};
+    return APPLY(&reel__add_scaled_, &a, x, y);
+}
+
+reel_tensor *reel_lerp_(reel_tensor *x, reel_tensor *y, double weight)
+{
+    const reel_scalar_attrs a = {{weight, 0}};
+    return APPLY(&reel__lerp_, &a, x, y);
+}
+
+reel_tensor *reel_mul_scalar_(reel_tensor *x, double value)
+{
+    const reel_scalar_attrs a = {{value, 0}};
+    return APPLY(&reel__mul_scalar_, &a, x);
+}
+
+reel_tensor *reel_clamp_(reel_tensor *x, double low, double high)
+{
+    const reel_scalar_attrs a = {{low, high}};
+    return in_order("clamp_", low, high) ? APPLY(&reel__clamp_, &a, x) : NULL;
+}
+
+/* ---- comparisons and logic: bool, no gradient -------------------------------------------- */
+
+static reel_status compare_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = reel__infer_pointwise(c, out);
+    out->dtype = REEL_BOOL;
+    return st;
+}
+
+#define COMPARE(fn, row, dtypes_)                                                        \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD,           \
+                                .n_in = 2,                                               \
+                                .n_out = 1,                                              \
+                                .dtypes = dtypes_,                                       \
+                                .infer = compare_infer,                                  \
+                                .sample = "f[3,4]; f[3,4]\nf[2,3,4]; f[4]"};             \
+    reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y)                               \
+    {                                                                                    \
+        return APPLY(&reel__##fn, NULL, x, y);                                           \
+    }
+
+COMPARE(eq, K_EQ, DTYPES_ANY)
+COMPARE(ne, K_NE, DTYPES_ANY)
+COMPARE(lt, K_LT, DTYPES_ANY)
+COMPARE(le, K_LE, DTYPES_ANY)
+COMPARE(gt, K_GT, DTYPES_ANY)
+COMPARE(ge, K_GE, DTYPES_ANY)
+COMPARE(logical_and, K_LOGICAL_AND, DTYPES_ANY)
+COMPARE(logical_or, K_LOGICAL_OR, DTYPES_ANY)
+COMPARE(logical_xor, K_LOGICAL_XOR, DTYPES_ANY)
+
+#define TEST(fn, row, dtypes_)                                                           \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD,           \
+                                .n_in = 1,                                               \
+                                .n_out = 1,                                              \
+                                .dtypes = dtypes_,                                       \
+                                .infer = compare_infer,                                  \
+                                .sample = "f[3,4]"};                                     \
+    reel_tensor *reel_##fn(reel_tensor *x)                                               \
+    {                                                                                    \
+        return APPLY(&reel__##fn, NULL, x);                                              \
+    }
+
+TEST(logical_not, K_LOGICAL_NOT, DTYPES_ANY)
+TEST(isfinite, K_ISFINITE, DTYPES_FLOAT)

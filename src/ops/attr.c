@@ -1,0 +1,121 @@
+/* attr.c: the schemas of attrs.h, and attributes as text. */
+#include "ops/attr.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define I(T, f) ATTR_INT(T, f)
+#define R(T, f) ATTR_REAL(T, f)
+
+REEL_SCHEMA(reel__scalar_schema, reel_scalar_attrs, R(reel_scalar_attrs, a));
+REEL_SCHEMA(reel__dim_schema, reel_dim_attrs, I(reel_dim_attrs, dim));
+REEL_SCHEMA(reel__mask_schema, reel_mask_attrs, I(reel_mask_attrs, mask),
+            I(reel_mask_attrs, keepdim), R(reel_mask_attrs, scale));
+REEL_SCHEMA(reel__shape_schema, reel_shape_attrs, I(reel_shape_attrs, rank),
+            I(reel_shape_attrs, dim));
+REEL_SCHEMA(reel__slice_schema, reel_slice_attrs, I(reel_slice_attrs, dim),
+            I(reel_slice_attrs, start), I(reel_slice_attrs, length),
+            I(reel_slice_attrs, step));
+REEL_SCHEMA(reel__fill_schema, reel_fill_attrs, R(reel_fill_attrs, value));
+REEL_SCHEMA(reel__pad_schema, reel_pad_attrs, I(reel_pad_attrs, before),
+            I(reel_pad_attrs, after), R(reel_pad_attrs, value));
+REEL_SCHEMA(reel__cast_schema, reel_cast_attrs, I(reel_cast_attrs, dtype),
+            I(reel_cast_attrs, format));
+REEL_SCHEMA(reel__random_schema, reel_random_attrs, I(reel_random_attrs, seed),
+            I(reel_random_attrs, offset), R(reel_random_attrs, low),
+            R(reel_random_attrs, high));
+REEL_SCHEMA(reel__conv2d_schema, reel_conv2d_attrs, I(reel_conv2d_attrs, stride),
+            I(reel_conv2d_attrs, padding), I(reel_conv2d_attrs, dilation),
+            I(reel_conv2d_attrs, groups), I(reel_conv2d_attrs, input));
+REEL_SCHEMA(reel__pool2d_schema, reel_pool2d_attrs, I(reel_pool2d_attrs, kernel),
+            I(reel_pool2d_attrs, stride), I(reel_pool2d_attrs, padding),
+            I(reel_pool2d_attrs, dilation), I(reel_pool2d_attrs, ceil_mode),
+            I(reel_pool2d_attrs, count_include_pad), I(reel_pool2d_attrs, size));
+REEL_SCHEMA(reel__batch_norm_schema, reel_batch_norm_attrs, R(reel_batch_norm_attrs, eps),
+            R(reel_batch_norm_attrs, momentum), I(reel_batch_norm_attrs, training),
+            I(reel_batch_norm_attrs, relu), I(reel_batch_norm_attrs, want));
+REEL_SCHEMA(reel__layer_norm_schema, reel_layer_norm_attrs, I(reel_layer_norm_attrs, dims),
+            R(reel_layer_norm_attrs, eps), I(reel_layer_norm_attrs, want));
+REEL_SCHEMA(reel__cross_entropy_schema, reel_cross_entropy_attrs,
+            R(reel_cross_entropy_attrs, smoothing),
+            I(reel_cross_entropy_attrs, ignore_index),
+            I(reel_cross_entropy_attrs, reduction),
+            I(reel_cross_entropy_attrs, want_grad));
+REEL_SCHEMA(reel__attention_schema, reel_attention_attrs, R(reel_attention_attrs, scale),
+            R(reel_attention_attrs, dropout), I(reel_attention_attrs, causal),
+            I(reel_attention_attrs, seed), I(reel_attention_attrs, offset));
+REEL_SCHEMA(reel__index_schema, reel_index_attrs, I(reel_index_attrs, dim),
+            I(reel_index_attrs, size));
+REEL_SCHEMA(reel__sgd_schema, reel_sgd_attrs, R(reel_sgd_attrs, momentum),
+            R(reel_sgd_attrs, dampening), R(reel_sgd_attrs, weight_decay),
+            I(reel_sgd_attrs, nesterov), I(reel_sgd_attrs, maximize),
+            I(reel_sgd_attrs, first));
+REEL_SCHEMA(reel__adam_schema, reel_adam_attrs, R(reel_adam_attrs, beta1),
+            R(reel_adam_attrs, beta2), R(reel_adam_attrs, eps),
+            R(reel_adam_attrs, weight_decay), I(reel_adam_attrs, decoupled),
+            I(reel_adam_attrs, maximize));
+
+static const reel_attr_field *find(const reel_attr_schema *s, const char *name, size_t n)
+{
+    for (int i = 0; s && i < s->n_fields; i++)
+        if (strlen(s->field[i].name) == n && memcmp(s->field[i].name, name, n) == 0)
+            return &s->field[i];
+    return NULL;
+}
+
+/* "2,2" into up to f->count values; returns what follows, or NULL. */
+static const char *parse_values(const reel_attr_field *f, const char *at, char *base)
+{
+    for (int k = 0; k < f->count; k++) {
+        char *end = NULL;
+        errno = 0;
+        if (f->type == REEL_ATTR_INT)
+            ((int64_t *)(void *)(base + f->offset))[k] = strtoll(at, &end, 10);
+        else
+            ((double *)(void *)(base + f->offset))[k] = strtod(at, &end);
+        if (end == at || errno) return NULL;
+        at = end;
+        if (*at != ',') break;
+        at++;
+    }
+    return *at == ' ' || *at == '\0' ? at : NULL;
+}
+
+bool reel__attr_parse(const reel_attr_schema *s, const char *text, void *attrs)
+{
+    while (*(text += strspn(text, " "))) {
+        size_t n = strcspn(text, "= ");
+        const reel_attr_field *f = find(s, text, n);
+        const char *rest = f && text[n] == '=' ? parse_values(f, text + n + 1, attrs) : NULL;
+        if (!rest) {
+            reel_fail(REEL_ERR_ARG, "attributes: cannot read \"%s\"", text);
+            return false;
+        }
+        text = rest;
+    }
+    return true;
+}
+
+char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf, size_t size)
+{
+    size_t at = 0;
+    const char *base = attrs;
+    buf[0] = '\0';
+    for (int i = 0; s && i < s->n_fields; i++) {
+        const reel_attr_field *f = &s->field[i];
+        for (int k = 0; k < f->count && at < size; k++) {
+            const char *lead = k ? "," : at ? " " : "";
+            const char *name = k ? "" : f->name, *eq = k ? "" : "=";
+            int n = f->type == REEL_ATTR_INT
+                        ? snprintf(buf + at, size - at, "%s%s%s%" PRId64, lead, name, eq,
+                                   ((const int64_t *)(const void *)(base + f->offset))[k])
+                        : snprintf(buf + at, size - at, "%s%s%s%.17g", lead, name, eq,
+                                   ((const double *)(const void *)(base + f->offset))[k]);
+            at += n > 0 ? (size_t)n : 0;
+        }
+    }
+    return buf;
+}

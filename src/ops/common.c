@@ -1,0 +1,135 @@
+/* common.c: shape rules and small helpers that many records share. */
+#include "ops/op.h"
+#include "tensor/tensor.h"
+
+bool reel__have(const char *name, const reel_tensor *x, const char *arg)
+{
+    if (!x) reel_fail(REEL_ERR_ARG, "%s: %s is NULL", name, arg);
+    return x != NULL;
+}
+
+int reel__dim(const char *name, const reel_meta *m, int dim)
+{
+    int d = reel__wrap_dim(dim, m->rank);
+    if (d < 0)
+        reel_fail(REEL_ERR_ARG, "%s: dimension %d is out of range for %s (rank %d)", name,
+                  dim, SHOW(m), m->rank);
+    return d;
+}
+
+bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims, int64_t *mask)
+{
+    *mask = dims.rank == 0 ? (INT64_C(1) << m->rank) - 1 : 0;
+    if (dims.rank < 0 || dims.rank > REEL_MAX_RANK) {
+        reel_fail(REEL_ERR_ARG, "%s: %d dimensions; 0 to %d are possible", name, dims.rank,
+                  REEL_MAX_RANK);
+        return false;
+    }
+    for (int i = 0; i < dims.rank; i++) {
+        int64_t given = dims.dim[i];
+        int d = given < -REEL_MAX_RANK || given > REEL_MAX_RANK
+                    ? -1
+                    : reel__wrap_dim((int)given, m->rank);
+        if (d < 0 || (*mask >> d & 1)) {
+            reel_fail(REEL_ERR_ARG, "%s: dimension %lld %s for %s", name, (long long)given,
+                      d < 0 ? "is out of range" : "stands twice", SHOW(m));
+            return false;
+        }
+        *mask |= INT64_C(1) << d;
+    }
+    return true;
+}
+
+reel_status reel__infer_same(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    *out = *x;
+    out->offset = 0;
+    if (!reel__is_contiguous(x)) reel__set_strides_like(out, x);
+    return REEL_OK;
+}
+
+/* Memory order of the first input that has the result's shape, so that a channels-last net
+ * stays channels-last. */
+static void stride_result(const reel_call *c, reel_meta *out)
+{
+    for (int i = 0; i < c->n_in; i++)
+        if (reel__same_shape(IN_META(c, i), out)) {
+            reel__set_strides_like(out, IN_META(c, i));
+            return;
+        }
+    reel__set_contiguous(out);
+}
+
+reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *last = IN_META(c, c->n_in - 1);
+    /* `where` has a bool condition before two values; all others have one dtype. */
+    for (int i = c->n_in == 3 ? 1 : 0; i < c->n_in; i++)
+        REQUIRE(c, IN_META(c, i)->dtype == last->dtype, REEL_ERR_DTYPE,
+                "inputs %s and %s differ in dtype; use reel_cast()", SHOW(IN_META(c, i)),
+                SHOW(last));
+    *out = *IN_META(c, 0);
+    for (int i = 1; i < c->n_in; i++) {
+        reel_meta sum = *out;
+        REQUIRE(c, reel__broadcast(out, IN_META(c, i), &sum), REEL_ERR_SHAPE,
+                "shapes of %s and %s do not broadcast: sizes must be equal or 1",
+                SHOW(IN_META(c, 0)), SHOW(IN_META(c, i)));
+        *out = sum;
+    }
+    REQUIRE(c, !(c->op->traits & REEL_OP_INPLACE) || reel__same_shape(out, IN_META(c, 0)),
+            REEL_ERR_SHAPE, "%s does not broadcast to %s, which is changed in place",
+            SHOW(last), SHOW(IN_META(c, 0)));
+    out->dtype = last->dtype;
+    out->offset = 0;
+    stride_result(c, out);
+    return REEL_OK;
+}
+
+reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target)
+{
+    if (!g || reel__same_shape(&g->meta, target)) return g;
+    int lead = g->meta.rank - target->rank;
+    reel_shape dims = {.rank = 0};
+    for (int i = 0; i < g->meta.rank; i++)
+        if (i < lead || (target->dim[i - lead] == 1 && g->meta.dim[i] != 1))
+            dims.dim[dims.rank++] = i;
+    if (dims.rank) g = reel_sum(g, dims, true);
+    return reel_reshape(g, reel__shape(target));
+}
+
+reel_tensor *reel__zeros(const reel_meta *m)
+{
+    reel_device was = reel_default_device();
+    if (reel_set_default_device(m->device)) return NULL;
+    reel_tensor *z = reel_zeros(reel__shape(m), m->dtype);
+    (void)reel_set_default_device(was);
+    return z;
+}
+
+#define OP(name) extern const reel_op reel__##name;
+#include "ops/ops.def"
+#undef OP
+#define OP(name) &reel__##name,
+const reel_op *const reel__ops[] = {
+#include "ops/ops.def"
+};
+#undef OP
+const int reel__n_ops = (int)(sizeof reel__ops / sizeof *reel__ops);
+
+const reel_op *reel__op_by_name(const char *name)
+{
+    for (int i = 0; name && i < reel__n_ops; i++) {
+        const char *a = reel__ops[i]->name, *b = name;
+        while (*a && *a == *b) a++, b++;
+        if (*a == *b) return reel__ops[i];
+    }
+    return NULL;
+}
+
+int reel_op_count(void) { return reel__n_ops; }
+
+const char *reel_op_name(int i)
+{
+    return i >= 0 && i < reel__n_ops ? reel__ops[i]->name : NULL;
+}

@@ -1,0 +1,131 @@
+/* op.h: THE record. Every operator is one, every call of it takes the one path (apply.c),
+ * and everybody else listens to that path. */
+#ifndef REEL_OPS_OP_H
+#define REEL_OPS_OP_H
+
+#include <reel/ops.h>
+
+#include "backend/backend.h"
+#include "ops/attr.h"
+#include "tensor/tensor.h"
+
+typedef struct reel_op reel_op;
+typedef struct reel_onnx reel_onnx; /* what an ONNX rule writes to (trace room) */
+
+/* One call: a record with its operands. Recorders see it after the kernel ran; a vjp sees the
+ * one of the forward, with ghosts (no storage) where a value was not saved. */
+typedef struct reel_call {
+    const reel_op *op;
+    int n_in, n_out;
+    reel_tensor *const *in;  /* NULL: an optional input that is absent */
+    reel_tensor *const *out; /* NULL: an output that was not asked for */
+    const void *attrs;
+    uint64_t needs;    /* vjp: bit i, the gradient of input i is asked for */
+    bool create_graph; /* vjp: compose differentiable operators, no fused backward */
+} reel_call;
+
+enum reel_op_traits {
+    REEL_OP_POINTWISE = 1 << 0, /* kernel is a PW row of kernel.def              */
+    REEL_OP_VIEW = 1 << 1,      /* output 0 shares input 0's storage; no kernel    */
+    REEL_OP_INPLACE = 1 << 2,   /* output 0 is input 0                             */
+    REEL_OP_OVERWRITE = 1 << 3, /* INPLACE, and the kernel does not read input 0   */
+    REEL_OP_RANDOM = 1 << 4,    /* attrs hold a place in the random stream         */
+    REEL_OP_NO_GRAD = 1 << 5    /* no gradient by nature: comparisons, indices ... */
+};
+
+/* What a call costs: for reports and for choices by a cost model. */
+typedef struct reel_cost {
+    double flops, bytes_read, bytes_written;
+} reel_cost;
+
+#define REEL_OP_MAX_IN 64
+#define REEL_OP_MAX_OUT 4
+#define REEL_OP_VARIADIC (-1)
+
+struct reel_op {
+    const char *name;         /* key in graphs, errors, tests, profiles                  */
+    uint16_t kernel;          /* row of kernel.def                                       */
+    uint16_t traits;          /* enum reel_op_traits                                     */
+    int8_t n_in, n_out;       /* n_in REEL_OP_VARIADIC: 1 .. REEL_OP_MAX_IN              */
+    uint8_t optional;         /* bit i: input i may be absent                            */
+    uint8_t mutates;          /* bit i: input i is changed (INPLACE implies bit 0)       */
+    uint32_t saves;           /* SAVE_IN(i) | SAVE_OUT(i): what the vjp reads            */
+    uint16_t dtypes;          /* DTYPE_... of the value inputs; the rest infer checks    */
+    const reel_attr_schema *attrs;
+    /* Shapes and dtypes of the outputs, strides, and for a view the offset; out[i].rank -1
+     * leaves output i out. out[] comes with input 0's dtype and device. */
+    reel_status (*infer)(const reel_call *, reel_meta *out);
+    /* gy[i] is NULL where output i got no gradient. Sets gx[i] where NEEDS(c, i). */
+    void (*vjp)(const reel_call *, reel_tensor *const gy[], reel_tensor *gx[]);
+    void (*cost)(const reel_call *, reel_cost *); /* NULL: one pass over memory */
+    reel_status (*onnx)(const reel_call *, reel_onnx *); /* a later room fills these in */
+    /* Why a slot is empty, where it is: for the support table. */
+    const char *no_vjp;
+    /* Inputs and attributes that tests draw from, see tests/support/sample.h:
+     * "f[2,3] in -1..1; i64[4] in 0..9; - | dim=1", samples separated by newlines. */
+    const char *sample;
+};
+
+#define SAVE_IN(i) (1u << (i))
+#define SAVE_OUT(i) (1u << (16 + (i)))
+#define NEEDS(c, i) (((c)->needs >> (i)) & 1u)
+#define IN_META(c, i) (&(c)->in[i]->meta)
+#define ATTRS(c, type) ((const type *)(c)->attrs)
+
+#define DTYPE(d) (1u << (d))
+#define DTYPES_FLOAT (DTYPE(REEL_F32) | DTYPE(REEL_F64) | DTYPE(REEL_F16) | DTYPE(REEL_BF16))
+#define DTYPES_INT (DTYPE(REEL_I64) | DTYPE(REEL_I32) | DTYPE(REEL_I8) | DTYPE(REEL_U8))
+#define DTYPES_SIGNED                                                                    \
+    (DTYPES_FLOAT | DTYPE(REEL_I64) | DTYPE(REEL_I32) | DTYPE(REEL_I8))
+#define DTYPES_NUMBER (DTYPES_FLOAT | DTYPES_INT)
+#define DTYPES_ANY (DTYPES_NUMBER | DTYPE(REEL_BOOL))
+
+/* The one path. `in` is borrowed; results belong to the innermost scope, out[i] is NULL for
+ * outputs left out and on an error. */
+reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
+                        reel_tensor *const in[], reel_tensor *out[]);
+/* The same for output 0 alone. */
+reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,
+                          reel_tensor *const in[]);
+/* APPLY(&reel__relu, NULL, x): the usual way to call it. */
+#define APPLY(op, attrs, ...)                                                            \
+    reel__apply1((op), (attrs),                                                          \
+                 (int)(sizeof((reel_tensor *[]){__VA_ARGS__}) / sizeof(reel_tensor *)),  \
+                 (reel_tensor *const[]){__VA_ARGS__})
+
+/* Every record, in the order of ops.def. */
+extern const reel_op *const reel__ops[];
+extern const int reel__n_ops;
+const reel_op *reel__op_by_name(const char *name); /* NULL: none */
+
+/* Sets the pending error, "name: message". Returns its status. */
+reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)
+    REEL_PRINTF(3, 4);
+#define REQUIRE(c, condition, status, ...)                                               \
+    do {                                                                                 \
+        if (!(condition)) return reel__bad((c), (status), __VA_ARGS__);                  \
+    } while (0)
+/* Text of a meta inside a REQUIRE: "f32[2,3]". */
+#define SHOW(m) reel__meta_text((m), (char[REEL__META_TEXT]){0})
+/* True, or a pending error "name: argument `arg` is NULL": for functions that look at a tensor
+ * before they call apply(). */
+bool reel__have(const char *name, const reel_tensor *x, const char *arg);
+/* Wraps a dimension and reports one out of range; -1 then. */
+int reel__dim(const char *name, const reel_meta *m, int dim);
+/* Bits of a list of dimensions (rank 0: all); false, with an error, if one is out of range
+ * or stands twice. */
+bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims,
+                     int64_t *mask);
+
+/* Shape rules that many share. */
+reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0 */
+reel_status reel__infer_pointwise(const reel_call *, reel_meta *out);
+/* The one reduction of a gradient to the shape of a broadcast input: all operators use it. */
+reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target);
+/* Zeros of a meta. */
+reel_tensor *reel__zeros(const reel_meta *m);
+
+/* This thread's place in the random stream; advances it by `blocks`. */
+reel_rng_state reel__rng_take(int64_t blocks);
+
+#endif

@@ -1,0 +1,24 @@
+/* recorder.h: who listens to apply(). The tape is always there; others (tracer, anomaly
+ * check, profiler) push themselves onto this thread's list. */
+#ifndef REEL_OPS_RECORDER_H
+#define REEL_OPS_RECORDER_H
+
+#include "ops/op.h"
+
+typedef struct reel_recorder {
+    /* After the kernel ran, before the results are handed out. A failure fails the call. */
+    reel_status (*record)(struct reel_recorder *self, const reel_call *call);
+    struct reel_recorder *next;
+} reel_recorder;
+
+void reel__recorder_push(reel_recorder *r);
+/* Removes r, wherever it stands in the list; a recorder that is not there is ignored. */
+void reel__recorder_remove(reel_recorder *r);
+
+/* The tape (autograd/tape.c). `check` comes before a call that changes an input: it refuses
+ * what would make a gradient wrong. */
+bool reel__tape_on(void);
+reel_status reel__tape_check(const reel_call *call);
+reel_status reel__tape_record(const reel_call *call);
+
+#endif
