@@ -57,10 +57,10 @@ REEL_API void reel_sample_free(reel_sample *s);
 typedef struct reel_dataset reel_dataset;
 
 /** Which part of a data set. */
-typedef enum reel_split {
+typedef enum reel_part {
     REEL_TRAIN = 0,
     REEL_TEST
-} reel_split;
+} reel_part;
 
 /** Number of samples; -1 for NULL. */
 REEL_API int64_t reel_dataset_length(const reel_dataset *ds);
@@ -87,7 +87,7 @@ REEL_API void reel_dataset_free(reel_dataset *ds);
  *  Errors: REEL_ERR_IO for a file that cannot be read; REEL_ERR_FORMAT for one that is not
  *  10,000 records of 3,073 bytes or has a label above 9, naming file and record.
  *  Source: Krizhevsky 2009; www.cs.toronto.edu/~kriz/cifar.html. */
-REEL_API reel_dataset *reel_cifar10(const char *dir, reel_split split);
+REEL_API reel_dataset *reel_cifar10(const char *dir, reel_part part);
 
 /** Options of reel_image_folder. Zero is the default. */
 typedef struct reel_image_opts {
@@ -119,14 +119,14 @@ REEL_API reel_dataset *reel_arrays(reel_tensor *x, reel_tensor *y);
 /** Drawn data: `n` images u8 [32, 32, 3] of 10 classes of shapes and textures at random
  *  place, size, angle, colours, with clutter and noise. Colour and brightness say nothing of
  *  the class: a linear model stays under 60 %, a small residual net passes 90 %. Image i is a
- *  function of (seed, split, i) alone; label i % 10.
+ *  function of (seed, part, i) alone; label i % 10.
  *  Errors: REEL_ERR_ARG unless 1 <= n <= 1,000,000. */
-REEL_API reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_split split);
+REEL_API reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_part part);
 
 /** Recognizes what is in `dir`: CIFAR-10 binary batches, or folders train/ and test/ (or
  *  val/) of images. Both splits number the classes by train/. `opts` is for images; may be
  *  NULL. Errors: those of the two; REEL_ERR_FORMAT listing what was looked for. */
-REEL_API reel_dataset *reel_open_data(const char *dir, reel_split split,
+REEL_API reel_dataset *reel_open_data(const char *dir, reel_part part,
                                       const reel_image_opts *opts);
 
 /** A dataset of your own. `get` may be called by several threads at once; it points

@@ -259,7 +259,7 @@ typedef struct job {
     uint8_t *pixels;
     int64_t *labels;
     uint64_t seed;
-    reel_split split;
+    reel_part part;
 } job;
 
 static void draw_range(void *ctx, int64_t begin, int64_t end)
@@ -268,23 +268,23 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) {
         j->labels[i] = i % CLASSES;
         draw_image(j->pixels + i * PIXELS * 3, (int)j->labels[i],
-                   reel_draw_new(j->seed, (uint64_t)j->split, (uint64_t)i));
+                   reel_draw_new(j->seed, (uint64_t)j->part, (uint64_t)i));
     }
 }
 
-reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_split split)
+reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_part part)
 {
     if (reel_failed()) return NULL;
-    if (n < 1 || n > MAX_IMAGES || (split != REEL_TRAIN && split != REEL_TEST)) {
+    if (n < 1 || n > MAX_IMAGES || (part != REEL_TRAIN && part != REEL_TEST)) {
         reel_fail(REEL_ERR_ARG,
-                  "drawn_images: %lld images of split %d, expected 1 to %d of split 0 or 1",
-                  (long long)n, (int)split, MAX_IMAGES);
+                  "drawn_images: %lld images of part %d, expected 1 to %d of part 0 or 1",
+                  (long long)n, (int)part, MAX_IMAGES);
         return NULL;
     }
     reel__memory_data *m = reel__memory_data_new("drawn_images", n, REEL_U8,
                                                  (reel_shape){3, {SIDE, SIDE, 3}}, true);
     if (!m) return NULL;
-    job j = {m->data, m->labels, seed, split};
+    job j = {m->data, m->labels, seed, part};
     reel__parallel_range(n, GRAIN, draw_range, &j);
     m->class_names = class_names;
     m->classes = CLASSES;
