@@ -1,4 +1,6 @@
 /* common.c: shape rules and small helpers that many records share. */
+#include <reel/autograd.h>
+
 #include "ops/op.h"
 #include "tensor/tensor.h"
 
@@ -96,6 +98,28 @@ reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target)
             dims.dim[dims.rank++] = i;
     if (dims.rank) g = reel_sum(g, dims, true);
     return reel_reshape(g, reel__shape(target));
+}
+
+uint32_t reel__saves_product(const reel_call *c)
+{
+    uint32_t saves = c->op->saves & ~(SAVE_IN(0) | SAVE_IN(1));
+    if (c->in[1] && c->in[1]->node) saves |= SAVE_IN(0);
+    if (c->in[0] && c->in[0]->node) saves |= SAVE_IN(1);
+    return saves;
+}
+
+void reel__vjp_composed(const reel_call *c, reel_tensor *y, reel_tensor *g, reel_tensor *gx[])
+{
+    reel_tensor *x[REEL_OP_MAX_IN], *grad[REEL_OP_MAX_IN];
+    int place[REEL_OP_MAX_IN], n = 0;
+    for (int i = 0; i < c->n_in; i++)
+        if (NEEDS(c, i)) {
+            x[n] = c->in[i];
+            place[n++] = i;
+        }
+    const reel_backward_opts opts = {.create_graph = true, .allow_unused = true};
+    if (!y || reel_grad(&y, 1, &g, x, n, grad, &opts)) return;
+    for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
 }
 
 reel_tensor *reel__zeros(const reel_meta *m)
