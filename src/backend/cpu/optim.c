@@ -62,12 +62,12 @@ static void strided_range(void *ctx, int64_t begin, int64_t end)
         for (int k = 0; k < s->n_operands; k++) {
             to[k] = from[k];
             at[k] = (char *)room[k];
-            reel__gather(room[k], s->data[k], &from[k], n, (size_t)s->size);
+            reel__walk_gather(room[k], s->data[k], &from[k], n, (size_t)s->size);
         }
         step_dense(s, n, at);
         for (int k = 0; k < s->n_operands; k++)
             if (k != 1) /* the gradient stays */
-                reel__scatter(s->data[k], room[k], &to[k], n, (size_t)s->size);
+                reel__walk_scatter(s->data[k], room[k], &to[k], n, (size_t)s->size);
     }
 }
 

@@ -141,11 +141,11 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
                       (uint64_t)d->attrs.offset + (uint64_t)(i / d->per_block),
                       (n + d->per_block - 1) / d->per_block, words);
         if (d->kernel == K_DROPOUT && !dense_x) {
-            reel__gather(x_room, d->x, &from, n, d->size);
+            reel__walk_gather(x_room, d->x, &from, n, d->size);
             x = x_room;
         }
         draw(d, words, n, x, y);
-        if (!in_place) reel__scatter(d->y, y_room, &to, n, d->size);
+        if (!in_place) reel__walk_scatter(d->y, y_room, &to, n, d->size);
     }
 }
 
