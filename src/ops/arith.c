@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "ops/op.h"
+#include "ops/records.h"
 
 #define G gy[0]
 #define X c->in[0]
@@ -105,24 +106,23 @@ static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 
 /* ---- clamp: the gradient passes inside the range, ends included ------------------------ */
 
-static void clamp_grad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
-
 const reel_op reel__clamp_grad = {
     .name = "clamp_grad", .kernel = K_CLAMP_GRAD, .traits = REEL_OP_POINTWISE, .n_in = 2,
-    .n_out = 1, .saves = SAVE_IN(0), .dtypes = DTYPES_FLOAT, .attrs = &reel__scalar_schema,
-    .infer = reel__infer_pointwise, .vjp = clamp_grad_vjp,
+    .n_out = 1, .dtypes = DTYPES_FLOAT, .attrs = &reel__scalar_schema,
+    .infer = reel__infer_pointwise, .no_vjp = "clamp composes it with create_graph",
     .sample = "f[3,4] in -2..2; f[3,4] | a=-0.7,1.1",
 };
 
 static void clamp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    gx[0] = APPLY(&reel__clamp_grad, c->attrs, X, G);
-}
-
-static void clamp_grad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
-{
-    if (NEEDS(c, 0)) gx[0] = reel_mul_scalar(G, 0);
-    if (NEEDS(c, 1)) gx[1] = APPLY(&reel__clamp_grad, c->attrs, X, G);
+    if (!c->create_graph) {
+        gx[0] = APPLY(&reel__clamp_grad, c->attrs, X, G);
+        return;
+    }
+    reel_dtype dt = G->meta.dtype;
+    reel_tensor *inside = reel_logical_and(reel_ge(X, reel_scalar(A(0), dt)),
+                                           reel_le(X, reel_scalar(A(1), dt)));
+    gx[0] = reel_mul(G, reel_cast(inside, dt));
 }
 
 /* ---- where ----------------------------------------------------------------------------- */

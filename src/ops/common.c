@@ -1,5 +1,7 @@
 /* common.c: shape rules and small helpers that many records share. */
 #include "ops/op.h"
+#include "ops/records.h"
+#include "ops/recorder.h"
 #include "tensor/tensor.h"
 
 bool reel__have(const char *name, const reel_tensor *x, const char *arg)
@@ -98,6 +100,35 @@ reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target)
     return reel_reshape(g, reel__shape(target));
 }
 
+uint32_t reel__saves_product(const reel_call *c)
+{
+    uint32_t saves = c->op->saves & ~(SAVE_IN(0) | SAVE_IN(1));
+    if (c->in[1] && c->in[1]->node) saves |= SAVE_IN(0);
+    if (c->in[0] && c->in[0]->node) saves |= SAVE_IN(1);
+    return saves;
+}
+
+void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
+                        reel_tensor *g, reel_tensor *gx[])
+{
+    reel_tensor *in[REEL_OP_MAX_IN], *x[REEL_OP_MAX_IN], *grad[REEL_OP_MAX_IN];
+    int place[REEL_OP_MAX_IN], n = 0;
+    reel_call inner = *c;
+    inner.in = in;
+    for (int i = 0; i < c->n_in; i++) {
+        in[i] = c->in[i];
+        if (!NEEDS(c, i)) continue;
+        /* A view of its own for each input, so that attention(x, x, x) has three partial
+         * gradients and not three times the total. */
+        if (!(in[i] = reel_reshape(in[i], reel__shape(IN_META(c, i))))) return;
+        x[n] = in[i];
+        place[n++] = i;
+    }
+    reel_tensor *y = composed(&inner);
+    if (!y || reel__grad_composed(y, g, x, n, grad)) return;
+    for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
+}
+
 reel_tensor *reel__zeros(const reel_meta *m)
 {
     reel_device was = reel_default_device();
@@ -107,9 +138,6 @@ reel_tensor *reel__zeros(const reel_meta *m)
     return z;
 }
 
-#define OP(name) extern const reel_op reel__##name;
-#include "ops/ops.def"
-#undef OP
 #define OP(name) &reel__##name,
 const reel_op *const reel__ops[] = {
 #include "ops/ops.def"

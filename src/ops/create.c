@@ -227,38 +227,35 @@ reel_tensor *reel_randint(int64_t low, int64_t high, reel_shape shape, reel_dtyp
     return draw(&reel__randint, shape, dtype, (double)low, (double)high);
 }
 
-/* Fisher-Yates on the host; 64-bit draws scaled by the high half of the product. */
+/* Fisher-Yates on the host: place i swaps with one of 0 .. i, chosen by the high part of a
+ * 53-bit draw times i + 1. */
+static void shuffle(int64_t *item, const int64_t *draw, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) item[i] = i;
+    for (int64_t i = n - 1; i > 0; i--) {
+        uint64_t lo = (uint64_t)draw[i] & 0x3ffffff, hi = (uint64_t)draw[i] >> 26;
+        uint64_t m = (uint64_t)i + 1; /* draw * m >> 53 without 128-bit arithmetic */
+        int64_t j = (int64_t)((hi * m + (lo * m >> 26)) >> 27);
+        int64_t t = item[i];
+        item[i] = item[j];
+        item[j] = t;
+    }
+}
+
 reel_tensor *reel_randperm(int64_t n)
 {
-    if (n < 0) {
-        reel_fail(REEL_ERR_ARG, "randperm: n %" PRId64 " must be >= 0", n);
+    if (n < 0 || n > INT32_MAX) { /* hi * m above stays below 2^58 */
+        reel_fail(REEL_ERR_ARG, "randperm: n %" PRId64 " must be 0 to %d", n, INT32_MAX);
         return NULL;
     }
     reel_scope s = reel_scope_begin();
-    reel_tensor *bits = reel_randint(0, INT64_C(1) << 53, REEL_SHAPE(n), REEL_I64);
-    int64_t *draws = bits ? reel__malloc((size_t)(n ? n : 1) * sizeof *draws) : NULL;
     reel_tensor *perm = NULL;
-    if (draws && !reel_read(bits, draws, REEL_I64)) {
-        /* draws[i] is read just before place i is final, so one array serves as both. */
-        for (int64_t i = n - 1; i >= 0; i--) {
-            int64_t r = (int64_t)(((unsigned __int128)draws[i] * (uint64_t)(i + 1)) >> 53);
-            draws[i] = r;
-        }
-        perm = reel_arange(0, (double)n, 1, REEL_I64);
-        int64_t *p = reel__malloc((size_t)(n ? n : 1) * sizeof *p);
-        if (p) {
-            for (int64_t i = 0; i < n; i++) p[i] = i;
-            for (int64_t i = n - 1; i > 0; i--) {
-                int64_t t = p[i];
-                p[i] = p[draws[i]];
-                p[draws[i]] = t;
-            }
-            perm = reel_from(p, REEL_SHAPE(n), REEL_I64);
-        } else {
-            perm = NULL;
-        }
-        reel__free(p);
+    reel_tensor *draws = reel_randint(0, INT64_C(1) << 53, REEL_SHAPE(n), REEL_I64);
+    int64_t *host = draws ? reel__malloc((size_t)(2 * n + 1) * sizeof *host) : NULL;
+    if (host && !reel_read(draws, host, REEL_I64)) {
+        shuffle(host + n, host, n);
+        perm = reel_from(host + n, REEL_SHAPE(n), REEL_I64);
     }
-    reel__free(draws);
+    reel__free(host);
     return reel_scope_return(s, perm);
 }

@@ -50,6 +50,7 @@ struct reel_op {
     uint8_t optional;         /* bit i: input i may be absent                            */
     uint8_t mutates;          /* bit i: input i is changed (INPLACE implies bit 0)       */
     uint32_t saves;           /* SAVE_IN(i) | SAVE_OUT(i): what the vjp reads            */
+    uint32_t (*saves_for)(const reel_call *); /* NULL, or a subset of `saves` for this call */
     uint16_t dtypes;          /* DTYPE_... of the value inputs; the rest infer checks    */
     const reel_attr_schema *attrs;
     /* Shapes and dtypes of the outputs, strides, and for a view the offset; out[i].rank -1
@@ -122,6 +123,14 @@ reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0
 reel_status reel__infer_pointwise(const reel_call *, reel_meta *out);
 /* The one reduction of a gradient to the shape of a broadcast input: all operators use it. */
 reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target);
+/* saves_for of a product of inputs 0 and 1: a factor is saved only if the other one needs its
+ * gradient. */
+uint32_t reel__saves_product(const reel_call *);
+/* The gradient under create_graph of a record whose own backward is fused: `composed` is the
+ * same function of the inputs in differentiable operators; fills gx[i] for every input that
+ * needs it. So second and higher orders need no kernels of their own. */
+void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
+                        reel_tensor *g, reel_tensor *gx[]);
 /* Zeros of a meta. */
 reel_tensor *reel__zeros(const reel_meta *m);
 

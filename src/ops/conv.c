@@ -1,0 +1,187 @@
+/* conv.c: 2-D convolution. Forward, gradient by input and gradient by weight are three
+ * records; each is linear in both of its inputs and has the other two as gradients, so every
+ * order of derivative is there. Activations lie channels-last in memory. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ops/op.h"
+
+#define G gy[0]
+
+static reel_tensor *channels_last(reel_tensor *x)
+{
+    return reel_to_format(x, REEL_CHANNELS_LAST);
+}
+
+static reel_tensor *apply_gradient(const reel_op *op, const reel_call *c, reel_tensor *a,
+                                   reel_tensor *b, const reel_meta *result)
+{
+    reel_conv2d_attrs at = *ATTRS(c, reel_conv2d_attrs);
+    memcpy(at.input, result->dim, sizeof at.input);
+    return APPLY(op, &at, a, b);
+}
+
+/* (h + 2 padding - dilation (r - 1) - 1) / stride + 1; below 1 if the window does not fit */
+static int64_t out_size(const reel_conv2d_attrs *a, int i, int64_t h, int64_t r)
+{
+    int64_t span = h + 2 * a->padding[i] - a->dilation[i] * (r - 1) - 1;
+    return span < 0 ? 0 : span / a->stride[i] + 1;
+}
+
+/* ---- conv2d: x [n, c, h, w]  weight [k, c/g, r, s]  bias [k]?  ->  y [n, k, ho, wo] -------- */
+
+static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_conv2d_attrs *a = ATTRS(c, reel_conv2d_attrs);
+    const reel_meta *x = IN_META(c, 0), *w = IN_META(c, 1);
+    const reel_meta *b = c->n_in > 2 && c->in[2] ? IN_META(c, 2) : NULL;
+    REQUIRE(c, x->dtype == w->dtype && (!b || b->dtype == x->dtype), REEL_ERR_DTYPE,
+            "input %s, weight %s and bias %s differ in dtype", SHOW(x), SHOW(w),
+            b ? SHOW(b) : "none");
+    REQUIRE(c, x->rank == 4 && w->rank == 4, REEL_ERR_SHAPE,
+            "input %s must be [n, c, h, w], weight %s [k, c/groups, r, s]", SHOW(x), SHOW(w));
+    REQUIRE(c, x->dim[1] == w->dim[1] * a->groups, REEL_ERR_SHAPE,
+            "input %s has %" PRId64 " channels, weight %s expects %" PRId64
+            " (groups %" PRId64 ")", SHOW(x), x->dim[1], SHOW(w), w->dim[1] * a->groups,
+            a->groups);
+    REQUIRE(c, w->dim[0] % a->groups == 0, REEL_ERR_SHAPE,
+            "weight %s: %" PRId64 " output channels do not divide into %" PRId64 " groups",
+            SHOW(w), w->dim[0], a->groups);
+    REQUIRE(c, !b || (b->rank == 1 && b->dim[0] == w->dim[0]), REEL_ERR_SHAPE,
+            "bias %s must be [%" PRId64 "], as weight %s says", b ? SHOW(b) : "none",
+            w->dim[0], SHOW(w));
+    *out = *x;
+    out->offset = 0;
+    out->dim[1] = w->dim[0];
+    for (int i = 0; i < 2; i++) {
+        out->dim[2 + i] = out_size(a, i, x->dim[2 + i], w->dim[2 + i]);
+        REQUIRE(c, out->dim[2 + i] > 0 && w->dim[2 + i] > 0, REEL_ERR_SHAPE,
+                "the window of weight %s does not fit into input %s with padding %" PRId64,
+                SHOW(w), SHOW(x), a->padding[i]);
+    }
+    reel__set_channels_last(out);
+    return REEL_OK;
+}
+
+static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
+
+#define ATTRS_TEXT "stride=1,1 padding=0,0 dilation=1,1 groups=1"
+const reel_op reel__conv2d = {
+    .name = "conv2d", .kernel = K_CONV2D, .n_in = 3, .n_out = 1, .optional = 1 << 2,
+    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__conv2d_schema, .infer = conv2d_infer,
+    .vjp = conv2d_vjp,
+    .sample = "f[2,3,5,5]; f[4,3,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=1\n"
+              "f[1,2,6,5]; f[2,2,3,2]; - | stride=2,1 padding=1,0 dilation=1,2 groups=1\n"
+              "f[2,4,4,4]; f[4,1,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=4\n"
+              "f[1,4,3,3]; f[6,2,1,1]; - | stride=2,2 padding=0,0 dilation=1,1 groups=2",
+};
+
+/* ---- gradient by input: gy [n, k, ho, wo]  weight  ->  gx of shape attrs.input ---------------- */
+
+static reel_status gradient_infer(const reel_call *c, reel_meta *out)
+{
+    *out = *IN_META(c, 0);
+    out->offset = 0;
+    memcpy(out->dim, ATTRS(c, reel_conv2d_attrs)->input, 4 * sizeof *out->dim);
+    reel__set_channels_last(out);
+    return REEL_OK;
+}
+
+static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
+
+const reel_op reel__conv2d_input = {
+    .name = "conv2d_input", .kernel = K_CONV2D_INPUT, .n_in = 2, .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__conv2d_schema, .infer = gradient_infer,
+    .vjp = conv2d_input_vjp,
+    .sample = "f[2,4,5,5]; f[4,3,3,3] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
+              "input=2,3,5,5\n"
+              "f[1,2,3,2]; f[2,2,3,2] | stride=2,2 padding=1,0 dilation=1,1 groups=1 "
+              "input=1,2,6,5",
+};
+
+/* ---- gradient by weight: gy  x  ->  gw of shape attrs.input ------------------------------------ */
+
+static reel_status weight_infer(const reel_call *c, reel_meta *out)
+{
+    *out = *IN_META(c, 0);
+    out->offset = 0;
+    memcpy(out->dim, ATTRS(c, reel_conv2d_attrs)->input, 4 * sizeof *out->dim);
+    reel__set_contiguous(out);
+    return REEL_OK;
+}
+
+static void conv2d_weight_vjp(const reel_call *c, reel_tensor *const gy[],
+                              reel_tensor *gx[]);
+
+const reel_op reel__conv2d_weight = {
+    .name = "conv2d_weight", .kernel = K_CONV2D_WEIGHT, .n_in = 2, .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__conv2d_schema, .infer = weight_infer,
+    .vjp = conv2d_weight_vjp,
+    .sample = "f[2,4,5,5]; f[2,3,5,5] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
+              "input=4,3,3,3\n"
+              "f[1,2,3,2]; f[1,2,6,5] | stride=2,2 padding=1,0 dilation=1,1 groups=1 "
+              "input=2,2,3,2",
+};
+
+static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    reel_tensor *g = channels_last(G);
+    if (NEEDS(c, 0))
+        gx[0] = apply_gradient(&reel__conv2d_input, c, g, c->in[1], IN_META(c, 0));
+    if (NEEDS(c, 1))
+        gx[1] = apply_gradient(&reel__conv2d_weight, c, g, c->in[0], IN_META(c, 1));
+    if (NEEDS(c, 2)) gx[2] = reel_sum(g, REEL_DIMS(0, 2, 3), false);
+}
+
+static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    reel_tensor *g = channels_last(G);
+    if (NEEDS(c, 0)) gx[0] = APPLY(&reel__conv2d, c->attrs, g, c->in[1], NULL);
+    if (NEEDS(c, 1))
+        gx[1] = apply_gradient(&reel__conv2d_weight, c, c->in[0], g, IN_META(c, 1));
+}
+
+static void conv2d_weight_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = APPLY(&reel__conv2d, c->attrs, c->in[1], G, NULL);
+    if (NEEDS(c, 1))
+        gx[1] = apply_gradient(&reel__conv2d_input, c, c->in[0], G, IN_META(c, 1));
+}
+
+/* ---- function ------------------------------------------------------------------------------------ */
+
+static bool pair(const char *what, int one, const int hw[2], int least, int64_t out[2])
+{
+    bool both = hw[0] || hw[1];
+    for (int i = 0; i < 2; i++) {
+        out[i] = both ? hw[i] : one ? one : least;
+        if (out[i] >= least && out[i] <= 1 << 20) continue;
+        reel_fail(REEL_ERR_ARG, "conv2d: %s %" PRId64 " must be %d to %d", what, out[i],
+                  least, 1 << 20);
+        return false;
+    }
+    return true;
+}
+
+reel_tensor *reel_conv2d(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,
+                         const reel_conv2d_opts *opts)
+{
+    static const reel_conv2d_opts none = {0};
+    const reel_conv2d_opts *o = opts ? opts : &none;
+    reel_conv2d_attrs a = {.groups = o->groups ? o->groups : 1};
+    if (!reel__have("conv2d", x, "x") || !reel__have("conv2d", weight, "weight") ||
+        !pair("stride", o->stride, o->stride_hw, 1, a.stride) ||
+        !pair("padding", o->padding, o->padding_hw, 0, a.padding) ||
+        !pair("dilation", o->dilation, o->dilation_hw, 1, a.dilation))
+        return NULL;
+    if (a.groups < 1) {
+        reel_fail(REEL_ERR_ARG, "conv2d: groups %" PRId64 " must be 1 or more", a.groups);
+        return NULL;
+    }
+    reel_scope s = reel_scope_begin();
+    if (x->meta.rank == 4) x = channels_last(x);
+    return reel_scope_return(s, APPLY(&reel__conv2d, &a, x, weight, bias));
+}

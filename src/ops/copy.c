@@ -1,0 +1,135 @@
+/* copy.c: the same values in other memory, another order or another dtype. One record. */
+#include "ops/op.h"
+
+/* ---- copy: x -> the same values; attributes: dtype and memory format of the result ------ */
+
+static reel_status copy_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    const reel_cast_attrs *a = ATTRS(c, reel_cast_attrs);
+    *out = *x;
+    out->offset = 0;
+    out->dtype = (reel_dtype)a->dtype;
+    if (a->format == REEL_CONTIGUOUS)
+        reel__set_contiguous(out);
+    else if (a->format == REEL_CHANNELS_LAST)
+        reel__set_channels_last(out);
+    else
+        reel__set_strides_like(out, x);
+    return REEL_OK;
+}
+
+static void copy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    gx[0] = reel_cast(gy[0], IN_META(c, 0)->dtype);
+}
+
+const reel_op reel__copy = {
+    .name = "copy", .kernel = K_COPY, .n_in = 1, .n_out = 1, .attrs = &reel__cast_schema,
+    .infer = copy_infer, .vjp = copy_vjp,
+    .sample = "f[2,3,4,2] | dtype=1 format=2\nf[3,4] | dtype=1 format=1\nf[2,0] | dtype=1",
+};
+
+static reel_tensor *copy_as(reel_tensor *x, reel_dtype dtype, reel_memory_format format)
+{
+    const reel_cast_attrs a = {dtype, format};
+    return APPLY(&reel__copy, &a, x);
+}
+
+reel_tensor *reel_copy(reel_tensor *x)
+{
+    return reel__have("copy", x, "x") ? copy_as(x, x->meta.dtype, REEL_PRESERVE) : NULL;
+}
+
+reel_tensor *reel_contiguous(reel_tensor *x)
+{
+    if (!reel__have("contiguous", x, "x")) return NULL;
+    return reel__is_contiguous(&x->meta) ? x : copy_as(x, x->meta.dtype, REEL_CONTIGUOUS);
+}
+
+reel_tensor *reel_to_format(reel_tensor *x, reel_memory_format format)
+{
+    if (!reel__have("to_format", x, "x")) return NULL;
+    if (format == REEL_CONTIGUOUS) return reel_contiguous(x);
+    if (format == REEL_PRESERVE) return x;
+    if (format != REEL_CHANNELS_LAST || x->meta.rank != 4) {
+        reel_fail(REEL_ERR_ARG, "to_format: format %d for %s; channels-last needs rank 4",
+                  (int)format, SHOW(&x->meta));
+        return NULL;
+    }
+    return reel__is_channels_last(&x->meta) ? x : copy_as(x, x->meta.dtype, format);
+}
+
+reel_tensor *reel_cast(reel_tensor *x, reel_dtype dtype)
+{
+    if (!reel__have("cast", x, "x")) return NULL;
+    if (!reel_dtype_size(dtype)) {
+        reel_fail(REEL_ERR_DTYPE, "cast: %d is no dtype", (int)dtype);
+        return NULL;
+    }
+    return x->meta.dtype == dtype ? x : copy_as(x, dtype, REEL_PRESERVE);
+}
+
+reel_tensor *reel_to(reel_tensor *x, reel_device device)
+{
+    if (!reel__have("to", x, "x")) return NULL;
+    if (x->meta.device.type == device.type && x->meta.device.index == device.index) return x;
+    if (!reel_device_available(device))
+        reel_fail(REEL_ERR_DEVICE, "to: no device %d of type %d in this build or machine",
+                  device.index, (int)device.type);
+    else
+        reel_fail(REEL_ERR_UNSUPPORTED, "to: no copy from device type %d to %d",
+                  (int)x->meta.device.type, (int)device.type);
+    return NULL;
+}
+
+/* ---- copy_, fill_: overwrite ------------------------------------------------------------ */
+
+static void copy__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = reel_mul_scalar(gy[0], 0);
+    if (NEEDS(c, 1)) gx[1] = reel_cast(gy[0], IN_META(c, 1)->dtype);
+}
+
+const reel_op reel__copy_ = {
+    .name = "copy_", .kernel = K_COPY, .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
+    .n_in = 2, .n_out = 1, .infer = reel__infer_same, .vjp = copy__vjp,
+};
+
+reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
+{
+    if (!reel__have("copy_", dst, "dst") || !reel__have("copy_", src, "src")) return NULL;
+    reel_meta sum;
+    if (!reel__broadcast(&dst->meta, &src->meta, &sum) ||
+        !reel__same_shape(&sum, &dst->meta)) {
+        reel_fail(REEL_ERR_SHAPE, "copy_: %s does not broadcast to %s", SHOW(&src->meta),
+                  SHOW(&dst->meta));
+        return NULL;
+    }
+    reel_scope s = reel_scope_begin();
+    if (!reel__same_shape(&src->meta, &dst->meta))
+        src = reel_expand(src, reel__shape(&dst->meta));
+    reel_tensor *y = APPLY(&reel__copy_, NULL, dst, src);
+    reel_scope_end(s);
+    return y;
+}
+
+static void fill__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    (void)c;
+    gx[0] = reel_mul_scalar(gy[0], 0);
+}
+
+const reel_op reel__fill_ = {
+    .name = "fill_", .kernel = K_FILL, .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
+    .n_in = 1, .n_out = 1, .attrs = &reel__fill_schema, .infer = reel__infer_same,
+    .vjp = fill__vjp,
+};
+
+reel_tensor *reel_fill_(reel_tensor *x, double value)
+{
+    const reel_fill_attrs a = {value};
+    return APPLY(&reel__fill_, &a, x);
+}
+
+reel_tensor *reel_zero_(reel_tensor *x) { return reel_fill_(x, 0); }

@@ -1,0 +1,161 @@
+/* join.c: several tensors into one, padding, reversal. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ops/op.h"
+
+/* ---- cat: [.., a, ..] [.., b, ..] -> [.., a + b, ..] along dim ---------------------------- */
+
+static reel_status cat_infer(const reel_call *c, reel_meta *out)
+{
+    int d = (int)ATTRS(c, reel_dim_attrs)->dim;
+    const reel_meta *x = IN_META(c, 0);
+    *out = *x;
+    out->offset = 0;
+    for (int i = 1; i < c->n_in; i++) {
+        const reel_meta *y = IN_META(c, i);
+        REQUIRE(c, y->dtype == x->dtype, REEL_ERR_DTYPE, "%s and %s differ in dtype",
+                SHOW(x), SHOW(y));
+        bool fits = y->rank == x->rank;
+        for (int k = 0; fits && k < x->rank; k++)
+            fits = k == d || x->dim[k] == y->dim[k];
+        REQUIRE(c, fits && reel__checked_add(out->dim[d], y->dim[d], &out->dim[d]), REEL_ERR_SHAPE,
+                "%s and %s must be equal but for dimension %d", SHOW(x), SHOW(y), d);
+    }
+    reel__set_strides_like(out, x);
+    return REEL_OK;
+}
+
+static void cat_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    int d = (int)ATTRS(c, reel_dim_attrs)->dim;
+    int64_t at = 0;
+    for (int i = 0; i < c->n_in; i++) {
+        int64_t n = IN_META(c, i)->dim[d];
+        if (NEEDS(c, i)) gx[i] = reel_narrow(gy[0], d, at, n);
+        at += n;
+    }
+}
+
+const reel_op reel__cat = {
+    .name = "cat", .kernel = K_CAT, .n_in = REEL_OP_VARIADIC, .n_out = 1,
+    .attrs = &reel__dim_schema, .infer = cat_infer, .vjp = cat_vjp,
+    .sample = "f[2,3]; f[2,1]; f[2,2] | dim=1\nf[1,3]; f[0,3] | dim=0\nf[3] | dim=0",
+};
+
+reel_tensor *reel_cat(reel_tensor *const x[], int n, int dim)
+{
+    if (!x || n < 1) {
+        reel_fail(REEL_ERR_ARG, "cat: needs one tensor or more");
+        return NULL;
+    }
+    if (!reel__have("cat", x[0], "x[0]")) return NULL;
+    int d = reel__dim("cat", &x[0]->meta, dim);
+    if (d < 0) return NULL;
+    const reel_dim_attrs a = {d};
+    if (n <= REEL_OP_MAX_IN) return reel__apply1(&reel__cat, &a, n, x);
+    /* A record takes 64 inputs: the halves first. */
+    reel_scope s = reel_scope_begin();
+    reel_tensor *half[2] = {reel_cat(x, n / 2, d), reel_cat(x + n / 2, n - n / 2, d)};
+    return reel_scope_return(s, reel__apply1(&reel__cat, &a, 2, half));
+}
+
+static reel_tensor *stack_some(reel_tensor *const x[], int n, int d)
+{
+    reel_tensor *part[REEL_OP_MAX_IN];
+    if (n > REEL_OP_MAX_IN) {
+        part[0] = stack_some(x, n / 2, d);
+        part[1] = stack_some(x + n / 2, n - n / 2, d);
+        n = 2;
+    } else {
+        for (int i = 0; i < n; i++) part[i] = reel_unsqueeze(x[i], d);
+    }
+    return reel_cat(part, n, d);
+}
+
+reel_tensor *reel_stack(reel_tensor *const x[], int n, int dim)
+{
+    if (!x || n < 1) {
+        reel_fail(REEL_ERR_ARG, "stack: needs one tensor or more");
+        return NULL;
+    }
+    for (int i = 0; i < n; i++) {
+        if (!reel__have("stack", x[i], "a tensor")) return NULL;
+        if (reel__same_shape(&x[i]->meta, &x[0]->meta)) continue;
+        reel_fail(REEL_ERR_SHAPE, "stack: %s and %s differ", SHOW(&x[0]->meta),
+                  SHOW(&x[i]->meta));
+        return NULL;
+    }
+    int d = dim < 0 ? dim + x[0]->meta.rank + 1 : dim;
+    reel_scope s = reel_scope_begin();
+    return reel_scope_return(s, stack_some(x, n, d));
+}
+
+/* ---- pad: `value` around x --------------------------------------------------------------- */
+
+static reel_status pad_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_pad_attrs *a = ATTRS(c, reel_pad_attrs);
+    *out = *IN_META(c, 0);
+    out->offset = 0;
+    for (int i = 0; i < out->rank; i++) {
+        REQUIRE(c, a->before[i] >= 0 && a->after[i] >= 0, REEL_ERR_ARG,
+                "padding %" PRId64 " and %" PRId64 " of dimension %d must be >= 0",
+                a->before[i], a->after[i], i);
+        REQUIRE(c, reel__checked_add(out->dim[i], a->before[i], &out->dim[i]) &&
+                       reel__checked_add(out->dim[i], a->after[i], &out->dim[i]),
+                REEL_ERR_SHAPE, "padded size of dimension %d overflows", i);
+    }
+    reel__set_strides_like(out, IN_META(c, 0));
+    return REEL_OK;
+}
+
+static void pad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    const reel_meta *x = IN_META(c, 0);
+    reel_tensor *g = gy[0];
+    for (int i = 0; i < x->rank; i++)
+        g = reel_narrow(g, i, ATTRS(c, reel_pad_attrs)->before[i], x->dim[i]);
+    gx[0] = g;
+}
+
+const reel_op reel__pad = {
+    .name = "pad", .kernel = K_PAD, .n_in = 1, .n_out = 1, .attrs = &reel__pad_schema,
+    .infer = pad_infer, .vjp = pad_vjp,
+    .sample = "f[2,3] | before=1,0 after=0,2 value=0.5\nf[2,2,3] | before=0,1,1 after=0,1,1",
+};
+
+reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, double value)
+{
+    if (!reel__have("pad", x, "x")) return NULL;
+    if (before.rank != x->meta.rank || after.rank != x->meta.rank) {
+        reel_fail(REEL_ERR_ARG, "pad: before has %d sizes and after %d; %s needs %d",
+                  before.rank, after.rank, SHOW(&x->meta), x->meta.rank);
+        return NULL;
+    }
+    reel_pad_attrs a = {.value = value};
+    memcpy(a.before, before.dim, (size_t)before.rank * sizeof *a.before);
+    memcpy(a.after, after.dim, (size_t)after.rank * sizeof *a.after);
+    return APPLY(&reel__pad, &a, x);
+}
+
+/* ---- flip ---------------------------------------------------------------------------------- */
+
+static void flip_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    gx[0] = APPLY(c->op, c->attrs, gy[0]);
+}
+
+const reel_op reel__flip = {
+    .name = "flip", .kernel = K_FLIP, .n_in = 1, .n_out = 1, .attrs = &reel__mask_schema,
+    .infer = reel__infer_same, .vjp = flip_vjp,
+    .sample = "f[2,3] | mask=2\nf[2,3,4] | mask=5\nf[3] | mask=0",
+};
+
+reel_tensor *reel_flip(reel_tensor *x, reel_shape dims)
+{
+    reel_mask_attrs a = {0};
+    if (!reel__have("flip", x, "x") || !reel__dims_mask("flip", &x->meta, dims, &a.mask))
+        return NULL;
+    return APPLY(&reel__flip, &a, x);
+}

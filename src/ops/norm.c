@@ -1,0 +1,296 @@
+/* norm.c: batch and layer normalization. First-order gradients are one fused kernel; with
+ * create_graph they come from the same function composed of operators. */
+#include <inttypes.h>
+
+#include <reel/autograd.h>
+
+#include "ops/op.h"
+#include "ops/records.h"
+
+#define G gy[0]
+#define BN(c) ATTRS(c, reel_batch_norm_attrs)
+#define LN(c) ATTRS(c, reel_layer_norm_attrs)
+
+/* Statistics of half-precision inputs are f32. */
+static reel_dtype stat_dtype(reel_dtype dt)
+{
+    return dt == REEL_F16 || dt == REEL_BF16 ? REEL_F32 : dt;
+}
+
+static reel_status check_vector(const reel_call *c, int i, const char *what, int64_t n,
+                                reel_dtype dtype)
+{
+    if (!c->in[i]) return REEL_OK;
+    const reel_meta *v = IN_META(c, i);
+    REQUIRE(c, v->rank == 1 && v->dim[0] == n && v->dtype == dtype, REEL_ERR_SHAPE,
+            "%s %s must be %s[%" PRId64 "], as input %s says", what, SHOW(v),
+            reel_dtype_name(dtype), n, SHOW(IN_META(c, 0)));
+    return REEL_OK;
+}
+
+/* ---- batch_norm: x [n, c, ...] weight? bias? mean? var? residual? -> y, save_mean [c],
+ *      save_invstd [c] --------------------------------------------------------------------------- */
+
+static reel_status batch_norm_infer(const reel_call *c, reel_meta *out)
+{
+    static const char *const what[] = {"", "weight", "bias", "running mean",
+                                       "running variance"};
+    const reel_meta *x = IN_META(c, 0), *r = c->in[5] ? IN_META(c, 5) : NULL;
+    REQUIRE(c, x->rank >= 2, REEL_ERR_SHAPE, "input %s must be [n, c, ...]", SHOW(x));
+    int64_t channels = x->dim[1];
+    for (int i = 1; i <= 4; i++) {
+        reel_dtype dt = i < 3 ? x->dtype : stat_dtype(x->dtype);
+        reel_status st = check_vector(c, i, what[i], channels, dt);
+        if (st) return st;
+    }
+    REQUIRE(c, (c->in[3] != NULL) == (c->in[4] != NULL), REEL_ERR_ARG,
+            "running mean and variance must both be there or both be NULL");
+    REQUIRE(c, BN(c)->training || c->in[3], REEL_ERR_ARG,
+            "running mean and variance are needed unless training");
+    REQUIRE(c, !BN(c)->training || channels == 0 || reel__numel(x) / channels > 1,
+            REEL_ERR_SHAPE, "training needs more than one value a channel, input is %s",
+            SHOW(x));
+    REQUIRE(c, !r || (reel__same_shape(x, r) && r->dtype == x->dtype), REEL_ERR_SHAPE,
+            "residual %s must be like input %s", r ? SHOW(r) : "none", SHOW(x));
+    out[0] = *x;
+    out[0].offset = 0;
+    reel__set_strides_like(&out[0], x);
+    out[1] = reel__meta(REEL_SHAPE(channels), stat_dtype(x->dtype), x->device);
+    out[2] = out[1];
+    return REEL_OK;
+}
+
+static reel_status batch_norm_backward_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 1);
+    int64_t want = BN(c)->want;
+    out[0] = *x;
+    out[0].offset = 0;
+    reel__set_strides_like(&out[0], x);
+    out[3] = out[0];
+    out[1] = reel__meta(REEL_SHAPE(x->dim[1]), x->dtype, x->device);
+    out[2] = out[1];
+    for (int i = 0; i < 4; i++)
+        if (!(want >> i & 1)) out[i].rank = -1;
+    return REEL_OK;
+}
+
+const reel_op reel__batch_norm_backward = {
+    .name = "batch_norm_backward", .kernel = K_BATCH_NORM_BACKWARD, .n_in = 6, .n_out = 4,
+    .optional = 1 << 2 | 1 << 5, .dtypes = DTYPES_FLOAT, .attrs = &reel__batch_norm_schema,
+    .infer = batch_norm_backward_infer, .no_vjp = "batch_norm composes it with create_graph",
+};
+
+/* The same in operators, for gradients of gradients; residual and relu aside. */
+static reel_tensor *batch_norm_composed(const reel_call *c)
+{
+    reel_tensor *x = c->in[0];
+    reel_shape dims = {.rank = 0}, column = {.rank = x->meta.rank};
+    for (int i = 0; i < x->meta.rank; i++) {
+        column.dim[i] = i == 1 ? x->meta.dim[1] : 1;
+        if (i != 1) dims.dim[dims.rank++] = i;
+    }
+    reel_tensor *mean, *invstd;
+    if (BN(c)->training) {
+        mean = reel_mean(x, dims, true);
+        invstd = reel_rsqrt(reel_add_scalar(reel_var(x, dims, 0, true), BN(c)->eps));
+    } else { /* constants: what the forward pass used */
+        reel_dtype dt = x->meta.dtype;
+        mean = reel_reshape(reel_cast(reel_detach(c->out[1]), dt), column);
+        invstd = reel_reshape(reel_cast(reel_detach(c->out[2]), dt), column);
+    }
+    reel_tensor *y = reel_mul(reel_sub(x, mean), invstd);
+    if (c->in[1]) y = reel_mul(y, reel_reshape(c->in[1], column));
+    if (c->in[2]) y = reel_add(y, reel_reshape(c->in[2], column));
+    return y;
+}
+
+/* x's memory order, which the fused kernels share between all operands */
+static reel_tensor *like(reel_tensor *g, const reel_meta *x)
+{
+    bool last = x->rank == 4 && reel__is_channels_last(x);
+    return last ? reel_to_format(g, REEL_CHANNELS_LAST) : g;
+}
+
+/* 1 where the result is: relu's derivative */
+static reel_tensor *positive(reel_tensor *y)
+{
+    reel_dtype dt = y->meta.dtype;
+    return reel_cast(reel_gt(y, reel_scalar(0, dt)), dt);
+}
+
+static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    bool relu = BN(c)->relu;
+    if (c->create_graph) {
+        reel_tensor *g = relu ? reel_mul(G, positive(c->out[0])) : G;
+        reel_call inner = *c;
+        inner.needs &= ~(UINT64_C(1) << 5);
+        if (inner.needs) reel__vjp_composed(&inner, batch_norm_composed, g, gx);
+        if (NEEDS(c, 5)) gx[5] = g;
+        return;
+    }
+    reel_batch_norm_attrs a = *BN(c);
+    a.want = (int64_t)NEEDS(c, 0) | (int64_t)NEEDS(c, 1) << 1 | (int64_t)NEEDS(c, 2) << 2 |
+             (int64_t)(relu && NEEDS(c, 5)) << 3;
+    reel_tensor *in[] = {like(G, IN_META(c, 0)), c->in[0], c->in[1],
+                         c->out[1],              c->out[2], relu ? c->out[0] : NULL};
+    reel_tensor *out[4];
+    if (reel__apply(&reel__batch_norm_backward, &a, 6, in, out)) return;
+    for (int i = 0; i < 3; i++) gx[i] = out[i];
+    if (NEEDS(c, 5)) gx[5] = relu ? out[3] : G;
+}
+
+/* The result is only read to mask relu's gradient. */
+static uint32_t batch_norm_saves(const reel_call *c)
+{
+    return BN(c)->relu ? c->op->saves : c->op->saves & ~SAVE_OUT(0);
+}
+
+#define BATCH_NORM_RECORD                                                                \
+    .kernel = K_BATCH_NORM, .n_in = 6, .n_out = 3, .optional = 0x3e,                     \
+    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(0) | SAVE_OUT(1) |        \
+             SAVE_OUT(2),                                                                \
+    .saves_for = batch_norm_saves, .dtypes = DTYPES_FLOAT,                               \
+    .attrs = &reel__batch_norm_schema, .infer = batch_norm_infer, .vjp = batch_norm_vjp
+
+const reel_op reel__batch_norm = {
+    .name = "batch_norm", BATCH_NORM_RECORD,
+    .sample = "f[4,3,2,2]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
+              "f[5,3]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
+              "f[4,2,2,2]; f[2]; f[2]; -; -; f[4,2,2,2] | eps=1e-3 training=1 relu=1\n"
+              "f[2,3,2]; -; -; -; -; - | eps=1e-5 training=1\n"
+              "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 training=0\n"
+              "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; f[2,3,2,2] | eps=1e-5 relu=1",
+};
+
+/* In training with running statistics, which it changes: what the tape and a tracer must
+ * know stands in the record. */
+const reel_op reel__batch_norm_update = {
+    .name = "batch_norm_update", .mutates = 1 << 3 | 1 << 4, BATCH_NORM_RECORD,
+};
+
+reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,
+                             reel_tensor *running_mean, reel_tensor *running_var,
+                             reel_tensor *residual, const reel_batch_norm_opts *opts)
+{
+    static const reel_batch_norm_opts none = {0};
+    const reel_batch_norm_opts *o = opts ? opts : &none;
+    const reel_batch_norm_attrs a = {.eps = o->eps ? o->eps : 1e-5,
+                                     .momentum = o->momentum ? o->momentum : 0.1,
+                                     .training = o->training,
+                                     .relu = o->relu};
+    if (a.eps < 0 || a.momentum < 0 || a.momentum > 1) {
+        reel_fail(REEL_ERR_ARG, "batch_norm: eps %g must be positive, momentum %g in [0, 1]",
+                  a.eps, a.momentum);
+        return NULL;
+    }
+    if (!reel__have("batch_norm", x, "x")) return NULL;
+    const reel_op *op = a.training && running_mean ? &reel__batch_norm_update
+                                                   : &reel__batch_norm;
+    reel_scope s = reel_scope_begin();
+    if (residual) residual = like(residual, &x->meta);
+    return reel_scope_return(s, APPLY(op, &a, x, weight, bias, running_mean, running_var,
+                                      residual));
+}
+
+/* ---- layer_norm: x [..., d...] weight [d...]? bias [d...]? -> y, mean [...], rstd [...] ------ */
+
+static reel_status layer_norm_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    int64_t dims = LN(c)->dims;
+    REQUIRE(c, dims >= 1 && dims <= x->rank, REEL_ERR_ARG,
+            "%" PRId64 " normalized dimensions; input %s has %d", dims, SHOW(x), x->rank);
+    int lead = x->rank - (int)dims;
+    for (int i = 1; i <= 2; i++) {
+        const reel_meta *w = c->in[i] ? IN_META(c, i) : NULL;
+        bool fits = !w || (w->rank == dims && w->dtype == x->dtype);
+        for (int k = 0; w && fits && k < dims; k++) fits = w->dim[k] == x->dim[lead + k];
+        REQUIRE(c, fits, REEL_ERR_SHAPE, "%s %s must be the last %" PRId64 " sizes of input %s",
+                i == 1 ? "weight" : "bias", w ? SHOW(w) : "none", dims, SHOW(x));
+    }
+    out[0] = *x;
+    out[0].offset = 0;
+    reel__set_contiguous(&out[0]);
+    out[1] = out[0];
+    out[1].rank = lead;
+    out[1].dtype = stat_dtype(x->dtype);
+    reel__set_contiguous(&out[1]);
+    out[2] = out[1];
+    return REEL_OK;
+}
+
+static reel_status layer_norm_backward_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 1);
+    int lead = x->rank - (int)LN(c)->dims;
+    out[0] = *x;
+    out[0].offset = 0;
+    reel__set_contiguous(&out[0]);
+    out[1] = out[0];
+    out[1].rank = (int)LN(c)->dims;
+    for (int i = 0; i < out[1].rank; i++) out[1].dim[i] = x->dim[lead + i];
+    reel__set_contiguous(&out[1]);
+    out[2] = out[1];
+    for (int i = 0; i < 3; i++)
+        if (!(LN(c)->want >> i & 1)) out[i].rank = -1;
+    return REEL_OK;
+}
+
+const reel_op reel__layer_norm_backward = {
+    .name = "layer_norm_backward", .kernel = K_LAYER_NORM_BACKWARD, .n_in = 5, .n_out = 3,
+    .optional = 1 << 2, .dtypes = DTYPES_FLOAT, .attrs = &reel__layer_norm_schema,
+    .infer = layer_norm_backward_infer, .no_vjp = "layer_norm composes it with create_graph",
+};
+
+static reel_tensor *layer_norm_composed(const reel_call *c)
+{
+    reel_tensor *x = c->in[0];
+    reel_shape dims = {.rank = (int)LN(c)->dims};
+    for (int i = 0; i < dims.rank; i++) dims.dim[i] = x->meta.rank - dims.rank + i;
+    reel_tensor *mean = reel_mean(x, dims, true);
+    reel_tensor *var = reel_var(x, dims, 0, true);
+    reel_tensor *y = reel_mul(reel_sub(x, mean),
+                              reel_rsqrt(reel_add_scalar(var, LN(c)->eps)));
+    if (c->in[1]) y = reel_mul(y, c->in[1]);
+    return c->in[2] ? reel_add(y, c->in[2]) : y;
+}
+
+static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (c->create_graph) {
+        reel__vjp_composed(c, layer_norm_composed, G, gx);
+        return;
+    }
+    reel_layer_norm_attrs a = *LN(c);
+    a.want = (int64_t)(c->needs & 7);
+    reel_tensor *in[] = {reel_contiguous(G), c->in[0], c->in[1], c->out[1], c->out[2]};
+    reel_tensor *out[3];
+    if (reel__apply(&reel__layer_norm_backward, &a, 5, in, out)) return;
+    for (int i = 0; i < 3; i++) gx[i] = out[i];
+}
+
+const reel_op reel__layer_norm = {
+    .name = "layer_norm", .kernel = K_LAYER_NORM, .n_in = 3, .n_out = 3,
+    .optional = 1 << 1 | 1 << 2,
+    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(1) | SAVE_OUT(2),
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__layer_norm_schema, .infer = layer_norm_infer,
+    .vjp = layer_norm_vjp,
+    .sample = "f[3,5]; f[5]; f[5] | dims=1 eps=1e-5\nf[2,3,4]; f[3,4]; - | dims=2 eps=1e-3\n"
+              "f[2,4]; -; - | dims=1 eps=1e-5",
+};
+
+reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
+                             reel_tensor *bias, double eps)
+{
+    if (!reel__have("layer_norm", x, "x")) return NULL;
+    if (!(eps >= 0)) {
+        reel_fail(REEL_ERR_ARG, "layer_norm: eps %g must be positive", eps);
+        return NULL;
+    }
+    const reel_layer_norm_attrs a = {.dims = dims, .eps = eps > 0 ? eps : 1e-5};
+    reel_scope s = reel_scope_begin();
+    return reel_scope_return(
+        s, APPLY(&reel__layer_norm, &a, reel_contiguous(x), weight, bias));
+}

@@ -1,0 +1,231 @@
+/* pool.c: pooling. The gradient of max pooling scatters to the saved indices, whose own
+ * gradient gathers from them; mean pooling and its gradient are linear and each other's
+ * transpose. */
+#include <inttypes.h>
+
+#include "ops/op.h"
+#include "ops/records.h"
+
+#define G gy[0]
+#define A(c) ATTRS(c, reel_pool2d_attrs)
+
+static reel_tensor *channels_last(reel_tensor *x)
+{
+    return x && x->meta.rank == 4 ? reel_to_format(x, REEL_CHANNELS_LAST) : x;
+}
+
+/* PyTorch's rule: with ceil_mode the last window may hang over, but must start inside the
+ * input or its left padding. */
+static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
+{
+    int64_t span = n + 2 * a->padding[i] - a->dilation[i] * (a->kernel[i] - 1) - 1;
+    if (span < 0) return 0;
+    int64_t out = (span + (a->ceil_mode ? a->stride[i] - 1 : 0)) / a->stride[i] + 1;
+    if (a->ceil_mode && (out - 1) * a->stride[i] >= n + a->padding[i]) out--;
+    return out;
+}
+
+static reel_status pool_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    REQUIRE(c, x->rank == 4, REEL_ERR_SHAPE, "input %s must be [n, c, h, w]", SHOW(x));
+    *out = *x;
+    out->offset = 0;
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(c, A(c)->kernel[i] >= 1 && A(c)->stride[i] >= 1 && A(c)->padding[i] >= 0 &&
+                       2 * A(c)->padding[i] <= A(c)->kernel[i],
+                REEL_ERR_ARG, "window %" PRId64 ", stride %" PRId64 ", padding %" PRId64
+                ": window and stride must be 1 or more, padding at most half the window",
+                A(c)->kernel[i], A(c)->stride[i], A(c)->padding[i]);
+        out->dim[2 + i] = out_size(A(c), i, x->dim[2 + i]);
+        REQUIRE(c, out->dim[2 + i] > 0, REEL_ERR_SHAPE,
+                "a window of %" PRId64 " with padding %" PRId64 " does not fit into %s",
+                A(c)->kernel[i], A(c)->padding[i], SHOW(x));
+    }
+    reel__set_strides_like(out, x);
+    return REEL_OK;
+}
+
+/* gradients: the size before pooling */
+static reel_status unpool_infer(const reel_call *c, reel_meta *out)
+{
+    *out = *IN_META(c, 0);
+    out->offset = 0;
+    out->dim[2] = A(c)->size[0];
+    out->dim[3] = A(c)->size[1];
+    reel__set_strides_like(out, IN_META(c, 0));
+    return REEL_OK;
+}
+
+static reel_pool2d_attrs sized(const reel_call *c)
+{
+    reel_pool2d_attrs a = *A(c);
+    a.size[0] = IN_META(c, 0)->dim[2];
+    a.size[1] = IN_META(c, 0)->dim[3];
+    return a;
+}
+
+/* ---- max_pool2d: y, and the index of each winner in its plane --------------------------------- */
+
+static reel_status max_pool2d_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = pool_infer(c, out);
+    out[1] = out[0];
+    out[1].dtype = REEL_I64;
+    return st;
+}
+
+/* gx = the elements of gy at the indices: [n, c, ho * wo] from [n, c, h * w] */
+static void max_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
+                                    reel_tensor *gx[])
+{
+    reel_tensor *flat = reel_gather(reel_flatten(G, 2, 3), 2,
+                                    reel_flatten(c->in[1], 2, 3));
+    gx[0] = reel_reshape(flat, reel__shape(IN_META(c, 0)));
+}
+
+const reel_op reel__max_pool2d_backward = {
+    .name = "max_pool2d_backward", .kernel = K_MAX_POOL2D_BACKWARD, .n_in = 2, .n_out = 1,
+    .saves = SAVE_IN(1), .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema,
+    .infer = unpool_infer, .vjp = max_pool2d_backward_vjp,
+    .sample = "f[1,2,2,2]; i64[1,2,2,2] in 0..16 | kernel=2,2 stride=2,2 dilation=1,1 "
+              "size=4,4",
+};
+
+static void max_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    reel_pool2d_attrs a = sized(c);
+    gx[0] = APPLY(&reel__max_pool2d_backward, &a, channels_last(G), c->out[1]);
+}
+
+const reel_op reel__max_pool2d = {
+    .name = "max_pool2d", .kernel = K_MAX_POOL2D, .n_in = 1, .n_out = 2,
+    .saves = SAVE_OUT(1), .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema,
+    .infer = max_pool2d_infer, .vjp = max_pool2d_vjp,
+    .sample = "f[2,3,6,5] | kernel=2,2 stride=2,2 dilation=1,1\n"
+              "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1\n"
+              "f[1,1,6,6] | kernel=3,2 stride=2,2 padding=0,1 dilation=1,2 ceil_mode=1",
+};
+
+/* ---- avg_pool2d ------------------------------------------------------------------------------------ */
+
+static void avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
+                                    reel_tensor *gx[])
+{
+    gx[0] = APPLY(&reel__avg_pool2d, c->attrs, channels_last(G));
+}
+
+const reel_op reel__avg_pool2d_backward = {
+    .name = "avg_pool2d_backward", .kernel = K_AVG_POOL2D_BACKWARD, .n_in = 1, .n_out = 1,
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema, .infer = unpool_infer,
+    .vjp = avg_pool2d_backward_vjp,
+    .sample = "f[2,3,3,2] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1 size=6,5",
+};
+
+static void avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    reel_pool2d_attrs a = sized(c);
+    gx[0] = APPLY(&reel__avg_pool2d_backward, &a, channels_last(G));
+}
+
+const reel_op reel__avg_pool2d = {
+    .name = "avg_pool2d", .kernel = K_AVG_POOL2D, .n_in = 1, .n_out = 1,
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema, .infer = pool_infer,
+    .vjp = avg_pool2d_vjp,
+    .sample = "f[2,3,6,5] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1\n"
+              "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1 "
+              "count_include_pad=0 ceil_mode=1\n"
+              "f[1,2,7,6] | kernel=3,2 stride=2,3 padding=1,0 dilation=1,1 "
+              "count_include_pad=1 ceil_mode=1",
+};
+
+/* ---- adaptive_avg_pool2d: windows that cover h, w evenly -------------------------------------------- */
+
+static reel_status adaptive_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    REQUIRE(c, x->rank == 4 && x->dim[2] > 0 && x->dim[3] > 0, REEL_ERR_SHAPE,
+            "input %s must be [n, c, h, w] with h, w > 0", SHOW(x));
+    REQUIRE(c, A(c)->size[0] > 0 && A(c)->size[1] > 0, REEL_ERR_ARG,
+            "result size %" PRId64 " x %" PRId64 " must be positive", A(c)->size[0],
+            A(c)->size[1]);
+    return unpool_infer(c, out);
+}
+
+static void adaptive_avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
+                                             reel_tensor *gx[])
+{
+    reel_pool2d_attrs a = sized(c);
+    gx[0] = APPLY(&reel__adaptive_avg_pool2d, &a, channels_last(G));
+}
+
+const reel_op reel__adaptive_avg_pool2d_backward = {
+    .name = "adaptive_avg_pool2d_backward", .kernel = K_ADAPTIVE_AVG_POOL2D_BACKWARD,
+    .n_in = 1, .n_out = 1, .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema,
+    .infer = unpool_infer, .vjp = adaptive_avg_pool2d_backward_vjp,
+    .sample = "f[2,3,2,3] | size=5,4",
+};
+
+static void adaptive_avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[],
+                                    reel_tensor *gx[])
+{
+    reel_pool2d_attrs a = sized(c);
+    gx[0] = APPLY(&reel__adaptive_avg_pool2d_backward, &a, channels_last(G));
+}
+
+const reel_op reel__adaptive_avg_pool2d = {
+    .name = "adaptive_avg_pool2d", .kernel = K_ADAPTIVE_AVG_POOL2D, .n_in = 1, .n_out = 1,
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema, .infer = adaptive_infer,
+    .vjp = adaptive_avg_pool2d_vjp,
+    .sample = "f[2,3,5,4] | size=1,1\nf[1,2,7,6] | size=3,4",
+};
+
+/* ---- functions ------------------------------------------------------------------------------------------ */
+
+static reel_pool2d_attrs from_opts(const reel_pool2d_opts *o)
+{
+    reel_pool2d_attrs a = {.ceil_mode = o->ceil_mode, .count_include_pad = !o->exclude_pad};
+    for (int i = 0; i < 2; i++) {
+        bool strides = o->stride_hw[0] || o->stride_hw[1];
+        a.kernel[i] = o->kernel_hw[0] || o->kernel_hw[1] ? o->kernel_hw[i] : o->kernel;
+        a.stride[i] = strides ? o->stride_hw[i] : o->stride ? o->stride : a.kernel[i];
+        a.padding[i] = o->padding_hw[0] || o->padding_hw[1] ? o->padding_hw[i] : o->padding;
+        a.dilation[i] = o->dilation ? o->dilation : 1;
+    }
+    return a;
+}
+
+static reel_tensor *pool(const reel_op *op, reel_tensor *x, const reel_pool2d_opts *opts)
+{
+    if (!reel__have(op->name, x, "x")) return NULL;
+    if (!opts || opts->dilation < 0) {
+        reel_fail(REEL_ERR_ARG, "%s: options with a window `kernel` are needed, dilation "
+                  ">= 0", op->name);
+        return NULL;
+    }
+    reel_pool2d_attrs a = from_opts(opts);
+    reel_scope s = reel_scope_begin();
+    return reel_scope_return(s, APPLY(op, &a, channels_last(x)));
+}
+
+reel_tensor *reel_max_pool2d(reel_tensor *x, const reel_pool2d_opts *opts)
+{
+    return pool(&reel__max_pool2d, x, opts);
+}
+
+reel_tensor *reel_avg_pool2d(reel_tensor *x, const reel_pool2d_opts *opts)
+{
+    if (opts && opts->dilation > 1) {
+        reel_fail(REEL_ERR_ARG, "avg_pool2d: dilation %d; there is only 1", opts->dilation);
+        return NULL;
+    }
+    return pool(&reel__avg_pool2d, x, opts);
+}
+
+reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w)
+{
+    if (!reel__have("adaptive_avg_pool2d", x, "x")) return NULL;
+    const reel_pool2d_attrs a = {.size = {h, w}};
+    reel_scope s = reel_scope_begin();
+    return reel_scope_return(s, APPLY(&reel__adaptive_avg_pool2d, &a, channels_last(x)));
+}

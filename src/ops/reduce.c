@@ -1,0 +1,218 @@
+/* reduce.c: reductions over a set of dimensions. The kernels keep reduced dimensions as size
+ * 1; dropping them is a view. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "ops/op.h"
+
+#define G gy[0]
+#define X c->in[0]
+#define MASK(c) (ATTRS(c, reel_mask_attrs)->mask)
+
+static int64_t reduced_count(const reel_meta *x, int64_t mask)
+{
+    int64_t n = 1;
+    for (int i = 0; i < x->rank; i++)
+        if (mask >> i & 1) n *= x->dim[i];
+    return n;
+}
+
+/* What is left keeps x's memory order. */
+static reel_status reduce_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    *out = *x;
+    out->offset = 0;
+    for (int i = 0; i < x->rank; i++)
+        if (MASK(c) >> i & 1) out->dim[i] = 1;
+    reel__set_strides_like(out, x);
+    return REEL_OK;
+}
+
+/* ---- sum and mean: scale * sum ----------------------------------------------------------- */
+
+static reel_status sum_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = reduce_infer(c, out);
+    if (!reel_dtype_is_float(out->dtype)) out->dtype = REEL_I64;
+    return st;
+}
+
+static void sum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    double scale = ATTRS(c, reel_mask_attrs)->scale;
+    reel_tensor *g = scale == 1 ? G : reel_mul_scalar(G, scale);
+    gx[0] = reel_expand(g, reel__shape(IN_META(c, 0)));
+}
+
+const reel_op reel__sum = {
+    .name = "sum", .kernel = K_SUM, .n_in = 1, .n_out = 1, .dtypes = DTYPES_ANY,
+    .attrs = &reel__mask_schema, .infer = sum_infer, .vjp = sum_vjp,
+    .sample = "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=2 scale=0.5\nf[] | mask=0 scale=1\n"
+              "f[2,3] | mask=1 scale=1\nf[2,0] | mask=2 scale=1",
+};
+
+/* ---- var: mean of squared deviations, times n / (n - correction) -------------------------- */
+
+/* gx = gy 2 (x - mean) / (n - correction) */
+static void var_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
+    double n = (double)reduced_count(IN_META(c, 0), a->mask);
+    reel_mask_attrs mean = {a->mask, 1, 1 / n};
+    reel_tensor *dev = reel_sub(X, APPLY(&reel__sum, &mean, X));
+    gx[0] = reel_mul(reel_mul_scalar(G, 2 / (n - a->scale)), dev);
+}
+
+const reel_op reel__var = {
+    .name = "var", .kernel = K_VAR, .n_in = 1, .n_out = 1, .saves = SAVE_IN(0),
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__mask_schema, .infer = reduce_infer,
+    .vjp = var_vjp,
+    .sample = "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=4 scale=0\nf[4,3] | mask=1 scale=1",
+};
+
+/* ---- max, min: equal winners share the gradient -------------------------------------------- */
+
+static reel_status extreme_infer(const reel_call *c, reel_meta *out)
+{
+    REQUIRE(c, reduced_count(IN_META(c, 0), MASK(c)) > 0, REEL_ERR_SHAPE,
+            "no element to choose from in %s", SHOW(IN_META(c, 0)));
+    return reduce_infer(c, out);
+}
+
+static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    reel_mask_attrs count = {MASK(c), 1, 1};
+    reel_tensor *won = reel_cast(reel_eq(X, c->out[0]), IN_META(c, 0)->dtype);
+    gx[0] = reel_mul(won, reel_div(G, APPLY(&reel__sum, &count, won)));
+}
+
+#define EXTREME(fn, row)                                                                 \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .n_in = 1,                                               \
+                                .n_out = 1,                                              \
+                                .saves = SAVE_IN(0) | SAVE_OUT(0),                       \
+                                .dtypes = DTYPES_ANY,                                    \
+                                .attrs = &reel__mask_schema,                             \
+                                .infer = extreme_infer,                                  \
+                                .vjp = extreme_vjp,                                      \
+                                .sample = "f[3,4] | mask=3\nf[2,3,4] | mask=2\n"         \
+                                          "f[4,3] | mask=1\nf[] | mask=0"}
+EXTREME(max, K_AMAX);
+EXTREME(min, K_AMIN);
+
+/* ---- argmax, argmin: i64; any, all: bool ---------------------------------------------------- */
+
+static reel_status arg_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = extreme_infer(c, out);
+    out->dtype = REEL_I64;
+    return st;
+}
+
+static reel_status bool_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = reduce_infer(c, out);
+    out->dtype = REEL_BOOL;
+    return st;
+}
+
+#define CHOICE(fn, row, infer_)                                                          \
+    const reel_op reel__##fn = {.name = #fn,                                             \
+                                .kernel = row,                                           \
+                                .traits = REEL_OP_NO_GRAD,                               \
+                                .n_in = 1,                                               \
+                                .n_out = 1,                                              \
+                                .dtypes = DTYPES_ANY,                                    \
+                                .attrs = &reel__mask_schema,                             \
+                                .infer = infer_,                                         \
+                                .sample = "f[3,4] | mask=2\nf[2,3,4] | mask=1"}
+CHOICE(argmax, K_ARGMAX, arg_infer);
+CHOICE(argmin, K_ARGMIN, arg_infer);
+CHOICE(any, K_ANY, bool_infer);
+CHOICE(all, K_ALL, bool_infer);
+
+/* ---- functions -------------------------------------------------------------------------------- */
+
+/* y without its reduced dimensions, unless keepdim. */
+static reel_tensor *finish(reel_tensor *y, int64_t mask, bool keepdim)
+{
+    if (!y || keepdim || mask == 0) return y;
+    reel_shape s = {.rank = 0};
+    for (int i = 0; i < y->meta.rank; i++)
+        if (!(mask >> i & 1)) s.dim[s.rank++] = y->meta.dim[i];
+    return reel_reshape(y, s);
+}
+
+static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_shape dims, double scale,
+                           bool keepdim)
+{
+    reel_mask_attrs a = {.keepdim = 1, .scale = scale};
+    if (!reel__have(op->name, x, "x") || !reel__dims_mask(op->name, &x->meta, dims, &a.mask))
+        return NULL;
+    reel_scope s = reel_scope_begin();
+    return reel_scope_return(s, finish(APPLY(op, &a, x), a.mask, keepdim));
+}
+
+reel_tensor *reel_sum(reel_tensor *x, reel_shape dims, bool keepdim)
+{
+    return reduce(&reel__sum, x, dims, 1, keepdim);
+}
+
+reel_tensor *reel_mean(reel_tensor *x, reel_shape dims, bool keepdim)
+{
+    int64_t mask;
+    if (!reel__have("mean", x, "x") || !reel__dims_mask("mean", &x->meta, dims, &mask))
+        return NULL;
+    if (!reel_dtype_is_float(x->meta.dtype)) {
+        reel_fail(REEL_ERR_DTYPE, "mean: %s must be floating; use reel_cast()",
+                  SHOW(&x->meta));
+        return NULL;
+    }
+    return reduce(&reel__sum, x, dims, 1 / (double)reduced_count(&x->meta, mask), keepdim);
+}
+
+reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction, bool keepdim)
+{
+    if (!isfinite(correction)) {
+        reel_fail(REEL_ERR_ARG, "var: correction must be finite");
+        return NULL;
+    }
+    return reduce(&reel__var, x, dims, correction, keepdim);
+}
+
+reel_tensor *reel_max(reel_tensor *x, reel_shape dims, bool keepdim)
+{
+    return reduce(&reel__max, x, dims, 0, keepdim);
+}
+
+reel_tensor *reel_min(reel_tensor *x, reel_shape dims, bool keepdim)
+{
+    return reduce(&reel__min, x, dims, 0, keepdim);
+}
+
+static reel_tensor *arg(const reel_op *op, reel_tensor *x, int dim, bool keepdim)
+{
+    return reduce(op, x, dim == REEL_FLAT ? REEL_ALL : REEL_DIMS(dim), 0, keepdim);
+}
+
+reel_tensor *reel_argmax(reel_tensor *x, int dim, bool keepdim)
+{
+    return arg(&reel__argmax, x, dim, keepdim);
+}
+
+reel_tensor *reel_argmin(reel_tensor *x, int dim, bool keepdim)
+{
+    return arg(&reel__argmin, x, dim, keepdim);
+}
+
+reel_tensor *reel_any(reel_tensor *x, reel_shape dims, bool keepdim)
+{
+    return reduce(&reel__any, x, dims, 0, keepdim);
+}
+
+reel_tensor *reel_all(reel_tensor *x, reel_shape dims, bool keepdim)
+{
+    return reduce(&reel__all, x, dims, 0, keepdim);
+}
