@@ -1,0 +1,217 @@
+/* augment.c: crop, flip, cutout, normalize, each on one sample, u8 or f32. */
+#include <reel/data.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "data/image.h"
+
+#define MAX_SIDE 65536
+
+/* What a transform knows: small enough to serve all of this file. */
+typedef struct params {
+    int size, padding;
+    float p;
+} params;
+
+static reel_transform *make(reel_transform_fn fn, params value)
+{
+    if (reel_failed()) return NULL;
+    params *p = reel__malloc(sizeof *p);
+    if (!p) return NULL;
+    *p = value;
+    return reel_transform_new(fn, p, reel__free);
+}
+
+reel_status reel__need_image(const char *who, const reel_sample *s)
+{
+    if (s->image && s->shape.rank == 3) return REEL_OK;
+    return reel_fail(REEL_ERR_SHAPE, "%s: the sample is an array of rank %d, expected an "
+                     "image [h, w, c]", who, s->shape.rank);
+}
+
+/* ---- crop ------------------------------------------------------------------------------ */
+
+static int64_t clamp(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* out [size, size, c] from x [h, w, c] moved by (top, left), which may lie outside: zeros. */
+static void crop(const char *x, int64_t h, int64_t w, size_t pixel, int64_t top,
+                 int64_t left, int64_t size, char *out)
+{
+    int64_t c0 = clamp(-left, 0, size), c1 = clamp(w - left, c0, size);
+    size_t row = (size_t)size * pixel, before = (size_t)c0 * pixel;
+    size_t inside = (size_t)(c1 - c0) * pixel;
+    for (int64_t r = 0; r < size; r++, out += row) {
+        int64_t y = top + r;
+        if (y < 0 || y >= h || inside == 0) {
+            memset(out, 0, row);
+            continue;
+        }
+        memset(out, 0, before);
+        memcpy(out + before, x + (size_t)(y * w + left + c0) * pixel, inside);
+        memset(out + before + inside, 0, row - before - inside);
+    }
+}
+
+static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
+{
+    const params *p = self;
+    if (reel__need_image("random_crop", s)) return reel_error_status();
+    int64_t h = s->shape.dim[0], w = s->shape.dim[1], c = s->shape.dim[2];
+    int64_t down = h + 2 * p->padding - p->size, right = w + 2 * p->padding - p->size;
+    if (down < 0 || right < 0)
+        return reel_fail(REEL_ERR_SHAPE,
+                         "random_crop: image %lldx%lld with %d of padding is smaller than "
+                         "the crop %dx%d",
+                         (long long)h, (long long)w, p->padding, p->size, p->size);
+    int64_t top = (int64_t)reel_draw_below(d, (uint32_t)down + 1) - p->padding;
+    int64_t left = (int64_t)reel_draw_below(d, (uint32_t)right + 1) - p->padding;
+
+    size_t pixel = (size_t)c * reel_dtype_size(s->dtype);
+    const void *x = s->data;
+    void *out = reel_sample_out(s, s->dtype, (reel_shape){3, {p->size, p->size, c}});
+    if (!out) return reel_error_status();
+    crop(x, h, w, pixel, top, left, p->size, out);
+    return REEL_OK;
+}
+
+reel_transform *reel_random_crop(int size, int padding)
+{
+    if (size < 1 || size > MAX_SIDE || padding < 0 || padding > MAX_SIDE) {
+        reel_fail(REEL_ERR_ARG,
+                  "random_crop: size %d and padding %d, expected 1 to %d and 0 to %d", size,
+                  padding, MAX_SIDE, MAX_SIDE);
+        return NULL;
+    }
+    return make(apply_crop, (params){.size = size, .padding = padding});
+}
+
+/* ---- flip ------------------------------------------------------------------------------ */
+
+static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
+{
+    const params *p = self;
+    if (reel__need_image("random_hflip", s)) return reel_error_status();
+    if (reel_draw_f32(d) >= p->p) return REEL_OK;
+    int64_t h = s->shape.dim[0], w = s->shape.dim[1];
+    size_t pixel = (size_t)s->shape.dim[2] * reel_dtype_size(s->dtype);
+    const char *x = s->data;
+    char *out = reel_sample_out(s, s->dtype, s->shape);
+    if (!out) return reel_error_status();
+    for (int64_t r = 0; r < h; r++, x += (size_t)w * pixel, out += (size_t)w * pixel)
+        for (int64_t i = 0; i < w; i++)
+            memcpy(out + (size_t)i * pixel, x + (size_t)(w - 1 - i) * pixel, pixel);
+    return REEL_OK;
+}
+
+reel_transform *reel_random_hflip(float p)
+{
+    if (!(p >= 0.0f && p <= 1.0f)) {
+        reel_fail(REEL_ERR_ARG, "random_hflip: probability %g, expected 0 to 1", (double)p);
+        return NULL;
+    }
+    return make(apply_hflip, (params){.p = p});
+}
+
+/* ---- cutout ---------------------------------------------------------------------------- */
+
+static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
+{
+    const params *p = self;
+    if (reel__need_image("cutout", s)) return reel_error_status();
+    int64_t h = s->shape.dim[0], w = s->shape.dim[1];
+    int64_t top = (int64_t)reel_draw_below(d, (uint32_t)h) - p->size / 2;
+    int64_t left = (int64_t)reel_draw_below(d, (uint32_t)w) - p->size / 2;
+    int64_t r0 = clamp(top, 0, h), r1 = clamp(top + p->size, 0, h);
+    int64_t c0 = clamp(left, 0, w), c1 = clamp(left + p->size, 0, w);
+
+    size_t pixel = (size_t)s->shape.dim[2] * reel_dtype_size(s->dtype);
+    const void *x = s->data;
+    char *out = reel_sample_out(s, s->dtype, s->shape);
+    if (!out) return reel_error_status();
+    memcpy(out, x, (size_t)(h * w) * pixel);
+    for (int64_t r = r0; r < r1; r++)
+        memset(out + (size_t)(r * w + c0) * pixel, 0, (size_t)(c1 - c0) * pixel);
+    return REEL_OK;
+}
+
+reel_transform *reel_cutout(int size)
+{
+    if (size < 1 || size > MAX_SIDE) {
+        reel_fail(REEL_ERR_ARG, "cutout: size %d, expected 1 to %d", size, MAX_SIDE);
+        return NULL;
+    }
+    return make(apply_cutout, (params){.size = size});
+}
+
+/* ---- normalize ------------------------------------------------------------------------- */
+
+#define MAX_CHANNELS 16
+
+typedef struct normal {
+    int channels;
+    float mean[MAX_CHANNELS], std[MAX_CHANNELS];
+    float of_u8[MAX_CHANNELS][256]; /* the result for each byte: one load an element */
+} normal;
+
+static reel_status apply_normalize(void *self, reel_sample *s, reel_draw *d)
+{
+    (void)d;
+    const normal *n = self;
+    int rank = s->shape.rank;
+    int64_t c = rank > 0 ? s->shape.dim[rank - 1] : 0, elements = 1;
+    if (c != n->channels)
+        return reel_fail(REEL_ERR_SHAPE,
+                         "normalize: the sample has %lld channels, mean and std have %d",
+                         (long long)c, n->channels);
+    for (int i = 0; i < rank; i++) elements *= s->shape.dim[i];
+
+    const void *x = s->data;
+    reel_dtype from = s->dtype;
+    float *out = reel_sample_out(s, REEL_F32, s->shape);
+    if (!out) return reel_error_status();
+    if (from == REEL_U8) {
+        const uint8_t *byte = x;
+        for (int64_t i = 0; i < elements; i += c)
+            for (int k = 0; k < n->channels; k++) out[i + k] = n->of_u8[k][byte[i + k]];
+    } else {
+        const float *value = x;
+        for (int64_t i = 0; i < elements; i += c)
+            for (int k = 0; k < n->channels; k++)
+                out[i + k] = (value[i + k] - n->mean[k]) / n->std[k];
+    }
+    return REEL_OK;
+}
+
+reel_transform *reel_normalize(const float *mean, const float *std, int channels)
+{
+    if (!mean || !std || channels < 1 || channels > MAX_CHANNELS) {
+        reel_fail(REEL_ERR_ARG, "normalize: %s, %d channels, expected 1 to %d",
+                  mean && std ? "mean and std given" : "mean or std is NULL", channels,
+                  MAX_CHANNELS);
+        return NULL;
+    }
+    for (int k = 0; k < channels; k++)
+        if (!isfinite(mean[k]) || !isfinite(std[k]) || std[k] == 0.0f) {
+            reel_fail(REEL_ERR_ARG,
+                      "normalize: channel %d has mean %g and std %g, expected finite values "
+                      "and std not 0",
+                      k, (double)mean[k], (double)std[k]);
+            return NULL;
+        }
+    if (reel_failed()) return NULL;
+    normal *n = reel__malloc(sizeof *n);
+    if (!n) return NULL;
+    n->channels = channels;
+    for (int k = 0; k < channels; k++) {
+        n->mean[k] = mean[k];
+        n->std[k] = std[k];
+        for (int v = 0; v < 256; v++)
+            n->of_u8[k][v] = ((float)v / 255.0f - mean[k]) / std[k];
+    }
+    return reel_transform_new(apply_normalize, n, reel__free);
+}

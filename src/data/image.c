@@ -1,0 +1,120 @@
+/* image.c: pixels from the bytes of a JPEG or PNG file, through stb_image.
+ *
+ * stb_image is lenient: it fills the missing part of a file that was cut short, and checks no
+ * PNG checksum. A training set wants to know, so the framing is checked here first. */
+#include "data/image.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/crc32.h"
+
+#ifdef REEL_HAVE_STB
+
+#include "data/stb.h"
+
+static const uint8_t png_signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+
+static uint32_t be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Chunks of length, type, data, checksum, up to IEND. */
+static const char *png_problem(const uint8_t *bytes, size_t n)
+{
+    size_t at = sizeof png_signature;
+    for (;;) {
+        if (n - at < 12) return "the PNG is cut short";
+        size_t length = be32(bytes + at);
+        if (length > n - at - 12) return "the PNG is cut short";
+        const uint8_t *type = bytes + at + 4;
+        if (reel__crc32(0, type, length + 4) != be32(type + 4 + length))
+            return "the PNG is damaged: wrong checksum";
+        if (memcmp(type, "IEND", 4) == 0) return NULL;
+        at += length + 12;
+    }
+}
+
+/* Segments of marker and length up to the start of scan; in what follows FF D9 can only be
+ * the end-of-image marker, because FF in pixel data is followed by 00. */
+static const char *jpeg_problem(const uint8_t *bytes, size_t n)
+{
+    size_t at = 2;
+    for (;;) {
+        while (at < n && bytes[at] == 0xFF && at + 1 < n && bytes[at + 1] == 0xFF) at++;
+        if (n - at < 4) return "the JPEG is cut short";
+        if (bytes[at] != 0xFF) return "the JPEG is damaged: no marker where one must be";
+        bool scan = bytes[at + 1] == 0xDA;
+        at += 2 + ((size_t)bytes[at + 2] << 8 | bytes[at + 3]);
+        if (at >= n) return "the JPEG is cut short";
+        if (scan) break;
+    }
+    for (; at + 1 < n; at++)
+        if (bytes[at] == 0xFF && bytes[at + 1] == 0xD9) return NULL;
+    return "the JPEG is cut short";
+}
+
+static const char *framing_problem(const uint8_t *bytes, size_t n)
+{
+    if (n == 0) return "the file is empty";
+    if (n > INT_MAX) return "the file is too large";
+    if (n > sizeof png_signature && memcmp(bytes, png_signature, 8) == 0)
+        return png_problem(bytes, n);
+    if (n > 4 && bytes[0] == 0xFF && bytes[1] == 0xD8) return jpeg_problem(bytes, n);
+    return "neither a JPEG nor a PNG";
+}
+
+reel_status reel__image_size(const char *path, const uint8_t *bytes, size_t n,
+                             int64_t *height, int64_t *width)
+{
+    const char *problem = framing_problem(bytes, n);
+    int w = 0, h = 0, channels;
+    if (!problem && !stbi_info_from_memory(bytes, (int)n, &w, &h, &channels))
+        problem = stbi_failure_reason();
+    if (reel_failed()) return reel_error_status();
+    if (!problem && (w < 1 || h < 1)) problem = "it has no pixels";
+    if (problem) return reel_fail(REEL_ERR_FORMAT, "%s: %s", path, problem);
+    *height = h;
+    *width = w;
+    return REEL_OK;
+}
+
+uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n, int channels,
+                            int64_t max_pixels, int64_t *height, int64_t *width)
+{
+    if (reel__image_size(path, bytes, n, height, width)) return NULL;
+    if (*height * *width > max_pixels) {
+        reel_fail(REEL_ERR_FORMAT, "%s: %lldx%lld pixels, expected at most %lld", path,
+                  (long long)*width, (long long)*height, (long long)max_pixels);
+        return NULL;
+    }
+    int w, h, in_file;
+    uint8_t *pixels = stbi_load_from_memory(bytes, (int)n, &w, &h, &in_file, channels);
+    if (pixels && w == *width && h == *height) return pixels;
+    reel__free(pixels);
+    const char *why = stbi_failure_reason(); /* an error of the allocator stays the first */
+    reel_fail(REEL_ERR_FORMAT, "%s: %s", path, why ? why : "it does not decode");
+    return NULL;
+}
+
+#else /* no stb_image */
+
+reel_status reel__image_size(const char *path, const uint8_t *bytes, size_t n,
+                             int64_t *height, int64_t *width)
+{
+    (void)bytes, (void)n, (void)height, (void)width;
+    return reel_fail(REEL_ERR_UNSUPPORTED,
+                     "%s: this reel was built without stb_image (libstb-dev)", path);
+}
+
+uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n, int channels,
+                            int64_t max_pixels, int64_t *height, int64_t *width)
+{
+    (void)channels, (void)max_pixels;
+    reel__image_size(path, bytes, n, height, width);
+    return NULL;
+}
+
+#endif

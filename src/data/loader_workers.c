@@ -1,0 +1,88 @@
+/* loader_workers.c: threads that prepare batches ahead, in a ring of slots.
+ *
+ * A worker claims the next number under the lock, makes the batch without it, and marks its
+ * slot done. The caller takes slots in order, so order never depends on who was faster. A
+ * slot is claimed again only after the caller took it, which bounds the memory. */
+#include <signal.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "data/loader.h"
+
+/* True if batch l->claimed may be made now: its slot is free, and its epoch is not so far
+ * ahead that its order would overwrite one in use. */
+static bool may_claim(const reel_loader *l)
+{
+    return l->claimed < l->taken + l->depth &&
+           l->claimed / l->batches <= l->taken / l->batches + 1;
+}
+
+static void *work(void *arg)
+{
+    reel_loader *l = arg;
+    reel_sample scratch = {0};
+    pthread_mutex_lock(&l->lock);
+    for (;;) {
+        while (!l->stop && !may_claim(l)) pthread_cond_wait(&l->work, &l->lock);
+        if (l->stop) break;
+        int64_t g = l->claimed++;
+        const int64_t *order = reel__loader_order(l, g / l->batches);
+        reel__slot *slot = &l->slots[g % l->depth];
+        pthread_mutex_unlock(&l->lock);
+
+        reel__loader_fill(l, g, order, &scratch, &slot->batch);
+
+        pthread_mutex_lock(&l->lock);
+        slot->done = true;
+        pthread_cond_signal(&l->ready); /* only the caller waits for it */
+    }
+    pthread_mutex_unlock(&l->lock);
+    reel_sample_free(&scratch);
+    return NULL;
+}
+
+reel_status reel__loader_start(reel_loader *l, int64_t g)
+{
+    l->claimed = l->taken = g;
+    /* Signals are for the caller's threads: Ctrl-C must not land in a worker. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int problem = 0;
+    while (l->running < l->workers && !problem) {
+        problem = pthread_create(&l->threads[l->running], NULL, work, l);
+        if (!problem) l->running++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!problem) return REEL_OK;
+    int started = l->running;
+    reel__loader_stop(l);
+    return reel_fail(REEL_ERR_MEMORY, "loader: worker %d of %d cannot be started: %s",
+                     started + 1, l->workers, strerror(problem));
+}
+
+void reel__loader_take(reel_loader *l, reel__filled *out)
+{
+    pthread_mutex_lock(&l->lock);
+    reel__slot *slot = &l->slots[l->taken % l->depth];
+    while (!slot->done) pthread_cond_wait(&l->ready, &l->lock);
+    *out = slot->batch;
+    *slot = (reel__slot){0};
+    l->taken++;
+    pthread_cond_broadcast(&l->work);
+    pthread_mutex_unlock(&l->lock);
+}
+
+void reel__loader_stop(reel_loader *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stop = true;
+    pthread_cond_broadcast(&l->work);
+    pthread_mutex_unlock(&l->lock);
+    while (l->running > 0) pthread_join(l->threads[--l->running], NULL);
+    l->stop = false;
+    for (int i = 0; i < l->depth; i++) {
+        if (l->slots[i].done) reel__filled_clear(&l->slots[i].batch);
+        l->slots[i] = (reel__slot){0};
+    }
+}
