@@ -10,21 +10,47 @@
 #include <immintrin.h>
 #endif
 
-/* Lane by lane a > b ? a : b, so b where either is NaN. The compilers do not find the
- * instruction behind the select. */
+/* Lane by lane a > b ? a : b, and a < b ? a : b: so b where either is NaN. The compilers do
+ * not find the instruction behind the select. */
+#if defined(__AVX512F__)
 static inline reel_vf reel_vmax(reel_vf a, reel_vf b)
 {
-#if defined(__AVX512F__)
     return (reel_vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+static inline reel_vf reel_vmin(reel_vf a, reel_vf b)
+{
+    return (reel_vf)_mm512_min_ps((__m512)a, (__m512)b);
+}
 #elif defined(__AVX2__)
+static inline reel_vf reel_vmax(reel_vf a, reel_vf b)
+{
     return (reel_vf)_mm256_max_ps((__m256)a, (__m256)b);
+}
+static inline reel_vf reel_vmin(reel_vf a, reel_vf b)
+{
+    return (reel_vf)_mm256_min_ps((__m256)a, (__m256)b);
+}
 #elif defined(__SSE__)
+static inline reel_vf reel_vmax(reel_vf a, reel_vf b)
+{
     return (reel_vf)_mm_max_ps((__m128)a, (__m128)b);
+}
+static inline reel_vf reel_vmin(reel_vf a, reel_vf b)
+{
+    return (reel_vf)_mm_min_ps((__m128)a, (__m128)b);
+}
 #else
+static inline reel_vf reel_vmax(reel_vf a, reel_vf b)
+{
     reel_vi m = a > b;
     return (reel_vf)((m & (reel_vi)a) | (~m & (reel_vi)b));
-#endif
 }
+static inline reel_vf reel_vmin(reel_vf a, reel_vf b)
+{
+    reel_vi m = a < b;
+    return (reel_vf)((m & (reel_vi)a) | (~m & (reel_vi)b));
+}
+#endif
 
 /* First n < REEL_VW floats at p; `fill` in the other lanes. */
 static inline reel_vf reel_vload_part(const float *p, int64_t n, float fill)
@@ -61,13 +87,13 @@ static inline float reel_vhighest(reel_vf v)
     return lane[0];
 }
 
-/* e^x for x <= 88, within 2 ulp; 0 below the smallest normal number (so for -inf), NaN for
- * NaN. x = n ln 2 + r with n rounded by adding 1.5 * 2^23, ln 2 in two parts (Cody & Waite
+/* e^x within 2 ulp: 0 below the smallest normal number (so for -inf), 2.4e38 from 88.37 on
+ * (so for inf), NaN for NaN. x = n ln 2 + r with n rounded by adding 1.5 * 2^23, ln 2 in two parts (Cody & Waite
  * 1980), e^r by the polynomial of Cephes expf (Moshier), and n added to the exponent. */
 static inline reel_vf reel_vexp(reel_vf x)
 {
-    const float lowest = -87.336544F;
-    reel_vf c = reel_vmax(reel_vset(lowest), x);
+    const float lowest = -87.336544F, highest = 88.3762626F;
+    reel_vf c = reel_vmin(reel_vset(highest), reel_vmax(reel_vset(lowest), x));
     reel_vf shifted = c * 1.44269504088896341F + 12582912.0F;
     reel_vf n = shifted - 12582912.0F;
     reel_vf r = c - n * 0.693359375F + n * 2.12194440e-4F;
