@@ -5,14 +5,21 @@
 #include "base/shape.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 /* Our own Philox, beside the one of Random123 that the library may use. */
-#define REEL_OWN_PHILOX
+#ifndef REEL_OWN_PHILOX
+#define REEL_OWN_PHILOX 1
+#endif
 #define reel__philox own_philox
 #include "base/rng.c"
 #undef reel__philox
@@ -26,6 +33,27 @@ static int clear(void **state)
 }
 
 /* ---- errors ------------------------------------------------------------------------ */
+
+/* First of all tests: the variable is read at the first error of a process. */
+static void abort_on_error_aborts(void **state)
+{
+    (void)state;
+    for (int on = 0; on < 2; on++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            setenv("REEL_ABORT_ON_ERROR", on ? "1" : "0", 1);
+            signal(SIGABRT, SIG_DFL); /* the test runner catches it */
+            if (!freopen("/dev/null", "w", stderr)) _exit(2);
+            reel_fail(REEL_ERR_ARG, "stop here");
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (on) assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        else assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+}
 
 static void first_error_stays(void **state)
 {
@@ -189,10 +217,10 @@ static void overflow_is_an_error(void **state)
 {
     (void)state;
     int64_t x;
-    assert_true(reel__mul(INT64_MAX / 2, 2, &x) && x == INT64_MAX - 1);
-    assert_false(reel__mul(INT64_MAX / 2 + 1, 2, &x));
-    assert_true(reel__add(INT64_MAX - 1, 1, &x) && x == INT64_MAX);
-    assert_false(reel__add(INT64_MAX, 1, &x));
+    assert_true(reel__checked_mul(INT64_MAX / 2, 2, &x) && x == INT64_MAX - 1);
+    assert_false(reel__checked_mul(INT64_MAX / 2 + 1, 2, &x));
+    assert_true(reel__checked_add(INT64_MAX - 1, 1, &x) && x == INT64_MAX);
+    assert_false(reel__checked_add(INT64_MAX, 1, &x));
     const reel_shape bad[] = {
         REEL_SHAPE((int64_t)1 << 61), /* times four bytes */
         REEL_SHAPE((int64_t)1 << 31, (int64_t)1 << 31),
@@ -326,6 +354,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clear, clear)
     const struct CMUnitTest tests[] = {
+        TEST(abort_on_error_aborts),
         TEST(first_error_stays),    TEST(long_message_is_cut),
         TEST(place_is_appended),    TEST(names),
         TEST(memory_orders),        TEST(strides_like),

@@ -394,6 +394,34 @@ REEL_API reel_tensor *reel_one_hot(reel_tensor *index, int64_t classes, reel_dty
  *  x. Source: Srivastava et al. 2014. */
 REEL_API reel_tensor *reel_dropout(reel_tensor *x, double p, bool training);
 
+/* ---- optimizer steps: change the parameter and its state in place, in one pass ------- */
+
+/** Options of reel_sgd_step. Zero is the default. */
+typedef struct reel_sgd_step_opts {
+    double momentum, dampening, weight_decay;
+    bool nesterov;
+    bool maximize; /* ascend instead of descend                          */
+    bool first;    /* the momentum buffer holds nothing yet: it becomes the gradient */
+} reel_sgd_step_opts;
+/** One step of stochastic gradient descent, as torch.optim.SGD defines it. param, grad and
+ *  momentum (NULL without momentum) have one shape and dtype, f32 or f64; lr is one f64. Run it under
+ *  reel_set_grad_enabled(false). */
+REEL_API reel_status reel_sgd_step(reel_tensor *param, reel_tensor *grad,
+                                   reel_tensor *momentum, reel_tensor *lr,
+                                   const reel_sgd_step_opts *opts);
+/** Options of reel_adam_step; every field is used as it stands. */
+typedef struct reel_adam_step_opts {
+    double beta1, beta2, eps, weight_decay;
+    bool decoupled; /* AdamW: decay the weight itself; else add decay to the gradient */
+    bool maximize;
+} reel_adam_step_opts;
+/** One step of Adam (Kingma & Ba 2014, arXiv:1412.6980) or AdamW (Loshchilov & Hutter 2017,
+ *  arXiv:1711.05101). m and v are the two moments; lr and step are one f64 each, step counts
+ *  this one already. */
+REEL_API reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_tensor *m,
+                                    reel_tensor *v, reel_tensor *lr, reel_tensor *step,
+                                    const reel_adam_step_opts *opts);
+
 /* ---- asking ------------------------------------------------------------------------ */
 
 /** Number of operators, and the name of operator i; NULL out of range. Static storage. */

@@ -6,12 +6,12 @@
 
 /* ---- arithmetic -------------------------------------------------------------------- */
 
-bool reel__mul(int64_t a, int64_t b, int64_t *out)
+bool reel__checked_mul(int64_t a, int64_t b, int64_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);
 }
 
-bool reel__add(int64_t a, int64_t b, int64_t *out)
+bool reel__checked_add(int64_t a, int64_t b, int64_t *out)
 {
     return !__builtin_add_overflow(a, b, out);
 }
@@ -38,7 +38,7 @@ reel_status reel__meta_check(const char *who, const reel_meta *m)
             return reel_fail(REEL_ERR_SHAPE,
                              "%s: shape %s, dimension %d must not be negative", who,
                              reel__dims_text(m, text), i);
-        if (!reel__mul(bytes, m->dim[i] > 0 ? m->dim[i] : 1, &bytes))
+        if (!reel__checked_mul(bytes, m->dim[i] > 0 ? m->dim[i] : 1, &bytes))
             return reel_fail(REEL_ERR_SHAPE, "%s: %s has more than 2^63 - 1 bytes", who,
                              reel__meta_text(m, text));
     }

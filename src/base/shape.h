@@ -16,8 +16,8 @@ typedef struct reel_meta {
 } reel_meta;
 
 /* Overflow-checked arithmetic on non-negative sizes: false on overflow. */
-bool reel__mul(int64_t a, int64_t b, int64_t *out);
-bool reel__add(int64_t a, int64_t b, int64_t *out);
+bool reel__checked_mul(int64_t a, int64_t b, int64_t *out);
+bool reel__checked_add(int64_t a, int64_t b, int64_t *out);
 
 /* Number of elements; a meta that passed reel__meta_check cannot overflow. */
 int64_t reel__numel(const reel_meta *m);

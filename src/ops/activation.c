@@ -2,6 +2,7 @@
  * (one fused pass, first order), and the derivative written in operators, which is used when
  * the backward pass itself is recorded, so that every further order follows from it. */
 #include "ops/op.h"
+#include "ops/records.h"
 
 #define A(c) (ATTRS(c, reel_scalar_attrs)->a[0])
 

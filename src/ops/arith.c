@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "ops/op.h"
+#include "ops/records.h"
 
 #define G gy[0]
 #define X c->in[0]

@@ -1,7 +1,7 @@
 /* common.c: shape rules and small helpers that many records share. */
-#include <reel/autograd.h>
-
 #include "ops/op.h"
+#include "ops/records.h"
+#include "ops/recorder.h"
 #include "tensor/tensor.h"
 
 bool reel__have(const char *name, const reel_tensor *x, const char *arg)
@@ -108,17 +108,24 @@ uint32_t reel__saves_product(const reel_call *c)
     return saves;
 }
 
-void reel__vjp_composed(const reel_call *c, reel_tensor *y, reel_tensor *g, reel_tensor *gx[])
+void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
+                        reel_tensor *g, reel_tensor *gx[])
 {
-    reel_tensor *x[REEL_OP_MAX_IN], *grad[REEL_OP_MAX_IN];
+    reel_tensor *in[REEL_OP_MAX_IN], *x[REEL_OP_MAX_IN], *grad[REEL_OP_MAX_IN];
     int place[REEL_OP_MAX_IN], n = 0;
-    for (int i = 0; i < c->n_in; i++)
-        if (NEEDS(c, i)) {
-            x[n] = c->in[i];
-            place[n++] = i;
-        }
-    const reel_backward_opts opts = {.create_graph = true, .allow_unused = true};
-    if (!y || reel_grad(&y, 1, &g, x, n, grad, &opts)) return;
+    reel_call inner = *c;
+    inner.in = in;
+    for (int i = 0; i < c->n_in; i++) {
+        in[i] = c->in[i];
+        if (!NEEDS(c, i)) continue;
+        /* A view of its own for each input, so that attention(x, x, x) has three partial
+         * gradients and not three times the total. */
+        if (!(in[i] = reel_reshape(in[i], reel__shape(IN_META(c, i))))) return;
+        x[n] = in[i];
+        place[n++] = i;
+    }
+    reel_tensor *y = composed(&inner);
+    if (!y || reel__grad_composed(y, g, x, n, grad)) return;
     for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
 }
 
@@ -131,9 +138,6 @@ reel_tensor *reel__zeros(const reel_meta *m)
     return z;
 }
 
-#define OP(name) extern const reel_op reel__##name;
-#include "ops/ops.def"
-#undef OP
 #define OP(name) &reel__##name,
 const reel_op *const reel__ops[] = {
 #include "ops/ops.def"

@@ -19,7 +19,7 @@ static reel_status cat_infer(const reel_call *c, reel_meta *out)
         bool fits = y->rank == x->rank;
         for (int k = 0; fits && k < x->rank; k++)
             fits = k == d || x->dim[k] == y->dim[k];
-        REQUIRE(c, fits && reel__add(out->dim[d], y->dim[d], &out->dim[d]), REEL_ERR_SHAPE,
+        REQUIRE(c, fits && reel__checked_add(out->dim[d], y->dim[d], &out->dim[d]), REEL_ERR_SHAPE,
                 "%s and %s must be equal but for dimension %d", SHOW(x), SHOW(y), d);
     }
     reel__set_strides_like(out, x);
@@ -102,8 +102,8 @@ static reel_status pad_infer(const reel_call *c, reel_meta *out)
         REQUIRE(c, a->before[i] >= 0 && a->after[i] >= 0, REEL_ERR_ARG,
                 "padding %" PRId64 " and %" PRId64 " of dimension %d must be >= 0",
                 a->before[i], a->after[i], i);
-        REQUIRE(c, reel__add(out->dim[i], a->before[i], &out->dim[i]) &&
-                       reel__add(out->dim[i], a->after[i], &out->dim[i]),
+        REQUIRE(c, reel__checked_add(out->dim[i], a->before[i], &out->dim[i]) &&
+                       reel__checked_add(out->dim[i], a->after[i], &out->dim[i]),
                 REEL_ERR_SHAPE, "padded size of dimension %d overflows", i);
     }
     reel__set_strides_like(out, IN_META(c, 0));

@@ -5,6 +5,7 @@
 #include <reel/autograd.h>
 
 #include "ops/op.h"
+#include "ops/records.h"
 
 #define G gy[0]
 #define BN(c) ATTRS(c, reel_batch_norm_attrs)
@@ -80,7 +81,7 @@ const reel_op reel__batch_norm_backward = {
     .infer = batch_norm_backward_infer, .no_vjp = "batch_norm composes it with create_graph",
 };
 
-/* The same in operators, for gradients of gradients. */
+/* The same in operators, for gradients of gradients; residual and relu aside. */
 static reel_tensor *batch_norm_composed(const reel_call *c)
 {
     reel_tensor *x = c->in[0];
@@ -101,8 +102,7 @@ static reel_tensor *batch_norm_composed(const reel_call *c)
     reel_tensor *y = reel_mul(reel_sub(x, mean), invstd);
     if (c->in[1]) y = reel_mul(y, reel_reshape(c->in[1], column));
     if (c->in[2]) y = reel_add(y, reel_reshape(c->in[2], column));
-    if (c->in[5]) y = reel_add(y, c->in[5]);
-    return BN(c)->relu ? reel_relu(y) : y;
+    return y;
 }
 
 /* x's memory order, which the fused kernels share between all operands */
@@ -112,13 +112,24 @@ static reel_tensor *like(reel_tensor *g, const reel_meta *x)
     return last ? reel_to_format(g, REEL_CHANNELS_LAST) : g;
 }
 
+/* 1 where the result is: relu's derivative */
+static reel_tensor *positive(reel_tensor *y)
+{
+    reel_dtype dt = y->meta.dtype;
+    return reel_cast(reel_gt(y, reel_scalar(0, dt)), dt);
+}
+
 static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
+    bool relu = BN(c)->relu;
     if (c->create_graph) {
-        reel__vjp_composed(c, batch_norm_composed(c), G, gx);
+        reel_tensor *g = relu ? reel_mul(G, positive(c->out[0])) : G;
+        reel_call inner = *c;
+        inner.needs &= ~(UINT64_C(1) << 5);
+        if (inner.needs) reel__vjp_composed(&inner, batch_norm_composed, g, gx);
+        if (NEEDS(c, 5)) gx[5] = g;
         return;
     }
-    bool relu = BN(c)->relu;
     reel_batch_norm_attrs a = *BN(c);
     a.want = (int64_t)NEEDS(c, 0) | (int64_t)NEEDS(c, 1) << 1 | (int64_t)NEEDS(c, 2) << 2 |
              (int64_t)(relu && NEEDS(c, 5)) << 3;
@@ -133,13 +144,13 @@ static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 /* The result is only read to mask relu's gradient. */
 static uint32_t batch_norm_saves(const reel_call *c)
 {
-    return BN(c)->relu ? c->op->saves : c->op->saves & ~(SAVE_OUT(0) | SAVE_IN(5));
+    return BN(c)->relu ? c->op->saves : c->op->saves & ~SAVE_OUT(0);
 }
 
 #define BATCH_NORM_RECORD                                                                \
     .kernel = K_BATCH_NORM, .n_in = 6, .n_out = 3, .optional = 0x3e,                     \
-    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_IN(5) | SAVE_OUT(0) |           \
-             SAVE_OUT(1) | SAVE_OUT(2),                                                  \
+    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(0) | SAVE_OUT(1) |        \
+             SAVE_OUT(2),                                                                \
     .saves_for = batch_norm_saves, .dtypes = DTYPES_FLOAT,                               \
     .attrs = &reel__batch_norm_schema, .infer = batch_norm_infer, .vjp = batch_norm_vjp
 
@@ -249,7 +260,7 @@ static reel_tensor *layer_norm_composed(const reel_call *c)
 static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (c->create_graph) {
-        reel__vjp_composed(c, layer_norm_composed(c), G, gx);
+        reel__vjp_composed(c, layer_norm_composed, G, gx);
         return;
     }
     reel_layer_norm_attrs a = *LN(c);

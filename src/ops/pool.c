@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "ops/op.h"
+#include "ops/records.h"
 
 #define G gy[0]
 #define A(c) ATTRS(c, reel_pool2d_attrs)
@@ -108,8 +109,6 @@ const reel_op reel__max_pool2d = {
 
 /* ---- avg_pool2d ------------------------------------------------------------------------------------ */
 
-extern const reel_op reel__avg_pool2d;
-
 static void avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
 {
@@ -152,8 +151,6 @@ static reel_status adaptive_infer(const reel_call *c, reel_meta *out)
             A(c)->size[1]);
     return unpool_infer(c, out);
 }
-
-extern const reel_op reel__adaptive_avg_pool2d;
 
 static void adaptive_avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
                                              reel_tensor *gx[])

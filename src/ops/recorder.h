@@ -20,5 +20,8 @@ void reel__recorder_remove(reel_recorder *r);
 bool reel__tape_on(void);
 reel_status reel__tape_check(const reel_call *call);
 reel_status reel__tape_record(const reel_call *call);
+/* Gradients of y, composed just now, to x, whose histories are not looked into. Recorded. */
+reel_status reel__grad_composed(reel_tensor *y, reel_tensor *gy, reel_tensor *const x[],
+                                int n_x, reel_tensor *gx[]);
 
 #endif

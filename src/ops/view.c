@@ -83,7 +83,7 @@ static bool resolve(const reel_meta *x, reel_shape *s)
         if (s->dim[i] == -1)
             hole = i;
         else
-            bad = bad || !reel__mul(known, s->dim[i], &known);
+            bad = bad || !reel__checked_mul(known, s->dim[i], &known);
         if (bad) {
             reel_fail(REEL_ERR_SHAPE, "reshape: size %" PRId64 " at place %d: sizes must be "
                       ">= 0, one may be -1", s->dim[i], i);

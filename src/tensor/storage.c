@@ -75,6 +75,7 @@ void reel__tensor_release(reel_tensor *t)
     while (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1) {
         reel_tensor *grad = t->grad;
         reel__storage_release(t->storage);
+        if (t->node && t->node->leaf == t) t->node->leaf = NULL;
         reel__node_release(t->node);
         reel__free(t);
         reel__live_add(-1);

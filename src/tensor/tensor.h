@@ -25,6 +25,7 @@ typedef struct reel_storage {
 typedef struct reel_node_head {
     atomic_int refs;
     void (*free_fn)(struct reel_node_head *node);
+    struct reel_tensor *leaf; /* the tensor whose own node this is; not counted */
 } reel_node_head;
 
 struct reel_tensor {

@@ -1,0 +1,95 @@
+# Programs: one source, one program, named as its file and built in the folder of its kind.
+# examples/NAME.c may have more sources in examples/NAME/; so may tests, bench and tools.
+#
+#   examples, tools   use the public headers and link the shared library, as a user would
+#   tests, bench      link the static library, so that internal functions are in reach
+
+# reel_programs(KIND LIBRARY PATTERN): makes the programs, sets KIND_programs to their names.
+function(reel_programs kind library pattern)
+    file(GLOB sources CONFIGURE_DEPENDS ${kind}/${pattern})
+    set(names)
+    foreach(source IN LISTS sources)
+        get_filename_component(name ${source} NAME_WE)
+        file(GLOB more CONFIGURE_DEPENDS ${kind}/${name}/*.c)
+        set(target ${kind}_${name}) # tools/reel.c must not clash with the library
+        add_executable(${target} ${source} ${more})
+        reel_compile_options(${target})
+        set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
+            RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${kind})
+        target_link_libraries(${target} PRIVATE ${library} Threads::Threads)
+        if(REEL_MATH_LIBRARY)
+            target_link_libraries(${target} PRIVATE m)
+        endif()
+        if(library STREQUAL reel_static)
+            target_include_directories(${target} PRIVATE src)
+            target_include_directories(${target} SYSTEM PRIVATE ${reel_include_dirs})
+            target_compile_definitions(${target} PRIVATE ${reel_definitions})
+            target_link_libraries(${target} PRIVATE ${reel_libraries})
+        endif()
+        list(APPEND names ${name})
+    endforeach()
+    set(${kind}_programs ${names} PARENT_SCOPE)
+endfunction()
+
+if(REEL_BUILD_EXAMPLES)
+    reel_programs(examples reel *.c)
+    reel_programs(tools reel *.c)
+endif()
+if(REEL_BUILD_BENCH)
+    reel_programs(bench reel_static *.c)
+endif()
+
+# ---- tests ------------------------------------------------------------------------------
+if(NOT REEL_BUILD_TESTS)
+    return()
+endif()
+enable_testing()
+find_path(REEL_CMOCKA_INCLUDE_DIR cmocka.h)
+find_library(REEL_CMOCKA_LIBRARY cmocka)
+mark_as_advanced(REEL_CMOCKA_INCLUDE_DIR REEL_CMOCKA_LIBRARY)
+if(NOT REEL_CMOCKA_INCLUDE_DIR OR NOT REEL_CMOCKA_LIBRARY)
+    message(WARNING "cmocka is missing, so NO TESTS are built. Install libcmocka-dev (or set "
+        "REEL_BUILD_TESTS=OFF to say that this is meant).")
+    return()
+endif()
+
+# A test that is slow by nature is named test_slow_*: ctest -LE slow leaves it out.
+function(reel_test_properties name)
+    set(timeout 120)
+    if(REEL_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
+        set(timeout 600)
+    endif()
+    if(name MATCHES "^test_slow_")
+        math(EXPR timeout "3 * ${timeout}")
+        set_tests_properties(${name} PROPERTIES LABELS slow)
+    endif()
+    set(sanitizers "ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1"
+        "UBSAN_OPTIONS=print_stacktrace=1")
+    # PROCESSORS: two threads each, so `ctest -j` does not run more of them than fit.
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2
+        ENVIRONMENT "OMP_NUM_THREADS=2;${sanitizers};REEL_BINARY_DIR=${CMAKE_CURRENT_BINARY_DIR}")
+endfunction()
+
+reel_programs(tests reel_static test_*.c)
+foreach(name IN LISTS tests_programs)
+    target_include_directories(tests_${name} SYSTEM PRIVATE ${REEL_CMOCKA_INCLUDE_DIR})
+    target_link_libraries(tests_${name} PRIVATE ${REEL_CMOCKA_LIBRARY})
+    # Where committed vectors are, and where the programs are that a test runs.
+    target_compile_definitions(tests_${name} PRIVATE
+        REEL_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}"
+        REEL_BINARY_DIR="${CMAKE_CURRENT_BINARY_DIR}")
+    add_test(NAME ${name} COMMAND tests_${name}
+        WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/tests)
+    reel_test_properties(${name})
+endforeach()
+
+# Shell tests run the programs; they find them under $REEL_BINARY_DIR.
+if(REEL_BUILD_EXAMPLES)
+    file(GLOB scripts CONFIGURE_DEPENDS tests/test_*.sh)
+    foreach(script IN LISTS scripts)
+        get_filename_component(name ${script} NAME_WE)
+        add_test(NAME ${name} COMMAND ${script}
+            WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/tests)
+        reel_test_properties(${name})
+    endforeach()
+endif()

@@ -1,0 +1,250 @@
+/* tape.c: the recorder that is always there. */
+#include "autograd/tape.h"
+
+#include <string.h>
+
+#include "autograd/anomaly.h"
+#include "base/alloc.h"
+#include "ops/recorder.h"
+
+static _Thread_local bool disabled;
+static atomic_uint_fast64_t sequence;
+
+bool reel__tape_on(void) { return !disabled; }
+
+bool reel_grad_enabled(void) { return !disabled; }
+
+bool reel_set_grad_enabled(bool on)
+{
+    bool was = !disabled;
+    disabled = !on;
+    return was;
+}
+
+/* ---- life of a node --------------------------------------------------------------------- */
+
+void reel__node_clear(reel_node *n)
+{
+    for (int i = 0; i < n->n_in; i++) {
+        reel__storage_release(n->in[i].storage);
+        n->in[i].storage = NULL;
+    }
+    for (int i = 0; i < n->n_out; i++) {
+        reel__storage_release(n->out[i].storage);
+        n->out[i].storage = NULL;
+    }
+    n->freed = true;
+}
+
+static void free_one(reel_node *n)
+{
+    reel__node_clear(n);
+    for (reel_hook *h = n->hooks, *next; h; h = next) {
+        next = h->next;
+        reel__free(h);
+    }
+    reel__free((void *)(uintptr_t)n->where);
+    reel__free(n);
+    reel__live_add(-1);
+}
+
+/* A chain of a million operators must not overflow the stack: nodes whose last reference
+ * goes with this one are put on a list instead of being freed by recursion. */
+static void free_chain(reel_node_head *head)
+{
+    reel_node *list = (reel_node *)(void *)head;
+    list->next_free = NULL;
+    while (list) {
+        reel_node *n = list;
+        list = n->next_free;
+        for (int i = 0; i < n->n_in; i++) {
+            reel_node *src = n->edge[i].node;
+            if (src && atomic_fetch_sub_explicit(&src->head.refs, 1,
+                                                 memory_order_acq_rel) == 1) {
+                src->next_free = list;
+                list = src;
+            }
+        }
+        free_one(n);
+    }
+}
+
+static size_t rounded(size_t bytes) { return (bytes + 15) & ~(size_t)15; }
+
+/* One allocation: the node, its edges, its saved values, its attributes. */
+static reel_node *node_new(const reel_op *op, int n_in, int n_out, const void *attrs)
+{
+    size_t edges = rounded(sizeof(reel_node));
+    size_t saved = edges + rounded((size_t)n_in * sizeof(reel_edge));
+    size_t at = saved + rounded((size_t)(n_in + n_out) * sizeof(reel_saved));
+    size_t attr_size = op && op->attrs && attrs ? op->attrs->size : 0;
+    char *base = reel__malloc(at + attr_size);
+    if (!base) return NULL;
+    reel_node *n = (reel_node *)(void *)base;
+    memset(n, 0, sizeof *n);
+    atomic_init(&n->head.refs, 1);
+    n->head.free_fn = free_chain;
+    n->seq = atomic_fetch_add_explicit(&sequence, 1, memory_order_relaxed);
+    n->op = op;
+    n->n_in = n_in;
+    n->n_out = n_out;
+    n->edge = (reel_edge *)(void *)(base + edges);
+    n->in = (reel_saved *)(void *)(base + saved);
+    n->out = n->in + n_in;
+    if (attr_size) n->attrs = memcpy(base + at, attrs, attr_size);
+    reel__live_add(1);
+    return n;
+}
+
+static void save(reel_saved *s, const reel_tensor *x, bool keep)
+{
+    s->present = x != NULL;
+    s->storage = NULL;
+    if (!x) return;
+    s->meta = x->meta;
+    if (!keep) return;
+    s->storage = reel__storage_retain(x->storage);
+    s->version = x->storage->version;
+}
+
+/* ---- recording ---------------------------------------------------------------------------- */
+
+static bool wants_node(const reel_call *c)
+{
+    if (c->op->traits & REEL_OP_NO_GRAD) return false;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i] && c->in[i]->node) return true;
+    return false;
+}
+
+reel_status reel__tape_record(const reel_call *c)
+{
+    if (!wants_node(c)) return REEL_OK;
+    reel_node *n = node_new(c->op, c->n_in, c->n_out, c->attrs);
+    if (!n) return reel_error_status();
+    uint32_t saves = c->op->saves_for ? c->op->saves_for(c) : c->op->saves;
+    for (int i = 0; i < c->n_in; i++) {
+        reel_tensor *x = c->in[i];
+        n->edge[i].node = x ? reel__node(x) : NULL;
+        n->edge[i].out = x ? x->node_out : 0;
+        (void)reel__node_retain(x ? x->node : NULL);
+        save(&n->in[i], x, i < 16 && (saves & SAVE_IN(i)));
+    }
+    for (int i = 0; i < c->n_out; i++) {
+        reel_tensor *y = c->out[i];
+        save(&n->out[i], y, saves & SAVE_OUT(i));
+        if (!y || !reel_dtype_is_float(y->meta.dtype)) continue;
+        reel__node_release(y->node); /* in place: the new history replaces the old */
+        y->node = reel__node_retain(&n->head);
+        y->node_out = i;
+    }
+    n->where = reel__anomaly_where();
+    reel__node_release(&n->head); /* the outputs hold it now */
+    return REEL_OK;
+}
+
+/* Changing a value in place is refused where it would make a gradient wrong. */
+reel_status reel__tape_check(const reel_call *c)
+{
+    unsigned mutates = c->op->mutates | (c->op->traits & REEL_OP_INPLACE ? 1u : 0u);
+    if (disabled) return REEL_OK;
+    bool inputs_need = wants_node(c);
+    for (int i = 0; i < c->n_in && i < 8; i++) {
+        const reel_tensor *x = c->in[i];
+        if (!x || !(mutates >> i & 1)) continue;
+        if (x->node && x->node->leaf)
+            return reel__bad(c, REEL_ERR_STATE,
+                             "input %d is a leaf that requires a gradient; change it under "
+                             "reel_set_grad_enabled(false)", i);
+        if (x->node && !(c->op->traits & REEL_OP_INPLACE))
+            return reel__bad(c, REEL_ERR_STATE,
+                             "input %d needs a gradient and would be changed; run this under "
+                             "reel_set_grad_enabled(false)", i);
+        if (inputs_need && x->storage->viewed)
+            return reel__bad(c, REEL_ERR_STATE,
+                             "input %d shares memory with a view and needs a gradient; use "
+                             "the operator that is not in place", i);
+    }
+    return REEL_OK;
+}
+
+/* ---- leaves --------------------------------------------------------------------------------- */
+
+static void free_leaf(reel_node_head *head)
+{
+    free_one((reel_node *)(void *)head);
+}
+
+reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
+{
+    if (!reel__have("requires_grad", x, "x")) return NULL;
+    reel_node *n = reel__node(x);
+    if (n && n->op) {
+        reel_fail(REEL_ERR_STATE, "requires_grad: x was computed by %s and is no leaf; use "
+                  "reel_detach()", n->op->name);
+        return NULL;
+    }
+    if (on && !reel_dtype_is_float(x->meta.dtype)) {
+        reel_fail(REEL_ERR_DTYPE, "requires_grad: %s must be floating", SHOW(&x->meta));
+        return NULL;
+    }
+    if (on == (n != NULL)) return x;
+    if (!on) {
+        n->head.leaf = NULL;
+        reel__node_release(x->node);
+        x->node = NULL;
+        return x;
+    }
+    n = node_new(NULL, 0, 1, NULL);
+    if (!n) return NULL;
+    n->head.free_fn = free_leaf;
+    n->head.leaf = x;
+    save(&n->out[0], x, false);
+    x->node = &n->head;
+    x->node_out = 0;
+    return x;
+}
+
+bool reel_needs_grad(const reel_tensor *x) { return x && x->node; }
+
+reel_tensor *reel_grad_of(reel_tensor *x) { return x ? x->grad : NULL; }
+
+reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
+{
+    if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
+    if (grad && (!reel__same_shape(&x->meta, &grad->meta) ||
+                 x->meta.dtype != grad->meta.dtype))
+        return reel_fail(REEL_ERR_SHAPE, "set_grad: gradient %s must be like %s",
+                         SHOW(&grad->meta), SHOW(&x->meta));
+    reel__tensor_retain(grad);
+    reel__tensor_release(x->grad);
+    x->grad = grad;
+    return REEL_OK;
+}
+
+reel_tensor *reel_detach(reel_tensor *x)
+{
+    if (!reel__have("detach", x, "x")) return NULL;
+    if (!x->storage) {
+        reel_fail(REEL_ERR_INTERNAL, "detach: the value was not saved");
+        return NULL;
+    }
+    x->storage->viewed = true;
+    return reel__autorelease(reel__tensor_new(&x->meta, x->storage));
+}
+
+reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)
+{
+    if (!x || !hook)
+        return reel_fail(REEL_ERR_ARG, "register_hook: %s is NULL", x ? "hook" : "x");
+    if (!x->node)
+        return reel_fail(REEL_ERR_STATE, "register_hook: %s needs no gradient",
+                         SHOW(&x->meta));
+    reel_hook *h = reel__malloc(sizeof *h);
+    if (!h) return reel_error_status();
+    *h = (reel_hook){x->node_out, hook, user, NULL};
+    reel_hook **end = &reel__node(x)->hooks;
+    while (*end) end = &(*end)->next;
+    *end = h;
+    return REEL_OK;
+}

@@ -1,0 +1,58 @@
+/* tape.h: what is recorded of a call, until backward.
+ *
+ * A node keeps metas of all operands, and the storage (never the tensor: tensor -> node ->
+ * tensor would be a cycle) of those that the record's vjp reads, with the version at that
+ * time. Values live as long as the tape needs them, not as long as the scope. */
+#ifndef REEL_AUTOGRAD_TAPE_H
+#define REEL_AUTOGRAD_TAPE_H
+
+#include <reel/autograd.h>
+
+#include "ops/op.h"
+
+typedef struct reel_node reel_node;
+
+typedef struct reel_saved {
+    reel_meta meta;
+    reel_storage *storage; /* NULL: not saved */
+    uint32_t version;
+    bool present; /* false: the optional operand was absent */
+} reel_saved;
+
+typedef struct reel_edge {
+    reel_node *node; /* NULL: no gradient flows there */
+    int out;         /* which output of it */
+} reel_edge;
+
+typedef struct reel_hook {
+    int out;
+    reel_grad_hook fn;
+    void *user;
+    struct reel_hook *next;
+} reel_hook;
+
+struct reel_node {
+    reel_node_head head; /* first: the tensor room counts through it */
+    uint64_t seq;        /* order of recording: backward runs from high to low */
+    const reel_op *op;   /* NULL: a leaf */
+    int n_in, n_out;
+    bool freed;          /* saved values were given back by a backward */
+    const char *where;   /* module path in anomaly mode, of its own memory; or NULL */
+    reel_hook *hooks;
+    reel_edge *edge;     /* [n_in] */
+    reel_saved *in, *out;/* [n_in], [n_out] */
+    void *attrs;
+    reel_node *next_free; /* while a chain is freed */
+};
+
+/* The node of x if gradients flow through it. */
+static inline reel_node *reel__node(const reel_tensor *x)
+{
+    return (reel_node *)(void *)x->node;
+}
+
+/* Gives back what the node saved (after its vjp ran without retain_graph). */
+void reel__node_clear(reel_node *n);
+
+
+#endif

@@ -1,0 +1,388 @@
+/* batch_norm.c: fast batch normalization in f32 of channels-last [n, c, h, w] and of [n, c].
+ *
+ * Both are dense rows of c channels. Narrow rows are joined: `fold` rows side by side are one
+ * row of width fold * c, a multiple of 64, so that any number of channels fills the vectors;
+ * what belongs to a channel is repeated, and sums are folded at the end. Rows are cut into
+ * chunks by size. Statistics take one pass: mean and squared deviation of each chunk, merged
+ * in order and in f64 by the formula of Chan, Golub & LeVeque 1979 ("Updating formulae and a
+ * pairwise algorithm for computing sample variances"). Normalizing, residual and relu are one
+ * pass more; backward is two, sums and gradients. */
+#include "backend/cpu/isa/batch_norm.h"
+#include "backend/cpu/kernels.h"
+#include "base/alloc.h"
+#include "base/parallel.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    JOIN = 64,             /* floats that rows are joined to a multiple of    */
+    MAX_JOINED = 4096,     /* floats in a joined row: parameters stay in L1   */
+    CHUNK_FLOATS = 32768,  /* of one operand: 128 KiB                         */
+    MIN_CHUNK_ROWS = 64,   /* fewer would make the merging cost as much       */
+};
+
+/* ---- rows and chunks ---------------------------------------------------------------- */
+
+/* [rows, channels] as `chunks` chunks of joined rows, then `tail` rows that fill no joined
+ * row: one task more. */
+typedef struct bn_rows {
+    int64_t rows, channels;
+    int64_t fold, width;         /* width = fold * channels */
+    int64_t joined, chunk, chunks; /* rows of `width`; of them in a chunk */
+    int64_t tail;                /* rows of `channels` */
+} bn_rows;
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static bn_rows cut_rows(const reel_meta *x)
+{
+    bn_rows r = {.channels = x->dim[1], .fold = JOIN / gcd(x->dim[1], JOIN)};
+    r.rows = reel__numel(x) / r.channels;
+    if (r.fold * r.channels > MAX_JOINED || r.fold > r.rows) r.fold = 1;
+    r.width = r.fold * r.channels;
+    r.joined = r.rows / r.fold;
+    r.tail = r.rows % r.fold;
+    r.chunk = CHUNK_FLOATS / r.width;
+    if (r.chunk < MIN_CHUNK_ROWS) r.chunk = MIN_CHUNK_ROWS;
+    r.chunks = (r.joined + r.chunk - 1) / r.chunk;
+    return r;
+}
+
+static int64_t task_count(const bn_rows *r) { return r->chunks + (r->tail > 0); }
+
+/* Part `task` of the rows: where it begins, and its shape. */
+typedef struct bn_part {
+    int64_t begin, rows, width;
+} bn_part;
+
+static bn_part part_of(const bn_rows *r, int64_t task)
+{
+    if (task == r->chunks)
+        return (bn_part){r->joined * r->width, r->tail, r->channels};
+    int64_t first = task * r->chunk, left = r->joined - first;
+    return (bn_part){first * r->width, left < r->chunk ? left : r->chunk, r->width};
+}
+
+/* The channels' values, once for each of the joined rows. */
+static void repeat(const bn_rows *r, float *values)
+{
+    for (int64_t i = r->channels; i < r->width; i++) values[i] = values[i - r->channels];
+}
+
+/* ---- what a call needs -------------------------------------------------------------- */
+
+static bool present(const reel_karg *args, int n, int i)
+{
+    return i < n && args[i].data;
+}
+
+/* f32, absent or dense rows of channels. */
+static bool dense_rows(const reel_karg *args, int n, int i)
+{
+    if (!present(args, n, i)) return true;
+    const reel_meta *m = args[i].meta;
+    if (m->dtype != REEL_F32) return false;
+    return m->rank == 2 ? reel__is_contiguous(m) : reel__is_channels_last(m);
+}
+
+/* f32, absent or one value after the other. */
+static bool dense_channels(const reel_karg *args, int n, int i)
+{
+    if (!present(args, n, i)) return true;
+    return args[i].meta->dtype == REEL_F32 && reel__is_contiguous(args[i].meta);
+}
+
+static float *operand(const reel_karg *args, int n, int i)
+{
+    return present(args, n, i) ? args[i].data : NULL;
+}
+
+/* ---- forward ------------------------------------------------------------------------ */
+
+typedef struct bn_forward {
+    const reel_batch_norm_isa *isa;
+    bn_rows rows;
+    const float *x, *residual;
+    float *y;
+    float *mean, *deviation; /* [tasks, width]: of each part      */
+    float *scale, *offset;   /* [width]                           */
+    bool relu;
+} bn_forward;
+
+static void moments_task(void *ctx, int64_t task, int worker)
+{
+    (void)worker;
+    const bn_forward *f = ctx;
+    const bn_part p = part_of(&f->rows, task);
+    const int64_t at = task * f->rows.width;
+    f->isa->moments(f->x + p.begin, p.rows, p.width, f->mean + at, f->deviation + at);
+}
+
+static void apply_task(void *ctx, int64_t task, int worker)
+{
+    (void)worker;
+    const bn_forward *f = ctx;
+    const bn_part p = part_of(&f->rows, task);
+    f->isa->apply(f->x + p.begin, f->residual ? f->residual + p.begin : NULL, f->y + p.begin,
+                  p.rows, p.width, f->scale, f->offset, f->relu);
+}
+
+/* Moments of `n` values joined by those of `m` more. */
+static void merge(int64_t n, double *mean, double *deviation, int64_t m, double other_mean,
+                  double other_deviation)
+{
+    const double share = (double)m / (double)(n + m), delta = other_mean - *mean;
+    *mean += delta * share;
+    *deviation += other_deviation + delta * delta * share * (double)n;
+}
+
+/* Merges the moments of all parts, in order; mean and deviation hold `width` values, of
+ * which the first `channels` are the result. */
+static void merge_parts(const bn_forward *f, double *mean, double *deviation)
+{
+    const bn_rows *r = &f->rows;
+    memset(mean, 0, (size_t)r->width * sizeof *mean);
+    memset(deviation, 0, (size_t)r->width * sizeof *deviation);
+    int64_t n = 0;
+    for (int64_t task = 0; task < r->chunks; task++) {
+        const int64_t m = part_of(r, task).rows, at = task * r->width;
+        for (int64_t j = 0; j < r->width; j++)
+            merge(n, &mean[j], &deviation[j], m, f->mean[at + j], f->deviation[at + j]);
+        n += m;
+    }
+    for (int64_t k = 1; k < r->fold; k++)
+        for (int64_t c = 0; c < r->channels; c++)
+            merge(k * n, &mean[c], &deviation[c], n, mean[k * r->channels + c],
+                  deviation[k * r->channels + c]);
+    const int64_t at = r->chunks * r->width;
+    for (int64_t c = 0; c < r->channels && r->tail; c++)
+        merge(r->fold * n, &mean[c], &deviation[c], r->tail, f->mean[at + c],
+              f->deviation[at + c]);
+}
+
+/* Moments of the batch in mean and var; running ones, if any, follow them. */
+static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean, double *var)
+{
+    const reel_batch_norm_attrs *a = call->attrs;
+    const bn_rows *r = &f->rows;
+    float *running_mean = operand(call->in, call->n_in, 3);
+    float *running_var = operand(call->in, call->n_in, 4);
+    const double m = a->momentum, free = r->rows > 1 ? (double)(r->rows - 1) : 1;
+    reel__parallel(task_count(r), moments_task, f);
+    merge_parts(f, mean, var);
+    for (int64_t c = 0; c < r->channels; c++) {
+        const double deviation = var[c] > 0 || isnan(var[c]) ? var[c] : 0;
+        if (running_mean)
+            running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean[c]);
+        if (running_var)
+            running_var[c] = (float)((1 - m) * running_var[c] + m * deviation / free);
+        var[c] = deviation / (double)r->rows;
+    }
+}
+
+/* Saves the statistics and turns them into y = x scale + offset. */
+static void scale_and_offset(const reel_kcall *call, bn_forward *f, const double *mean,
+                             const double *var)
+{
+    const reel_batch_norm_attrs *a = call->attrs;
+    const float *w = operand(call->in, call->n_in, 1), *b = operand(call->in, call->n_in, 2);
+    float *save_mean = operand(call->out, call->n_out, 1);
+    float *save_invstd = operand(call->out, call->n_out, 2);
+    for (int64_t c = 0; c < f->rows.channels; c++) {
+        const double invstd = 1 / sqrt(var[c] + a->eps), scale = w ? w[c] * invstd : invstd;
+        f->scale[c] = (float)scale;
+        f->offset[c] = (float)((b ? b[c] : 0) - mean[c] * scale);
+        if (save_mean) save_mean[c] = (float)mean[c];
+        if (save_invstd) save_invstd[c] = (float)invstd;
+    }
+    repeat(&f->rows, f->scale);
+    repeat(&f->rows, f->offset);
+}
+
+static reel_status run_forward(const reel_kcall *call, bn_forward *f)
+{
+    const reel_batch_norm_attrs *a = call->attrs;
+    const size_t width = (size_t)f->rows.width;
+    const size_t parts = a->training ? (size_t)task_count(&f->rows) : 0;
+    double *mean = reel__scratch(width * (2 * sizeof(double) +
+                                          (2 * parts + 2) * sizeof(float)));
+    if (!mean) return REEL_ERR_MEMORY;
+    double *var = mean + width;
+    f->scale = (float *)(var + width);
+    f->offset = f->scale + width;
+    f->mean = f->offset + width;
+    f->deviation = f->mean + parts * width;
+    if (a->training) {
+        batch_statistics(call, f, mean, var);
+    } else {
+        const float *running_mean = call->in[3].data, *running_var = call->in[4].data;
+        for (int64_t c = 0; c < f->rows.channels; c++) {
+            mean[c] = running_mean[c];
+            var[c] = running_var[c];
+        }
+    }
+    scale_and_offset(call, f, mean, var);
+    reel__parallel(task_count(&f->rows), apply_task, f);
+    reel__scratch_free(mean);
+    return REEL_OK;
+}
+
+/* x, w?, b?, mean?, var?, residual? -> y, save_mean, save_invstd */
+bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
+{
+    const reel_batch_norm_attrs *a = call->attrs;
+    if (!dense_rows(call->in, call->n_in, 0) || !dense_rows(call->in, call->n_in, 5) ||
+        !dense_rows(call->out, call->n_out, 0) || reel__numel(call->in[0].meta) == 0)
+        return false;
+    for (int i = 1; i <= 4; i++)
+        if (!dense_channels(call->in, call->n_in, i)) return false;
+    for (int i = 1; i <= 2; i++)
+        if (!dense_channels(call->out, call->n_out, i)) return false;
+    if (!a->training && (!present(call->in, call->n_in, 3) || !present(call->in, call->n_in, 4)))
+        return false;
+    bn_forward f = {
+        .isa = REEL_ISA_PICK(batch_norm),
+        .rows = cut_rows(call->in[0].meta),
+        .x = call->in[0].data,
+        .residual = operand(call->in, call->n_in, 5),
+        .y = call->out[0].data,
+        .relu = a->relu != 0,
+    };
+    *status = run_forward(call, &f);
+    return true;
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+typedef struct bn_gradients {
+    const reel_batch_norm_isa *isa;
+    bn_rows rows;
+    reel_bn_backward all;            /* the operands, from their first element */
+    float *sum_g, *sum_gx;           /* [tasks, width]: of each part           */
+    float *mean, *scale, *slope, *offset; /* [width] */
+} bn_gradients;
+
+static reel_bn_backward slice(const bn_gradients *b, int64_t task)
+{
+    const bn_part p = part_of(&b->rows, task);
+    const reel_bn_backward *all = &b->all;
+    return (reel_bn_backward){
+        .gy = all->gy + p.begin,
+        .x = all->x + p.begin,
+        .y = all->y ? all->y + p.begin : NULL,
+        .gx = all->gx ? all->gx + p.begin : NULL,
+        .gres = all->gres ? all->gres + p.begin : NULL,
+        .rows = p.rows,
+        .width = p.width,
+    };
+}
+
+static void sums_task(void *ctx, int64_t task, int worker)
+{
+    (void)worker;
+    const bn_gradients *b = ctx;
+    const reel_bn_backward part = slice(b, task);
+    const int64_t at = task * b->rows.width;
+    b->isa->backward_sums(&part, b->mean, b->sum_g + at, b->sum_gx + at);
+}
+
+static void gradients_task(void *ctx, int64_t task, int worker)
+{
+    (void)worker;
+    const bn_gradients *b = ctx;
+    const reel_bn_backward part = slice(b, task);
+    b->isa->backward_apply(&part, b->mean, b->scale, b->slope, b->offset);
+}
+
+/* The parts' sums added in order; the first `channels` of `width` values are the result. */
+static void add_parts(const bn_rows *r, const float *parts, double *sum)
+{
+    memset(sum, 0, (size_t)r->width * sizeof *sum);
+    for (int64_t task = 0; task < r->chunks; task++)
+        for (int64_t j = 0; j < r->width; j++) sum[j] += parts[task * r->width + j];
+    for (int64_t k = 1; k < r->fold; k++)
+        for (int64_t c = 0; c < r->channels; c++) sum[c] += sum[k * r->channels + c];
+    for (int64_t c = 0; c < r->channels && r->tail; c++)
+        sum[c] += parts[r->chunks * r->width + c];
+}
+
+/* gw and gb from the sums, and the factors of gx = scale g + slope (x - mean) + offset:
+ * w invstd (g - mean(g) - (x - mean) invstd^2 mean(g (x - mean))). */
+static void channel_gradients(const reel_kcall *call, bn_gradients *b, const double *sum_g,
+                              const double *sum_gx)
+{
+    const reel_batch_norm_attrs *a = call->attrs;
+    const float *w = operand(call->in, call->n_in, 2), *invstd = call->in[4].data;
+    float *gw = operand(call->out, call->n_out, 1), *gb = operand(call->out, call->n_out, 2);
+    /* Running statistics are constants: x enters gx in training only. */
+    const double share = a->training ? 1 / (double)b->rows.rows : 0;
+    for (int64_t c = 0; c < b->rows.channels; c++) {
+        const double s = invstd[c], scale = w ? w[c] * s : s;
+        b->scale[c] = (float)scale;
+        b->slope[c] = (float)(-scale * s * s * sum_gx[c] * share);
+        b->offset[c] = (float)(-scale * sum_g[c] * share);
+        if (gw) gw[c] = (float)(sum_gx[c] * s);
+        if (gb) gb[c] = (float)sum_g[c];
+    }
+    repeat(&b->rows, b->scale);
+    repeat(&b->rows, b->slope);
+    repeat(&b->rows, b->offset);
+}
+
+static reel_status run_backward(const reel_kcall *call, bn_gradients *b)
+{
+    const bn_rows *r = &b->rows;
+    const size_t width = (size_t)r->width, parts = (size_t)task_count(r);
+    double *sum_g = reel__scratch(width * (2 * sizeof(double) +
+                                           (4 + 2 * parts) * sizeof(float)));
+    if (!sum_g) return REEL_ERR_MEMORY;
+    double *sum_gx = sum_g + width;
+    b->mean = (float *)(sum_gx + width);
+    b->scale = b->mean + width;
+    b->slope = b->scale + width;
+    b->offset = b->slope + width;
+    b->sum_g = b->offset + width;
+    b->sum_gx = b->sum_g + parts * width;
+    memcpy(b->mean, call->in[3].data, (size_t)r->channels * sizeof(float));
+    repeat(r, b->mean);
+    reel__parallel(task_count(r), sums_task, b);
+    add_parts(r, b->sum_g, sum_g);
+    add_parts(r, b->sum_gx, sum_gx);
+    channel_gradients(call, b, sum_g, sum_gx);
+    if (b->all.gx || b->all.gres) reel__parallel(task_count(r), gradients_task, b);
+    reel__scratch_free(sum_g);
+    return REEL_OK;
+}
+
+/* gy, x, w?, save_mean, save_invstd, y? -> gx?, gw?, gb?, gres? */
+bool reel__fast_batch_norm_backward(const reel_kcall *call, reel_status *status)
+{
+    if (!dense_rows(call->in, call->n_in, 0) || !dense_rows(call->in, call->n_in, 1) ||
+        !dense_rows(call->in, call->n_in, 5) || !dense_rows(call->out, call->n_out, 0) ||
+        !dense_rows(call->out, call->n_out, 3) || reel__numel(call->in[1].meta) == 0)
+        return false;
+    for (int i = 2; i <= 4; i++)
+        if (!dense_channels(call->in, call->n_in, i)) return false;
+    for (int i = 1; i <= 2; i++)
+        if (!dense_channels(call->out, call->n_out, i)) return false;
+    bn_gradients b = {
+        .isa = REEL_ISA_PICK(batch_norm),
+        .rows = cut_rows(call->in[1].meta),
+        .all = {.gy = call->in[0].data,
+                .x = call->in[1].data,
+                .y = operand(call->in, call->n_in, 5),
+                .gx = operand(call->out, call->n_out, 0),
+                .gres = operand(call->out, call->n_out, 3)},
+    };
+    *status = run_backward(call, &b);
+    return true;
+}

@@ -1,0 +1,234 @@
+/* gather.c: GATHER, SCATTER_ADD, ONE_HOT: an index for each element. */
+#include <string.h>
+
+#include "backend/cpu/indices.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/walk.h"
+#include "base/parallel.h"
+
+enum {
+    WORK = 16384, /* elements that are worth a task                          */
+    LINES = 256   /* lines of SCATTER_ADD that advance together along `dim`  */
+};
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- GATHER ---------------------------------------------------------------------------- */
+
+typedef struct gathering {
+    reel_axis axis[REEL_MAX_RANK]; /* the output's (a), and the input's without `dim` (b) */
+    int n;
+    char *y;
+    const char *x;
+    int64_t step, size; /* of x along dim, in elements; bytes of an element */
+    const int64_t *index;
+} gathering;
+
+/* Elements begin .. end - 1 of the output, in logical order. */
+static void gather_elements(void *ctx, int64_t begin, int64_t end)
+{
+    const gathering *g = ctx;
+    const int64_t a = g->axis[g->n - 1].a, b = g->axis[g->n - 1].b;
+    reel_walk w = reel__walk(g->axis, g->n, begin);
+    for (int64_t i = begin, run; i < end; i += run) {
+        const int64_t *index = g->index + i;
+        char *y = g->y + w.a * g->size;
+        const char *x = g->x + w.b * g->size;
+        run = min64(end - i, reel__walk_run(&w));
+#define GATHER_AS(type)                                                                  \
+    for (int64_t e = 0; e < run; e++)                                                    \
+        ((type *)(void *)y)[e * a] = ((const type *)(const void *)x)[e * b + index[e] * g->step]
+        switch (g->size) {
+        case 1: GATHER_AS(reel_bits8); break;
+        case 2: GATHER_AS(reel_bits16); break;
+        case 4: GATHER_AS(reel_bits32); break;
+        default: GATHER_AS(reel_bits64); break;
+        }
+#undef GATHER_AS
+        reel__walk_step(&w, run);
+    }
+}
+
+reel_status reel__ref_gather(const reel_kcall *c)
+{
+    const reel_index_attrs *attrs = c->attrs;
+    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
+    gathering g = {.y = c->out[0].data, .x = c->in[0].data};
+    reel_meta across = *x;
+    reel_indices index;
+    reel_status status = reel__indices_load(&index, &c->in[1], "gather", attrs->dim,
+                                            x->rank > 0 ? x->dim[attrs->dim] : 1);
+    if (status != REEL_OK)
+        return status;
+    if (x->rank > 0) {
+        g.step = x->stride[attrs->dim];
+        across.stride[attrs->dim] = 0;
+    }
+    g.n = reel__axes(y, &across, g.axis);
+    g.size = (int64_t)reel_dtype_size(x->dtype);
+    g.index = index.at;
+    reel__parallel_range(index.n, WORK, gather_elements, &g);
+    reel__indices_free(&index);
+    return REEL_OK;
+}
+
+/* ---- SCATTER_ADD ----------------------------------------------------------------------- */
+
+/* A line is all indices along `dim` at one place in the other dimensions. Two lines never
+ * meet in the output, so lines are what is done in parallel. */
+typedef struct scattering {
+    reel_axis axis[REEL_MAX_RANK];       /* lines in the output (a) and in src (b) */
+    reel_axis index_axis[REEL_MAX_RANK]; /* the same lines in the index (a)        */
+    int n;
+    char *y;
+    const char *src;
+    reel_dtype dtype;
+    const int64_t *index;
+    reel_axis along; /* `dim` in the output (a) and in src (b) */
+    int64_t index_step;
+    int64_t together; /* lines that advance together */
+} scattering;
+
+#define SCATTER_RUN(type, acc)                                                           \
+    static void scatter_##type(const scattering *s, type *y, int64_t y_step,             \
+                               const type *src, int64_t src_step, const int64_t *index,  \
+                               int64_t index_step, int64_t lines)                        \
+    {                                                                                    \
+        for (int64_t j = 0; j < s->along.size; j++) {                                    \
+            for (int64_t e = 0; e < lines; e++) {                                        \
+                type *to = y + e * y_step + index[e * index_step] * s->along.a;          \
+                *to = (type)((acc)*to + (acc)src[e * src_step]);                         \
+            }                                                                            \
+            src += s->along.b;                                                           \
+            index += s->index_step;                                                      \
+        }                                                                                \
+    }
+SCATTER_RUN(float, float)
+SCATTER_RUN(double, double)
+SCATTER_RUN(int64_t, uint64_t)
+
+static void scatter_lines(void *ctx, int64_t begin, int64_t end)
+{
+    const scattering *s = ctx;
+    const int64_t a = s->axis[s->n - 1].a, b = s->axis[s->n - 1].b;
+    const int64_t i = s->index_axis[s->n - 1].a;
+    reel_walk w = reel__walk(s->axis, s->n, begin);
+    reel_walk at = reel__walk(s->index_axis, s->n, begin);
+    for (int64_t left = end - begin, run; left > 0; left -= run) {
+        run = min64(min64(left, s->together), reel__walk_run(&w));
+        const int64_t *index = s->index + at.a;
+        if (s->dtype == REEL_F32)
+            scatter_float(s, (float *)(void *)s->y + w.a, a,
+                          (const float *)(const void *)s->src + w.b, b, index, i, run);
+        else if (s->dtype == REEL_F64)
+            scatter_double(s, (double *)(void *)s->y + w.a, a,
+                           (const double *)(const void *)s->src + w.b, b, index, i, run);
+        else
+            scatter_int64_t(s, (int64_t *)(void *)s->y + w.a, a,
+                            (const int64_t *)(const void *)s->src + w.b, b, index, i, run);
+        reel__walk_step(&w, run);
+        reel__walk_step(&at, run);
+    }
+}
+
+static scattering lines_of(const reel_kcall *c, int64_t dim)
+{
+    const reel_meta *index = c->in[1].meta, *src = c->in[2].meta, *y = c->out[0].meta;
+    scattering s = {.y = c->out[0].data, .src = c->in[2].data, .dtype = y->dtype};
+    reel_meta dense = *index;
+    reel__set_contiguous(&dense); /* what reel__indices_load() makes of it */
+    s.along = (reel_axis){.size = 1};
+    for (int d = 0; d < index->rank; d++) {
+        if (d == dim) {
+            s.along = (reel_axis){index->dim[d], y->stride[d], src->stride[d]};
+            s.index_step = dense.stride[d];
+            continue;
+        }
+        s.axis[s.n] = (reel_axis){index->dim[d], y->stride[d], src->stride[d]};
+        s.index_axis[s.n++] = (reel_axis){index->dim[d], dense.stride[d], 0};
+    }
+    if (s.n == 0) {
+        s.axis[0] = s.index_axis[0] = (reel_axis){.size = 1};
+        s.n = 1;
+    }
+    /* Through memory in its order: where `dim` is the nearer one, line by line. */
+    int64_t across = s.axis[s.n - 1].a, along = s.along.a;
+    bool nearer = (across < 0 ? -across : across) < (along < 0 ? -along : along);
+    s.together = nearer ? LINES : 1;
+    return s;
+}
+
+reel_status reel__ref_scatter_add(const reel_kcall *c)
+{
+    const reel_index_attrs *attrs = c->attrs;
+    const reel_meta *x = c->in[0].meta;
+    scattering s = lines_of(c, attrs->dim);
+    reel_indices index;
+    if (s.dtype != REEL_F32 && s.dtype != REEL_F64 && s.dtype != REEL_I64)
+        return reel_fail(REEL_ERR_DTYPE, "scatter_add: not for dtype %s",
+                         reel_dtype_name(s.dtype));
+    reel_status status = reel__indices_load(&index, &c->in[1], "scatter_add", attrs->dim,
+                                            x->rank > 0 ? x->dim[attrs->dim] : 1);
+    if (status != REEL_OK)
+        return status;
+    reel__copy_strided(c->out[0].data, c->out[0].meta, c->in[0].data, x);
+    s.index = index.at;
+    if (index.n > 0)
+        reel__parallel_range(index.n / s.along.size, 1 + WORK / s.along.size, scatter_lines,
+                             &s);
+    reel__indices_free(&index);
+    return REEL_OK;
+}
+
+/* ---- ONE_HOT --------------------------------------------------------------------------- */
+
+typedef struct hot {
+    reel_axis axis[REEL_MAX_RANK]; /* the index's dims, in the output (a) */
+    int n;
+    char *y;
+    int64_t classes, step; /* the last dimension of the output */
+    int64_t size;          /* bytes of an element              */
+    const int64_t *index;
+    uint64_t one; /* 1 in the dtype of the output */
+} hot;
+
+static void hot_rows(void *ctx, int64_t begin, int64_t end)
+{
+    static const char zeros[8] = {0};
+    const hot *h = ctx;
+    reel_walk w = reel__walk(h->axis, h->n, begin);
+    for (int64_t i = begin; i < end; i++) {
+        char *y = h->y + w.a * h->size;
+        if (h->step == 1)
+            memset(y, 0, (size_t)(h->classes * h->size));
+        else
+            reel__copy_run(y, h->step, zeros, 0, h->classes, (size_t)h->size);
+        memcpy(y + h->index[i] * h->step * h->size, &h->one, (size_t)h->size);
+        reel__walk_step(&w, 1);
+    }
+}
+
+reel_status reel__ref_one_hot(const reel_kcall *c)
+{
+    const reel_meta *y = c->out[0].meta, number = {.dtype = REEL_F64};
+    const int last = y->rank - 1;
+    const double one = 1;
+    reel_meta rows = *y, scalar = {.dtype = y->dtype};
+    reel_indices index;
+    hot h = {.y = c->out[0].data, .classes = y->dim[last], .step = y->stride[last]};
+    reel_status status =
+        reel__indices_load(&index, &c->in[0], "one_hot", last, h.classes);
+    if (status != REEL_OK)
+        return status;
+    rows.rank = last;
+    h.n = reel__axes(&rows, NULL, h.axis);
+    h.size = (int64_t)reel_dtype_size(y->dtype);
+    h.index = index.at;
+    reel__copy_strided(&h.one, &scalar, &one, &number);
+    reel__parallel_range(index.n, 1 + WORK / (h.classes + 64), hot_rows, &h);
+    reel__indices_free(&index);
+    return REEL_OK;
+}

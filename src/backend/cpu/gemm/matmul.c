@@ -1,0 +1,133 @@
+/* matmul.c: MATMUL and LINEAR on our own product (f32) or on a BLAS (f64). */
+#include "backend/cpu/gemm/gemm.h"
+#include "backend/cpu/kernels.h"
+
+/* Step of dimension d, counted so that rank is the one of the output; 0 if broadcast. */
+static int64_t step(const reel_meta *m, int rank, int d)
+{
+    d -= rank - m->rank;
+    return d < 0 || m->dim[d] == 1 ? 0 : m->stride[d];
+}
+
+/* Batch dimensions of the output, neighbours merged where all operands allow it. */
+static reel__batch batch_of(const reel_meta *a, const reel_meta *b, const reel_meta *c)
+{
+    reel__batch t = {.rank = 0};
+    for (int d = 0; d < c->rank - 2; d++) {
+        int64_t size = c->dim[d];
+        int64_t sa = step(a, c->rank, d), sb = step(b, c->rank, d), sc = step(c, c->rank, d);
+        if (size == 1) continue;
+        int last = t.rank - 1;
+        if (last >= 0 && t.a[last] == sa * size && t.b[last] == sb * size &&
+            t.c[last] == sc * size)
+            t.dim[last] *= size;
+        else
+            t.dim[last = t.rank++] = size;
+        t.a[last] = sa;
+        t.b[last] = sb;
+        t.c[last] = sc;
+    }
+    return t;
+}
+
+/* A batch that shares B and stacks the rows of A and C is one taller product. */
+static void stack_rows(reel__batch *t, int64_t *m, int64_t a_row, int64_t c_row)
+{
+    int last = t->rank - 1;
+    if (last < 0 || t->b[last] != 0) return;
+    if (t->a[last] != *m * a_row || t->c[last] != *m * c_row) return;
+    *m *= t->dim[last];
+    t->rank--;
+}
+
+static bool same_float(const reel_meta *a, const reel_meta *b, const reel_meta *c)
+{
+    return a->dtype == b->dtype && b->dtype == c->dtype &&
+           (c->dtype == REEL_F32 || c->dtype == REEL_F64);
+}
+
+static bool run(reel_dtype dtype, const reel_gemm *g, const void *a, const void *b, void *c,
+                const reel__batch *batch, reel_status *status)
+{
+    *status = REEL_OK;
+    if (dtype == REEL_F32) {
+        reel_gemm q = *g;
+        q.a = a;
+        q.b = b;
+        q.c = c;
+        *status = reel__gemm_f32_batch(&q, batch);
+        return true;
+    }
+    reel__blas_gemm q = {.dtype = dtype, .m = g->m, .n = g->n, .k = g->k,
+                         .a = a, .a_row = g->a_row, .a_col = g->a_col,
+                         .b = b, .b_row = g->b_row, .b_col = g->b_col,
+                         .c = c, .c_row = g->c_row, .accumulate = g->accumulate};
+    if (g->m == 0 || g->n == 0 || reel__batch_count(batch) == 0) return true;
+    if (!reel__blas_takes(&q)) return false;
+    reel__blas_run(&q, batch);
+    return true;
+}
+
+/* a [..., m, k]  b [..., k, n]  ->  c [..., m, n] */
+bool reel__fast_matmul(const reel_kcall *call, reel_status *status)
+{
+    const reel_meta *a = call->in[0].meta, *b = call->in[1].meta, *c = call->out[0].meta;
+    if (!same_float(a, b, c) || a->rank < 2 || b->rank < 2 || c->rank < 2) return false;
+    const int64_t *sa = a->stride + a->rank - 2, *sb = b->stride + b->rank - 2;
+    const int64_t *sc = c->stride + c->rank - 2, *dc = c->dim + c->rank - 2;
+    if (sc[1] != 1 && dc[1] != 1) return false;
+    reel_gemm g = {.m = dc[0], .n = dc[1], .k = a->dim[a->rank - 1],
+                   .a_row = sa[0], .a_col = sa[1], .b_row = sb[0], .b_col = sb[1],
+                   .c_row = sc[0]};
+    reel__batch batch = batch_of(a, b, c);
+    stack_rows(&batch, &g.m, g.a_row, g.c_row);
+    return run(c->dtype, &g, call->in[0].data, call->in[1].data, call->out[0].data, &batch,
+               status);
+}
+
+/* [..., width] as rows: their number and distance; false if the distance varies. */
+static bool as_rows(const reel_meta *m, int64_t *rows, int64_t *row)
+{
+    *rows = 1;
+    *row = m->dim[m->rank - 1];
+    for (int d = m->rank - 2; d >= 0; d--) {
+        if (m->dim[d] == 1) continue;
+        if (*rows == 1) *row = m->stride[d];
+        else if (m->stride[d] != *rows * *row) return false;
+        *rows *= m->dim[d];
+    }
+    return true;
+}
+
+/* f64: the BLAS adds to rows that already hold the bias. */
+static void fill_rows(double *c, int64_t rows, int64_t row, const double *bias, int64_t n)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < n; j++) c[i * row + j] = bias[j];
+}
+
+/* x [..., in]  w [out, in]  b [out]?  ->  y [..., out] */
+bool reel__fast_linear(const reel_kcall *call, reel_status *status)
+{
+    const reel_meta *x = call->in[0].meta, *w = call->in[1].meta, *y = call->out[0].meta;
+    const reel_karg *b = call->n_in > 2 && call->in[2].data ? &call->in[2] : NULL;
+    if (!same_float(x, w, y) || x->rank < 1 || w->rank != 2) return false;
+    if (b && (b->meta->dtype != y->dtype ||
+              (b->meta->stride[0] != 1 && b->meta->dim[0] != 1))) return false;
+    if (y->stride[y->rank - 1] != 1 && y->dim[y->rank - 1] != 1) return false;
+    reel_gemm g = {.n = w->dim[0], .k = w->dim[1], .a_col = x->stride[x->rank - 1],
+                   .b_row = w->stride[1], .b_col = w->stride[0]};
+    if (!as_rows(x, &g.m, &g.a_row) || !as_rows(y, &g.m, &g.c_row)) return false;
+    if (y->dtype == REEL_F32) {
+        g.bias = b ? b->data : NULL;
+    } else if (b) {
+        reel__blas_gemm probe = {.m = g.m, .n = g.n, .k = g.k, .a_row = g.a_row,
+                                 .a_col = g.a_col, .b_row = g.b_row, .b_col = g.b_col,
+                                 .c_row = g.c_row};
+        if (!reel__blas_takes(&probe)) return false;
+        fill_rows(call->out[0].data, g.m, g.c_row, b->data, g.n);
+        g.accumulate = true;
+    }
+    return run(y->dtype, &g, call->in[0].data, call->in[1].data, call->out[0].data,
+               &(reel__batch){.rank = 0}, status);
+}

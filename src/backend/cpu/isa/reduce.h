@@ -1,0 +1,43 @@
+/* reduce.h: the inner loops of reductions, one table for each instruction set.
+ *
+ * Floats accumulate in f64 between blocks and in their own type, in many lanes, within a
+ * block: the error grows with the block, not with the length. Integers, and counts, accumulate
+ * in i64. */
+#ifndef REEL_ISA_REDUCE_H
+#define REEL_ISA_REDUCE_H
+
+#include "backend/cpu/isa/isa.h"
+
+typedef enum reel_reduce_op {
+    REEL_REDUCE_SUM,
+    REEL_REDUCE_SQDEV, /* sum of (x - shift)^2, floats only */
+    REEL_REDUCE_AMAX,
+    REEL_REDUCE_AMIN,
+    REEL_REDUCE_ANY, /* any dtype, halves too */
+    REEL_REDUCE_ALL,
+    REEL_REDUCE_COUNT
+} reel_reduce_op;
+
+/* f for f32 and f64 (but not ANY and ALL), i for the rest. */
+typedef union reel_acc {
+    double f;
+    int64_t i;
+} reel_acc;
+
+typedef struct reel_reduce_fns {
+    /* acc[r] joins x[r * step + i], i < n, for r < rows. shift: one for each row, or NULL. */
+    void (*rows)(const void *x, int64_t rows, int64_t step, int64_t n, const double *shift,
+                 reel_acc *acc);
+    /* acc[j] joins x[r * step + j], r < rows, for j < n. shift: one for each column, or NULL. */
+    void (*cols)(const void *x, int64_t rows, int64_t step, int64_t n, const double *shift,
+                 reel_acc *acc);
+} reel_reduce_fns;
+
+/* Both NULL where the operation does not take the dtype. */
+typedef struct reel_reduce_table {
+    reel_reduce_fns fn[REEL_REDUCE_COUNT][REEL_DTYPE_COUNT];
+} reel_reduce_table;
+
+REEL_ISA_DECLARE(reel_reduce_table, reduce);
+
+#endif

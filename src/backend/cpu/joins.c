@@ -1,0 +1,79 @@
+/* joins.c: CAT, PAD, FLIP: copies between parts of tensors, of any dtype. */
+#include "backend/cpu/kernels.h"
+
+static void *element(void *data, const reel_meta *m, int64_t place)
+{
+    return (char *)data + place * (int64_t)reel_dtype_size(m->dtype);
+}
+
+/* in0 .. n-1 one after another along attrs.dim. */
+reel_status reel__ref_cat(const reel_kcall *c)
+{
+    const reel_dim_attrs *attrs = c->attrs;
+    const int64_t dim = attrs->dim;
+    reel_meta part = *c->out[0].meta;
+    int64_t at = 0;
+    for (int i = 0; i < c->n_in; i++) {
+        const reel_meta *x = c->in[i].meta;
+        part.dim[dim] = x->dim[dim];
+        reel__copy_strided(element(c->out[0].data, &part, at * part.stride[dim]), &part,
+                           c->in[i].data, x);
+        at += x->dim[dim];
+    }
+    return REEL_OK;
+}
+
+/* Sets the part of y that begins at `place` and has the dims of `part` to one value of its
+ * dtype: a copy from a tensor whose strides are all 0. */
+static void fill_part(void *y, const reel_meta *part, int64_t place, const void *value)
+{
+    reel_meta one = *part;
+    for (int d = 0; d < one.rank; d++)
+        one.stride[d] = 0;
+    reel__copy_strided(element(y, part, place), part, value, &one);
+}
+
+/* The border is cut into two slabs for each dimension, which do not overlap: dimension d has
+ * those before and after in0, within in0 in the dimensions before d, all across in the later
+ * ones. So each element of the output is written once. */
+reel_status reel__ref_pad(const reel_kcall *c)
+{
+    const reel_pad_attrs *attrs = c->attrs;
+    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
+    const reel_meta number = {.dtype = REEL_F64};
+    reel_meta part = *y, scalar = {.dtype = y->dtype};
+    int64_t place = 0;
+    uint64_t value;
+    for (int d = 0; d < x->rank; d++)
+        if (attrs->before[d] < 0 || attrs->after[d] < 0)
+            return reel_fail(REEL_ERR_ARG,
+                             "pad: %lld before and %lld after dimension %d, must be 0 or more",
+                             (long long)attrs->before[d], (long long)attrs->after[d], d);
+    reel__copy_strided(&value, &scalar, &attrs->value, &number);
+    for (int d = 0; d < x->rank; d++) {
+        part.dim[d] = attrs->before[d];
+        fill_part(c->out[0].data, &part, place, &value);
+        part.dim[d] = attrs->after[d];
+        fill_part(c->out[0].data, &part,
+                  place + (attrs->before[d] + x->dim[d]) * y->stride[d], &value);
+        part.dim[d] = x->dim[d];
+        place += attrs->before[d] * y->stride[d];
+    }
+    reel__copy_strided(element(c->out[0].data, y, place), &part, c->in[0].data, x);
+    return REEL_OK;
+}
+
+/* The input read backward: from the last element, with the stride turned around. */
+reel_status reel__ref_flip(const reel_kcall *c)
+{
+    const reel_mask_attrs *attrs = c->attrs;
+    reel_meta x = *c->in[0].meta;
+    int64_t first = 0;
+    for (int d = 0; d < x.rank; d++)
+        if (((attrs->mask >> d) & 1) && x.dim[d] > 0) {
+            first += (x.dim[d] - 1) * x.stride[d];
+            x.stride[d] = -x.stride[d];
+        }
+    reel__copy_strided(c->out[0].data, c->out[0].meta, element(c->in[0].data, &x, first), &x);
+    return REEL_OK;
+}

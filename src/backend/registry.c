@@ -1,0 +1,39 @@
+/* registry.c: which backends there are, and the names of kernels. */
+#include "backend/registry.h"
+
+static const reel_backend *const backends[REEL_DEVICE_TYPE_COUNT] = {
+    [REEL_CPU] = &reel__cpu_backend,
+    [REEL_CUDA] = &reel__cuda_backend,
+};
+
+static const char *const kernel_names[K_COUNT] = {
+    [K_NONE] = "NONE",
+#define PW(ID, n_in, types, out, ...) [K_##ID] = #ID,
+#define KERNEL(ID) [K_##ID] = #ID,
+#include "backend/kernel.def"
+#undef PW
+#undef KERNEL
+};
+
+const reel_backend *reel__backend(reel_device_type type)
+{
+    if ((unsigned)type >= REEL_DEVICE_TYPE_COUNT) return NULL;
+    return backends[type]->run ? backends[type] : NULL;
+}
+
+const char *reel__kernel_name(reel_kernel_id kernel)
+{
+    return (unsigned)kernel < K_COUNT ? kernel_names[kernel] : "?";
+}
+
+bool reel_device_available(reel_device device)
+{
+    const reel_backend *b = reel__backend(device.type);
+    return b && device.index >= 0 && device.index < b->count();
+}
+
+reel_device reel_best_device(void)
+{
+    const reel_device cuda = {.type = REEL_CUDA};
+    return reel_device_available(cuda) ? cuda : (reel_device){.type = REEL_CPU};
+}

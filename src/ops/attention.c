@@ -1,0 +1,181 @@
+/* attention.c: scaled dot-product attention without the matrix of scores, and dropout. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "backend/random_blocks.h"
+#include "ops/op.h"
+
+#define G gy[0]
+
+/* ---- dropout: x mask / (1 - p). Linear in x, so it is its own gradient: the same numbers
+ *      are drawn again from the same place of the stream, and no mask is kept. ----------------- */
+
+static void dropout_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    gx[0] = APPLY(c->op, c->attrs, G);
+}
+
+const reel_op reel__dropout = {
+    .name = "dropout", .kernel = K_DROPOUT, .traits = REEL_OP_RANDOM, .n_in = 1, .n_out = 1,
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__random_schema, .infer = reel__infer_same,
+    .vjp = dropout_vjp, .sample = "f[3,4] | seed=7 low=0.3\nf[2,3,2,2] | seed=9 low=0.5",
+};
+
+static bool probability(const char *who, double p)
+{
+    if (p >= 0 && p < 1) return true;
+    reel_fail(REEL_ERR_ARG, "%s: probability %g must be in [0, 1)", who, p);
+    return false;
+}
+
+reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
+{
+    if (!reel__have("dropout", x, "x") || !probability("dropout", p)) return NULL;
+    if (!training || p == 0) return x;
+    reel_rng_state at =
+        reel__rng_take(reel__random_blocks(K_DROPOUT, x->meta.dtype, reel__numel(&x->meta)));
+    const reel_random_attrs a = {(int64_t)at.seed, (int64_t)at.offset, p, 0};
+    return APPLY(&reel__dropout, &a, x);
+}
+
+/* ---- attention: q [..., lq, d]  k [..., lk, d]  v [..., lk, dv]  mask [..., lq, lk]?
+ *      -> y [..., lq, dv], lse [..., lq] --------------------------------------------------------- */
+
+#define AT(c) ATTRS(c, reel_attention_attrs)
+
+static reel_status attention_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *q = IN_META(c, 0), *k = IN_META(c, 1), *v = IN_META(c, 2);
+    const reel_meta *m = c->in[3] ? IN_META(c, 3) : NULL;
+    int r = q->rank;
+    REQUIRE(c, q->dtype == k->dtype && q->dtype == v->dtype &&
+                   (!m || m->dtype == REEL_BOOL || m->dtype == q->dtype),
+            REEL_ERR_DTYPE, "q %s, k %s, v %s differ in dtype, or the mask is neither that "
+            "nor bool", SHOW(q), SHOW(k), SHOW(v));
+    bool fits = r >= 2 && k->rank == r && v->rank == r;
+    for (int i = 0; fits && i < r - 2; i++)
+        fits = q->dim[i] == k->dim[i] && q->dim[i] == v->dim[i];
+    REQUIRE(c, fits && q->dim[r - 1] == k->dim[r - 1] && k->dim[r - 2] == v->dim[r - 2],
+            REEL_ERR_SHAPE, "q %s must be [..., lq, d], k %s [..., lk, d], v %s [..., lk, dv]",
+            SHOW(q), SHOW(k), SHOW(v));
+    out[0] = *q;
+    out[0].offset = 0;
+    out[0].dim[r - 1] = v->dim[r - 1];
+    reel__set_contiguous(&out[0]);
+    out[1] = out[0];
+    out[1].rank = r - 1;
+    if (q->dtype == REEL_F16 || q->dtype == REEL_BF16) out[1].dtype = REEL_F32;
+    reel__set_contiguous(&out[1]);
+    return REEL_OK;
+}
+
+/* inputs gy q k v mask? y lse -> gq gk gv */
+static reel_status attention_backward_infer(const reel_call *c, reel_meta *out)
+{
+    for (int i = 0; i < 3; i++) {
+        out[i] = *IN_META(c, 1 + i);
+        out[i].offset = 0;
+        reel__set_contiguous(&out[i]);
+    }
+    return REEL_OK;
+}
+
+const reel_op reel__attention_backward = {
+    .name = "attention_backward", .kernel = K_ATTENTION_BACKWARD, .n_in = 7, .n_out = 3,
+    .optional = 1 << 4, .dtypes = DTYPES_FLOAT, .attrs = &reel__attention_schema,
+    .infer = attention_backward_infer, .no_vjp = "attention composes it with create_graph",
+};
+
+/* True where query i may see key j, [..., lq, lk]; NULL: everywhere. */
+static reel_tensor *visible(const reel_call *c)
+{
+    int r = IN_META(c, 0)->rank;
+    reel_tensor *see = NULL;
+    if (AT(c)->causal) {
+        int64_t lq = IN_META(c, 0)->dim[r - 2], lk = IN_META(c, 1)->dim[r - 2];
+        reel_tensor *i = reel_unsqueeze(reel_arange(0, (double)lq, 1, REEL_I64), 1);
+        see = reel_ge(i, reel_arange(0, (double)lk, 1, REEL_I64));
+    }
+    if (c->in[3] && IN_META(c, 3)->dtype == REEL_BOOL)
+        see = see ? reel_logical_and(see, c->in[3]) : c->in[3];
+    return see;
+}
+
+/* The same in operators. A row that sees nothing gives zeros. */
+static reel_tensor *attention_composed(const reel_call *c)
+{
+    const reel_attention_attrs *a = AT(c);
+    reel_tensor *s = reel_mul_scalar(reel_matmul(c->in[0], reel_t(c->in[1])), a->scale);
+    reel_tensor *see = visible(c);
+    if (c->in[3] && IN_META(c, 3)->dtype != REEL_BOOL) s = reel_add(s, c->in[3]);
+    reel_tensor *hidden = see ? reel_logical_not(see) : NULL;
+    if (hidden) s = reel_masked_fill(s, hidden, -1e30);
+    reel_tensor *p = reel_softmax(s, -1);
+    if (hidden) p = reel_masked_fill(p, hidden, 0);
+    if (a->dropout > 0) {
+        const reel_random_attrs d = {a->seed, a->offset, a->dropout, 0};
+        p = APPLY(&reel__dropout, &d, p);
+    }
+    return reel_matmul(p, c->in[2]);
+}
+
+static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (c->create_graph) {
+        reel__vjp_composed(c, attention_composed, G, gx);
+        return;
+    }
+    reel_tensor *in[] = {reel_contiguous(G), c->in[0],  c->in[1], c->in[2],
+                         c->in[3],           c->out[0], c->out[1]};
+    reel_tensor *out[3];
+    if (reel__apply(&reel__attention_backward, c->attrs, 7, in, out)) return;
+    for (int i = 0; i < 3; i++) gx[i] = out[i];
+}
+
+const reel_op reel__attention = {
+    .name = "attention", .kernel = K_ATTENTION, .traits = REEL_OP_RANDOM, .n_in = 4,
+    .n_out = 2, .optional = 1 << 3,
+    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_IN(3) | SAVE_OUT(0) | SAVE_OUT(1),
+    .dtypes = DTYPES_FLOAT, .attrs = &reel__attention_schema, .infer = attention_infer,
+    .vjp = attention_vjp,
+    .sample = "f[2,3,4]; f[2,5,4]; f[2,5,2]; - | scale=0.5\n"
+              "f[4,3]; f[4,3]; f[4,3]; - | scale=0.7 causal=1\n"
+              "f[1,2,3,2]; f[1,2,4,2]; f[1,2,4,3]; c[1,2,3,4] | scale=1\n"
+              "f[2,3,2]; f[2,3,2]; f[2,3,2]; bool[2,3,3] | scale=1\n"
+              "f[2,3,2]; f[2,4,2]; f[2,4,2]; - | scale=1 dropout=0.4 seed=5",
+};
+
+/* The mask with stride 0 where it broadcasts to [..., lq, lk]. */
+static reel_tensor *full_mask(reel_tensor *mask, const reel_tensor *q, const reel_tensor *k)
+{
+    int r = q->meta.rank;
+    reel_shape s = reel__shape(&q->meta);
+    if (r >= 1 && k->meta.rank == r && r >= 2) s.dim[r - 1] = k->meta.dim[r - 2];
+    return reel_expand(mask, s);
+}
+
+reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
+                            const reel_attention_opts *opts)
+{
+    static const reel_attention_opts none = {0};
+    const reel_attention_opts *o = opts ? opts : &none;
+    if (!reel__have("attention", q, "q") || !reel__have("attention", k, "k") ||
+        !reel__have("attention", v, "v") || !probability("attention", o->dropout))
+        return NULL;
+    int64_t d = reel_size(q, -1), lq = reel_size(q, -2), lk = reel_size(k, -2);
+    reel_attention_attrs a = {.scale = o->scale != 0 ? o->scale : 1 / sqrt((double)d),
+                              .dropout = o->dropout,
+                              .causal = o->causal};
+    if (o->dropout > 0 && lq > 0 && lk > 0 && d > 0) {
+        int64_t n = reel__numel(&q->meta) / d * lk;
+        reel_rng_state at = reel__rng_take(reel__random_blocks(K_DROPOUT, REEL_F32, n));
+        a.seed = (int64_t)at.seed;
+        a.offset = (int64_t)at.offset;
+    }
+    reel_scope s = reel_scope_begin();
+    reel_tensor *mask = o->mask ? full_mask(o->mask, q, k) : NULL;
+    reel_tensor *y = NULL;
+    if (mask || !o->mask) y = APPLY(&reel__attention, &a, q, k, v, mask);
+    return reel_scope_return(s, y);
+}

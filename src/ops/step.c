@@ -1,0 +1,75 @@
+/* step.c: one optimizer step of one parameter, as operators: one fused pass over parameter,
+ * gradient and state, and a tracer sees the whole training step. Rates and step counts are
+ * tensors, so that a graph of the step does not freeze them. */
+#include "ops/op.h"
+
+static reel_status check_state(const reel_call *c, int last_state, int scalars)
+{
+    const reel_meta *p = IN_META(c, 0);
+    for (int i = 1; i <= last_state; i++) {
+        const reel_meta *s = c->in[i] ? IN_META(c, i) : p;
+        REQUIRE(c, reel__same_shape(p, s) && p->dtype == s->dtype, REEL_ERR_SHAPE,
+                "%s %s must be like parameter %s", i == 1 ? "gradient" : "state", SHOW(s),
+                SHOW(p));
+    }
+    for (int i = last_state + 1; i <= last_state + scalars; i++)
+        REQUIRE(c, IN_META(c, i)->dtype == REEL_F64 && reel__numel(IN_META(c, i)) == 1,
+                REEL_ERR_SHAPE, "input %d is %s; rate and step count are one f64 each", i,
+                SHOW(IN_META(c, i)));
+    return REEL_OK;
+}
+
+/* ---- sgd_step: param grad momentum? lr ------------------------------------------------------- */
+
+static reel_status sgd_step_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_sgd_attrs *a = ATTRS(c, reel_sgd_attrs);
+    (void)out;
+    REQUIRE(c, a->momentum == 0 || c->in[2], REEL_ERR_ARG,
+            "momentum %g needs a momentum buffer", a->momentum);
+    return check_state(c, 2, 1);
+}
+
+const reel_op reel__sgd_step = {
+    .name = "sgd_step", .kernel = K_SGD_STEP, .traits = REEL_OP_NO_GRAD, .n_in = 4,
+    .n_out = 0, .optional = 1 << 2, .mutates = 1 << 0 | 1 << 2,
+    .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64), .attrs = &reel__sgd_schema,
+    .infer = sgd_step_infer,
+};
+
+reel_status reel_sgd_step(reel_tensor *param, reel_tensor *grad, reel_tensor *momentum,
+                          reel_tensor *lr, const reel_sgd_step_opts *opts)
+{
+    static const reel_sgd_step_opts none = {0};
+    const reel_sgd_step_opts *o = opts ? opts : &none;
+    const reel_sgd_attrs a = {o->momentum, o->dampening, o->weight_decay,
+                              o->nesterov, o->maximize,  o->first};
+    reel_tensor *in[] = {param, grad, momentum, lr};
+    return reel__apply(&reel__sgd_step, &a, 4, in, NULL);
+}
+
+/* ---- adam_step: param grad m v lr step --------------------------------------------------------- */
+
+static reel_status adam_step_infer(const reel_call *c, reel_meta *out)
+{
+    (void)out;
+    return check_state(c, 3, 2);
+}
+
+const reel_op reel__adam_step = {
+    .name = "adam_step", .kernel = K_ADAM_STEP, .traits = REEL_OP_NO_GRAD, .n_in = 6,
+    .n_out = 0, .mutates = 1 << 0 | 1 << 2 | 1 << 3,
+    .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64), .attrs = &reel__adam_schema,
+    .infer = adam_step_infer,
+};
+
+reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_tensor *m,
+                           reel_tensor *v, reel_tensor *lr, reel_tensor *step,
+                           const reel_adam_step_opts *opts)
+{
+    if (!opts) return reel_fail(REEL_ERR_ARG, "adam_step: opts is NULL");
+    const reel_adam_attrs a = {opts->beta1,        opts->beta2,     opts->eps,
+                               opts->weight_decay, opts->decoupled, opts->maximize};
+    reel_tensor *in[] = {param, grad, m, v, lr, step};
+    return reel__apply(&reel__adam_step, &a, 6, in, NULL);
+}

@@ -1,0 +1,205 @@
+/* Matrix products against sums in double precision, over shapes that take every way of the
+ * planner, over strides, and bit for bit on one and two threads. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend/cpu/cpu.h"
+#include "base/rng.h"
+
+static void *must(void *p)
+{
+    assert_non_null(p);
+    return p;
+}
+
+static float *random_floats(int64_t n, uint64_t seed)
+{
+    float *x = must(malloc((size_t)(n ? n : 1) * sizeof *x));
+    for (int64_t i = 0; i < n; i += 4) {
+        uint32_t w[4];
+        reel__philox(seed, (uint64_t)i / 4, w);
+        for (int64_t j = 0; j < 4 && i + j < n; j++) x[i + j] = reel__u01f(w[j]) - 0.5f;
+    }
+    return x;
+}
+
+/* How an operand lies in memory: row-major, transposed, with gaps, or neither stride 1. */
+typedef enum lay { PLAIN, TRANSPOSED, GAPS, SPREAD } lay;
+
+typedef struct mat {
+    float *data;
+    int64_t row, col, size;
+} mat;
+
+static mat make(int64_t rows, int64_t cols, lay l, uint64_t seed)
+{
+    mat m = {NULL, cols, 1, rows * cols};
+    if (l == TRANSPOSED) m.row = 1, m.col = rows;
+    if (l == GAPS) m.row = cols + 5, m.size = rows * (cols + 5);
+    if (l == SPREAD) m.row = 2 * cols + 3, m.col = 2, m.size = rows * (2 * cols + 3);
+    m.data = random_floats(m.size, seed);
+    return m;
+}
+
+/* c must be a b (+ before if accumulate) (+ bias) within a few roundings of the sum of
+ * magnitudes. Rows of c end with a gap that stays as it was. */
+static void check(const reel_gemm *g, const float *before)
+{
+    for (int64_t i = 0; i < g->m; i++) {
+        for (int64_t j = 0; j < g->n; j++) {
+            double sum = 0, size = 1;
+            for (int64_t p = 0; p < g->k; p++) {
+                double x = (double)g->a[i * g->a_row + p * g->a_col] *
+                           (double)g->b[p * g->b_row + j * g->b_col];
+                sum += x;
+                size += fabs(x);
+            }
+            if (g->accumulate) sum += (double)before[i * g->c_row + j];
+            if (g->bias) sum += (double)g->bias[j];
+            double error = fabs((double)g->c[i * g->c_row + j] - sum);
+            if (!(error <= 1e-6 * size))
+                fail_msg("m %lld n %lld k %lld, element %lld %lld: off by %g",
+                         (long long)g->m, (long long)g->n, (long long)g->k, (long long)i,
+                         (long long)j, error);
+        }
+        for (int64_t j = g->n; j < g->c_row; j++)
+            assert_true(g->c[i * g->c_row + j] == before[i * g->c_row + j]);
+    }
+}
+
+static void product(int64_t m, int64_t n, int64_t k, lay la, lay lb, bool bias,
+                    bool accumulate)
+{
+    mat a = make(m, k, la, 1), b = make(k, n, lb, 2);
+    int64_t c_row = n + 3;
+    size_t bytes = (size_t)(m * c_row) * sizeof(float);
+    float *before = random_floats(m * c_row, 3), *add = random_floats(n, 4);
+    float *c1 = must(malloc(bytes + 1)), *c2 = must(malloc(bytes + 1));
+    reel_gemm g = {.m = m, .n = n, .k = k, .a = a.data, .a_row = a.row, .a_col = a.col,
+                   .b = b.data, .b_row = b.row, .b_col = b.col, .c_row = c_row,
+                   .bias = bias ? add : NULL, .accumulate = accumulate};
+    memcpy(c1, before, bytes);
+    memcpy(c2, before, bytes);
+    g.c = c1;
+    reel_set_threads(1);
+    assert_int_equal(reel__gemm_f32(&g), REEL_OK);
+    g.c = c2;
+    reel_set_threads(2);
+    assert_int_equal(reel__gemm_f32(&g), REEL_OK);
+    assert_memory_equal(c1, c2, bytes);
+    check(&g, before);
+    free(a.data), free(b.data), free(before), free(add), free(c1), free(c2);
+}
+
+static void all_layouts(void **state)
+{
+    (void)state;
+    const int64_t sizes[][3] = {{1, 1, 1},    {3, 5, 2},    {14, 32, 16},  {15, 33, 17},
+                                {6, 16, 257}, {29, 65, 40}, {8, 100, 300}, {33, 16, 64},
+                                {100, 7, 64}, {17, 48, 513}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int la = PLAIN; la <= SPREAD; la++)
+            for (int lb = PLAIN; lb <= SPREAD; lb++)
+                for (int epilogue = 0; epilogue < 4; epilogue++)
+                    product(sizes[s][0], sizes[s][1], sizes[s][2], (lay)la, (lay)lb,
+                            epilogue & 1, epilogue & 2);
+}
+
+static void every_small_size(void **state)
+{
+    (void)state;
+    for (int64_t m = 1; m <= 18; m++)
+        for (int64_t n = 1; n <= 40; n += 3)
+            for (int64_t k = 1; k <= 20; k += 6) {
+                product(m, n, k, PLAIN, TRANSPOSED, true, false);
+                product(m, n, k, TRANSPOSED, PLAIN, false, true);
+            }
+}
+
+static void large(void **state)
+{
+    (void)state;
+    product(200, 180, 300, PLAIN, TRANSPOSED, true, false);
+    product(300, 96, 700, PLAIN, PLAIN, true, true);
+    product(130, 1200, 96, TRANSPOSED, PLAIN, false, true);
+    product(40, 700, 260, PLAIN, TRANSPOSED, false, false);
+    product(20, 1500, 300, PLAIN, GAPS, true, false);
+    product(150, 150, 150, SPREAD, SPREAD, true, false);
+    product(1, 3000, 700, PLAIN, TRANSPOSED, true, false);
+    product(2, 3000, 300, PLAIN, PLAIN, true, false);
+    product(7, 500, 900, TRANSPOSED, TRANSPOSED, false, true);
+    product(3000, 1, 300, PLAIN, PLAIN, false, false);
+    /* more of B than is packed at once */
+    product(18, 1200, 3000, PLAIN, TRANSPOSED, true, false);
+}
+
+static void long_k(void **state)
+{
+    (void)state;
+    product(16, 27, 20000, TRANSPOSED, PLAIN, false, true);
+    product(40, 48, 9001, TRANSPOSED, PLAIN, true, false);
+    product(1, 1, 5000, PLAIN, PLAIN, false, false);
+    product(30, 3, 4096, PLAIN, TRANSPOSED, false, false);
+}
+
+static void empty(void **state)
+{
+    (void)state;
+    product(5, 7, 0, PLAIN, PLAIN, false, false);
+    product(5, 7, 0, PLAIN, PLAIN, true, true);
+    product(0, 7, 3, PLAIN, PLAIN, true, false);
+    product(5, 0, 3, PLAIN, PLAIN, false, false);
+}
+
+/* Batches equal their products one by one, to rounding, and threads change nothing. */
+static void batched(void **state)
+{
+    (void)state;
+    const int64_t sizes[][4] = {{12, 16, 16, 8}, {40, 3, 33, 5},  {3, 64, 65, 66},
+                                {2, 130, 170, 90}, {20, 70, 96, 64}, {5, 1, 200, 30}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int shared = 0; shared < 2; shared++)
+            for (int lb = PLAIN; lb <= TRANSPOSED; lb++) {
+                int64_t batch = sizes[s][0], m = sizes[s][1], n = sizes[s][2],
+                        k = sizes[s][3];
+                float *a = random_floats(batch * m * k, 5);
+                float *b = random_floats(batch * k * n, 6);
+                size_t bytes = (size_t)(batch * m * n) * sizeof(float);
+                float *c[2] = {must(malloc(bytes)), must(malloc(bytes))};
+                int64_t b_step = shared ? 0 : k * n;
+                reel_gemm g = {.m = m, .n = n, .k = k, .a = a, .a_row = k, .a_col = 1,
+                               .b = b, .b_row = lb == PLAIN ? n : 1,
+                               .b_col = lb == PLAIN ? 1 : k, .c_row = n};
+                for (int threads = 1; threads <= 2; threads++) {
+                    reel_set_threads(threads);
+                    g.c = c[threads - 1];
+                    assert_int_equal(
+                        reel__gemm_f32_batched(&g, batch, m * k, b_step, m * n), REEL_OK);
+                }
+                assert_memory_equal(c[0], c[1], bytes);
+                for (int64_t i = 0; i < batch; i++) {
+                    reel_gemm q = g;
+                    q.a = a + i * m * k;
+                    q.b = b + i * b_step;
+                    q.c = c[1] + i * m * n;
+                    check(&q, NULL);
+                }
+                free(a), free(b), free(c[0]), free(c[1]);
+            }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_layouts), cmocka_unit_test(every_small_size),
+        cmocka_unit_test(large),       cmocka_unit_test(long_k),
+        cmocka_unit_test(empty),       cmocka_unit_test(batched),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
