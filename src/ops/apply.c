@@ -146,7 +146,7 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
 
     for (int i = 0; i < op->n_out; i++) {
         if (!out[i]) continue;
-        if (out[i] == in[0] && (op->traits & REEL_OP_INPLACE)) { /* borrowed, as it came */
+        if (i == 0 && (op->traits & REEL_OP_INPLACE)) { /* borrowed, as it came */
             reel__tensor_release(out[i]);
             if (st) out[i] = NULL;
         } else if (st) {
