@@ -186,8 +186,8 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
 {
     static const reel_batch_norm_opts none = {0};
     const reel_batch_norm_opts *o = opts ? opts : &none;
-    const reel_batch_norm_attrs a = {.eps = o->eps ? o->eps : 1e-5,
-                                     .momentum = o->momentum ? o->momentum : 0.1,
+    const reel_batch_norm_attrs a = {.eps = o->eps != 0 ? o->eps : 1e-5,
+                                     .momentum = o->momentum != 0 ? o->momentum : 0.1,
                                      .training = o->training,
                                      .relu = o->relu};
     if (a.eps < 0 || a.momentum < 0 || a.momentum > 1) {
