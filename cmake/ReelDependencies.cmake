@@ -111,7 +111,7 @@ if(REEL_WITH_RANDOM123 AND REEL_RANDOM123_INCLUDE_DIR)
     list(APPEND reel_include_dirs ${REEL_RANDOM123_INCLUDE_DIR})
     reel_uses("Philox" "Random123 (${REEL_RANDOM123_INCLUDE_DIR})")
 else()
-    list(APPEND reel_definitions REEL_OWN_PHILOX=1)
+    set(reel_own_philox ON) # rng.c would use the header wherever it finds it
     reel_uses("Philox" "own, the same numbers")
 endif()
 

@@ -41,9 +41,22 @@ typedef struct reel_cast_attrs {
     int64_t dtype;
     int64_t format; /* memory format of the output, reel_memory_format */
 } reel_cast_attrs;
-/* Random draws: element i uses word i % 4 of Philox block offset + i / 4 of the key `seed`.
- * UNIFORM: [low, high). NORMAL: mean low, deviation high. RANDINT: integers [low, high).
- * DROPOUT: p in low. */
+/* Random draws. Element i is the i-th in logical row-major order, whatever the strides: the
+ * memory format does not change the numbers. B is offset + i / 4 where four elements share a
+ * Philox block of the key `seed`, offset + i / 2 where two do (reel__random_per_block). W[k]
+ * is word k of block B. f16 and bf16 draw as f32 does, and are rounded.
+ *   UNIFORM [low, high)   f32: u = (W[i % 4] >> 8) 2^-24
+ *                         f64: u = (W[2 (i % 2)] 2^32 + W[2 (i % 2) + 1] >> 11) 2^-53
+ *                         low + (high - low) u; should rounding reach high, the number before
+ *   NORMAL mean low,      f32: elements 2j and 2j + 1 share a = W[k], b = W[k + 1], k = i % 4 & 2:
+ *   deviation high             u = a 2^-32 + 2^-33, v = (b >> 8) 2^-24
+ *                         f64: they share a block: u = 1 - that of W[0], W[1], v of W[2], W[3]
+ *                              as for UNIFORM
+ *                         Box-Muller: r = sqrt(-2 ln u); even r cos(2 pi v), odd r sin(2 pi v)
+ *   RANDINT [low, high)   any dtype: two elements a block, W[2 (i % 2)] 2^32 + W[2 (i % 2) + 1]
+ *                         times (high - low), upper 64 bits of the 128, plus low
+ *   DROPOUT p in low      any dtype: kept where W[i % 4] 2^-32 >= p
+ * A call for n elements uses reel__random_blocks() blocks. */
 typedef struct reel_random_attrs {
     int64_t seed, offset;
     double low, high;

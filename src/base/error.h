@@ -12,5 +12,7 @@
  * NULL switches it off. Returns the earlier one. */
 typedef const char *(*reel__where_fn)(void);
 reel__where_fn reel__set_error_where(reel__where_fn where);
+/* That place now; NULL when nothing tells it. */
+const char *reel__error_where(void);
 
 #endif

@@ -86,7 +86,7 @@ static const void *block_at(const arg_job *j, const char *x, reel_walk *w, int64
         reel__walk_step(w, n);
         return here;
     }
-    reel__gather(is_half ? halves : room, x, w, n, j->size);
+    reel__walk_gather(is_half ? halves : room, x, w, n, j->size);
     if (j->dtype == REEL_F16)
         reel__f16_to_f32(halves, room, n);
     else if (j->dtype == REEL_BF16)

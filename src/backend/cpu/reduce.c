@@ -158,7 +158,7 @@ static void reduce_rows(const reduction *r, reel_reduce_fns fns, int64_t first, 
             if (dense) {
                 reel__walk_step(&at, len);
             } else {
-                reel__gather(room, r->x + kept.a * size, &at, len, r->x_size);
+                reel__walk_gather(room, r->x + kept.a * size, &at, len, r->x_size);
                 x = room;
             }
             fns.rows(x, 1, 0, len, shift ? shift + j : NULL, acc + j);

@@ -93,7 +93,7 @@ void reel__copy_run(void *dst, int64_t dst_step, const void *src, int64_t src_st
 #undef COPY_AS
 }
 
-void reel__gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t size)
+void reel__walk_gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t size)
 {
     for (char *to = dst; n > 0;) {
         int64_t run = reel__walk_run(w) < n ? reel__walk_run(w) : n;
@@ -105,7 +105,7 @@ void reel__gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t si
     }
 }
 
-void reel__scatter(void *dst, const void *src, reel_walk *w, int64_t n, size_t size)
+void reel__walk_scatter(void *dst, const void *src, reel_walk *w, int64_t n, size_t size)
 {
     for (const char *from = src; n > 0;) {
         int64_t run = reel__walk_run(w) < n ? reel__walk_run(w) : n;

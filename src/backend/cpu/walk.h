@@ -51,7 +51,7 @@ void reel__copy_run(void *dst, int64_t dst_step, const void *src, int64_t src_st
                     int64_t n, size_t size);
 /* Copies the next n elements of operand a (at src) into dst without gaps, and back from
  * there into operand b. `size`: bytes of an element. The walk goes on by n. */
-void reel__gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t size);
-void reel__scatter(void *dst, const void *src, reel_walk *w, int64_t n, size_t size);
+void reel__walk_gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t size);
+void reel__walk_scatter(void *dst, const void *src, reel_walk *w, int64_t n, size_t size);
 
 #endif
