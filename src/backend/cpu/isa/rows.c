@@ -173,6 +173,45 @@ static void row_layer_norm_backward(const reel_layer_norm_row *t, int64_t n)
     }
 }
 
+static float row_score_max(float *s, float scale, const float *add, int64_t n)
+{
+    reel_vf m0 = reel_vset(-INFINITY), m1 = m0;
+    int64_t i = 0;
+    for (; i + 2 * VW <= n; i += 2 * VW) {
+        reel_vf v0 = reel_vload(s + i) * scale, v1 = reel_vload(s + i + VW) * scale;
+        if (add) {
+            v0 += reel_vload(add + i);
+            v1 += reel_vload(add + i + VW);
+        }
+        reel_vstore(s + i, v0);
+        reel_vstore(s + i + VW, v1);
+        m0 = reel_vmax(v0, m0);
+        m1 = reel_vmax(v1, m1);
+    }
+    for (; i < n; i += VW) {
+        reel_vf v = load(s, i, n, 0) * scale;
+        if (add) v += load(add, i, n, 0);
+        store(s, i, n, v);
+        m0 = reel_vmax(load(s, i, n, -INFINITY), m0);
+    }
+    return reel_vhighest(reel_vmax(m0, m1));
+}
+
+static void row_prob(float *s, float scale, const float *add, float lse, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VW) {
+        reel_vf v = load(s, i, n, 0) * scale;
+        if (add) v += load(add, i, n, 0);
+        store(s, i, n, reel_vexp(v - lse));
+    }
+}
+
+static void row_slope(const float *p, float *dp, float d, float a, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VW)
+        store(dp, i, n, load(p, i, n, 0) * (load(dp, i, n, 0) - d) * a);
+}
+
 const reel_rows_isa ISA(rows) = {
     .max = row_max,
     .exp_sum = row_exp_sum,
@@ -184,4 +223,7 @@ const reel_rows_isa ISA(rows) = {
     .log_softmax_backward = row_log_softmax_backward,
     .layer_norm = row_layer_norm,
     .layer_norm_backward = row_layer_norm_backward,
+    .score_max = row_score_max,
+    .prob = row_prob,
+    .slope = row_slope,
 };

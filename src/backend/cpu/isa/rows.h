@@ -31,6 +31,12 @@ typedef struct reel_rows_isa {
     void (*layer_norm)(const float *x, const float *w, const float *b, double eps, float *y,
                        float *mean, float *rstd, int64_t n);
     void (*layer_norm_backward)(const reel_layer_norm_row *row, int64_t n);
+    /* Attention: s = scale s + add (add may be NULL); returns the maximum. */
+    float (*score_max)(float *s, float scale, const float *add, int64_t n);
+    /* p = e^(scale s + add - lse), in place */
+    void (*prob)(float *s, float scale, const float *add, float lse, int64_t n);
+    /* dp = a p (dp - d), in place */
+    void (*slope)(const float *p, float *dp, float d, float a, int64_t n);
 } reel_rows_isa;
 REEL_ISA_DECLARE(reel_rows_isa, rows);
 
