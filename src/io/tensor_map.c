@@ -110,7 +110,8 @@ reel_tensor *reel_tensor_map_at(const reel_tensor_map *map, int64_t i)
 
 /* ---- texts ----------------------------------------------------------------------------- */
 
-reel_status reel_tensor_map_set_text(reel_tensor_map *map, const char *key, const char *text)
+reel_status reel_tensor_map_set_text(reel_tensor_map *map, const char *key,
+                                     const char *text)
 {
     if (reel_failed()) return reel_error_status();
     if (!map || !key || !text)
