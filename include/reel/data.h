@@ -33,14 +33,15 @@ extern "C" {
 /** One sample. Start with {0}, reuse it for any number of reel_dataset_get() calls (its
  *  memory is reused too), end with reel_sample_free(). One thread at a time. */
 typedef struct reel_sample {
-    reel_dtype dtype;  /* REEL_U8 or REEL_F32                                            */
-    reel_shape shape;  /* [h, w, c] of an image, else any                                */
-    bool image;        /* rank 3, height x width x channels                              */
-    bool skip;         /* the dataset has nothing to give here: the loader leaves it out */
-    const void *data;  /* row-major; of the dataset or of this sample. Never free it     */
-    int64_t label;     /* class                                                          */
-    void *own[2];      /* private: buffers of reel_sample_out()                          */
-    size_t own_size[2]; /* private                                                       */
+    reel_dtype dtype; /* REEL_U8 or REEL_F32                                            */
+    reel_shape shape; /* [h, w, c] of an image, else any                                */
+    bool image;       /* rank 3, height x width x channels                              */
+    bool skip;        /* the dataset has nothing to give here: the loader leaves it out */
+    const void *data; /* row-major; of the dataset or of this sample. Never free it     */
+    int64_t label;    /* class                                                          */
+    void *own[2];     /* private: buffers of reel_sample_out()                          */
+    size_t
+        own_size[2]; /* private                                                       */
 } reel_sample;
 
 /** Memory for the next form of a sample: room for `shape` elements of `dtype` (REEL_U8 or
@@ -57,10 +58,7 @@ REEL_API void reel_sample_free(reel_sample *s);
 typedef struct reel_dataset reel_dataset;
 
 /** Which part of a data set. */
-typedef enum reel_part {
-    REEL_TRAIN = 0,
-    REEL_TEST
-} reel_part;
+typedef enum reel_part { REEL_TRAIN = 0, REEL_TEST } reel_part;
 
 /** Number of samples; -1 for NULL. */
 REEL_API int64_t reel_dataset_length(const reel_dataset *ds);
@@ -91,13 +89,18 @@ REEL_API reel_dataset *reel_cifar10(const char *dir, reel_part part);
 
 /** Options of reel_image_folder. Zero is the default. */
 typedef struct reel_image_opts {
-    int height, width;     /* resize to this; 0: leave as is, all must then be equal         */
-    int channels;          /* 3: RGB (0 means 3); 1: gray                                    */
-    bool skip_corrupt;     /* leave corrupt files out, instead of failing on the first       */
-    const char *class_dir; /* folder whose subfolders name the classes; NULL: `dir` itself   */
-    int64_t max_files;     /* more files than this is an error; 0 means 10,000,000           */
-    int64_t max_pixels;    /* an image of more is corrupt; 0 means 2^25                      */
-    int64_t max_memory;    /* decode all when loading if it fits in so many bytes, else each
+    int height,
+        width;    /* resize to this; 0: leave as is, all must then be equal         */
+    int channels; /* 3: RGB (0 means 3); 1: gray                                    */
+    bool
+        skip_corrupt; /* leave corrupt files out, instead of failing on the first       */
+    const char
+        *class_dir; /* folder whose subfolders name the classes; NULL: `dir` itself   */
+    int64_t
+        max_files; /* more files than this is an error; 0 means 10,000,000           */
+    int64_t
+        max_pixels; /* an image of more is corrupt; 0 means 2^25                      */
+    int64_t max_memory; /* decode all when loading if it fits in so many bytes, else each
                               image when it is asked for; 0 means 2 GiB                      */
 } reel_image_opts;
 
@@ -136,11 +139,11 @@ typedef struct reel_dataset_fns {
     const char *name; /* for errors; static                            */
     int64_t (*length)(void *self);
     reel_status (*get)(void *self, int64_t index, reel_sample *out);
-    reel_shape (*shape)(void *self);                   /* optional */
-    int64_t (*classes)(void *self);                    /* optional */
-    const char *(*class_name)(void *self, int64_t k);  /* optional */
-    int64_t (*skipped)(void *self);                    /* optional */
-    void (*free)(void *self);                          /* optional */
+    reel_shape (*shape)(void *self);                  /* optional */
+    int64_t (*classes)(void *self);                   /* optional */
+    const char *(*class_name)(void *self, int64_t k); /* optional */
+    int64_t (*skipped)(void *self);                   /* optional */
+    void (*free)(void *self);                         /* optional */
 } reel_dataset_fns;
 /** Wraps `self`, which the dataset then owns: fns->free(self) is called with the last share,
  *  or at once if this fails. `fns` must outlive it (make it static const). */
@@ -176,7 +179,8 @@ REEL_API reel_transform *reel_random_crop(int size, int padding);
 REEL_API reel_transform *reel_random_hflip(float p);
 /** (x - mean[c]) / std[c] over the last dimension, which must be `channels` (1..16) long; u8
  *  is first divided by 255. Result f32. Both arrays are copied. std must not be 0. */
-REEL_API reel_transform *reel_normalize(const float *mean, const float *std, int channels);
+REEL_API reel_transform *reel_normalize(const float *mean, const float *std,
+                                        int channels);
 /** Sets a square of side `size` to 0 around a random place; what hangs over the border is cut
  *  off. After reel_normalize 0 is the mean. Images.
  *  Source: DeVries & Taylor 2017, arXiv:1708.04552. */
@@ -190,9 +194,9 @@ REEL_API reel_transform *reel_compose_n(reel_transform *const *parts, int n);
 /** reel_compose(a, b, c): the same with the parts written in place (C only). A NULL at the
  *  end is allowed. */
 #define reel_compose(...)                                                                \
-    reel_compose_n((reel_transform *[]){__VA_ARGS__},                                    \
-                   (int)(sizeof((reel_transform *[]){__VA_ARGS__}) /                     \
-                         sizeof(reel_transform *)))
+    reel_compose_n(                                                                      \
+        (reel_transform *[]){__VA_ARGS__},                                               \
+        (int)(sizeof((reel_transform *[]){__VA_ARGS__}) / sizeof(reel_transform *)))
 
 /** Your own: changes `s` in place (see reel_sample_out) and draws from `d`. Called by several
  *  threads at once. On failure it calls reel_fail(). */
@@ -202,7 +206,8 @@ typedef reel_status (*reel_transform_fn)(void *self, reel_sample *s, reel_draw *
 REEL_API reel_transform *reel_transform_new(reel_transform_fn fn, void *self,
                                             void (*free_fn)(void *self));
 /** Applies it to one sample. */
-REEL_API reel_status reel_transform_apply(reel_transform *t, reel_sample *s, reel_draw *d);
+REEL_API reel_status reel_transform_apply(reel_transform *t, reel_sample *s,
+                                          reel_draw *d);
 /** Takes another share. Returns `t`. NULL in, NULL out. */
 REEL_API reel_transform *reel_transform_keep(reel_transform *t);
 /** Gives one share back; the last one frees. NULL is allowed. */
@@ -215,23 +220,33 @@ typedef struct reel_loader reel_loader;
 
 /** Options of reel_loader_new. Zero is the default. */
 typedef struct reel_loader_opts {
-    int64_t batch;   /* samples a batch; 0 means 32                                        */
-    bool shuffle;    /* a new order each epoch, from seed and epoch                        */
-    bool drop_last;  /* leave out a last batch that is not full                            */
-    int workers;     /* threads that prepare batches ahead; 0: in the calling thread       */
-    int prefetch;    /* batches kept ready; 0 means 2 a worker                             */
-    uint64_t seed;   /* of the order and of the transforms                                 */
-    reel_transform *transform; /* taken over; NULL: none. u8 that is left becomes x / 255  */
+    int64_t
+        batch;    /* samples a batch; 0 means 32                                        */
+    bool shuffle; /* a new order each epoch, from seed and epoch                        */
+    bool
+        drop_last; /* leave out a last batch that is not full                            */
+    int workers;  /* threads that prepare batches ahead; 0: in the calling thread       */
+    int prefetch; /* batches kept ready; 0 means 2 a worker                             */
+    uint64_t
+        seed; /* of the order and of the transforms                                 */
+    reel_transform
+        *transform; /* taken over; NULL: none. u8 that is left becomes x / 255  */
 } reel_loader_opts;
 
 /** One batch. */
 typedef struct reel_batch {
-    reel_tensor *x; /* f32 [n, c, h, w] in channels-last memory, or [n, ...] of arrays     */
-    reel_tensor *y; /* i64 [n]                                                             */
-    int64_t size;   /* n                                                                   */
-    int64_t index;  /* number of the batch in this epoch, from 0                           */
-    int64_t epoch;  /* number of the epoch, from 0                                         */
-    const int64_t *samples; /* [n] index in the dataset of each row                        */
+    reel_tensor
+        *x; /* f32 [n, c, h, w] in channels-last memory, or [n, ...] of arrays     */
+    reel_tensor
+        *y; /* i64 [n]                                                             */
+    int64_t
+        size; /* n                                                                   */
+    int64_t
+        index; /* number of the batch in this epoch, from 0                           */
+    int64_t
+        epoch; /* number of the epoch, from 0                                         */
+    const int64_t
+        *samples; /* [n] index in the dataset of each row                        */
 } reel_batch;
 
 /** A loader over `ds`, of which it keeps a share. opts may be NULL.

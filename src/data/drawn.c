@@ -21,9 +21,9 @@
 #define MAX_IMAGES 1000000
 #define GRAIN 16 /* images a task */
 
-static const char *const class_names[CLASSES] = {"disc", "square",  "triangle", "ring",
+static const char *const class_names[CLASSES] = {"disc",  "square", "triangle", "ring",
                                                  "cross", "star",   "stripes",  "checker",
-                                                 "dots", "glow"};
+                                                 "dots",  "glow"};
 
 typedef struct color {
     float c[3];
@@ -100,12 +100,14 @@ static float triangle(point p, float reach)
 static float star(point p, float outer, float inner)
 {
     const float tenth = 0.62831853f;
-    float angle = fabsf(fmodf(atan2f(p.x, p.y) + 6.0f * 6.2831853f, 2.0f * tenth) - tenth);
+    float angle =
+        fabsf(fmodf(atan2f(p.x, p.y) + 6.0f * 6.2831853f, 2.0f * tenth) - tenth);
     angle = tenth - angle; /* 0 at a tip */
     float r = hypotf(p.x, p.y);
     point q = {r * sinf(angle), r * cosf(angle)};
     point tip = {0.0f, outer};
-    point dent = {inner * 0.58778525f, inner * 0.80901699f}; /* sin, cos of a tenth turn */
+    point dent = {inner * 0.58778525f,
+                  inner * 0.80901699f}; /* sin, cos of a tenth turn */
     float ex = dent.x - tip.x, ey = dent.y - tip.y;
     return (ex * (q.y - tip.y) - ey * (q.x - tip.x)) / hypotf(ex, ey);
 }
@@ -136,12 +138,12 @@ static point to_frame(const frame *f, float x, float y)
 static frame any_frame(reel_draw *d, float margin, float small, float large)
 {
     float angle = between(d, 0.0f, 6.2831853f);
-    return (frame){.center = {between(d, margin, SIDE - margin),
-                              between(d, margin, SIDE - margin)},
-                   .cos = cosf(angle),
-                   .sin = sinf(angle),
-                   .aspect = between(d, 0.92f, 1.08f),
-                   .pixels = between(d, small, large)};
+    return (frame){
+        .center = {between(d, margin, SIDE - margin), between(d, margin, SIDE - margin)},
+        .cos = cosf(angle),
+        .sin = sinf(angle),
+        .aspect = between(d, 0.92f, 1.08f),
+        .pixels = between(d, small, large)};
 }
 
 static object any_object(reel_draw *d, int kind, color background)
@@ -211,7 +213,8 @@ static scrap any_scrap(reel_draw *d)
 static void paint_scrap(const scrap *s, float x, float y, float *pixel)
 {
     point p = to_frame(&s->f, x, y);
-    float distance = s->round ? hypotf(p.x, p.y) - s->half_w : box(p, s->half_w, s->half_h);
+    float distance =
+        s->round ? hypotf(p.x, p.y) - s->half_w : box(p, s->half_w, s->half_h);
     blend(pixel, s->paint, clamp01(0.5f - distance));
 }
 

@@ -18,7 +18,8 @@ reel_status reel__image_size(const char *path, const uint8_t *bytes, size_t n,
 /* Decodes a whole JPEG or PNG of at most max_pixels into u8 [h, w, channels], which the
  * caller frees with reel__free(). REEL_ERR_FORMAT if it is corrupt or cut short,
  * REEL_ERR_MEMORY, REEL_ERR_UNSUPPORTED in a build without stb_image; NULL then. */
-uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n, int channels,
-                            int64_t max_pixels, int64_t *height, int64_t *width);
+uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n,
+                            int channels, int64_t max_pixels, int64_t *height,
+                            int64_t *width);
 
 #endif

@@ -21,6 +21,6 @@
 #define STBI_MALLOC(size) reel__malloc(size)
 #define STBI_REALLOC(p, size) reel__realloc(p, size)
 #define STBI_FREE(p) reel__free(p)
-#include <stb_image.h>
+#include <stb/stb_image.h>
 
 #endif
