@@ -60,7 +60,7 @@ static void compare_backward(const setting *s, operand *in, operand *out,
 static void compare(const setting *s)
 {
     const int64_t c = s->shape.dim[1];
-    const reel_batch_norm_attrs a = {1e-5, 0.1, s->training, s->relu};
+    const reel_batch_norm_attrs a = {1e-5, 0.1, s->training, s->relu, 0};
     operand in[] = {tensor(s, 1), s->affine ? channels(c, 2) : ABSENT,
                     s->affine ? channels(c, 3) : ABSENT, channels(c, 4), channels(c, 5),
                     s->residual ? tensor(s, 6) : ABSENT};
@@ -97,9 +97,9 @@ static void agrees_with_reference(void **state)
                          .affine = bits & 8};
             s.shape = REEL_SHAPE(37, c);
             compare(&s);
+            if (c > 1000) continue;
             s.shape = REEL_SHAPE(3, c, 1, 2);
             compare(&s);
-            if (c > 1000) continue;
             s.shape = REEL_SHAPE(2, c, 9, 7);
             compare(&s);
         }
@@ -125,7 +125,7 @@ static void variance_survives_a_large_mean(void **state)
     for (int64_t i = 0; i < 4096 * 16; i++)
         ((float *)x.data)[i] = 10000 + (i / 16 % 2 ? 1.0f : -1.0f);
     operand out[] = {make_like(&x, 0), channels(16, 0), channels(16, 0)};
-    const reel_batch_norm_attrs a = {0, 0.1, 1, 0};
+    const reel_batch_norm_attrs a = {0, 0.1, 1, 0, 0};
     call_fast(reel__fast_batch_norm, &x, 1, out, 3, &a);
     for (int c = 0; c < 16; c++) {
         check_near(((float *)out[1].data)[c], 10000, 1e-3, "mean");
@@ -141,7 +141,7 @@ static void nan_passes_relu(void **state)
     operand in[] = {make(REEL_SHAPE(2, 17), REEL_F32, NULL, 1), ABSENT, ABSENT,
                     channels(17, 2), channels(17, 3)};
     operand y = make_like(&in[0], 0);
-    const reel_batch_norm_attrs a = {1e-5, 0.1, 0, 1};
+    const reel_batch_norm_attrs a = {1e-5, 0.1, 0, 1, 0};
     positive(&in[4]);
     ((float *)in[0].data)[3] = ((float *)in[0].data)[33] = NAN;
     call_fast(reel__fast_batch_norm, in, 5, &y, 1, &a);
@@ -155,7 +155,7 @@ static void leaves_other_layouts(void **state)
 {
     (void)state;
     operand x = make(REEL_SHAPE(2, 3, 4, 5), REEL_F32, NULL, 1), y = make_like(&x, 2);
-    const reel_batch_norm_attrs a = {1e-5, 0.1, 1, 0};
+    const reel_batch_norm_attrs a = {1e-5, 0.1, 1, 0, 0};
     reel_karg in = {x.data, &x.meta}, out = {y.data, &y.meta};
     reel_kcall call = {.n_in = 1, .n_out = 1, .in = &in, .out = &out, .attrs = &a};
     reel_status status;
