@@ -1,5 +1,5 @@
-/* test_loader.c: the same batches whoever makes them, resume, errors, ends in the middle.
- * */
+/* test_loader.c: the same batches whoever makes them, resume, errors, ends in the
+ * middle. */
 #include <reel/data.h>
 
 #include "temp_folder.h"

@@ -1,8 +1,9 @@
 /* reel/data.h: datasets, transforms, loader.
  *
  *     reel_dataset *train = reel_cifar10("cifar-10-batches-bin", REEL_TRAIN);
- *     reel_transform *augment = reel_compose(reel_random_crop(32, 4), reel_random_hflip(0.5f),
- *                                            reel_normalize(mean, std, 3));
+ *     reel_transform *augment =
+ *         reel_compose(reel_random_crop(32, 4), reel_random_hflip(0.5f),
+ *                      reel_normalize(mean, std, 3));
  *     reel_loader *loader = reel_loader_new(train, &(reel_loader_opts){
  *                               .batch = 128, .shuffle = true, .transform = augment });
  *     for (reel_batch b; reel_loader_next(loader, &b); ) ...   // one epoch
