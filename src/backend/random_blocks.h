@@ -10,8 +10,8 @@ int reel__random_per_block(reel_kernel_id kernel, reel_dtype dtype);
 /* Blocks that a call for n elements uses: the generator's offset moves on by as many. */
 int64_t reel__random_blocks(reel_kernel_id kernel, reel_dtype dtype, int64_t n);
 
-/* DROPOUT with probability p keeps an element whose word is at least this: word * 2^-32 >= p
- * in exact arithmetic. 2^32 keeps none. */
+/* DROPOUT with probability p keeps an element whose word is at least this: word * 2^-32
+ * >= p in exact arithmetic. 2^32 keeps none. */
 static inline uint64_t reel__dropout_threshold(double p)
 {
     double scaled = p * 0x1p32;
