@@ -18,8 +18,9 @@ if(REEL_SANITIZE)
 endif()
 
 function(reel_compile_options target)
+    # gnu11: C11, vector extensions, and POSIX without a feature macro in every file.
     set_target_properties(${target} PROPERTIES
-        C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF C_VISIBILITY_PRESET hidden)
+        C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS ON C_VISIBILITY_PRESET hidden)
     target_compile_options(${target} PRIVATE
         -Wall -Wextra -Wpedantic -Wshadow -Wconversion
         # Reassociation stays off: results must not depend on the compiler's mood. These three

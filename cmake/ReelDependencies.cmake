@@ -75,7 +75,7 @@ reel_uses("BLAS" "${openblas_is}")
 
 # ---- images: stb, headers only ----------------------------------------------------------
 if(REEL_WITH_STB)
-    find_path(REEL_STB_INCLUDE_DIR stb/stb_image.h DOC "Folder of stb/stb_image.h")
+    find_path(REEL_STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb DOC "Folder of stb_image.h")
     mark_as_advanced(REEL_STB_INCLUDE_DIR)
 endif()
 if(REEL_WITH_STB AND REEL_STB_INCLUDE_DIR)
@@ -111,7 +111,7 @@ if(REEL_WITH_RANDOM123 AND REEL_RANDOM123_INCLUDE_DIR)
     list(APPEND reel_include_dirs ${REEL_RANDOM123_INCLUDE_DIR})
     reel_uses("Philox" "Random123 (${REEL_RANDOM123_INCLUDE_DIR})")
 else()
-    list(APPEND reel_definitions REEL_OWN_PHILOX=1)
+    set(reel_own_philox ON) # rng.c would use the header wherever it finds it
     reel_uses("Philox" "own, the same numbers")
 endif()
 

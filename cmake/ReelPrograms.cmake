@@ -1,5 +1,6 @@
 # Programs: one source, one program, named as its file and built in the folder of its kind.
-# examples/NAME.c may have more sources in examples/NAME/; so may tests, bench and tools.
+# examples/NAME.c may have more sources in examples/NAME/; so may tests, bench and tools. What
+# tests share is in tests/support/.
 #
 #   examples, tools   use the public headers and link the shared library, as a user would
 #   tests, bench      link the static library, so that internal functions are in reach
@@ -10,6 +11,11 @@ function(reel_programs kind library pattern)
     set(names)
     foreach(source IN LISTS sources)
         get_filename_component(name ${source} NAME_WE)
+        file(STRINGS ${source} compares_with_blas REGEX "^#include <cblas.h>")
+        if(compares_with_blas AND NOT reel_have_openblas)
+            message(STATUS "${kind}/${name} compares with OpenBLAS, which is not there: skipped")
+            continue()
+        endif()
         file(GLOB more CONFIGURE_DEPENDS ${kind}/${name}/*.c)
         set(target ${kind}_${name}) # tools/reel.c must not clash with the library
         add_executable(${target} ${source} ${more})
@@ -70,10 +76,12 @@ function(reel_test_properties name)
         ENVIRONMENT "OMP_NUM_THREADS=2;${sanitizers};REEL_BINARY_DIR=${CMAKE_CURRENT_BINARY_DIR}")
 endfunction()
 
+file(GLOB support CONFIGURE_DEPENDS tests/support/*.c)
 reel_programs(tests reel_static test_*.c)
 foreach(name IN LISTS tests_programs)
     target_include_directories(tests_${name} SYSTEM PRIVATE ${REEL_CMOCKA_INCLUDE_DIR})
     target_link_libraries(tests_${name} PRIVATE ${REEL_CMOCKA_LIBRARY})
+    target_sources(tests_${name} PRIVATE ${support})
     # Where committed vectors are, and where the programs are that a test runs.
     target_compile_definitions(tests_${name} PRIVATE
         REEL_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}"

@@ -8,5 +8,7 @@
 #include <reel/tensor.h>
 #include <reel/ops.h>
 #include <reel/autograd.h>
+#include <reel/profile.h>
+#include <reel/progress.h>
 
 #endif

@@ -1,7 +1,8 @@
 /* image.c: pixels from the bytes of a JPEG or PNG file, through stb_image.
  *
- * stb_image is lenient: it fills the missing part of a file that was cut short, and checks no
- * PNG checksum. A training set wants to know, so the framing is checked here first. */
+ * stb_image is lenient: it fills the missing part of a file that was cut short, and
+ * checks no PNG checksum. A training set wants to know, so the framing is checked here
+ * first. */
 #include "data/image.h"
 
 #include <limits.h>
@@ -37,8 +38,8 @@ static const char *png_problem(const uint8_t *bytes, size_t n)
     }
 }
 
-/* Segments of marker and length up to the start of scan; in what follows FF D9 can only be
- * the end-of-image marker, because FF in pixel data is followed by 00. */
+/* Segments of marker and length up to the start of scan; in what follows FF D9 can only
+ * be the end-of-image marker, because FF in pixel data is followed by 00. */
 static const char *jpeg_problem(const uint8_t *bytes, size_t n)
 {
     size_t at = 2;
@@ -81,8 +82,9 @@ reel_status reel__image_size(const char *path, const uint8_t *bytes, size_t n,
     return REEL_OK;
 }
 
-uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n, int channels,
-                            int64_t max_pixels, int64_t *height, int64_t *width)
+uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n,
+                            int channels, int64_t max_pixels, int64_t *height,
+                            int64_t *width)
 {
     if (reel__image_size(path, bytes, n, height, width)) return NULL;
     if (*height * *width > max_pixels) {
@@ -94,7 +96,8 @@ uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n, in
     uint8_t *pixels = stbi_load_from_memory(bytes, (int)n, &w, &h, &in_file, channels);
     if (pixels && w == *width && h == *height) return pixels;
     reel__free(pixels);
-    const char *why = stbi_failure_reason(); /* an error of the allocator stays the first */
+    const char *why =
+        stbi_failure_reason(); /* an error of the allocator stays the first */
     reel_fail(REEL_ERR_FORMAT, "%s: %s", path, why ? why : "it does not decode");
     return NULL;
 }
@@ -109,8 +112,9 @@ reel_status reel__image_size(const char *path, const uint8_t *bytes, size_t n,
                      "%s: this reel was built without stb_image (libstb-dev)", path);
 }
 
-uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n, int channels,
-                            int64_t max_pixels, int64_t *height, int64_t *width)
+uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n,
+                            int channels, int64_t max_pixels, int64_t *height,
+                            int64_t *width)
 {
     (void)channels, (void)max_pixels;
     reel__image_size(path, bytes, n, height, width);

@@ -63,10 +63,8 @@ static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
 {
     reel_dtype dt = IN_META(c, 0)->dtype;
     reel_tensor *half = reel_mul_scalar(reel_cast(reel_eq(X, Y), dt), 0.5);
-    if (NEEDS(c, 0))
-        gx[0] = TO(0, reel_mul(G, reel_add(reel_cast(x_wins, dt), half)));
-    if (NEEDS(c, 1))
-        gx[1] = TO(1, reel_mul(G, reel_add(reel_cast(y_wins, dt), half)));
+    if (NEEDS(c, 0)) gx[0] = TO(0, reel_mul(G, reel_add(reel_cast(x_wins, dt), half)));
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul(G, reel_add(reel_cast(y_wins, dt), half)));
 }
 
 static void maximum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
@@ -107,9 +105,15 @@ static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 /* ---- clamp: the gradient passes inside the range, ends included ------------------------ */
 
 const reel_op reel__clamp_grad = {
-    .name = "clamp_grad", .kernel = K_CLAMP_GRAD, .traits = REEL_OP_POINTWISE, .n_in = 2,
-    .n_out = 1, .dtypes = DTYPES_FLOAT, .attrs = &reel__scalar_schema,
-    .infer = reel__infer_pointwise, .no_vjp = "clamp composes it with create_graph",
+    .name = "clamp_grad",
+    .kernel = K_CLAMP_GRAD,
+    .traits = REEL_OP_POINTWISE,
+    .n_in = 2,
+    .n_out = 1,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__scalar_schema,
+    .infer = reel__infer_pointwise,
+    .no_vjp = "clamp composes it with create_graph",
     .sample = "f[3,4] in -2..2; f[3,4] | a=-0.7,1.1",
 };
 
@@ -142,10 +146,17 @@ static void where_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
 }
 
 const reel_op reel__where = {
-    .name = "where", .kernel = K_WHERE, .traits = REEL_OP_POINTWISE, .n_in = 3, .n_out = 1,
-    .saves = SAVE_IN(0), .dtypes = DTYPE(REEL_BOOL), .infer = where_infer,
+    .name = "where",
+    .kernel = K_WHERE,
+    .traits = REEL_OP_POINTWISE,
+    .n_in = 3,
+    .n_out = 1,
+    .saves = SAVE_IN(0),
+    .dtypes = DTYPE(REEL_BOOL),
+    .infer = where_infer,
     .vjp = where_vjp,
-    .sample = "bool[3,4]; f[3,4]; f[3,4]\nbool[3,1]; f[4]; f[2,3,4]\nbool[4]; f[3,1]; f[1]",
+    .sample =
+        "bool[3,4]; f[3,4]; f[3,4]\nbool[3,1]; f[4]; f[2,3,4]\nbool[4]; f[3,1]; f[1]",
 };
 
 reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y)
@@ -158,7 +169,8 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
     if (!reel__have("masked_fill", x, "x") || !reel__have("masked_fill", mask, "mask"))
         return NULL;
     reel_meta sum;
-    if (!reel__broadcast(&x->meta, &mask->meta, &sum) || !reel__same_shape(&sum, &x->meta)) {
+    if (!reel__broadcast(&x->meta, &mask->meta, &sum) ||
+        !reel__same_shape(&sum, &x->meta)) {
         reel_fail(REEL_ERR_SHAPE, "masked_fill: mask %s does not broadcast to %s",
                   SHOW(&mask->meta), SHOW(&x->meta));
         return NULL;
@@ -185,8 +197,9 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
         return APPLY(&reel__##fn, NULL, x, y);                                           \
     }
 
-#define BROADCASTS "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"       \
-                   "f[2,3]; f[2,1]\nf[0,3]; f[3]"
+#define BROADCASTS                                                                       \
+    "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"                      \
+    "f[2,3]; f[2,1]\nf[0,3]; f[3]"
 #define BOTH (SAVE_IN(0) | SAVE_IN(1))
 
 BINARY(add, K_ADD, 0, DTYPES_NUMBER, BROADCASTS)
@@ -289,7 +302,8 @@ IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, DTYPES_ANY);
 IN_PLACE(div_, div, 2, K_DIV, NULL, BOTH, DTYPES_FLOAT);
 IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, DTYPES_FLOAT);
 IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, DTYPES_FLOAT);
-IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, DTYPES_NUMBER);
+IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0,
+         DTYPES_NUMBER);
 IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), DTYPES_NUMBER);
 
 reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)

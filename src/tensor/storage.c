@@ -55,8 +55,8 @@ reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage)
     if (storage)
         t->storage = reel__storage_retain(storage);
     else
-        t->storage = reel__storage_new(
-            meta->device, (size_t)reel__numel(meta) * reel_dtype_size(meta->dtype));
+        t->storage = reel__storage_new(meta->device, (size_t)reel__numel(meta) *
+                                                         reel_dtype_size(meta->dtype));
     if (t->storage) return t;
     reel__tensor_release(t);
     return NULL;

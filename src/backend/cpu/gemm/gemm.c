@@ -86,11 +86,29 @@ static bool in_place(const reel_gemm *g)
     return g->b_col == 1 && g->b_row != 0 && (g->m <= 2 * isa->mr || g->n <= 2 * isa->nr);
 }
 
+/* Dot products along rows of both operands, for few rows of A. */
+static bool by_dots(const reel_gemm *g)
+{
+    return g->b_row == 1 && g->m <= FEW_ROWS && g->k >= 16;
+}
+
+static reel_gemm_dot dot_of(const reel_gemm *g)
+{
+    return (reel_gemm_dot){.m = g->m, .n = g->n, .k = g->k, .a = g->a, .a_row = g->a_row,
+                           .b = g->b, .b_row = g->b_col, .c = g->c, .c_row = g->c_row,
+                           .bias = g->bias, .add = g->accumulate};
+}
+
 void reel__gemm_serial(const reel_gemm *g, float *room)
 {
     const reel_gemm_isa *isa = kernels();
     if (g->k == 0) {
         no_terms(g);
+        return;
+    }
+    if (by_dots(g) && g->a_col == 1) {
+        reel_gemm_dot d = dot_of(g);
+        isa->dot(&d);
         return;
     }
     int64_t kb = block_of_k(g->k);
@@ -194,10 +212,7 @@ static void dot_task(void *ctx, int64_t i, int worker)
 static reel_status few_rows(const reel_gemm *g)
 {
     float *copy = NULL;
-    dot_ctx t = {{.m = g->m, .n = g->n, .k = g->k, .a = g->a, .a_row = g->a_row, .b = g->b,
-                  .b_row = g->b_col, .c = g->c, .c_row = g->c_row, .bias = g->bias,
-                  .add = g->accumulate},
-                 .cols = 0};
+    dot_ctx t = {.whole = dot_of(g)};
     if (g->a_col != 1) {
         copy = reel__scratch((size_t)(g->m * g->k) * sizeof *copy);
         if (!copy) return REEL_ERR_MEMORY;
@@ -398,7 +413,7 @@ static bool blas_instead(const reel_gemm *g, const reel__batch *batch)
 static reel_status one(const reel_gemm *g)
 {
     int64_t work = work_of(g);
-    if (g->b_row == 1 && g->m <= FEW_ROWS && g->k >= 16) return few_rows(g);
+    if (by_dots(g)) return few_rows(g);
     if (work < 2 * TASK_WORK) {
         reel__batch alone = {.rank = 0};
         batch_ctx t = {.g = g, .batch = &alone, .count = 1, .group = 1};

@@ -7,8 +7,6 @@
  * and the mean divides by the sum of w[t] over the rows that count. */
 #include "backend/cpu/ref/ref.h"
 
-#include <reel/ops.h>
-
 #include <inttypes.h>
 #include <math.h>
 

@@ -1,0 +1,191 @@
+/* winograd_weight.c: weight gradient of a 3x3 convolution of stride 1 by F(4,3).
+ *
+ * The adjoint of the forward algorithm: gw = G' [ sum over tiles (A gy A') (B' x B) ] G.
+ *   V [36][tiles][c], Z [36][tiles][k]: transformed x and gy of a block of tiles
+ *   P [36][c][panel] += V' Z, the products; at the end G' P G.
+ * Two ways, as in winograd.c, by the size of P:
+ *   small P: the tiles are cut into a fixed number of parts, each with a P of its own that
+ *     lives through all blocks of the part; the parts' results are added in order;
+ *   large P: one part; blocks are large and shared, and workers take pieces of P, which
+ *     exist only until G' P G is added to the sum. */
+#include "backend/cpu/conv/conv.h"
+#include "backend/cpu/isa/conv_kernels.h"
+#include "base/alloc.h"
+#include "base/parallel.h"
+
+#include <string.h>
+
+#define TILE 4
+
+typedef struct winograd {
+    const reel_conv_gemm *gemm;
+    const reel_conv_winograd *f43;
+    const reel_conv *g;
+    const float *gy, *x;
+    float *gw;
+    int64_t tiles_x, tiles_y, tiles;
+    int64_t block;         /* tiles a block                        */
+    int64_t parts, blocks; /* blocks of all parts together         */
+    bool shared;           /* the second way                       */
+    int64_t slice;         /* rows (of c) of a piece of P          */
+    int64_t v_row, z_row;
+    const float *zero;
+    float *v, *z, *p, *sum; /* sum [parts][panel][9][c][width]      */
+    int64_t v_size, z_size, p_size, sum_size;
+} winograd;
+
+typedef struct block {
+    const winograd *w;
+    int64_t first, count; /* tiles */
+    bool begins, ends;    /* the first, the last block of its P */
+    float *v, *z, *p, *sum;
+} block;
+
+/* ---- stage 1 -------------------------------------------------------------------------- */
+
+#define TRANSFORM_GRAIN 4
+
+static void transform_tile(const block *b, int64_t t)
+{
+    const winograd *w = b->w;
+    const reel_conv *g = w->g;
+    int64_t tile = b->first + t, image = tile / (w->tiles_x * w->tiles_y);
+    int64_t oy = tile / w->tiles_x % w->tiles_y * TILE, ox = tile % w->tiles_x * TILE;
+    int64_t iy = oy - g->pad[0], ix = ox - g->pad[1];
+    const float *pixel[36], *from = w->x + image * g->h * g->w * g->c;
+    for (int64_t i = 0; i < 6; i++)
+        for (int64_t j = 0; j < 6; j++) {
+            int64_t y = iy + i, x = ix + j;
+            bool inside = y >= 0 && y < g->h && x >= 0 && x < g->w;
+            pixel[i * 6 + j] = inside ? from + (y * g->w + x) * g->c : w->zero;
+        }
+    w->f43->input(pixel, g->c, b->v + t * w->v_row, b->count * w->v_row);
+    from = w->gy + image * g->oh * g->ow * g->k;
+    for (int64_t i = 0; i < TILE; i++)
+        for (int64_t j = 0; j < TILE; j++) {
+            int64_t y = oy + i, x = ox + j;
+            bool inside = y < g->oh && x < g->ow;
+            pixel[i * TILE + j] = inside ? from + (y * g->ow + x) * g->k : w->zero;
+        }
+    w->f43->output_grad(pixel, g->k, b->z + t * w->z_row, b->count * w->z_row);
+}
+
+static void transform(void *ctx, int64_t i, int worker)
+{
+    (void)worker;
+    const block *b = ctx;
+    int64_t end = reel__min64(b->count, (i + 1) * TRANSFORM_GRAIN);
+    for (int64_t t = i * TRANSFORM_GRAIN; t < end; t++) transform_tile(b, t);
+}
+
+/* ---- stage 2: a piece of P is [36][slice of c][panel of k] ---------------------------- */
+
+static int64_t slices_of(const winograd *w) { return reel__ceil_div(w->g->c, w->slice); }
+static int64_t panels_of(const winograd *w)
+{
+    return reel__ceil_div(w->g->k, 2 * w->gemm->lanes);
+}
+
+static void multiply(void *ctx, int64_t i, int worker)
+{
+    const block *b = ctx;
+    const winograd *w = b->w;
+    int64_t o = i / slices_of(w) * 2 * w->gemm->lanes;
+    int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
+    int64_t c0 = i % slices_of(w) * w->slice;
+    int64_t count = reel__min64(w->slice, w->g->c - c0);
+    float *p = w->shared ? w->p + worker * w->p_size : b->p + 36 * (o * w->g->c + c0 * width);
+    for (int64_t e = 0; e < 36; e++) {
+        const float *v = b->v + e * b->count * w->v_row;
+        const float *z = b->z + e * b->count * w->z_row;
+        w->gemm->outer(&(reel_conv_outer){
+            .a = &v, .b = &z, .rows = 1, .steps = b->count, .tap = c0,
+            .a_step = w->v_row, .column = o, .b_step = w->z_row, .m = count,
+            .p = p + e * count * width, .width = width,
+            .accumulate = !b->begins,
+        });
+    }
+    if (b->ends)
+        w->f43->weight_grad(p, count, width, b->sum + 9 * o * w->g->c + c0 * width,
+                            w->g->c * width);
+}
+
+static void run_part(void *ctx, int64_t part, int worker)
+{
+    const winograd *w = ctx;
+    block b = {.w = w, .v = w->v + worker * w->v_size, .z = w->z + worker * w->z_size,
+               .p = w->p + worker * w->p_size, .sum = w->sum + part * w->sum_size};
+    memset(b.sum, 0, (size_t)w->sum_size * sizeof(float));
+    int64_t begin = w->blocks * part / w->parts, end = w->blocks * (part + 1) / w->parts;
+    for (int64_t i = begin; i < end; i++) {
+        b.first = i * w->block;
+        b.count = reel__min64(w->block, w->tiles - b.first);
+        b.begins = w->shared || i == begin;
+        b.ends = w->shared || i == end - 1;
+        reel__parallel(reel__ceil_div(b.count, TRANSFORM_GRAIN), transform, &b);
+        reel__parallel(panels_of(w) * slices_of(w), multiply, &b);
+    }
+}
+
+/* ---- the parts' sum, in the weight's own layout ---------------------------------------- */
+
+static void unpack(void *ctx, int64_t i, int worker)
+{
+    (void)worker;
+    const winograd *w = ctx;
+    int64_t o = i * 2 * w->gemm->lanes;
+    int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
+    w->gemm->unpack(w->sum + 9 * o * w->g->c, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
+                    width, w->gw);
+}
+
+/* ---- sizes ------------------------------------------------------------------------------ */
+
+#define SMALL_P (36 * 64 * 64)
+#define PARTS 16
+#define OWN_BYTES (320 << 10) /* V and Z of a block, in L2 beside P */
+#define SHARED_BYTES (6 << 20)
+#define SLICE 64
+
+static void set_sizes(winograd *w)
+{
+    const reel_conv *g = w->g;
+    w->tiles_x = reel__ceil_div(g->ow, TILE);
+    w->tiles_y = reel__ceil_div(g->oh, TILE);
+    w->tiles = g->n * w->tiles_x * w->tiles_y;
+    w->v_row = g->c >= 128 ? g->c + 16 : g->c;
+    w->z_row = g->k >= 128 ? g->k + 16 : g->k;
+    w->shared = 36 * g->c * g->k > SMALL_P;
+    w->slice = reel__min64(g->c, SLICE);
+    w->block = (w->shared ? SHARED_BYTES : OWN_BYTES) / (36 * 4 * (w->v_row + w->z_row));
+    w->block = reel__min64(reel__max64(w->block, 16), w->tiles);
+    w->blocks = reel__ceil_div(w->tiles, w->block);
+    w->parts = w->shared ? 1 : reel__min64(PARTS, w->blocks);
+    w->v_size = 36 * w->block * w->v_row;
+    w->z_size = 36 * w->block * w->z_row;
+    w->p_size = w->shared ? 36 * w->slice * 2 * w->gemm->lanes : 36 * g->c * g->k;
+    w->sum_size = 9 * g->c * g->k;
+}
+
+reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy, const float *x,
+                                       float *gw)
+{
+    winograd w = {.gemm = REEL_ISA_PICK(conv_gemm), .f43 = REEL_ISA_PICK(conv_winograd),
+                  .g = g, .gy = gy, .x = x, .gw = gw};
+    set_sizes(&w);
+    int64_t workers = reel__max_workers(), floats = 0;
+    int64_t v = reel__reserve(&floats, w.v_size * (w.shared ? 1 : workers));
+    int64_t z = reel__reserve(&floats, w.z_size * (w.shared ? 1 : workers));
+    int64_t p = reel__reserve(&floats, w.p_size * workers);
+    int64_t sum = reel__reserve(&floats, w.sum_size * w.parts);
+    int64_t zero = reel__reserve(&floats, reel__max64(g->c, g->k));
+    float *scratch = reel__scratch((size_t)floats * sizeof(float));
+    if (!scratch) return REEL_ERR_MEMORY;
+    w.v = scratch + v, w.z = scratch + z, w.p = scratch + p, w.sum = scratch + sum;
+    w.zero = scratch + zero;
+    memset(scratch + zero, 0, (size_t)reel__max64(g->c, g->k) * sizeof(float));
+    reel__parallel(w.parts, run_part, &w);
+    reel__parallel(panels_of(&w), unpack, &w);
+    reel__scratch_free(scratch);
+    return REEL_OK;
+}

@@ -1,0 +1,223 @@
+/* pool.c: inner loops of channels-last pooling: vectors of channels stay in registers while
+ * the loop walks through a window. The backward pass gathers: each input adds up what the
+ * outputs that cover it hand back, in their order, and is written once. */
+#include "backend/cpu/isa/pool.h"
+
+#include <math.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { BLOCK = 4 }; /* vectors of channels side by side */
+
+/* Half a vector of values beside a whole one of 64-bit indices. */
+enum { HALF = REEL_VW / 2 };
+typedef float half_f __attribute__((vector_size(HALF * 4)));
+typedef float half_fu __attribute__((vector_size(HALF * 4), aligned(4), may_alias));
+typedef int32_t half_i __attribute__((vector_size(HALF * 4)));
+typedef int64_t whole_l __attribute__((vector_size(HALF * 8)));
+typedef int64_t whole_lu __attribute__((vector_size(HALF * 8), aligned(8), may_alias));
+
+/* ---- max ---------------------------------------------------------------------------- */
+
+/* n vectors of channels, of one window. NaN wins, the last of several: as the reference. */
+INLINE void max_block(const reel_pool_plan *plan, const float *x, reel_window wh,
+                      reel_window ww, float *y, int64_t *index, int n)
+{
+    reel_vf best[BLOCK];
+    reel_vi where[BLOCK];
+    const bool empty = wh.begin >= wh.end || ww.begin >= ww.end;
+    const int32_t start = empty ? -1 : (int32_t)(wh.begin * plan->w.size + ww.begin);
+    for (int v = 0; v < n; v++) {
+        best[v] = reel_vset(-INFINITY);
+        where[v] = (reel_vi){0} + start;
+    }
+    for (int64_t h = wh.begin; h < wh.end; h += plan->h.step)
+        for (int64_t w = ww.begin; w < ww.end; w += plan->w.step) {
+            const int64_t at = h * plan->w.size + w;
+            const reel_vi here = (reel_vi){0} + (int32_t)at;
+            for (int v = 0; v < n; v++) {
+                reel_vf value = reel_vload(x + at * plan->channels + v * REEL_VW);
+                reel_vi wins = (value > best[v]) | (value != value);
+                best[v] = (reel_vf)(((reel_vi)value & wins) | ((reel_vi)best[v] & ~wins));
+                where[v] = (here & wins) | (where[v] & ~wins);
+            }
+        }
+    for (int v = 0; v < n; v++) {
+        reel_vstore(y + v * REEL_VW, best[v]);
+        for (int k = 0; index && k < REEL_VW; k++) index[v * REEL_VW + k] = where[v][k];
+    }
+}
+
+static void max_one(const reel_pool_plan *plan, const float *x, reel_window wh,
+                    reel_window ww, float *y, int64_t *index)
+{
+    const bool empty = wh.begin >= wh.end || ww.begin >= ww.end;
+    int64_t where = empty ? -1 : wh.begin * plan->w.size + ww.begin;
+    float best = -INFINITY;
+    for (int64_t h = wh.begin; h < wh.end; h += plan->h.step)
+        for (int64_t w = ww.begin; w < ww.end; w += plan->w.step) {
+            float value = x[(h * plan->w.size + w) * plan->channels];
+            if (!(value > best || isnan(value))) continue;
+            best = value;
+            where = h * plan->w.size + w;
+        }
+    *y = best;
+    if (index) *index = where;
+}
+
+static void max_row(const reel_pool_plan *plan, const float *x, int64_t p, float *y,
+                    int64_t *index)
+{
+    const int64_t channels = plan->channels;
+    const reel_window wh = plan->h.window[p];
+    for (int64_t q = 0; q < plan->w.outs; q++, y += channels) {
+        const reel_window ww = plan->w.window[q];
+        int64_t *at = index ? index + q * channels : NULL;
+        int64_t c = 0;
+        for (; c + BLOCK * REEL_VW <= channels; c += BLOCK * REEL_VW)
+            max_block(plan, x + c, wh, ww, y + c, at ? at + c : NULL, BLOCK);
+        for (; c + REEL_VW <= channels; c += REEL_VW)
+            max_block(plan, x + c, wh, ww, y + c, at ? at + c : NULL, 1);
+        for (; c < channels; c++) max_one(plan, x + c, wh, ww, y + c, at ? at + c : NULL);
+    }
+}
+
+/* Half a vector of channels of input `here`: the gradients of the outputs ph x pw whose
+ * largest element it was. */
+INLINE half_f max_backward_half(const reel_pool_plan *plan, const float *gy,
+                                const int64_t *index, int64_t here, reel_window ph,
+                                reel_window pw)
+{
+    half_f sum = {0};
+    const whole_l wanted = (whole_l){0} + here;
+    for (int64_t p = ph.begin; p < ph.end; p++)
+        for (int64_t q = pw.begin; q < pw.end; q++) {
+            const int64_t at = (p * plan->w.outs + q) * plan->channels;
+            whole_l mine = *(const whole_lu *)(index + at) == wanted;
+            half_i keep = __builtin_convertvector(mine, half_i);
+            half_f g = *(const half_fu *)(gy + at);
+            sum += (half_f)((half_i)g & keep);
+        }
+    return sum;
+}
+
+static float max_backward_one(const reel_pool_plan *plan, const float *gy,
+                              const int64_t *index, int64_t here, reel_window ph,
+                              reel_window pw)
+{
+    float sum = 0;
+    for (int64_t p = ph.begin; p < ph.end; p++)
+        for (int64_t q = pw.begin; q < pw.end; q++) {
+            const int64_t at = (p * plan->w.outs + q) * plan->channels;
+            if (index[at] == here) sum += gy[at];
+        }
+    return sum;
+}
+
+static void max_backward_row(const reel_pool_plan *plan, const float *gy,
+                             const int64_t *index, int64_t h, float *gx)
+{
+    const int64_t channels = plan->channels;
+    const reel_window ph = plan->h.covered[h];
+    for (int64_t w = 0; w < plan->w.size; w++, gx += channels) {
+        const reel_window pw = plan->w.covered[w];
+        const int64_t here = h * plan->w.size + w;
+        int64_t c = 0;
+        for (; c + HALF <= channels; c += HALF)
+            *(half_fu *)(gx + c) = max_backward_half(plan, gy + c, index + c, here, ph, pw);
+        for (; c < channels; c++)
+            gx[c] = max_backward_one(plan, gy + c, index + c, here, ph, pw);
+    }
+}
+
+/* ---- average ------------------------------------------------------------------------ */
+
+INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_window wh,
+                          reel_window ww, float share, float *y, int n)
+{
+    reel_vf sum[BLOCK];
+    for (int v = 0; v < n; v++) sum[v] = reel_vset(0);
+    for (int64_t h = wh.begin; h < wh.end; h++)
+        for (int64_t w = ww.begin; w < ww.end; w++)
+            for (int v = 0; v < n; v++)
+                sum[v] += reel_vload(x + (h * plan->w.size + w) * plan->channels +
+                                     v * REEL_VW);
+    for (int v = 0; v < n; v++) reel_vstore(y + v * REEL_VW, sum[v] * share);
+}
+
+static float average_one(const reel_pool_plan *plan, const float *x, reel_window wh,
+                         reel_window ww, float share)
+{
+    float sum = 0;
+    for (int64_t h = wh.begin; h < wh.end; h++)
+        for (int64_t w = ww.begin; w < ww.end; w++)
+            sum += x[(h * plan->w.size + w) * plan->channels];
+    return sum * share;
+}
+
+/* What each input of a window has of its output; 0 for a window without inputs. */
+INLINE float share_of(reel_window wh, reel_window ww)
+{
+    if (wh.begin >= wh.end || ww.begin >= ww.end) return 0;
+    return 1 / (float)(wh.count * ww.count);
+}
+
+static void average_row(const reel_pool_plan *plan, const float *x, int64_t p, float *y)
+{
+    const int64_t channels = plan->channels;
+    const reel_window wh = plan->h.window[p];
+    for (int64_t q = 0; q < plan->w.outs; q++, y += channels) {
+        const reel_window ww = plan->w.window[q];
+        const float share = share_of(wh, ww);
+        int64_t c = 0;
+        for (; c + BLOCK * REEL_VW <= channels; c += BLOCK * REEL_VW)
+            average_block(plan, x + c, wh, ww, share, y + c, BLOCK);
+        for (; c + REEL_VW <= channels; c += REEL_VW)
+            average_block(plan, x + c, wh, ww, share, y + c, 1);
+        for (; c < channels; c++) y[c] = average_one(plan, x + c, wh, ww, share);
+    }
+}
+
+INLINE void average_backward_block(const reel_pool_plan *plan, const float *gy,
+                                   reel_window ph, reel_window pw, float *gx, int n)
+{
+    reel_vf sum[BLOCK];
+    for (int v = 0; v < n; v++) sum[v] = reel_vset(0);
+    for (int64_t p = ph.begin; p < ph.end; p++)
+        for (int64_t q = pw.begin; q < pw.end; q++) {
+            const float share = share_of(plan->h.window[p], plan->w.window[q]);
+            const float *g = gy + (p * plan->w.outs + q) * plan->channels;
+            for (int v = 0; v < n; v++) sum[v] += reel_vload(g + v * REEL_VW) * share;
+        }
+    for (int v = 0; v < n; v++) reel_vstore(gx + v * REEL_VW, sum[v]);
+}
+
+static float average_backward_one(const reel_pool_plan *plan, const float *gy,
+                                  reel_window ph, reel_window pw)
+{
+    float sum = 0;
+    for (int64_t p = ph.begin; p < ph.end; p++)
+        for (int64_t q = pw.begin; q < pw.end; q++)
+            sum += gy[(p * plan->w.outs + q) * plan->channels] *
+                   share_of(plan->h.window[p], plan->w.window[q]);
+    return sum;
+}
+
+static void average_backward_row(const reel_pool_plan *plan, const float *gy, int64_t h,
+                                 float *gx)
+{
+    const int64_t channels = plan->channels;
+    const reel_window ph = plan->h.covered[h];
+    for (int64_t w = 0; w < plan->w.size; w++, gx += channels) {
+        const reel_window pw = plan->w.covered[w];
+        int64_t c = 0;
+        for (; c + BLOCK * REEL_VW <= channels; c += BLOCK * REEL_VW)
+            average_backward_block(plan, gy + c, ph, pw, gx + c, BLOCK);
+        for (; c + REEL_VW <= channels; c += REEL_VW)
+            average_backward_block(plan, gy + c, ph, pw, gx + c, 1);
+        for (; c < channels; c++) gx[c] = average_backward_one(plan, gy + c, ph, pw);
+    }
+}
+
+const reel_pool_isa ISA(pool) = {max_row, max_backward_row, average_row,
+                                 average_backward_row};

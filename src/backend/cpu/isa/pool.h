@@ -1,0 +1,37 @@
+/* pool.h: inner loops of channels-last pooling, one row of the result at a time. */
+#ifndef REEL_ISA_POOL_H
+#define REEL_ISA_POOL_H
+
+#include "backend/cpu/isa/isa.h"
+#include "backend/cpu/pool_window.h"
+
+/* One axis: `outs` windows over `size` inputs. */
+typedef struct reel_pool_axis {
+    int64_t size, outs;
+    int64_t step; /* dilation */
+    const reel_window *window;  /* [outs]                                          */
+    const reel_window *covered; /* [size]: outputs begin .. end whose windows reach
+                                 * over the input; backward only                   */
+} reel_pool_axis;
+
+/* x [h.size, w.size, channels] of one image -> y [h.outs, w.outs, channels]. */
+typedef struct reel_pool_plan {
+    reel_pool_axis h, w;
+    int64_t channels;
+} reel_pool_plan;
+
+typedef struct reel_pool_isa {
+    /* Row p of y, and of the flat index h * w.size + w unless NULL. x: the image. */
+    void (*max_row)(const reel_pool_plan *plan, const float *x, int64_t p, float *y,
+                    int64_t *index);
+    /* Row h of gx; gy and index: the image. */
+    void (*max_backward_row)(const reel_pool_plan *plan, const float *gy,
+                             const int64_t *index, int64_t h, float *gx);
+    void (*average_row)(const reel_pool_plan *plan, const float *x, int64_t p, float *y);
+    void (*average_backward_row)(const reel_pool_plan *plan, const float *gy, int64_t h,
+                                 float *gx);
+} reel_pool_isa;
+
+REEL_ISA_DECLARE(reel_pool_isa, pool);
+
+#endif

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Is every source formatted as .clang-format says? usage: tools/check_format.sh [--fix]
+# Exits 1 with the lines that differ, or formats them with --fix. clang-format 14, because
+# every version has its own opinion.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+
+case ${1:---check} in
+--check | --fix) mode=${1:---check} ;;
+*)
+    echo "usage: tools/check_format.sh [--check | --fix]" >&2
+    exit 2
+    ;;
+esac
+
+for tool in clang-format-14 clang-format ''; do
+    [ -n "$tool" ] || {
+        echo "check_format: clang-format 14 is needed (Debian: clang-format-14)" >&2
+        exit 2
+    }
+    "$tool" --version 2>/dev/null | grep -q 'version 14\.' && break
+done
+
+files=$(find include src tests examples bench tools \
+    -name '*.[ch]' -o -name '*.inc' 2>/dev/null | sort)
+# shellcheck disable=SC2086 # a list of words
+if [ "$mode" = --fix ]; then
+    "$tool" --style=file -i $files
+    exit
+fi
+
+bad=0
+for file in $files; do
+    "$tool" --style=file "$file" | diff -u0 --label "$file" --label formatted "$file" - || bad=1
+done
+[ $bad = 0 ] || echo "check_format: run ./run format" >&2
+exit $bad

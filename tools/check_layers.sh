@@ -1,0 +1,82 @@
+#!/bin/sh
+# Who includes whom? The rooms of src/ stand in one order, and no arrow runs upward:
+#
+#   base <- backend <- tensor <- ops <- { autograd, trace } <- { nn, optim, data, io }
+#
+#   base .. trace         headers of their own room and of the rooms below; ops may also ask
+#                         <reel/autograd.h> whether gradients are wanted, and detach
+#   nn, optim, data, io   the public headers, base/, and headers of their own room
+#   examples, tools       the public headers
+#   bench                 the public headers; bench/bench_*.c measure one kernel from inside
+#   include/reel          public headers of their own room and of the rooms below
+#
+# A public header counts as its room's: <reel/ops.h> is not for the backend. Tests may include
+# anything. Prints each line that breaks the rule and exits 1.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+
+find include/reel src examples tools bench \
+    \( -name '*.[ch]' -o -name '*.inc' -o -name '*.def' -o -name '*.cu' \) -print 2>/dev/null |
+    sort | xargs grep -Hn '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]' |
+    awk '
+BEGIN {
+    level["base"] = 0; level["backend"] = 1; level["tensor"] = 2; level["ops"] = 3
+    level["autograd"] = level["trace"] = 4
+    level["nn"] = level["optim"] = level["data"] = level["io"] = 5
+    level["program"] = 6
+    room_of["progress"] = "base" # public headers that are not named as their room
+    room_of["reel"] = "program"
+}
+
+# The room of a source file.
+function room(path,    part)
+{
+    split(path, part, "/")
+    if (part[1] == "src") return part[2]
+    if (part[1] == "include") return public_room(part[3])
+    if (path ~ /^bench\/bench_/) return "kernel bench"
+    return "program"
+}
+
+# The room of a public header: reel/ops.h belongs to ops.
+function public_room(header)
+{
+    sub(/\.h$/, "", header)
+    return header in room_of ? room_of[header] : header
+}
+
+# Why `from` may not include `target`, a header of ours; "" if it may.
+function offence(from, target, public,    to)
+{
+    to = target
+    sub(/\/.*/, "", to)
+    if (public) to = public_room(substr(target, 6))
+    if (!(to in level)) return "no such room: " to
+    if (!(from in level)) return "no such room: " from
+    if (from == to) return ""
+    if (from == "ops" && target == "reel/autograd.h") return ""
+    if (public) return level[to] > level[from] ? "runs upward" : ""
+    if (from == "program") return "programs use the public headers only"
+    if (level[from] == 5 && to != "base") return "only the public headers and base/"
+    if (level[to] >= level[from]) return level[to] > level[from] ? "runs upward" : "runs sideways"
+    return ""
+}
+
+{
+    path = $0; sub(/:.*/, "", path)
+    from = room(path)
+    if (from == "kernel bench") next
+    target = $0; sub(/^[^<"]*[<"]/, "", target); sub(/[>"].*/, "", target)
+    quoted = $0 ~ /include[[:space:]]*"/
+    why = ""
+    if (target ~ /^reel\//) why = offence(from, target, 1)
+    else if (quoted && target ~ /\.\./) why = "write the path from src/, without .."
+    else if (quoted && target ~ /\// && path ~ /^(src|include)\//) why = offence(from, target, 0)
+    else if (quoted && target ~ /\//) {
+        # examples/NAME/ holds more sources of examples/NAME.c
+        first = target; sub(/\/.*/, "", first)
+        if (first in level) why = offence(from, target, 0)
+    } else if (path ~ /^include\// && quoted) why = "public headers include <reel/...>"
+    if (why != "") { print $0 "   <-- " from ": " why; bad = 1 }
+}
+END { exit bad }'
