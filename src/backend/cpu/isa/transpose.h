@@ -1,5 +1,5 @@
-/* transpose.h: REEL_VW x REEL_VW floats transposed in registers: log2(REEL_VW) rounds of the
- * perfect shuffle, each interleaving row i with row i + REEL_VW/2 (Stone 1971). */
+/* transpose.h: REEL_VW x REEL_VW floats transposed in registers: log2(REEL_VW) rounds of
+ * the perfect shuffle, each interleaving row i with row i + REEL_VW/2 (Stone 1971). */
 #ifndef REEL_ISA_TRANSPOSE_H
 #define REEL_ISA_TRANSPOSE_H
 
@@ -20,8 +20,10 @@
 #endif
 
 /* dst[j * dst_row + i] = src[i * src_row + j] for i, j < REEL_VW. */
-static inline __attribute__((always_inline)) void
-reel_vtranspose(const float *src, int64_t src_row, float *dst, int64_t dst_row)
+static inline __attribute__((always_inline)) void reel_vtranspose(const float *src,
+                                                                  int64_t src_row,
+                                                                  float *dst,
+                                                                  int64_t dst_row)
 {
     reel_vf from[REEL_VW], to[REEL_VW];
 #pragma GCC unroll 16
