@@ -57,7 +57,7 @@ typedef struct pool_task {
     const reel_pool_isa *isa;
     reel_pool_plan plan;
     int64_t in_image, out_row; /* elements */
-    int64_t rows;                         /* of the result, an image */
+    int64_t rows;              /* of the result, an image */
     const float *in;
     const int64_t *in_index;
     float *out;
@@ -78,8 +78,8 @@ static void max_backward_rows(void *ctx, int64_t begin, int64_t end)
     const pool_task *t = ctx;
     for (int64_t i = begin; i < end; i++) {
         int64_t image = i / t->rows * t->in_image;
-        t->isa->max_backward_row(&t->plan, t->in + image, t->in_index + image, i % t->rows,
-                                 t->out + i * t->out_row);
+        t->isa->max_backward_row(&t->plan, t->in + image, t->in_index + image,
+                                 i % t->rows, t->out + i * t->out_row);
     }
 }
 
@@ -139,7 +139,8 @@ bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)
     const bool index = call->n_out > 1 && call->out[1].data;
     if (!fits(&call->in[0], REEL_F32) || !fits(&call->out[0], REEL_F32)) return false;
     if (index && !fits(&call->out[1], REEL_I64)) return false;
-    if (x->dim[2] * x->dim[3] > INT32_MAX) return false; /* indices are 32 bits wide inside */
+    if (x->dim[2] * x->dim[3] > INT32_MAX)
+        return false; /* indices are 32 bits wide inside */
     *status = run(call, x, y, reel__max_window, max_rows);
     return true;
 }

@@ -24,8 +24,8 @@ typedef struct reel_batch_norm_isa {
     void (*backward_sums)(const reel_bn_backward *b, const float *mean, float *sum_g,
                           float *sum_gx);
     /* gx = scale g + (slope (x - mean) + offset); gres = g. */
-    void (*backward_apply)(const reel_bn_backward *b, const float *mean, const float *scale,
-                           const float *slope, const float *offset);
+    void (*backward_apply)(const reel_bn_backward *b, const float *mean,
+                           const float *scale, const float *slope, const float *offset);
 } reel_batch_norm_isa;
 
 REEL_ISA_DECLARE(reel_batch_norm_isa, batch_norm);

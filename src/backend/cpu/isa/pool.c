@@ -124,7 +124,8 @@ static void max_backward_row(const reel_pool_plan *plan, const float *gy,
         const int64_t here = h * plan->w.size + w;
         int64_t c = 0;
         for (; c + HALF <= channels; c += HALF)
-            *(half_fu *)(gx + c) = max_backward_half(plan, gy + c, index + c, here, ph, pw);
+            *(half_fu *)(gx + c) =
+                max_backward_half(plan, gy + c, index + c, here, ph, pw);
         for (; c < channels; c++)
             gx[c] = max_backward_one(plan, gy + c, index + c, here, ph, pw);
     }
@@ -140,8 +141,8 @@ INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_windo
     for (int64_t h = wh.begin; h < wh.end; h++)
         for (int64_t w = ww.begin; w < ww.end; w++)
             for (int v = 0; v < n; v++)
-                sum[v] += reel_vload(x + (h * plan->w.size + w) * plan->channels +
-                                     v * REEL_VW);
+                sum[v] +=
+                    reel_vload(x + (h * plan->w.size + w) * plan->channels + v * REEL_VW);
     for (int v = 0; v < n; v++) reel_vstore(y + v * REEL_VW, sum[v] * share);
 }
 

@@ -48,8 +48,8 @@ typedef struct attention_parts {
 
 static attention_parts attention_split(const reel_kcall *call, int first)
 {
-    attention_parts p = {.q = &call->in[first], .k = &call->in[first + 1],
-                         .v = &call->in[first + 2]};
+    attention_parts p = {
+        .q = &call->in[first], .k = &call->in[first + 1], .v = &call->in[first + 2]};
     const int r = p.q->meta->rank;
     if (reel__ref_in(call, first + 3)) p.mask = &call->in[first + 3];
     p.lq = p.q->meta->dim[r - 2];

@@ -66,6 +66,7 @@ int64_t reel__ref_matrix(const reel_meta *m, const reel_meta *out, int64_t index
 
 /* Runs fn(call, begin, end) over [0, n) in parallel; each item costs about `cost` simple
  * operations. */
-void reel__ref_parallel(const reel_kcall *call, int64_t n, int64_t cost, reel__range_fn fn);
+void reel__ref_parallel(const reel_kcall *call, int64_t n, int64_t cost,
+                        reel__range_fn fn);
 
 #endif
