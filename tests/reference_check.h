@@ -1,6 +1,6 @@
-/* reference_check.h: what tests of reference kernels, and of fast ones against them, share.
- * Adds to kernel_check.h: calls of a reference, comparison of operands, and gradients checked
- * by central differences. */
+/* reference_check.h: what tests of reference kernels, and of fast ones against them,
+ * share. Adds to kernel_check.h: calls of a reference, comparison of operands, and
+ * gradients checked by central differences. */
 #ifndef REEL_TESTS_REFERENCE_CHECK_H
 #define REEL_TESTS_REFERENCE_CHECK_H
 
@@ -84,7 +84,8 @@ static inline double inner(const operand *a, const operand *b)
     return sum;
 }
 
-/* `gradient`, in the layout of f64 input `wrt`, is the derivative of inner(output 0, gy). */
+/* `gradient`, in the layout of f64 input `wrt`, is the derivative of inner(output 0, gy).
+ */
 static inline void check_gradient(reel_kernel_fn forward, operand *in, int n_in,
                                   operand *out, int n_out, const void *attrs,
                                   const operand *gy, int wrt, const operand *gradient,

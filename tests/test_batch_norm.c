@@ -1,5 +1,5 @@
-/* test_batch_norm.c: the fast batch normalization against the reference, and the same bits on
- * one and two threads. */
+/* test_batch_norm.c: the fast batch normalization against the reference, and the same
+ * bits on one and two threads. */
 #include "reference_check.h"
 
 static const int64_t CHANNELS[] = {1, 3, 8, 16, 17, 24, 64, 65, 130, 4099};
@@ -100,12 +100,12 @@ static void agrees_with_reference(void **state)
                          .relu = bits & 2,
                          .residual = bits & 4,
                          .affine = bits & 8};
-            s.shape = REEL_SHAPE(37, c);
+            s.shape = REEL_SHAPE(c > 1000 ? 5 : 37, c);
             compare(&s);
             if (c > 1000) continue;
             s.shape = REEL_SHAPE(3, c, 1, 2);
             compare(&s);
-            s.shape = REEL_SHAPE(2, c, 9, 7);
+            s.shape = REEL_SHAPE(2, c, 5, 7);
             compare(&s);
         }
 }
@@ -116,14 +116,15 @@ static void agrees_over_many_chunks(void **state)
     for (int bits = 0; bits < 4; bits++) {
         setting s = {
             .training = true, .relu = bits & 1, .residual = bits & 2, .affine = true};
-        s.shape = REEL_SHAPE(7, 16, 61, 33);
+        s.shape = REEL_SHAPE(3, 16, 61, 33);
         compare(&s);
-        s.shape = REEL_SHAPE(5, 17, 60, 33);
+        s.shape = REEL_SHAPE(3, 17, 60, 33);
         compare(&s);
     }
 }
 
-/* A mean 10,000 deviations away leaves the variance about as exact as f32 input allows. */
+/* A mean 10,000 deviations away leaves the variance about as exact as f32 input allows.
+ */
 static void variance_survives_a_large_mean(void **state)
 {
     (void)state;

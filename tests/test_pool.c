@@ -1,5 +1,5 @@
-/* test_pool.c: fast channels-last pooling against the reference, and the same bits on one and
- * two threads. */
+/* test_pool.c: fast channels-last pooling against the reference, and the same bits on one
+ * and two threads. */
 #include "reference_check.h"
 
 static const int64_t CHANNELS[] = {1, 3, 8, 16, 17, 33, 64, 70};
@@ -35,8 +35,8 @@ static void compare(reel_fast_fn fast, reel_kernel_fn ref, const operand *in, in
     }
 }
 
-/* Maxima and indices are exact; so are the gradients, added in the same order. Several equal
- * elements, NaN and -inf are among the values. */
+/* Maxima and indices are exact; so are the gradients, added in the same order. Several
+ * equal elements, NaN and -inf are among the values. */
 static void compare_max(int64_t c, int64_t h, int64_t w, const reel_pool2d_attrs *a)
 {
     const int64_t p = outputs(h, a, 0), q = outputs(w, a, 1);

@@ -1,5 +1,6 @@
-/* test_ref.c: the reference kernels against values worked out by hand, and by what must hold
- * for them: gradients are adjoint to linear kernels, and agree with differences elsewhere. */
+/* test_ref.c: the reference kernels against values worked out by hand, and by what must
+ * hold for them: gradients are adjoint to linear kernels, and agree with differences
+ * elsewhere. */
 #include "reference_check.h"
 
 #include <reel/ops.h>
@@ -31,7 +32,7 @@ static int one_thread(void **state)
     return reel_set_threads(1) != REEL_OK;
 }
 
-/* ---- matrices ----------------------------------------------------------------------- */
+/* ---- matrices ---------------------------------------------------------------------- */
 
 static void matmul_by_hand(void **state)
 {
@@ -71,7 +72,7 @@ static void matmul_batches_and_strides(void **state)
     drop_all((operand[]){a, b, y}, 3);
 }
 
-/* ---- convolution -------------------------------------------------------------------- */
+/* ---- convolution ------------------------------------------------------------------- */
 
 static void conv_by_hand(void **state)
 {
@@ -130,7 +131,7 @@ static void conv_gradients_are_adjoint(void **state)
     }
 }
 
-/* ---- pooling ------------------------------------------------------------------------ */
+/* ---- pooling ----------------------------------------------------------------------- */
 
 /* One row [1, 1, 1, n] pooled along w into `outs`. */
 static reel_pool2d_attrs along_w(int64_t kernel, int64_t stride, int64_t pad)
@@ -213,7 +214,7 @@ static void average_gradients_are_adjoint(void **state)
     }
 }
 
-/* ---- normalization ------------------------------------------------------------------ */
+/* ---- normalization ----------------------------------------------------------------- */
 
 static void batch_norm_by_hand(void **state)
 {
@@ -307,7 +308,7 @@ static void layer_norm_by_hand_and_gradients(void **state)
     drop_all((operand[]){x, y}, 2);
 }
 
-/* ---- softmax ------------------------------------------------------------------------ */
+/* ---- softmax ----------------------------------------------------------------------- */
 
 static void softmax_by_hand(void **state)
 {
@@ -420,7 +421,7 @@ static void cross_entropy_names_a_bad_target(void **state)
     drop(&loss);
 }
 
-/* ---- attention ---------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------- */
 
 enum { PLAIN, CAUSAL, BOOL_MASK, FLOAT_MASK, DROPOUT, N_KINDS };
 
@@ -435,11 +436,13 @@ static void attention_gradients(void **state)
                                         .offset = 3};
         operand mask = ABSENT;
         if (kind == BOOL_MASK) /* query 1 sees nothing */
-            mask = make_values(REEL_SHAPE(2, 3, 4), REEL_BOOL,
+            mask = make_values(REEL_SHAPE(1, 3, 4), REEL_BOOL,
                                (double[]){1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1});
         if (kind == FLOAT_MASK) mask = random64(REEL_SHAPE(1, 3, 4), 9);
-        if (kind == FLOAT_MASK) mask.meta.dim[0] = 2;
-        if (mask.data) mask.meta.stride[0] = 0; /* one for both batches */
+        if (mask.data) { /* one for both batches */
+            mask.meta.dim[0] = 2;
+            mask.meta.stride[0] = 0;
+        }
         operand in[] = {random64(REEL_SHAPE(2, 3, 5), 1),
                         random64(REEL_SHAPE(2, 4, 5), 2),
                         random64(REEL_SHAPE(2, 4, 2), 3), mask};
@@ -464,8 +467,8 @@ static void attention_gradients(void **state)
     }
 }
 
-/* With v the identity, y is the matrix of probabilities: softmax of the scores, dropped as
- * DROPOUT drops. */
+/* With v the identity, y is the matrix of probabilities: softmax of the scores, dropped
+ * as DROPOUT drops. */
 static void attention_probabilities(void **state)
 {
     (void)state;
@@ -499,7 +502,7 @@ static void attention_probabilities(void **state)
     drop_all((operand[]){q, k, v, y, lse, ones, kept}, 7);
 }
 
-/* ---- dtypes, threads ---------------------------------------------------------------- */
+/* ---- dtypes, threads --------------------------------------------------------------- */
 
 static void refuses_integers(void **state)
 {

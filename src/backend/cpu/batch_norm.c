@@ -1,12 +1,13 @@
-/* batch_norm.c: fast batch normalization in f32 of channels-last [n, c, h, w] and of [n, c].
+/* batch_norm.c: fast batch normalization in f32 of channels-last [n, c, h, w] and
+ * of [n, c].
  *
- * Both are dense rows of c channels. Narrow rows are joined: `fold` rows side by side are one
- * row of width fold * c, a multiple of 64, so that any number of channels fills the vectors;
- * what belongs to a channel is repeated, and sums are folded at the end. Rows are cut into
- * chunks by size. Statistics take one pass: mean and squared deviation of each chunk, merged
- * in order and in f64 by the formula of Chan, Golub & LeVeque 1979 ("Updating formulae and a
- * pairwise algorithm for computing sample variances"). Normalizing, residual and relu are one
- * pass more; backward is two, sums and gradients. */
+ * Both are dense rows of c channels. Narrow rows are joined: `fold` rows side by side are
+ * one row of width fold * c, a multiple of 64, so that any number of channels fills the
+ * vectors; what belongs to a channel is repeated, and sums are folded at the end. Rows
+ * are cut into chunks by size. Statistics take one pass: mean and squared deviation of
+ * each chunk, merged in order and in f64 by the formula of Chan, Golub & LeVeque 1979
+ * ("Updating formulae and a pairwise algorithm for computing sample variances").
+ * Normalizing, residual and relu are one pass more; backward is two, sums and gradients. */
 #include "backend/cpu/isa/batch_norm.h"
 #include "backend/cpu/kernels.h"
 #include "base/alloc.h"
@@ -22,10 +23,10 @@ enum {
     MIN_CHUNK_ROWS = 64,  /* fewer would make the merging cost as much       */
 };
 
-/* ---- rows and chunks ---------------------------------------------------------------- */
+/* ---- rows and chunks --------------------------------------------------------------- */
 
-/* [rows, channels] as `chunks` chunks of joined rows, then `tail` rows that fill no joined
- * row: one task more. */
+/* [rows, channels] as `chunks` chunks of joined rows, then `tail` rows that fill no
+ * joined row: one task more. */
 typedef struct bn_rows {
     int64_t rows, channels;
     int64_t fold, width;           /* width = fold * channels */
@@ -80,7 +81,7 @@ static void repeat(const bn_rows *r, float *values)
     for (int64_t i = r->channels; i < r->width; i++) values[i] = values[i - r->channels];
 }
 
-/* ---- what a call needs -------------------------------------------------------------- */
+/* ---- what a call needs ------------------------------------------------------------- */
 
 static bool present(const reel_karg *args, int n, int i)
 {
@@ -108,7 +109,7 @@ static float *operand(const reel_karg *args, int n, int i)
     return present(args, n, i) ? args[i].data : NULL;
 }
 
-/* ---- forward ------------------------------------------------------------------------ */
+/* ---- forward ----------------------------------------------------------------------- */
 
 typedef struct bn_forward {
     const reel_batch_norm_isa *isa;
@@ -267,7 +268,7 @@ bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
     return true;
 }
 
-/* ---- backward ----------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------- */
 
 typedef struct bn_gradients {
     const reel_batch_norm_isa *isa;
@@ -309,7 +310,7 @@ static void gradients_task(void *ctx, int64_t task, int worker)
     b->isa->backward_apply(&part, b->mean, b->scale, b->slope, b->offset);
 }
 
-/* The parts' sums added in order; the first `channels` of `width` values are the result. */
+/* The parts' sums added in order; the first `channels` values are the result. */
 static void add_parts(const bn_rows *r, const float *parts, double *sum)
 {
     memset(sum, 0, (size_t)r->width * sizeof *sum);

@@ -1,6 +1,6 @@
 /* pool.c: fast pooling in f32 of channels-last [n, c, h, w], vectors along the channels.
- * Average and adaptive pooling differ in their windows alone, which a plan holds as tables;
- * a task is a run of rows of the result. */
+ * Average and adaptive pooling differ in their windows alone, which a plan holds as
+ * tables; a task is a run of rows of the result. */
 #include "backend/cpu/isa/pool.h"
 #include "backend/cpu/kernels.h"
 #include "base/alloc.h"
@@ -8,7 +8,7 @@
 
 enum { TASK_FLOATS = 16384 }; /* of the larger side, in one task */
 
-/* ---- plan --------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------- */
 
 /* Which outputs reach over each input. Windows come in order, so these are ranges. */
 static void invert(const reel_pool_axis *axis, reel_window *covered)
@@ -51,7 +51,7 @@ static void *make_plan(reel_pool_plan *plan, const reel_meta *x, const reel_meta
     return table;
 }
 
-/* ---- running ------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------- */
 
 typedef struct pool_task {
     const reel_pool_isa *isa;
@@ -130,7 +130,7 @@ static reel_status run(const reel_kcall *call, const reel_meta *x, const reel_me
     return REEL_OK;
 }
 
-/* ---- kernels ------------------------------------------------------------------------ */
+/* ---- kernels ----------------------------------------------------------------------- */
 
 /* x -> y, index? */
 bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)

@@ -1,5 +1,5 @@
-/* pool_window.h: which inputs an output of pooling covers, along one axis. PyTorch's rules,
- * ceil_mode included: the last windows may reach beyond the padding. */
+/* pool_window.h: which inputs an output of pooling covers, along one axis. PyTorch's
+ * rules, ceil_mode included: the last windows may reach beyond the padding. */
 #ifndef REEL_CPU_POOL_WINDOW_H
 #define REEL_CPU_POOL_WINDOW_H
 

@@ -1,7 +1,7 @@
-/* batch_norm.c: inner loops of batch normalization. Memory-bound: each function reads each
- * element once. Where a channel's sums are wanted, blocks of vectors stay in registers along
- * all rows; else the loop runs along memory. Widths that are no multiple of the vector end
- * with single channels. */
+/* batch_norm.c: inner loops of batch normalization. Memory-bound: each function reads
+ * each element once. Where a channel's sums are wanted, blocks of vectors stay in
+ * registers along all rows; else the loop runs along memory. Widths that are no multiple
+ * of the vector end with single channels. */
 #include "backend/cpu/isa/batch_norm.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -10,7 +10,7 @@ enum {
     BLOCK = 4
 }; /* vectors side by side: independent sums hide the latency of adding */
 
-/* ---- the arithmetic of one vector, and of one channel ------------------------------- */
+/* ---- the arithmetic of one vector, and of one channel ------------------------------ */
 
 INLINE reel_vf relu_vector(reel_vf v)
 {
@@ -35,10 +35,10 @@ INLINE float masked_one(const float *gy, const float *y, int64_t i)
     return !y || y[i] > 0 ? gy[i] : 0;
 }
 
-/* ---- moments ------------------------------------------------------------------------ */
+/* ---- moments ----------------------------------------------------------------------- */
 
-/* Deviations are taken from the first row: a value of the data itself keeps the difference
- * of squares below from cancelling. */
+/* Deviations are taken from the first row: a value of the data itself keeps the
+ * difference of squares below from cancelling. */
 INLINE void moments_block(const float *x, int64_t rows, int64_t width, float *mean,
                           float *deviation, int n)
 {
@@ -80,7 +80,7 @@ static void moments(const float *x, int64_t rows, int64_t width, float *mean,
     }
 }
 
-/* ---- apply -------------------------------------------------------------------------- */
+/* ---- apply ------------------------------------------------------------------------- */
 
 INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t rows,
                        int64_t width, const float *scale, const float *offset, bool add,
@@ -115,7 +115,7 @@ static void apply(const float *x, const float *residual, float *y, int64_t rows,
         apply_rows(x, residual, y, rows, width, scale, offset, false, false);
 }
 
-/* ---- backward ----------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------- */
 
 INLINE void backward_sums_block(const reel_bn_backward *b, int64_t j, const float *y,
                                 const float *mean, float *sum_g, float *sum_gx, int n)

@@ -1,6 +1,6 @@
-/* pool.c: inner loops of channels-last pooling: vectors of channels stay in registers while
- * the loop walks through a window. The backward pass gathers: each input adds up what the
- * outputs that cover it hand back, in their order, and is written once. */
+/* pool.c: inner loops of channels-last pooling: vectors of channels stay in registers
+ * while the loop walks through a window. The backward pass gathers: each input adds up
+ * what the outputs that cover it hand back, in their order, and is written once. */
 #include "backend/cpu/isa/pool.h"
 
 #include <math.h>
@@ -17,9 +17,10 @@ typedef int32_t half_i __attribute__((vector_size(HALF * 4)));
 typedef int64_t whole_l __attribute__((vector_size(HALF * 8)));
 typedef int64_t whole_lu __attribute__((vector_size(HALF * 8), aligned(8), may_alias));
 
-/* ---- max ---------------------------------------------------------------------------- */
+/* ---- max --------------------------------------------------------------------------- */
 
-/* n vectors of channels, of one window. NaN wins, the last of several: as the reference. */
+/* n vectors of channels, of one window. NaN wins, the last of several, as
+ * in the reference. */
 INLINE void max_block(const reel_pool_plan *plan, const float *x, reel_window wh,
                       reel_window ww, float *y, int64_t *index, int n)
 {
@@ -131,7 +132,7 @@ static void max_backward_row(const reel_pool_plan *plan, const float *gy,
     }
 }
 
-/* ---- average ------------------------------------------------------------------------ */
+/* ---- average ----------------------------------------------------------------------- */
 
 INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_window wh,
                           reel_window ww, float share, float *y, int n)
