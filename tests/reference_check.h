@@ -84,8 +84,7 @@ static inline double inner(const operand *a, const operand *b)
     return sum;
 }
 
-/* `gradient`, in the layout of f64 input `wrt`, is the derivative of inner(output 0, gy).
- */
+/* `gradient`, in the layout of f64 input `wrt`, is the derivative of inner(y, gy). */
 static inline void check_gradient(reel_kernel_fn forward, operand *in, int n_in,
                                   operand *out, int n_out, const void *attrs,
                                   const operand *gy, int wrt, const operand *gradient,

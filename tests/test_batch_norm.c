@@ -123,8 +123,7 @@ static void agrees_over_many_chunks(void **state)
     }
 }
 
-/* A mean 10,000 deviations away leaves the variance about as exact as f32 input allows.
- */
+/* A mean 10,000 deviations away leaves the variance as exact as f32 input allows. */
 static void variance_survives_a_large_mean(void **state)
 {
     (void)state;

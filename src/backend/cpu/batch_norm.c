@@ -7,7 +7,7 @@
  * are cut into chunks by size. Statistics take one pass: mean and squared deviation of
  * each chunk, merged in order and in f64 by the formula of Chan, Golub & LeVeque 1979
  * ("Updating formulae and a pairwise algorithm for computing sample variances").
- * Normalizing, residual and relu are one pass more; backward is two, sums and gradients. */
+ * Normalizing, residual and relu are one pass more; backward is sums, then gradients. */
 #include "backend/cpu/isa/batch_norm.h"
 #include "backend/cpu/kernels.h"
 #include "base/alloc.h"

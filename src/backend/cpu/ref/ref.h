@@ -13,8 +13,7 @@
 #include "base/alloc.h"
 #include "base/parallel.h"
 
-/* Defines reel__ref_<name>, which calls the template's instance for the dtype of input 0.
- */
+/* Defines reel__ref_<name>, which the template's instance for the dtype of input 0. */
 #define REEL_REF_KERNEL(name)                                                            \
     reel_status reel__ref_##name(const reel_kcall *call)                                 \
     {                                                                                    \
