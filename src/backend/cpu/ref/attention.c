@@ -4,6 +4,7 @@
  * row, as Dao et al. 2022, arXiv:2205.14135. */
 #include "backend/cpu/ref/ref.h"
 
+#include "backend/random_blocks.h"
 #include "base/rng.h"
 
 #include <math.h>
@@ -15,7 +16,7 @@ static double dropout_factor(const reel_attention_attrs *a, int64_t element)
     if (a->dropout <= 0) return 1;
     uint32_t word[4];
     reel__philox((uint64_t)a->seed, (uint64_t)a->offset + (uint64_t)element / 4, word);
-    if ((double)reel__u01f(word[element % 4]) < a->dropout) return 0;
+    if (word[element % 4] < reel__dropout_threshold(a->dropout)) return 0;
     return 1 / (1 - a->dropout);
 }
 
