@@ -1,4 +1,5 @@
-/* test_data.c: data sets: drawn images, CIFAR-10, image folders, arrays; bad files of each. */
+/* test_data.c: data sets: drawn images, CIFAR-10, image folders, arrays; bad files of
+ * each. */
 #include <reel/data.h>
 
 #include "temp_folder.h"
@@ -12,7 +13,7 @@
 #define CIFAR_RECORD 3073
 #define CIFAR_SIZE (10000L * CIFAR_RECORD)
 
-/* ---- random numbers ---------------------------------------------------------------------- */
+/* ---- random numbers ---------------------------------------------------------------- */
 
 static void draws_depend_on_all_three(void **state)
 {
@@ -41,7 +42,7 @@ static void draw_below_is_uniform(void **state)
     }
 }
 
-/* ---- drawn images ------------------------------------------------------------------------ */
+/* ---- drawn images ------------------------------------------------------------------ */
 
 static void drawn_images_repeat(void **state)
 {
@@ -100,7 +101,7 @@ static void drawn_images_refuse(void **state)
     assert_error(REEL_ERR_ARG, "part 7");
 }
 
-/* ---- data sets in general ---------------------------------------------------------------- */
+/* ---- data sets in general ---------------------------------------------------------- */
 
 static void datasets_check_their_callers(void **state)
 {
@@ -188,7 +189,7 @@ static void samples_go_back_and_forth(void **state)
     reel_sample_free(NULL);
 }
 
-/* ---- CIFAR-10 ---------------------------------------------------------------------------- */
+/* ---- CIFAR-10 ---------------------------------------------------------------------- */
 
 /* A batch file of zeros but for one record. Sparse, so it costs nothing. */
 static void write_batch(const char *name, long size, int record, const uint8_t *bytes)
@@ -283,7 +284,7 @@ static void cifar10_names_what_is_wrong(void **state)
     assert_error(REEL_ERR_ARG, "part 2");
 }
 
-/* ---- image folders ----------------------------------------------------------------------- */
+/* ---- image folders ----------------------------------------------------------------- */
 
 static bool has_images(void)
 {
@@ -471,8 +472,8 @@ static void folder_says_what_is_missing(void **state)
     assert_error(REEL_ERR_FORMAT, "none of the 2 images");
 }
 
-/* Every prefix and every flipped byte of a JPEG and a PNG: a picture or an error. Under the
- * sanitizers this looks into stb_image too. */
+/* Every prefix and every flipped byte of a JPEG and a PNG: a picture or an error. Under
+ * the sanitizers this looks into stb_image too. */
 static void try_decode(const uint8_t *bytes, size_t n)
 {
     uint8_t *copy = malloc(n ? n : 1); /* exact, so that reading past it is seen */
@@ -518,7 +519,7 @@ static void hurt_pictures_do_no_harm(void **state)
     reel__free(png);
 }
 
-/* ---- what is there ----------------------------------------------------------------------- */
+/* ---- what is there ----------------------------------------------------------------- */
 
 static void open_data_recognizes(void **state)
 {
@@ -550,7 +551,7 @@ static void open_data_recognizes(void **state)
     assert_error(REEL_ERR_FORMAT, "test_batch.bin has 0 bytes");
 }
 
-/* ---- arrays ------------------------------------------------------------------------------ */
+/* ---- arrays ------------------------------------------------------------------------ */
 
 static void arrays_become_pixels(void **state)
 {
@@ -603,7 +604,7 @@ static void arrays_refuse(void **state)
     reel_scope_end(scope);
 }
 
-/* ---- out of memory ----------------------------------------------------------------------- */
+/* ---- out of memory ----------------------------------------------------------------- */
 
 static void each_allocation_may_fail(void **state)
 {

@@ -166,8 +166,7 @@ static void random_shapes(void **state)
     }
 }
 
-/* Shapes that take the wide paths: long rows, tall columns, chunks, joined narrow rows.
- */
+/* Shapes that take the wide paths: long rows, tall columns, chunks, narrow rows. */
 static void large_shapes(void **state)
 {
     static const struct {

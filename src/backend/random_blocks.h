@@ -1,5 +1,5 @@
 /* random_blocks.h: how much of the Philox stream a random kernel uses (attrs.h says which
- * words become which element). Common to all backends: they draw the same numbers. */
+ * words become which element). All backends draw the same numbers. */
 #ifndef REEL_BACKEND_RANDOM_BLOCKS_H
 #define REEL_BACKEND_RANDOM_BLOCKS_H
 

@@ -33,14 +33,15 @@ reel_status reel__need_image(const char *who, const reel_sample *s)
                      who, s->shape.rank);
 }
 
-/* ---- crop ------------------------------------------------------------------------------ */
+/* ---- crop -------------------------------------------------------------------------- */
 
 static int64_t clamp(int64_t x, int64_t low, int64_t high)
 {
     return x < low ? low : x > high ? high : x;
 }
 
-/* out [size, size, c] from x [h, w, c] moved by (top, left), which may lie outside: zeros. */
+/* out [size, size, c] from x [h, w, c] moved by (top, left), which may lie outside:
+ * zeros. */
 static void crop(const char *x, int64_t h, int64_t w, size_t pixel, int64_t top,
                  int64_t left, int64_t size, char *out)
 {
@@ -93,7 +94,7 @@ reel_transform *reel_random_crop(int size, int padding)
     return make(apply_crop, (params){.size = size, .padding = padding});
 }
 
-/* ---- flip ------------------------------------------------------------------------------ */
+/* ---- flip -------------------------------------------------------------------------- */
 
 static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 {
@@ -121,7 +122,7 @@ reel_transform *reel_random_hflip(float p)
     return make(apply_hflip, (params){.p = p});
 }
 
-/* ---- cutout ---------------------------------------------------------------------------- */
+/* ---- cutout ------------------------------------------------------------------------ */
 
 static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
 {
@@ -152,7 +153,7 @@ reel_transform *reel_cutout(int size)
     return make(apply_cutout, (params){.size = size});
 }
 
-/* ---- normalize ------------------------------------------------------------------------- */
+/* ---- normalize --------------------------------------------------------------------- */
 
 #define MAX_CHANNELS 16
 

@@ -1,5 +1,5 @@
-/* cifar10.c: the binary version of CIFAR-10: files of 10,000 records, each one label byte and
- * then 1,024 bytes each of red, green and blue. */
+/* cifar10.c: the binary version of CIFAR-10: files of 10,000 records, each one label byte
+ * and then 1,024 bytes each of red, green and blue. */
 #include <reel/data.h>
 
 #include "base/alloc.h"

@@ -1,11 +1,12 @@
 /* drawn.c: a data set that needs no download: ten classes of shapes and textures, drawn.
  *
  * Each image is a background, some clutter behind, one object, some clutter in front, and
- * noise. Place, size, angle, aspect and every colour are drawn independently of the class, so
- * that neither colour nor brightness tells it, and a linear model, which needs fixed pixels,
- * sees little. Shapes are signed distances in the object's own frame; the distance in pixels
- * gives the coverage of a pixel, hence smooth edges. Distance functions: Inigo Quilez,
- * "2D distance functions" (iquilezles.org/articles/distfunctions2d), the mathematics. */
+ * noise. Place, size, angle, aspect and every colour are drawn independently of the
+ * class, so that neither colour nor brightness tells it, and a linear model, which needs
+ * fixed pixels, sees little. Shapes are signed distances in the object's own frame; the
+ * distance in pixels gives the coverage of a pixel, hence smooth edges. Distance
+ * functions: Inigo Quilez, "2D distance functions"
+ * (iquilezles.org/articles/distfunctions2d), the mathematics. */
 #include <reel/data.h>
 
 #include <math.h>
@@ -33,8 +34,8 @@ typedef struct point {
     float x, y;
 } point;
 
-/* A frame of its own: p -> scaled, turned, centred coordinates; `pixels` is how many pixels
- * one unit is long. */
+/* A frame of its own: p -> scaled, turned, centred coordinates; `pixels` is how many
+ * pixels one unit is long. */
 typedef struct frame {
     point center;
     float cos, sin, aspect, pixels;
@@ -50,15 +51,15 @@ static float clamp01(float x)
     return x < 0.0f ? 0.0f : x > 1.0f ? 1.0f : x;
 }
 
-/* ---- colours ------------------------------------------------------------------------- */
+/* ---- colours ----------------------------------------------------------------------- */
 
 static color any_color(reel_draw *d)
 {
     return (color){{reel_draw_f32(d), reel_draw_f32(d), reel_draw_f32(d)}};
 }
 
-/* A colour that can be told from `other`: at least `distance` away in RGB. The best of a few
- * tries if none is, which ends for sure. */
+/* A colour that can be told from `other`: at least `distance` away in RGB. The best of a
+ * few tries if none is, which ends for sure. */
 static color color_unlike(reel_draw *d, color other, float distance)
 {
     color best = other;
@@ -77,7 +78,7 @@ static void blend(float *pixel, color over, float coverage)
     for (int k = 0; k < 3; k++) pixel[k] += coverage * (over.c[k] - pixel[k]);
 }
 
-/* ---- shapes: signed distance, negative inside, in units of the frame ------------------ */
+/* ---- shapes: signed distance, negative inside, in units of the frame --------------- */
 
 static float box(point p, float half_w, float half_h)
 {
@@ -86,8 +87,8 @@ static float box(point p, float half_w, float half_h)
     return outside + fminf(fmaxf(dx, dy), 0.0f);
 }
 
-/* Equilateral; the largest of the distances to its three sides, exact where it matters: at
- * the edges. `reach` is from the centre to a side. */
+/* Equilateral; the largest of the distances to its three sides, exact where it matters:
+ * at the edges. `reach` is from the centre to a side. */
 static float triangle(point p, float reach)
 {
     const float half_sqrt3 = 0.8660254f;
@@ -118,7 +119,7 @@ static float step01(float wave, float sharp)
     return clamp01(0.5f + wave * sharp);
 }
 
-/* ---- one image ------------------------------------------------------------------------- */
+/* ---- one image --------------------------------------------------------------------- */
 
 typedef struct object {
     int kind;
@@ -256,7 +257,7 @@ static void draw_image(uint8_t *out, int kind, reel_draw d)
     }
 }
 
-/* ---- the data set ----------------------------------------------------------------------- */
+/* ---- the data set ------------------------------------------------------------------ */
 
 typedef struct job {
     uint8_t *pixels;

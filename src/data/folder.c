@@ -1,5 +1,6 @@
 /* folder.c: images in one folder a class. All are decoded when loading if they fit into
- * memory (50,000 images of 32x32 take 150 MB and some seconds), else each when asked for. */
+ * memory (50,000 images of 32x32 take 150 MB and some seconds), else each when asked
+ *  for. */
 #include <reel/data.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ static void folder_free(void *self)
     reel__free(f);
 }
 
-/* ---- what is there --------------------------------------------------------------------- */
+/* ---- what is there ----------------------------------------------------------------- */
 
 static bool is_image_name(const char *name)
 {
@@ -155,7 +156,7 @@ static reel_status scan(folder *f)
     return REEL_OK;
 }
 
-/* ---- one image ------------------------------------------------------------------------- */
+/* ---- one image --------------------------------------------------------------------- */
 
 static char *entry_path(const folder *f, int64_t i)
 {
@@ -238,7 +239,7 @@ static reel_status find_shape(folder *f)
     return REEL_OK;
 }
 
-/* ---- all at once ----------------------------------------------------------------------- */
+/* ---- all at once ------------------------------------------------------------------- */
 
 typedef struct decode_job {
     folder *f;
@@ -304,7 +305,7 @@ static reel_dataset *decode_all(folder *f)
     return reel__memory_dataset(m);
 }
 
-/* ---- one by one, when asked for -------------------------------------------------------- */
+/* ---- one by one, when asked for ---------------------------------------------------- */
 
 static int64_t folder_length(void *self)
 {
@@ -361,7 +362,7 @@ static const reel_dataset_fns folder_fns = {
     .free = folder_free,
 };
 
-/* ---- the constructor ------------------------------------------------------------------- */
+/* ---- the constructor --------------------------------------------------------------- */
 
 static reel_status check_opts(reel_image_opts *o)
 {

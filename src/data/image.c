@@ -1,7 +1,8 @@
 /* image.c: pixels from the bytes of a JPEG or PNG file, through stb_image.
  *
- * stb_image is lenient: it fills the missing part of a file that was cut short, and checks no
- * PNG checksum. A training set wants to know, so the framing is checked here first. */
+ * stb_image is lenient: it fills the missing part of a file that was cut short, and
+ * checks no PNG checksum. A training set wants to know, so the framing is checked here
+ * first. */
 #include "data/image.h"
 
 #include <limits.h>
@@ -37,8 +38,8 @@ static const char *png_problem(const uint8_t *bytes, size_t n)
     }
 }
 
-/* Segments of marker and length up to the start of scan; in what follows FF D9 can only be
- * the end-of-image marker, because FF in pixel data is followed by 00. */
+/* Segments of marker and length up to the start of scan; in what follows FF D9 can only
+ * be the end-of-image marker, because FF in pixel data is followed by 00. */
 static const char *jpeg_problem(const uint8_t *bytes, size_t n)
 {
     size_t at = 2;

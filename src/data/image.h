@@ -8,7 +8,8 @@
 /* REEL_OK if the sample is an image, else an error that names `who`. */
 reel_status reel__need_image(const char *who, const reel_sample *s);
 
-/* Changes the size of `x` [h, w, c] (u8 or f32) into `out` [out_h, out_w, c], same dtype. */
+/* Changes the size of `x` [h, w, c] (u8 or f32) into `out` [out_h, out_w, c], same
+ *  dtype. */
 reel_status reel__resize(const void *x, reel_dtype dtype, int64_t h, int64_t w, int64_t c,
                          void *out, int64_t out_h, int64_t out_w);
 

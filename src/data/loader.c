@@ -101,7 +101,7 @@ int64_t reel_loader_batches(const reel_loader *l)
     return l ? l->batches : -1;
 }
 
-/* ---- the next batch -------------------------------------------------------------------- */
+/* ---- the next batch ---------------------------------------------------------------- */
 
 /* Makes the next batch `current`, or fails. */
 static reel_status advance(reel_loader *l)
@@ -161,7 +161,7 @@ bool reel_loader_next(reel_loader *l, reel_batch *out)
     return !show(l, out);
 }
 
-/* ---- where it stands ------------------------------------------------------------------- */
+/* ---- where it stands --------------------------------------------------------------- */
 
 reel_loader_state reel_loader_get_state(const reel_loader *l)
 {

@@ -1,4 +1,5 @@
-/* loader_fill.c: one batch, from its number: which samples, their transforms, the tensors. */
+/* loader_fill.c: one batch, from its number: which samples, their transforms, the
+ * tensors. */
 #include <reel/ops.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* resize.c: separable resampling with a triangle filter. Enlarging it is plain bilinear
- * interpolation between pixel centres; shrinking, the triangle is as wide as the scale, so
- * that every input pixel counts (antialias). The same weights as Pillow's BILINEAR. */
+ * interpolation between pixel centres; shrinking, the triangle is as wide as the scale,
+ * so that every input pixel counts (antialias). The same weights as Pillow's BILINEAR. */
 #include <math.h>
 #include <string.h>
 
@@ -116,7 +116,7 @@ reel_status reel__resize(const void *x, reel_dtype dtype, int64_t h, int64_t w, 
     return reel_error_status();
 }
 
-/* ---- as a transform -------------------------------------------------------------------- */
+/* ---- as a transform ---------------------------------------------------------------- */
 
 typedef struct target {
     int height, width;

@@ -1,5 +1,5 @@
-/* stb.h: stb_image, JPEG and PNG only, from memory only, memory from the shim. Included by
- * image.c alone. Its other decoders have open memory-safety reports. */
+/* stb.h: stb_image, JPEG and PNG only, from memory only, memory from the shim. Included
+ * by image.c alone. Its other decoders have open memory-safety reports. */
 #ifndef REEL_DATA_STB_H
 #define REEL_DATA_STB_H
 

@@ -1,5 +1,5 @@
-/* checkpoint.c: a safetensors file that can tell whether it is whole. The atomic writer takes
- * care of crashes; the checksum is for what happens to a file later. */
+/* checkpoint.c: a safetensors file that can tell whether it is whole. The atomic writer
+ * takes care of crashes; the checksum is for what happens to a file later. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

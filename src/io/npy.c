@@ -1,6 +1,6 @@
-/* npy.c: NumPy's format: magic, version, size of the header, a Python dictionary of exactly
- * three keys, padding, data. The dictionary is parsed by hand: it is one of a handful of
- * forms, and anything else is refused.
+/* npy.c: NumPy's format: magic, version, size of the header, a Python dictionary of
+ * exactly three keys, padding, data. The dictionary is parsed by hand: it is one of a
+ * handful of forms, and anything else is refused.
  * Source: numpy.org/doc/stable/reference/generated/numpy.lib.format.html. */
 #include <inttypes.h>
 #include <reel/io.h>
@@ -28,7 +28,7 @@ static const npy_dtype dtypes[] = {
 };
 #define DTYPES (sizeof dtypes / sizeof *dtypes)
 
-/* ---- the dictionary -------------------------------------------------------------------- */
+/* ---- the dictionary ---------------------------------------------------------------- */
 
 typedef struct cursor {
     const char *p, *end;
@@ -127,7 +127,7 @@ static bool parse_header(const char *text, size_t n, header *h)
     return c.p == c.end && h->has_descr && h->has_order && h->has_shape;
 }
 
-/* ---- reading ----------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------- */
 
 /* Reads and checks all but the data, whose place is *offset. */
 static reel_status read_header(const reel__file *f, header *h, int64_t *offset)
@@ -231,7 +231,7 @@ reel_tensor *reel_npy_load(const char *path)
     return t;
 }
 
-/* ---- writing ----------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 static const char *find_descr(reel_dtype dtype)
 {
@@ -240,7 +240,8 @@ static const char *find_descr(reel_dtype dtype)
     return NULL;
 }
 
-/* Magic, size and dictionary, padded so that the data begin aligned. Returns its length. */
+/* Magic, size and dictionary, padded so that the data begin aligned. Returns its
+ *  length. */
 static size_t format_header(char *buf, size_t room, const char *descr, reel_shape shape)
 {
     char dims[REEL_MAX_RANK * 24] = "";

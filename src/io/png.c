@@ -1,4 +1,5 @@
-/* png.c: a picture as the simplest PNG there is: one IDAT chunk whose zlib stream only stores.
+/* png.c: a picture as the simplest PNG there is: one IDAT chunk whose zlib stream only
+ * stores.
  * Sources: RFC 2083 (PNG), RFC 1950 and 1951 (zlib, deflate). */
 #include <reel/io.h>
 #include <string.h>

@@ -1,8 +1,10 @@
-/* safetensors_read.c: a file from anywhere: nothing in it is believed before it is checked.
+/* safetensors_read.c: a file from anywhere: nothing in it is believed before it is
+ * checked.
  *
- * The header is JSON, which jansson parses (no duplicate keys, 64-bit integers, valid UTF-8)
- * after a look at its size and nesting. Then every tensor's dtype, shape and place must agree
- * with each other, and the places must cover the data exactly, without gap or overlap. */
+ * The header is JSON, which jansson parses (no duplicate keys, 64-bit integers, valid
+ * UTF-8) after a look at its size and nesting. Then every tensor's dtype, shape and place
+ * must agree with each other, and the places must cover the data exactly, without gap or
+ * overlap. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +37,7 @@ struct reel_safetensors {
     const entry **by_name, **by_place;
 };
 
-/* ---- the header as text ------------------------------------------------------------------ */
+/* ---- the header as text ------------------------------------------------------------ */
 
 /* Nesting of a JSON text; brackets in strings do not count. */
 static int depth_of(const char *text, size_t n)
@@ -92,7 +94,7 @@ static reel_status parse_header(reel_safetensors *st)
     return REEL_OK;
 }
 
-/* ---- what it says -------------------------------------------------------------------------- */
+/* ---- what it says ------------------------------------------------------------------ */
 
 static reel_status bad(const reel_safetensors *st, const char *name, const char *what)
 {
@@ -228,7 +230,7 @@ static reel_status check_cover(const reel_safetensors *st)
                      st->path, (unsigned long long)at, (unsigned long long)st->data_size);
 }
 
-/* ---- open and close ------------------------------------------------------------------------ */
+/* ---- open and close ---------------------------------------------------------------- */
 
 static reel_status map_file(reel_safetensors *st)
 {
@@ -272,7 +274,7 @@ void reel_safetensors_close(reel_safetensors *st)
     reel__free(st);
 }
 
-/* ---- asking -------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------ */
 
 int64_t reel_safetensors_count(const reel_safetensors *st)
 {

@@ -72,7 +72,7 @@ static reel_status use_for_writing(void *ctx, const void *data, size_t n)
     return reel__writer_write(ctx, data, n);
 }
 
-/* ---- the header ------------------------------------------------------------------------ */
+/* ---- the header -------------------------------------------------------------------- */
 
 static bool set_text(json_t *object, const char *key, const char *text)
 {
@@ -151,7 +151,7 @@ static char *header_text(const saving *s, bool checkpoint, size_t *size)
     return NULL;
 }
 
-/* ---- the file -------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------- */
 
 static reel_status write_file(const saving *s, const char *header, size_t header_size)
 {

@@ -130,8 +130,7 @@ static void store(const reduction *r, int64_t first, const reel_acc *acc, int64_
 
 /* ---- one tile, one chunk ----------------------------------------------------------- */
 
-/* Outputs first .. first + n - 1 over reduced elements begin .. end - 1, each from a run.
- */
+/* Outputs first .. first + n - 1 over elements begin .. end - 1, each from a run. */
 static void reduce_rows(const reduction *r, reel_reduce_fns fns, int64_t first, int64_t n,
                         int64_t begin, int64_t end, const double *shift, reel_acc *acc)
 {
@@ -267,8 +266,7 @@ static void result_chunk(void *ctx, int64_t i, int worker)
     one_chunk(r, r->fns, i, r->is_var);
 }
 
-/* Joins the chunks of tile t in their order; returns the first, which holds the result.
- */
+/* Joins the chunks of tile t in order; returns the first, which holds the result. */
 static reel_acc *merge_chunks(const reduction *r, int64_t t)
 {
     reel_acc *acc = r->partial + t * r->chunks * r->tile;

@@ -1,5 +1,4 @@
-/* reduce_plan.h: a reduction as two lists of axes, kept and reduced, whatever its rank.
- */
+/* reduce_plan.h: a reduction as two lists of axes, kept and reduced, of any rank. */
 #ifndef REEL_BACKEND_CPU_REDUCE_PLAN_H
 #define REEL_BACKEND_CPU_REDUCE_PLAN_H
 

@@ -1,4 +1,4 @@
-/* random.h: inner loops of the random kernels; attrs.h: which word makes which element. */
+/* random.h: inner loops of the random kernels; attrs.h says which word is for what. */
 #ifndef REEL_ISA_RANDOM_H
 #define REEL_ISA_RANDOM_H
 
