@@ -1,6 +1,6 @@
 /* pool.c: fast pooling in f32 of channels-last [n, c, h, w], vectors along the channels.
- * Average and adaptive pooling differ in their windows alone, which a plan holds as tables;
- * a task is a run of rows of the result. */
+ * Average and adaptive pooling differ in their windows alone, which a plan holds as
+ * tables; a task is a run of rows of the result. */
 #include "backend/cpu/isa/pool.h"
 #include "backend/cpu/kernels.h"
 #include "base/alloc.h"
@@ -8,7 +8,7 @@
 
 enum { TASK_FLOATS = 16384 }; /* of the larger side, in one task */
 
-/* ---- plan --------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------- */
 
 /* Which outputs reach over each input. Windows come in order, so these are ranges. */
 static void invert(const reel_pool_axis *axis, reel_window *covered)
@@ -51,13 +51,13 @@ static void *make_plan(reel_pool_plan *plan, const reel_meta *x, const reel_meta
     return table;
 }
 
-/* ---- running ------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------- */
 
 typedef struct pool_task {
     const reel_pool_isa *isa;
     reel_pool_plan plan;
     int64_t in_image, out_row; /* elements */
-    int64_t rows;                         /* of the result, an image */
+    int64_t rows;              /* of the result, an image */
     const float *in;
     const int64_t *in_index;
     float *out;
@@ -78,8 +78,8 @@ static void max_backward_rows(void *ctx, int64_t begin, int64_t end)
     const pool_task *t = ctx;
     for (int64_t i = begin; i < end; i++) {
         int64_t image = i / t->rows * t->in_image;
-        t->isa->max_backward_row(&t->plan, t->in + image, t->in_index + image, i % t->rows,
-                                 t->out + i * t->out_row);
+        t->isa->max_backward_row(&t->plan, t->in + image, t->in_index + image,
+                                 i % t->rows, t->out + i * t->out_row);
     }
 }
 
@@ -130,7 +130,7 @@ static reel_status run(const reel_kcall *call, const reel_meta *x, const reel_me
     return REEL_OK;
 }
 
-/* ---- kernels ------------------------------------------------------------------------ */
+/* ---- kernels ----------------------------------------------------------------------- */
 
 /* x -> y, index? */
 bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)
@@ -139,7 +139,8 @@ bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)
     const bool index = call->n_out > 1 && call->out[1].data;
     if (!fits(&call->in[0], REEL_F32) || !fits(&call->out[0], REEL_F32)) return false;
     if (index && !fits(&call->out[1], REEL_I64)) return false;
-    if (x->dim[2] * x->dim[3] > INT32_MAX) return false; /* indices are 32 bits wide inside */
+    if (x->dim[2] * x->dim[3] > INT32_MAX)
+        return false; /* indices are 32 bits wide inside */
     *status = run(call, x, y, reel__max_window, max_rows);
     return true;
 }

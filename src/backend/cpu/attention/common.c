@@ -25,8 +25,8 @@ bool reel__attention_operand(const reel_karg *arg, reel__attention_mat *out)
     return true;
 }
 
-/* Offset of matrix `batch`, counted in the leading dimensions of `like`, in an operand that
- * may have fewer dimensions or broadcast some. */
+/* Offset of matrix `batch`, counted in the leading dimensions of `like`, in an operand
+ * that may have fewer dimensions or broadcast some. */
 static int64_t matrix_offset(const reel_meta *m, const reel_meta *like, int64_t batch)
 {
     int64_t offset = 0;
@@ -54,15 +54,19 @@ static int64_t even_block(int64_t length, int64_t most)
 bool reel__attention_take(const reel_kcall *call, int first, reel__attention *out)
 {
     const reel_attention_attrs *attrs = call->attrs;
-    reel__attention t = {.isa = REEL_ISA_PICK(rows), .attrs = attrs,
-                         .scale = (float)attrs->scale, .batches = 1};
+    reel__attention t = {.isa = REEL_ISA_PICK(rows),
+                         .attrs = attrs,
+                         .scale = (float)attrs->scale,
+                         .batches = 1};
     if (!reel__attention_operand(&call->in[first], &t.q) ||
         !reel__attention_operand(&call->in[first + 1], &t.k) ||
-        !reel__attention_operand(&call->in[first + 2], &t.v)) return false;
+        !reel__attention_operand(&call->in[first + 2], &t.v))
+        return false;
     const reel_meta *q = t.q.meta;
     if (call->n_in > first + 3 && call->in[first + 3].data) t.mask = &call->in[first + 3];
-    if (t.mask && (t.mask->meta->rank < 2 || (t.mask->meta->dtype != REEL_F32 &&
-                                              t.mask->meta->dtype != REEL_BOOL))) return false;
+    if (t.mask && (t.mask->meta->rank < 2 ||
+                   (t.mask->meta->dtype != REEL_F32 && t.mask->meta->dtype != REEL_BOOL)))
+        return false;
     for (int i = 0; i < q->rank - 2; i++) t.batches *= q->dim[i];
     t.lq = q->dim[q->rank - 2];
     t.d = q->dim[q->rank - 1];
@@ -100,8 +104,8 @@ const float *reel__attention_mask(const reel__attention *t, int64_t batch, int64
     return room->add;
 }
 
-void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i, int64_t k0,
-                             int64_t n, float *factor)
+void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i,
+                             int64_t k0, int64_t n, float *factor)
 {
     uint32_t word[4];
     uint64_t seed = (uint64_t)t->attrs->seed, offset = (uint64_t)t->attrs->offset;

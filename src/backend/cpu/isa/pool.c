@@ -1,6 +1,6 @@
-/* pool.c: inner loops of channels-last pooling: vectors of channels stay in registers while
- * the loop walks through a window. The backward pass gathers: each input adds up what the
- * outputs that cover it hand back, in their order, and is written once. */
+/* pool.c: inner loops of channels-last pooling: vectors of channels stay in registers
+ * while the loop walks through a window. The backward pass gathers: each input adds up
+ * what the outputs that cover it hand back, in their order, and is written once. */
 #include "backend/cpu/isa/pool.h"
 
 #include <math.h>
@@ -17,9 +17,10 @@ typedef int32_t half_i __attribute__((vector_size(HALF * 4)));
 typedef int64_t whole_l __attribute__((vector_size(HALF * 8)));
 typedef int64_t whole_lu __attribute__((vector_size(HALF * 8), aligned(8), may_alias));
 
-/* ---- max ---------------------------------------------------------------------------- */
+/* ---- max --------------------------------------------------------------------------- */
 
-/* n vectors of channels, of one window. NaN wins, the last of several: as the reference. */
+/* n vectors of channels, of one window. NaN wins, the last of several, as
+ * in the reference. */
 INLINE void max_block(const reel_pool_plan *plan, const float *x, reel_window wh,
                       reel_window ww, float *y, int64_t *index, int n)
 {
@@ -124,13 +125,14 @@ static void max_backward_row(const reel_pool_plan *plan, const float *gy,
         const int64_t here = h * plan->w.size + w;
         int64_t c = 0;
         for (; c + HALF <= channels; c += HALF)
-            *(half_fu *)(gx + c) = max_backward_half(plan, gy + c, index + c, here, ph, pw);
+            *(half_fu *)(gx + c) =
+                max_backward_half(plan, gy + c, index + c, here, ph, pw);
         for (; c < channels; c++)
             gx[c] = max_backward_one(plan, gy + c, index + c, here, ph, pw);
     }
 }
 
-/* ---- average ------------------------------------------------------------------------ */
+/* ---- average ----------------------------------------------------------------------- */
 
 INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_window wh,
                           reel_window ww, float share, float *y, int n)
@@ -140,8 +142,8 @@ INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_windo
     for (int64_t h = wh.begin; h < wh.end; h++)
         for (int64_t w = ww.begin; w < ww.end; w++)
             for (int v = 0; v < n; v++)
-                sum[v] += reel_vload(x + (h * plan->w.size + w) * plan->channels +
-                                     v * REEL_VW);
+                sum[v] +=
+                    reel_vload(x + (h * plan->w.size + w) * plan->channels + v * REEL_VW);
     for (int v = 0; v < n; v++) reel_vstore(y + v * REEL_VW, sum[v] * share);
 }
 

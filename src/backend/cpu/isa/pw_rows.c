@@ -1,6 +1,14 @@
 /* pw_rows.c: every pointwise row of kernel.def as a loop over contiguous blocks, in each
  * compute type that the row has. f32 is vectorized by the compiler (pwmath.h), f64 calls libm,
  * integers are computed in i64. */
+/* Products and sums are fused only where MADD says so: left to the compiler, it would choose
+ * differently for the vector loop and for its remainder. */
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #include "backend/cpu/isa/isa.h"
 #include "backend/cpu/isa/pwmath.h"
 #include "backend/cpu/elem.h"

@@ -173,8 +173,8 @@ static inline float pw_log1p(float x)
     float low = SEL(x > 1, 1 - (s - x), x - (s - 1));
     uint32_t u = pw_bits(s);
     int32_t e = pw_log_exponent(u);
-    float f = (pw_float(u - ((uint32_t)e << 23)) - 1) +
-              low * pw_float((uint32_t)(127 - e) << 23);
+    float unscale = pw_float((uint32_t)(127 - SEL(e > 127, 127, e)) << 23);
+    float f = pw_float(u - ((uint32_t)e << 23)) - 1 + low * unscale;
     float y = pw_log_reduced(f, (float)e);
     y = SEL(x < INFINITY, y, x);
     y = SEL(s > 0, y, SEL(x == -1, -INFINITY, NAN));
@@ -268,23 +268,28 @@ static inline float pw_erf(float x)
     return copysignf(SEL(a < 0.92f, small, large), x);
 }
 
-/* Phi(x) = (1 + erf(x / sqrt 2)) / 2 without its cancellation for negative x:
- * Phi(-a) = exp(-a^2 / 2) R(1 / (1 + 0.3 a)), after Abramowitz & Stegun 26.2.17. The error
- * of the tail grows with the rounding of a^2: about a^2 / 4 units at Phi(-a). */
+/* Phi(x) = (1 + erf(x / sqrt 2)) / 2 without its cancellation for negative x. Below 1.2 it is
+ * 1/2 and an odd polynomial; above Phi(-a) = exp(-a^2 / 2) R(1 / (1 + 0.3 a)), after
+ * Abramowitz & Stegun 26.2.17. The error of the tail grows with the rounding of a^2. */
 static inline float pw_normcdf(float x)
 {
-    float t = 1 / MADD(0.3f, fabsf(x), 1);
-    float p = 3.837830573e-02f;
-    p = MADD(p, t, -1.691662073e-01f);
-    p = MADD(p, t, 2.286603004e-01f);
-    p = MADD(p, t, -7.650674880e-02f);
-    p = MADD(p, t, 1.425357163e-01f);
-    p = MADD(p, t, 9.468343854e-02f);
-    p = MADD(p, t, 1.219203621e-01f);
-    p = MADD(p, t, 1.194876879e-01f);
-    p = MADD(p, t, 7.169036508e-06f);
-    float h = p * pw_exp(-0.5f * x * x);
-    return SEL(x > 0, 1 - h, h);
+    float a = fabsf(x), z = x * x;
+    float q = -6.714441042e-06f;
+    q = MADD(q, z, 1.105465126e-04f);
+    q = MADD(q, z, -1.182928798e-03f);
+    q = MADD(q, z, 9.971564636e-03f);
+    q = MADD(q, z, -6.648997962e-02f);
+    q = MADD(q, z, 3.989422619e-01f);
+    float t = 1 / MADD(0.3f, a, 1);
+    float p = -8.579248190e-02f;
+    p = MADD(p, t, 2.455705702e-01f);
+    p = MADD(p, t, -5.616823211e-02f);
+    p = MADD(p, t, 1.702052504e-01f);
+    p = MADD(p, t, 1.046794355e-01f);
+    p = MADD(p, t, 1.216454506e-01f);
+    p = MADD(p, t, -1.060130016e-04f);
+    float tail = p * pw_exp(-0.5f * x * x);
+    return SEL(a < 1.2f, MADD(q, x, 0.5f), SEL(x > 0, 1 - tail, tail));
 }
 
 #endif

@@ -10,8 +10,8 @@
 #include <immintrin.h>
 #endif
 
-/* Lane by lane a > b ? a : b, and a < b ? a : b: so b where either is NaN. The compilers do
- * not find the instruction behind the select. */
+/* Lane by lane a > b ? a : b, and a < b ? a : b: so b where either is NaN. The compilers
+ * do not find the instruction behind the select. */
 #if defined(__AVX512F__)
 static inline reel_vf reel_vmax(reel_vf a, reel_vf b)
 {
@@ -83,13 +83,15 @@ static inline float reel_vhighest(reel_vf v)
     float lane[REEL_VW];
     reel_vstore(lane, v);
     for (int w = REEL_VW / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++) lane[i] = lane[i] > lane[i + w] ? lane[i] : lane[i + w];
+        for (int i = 0; i < w; i++)
+            lane[i] = lane[i] > lane[i + w] ? lane[i] : lane[i + w];
     return lane[0];
 }
 
-/* e^x within 2 ulp: 0 below the smallest normal number (so for -inf), 2.4e38 from 88.37 on
- * (so for inf), NaN for NaN. x = n ln 2 + r with n rounded by adding 1.5 * 2^23, ln 2 in two parts (Cody & Waite
- * 1980), e^r by the polynomial of Cephes expf (Moshier), and n added to the exponent. */
+/* e^x within 2 ulp: 0 below the smallest normal number (so for -inf), 2.4e38 from 88.37
+ * on (so for inf), NaN for NaN. x = n ln 2 + r with n rounded by adding 1.5 * 2^23, ln 2
+ * in two parts (Cody & Waite 1980), e^r by the polynomial of Cephes expf (Moshier), and n
+ * added to the exponent. */
 static inline reel_vf reel_vexp(reel_vf x)
 {
     const float lowest = -87.336544F, highest = 88.3762626F;
