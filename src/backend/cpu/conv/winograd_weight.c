@@ -128,7 +128,10 @@ static void unpack(void *ctx, int64_t i, int worker)
     const winograd *w = ctx;
     int64_t o = i * 2 * w->gemm->lanes;
     int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
-    w->gemm->unpack(w->sum + 9 * o * w->g->c, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
+    const float *sum = w->sum + 9 * o * w->g->c;
+    for (int64_t part = 0; part < w->parts; part++)
+        reel__touch(sum + part * w->sum_size, 9 * w->g->c * width);
+    w->gemm->unpack(sum, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
                     width, w->gw);
 }
 
