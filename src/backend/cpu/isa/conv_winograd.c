@@ -146,11 +146,10 @@ INLINE void load_taps(const float *w, const float *end, int64_t o_step, reel_vf 
 }
 
 static void weight(const float *w, const float *end, int64_t o_step, int64_t i_step,
-                   bool rotate, int64_t n, int64_t width, float *u)
+                   bool rotate, int64_t n, int64_t width, float *u, int64_t step)
 {
-    int64_t step = n * width;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t h = 0; h < width; h += REEL_VW) {
+    for (int64_t h = 0; h < width; h += REEL_VW)
+        for (int64_t i = 0; i < n; i++) {
             reel_vf tap[9], t[18];
             load_taps(w + i * i_step + h * o_step, end, o_step, tap);
             if (rotate)
@@ -169,11 +168,10 @@ static void weight(const float *w, const float *end, int64_t o_step, int64_t i_s
         }
 }
 
-static void weight_grad(const float *p, int64_t n, int64_t width, float *sum,
+static void weight_grad(const float *p, int64_t step, int64_t n, int64_t width, float *sum,
                         int64_t sum_step)
 {
-    int64_t step = n * width;
-    for (int64_t i = 0; i < step; i += REEL_VW) {
+    for (int64_t i = 0; i < n * width; i += REEL_VW) {
         reel_vf t[18];
         UNROLL_FOR (int x = 0; x < 6; x++) {
             reel_vf s[6];
