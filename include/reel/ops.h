@@ -332,7 +332,6 @@ REEL_API reel_tensor *reel_log_softmax(reel_tensor *x, int dim);
 /** log(sum(exp(x))) along `dim`. ONNX: ReduceLogSumExp. */
 REEL_API reel_tensor *reel_logsumexp(reel_tensor *x, int dim, bool keepdim);
 
-typedef enum reel_reduction { REEL_MEAN = 0, REEL_SUM, REEL_NONE } reel_reduction;
 /** Options of reel_cross_entropy. Zero is the default. */
 typedef struct reel_cross_entropy_opts {
     double label_smoothing;   /* 0 .. 1                                              */

@@ -264,8 +264,7 @@ static inline __attribute__((always_inline)) reel_vf sum_each(reel_vf x[REEL_VW]
     for (int half = REEL_VW / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
         for (int i = 0; i < half; i++)
-            x[i] = __builtin_shufflevector(x[i], x[i + half], REEL_LOW_LANES) +
-                   __builtin_shufflevector(x[i], x[i + half], REEL_HIGH_LANES);
+            x[i] = REEL_ZIP_LOW(x[i], x[i + half]) + REEL_ZIP_HIGH(x[i], x[i + half]);
     return x[0];
 }
 

@@ -8,8 +8,6 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include <reel/ops.h>
-
 #include "backend/cpu/rows/rows.h"
 #include "base/alloc.h"
 

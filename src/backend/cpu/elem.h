@@ -1,0 +1,54 @@
+/* elem.h: moving elements between strided memory of any dtype and contiguous blocks of a
+ * compute type. What is converted how:
+ *   float -> integer: toward zero, saturating; NaN gives 0
+ *   integer -> narrower integer: wraps
+ *   anything -> bool: != 0 (NaN is true)
+ *   float -> narrower float: to nearest even; to f16 and bf16 by way of f32 */
+#ifndef REEL_BACKEND_CPU_ELEM_H
+#define REEL_BACKEND_CPU_ELEM_H
+
+#include "backend/pw_info.h"
+
+/* rows x cols elements at src, `row` and `col` elements apart, become a contiguous block. */
+typedef void (*reel_load_fn)(int64_t rows, int64_t cols, void *block, const void *src,
+                             int64_t row, int64_t col);
+/* The way back. */
+typedef void (*reel_store_fn)(int64_t rows, int64_t cols, void *dst, int64_t row,
+                              int64_t col, const void *block);
+/* From strided to strided memory without a change of dtype. */
+typedef void (*reel_move_fn)(int64_t rows, int64_t cols, void *dst, int64_t dst_row,
+                             int64_t dst_col, const void *src, int64_t src_row,
+                             int64_t src_col);
+
+/* dst[r * dst_row + c] = src[c * src_row + r] for r < rows, c < cols. */
+typedef void (*reel_transpose_fn)(int64_t rows, int64_t cols, void *dst, int64_t dst_row,
+                                  const void *src, int64_t src_row);
+
+typedef struct reel_elem_rows {
+    reel_load_fn load[REEL_PW_TYPES][REEL_DTYPE_COUNT];
+    reel_store_fn store[REEL_PW_TYPES][REEL_DTYPE_COUNT];
+    reel_move_fn move[9];           /* by size of an element: 1, 2, 4, 8 */
+    reel_transpose_fn transpose[9]; /* the same */
+    void (*f16_to_f32)(const uint16_t *src, float *dst, int64_t n);
+    void (*f32_to_f16)(const float *src, uint16_t *dst, int64_t n);
+    void (*bf16_to_f32)(const uint16_t *src, float *dst, int64_t n);
+    void (*f32_to_bf16)(const float *src, uint16_t *dst, int64_t n);
+} reel_elem_rows;
+
+/* The functions for the instruction set in use. */
+const reel_elem_rows *reel__elem_rows(void);
+
+/* Bytes of an element of a compute type. */
+static inline size_t reel__pw_size(reel_pw_type type)
+{
+    return type == REEL_PW_F32 ? 4 : 8;
+}
+
+/* Toward zero, saturating. The cast sees only values that fit: others are undefined. */
+static inline int64_t reel__f64_to_i64(double x)
+{
+    double inside = x > -0x1p63 && x < 0x1p63 ? x : 0;
+    return x >= 0x1p63 ? INT64_MAX : x <= -0x1p63 ? INT64_MIN : (int64_t)inside;
+}
+
+#endif

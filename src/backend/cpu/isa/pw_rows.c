@@ -1,0 +1,204 @@
+/* pw_rows.c: every pointwise row of kernel.def as a loop over contiguous blocks, in each
+ * compute type that the row has. f32 is vectorized by the compiler (pwmath.h), f64 calls libm,
+ * integers are computed in i64. */
+/* Products and sums are fused only where MADD says so: left to the compiler, it would choose
+ * differently for the vector loop and for its remainder. */
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+#include "backend/cpu/isa/isa.h"
+#include "backend/cpu/isa/pwmath.h"
+#include "backend/cpu/elem.h"
+#include "backend/cpu/pw.h"
+
+/* An output that is an input exactly carries no dependence from one element to the next;
+ * compilers must be told, or they check for overlap and take the scalar loop. */
+#if defined(__clang__)
+#define NO_DEPENDENCE _Pragma("clang loop vectorize(assume_safety)")
+/* Rows that call libm cannot be vectorized, and clang warns of a broken promise. */
+#pragma clang diagnostic ignored "-Wpass-failed"
+#else
+#define NO_DEPENDENCE _Pragma("GCC ivdep")
+#endif
+
+/* Integers of reel wrap around, as everywhere in its kin. */
+#define WRAPS __attribute__((no_sanitize("signed-integer-overflow")))
+
+#define OUT_SAME(T) T
+#define OUT_BOOL(T) uint8_t
+
+#define ROW(NAME, T, ATTR, n_in, OUT, ...)                                               \
+    WRAPS static void NAME(int64_t n, const void *const x[3], void *y, const double a[2]) \
+    {                                                                                    \
+        const T *p0 = x[0], *p1 = (n_in) > 1 ? x[1] : p0, *p2 = (n_in) > 2 ? x[2] : p0;  \
+        const T a0 = ATTR(a[0]), a1 = ATTR(a[1]);                                        \
+        OUT *q = y;                                                                      \
+        (void)a0, (void)a1;                                                              \
+        NO_DEPENDENCE                                                                    \
+        for (int64_t i = 0; i < n; i++) {                                                \
+            const T x0 = p0[i], x1 = p1[i], x2 = p2[i];                                  \
+            (void)x1, (void)x2;                                                          \
+            q[i] = (OUT)(__VA_ARGS__);                                                   \
+        }                                                                                \
+    }
+#define KERNEL(ID)
+
+/* ---- f32 ------------------------------------------------------------------------------- */
+
+#define C(x) ((float)(x))
+#define EXPF pw_exp
+#define LOGF pw_log
+#define LOG1PF pw_log1p
+#define EXPM1F pw_expm1
+#define SQRTF sqrtf
+#define SINF pw_sin
+#define COSF pw_cos
+#define TANHF pw_tanh
+#define ERFF pw_erf
+#define NORMCDFF pw_normcdf
+#define SIGMOIDF pw_sigmoid
+#define POWF powf
+#define ABSF fabsf
+#define FLOORF pw_floor
+#define CEILF pw_ceil
+#define RINTF pw_rint
+
+#define ROW_F(ID, n_in, out, ...)                                                        \
+    ROW(f32_##ID, float, (float), n_in, OUT_##out(float), __VA_ARGS__)
+#define ROW_FI ROW_F
+#define ROW_I(ID, n_in, out, ...)
+#define PW(ID, n_in, types, out, ...) ROW_##types(ID, n_in, out, __VA_ARGS__)
+/* These two hold on a bounded range only; functions below complete them. */
+#define f32_SIN bounded_sin
+#define f32_COS bounded_cos
+#include "backend/kernel.def"
+#undef f32_SIN
+#undef f32_COS
+#undef PW
+#undef ROW_F
+#undef ROW_FI
+#undef ROW_I
+
+/* True if all are within reach of pw_sin(): NaN and infinity are not. */
+static bool trig_in_range(int64_t n, const float *x)
+{
+    uint32_t most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t u = pw_bits(fabsf(x[i]));
+        most = u > most ? u : most;
+    }
+    return most <= pw_bits(PW_TRIG_MAX);
+}
+
+#define TRIG_BLOCK 512
+
+#define TRIG_ROW(NAME, BOUNDED, FAST, LIBM)                                              \
+    static void NAME(int64_t n, const void *const x[3], void *y, const double a[2])      \
+    {                                                                                    \
+        const float *p = x[0];                                                           \
+        float *q = y;                                                                    \
+        for (int64_t at = 0; at < n; at += TRIG_BLOCK) {                                 \
+            int64_t left = n - at < TRIG_BLOCK ? n - at : TRIG_BLOCK;                    \
+            if (trig_in_range(left, p + at)) {                                           \
+                BOUNDED(left, (const void *const[3]){p + at, NULL, NULL}, q + at, a);    \
+                continue;                                                                \
+            }                                                                            \
+            for (int64_t i = at; i < at + left; i++)                                     \
+                q[i] = fabsf(p[i]) <= PW_TRIG_MAX ? FAST(p[i]) : LIBM(p[i]);             \
+        }                                                                                \
+    }
+TRIG_ROW(f32_SIN, bounded_sin, pw_sin, sinf)
+TRIG_ROW(f32_COS, bounded_cos, pw_cos, cosf)
+
+#undef C
+#undef EXPF
+#undef LOGF
+#undef LOG1PF
+#undef EXPM1F
+#undef SQRTF
+#undef SINF
+#undef COSF
+#undef TANHF
+#undef ERFF
+#undef NORMCDFF
+#undef SIGMOIDF
+#undef POWF
+#undef ABSF
+#undef FLOORF
+#undef CEILF
+#undef RINTF
+
+/* ---- f64 ------------------------------------------------------------------------------- */
+
+static inline double sigmoid(double x)
+{
+    double e = exp(-fabs(x));
+    return (x < 0 ? e : 1) / (1 + e);
+}
+
+static inline double normcdf(double x)
+{
+    return 0.5 * erfc(x * -0.70710678118654752440);
+}
+
+#define C(x) ((double)(x))
+#define EXPF exp
+#define LOGF log
+#define LOG1PF log1p
+#define EXPM1F expm1
+#define SQRTF sqrt
+#define SINF sin
+#define COSF cos
+#define TANHF tanh
+#define ERFF erf
+#define NORMCDFF normcdf
+#define SIGMOIDF sigmoid
+#define POWF pow
+#define ABSF fabs
+#define FLOORF floor
+#define CEILF ceil
+#define RINTF rint
+
+#define ROW_F(ID, n_in, out, ...)                                                        \
+    ROW(f64_##ID, double, (double), n_in, OUT_##out(double), __VA_ARGS__)
+#define ROW_FI ROW_F
+#define ROW_I(ID, n_in, out, ...)
+#define PW(ID, n_in, types, out, ...) ROW_##types(ID, n_in, out, __VA_ARGS__)
+#include "backend/kernel.def"
+#undef PW
+#undef ROW_F
+#undef ROW_FI
+#undef ROW_I
+#undef C
+#undef ABSF
+
+/* ---- i64 ------------------------------------------------------------------------------- */
+
+#define C(x) ((int64_t)(x))
+#define ABSF(x) SEL((x) < 0, -(x), (x))
+
+#define ROW_F(ID, n_in, out, ...)
+#define ROW_FI(ID, n_in, out, ...)                                                       \
+    ROW(i64_##ID, int64_t, reel__f64_to_i64, n_in, OUT_##out(int64_t), __VA_ARGS__)
+#define ROW_I ROW_FI
+#define PW(ID, n_in, types, out, ...) ROW_##types(ID, n_in, out, __VA_ARGS__)
+#include "backend/kernel.def"
+#undef PW
+#undef ROW_F
+#undef ROW_FI
+#undef ROW_I
+
+/* ---- table ----------------------------------------------------------------------------- */
+
+#define TYPES_F(ID) {f32_##ID, f64_##ID, NULL}
+#define TYPES_I(ID) {NULL, NULL, i64_##ID}
+#define TYPES_FI(ID) {f32_##ID, f64_##ID, i64_##ID}
+
+REEL_ISA_DECLARE(reel_pw_rows, pw_rows);
+const reel_pw_rows ISA(pw_rows) = {.row = {
+#define PW(ID, n_in, types, out, ...) [K_##ID] = TYPES_##types(ID),
+#include "backend/kernel.def"
+}};

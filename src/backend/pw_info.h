@@ -1,0 +1,33 @@
+/* pw_info.h: what kernel.def says about a pointwise row, for whoever is no backend: shape and
+ * dtype rules, the support table, the fusion pass, the writer of CUDA text. */
+#ifndef REEL_BACKEND_PW_INFO_H
+#define REEL_BACKEND_PW_INFO_H
+
+#include "backend/backend.h"
+
+/* Types in which a row is computed: that of a call follows from its last input. */
+typedef enum reel_pw_type {
+    REEL_PW_F32 = 0, /* f32, f16, bf16    */
+    REEL_PW_F64,     /* f64               */
+    REEL_PW_I64,     /* integers and bool */
+    REEL_PW_TYPES
+} reel_pw_type;
+
+typedef struct reel_pw_info {
+    const char *name; /* "ADD"                                               */
+    const char *expr; /* "x0 + x1", in the macros of kernel.def              */
+    int n_in;
+    bool floats, ints; /* which compute types the row has                    */
+    bool out_bool;     /* else the output has the dtype of the last input    */
+} reel_pw_info;
+
+/* The row of a kernel; NULL if the kernel is no pointwise row. */
+const reel_pw_info *reel__pw_info(reel_kernel_id kernel);
+/* Compute type of a dtype. */
+reel_pw_type reel__pw_type(reel_dtype dtype);
+/* Whether the row takes a last input of this dtype. */
+bool reel__pw_takes(const reel_pw_info *info, reel_dtype dtype);
+/* Cost of one element, in additions: 1, and 8 for each function in the expression. */
+int reel__pw_weight(const reel_pw_info *info);
+
+#endif
