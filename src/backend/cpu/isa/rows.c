@@ -1,5 +1,5 @@
-/* rows.c: kernels over one contiguous row; see rows.h. Sums run in two or more vectors side
- * by side: the latency of an addition is four cycles. */
+/* rows.c: kernels over one contiguous row; see rows.h. Sums run in two or more vectors
+ * side by side: the latency of an addition is four cycles. */
 #include "backend/cpu/isa/rows.h"
 
 #include <math.h>
@@ -16,8 +16,10 @@ static inline reel_vf load(const float *x, int64_t i, int64_t n, float fill)
 
 static inline void store(float *y, int64_t i, int64_t n, reel_vf v)
 {
-    if (i + VW <= n) reel_vstore(y + i, v);
-    else reel_vstore_part(y + i, n - i, v);
+    if (i + VW <= n)
+        reel_vstore(y + i, v);
+    else
+        reel_vstore_part(y + i, n - i, v);
 }
 
 static float row_max(const float *x, int64_t n)
