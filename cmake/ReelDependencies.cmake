@@ -75,7 +75,7 @@ reel_uses("BLAS" "${openblas_is}")
 
 # ---- images: stb, headers only ----------------------------------------------------------
 if(REEL_WITH_STB)
-    find_path(REEL_STB_INCLUDE_DIR stb/stb_image.h DOC "Folder of stb/stb_image.h")
+    find_path(REEL_STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb DOC "Folder of stb_image.h")
     mark_as_advanced(REEL_STB_INCLUDE_DIR)
 endif()
 if(REEL_WITH_STB AND REEL_STB_INCLUDE_DIR)

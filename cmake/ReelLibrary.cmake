@@ -73,7 +73,10 @@ set_target_properties(reel PROPERTIES
 if(UNIX AND NOT APPLE)
     set(version_script ${CMAKE_CURRENT_SOURCE_DIR}/cmake/reel.map)
     target_link_options(reel PRIVATE -Wl,--version-script=${version_script}
-        -Wl,-Bsymbolic-functions $<$<NOT:$<BOOL:${REEL_SANITIZE}>>:-Wl,--no-undefined>)
+        -Wl,-Bsymbolic-functions)
+    if(NOT REEL_SANITIZE) # whose symbols come with the program
+        target_link_options(reel PRIVATE -Wl,--no-undefined)
+    endif()
     set_target_properties(reel PROPERTIES LINK_DEPENDS ${version_script})
 endif()
 reel_library(reel_static STATIC)

@@ -1,5 +1,5 @@
-/* strided.h: tensors of random shape and random strides, for tests that compare kernels with
- * naive loops. Include it after cmocka.h. */
+/* strided.h: tensors of random shape and random strides, for tests that compare kernels
+ * with naive loops. Include it after cmocka.h. */
 #ifndef REEL_TESTS_STRIDED_H
 #define REEL_TESTS_STRIDED_H
 
@@ -67,12 +67,10 @@ static inline strided strided_new(reel_dtype dtype, int rank, const int64_t *dim
     int64_t step = how & STRIDED_GAPS && dice() % 4 == 0 ? dice_in(1, 3) : 1, first = 0;
     for (int k = rank - 1; k >= 0; k--) {
         int d = order[k];
-        if (how & STRIDED_REPEATS && dice() % 8 == 0)
-            continue; /* stride 0 */
+        if (how & STRIDED_REPEATS && dice() % 8 == 0) continue; /* stride 0 */
         t.meta.stride[d] = step;
         step *= dim[d] > 0 ? dim[d] : 1;
-        if (how & STRIDED_GAPS && dice() % 4 == 0)
-            step += dice_in(0, 3);
+        if (how & STRIDED_GAPS && dice() % 4 == 0) step += dice_in(0, 3);
         if (how & STRIDED_BACKWARD && dice() % 4 == 0 && dim[d] > 0) {
             first += (dim[d] - 1) * t.meta.stride[d];
             t.meta.stride[d] = -t.meta.stride[d];
@@ -95,8 +93,7 @@ static inline void strided_free(strided *t)
 static inline int64_t strided_numel(const strided *t)
 {
     int64_t n = 1;
-    for (int d = 0; d < t->meta.rank; d++)
-        n *= t->meta.dim[d];
+    for (int d = 0; d < t->meta.rank; d++) n *= t->meta.dim[d];
     return n;
 }
 
@@ -112,8 +109,7 @@ static inline void strided_unravel(const strided *t, int64_t i, int64_t *at)
 static inline int64_t strided_place(const strided *t, const int64_t *at)
 {
     int64_t place = 0;
-    for (int d = 0; d < t->meta.rank; d++)
-        place += at[d] * t->meta.stride[d];
+    for (int d = 0; d < t->meta.rank; d++) place += at[d] * t->meta.stride[d];
     return place;
 }
 static inline int64_t strided_at(const strided *t, int64_t i)
@@ -167,8 +163,8 @@ static inline void strided_randomize(strided *t)
             value = dice() % 4 == 0 ? value / 8 : 2 * dice_unit() - 1;
         else if (t->meta.dtype == REEL_BOOL)
             value = (double)(dice() % 2);
-        else if (t->meta.dtype != REEL_I64 && t->meta.dtype != REEL_I32
-                 && t->meta.dtype != REEL_I8)
+        else if (t->meta.dtype != REEL_I64 && t->meta.dtype != REEL_I32 &&
+                 t->meta.dtype != REEL_I8)
             value = (double)dice_in(0, 9);
         strided_write(t, strided_at(t, i), value);
     }
@@ -185,7 +181,8 @@ static inline void strided_check_gaps(strided *t)
         assert_int_equal((unsigned char)t->memory[i], STRIDED_FILL);
 }
 
-/* A random shape: rank in 0 .. max_rank, about `most` elements at most, now and then none. */
+/* A random shape: rank in 0 .. max_rank, about `most` elements at most, now and then
+ * none. */
 static inline int strided_shape(int max_rank, int64_t most, int64_t *dim)
 {
     int rank = (int)dice_in(0, max_rank);
@@ -195,8 +192,7 @@ static inline int strided_shape(int max_rank, int64_t most, int64_t *dim)
         dim[d] = dice_in(1, high);
         most /= dim[d];
     }
-    if (rank > 0 && dice() % 24 == 0)
-        dim[dice_in(0, rank - 1)] = 0;
+    if (rank > 0 && dice() % 24 == 0) dim[dice_in(0, rank - 1)] = 0;
     return rank;
 }
 

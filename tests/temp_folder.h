@@ -1,4 +1,5 @@
-/* temp_folder.h: a folder for the files of one test program, and what tests ask of them. */
+/* temp_folder.h: a folder for the files of one test program, and what tests ask of
+ * them. */
 #ifndef TESTS_TEMP_FOLDER_H
 #define TESTS_TEMP_FOLDER_H
 

@@ -1,4 +1,5 @@
-/* test_data.c: data sets: drawn images, CIFAR-10, image folders, arrays; bad files of each. */
+/* test_data.c: data sets: drawn images, CIFAR-10, image folders, arrays; bad files of
+ * each. */
 #include <reel/data.h>
 
 #include "temp_folder.h"
@@ -12,14 +13,15 @@
 #define CIFAR_RECORD 3073
 #define CIFAR_SIZE (10000L * CIFAR_RECORD)
 
-/* ---- random numbers ---------------------------------------------------------------------- */
+/* ---- random numbers ---------------------------------------------------------------- */
 
 static void draws_depend_on_all_three(void **state)
 {
     (void)state;
     reel_draw a = reel_draw_new(1, 2, 3), b = reel_draw_new(1, 2, 3);
     for (int i = 0; i < 100; i++) assert_int_equal(reel_draw_u32(&a), reel_draw_u32(&b));
-    reel_draw c[3] = {reel_draw_new(2, 2, 3), reel_draw_new(1, 3, 3), reel_draw_new(1, 2, 4)};
+    reel_draw c[3] = {reel_draw_new(2, 2, 3), reel_draw_new(1, 3, 3),
+                      reel_draw_new(1, 2, 4)};
     a = reel_draw_new(1, 2, 3);
     uint32_t first = reel_draw_u32(&a);
     for (int i = 0; i < 3; i++) assert_int_not_equal(reel_draw_u32(&c[i]), first);
@@ -40,7 +42,7 @@ static void draw_below_is_uniform(void **state)
     }
 }
 
-/* ---- drawn images ------------------------------------------------------------------------ */
+/* ---- drawn images ------------------------------------------------------------------ */
 
 static void drawn_images_repeat(void **state)
 {
@@ -99,7 +101,7 @@ static void drawn_images_refuse(void **state)
     assert_error(REEL_ERR_ARG, "part 7");
 }
 
-/* ---- data sets in general ---------------------------------------------------------------- */
+/* ---- data sets in general ---------------------------------------------------------- */
 
 static void datasets_check_their_callers(void **state)
 {
@@ -187,7 +189,7 @@ static void samples_go_back_and_forth(void **state)
     reel_sample_free(NULL);
 }
 
-/* ---- CIFAR-10 ---------------------------------------------------------------------------- */
+/* ---- CIFAR-10 ---------------------------------------------------------------------- */
 
 /* A batch file of zeros but for one record. Sparse, so it costs nothing. */
 static void write_batch(const char *name, long size, int record, const uint8_t *bytes)
@@ -253,18 +255,21 @@ static void cifar10_names_what_is_wrong(void **state)
     (void)state;
     assert_null(reel_cifar10(temp_path("absent"), REEL_TEST));
     assert_error(REEL_ERR_IO, "absent/test_batch.bin");
-    const long sizes[] = {0, 1, CIFAR_SIZE - 1, CIFAR_SIZE + 1, CIFAR_SIZE + CIFAR_RECORD};
+    const long sizes[] = {0, 1, CIFAR_SIZE - 1, CIFAR_SIZE + 1,
+                          CIFAR_SIZE + CIFAR_RECORD};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         char text[64];
         write_batch("test_batch.bin", sizes[i], 0, NULL);
         assert_null(reel_cifar10(temp_root, REEL_TEST));
-        snprintf(text, sizeof text, "test_batch.bin has %ld bytes, expected 30730000", sizes[i]);
+        snprintf(text, sizeof text, "test_batch.bin has %ld bytes, expected 30730000",
+                 sizes[i]);
         assert_error(REEL_ERR_FORMAT, text);
     }
     uint8_t record[CIFAR_RECORD] = {10};
     write_batch("test_batch.bin", CIFAR_SIZE, 17, record);
     assert_null(reel_cifar10(temp_root, REEL_TEST));
-    assert_error(REEL_ERR_FORMAT, "test_batch.bin: record 17 has label 10, expected 0 to 9");
+    assert_error(REEL_ERR_FORMAT,
+                 "test_batch.bin: record 17 has label 10, expected 0 to 9");
     remove(temp_path("test_batch.bin"));
     assert_int_equal(mkfifo(temp_path("test_batch.bin"), 0600), 0);
     assert_null(reel_cifar10(temp_root, REEL_TEST));
@@ -279,7 +284,7 @@ static void cifar10_names_what_is_wrong(void **state)
     assert_error(REEL_ERR_ARG, "part 2");
 }
 
-/* ---- image folders ----------------------------------------------------------------------- */
+/* ---- image folders ----------------------------------------------------------------- */
 
 static bool has_images(void)
 {
@@ -288,7 +293,7 @@ static bool has_images(void)
     reel_error_clear();
     return has;
 }
-#define NEED_IMAGES() \
+#define NEED_IMAGES()                                                                    \
     if (!has_images()) skip()
 
 /* A PNG of one colour. */
@@ -416,7 +421,7 @@ static void folder_skips_or_fails(void **state)
         assert_int_equal(given, 6);
         assert_int_equal(reel_dataset_skipped(ds), bad);
         for (int k = 0; k < bad; k++) {
-            char name[8];
+            char name[16];
             snprintf(name, sizeof name, "bad%d_", k);
             assert_non_null(strstr(logged, name));
         }
@@ -446,8 +451,11 @@ static void folder_says_what_is_missing(void **state)
     assert_int_equal(mkdir(temp_path("a"), 0700), 0);
     assert_null(reel_image_folder(temp_root, NULL));
     assert_error(REEL_ERR_FORMAT, "no .jpg, .jpeg or .png file");
-    const reel_image_opts bad[] = {{.height = -1, .width = 4}, {.height = 4}, {.channels = 2},
-                                   {.max_files = -1},          {.width = 1 << 20, .height = 1}};
+    const reel_image_opts bad[] = {{.height = -1, .width = 4},
+                                   {.height = 4},
+                                   {.channels = 2},
+                                   {.max_files = -1},
+                                   {.width = 1 << 20, .height = 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_null(reel_image_folder(temp_root, &bad[i]));
         assert_error(REEL_ERR_ARG, "image_folder");
@@ -464,8 +472,8 @@ static void folder_says_what_is_missing(void **state)
     assert_error(REEL_ERR_FORMAT, "none of the 2 images");
 }
 
-/* Every prefix and every flipped byte of a JPEG and a PNG: a picture or an error. Under the
- * sanitizers this looks into stb_image too. */
+/* Every prefix and every flipped byte of a JPEG and a PNG: a picture or an error. Under
+ * the sanitizers this looks into stb_image too. */
 static void try_decode(const uint8_t *bytes, size_t n)
 {
     uint8_t *copy = malloc(n ? n : 1); /* exact, so that reading past it is seen */
@@ -502,6 +510,16 @@ static void hurt_pictures_do_no_harm(void **state)
             jpeg[i] ^= (uint8_t)(1 << bit);
         }
     }
+    /* More values in a Huffman table than there can be; a table that is left out. */
+    const uint8_t *dht = jpeg;
+    while (dht[0] != 0xFF || dht[1] != 0xC4) dht++;
+    size_t table = (size_t)(dht - jpeg);
+    jpeg[table + 5] = 255, jpeg[table + 6] = 255;
+    try_decode(jpeg, sizeof small_jpeg);
+    memcpy(jpeg, small_jpeg, sizeof small_jpeg);
+    jpeg[table + 1] = 0xFE; /* a comment */
+    try_decode(jpeg, sizeof small_jpeg);
+    memcpy(jpeg, small_jpeg, sizeof small_jpeg);
     int64_t h, w;
     for (size_t i = 0; i < sizeof small_jpeg; i++) { /* no prefix passes as whole */
         assert_null(reel__image_decode("x", jpeg, i, 3, 1 << 16, &h, &w));
@@ -511,13 +529,14 @@ static void hurt_pictures_do_no_harm(void **state)
     reel__free(png);
 }
 
-/* ---- what is there ----------------------------------------------------------------------- */
+/* ---- what is there ----------------------------------------------------------------- */
 
 static void open_data_recognizes(void **state)
 {
     (void)state;
     assert_null(reel_open_data(temp_root, REEL_TRAIN, NULL));
-    assert_error(REEL_ERR_FORMAT, "cifar-10-batches-bin/, data_batch_1.bin and test_batch.bin");
+    assert_error(REEL_ERR_FORMAT,
+                 "cifar-10-batches-bin/, data_batch_1.bin and test_batch.bin");
     assert_null(reel_open_data(temp_path("absent"), REEL_TRAIN, NULL));
     assert_error(REEL_ERR_IO, "absent is no folder");
     assert_null(reel_open_data(NULL, REEL_TRAIN, NULL));
@@ -542,7 +561,7 @@ static void open_data_recognizes(void **state)
     assert_error(REEL_ERR_FORMAT, "test_batch.bin has 0 bytes");
 }
 
-/* ---- arrays ------------------------------------------------------------------------------ */
+/* ---- arrays ------------------------------------------------------------------------ */
 
 static void arrays_become_pixels(void **state)
 {
@@ -595,7 +614,7 @@ static void arrays_refuse(void **state)
     reel_scope_end(scope);
 }
 
-/* ---- out of memory ----------------------------------------------------------------------- */
+/* ---- out of memory ----------------------------------------------------------------- */
 
 static void each_allocation_may_fail(void **state)
 {
@@ -606,7 +625,8 @@ static void each_allocation_may_fail(void **state)
     for (int64_t k = 1; !done; k++) {
         reel__fault_alloc(k, k % 2);
         reel_dataset *a = reel_image_folder(temp_root, NULL);
-        reel_dataset *b = reel_image_folder(temp_root, &(reel_image_opts){.max_memory = 1});
+        reel_dataset *b =
+            reel_image_folder(temp_root, &(reel_image_opts){.max_memory = 1});
         reel_dataset *c = reel_drawn_images(4, 1, REEL_TRAIN);
         reel_sample s = {0};
         if (b) reel_dataset_get(b, 0, &s);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "backend/cpu/kernels.h"
+#include "base/alloc.h"
 #include "strided.h"
 
 static reel_dtype index_dtype(void)
@@ -49,12 +50,10 @@ static void run(reel_kernel_id id, reel_kernel_fn fn, const reel_karg *in, int n
 static int indexed_shape(int64_t most, int64_t *dim, int *along)
 {
     int rank;
-    do
-        rank = strided_shape(REEL_MAX_RANK, most, dim);
+    do rank = strided_shape(REEL_MAX_RANK, most, dim);
     while (rank == 0);
     *along = (int)dice_in(0, rank - 1);
-    if (dim[*along] == 0)
-        dim[*along] = 3;
+    if (dim[*along] == 0) dim[*along] = 3;
     return rank;
 }
 
@@ -63,7 +62,8 @@ static void index_select_case(int64_t most, int64_t n)
     int64_t dim[REEL_MAX_RANK];
     int along, rank = indexed_shape(most, dim, &along);
     reel_index_attrs attrs = {.dim = along};
-    strided x = strided_new((reel_dtype)(dice() % REEL_DTYPE_COUNT), rank, dim, STRIDED_IN);
+    strided x =
+        strided_new((reel_dtype)(dice() % REEL_DTYPE_COUNT), rank, dim, STRIDED_IN);
     strided index = strided_new(index_dtype(), 1, &n, STRIDED_IN);
     strided_randomize(&x);
     draw_indices(&index, dim[along]);
@@ -87,10 +87,8 @@ static void index_select_case(int64_t most, int64_t n)
 static void index_select(void **state)
 {
     (void)state;
-    for (int round = 0; round < 600; round++)
-        index_select_case(60, dice_in(0, 12));
-    for (int round = 0; round < 20; round++)
-        index_select_case(4000, dice_in(100, 300));
+    for (int round = 0; round < 600; round++) index_select_case(60, dice_in(0, 12));
+    for (int round = 0; round < 20; round++) index_select_case(4000, dice_in(100, 300));
 }
 
 /* What `want` should hold is added up in an array of f64 that lies as y does. */
@@ -99,14 +97,14 @@ static void check_sums(const strided *y, const double *want)
     double eps = y->meta.dtype == REEL_F32 ? 1e-4 : 1e-12;
     for (int64_t i = 0; i < strided_numel(y); i++)
         if (!(fabs(strided_get(y, i) - want[i]) <= eps))
-            fail_msg("element %lld is %g, not %g", (long long)i, strided_get(y, i), want[i]);
+            fail_msg("element %lld is %g, not %g", (long long)i, strided_get(y, i),
+                     want[i]);
 }
 /* Logical row-major number of an index along each dimension. */
 static int64_t ravel(const strided *t, const int64_t *at)
 {
     int64_t i = 0;
-    for (int d = 0; d < t->meta.rank; d++)
-        i = i * t->meta.dim[d] + at[d];
+    for (int d = 0; d < t->meta.rank; d++) i = i * t->meta.dim[d] + at[d];
     return i;
 }
 static double *zeros_for(const strided *y)
@@ -160,7 +158,8 @@ static void gather_case(int64_t most, int64_t n)
     int64_t dim[REEL_MAX_RANK];
     int along, rank = indexed_shape(most, dim, &along);
     reel_index_attrs attrs = {.dim = along};
-    strided x = strided_new((reel_dtype)(dice() % REEL_DTYPE_COUNT), rank, dim, STRIDED_IN);
+    strided x =
+        strided_new((reel_dtype)(dice() % REEL_DTYPE_COUNT), rank, dim, STRIDED_IN);
     strided_randomize(&x);
     for (int d = 0; d < rank; d++) /* the index may be smaller than x elsewhere */
         dim[d] = d == along ? n : dice() % 4 == 0 && dim[d] > 0 ? dim[d] - 1 : dim[d];
@@ -185,10 +184,8 @@ static void gather_case(int64_t most, int64_t n)
 static void gather(void **state)
 {
     (void)state;
-    for (int round = 0; round < 600; round++)
-        gather_case(60, dice_in(0, 12));
-    for (int round = 0; round < 20; round++)
-        gather_case(3000, dice_in(20, 60));
+    for (int round = 0; round < 600; round++) gather_case(60, dice_in(0, 12));
+    for (int round = 0; round < 20; round++) gather_case(3000, dice_in(20, 60));
 }
 
 static void scatter_add_case(int64_t most, int64_t n)
@@ -210,8 +207,7 @@ static void scatter_add_case(int64_t most, int64_t n)
     reel_karg in[3] = {strided_arg(&x), strided_arg(&index), strided_arg(&src)};
     run(K_SCATTER_ADD, reel__ref_scatter_add, in, 3, &y, &attrs);
     double *want = zeros_for(&y);
-    for (int64_t i = 0; i < strided_numel(&y); i++)
-        want[i] = strided_get(&x, i);
+    for (int64_t i = 0; i < strided_numel(&y); i++) want[i] = strided_get(&x, i);
     for (int64_t i = 0; i < strided_numel(&index); i++) {
         int64_t at[REEL_MAX_RANK];
         strided_unravel(&index, i, at);
@@ -231,10 +227,8 @@ static void scatter_add_case(int64_t most, int64_t n)
 static void scatter_add(void **state)
 {
     (void)state;
-    for (int round = 0; round < 600; round++)
-        scatter_add_case(60, dice_in(0, 12));
-    for (int round = 0; round < 20; round++)
-        scatter_add_case(3000, dice_in(20, 60));
+    for (int round = 0; round < 600; round++) scatter_add_case(60, dice_in(0, 12));
+    for (int round = 0; round < 20; round++) scatter_add_case(3000, dice_in(20, 60));
 }
 
 static void one_hot(void **state)
@@ -254,8 +248,8 @@ static void one_hot(void **state)
         reel_karg in = strided_arg(&index);
         run(K_ONE_HOT, reel__ref_one_hot, &in, 1, &y, &attrs);
         for (int64_t i = 0; i < strided_numel(&y); i++)
-            assert_true(strided_get(&y, i)
-                        == (strided_get(&index, i / attrs.size) == (double)(i % attrs.size)));
+            assert_true(strided_get(&y, i) == (strided_get(&index, i / attrs.size) ==
+                                               (double)(i % attrs.size)));
         strided_check_gaps(&y);
         strided_free(&index);
         strided_free(&y);
@@ -282,19 +276,23 @@ static void out_of_range(void **state)
             int64_t ten[1] = {10}, five[1] = {5}, hot[2] = {5, 10};
             strided x = strided_new(REEL_F32, 1, ten, STRIDED_DENSE);
             strided src = strided_new(REEL_F32, 1, five, STRIDED_DENSE);
-            strided index = strided_new(b < 3 ? REEL_I64 : REEL_I32, 1, five, STRIDED_OUT);
+            strided index =
+                strided_new(b < 3 ? REEL_I64 : REEL_I32, 1, five, STRIDED_OUT);
             strided y = strided_new(REEL_F32, k == 4 ? 2 : 1, k == 4 ? hot : ten, 0);
             draw_indices(&index, 10);
             strided_write(&index, strided_at(&index, 3), (double)bad[b % 3]);
-            reel_karg in[3] = {strided_arg(k == 4 ? &index : k == 1 ? &src : &x),
+            reel_karg in[3] = {strided_arg(k == 4   ? &index
+                                           : k == 1 ? &src
+                                                    : &x),
                                strided_arg(&index), strided_arg(&src)};
             reel_karg out = strided_arg(&y);
             reel_index_attrs attrs = {.dim = 0, .size = 10};
             reel_kcall call = {kernels[k].id, kernels[k].n_in, 1, in, &out, &attrs};
             assert_int_equal(kernels[k].fn(&call), REEL_ERR_ARG);
-            snprintf(want, sizeof want,
-                     "%s: index %d at position 3 is out of range for dimension %d of size 10",
-                     kernels[k].name, (int)bad[b % 3], k == 4);
+            snprintf(
+                want, sizeof want,
+                "%s: index %d at position 3 is out of range for dimension %d of size 10",
+                kernels[k].name, (int)bad[b % 3], k == 4);
             assert_string_equal(reel_error_message(), want);
             reel_error_clear();
             strided_free(&x);
@@ -304,12 +302,37 @@ static void out_of_range(void **state)
         }
 }
 
+/* INDEX_ADD needs scratch memory twice where the index is i32. */
+static void out_of_memory(void **state)
+{
+    int64_t dim[2] = {5, 4};
+    reel_index_attrs attrs = {.dim = 0, .size = 5};
+    strided g = strided_new(REEL_F32, 2, dim, 0),
+            index = strided_new(REEL_I32, 1, dim, 0);
+    strided y = strided_new(REEL_F32, 2, dim, 0);
+    reel_karg in[2] = {strided_arg(&g), strided_arg(&index)}, out = strided_arg(&y);
+    reel_kcall call = {K_INDEX_ADD, 2, 1, in, &out, &attrs};
+    (void)state;
+    draw_indices(&index, 5);
+    for (int nth = 1; nth <= 2; nth++) {
+        reel__fault_alloc(nth, false);
+        assert_int_equal(reel__ref_index_add(&call), REEL_ERR_MEMORY);
+        reel__fault_alloc(0, false);
+        reel_error_clear();
+    }
+    strided_check_gaps(&y);
+    strided_free(&g);
+    strided_free(&index);
+    strided_free(&y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(index_select), cmocka_unit_test(index_add),
-        cmocka_unit_test(gather),       cmocka_unit_test(scatter_add),
-        cmocka_unit_test(one_hot),      cmocka_unit_test(out_of_range),
+        cmocka_unit_test(index_select),  cmocka_unit_test(index_add),
+        cmocka_unit_test(gather),        cmocka_unit_test(scatter_add),
+        cmocka_unit_test(one_hot),       cmocka_unit_test(out_of_range),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

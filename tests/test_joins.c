@@ -19,8 +19,7 @@ static void cat(void **state)
     for (int round = 0; round < 600; round++) {
         int64_t dim[REEL_MAX_RANK], sizes[4], total = 0;
         int rank = strided_shape(REEL_MAX_RANK, 60, dim), n = (int)dice_in(1, 4);
-        if (rank == 0)
-            continue;
+        if (rank == 0) continue;
         reel_dtype dtype = any_dtype();
         int along = (int)dice_in(0, rank - 1);
         strided x[4];
@@ -42,14 +41,12 @@ static void cat(void **state)
             int which = 0;
             strided_unravel(&y, i, at);
             double got = strided_read(&y, strided_place(&y, at));
-            while (at[along] >= sizes[which])
-                at[along] -= sizes[which++];
+            while (at[along] >= sizes[which]) at[along] -= sizes[which++];
             assert_true(got == strided_read(&x[which], strided_place(&x[which], at)));
         }
         strided_check_gaps(&y);
         strided_free(&y);
-        for (int i = 0; i < n; i++)
-            strided_free(&x[i]);
+        for (int i = 0; i < n; i++) strided_free(&x[i]);
     }
 }
 

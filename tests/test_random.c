@@ -1,5 +1,5 @@
-/* test_random.c: the random kernels draw exactly what attrs.h says, from any strides, in any
- * split, on any number of threads; and what they draw has the right moments. */
+/* test_random.c: the random kernels draw exactly what attrs.h says, from any strides, in
+ * any split, on any number of threads; and what they draw has the right moments. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,8 +23,7 @@ static reel_kernel_fn fn_of(reel_kernel_id id)
 static void run(reel_kernel_id id, const strided *x, strided *y, reel_random_attrs attrs)
 {
     reel_karg in, out = strided_arg(y);
-    if (x)
-        in = strided_arg(x);
+    if (x) in = strided_arg(x);
     reel_kcall call = {id, x != NULL, 1, x ? &in : NULL, &out, &attrs};
     assert_int_equal(fn_of(id)(&call), REEL_OK);
 }
@@ -74,8 +73,7 @@ static void one_case(reel_kernel_id id, reel_dtype dtype, int rank, const int64_
     reel_random_attrs a = {.seed = (int64_t)dice(), .offset = dice_in(0, 1 << 20)};
     a.low = id == K_RANDINT ? (double)dice_in(-50, 50) : id == K_DROPOUT ? 0.3 : -1.5;
     a.high = id == K_RANDINT ? a.low + (double)dice_in(1, 60) : 2.25;
-    if (dice() % 4 == 0)
-        a.offset = (INT64_C(1) << 32) - 3; /* the counter carries */
+    if (dice() % 4 == 0) a.offset = (INT64_C(1) << 32) - 3; /* the counter carries */
     if (id == K_RANDINT && dtype == REEL_U8) {
         a.low += 50;
         a.high += 50;
@@ -93,7 +91,8 @@ static void one_case(reel_kernel_id id, reel_dtype dtype, int rank, const int64_
     assert_memory_equal(first, y.memory, y.bytes);
     double eps = dtype == REEL_F64 ? 1e-13 : dtype == REEL_F32 ? 4e-6 : 0;
     for (int64_t i = 0; i < strided_numel(&y); i++) {
-        double got = strided_get(&y, i), want = naive(id, dtype, &a, i, strided_get(&x, i));
+        double got = strided_get(&y, i),
+               want = naive(id, dtype, &a, i, strided_get(&x, i));
         if (!(fabs(got - want) <= eps))
             fail_msg("kernel %d dtype %s element %lld: %.17g, not %.17g", (int)id,
                      reel_dtype_name(dtype), (long long)i, got, want);
@@ -131,7 +130,8 @@ static void known_answers(void **state)
     strided_free(&y);
 }
 
-/* n numbers at once are those of two calls, the second at the offset that the first used up. */
+/* n numbers at once are those of two calls, the second at the offset that the first used
+ * up. */
 static void split_anywhere(void **state)
 {
     (void)state;
@@ -171,7 +171,8 @@ static void blocks(void **state)
     assert_true(reel__dropout_threshold(1) == UINT64_C(1) << 32);
 }
 
-/* Mean and variance within five standard errors, and the third and fourth moment of normals. */
+/* Mean and variance within five standard errors, and the third and fourth moment of
+ * normals. */
 static void moments(void **state)
 {
     enum { N = 1000000 };
@@ -182,8 +183,7 @@ static void moments(void **state)
     (void)state;
     run(K_NORMAL, NULL, &y, (reel_random_attrs){.seed = 3, .low = 0, .high = 1});
     for (int i = 0; i < N; i++)
-        for (int k = 1; k < 5; k++)
-            m[k] += pow(v[i], k) / N;
+        for (int k = 1; k < 5; k++) m[k] += pow(v[i], k) / N;
     assert_true(fabs(m[1]) < 5e-3 && fabs(m[2] - 1) < 7e-3);
     assert_true(fabs(m[3]) < 2e-2 && fabs(m[4] - 3) < 5e-2);
     run(K_UNIFORM, NULL, &y, (reel_random_attrs){.seed = 3, .low = 0, .high = 1});
@@ -207,10 +207,8 @@ static void ranges(void **state)
     strided x = strided_new(REEL_F32, 1, dim, STRIDED_DENSE);
     (void)state;
     run(K_RANDINT, NULL, &y, (reel_random_attrs){.low = -3, .high = 4});
-    for (int i = 0; i < 20000; i++)
-        seen[((int64_t *)y.data)[i] + 3]++;
-    for (int k = 0; k < 7; k++)
-        assert_true(llabs(seen[k] - 20000 / 7) < 300);
+    for (int i = 0; i < 20000; i++) seen[((int64_t *)y.data)[i] + 3]++;
+    for (int k = 0; k < 7; k++) assert_true(llabs(seen[k] - 20000 / 7) < 300);
     run(K_RANDINT, NULL, &y, (reel_random_attrs){.low = -0x1p63, .high = 0x1p63});
     bool negative = false, large = false;
     for (int i = 0; i < 20000; i++) {
@@ -218,16 +216,15 @@ static void ranges(void **state)
         large |= ((int64_t *)y.data)[i] > INT64_C(1) << 62;
     }
     assert_true(negative && large);
-    /* every sum of 1 and a fraction rounds to 1 or to the next number, which is excluded */
+    /* every sum of 1 and a fraction rounds to 1 or to the next number, which is excluded
+     */
     run(K_UNIFORM, NULL, &f, (reel_random_attrs){.low = 1, .high = 1 + 0x1p-23});
-    for (int i = 0; i < 20000; i++)
-        assert_true(((float *)f.data)[i] == 1);
+    for (int i = 0; i < 20000; i++) assert_true(((float *)f.data)[i] == 1);
     strided_randomize(&x);
     run(K_DROPOUT, &x, &f, (reel_random_attrs){.low = 0});
     assert_memory_equal(x.data, f.data, 20000 * sizeof(float));
     run(K_DROPOUT, &x, &f, (reel_random_attrs){.low = 1});
-    for (int i = 0; i < 20000; i++)
-        assert_true(((float *)f.data)[i] == 0);
+    for (int i = 0; i < 20000; i++) assert_true(((float *)f.data)[i] == 0);
     strided_free(&x);
     strided_free(&f);
     strided_free(&y);
@@ -236,9 +233,9 @@ static void ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_defined), cmocka_unit_test(known_answers),
+        cmocka_unit_test(as_defined),     cmocka_unit_test(known_answers),
         cmocka_unit_test(split_anywhere), cmocka_unit_test(blocks),
-        cmocka_unit_test(moments), cmocka_unit_test(ranges),
+        cmocka_unit_test(moments),        cmocka_unit_test(ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

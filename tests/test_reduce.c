@@ -7,14 +7,15 @@
 #include <cmocka.h>
 
 #include "backend/cpu/kernels.h"
+#include "base/alloc.h"
 #include "strided.h"
 
 static const struct {
     reel_kernel_id id;
     reel_kernel_fn fn;
 } kernels[] = {
-    {K_SUM, reel__ref_sum},       {K_VAR, reel__ref_var},   {K_AMAX, reel__ref_amax},
-    {K_AMIN, reel__ref_amin},     {K_ANY, reel__ref_any},   {K_ALL, reel__ref_all},
+    {K_SUM, reel__ref_sum},       {K_VAR, reel__ref_var},       {K_AMAX, reel__ref_amax},
+    {K_AMIN, reel__ref_amin},     {K_ANY, reel__ref_any},       {K_ALL, reel__ref_all},
     {K_ARGMAX, reel__ref_argmax}, {K_ARGMIN, reel__ref_argmin},
 };
 enum { KERNELS = sizeof kernels / sizeof kernels[0] };
@@ -76,7 +77,8 @@ static double naive_result(const naive *a, reel_kernel_id id, double eps, double
     }
 }
 
-static void check_all(int k, const strided *x, const strided *y, int64_t mask, double scale)
+static void check_all(int k, const strided *x, const strided *y, int64_t mask,
+                      double scale)
 {
     reel_kernel_id id = kernels[k].id;
     int64_t outputs = strided_numel(y), n = strided_numel(x);
@@ -104,10 +106,8 @@ static void check_all(int k, const strided *x, const strided *y, int64_t mask, d
 
 static reel_dtype out_dtype(reel_kernel_id id, reel_dtype x)
 {
-    if (is_truth(id))
-        return REEL_BOOL;
-    if (is_arg(id))
-        return REEL_I64;
+    if (is_truth(id)) return REEL_BOOL;
+    if (is_arg(id)) return REEL_I64;
     return id == K_SUM && x != REEL_F32 && x != REEL_F64 ? REEL_I64 : x;
 }
 
@@ -122,8 +122,7 @@ static void one_case(int k, reel_dtype dtype, int rank, const int64_t *dim, int6
         length *= mask >> d & 1 ? dim[d] : 1;
     }
     double scale = id == K_VAR ? (double)(dice() % 2) : 1;
-    if (id == K_SUM && (dtype == REEL_F32 || dtype == REEL_F64))
-        scale = 0.25;
+    if (id == K_SUM && (dtype == REEL_F32 || dtype == REEL_F64)) scale = 0.25;
     strided x = strided_new(dtype, rank, dim, how_in);
     strided y = strided_new(out_dtype(id, dtype), rank, kept, how_out);
     strided_randomize(&x);
@@ -155,27 +154,28 @@ static void random_shapes(void **state)
     (void)state;
     for (int round = 0; round < 3000; round++) {
         int64_t dim[REEL_MAX_RANK];
-        int rank = strided_shape(REEL_MAX_RANK, 150, dim), k = (int)dice_in(0, KERNELS - 1);
+        int rank = strided_shape(REEL_MAX_RANK, 150, dim),
+            k = (int)dice_in(0, KERNELS - 1);
         int64_t mask = (int64_t)(dice() % (1u << rank));
         reel_dtype dtype = dtypes[dice() % 8];
         if (is_arg(kernels[k].id))
-            mask = rank == 0 || dice() % 4 == 0 ? (1 << rank) - 1 : 1 << dice_in(0, rank - 1);
-        if (kernels[k].id == K_VAR)
-            dtype = dice() % 2 ? REEL_F32 : REEL_F64;
+            mask = rank == 0 || dice() % 4 == 0 ? (1 << rank) - 1
+                                                : 1 << dice_in(0, rank - 1);
+        if (kernels[k].id == K_VAR) dtype = dice() % 2 ? REEL_F32 : REEL_F64;
         one_case(k, dtype, rank, dim, mask, STRIDED_IN, STRIDED_OUT);
     }
 }
 
-/* Shapes that take the wide paths: long rows, tall columns, chunks, joined narrow rows. */
+/* Shapes that take the wide paths: long rows, tall columns, chunks, narrow rows. */
 static void large_shapes(void **state)
 {
     static const struct {
         int64_t dim[3], mask;
     } cases[] = {
-        {{1, 1, 200003}, 4},  {{1, 70001, 3}, 2},   {{1, 9000, 16}, 2}, {{2, 300, 129}, 2},
-        {{1, 40, 2100}, 2},   {{64, 3, 300}, 5},    {{1, 300, 701}, 4}, {{3000, 5, 7}, 6},
-        {{3000, 50, 1}, 2},   {{1, 1, 200003}, 7},  {{50, 41, 43}, 7},  {{1, 2, 60000}, 2},
-        {{500, 100, 2}, 4},   {{90, 9, 130}, 2},    {{1, 4097, 17}, 2}, {{3, 33000, 2}, 2},
+        {{1, 1, 200003}, 4}, {{1, 70001, 3}, 2},  {{1, 9000, 16}, 2}, {{2, 300, 129}, 2},
+        {{1, 40, 2100}, 2},  {{64, 3, 300}, 5},   {{1, 300, 701}, 4}, {{3000, 5, 7}, 6},
+        {{3000, 50, 1}, 2},  {{1, 1, 200003}, 7}, {{50, 41, 43}, 7},  {{1, 2, 60000}, 2},
+        {{500, 100, 2}, 4},  {{90, 9, 130}, 2},   {{1, 4097, 17}, 2}, {{3, 33000, 2}, 2},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -196,14 +196,12 @@ static void sums_are_accurate(void **state)
         int64_t kept[2] = {by_cols ? 1 : 3, by_cols ? 3 : 1};
         strided x = strided_new(REEL_F32, 2, dim, STRIDED_DENSE);
         strided y = strided_new(REEL_F32, 2, kept, STRIDED_DENSE);
-        for (int64_t i = 0; i < 3000000; i++)
-            ((float *)x.data)[i] = 0.1f;
+        for (int64_t i = 0; i < 3000000; i++) ((float *)x.data)[i] = 0.1f;
         assert_int_equal(run(0, &x, &y, by_cols ? 1 : 2, 1), REEL_OK);
         for (int j = 0; j < 3; j++)
             assert_true(fabs(((float *)y.data)[j] / (1e6 * (double)0.1f) - 1) < 2e-7);
         assert_int_equal(run(1, &x, &y, by_cols ? 1 : 2, 1), REEL_OK);
-        for (int j = 0; j < 3; j++)
-            assert_true(((float *)y.data)[j] < 1e-12f);
+        for (int j = 0; j < 3; j++) assert_true(((float *)y.data)[j] < 1e-12f);
         strided_free(&x);
         strided_free(&y);
     }
@@ -214,7 +212,8 @@ static void nan_propagates(void **state)
 {
     (void)state;
     for (int round = 0; round < 400; round++) {
-        int64_t dim[2] = {dice_in(1, 40), dice_in(1, 80)}, mask = 1 + (int64_t)(dice() % 3);
+        int64_t dim[2] = {dice_in(1, 40), dice_in(1, 80)},
+                mask = 1 + (int64_t)(dice() % 3);
         int64_t kept[2] = {mask & 1 ? 1 : dim[0], mask & 2 ? 1 : dim[1]};
         strided x = strided_new(dice() % 2 ? REEL_F32 : REEL_F64, 2, dim, STRIDED_OUT);
         strided_randomize(&x);
@@ -248,8 +247,7 @@ static void halves(void **state)
             static const double want[4] = {1, 0, 3, 2}; /* any all argmax argmin */
             for (int i = 0; i < 6; i++) {
                 uint16_t bits = (b ? bf16 : f16)[i];
-                if (i < 4)
-                    strided_write(&x, strided_at(&x, i), bits);
+                if (i < 4) strided_write(&x, strided_at(&x, i), bits);
                 strided_write(&z, i, bits);
             }
             assert_int_equal(run(k, &x, &y, 1, 0), REEL_OK);
@@ -263,12 +261,37 @@ static void halves(void **state)
     }
 }
 
+/* Scratch memory that cannot be had is an error, not a wrong result or a leak. */
+static void out_of_memory(void **state)
+{
+    int64_t dim[2] = {200000, 3}, kept[2] = {1, 3};
+    strided x = strided_new(REEL_F32, 2, dim, STRIDED_DENSE);
+    (void)state;
+    strided_randomize(&x);
+    for (int k = 0; k < KERNELS; k++) {
+        strided y =
+            strided_new(out_dtype(kernels[k].id, REEL_F32), 2, kept, STRIDED_DENSE);
+        for (int nth = 1; nth <= (kernels[k].id == K_VAR ? 2 : 1); nth++) {
+            reel__fault_alloc(nth, false);
+            assert_int_equal(run(k, &x, &y, 1, 1), REEL_ERR_MEMORY);
+            reel__fault_alloc(0, false);
+            reel_error_clear();
+        }
+        strided_check_gaps(&y);
+        strided_free(&y);
+    }
+    strided_free(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_shapes),     cmocka_unit_test(large_shapes),
-        cmocka_unit_test(sums_are_accurate), cmocka_unit_test(nan_propagates),
+        cmocka_unit_test(random_shapes),
+        cmocka_unit_test(large_shapes),
+        cmocka_unit_test(sums_are_accurate),
+        cmocka_unit_test(nan_propagates),
         cmocka_unit_test(halves),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

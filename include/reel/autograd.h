@@ -25,9 +25,11 @@ REEL_API reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad);
 /** Options of backward and grad. Zero is the default. */
 typedef struct reel_backward_opts {
     bool create_graph; /* record the backward pass too, for gradients of gradients */
-    bool retain_graph; /* keep what was saved, to go backward again; implied by create_graph */
-    reel_tensor *gradient; /* of the output, of its shape; NULL is 1 for a single element */
-    bool allow_unused;     /* reel_grad: an input that has no path gives NULL, no error */
+    bool
+        retain_graph; /* keep what was saved, to go backward again; implied by create_graph */
+    reel_tensor
+        *gradient;     /* of the output, of its shape; NULL is 1 for a single element */
+    bool allow_unused; /* reel_grad: an input that has no path gives NULL, no error */
 } reel_backward_opts;
 
 /** Adds d(y)/d(leaf) to the gradient of each leaf below y. Errors: REEL_ERR_SHAPE if y has
@@ -64,8 +66,8 @@ typedef reel_tensor *(*reel_function)(void *user, reel_tensor *const x[], int n)
  *  time. Leaves that fn reaches by itself (parameters) receive their gradients too. Random
  *  numbers repeat. `user` must stay valid until backward. First order only.
  *  Source: Chen et al. 2016, arXiv:1604.06174. */
-REEL_API reel_tensor *reel_checkpoint(reel_function fn, void *user, reel_tensor *const x[],
-                                      int n);
+REEL_API reel_tensor *reel_checkpoint(reel_function fn, void *user,
+                                      reel_tensor *const x[], int n);
 
 /** In anomaly mode each operator's results are checked; the first NaN or Inf is an error that
  *  names the operator, forward or backward, and its module path. Per thread; slow. Returns

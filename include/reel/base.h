@@ -97,6 +97,15 @@ REEL_API const char *reel_dtype_name(reel_dtype dtype);
 /** True for f32, f64, f16 and bf16. */
 REEL_API bool reel_dtype_is_float(reel_dtype dtype);
 
+/* ---- losses ------------------------------------------------------------------------ */
+
+/** What becomes of the losses of single elements. Zero is the default, the mean. */
+typedef enum reel_reduction {
+    REEL_MEAN = 0,
+    REEL_SUM,
+    REEL_NONE
+} reel_reduction;
+
 /* ---- devices ----------------------------------------------------------------------- */
 
 typedef enum reel_device_type {

@@ -7,9 +7,9 @@
  *     reel_tensor_map_free(m);
  *
  * Every writer is atomic: temporary file in the same folder, fsync, rename, fsync of the
- * folder. After an error (full disk, ...) the earlier file is intact and no temporary file is
- * left. Every reader gives a result or an error on any bytes, within these limits: header
- * 16 MB, rank 8, sizes that fit the file.
+ * folder. After an error (full disk, ...) the earlier file is intact and no temporary
+ * file is left. Every reader gives a result or an error on any bytes, within these
+ * limits: header 16 MB, rank 8, sizes that fit the file.
  *
  * Functions that make something refuse to run (NULL) while an error is pending. */
 #ifndef REEL_IO_H
@@ -29,7 +29,8 @@ typedef struct reel_tensor_map reel_tensor_map;
 
 /** An empty one. Errors: REEL_ERR_MEMORY. */
 REEL_API reel_tensor_map *reel_tensor_map_new(void);
-/** Sets tensor `name`, replacing one of that name; takes a share of `t`. O(number of names).
+/** Sets tensor `name`, replacing one of that name; takes a share of `t`. O(number of
+ *  names).
  *  Errors: REEL_ERR_ARG for NULL, REEL_ERR_MEMORY. */
 REEL_API reel_status reel_tensor_map_set(reel_tensor_map *map, const char *name,
                                          reel_tensor *t);
@@ -66,8 +67,8 @@ REEL_API reel_status reel_safetensors_save(const char *path, const reel_tensor_m
 /** An open safetensors file: header parsed and checked, data mapped. Opaque. */
 typedef struct reel_safetensors reel_safetensors;
 
-/** Opens and checks: every offset in range, no overlap, no gap, sizes equal to shape x dtype.
- *  The file must not be cut short by others while it is open.
+/** Opens and checks: every offset in range, no overlap, no gap, sizes equal to shape x
+ *  dtype. The file must not be cut short by others while it is open.
  *  Errors: REEL_ERR_IO; REEL_ERR_FORMAT naming file and tensor. */
 REEL_API reel_safetensors *reel_safetensors_open(const char *path);
 /** Number of tensors; 0 for NULL. */
@@ -77,9 +78,9 @@ REEL_API const char *reel_safetensors_name(const reel_safetensors *st, int64_t i
 /** Shape of tensor i; rank 0 out of range. */
 REEL_API reel_shape reel_safetensors_shape(const reel_safetensors *st, int64_t i);
 /** Copy of tensor `name` as a new CPU tensor. O(log n) to find it.
- *  Errors: REEL_ERR_ARG if there is none of that name; REEL_ERR_UNSUPPORTED for a dtype of
- *  the format that reel has not (I16, U64, F8_E4M3, ...); REEL_ERR_FORMAT for a BOOL that is
- *  neither 0 nor 1. */
+ *  Errors: REEL_ERR_ARG if there is none of that name; REEL_ERR_UNSUPPORTED for a dtype
+ *  of the format that reel has not (I16, U64, F8_E4M3, ...); REEL_ERR_FORMAT for a BOOL
+ *  that is neither 0 nor 1. */
 REEL_API reel_tensor *reel_safetensors_get(reel_safetensors *st, const char *name);
 /** Text `key` of __metadata__, owned by `st`; NULL if there is none (no error is set). */
 REEL_API const char *reel_safetensors_text(const reel_safetensors *st, const char *key);
@@ -90,23 +91,24 @@ REEL_API reel_tensor_map *reel_safetensors_load(const char *path);
 
 /* ---- checkpoints ------------------------------------------------------------------- */
 
-/** Writes a checkpoint: a safetensors file with two more texts, reel.checkpoint (version) and
- *  reel.crc32 (of the data), so that a damaged file is found out. Errors: as
+/** Writes a checkpoint: a safetensors file with two more texts, reel.checkpoint (version)
+ *  and reel.crc32 (of the data), so that a damaged file is found out. Errors: as
  *  reel_safetensors_save. */
 REEL_API reel_status reel_checkpoint_save(const char *path, const reel_tensor_map *map);
 /** Reads it back; the two texts are left out. The caller frees the map.
- *  Errors: as reel_safetensors_open; REEL_ERR_FORMAT if it is no checkpoint, is of a version
- *  that is not known, or its data do not have the checksum. */
+ *  Errors: as reel_safetensors_open; REEL_ERR_FORMAT if it is no checkpoint, is of a
+ *  version that is not known, or its data do not have the checksum. */
 REEL_API reel_tensor_map *reel_checkpoint_load(const char *path);
 
 /* ---- NumPy ------------------------------------------------------------------------- */
 
-/** Reads a .npy file, versions 1 to 3, little endian, C or Fortran order: f2 f4 f8 i1 i4 i8
- *  u1 b1. Errors: REEL_ERR_IO; REEL_ERR_FORMAT; REEL_ERR_UNSUPPORTED for another descr.
+/** Reads a .npy file, versions 1 to 3, little endian, C or Fortran order: f2 f4 f8 i1 i4
+ *  i8 u1 b1. Errors: REEL_ERR_IO; REEL_ERR_FORMAT; REEL_ERR_UNSUPPORTED for another
+ *  descr.
  *  Source: numpy.org/doc/stable/reference/generated/numpy.lib.format.html. */
 REEL_API reel_tensor *reel_npy_load(const char *path);
-/** Writes a .npy file, version 1, C order. Errors: REEL_ERR_UNSUPPORTED for bf16, which NumPy
- *  has not; REEL_ERR_IO. */
+/** Writes a .npy file, version 1, C order. Errors: REEL_ERR_UNSUPPORTED for bf16, which
+ *  NumPy has not; REEL_ERR_IO. */
 REEL_API reel_status reel_npy_save(const char *path, reel_tensor *x);
 
 /* ---- pictures ---------------------------------------------------------------------- */

@@ -332,17 +332,12 @@ REEL_API reel_tensor *reel_log_softmax(reel_tensor *x, int dim);
 /** log(sum(exp(x))) along `dim`. ONNX: ReduceLogSumExp. */
 REEL_API reel_tensor *reel_logsumexp(reel_tensor *x, int dim, bool keepdim);
 
-typedef enum reel_reduction {
-    REEL_MEAN = 0,
-    REEL_SUM,
-    REEL_NONE
-} reel_reduction;
 /** Options of reel_cross_entropy. Zero is the default. */
 typedef struct reel_cross_entropy_opts {
-    double label_smoothing; /* 0 .. 1                                              */
-    reel_tensor *weight;    /* [c], per class; NULL is 1. No gradient.             */
+    double label_smoothing;   /* 0 .. 1                                              */
+    reel_tensor *weight;      /* [c], per class; NULL is 1. No gradient.             */
     reel_reduction reduction; /* mean is weighted by the class weights, as PyTorch's */
-    bool ignore;            /* rows whose target is ignore_index do not count      */
+    bool ignore;              /* rows whose target is ignore_index do not count      */
     int64_t ignore_index;
 } reel_cross_entropy_opts;
 /** Softmax cross-entropy of logits [n, c] or [n, c, ...] and target i64 [n] or [n, ...],

@@ -21,7 +21,7 @@ typedef struct run {
     uint32_t *slot; /* open addressing: place in v plus 1, by node address */
     size_t mask;
     bool create_graph, retain, accumulate;
-    bool stop; /* do not look below the inputs that were asked for */
+    bool stop;             /* do not look below the inputs that were asked for */
     reel_tensor *const *x; /* reel_grad: the inputs asked for, and where results go */
     reel_tensor **gx;
     int n_x;
@@ -173,15 +173,16 @@ static reel_status run_hooks(reel_node *n, reel_tensor **grad)
 }
 
 /* The operand as the vjp sees it: the saved value with its history, or a ghost. */
-static reel_tensor *revive(const reel_node *n, const reel_saved *s, const char *what, int i,
-                           reel_node_head *history, int out)
+static reel_tensor *revive(const reel_node *n, const reel_saved *s, const char *what,
+                           int i, reel_node_head *history, int out)
 {
     if (!s->present) return NULL;
     if (!s->storage) return reel__autorelease(reel__tensor_ghost(&s->meta));
     if (s->storage->version != s->version) {
-        reel_fail(REEL_ERR_STATE, "backward: %s %d of %s, %s, was changed in place after it "
-                  "was saved (version %u, now %u)", what, i, n->op->name, SHOW(&s->meta),
-                  s->version, s->storage->version);
+        reel_fail(REEL_ERR_STATE,
+                  "backward: %s %d of %s, %s, was changed in place after it "
+                  "was saved (version %u, now %u)",
+                  what, i, n->op->name, SHOW(&s->meta), s->version, s->storage->version);
         return NULL;
     }
     reel_tensor *t = reel__autorelease(reel__tensor_new(&s->meta, s->storage));
@@ -195,8 +196,10 @@ static reel_tensor *revive(const reel_node *n, const reel_saved *s, const char *
 static reel_status check_gradient(const reel_node *n, int i, const reel_tensor *g)
 {
     if (reel__same_shape(&g->meta, &n->in[i].meta)) return REEL_OK;
-    return reel_fail(REEL_ERR_INTERNAL, "backward: the gradient of %s has shape %s for its "
-                     "input %d %s", n->op->name, SHOW(&g->meta), i, SHOW(&n->in[i].meta));
+    return reel_fail(REEL_ERR_INTERNAL,
+                     "backward: the gradient of %s has shape %s for its "
+                     "input %d %s",
+                     n->op->name, SHOW(&g->meta), i, SHOW(&n->in[i].meta));
 }
 
 static reel_status run_vjp(run *r, visit *v)
@@ -205,8 +208,10 @@ static reel_status run_vjp(run *r, visit *v)
     reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT], *gx[REEL_OP_MAX_IN] = {NULL};
     uint64_t needs = 0;
     if (n->freed)
-        return reel_fail(REEL_ERR_STATE, "backward: what %s saved was already freed; use "
-                         "retain_graph to go backward twice", n->op->name);
+        return reel_fail(REEL_ERR_STATE,
+                         "backward: what %s saved was already freed; use "
+                         "retain_graph to go backward twice",
+                         n->op->name);
     if (!n->op->vjp)
         return reel_fail(REEL_ERR_UNSUPPORTED, "backward: %s has no gradient (%s)",
                          n->op->name, n->op->no_vjp ? n->op->no_vjp : "none is declared");
@@ -214,7 +219,8 @@ static reel_status run_vjp(run *r, visit *v)
         const visit *src = find(r, n->edge[i].node);
         if (src && src->needed) needs |= UINT64_C(1) << i;
         reel_node *from = n->edge[i].node;
-        in[i] = revive(n, &n->in[i], "input", i, from ? &from->head : NULL, n->edge[i].out);
+        in[i] =
+            revive(n, &n->in[i], "input", i, from ? &from->head : NULL, n->edge[i].out);
         if (!in[i] && n->in[i].present) return reel_error_status();
     }
     for (int i = 0; i < n->n_out; i++) {
@@ -222,7 +228,8 @@ static reel_status run_vjp(run *r, visit *v)
         out[i] = revive(n, &n->out[i], "output", i, flows ? &n->head : NULL, i);
         if (!out[i] && n->out[i].present) return reel_error_status();
     }
-    const reel_call c = {n->op, n->n_in, n->n_out, in, out, n->attrs, needs, r->create_graph};
+    const reel_call c = {n->op, n->n_in,  n->n_out, in,
+                         out,   n->attrs, needs,    r->create_graph};
     reel__anomaly_backward(n->op->name, n->where);
     n->op->vjp(&c, v->grad, gx);
     reel__anomaly_backward(NULL, NULL);
@@ -286,12 +293,15 @@ static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
 {
     if (!y) return reel_fail(REEL_ERR_ARG, "backward: an output is NULL");
     if (!y->node)
-        return reel_fail(REEL_ERR_STATE, "backward: %s needs no gradient: nothing below it "
+        return reel_fail(REEL_ERR_STATE,
+                         "backward: %s needs no gradient: nothing below it "
                          "requires one, or it was computed with gradients disabled",
                          SHOW(&y->meta));
     if (!gy && reel__numel(&y->meta) != 1)
-        return reel_fail(REEL_ERR_SHAPE, "backward: %s has more than one element; give the "
-                         "gradient of the output", SHOW(&y->meta));
+        return reel_fail(REEL_ERR_SHAPE,
+                         "backward: %s has more than one element; give the "
+                         "gradient of the output",
+                         SHOW(&y->meta));
     if (gy && (!reel__same_shape(&gy->meta, &y->meta) || gy->meta.dtype != y->meta.dtype))
         return reel_fail(REEL_ERR_SHAPE, "backward: gradient %s must be like output %s",
                          SHOW(&gy->meta), SHOW(&y->meta));
@@ -303,7 +313,8 @@ static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
 static reel_status play(run *r, reel_tensor *const y[], int n_y, reel_tensor *const gy[])
 {
     for (int i = 0; i < n_y; i++)
-        if (y[i] && y[i]->node && !add_node(r, reel__node(y[i]))) return reel_error_status();
+        if (y[i] && y[i]->node && !add_node(r, reel__node(y[i])))
+            return reel_error_status();
     if (r->n && !collect(r)) return reel_error_status();
     for (int i = 0; i < n_y; i++) {
         reel_status st = seed(r, y[i], gy ? gy[i] : NULL);
@@ -347,8 +358,10 @@ static reel_status check_inputs(reel_tensor *const x[], int n_x)
     for (int i = 0; i < n_x; i++) {
         if (!x[i]) return reel_fail(REEL_ERR_ARG, "grad: input %d is NULL", i);
         if (!x[i]->node)
-            return reel_fail(REEL_ERR_STATE, "grad: input %d %s needs no gradient; call "
-                             "reel_requires_grad() before it is used", i, SHOW(&x[i]->meta));
+            return reel_fail(REEL_ERR_STATE,
+                             "grad: input %d %s needs no gradient; call "
+                             "reel_requires_grad() before it is used",
+                             i, SHOW(&x[i]->meta));
     }
     return REEL_OK;
 }
@@ -373,8 +386,10 @@ static reel_status grad(reel_tensor *const y[], int n_y, reel_tensor *const gy[]
     st = start(&r, y, n_y, gy);
     for (int i = 0; i < n_x; i++) {
         if (!st && !gx[i] && !o->allow_unused)
-            st = reel_fail(REEL_ERR_STATE, "grad: no path from the outputs to input %d %s; "
-                           "set allow_unused to get NULL", i, SHOW(&x[i]->meta));
+            st = reel_fail(REEL_ERR_STATE,
+                           "grad: no path from the outputs to input %d %s; "
+                           "set allow_unused to get NULL",
+                           i, SHOW(&x[i]->meta));
         if (gx[i]) gx[i] = reel__autorelease(gx[i]);
         if (!st && reel_failed()) st = reel_error_status();
     }

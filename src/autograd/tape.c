@@ -10,9 +10,15 @@
 static _Thread_local bool disabled;
 static atomic_uint_fast64_t sequence;
 
-bool reel__tape_on(void) { return !disabled; }
+bool reel__tape_on(void)
+{
+    return !disabled;
+}
 
-bool reel_grad_enabled(void) { return !disabled; }
+bool reel_grad_enabled(void)
+{
+    return !disabled;
+}
 
 bool reel_set_grad_enabled(bool on)
 {
@@ -69,7 +75,10 @@ static void free_chain(reel_node_head *head)
     }
 }
 
-static size_t rounded(size_t bytes) { return (bytes + 15) & ~(size_t)15; }
+static size_t rounded(size_t bytes)
+{
+    return (bytes + 15) & ~(size_t)15;
+}
 
 /* One allocation: the node, its edges, its saved values, its attributes. */
 static reel_node *node_new(const reel_op *op, int n_in, int n_out, const void *attrs)
@@ -153,17 +162,23 @@ reel_status reel__tape_check(const reel_call *c)
         const reel_tensor *x = c->in[i];
         if (!x || !(mutates >> i & 1)) continue;
         if (x->node && x->node->leaf)
-            return reel__bad(c, REEL_ERR_STATE,
-                             "input %d is a leaf that requires a gradient; change it under "
-                             "reel_set_grad_enabled(false)", i);
+            return reel__bad(
+                c, REEL_ERR_STATE,
+                "input %d is a leaf that requires a gradient; change it under "
+                "reel_set_grad_enabled(false)",
+                i);
         if (x->node && !(c->op->traits & REEL_OP_INPLACE))
-            return reel__bad(c, REEL_ERR_STATE,
-                             "input %d needs a gradient and would be changed; run this under "
-                             "reel_set_grad_enabled(false)", i);
+            return reel__bad(
+                c, REEL_ERR_STATE,
+                "input %d needs a gradient and would be changed; run this under "
+                "reel_set_grad_enabled(false)",
+                i);
         if (inputs_need && x->storage->viewed)
-            return reel__bad(c, REEL_ERR_STATE,
-                             "input %d shares memory with a view and needs a gradient; use "
-                             "the operator that is not in place", i);
+            return reel__bad(
+                c, REEL_ERR_STATE,
+                "input %d shares memory with a view and needs a gradient; use "
+                "the operator that is not in place",
+                i);
     }
     return REEL_OK;
 }
@@ -180,8 +195,10 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
     if (!reel__have("requires_grad", x, "x")) return NULL;
     reel_node *n = reel__node(x);
     if (n && n->op) {
-        reel_fail(REEL_ERR_STATE, "requires_grad: x was computed by %s and is no leaf; use "
-                  "reel_detach()", n->op->name);
+        reel_fail(REEL_ERR_STATE,
+                  "requires_grad: x was computed by %s and is no leaf; use "
+                  "reel_detach()",
+                  n->op->name);
         return NULL;
     }
     if (on && !reel_dtype_is_float(x->meta.dtype)) {
@@ -205,15 +222,21 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
     return x;
 }
 
-bool reel_needs_grad(const reel_tensor *x) { return x && x->node; }
+bool reel_needs_grad(const reel_tensor *x)
+{
+    return x && x->node;
+}
 
-reel_tensor *reel_grad_of(reel_tensor *x) { return x ? x->grad : NULL; }
+reel_tensor *reel_grad_of(reel_tensor *x)
+{
+    return x ? x->grad : NULL;
+}
 
 reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 {
     if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
-    if (grad && (!reel__same_shape(&x->meta, &grad->meta) ||
-                 x->meta.dtype != grad->meta.dtype))
+    if (grad &&
+        (!reel__same_shape(&x->meta, &grad->meta) || x->meta.dtype != grad->meta.dtype))
         return reel_fail(REEL_ERR_SHAPE, "set_grad: gradient %s must be like %s",
                          SHOW(&grad->meta), SHOW(&x->meta));
     reel__tensor_retain(grad);

@@ -36,11 +36,11 @@ struct reel_node {
     uint64_t seq;        /* order of recording: backward runs from high to low */
     const reel_op *op;   /* NULL: a leaf */
     int n_in, n_out;
-    bool freed;          /* saved values were given back by a backward */
-    const char *where;   /* module path in anomaly mode, of its own memory; or NULL */
+    bool freed;        /* saved values were given back by a backward */
+    const char *where; /* module path in anomaly mode, of its own memory; or NULL */
     reel_hook *hooks;
-    reel_edge *edge;     /* [n_in] */
-    reel_saved *in, *out;/* [n_in], [n_out] */
+    reel_edge *edge;      /* [n_in] */
+    reel_saved *in, *out; /* [n_in], [n_out] */
     void *attrs;
     reel_node *next_free; /* while a chain is freed */
 };
@@ -53,6 +53,5 @@ static inline reel_node *reel__node(const reel_tensor *x)
 
 /* Gives back what the node saved (after its vjp ran without retain_graph). */
 void reel__node_clear(reel_node *n);
-
 
 #endif

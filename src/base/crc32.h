@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Goes on from `crc`; begin with 0. reel__crc32(reel__crc32(0, a), b) is that of a and b. */
+/* Goes on from `crc`; begin with 0. reel__crc32(reel__crc32(0, a), b) is that of a and
+ * b. */
 uint32_t reel__crc32(uint32_t crc, const void *data, size_t n);
 
 #endif

@@ -7,8 +7,7 @@
 
 static reel_status check(reel_tensor *x, reel_tensor *y)
 {
-    if (!x || !y)
-        return reel_fail(REEL_ERR_ARG, "arrays: %s is NULL", x ? "y" : "x");
+    if (!x || !y) return reel_fail(REEL_ERR_ARG, "arrays: %s is NULL", x ? "y" : "x");
     if (reel_rank(x) < 1 || reel_rank(y) != 1 || reel_size(x, 0) != reel_size(y, 0))
         return reel_fail(REEL_ERR_SHAPE,
                          "arrays: x of rank %d has %lld samples, y of rank %d has %lld; "

@@ -27,18 +27,21 @@ static reel_transform *make(reel_transform_fn fn, params value)
 reel_status reel__need_image(const char *who, const reel_sample *s)
 {
     if (s->image && s->shape.rank == 3) return REEL_OK;
-    return reel_fail(REEL_ERR_SHAPE, "%s: the sample is an array of rank %d, expected an "
-                     "image [h, w, c]", who, s->shape.rank);
+    return reel_fail(REEL_ERR_SHAPE,
+                     "%s: the sample is an array of rank %d, expected an "
+                     "image [h, w, c]",
+                     who, s->shape.rank);
 }
 
-/* ---- crop ------------------------------------------------------------------------------ */
+/* ---- crop -------------------------------------------------------------------------- */
 
 static int64_t clamp(int64_t x, int64_t low, int64_t high)
 {
     return x < low ? low : x > high ? high : x;
 }
 
-/* out [size, size, c] from x [h, w, c] moved by (top, left), which may lie outside: zeros. */
+/* out [size, size, c] from x [h, w, c] moved by (top, left), which may lie outside:
+ * zeros. */
 static void crop(const char *x, int64_t h, int64_t w, size_t pixel, int64_t top,
                  int64_t left, int64_t size, char *out)
 {
@@ -64,10 +67,11 @@ static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
     int64_t h = s->shape.dim[0], w = s->shape.dim[1], c = s->shape.dim[2];
     int64_t down = h + 2 * p->padding - p->size, right = w + 2 * p->padding - p->size;
     if (down < 0 || right < 0)
-        return reel_fail(REEL_ERR_SHAPE,
-                         "random_crop: image %lldx%lld with %d of padding is smaller than "
-                         "the crop %dx%d",
-                         (long long)h, (long long)w, p->padding, p->size, p->size);
+        return reel_fail(
+            REEL_ERR_SHAPE,
+            "random_crop: image %lldx%lld with %d of padding is smaller than "
+            "the crop %dx%d",
+            (long long)h, (long long)w, p->padding, p->size, p->size);
     int64_t top = (int64_t)reel_draw_below(d, (uint32_t)down + 1) - p->padding;
     int64_t left = (int64_t)reel_draw_below(d, (uint32_t)right + 1) - p->padding;
 
@@ -83,14 +87,14 @@ reel_transform *reel_random_crop(int size, int padding)
 {
     if (size < 1 || size > MAX_SIDE || padding < 0 || padding > MAX_SIDE) {
         reel_fail(REEL_ERR_ARG,
-                  "random_crop: size %d and padding %d, expected 1 to %d and 0 to %d", size,
-                  padding, MAX_SIDE, MAX_SIDE);
+                  "random_crop: size %d and padding %d, expected 1 to %d and 0 to %d",
+                  size, padding, MAX_SIDE, MAX_SIDE);
         return NULL;
     }
     return make(apply_crop, (params){.size = size, .padding = padding});
 }
 
-/* ---- flip ------------------------------------------------------------------------------ */
+/* ---- flip -------------------------------------------------------------------------- */
 
 static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 {
@@ -111,13 +115,14 @@ static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 reel_transform *reel_random_hflip(float p)
 {
     if (!(p >= 0.0f && p <= 1.0f)) {
-        reel_fail(REEL_ERR_ARG, "random_hflip: probability %g, expected 0 to 1", (double)p);
+        reel_fail(REEL_ERR_ARG, "random_hflip: probability %g, expected 0 to 1",
+                  (double)p);
         return NULL;
     }
     return make(apply_hflip, (params){.p = p});
 }
 
-/* ---- cutout ---------------------------------------------------------------------------- */
+/* ---- cutout ------------------------------------------------------------------------ */
 
 static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
 {
@@ -148,7 +153,7 @@ reel_transform *reel_cutout(int size)
     return make(apply_cutout, (params){.size = size});
 }
 
-/* ---- normalize ------------------------------------------------------------------------- */
+/* ---- normalize --------------------------------------------------------------------- */
 
 #define MAX_CHANNELS 16
 
@@ -197,10 +202,11 @@ reel_transform *reel_normalize(const float *mean, const float *std, int channels
     }
     for (int k = 0; k < channels; k++)
         if (!isfinite(mean[k]) || !isfinite(std[k]) || std[k] == 0.0f) {
-            reel_fail(REEL_ERR_ARG,
-                      "normalize: channel %d has mean %g and std %g, expected finite values "
-                      "and std not 0",
-                      k, (double)mean[k], (double)std[k]);
+            reel_fail(
+                REEL_ERR_ARG,
+                "normalize: channel %d has mean %g and std %g, expected finite values "
+                "and std not 0",
+                k, (double)mean[k], (double)std[k]);
             return NULL;
         }
     if (reel_failed()) return NULL;

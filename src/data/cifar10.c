@@ -1,5 +1,5 @@
-/* cifar10.c: the binary version of CIFAR-10: files of 10,000 records, each one label byte and
- * then 1,024 bytes each of red, green and blue. */
+/* cifar10.c: the binary version of CIFAR-10: files of 10,000 records, each one label byte
+ * and then 1,024 bytes each of red, green and blue. */
 #include <reel/data.h>
 
 #include "base/alloc.h"
@@ -14,9 +14,9 @@
 #define FILE_SIZE ((int64_t)RECORD * RECORDS)
 #define CLASSES 10
 
-static const char *const class_names[CLASSES] = {"airplane", "automobile", "bird",  "cat",
-                                                 "deer",     "dog",        "frog",  "horse",
-                                                 "ship",     "truck"};
+static const char *const class_names[CLASSES] = {
+    "airplane", "automobile", "bird",  "cat",  "deer",
+    "dog",      "frog",       "horse", "ship", "truck"};
 static const char *const train_files[] = {"data_batch_1.bin", "data_batch_2.bin",
                                           "data_batch_3.bin", "data_batch_4.bin",
                                           "data_batch_5.bin"};
@@ -29,8 +29,8 @@ static reel_status unpack(const char *path, const uint8_t *record, uint8_t *pixe
     for (int i = 0; i < RECORDS; i++, record += RECORD, pixels += 3 * PIXELS) {
         if (record[0] >= CLASSES)
             return reel_fail(REEL_ERR_FORMAT,
-                             "cifar10: %s: record %d has label %d, expected 0 to %d", path, i,
-                             record[0], CLASSES - 1);
+                             "cifar10: %s: record %d has label %d, expected 0 to %d",
+                             path, i, record[0], CLASSES - 1);
         labels[i] = record[0];
         for (int p = 0; p < PIXELS; p++)
             for (int c = 0; c < 3; c++) pixels[3 * p + c] = record[1 + c * PIXELS + p];
@@ -86,8 +86,8 @@ reel_dataset *reel_cifar10(const char *dir, reel_part part)
     char *below = reel__path_join(dir, "cifar-10-batches-bin");
     if (!below) return NULL;
     const char *where = reel__is_folder(below) ? below : dir;
-    reel__memory_data *m =
-        part == REEL_TRAIN ? read_all(where, train_files, 5) : read_all(where, test_files, 1);
+    reel__memory_data *m = part == REEL_TRAIN ? read_all(where, train_files, 5)
+                                              : read_all(where, test_files, 1);
     reel__free(below);
     return m ? reel__memory_dataset(m) : NULL;
 }

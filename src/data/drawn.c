@@ -1,11 +1,12 @@
 /* drawn.c: a data set that needs no download: ten classes of shapes and textures, drawn.
  *
  * Each image is a background, some clutter behind, one object, some clutter in front, and
- * noise. Place, size, angle, aspect and every colour are drawn independently of the class, so
- * that neither colour nor brightness tells it, and a linear model, which needs fixed pixels,
- * sees little. Shapes are signed distances in the object's own frame; the distance in pixels
- * gives the coverage of a pixel, hence smooth edges. Distance functions: Inigo Quilez,
- * "2D distance functions" (iquilezles.org/articles/distfunctions2d), the mathematics. */
+ * noise. Place, size, angle, aspect and every colour are drawn independently of the
+ * class, so that neither colour nor brightness tells it, and a linear model, which needs
+ * fixed pixels, sees little. Shapes are signed distances in the object's own frame; the
+ * distance in pixels gives the coverage of a pixel, hence smooth edges. Distance
+ * functions: Inigo Quilez, "2D distance functions"
+ * (iquilezles.org/articles/distfunctions2d), the mathematics. */
 #include <reel/data.h>
 
 #include <math.h>
@@ -21,9 +22,9 @@
 #define MAX_IMAGES 1000000
 #define GRAIN 16 /* images a task */
 
-static const char *const class_names[CLASSES] = {"disc", "square",  "triangle", "ring",
+static const char *const class_names[CLASSES] = {"disc",  "square", "triangle", "ring",
                                                  "cross", "star",   "stripes",  "checker",
-                                                 "dots", "glow"};
+                                                 "dots",  "glow"};
 
 typedef struct color {
     float c[3];
@@ -33,8 +34,8 @@ typedef struct point {
     float x, y;
 } point;
 
-/* A frame of its own: p -> scaled, turned, centred coordinates; `pixels` is how many pixels
- * one unit is long. */
+/* A frame of its own: p -> scaled, turned, centred coordinates; `pixels` is how many
+ * pixels one unit is long. */
 typedef struct frame {
     point center;
     float cos, sin, aspect, pixels;
@@ -50,15 +51,15 @@ static float clamp01(float x)
     return x < 0.0f ? 0.0f : x > 1.0f ? 1.0f : x;
 }
 
-/* ---- colours ------------------------------------------------------------------------- */
+/* ---- colours ----------------------------------------------------------------------- */
 
 static color any_color(reel_draw *d)
 {
     return (color){{reel_draw_f32(d), reel_draw_f32(d), reel_draw_f32(d)}};
 }
 
-/* A colour that can be told from `other`: at least `distance` away in RGB. The best of a few
- * tries if none is, which ends for sure. */
+/* A colour that can be told from `other`: at least `distance` away in RGB. The best of a
+ * few tries if none is, which ends for sure. */
 static color color_unlike(reel_draw *d, color other, float distance)
 {
     color best = other;
@@ -77,7 +78,7 @@ static void blend(float *pixel, color over, float coverage)
     for (int k = 0; k < 3; k++) pixel[k] += coverage * (over.c[k] - pixel[k]);
 }
 
-/* ---- shapes: signed distance, negative inside, in units of the frame ------------------ */
+/* ---- shapes: signed distance, negative inside, in units of the frame --------------- */
 
 static float box(point p, float half_w, float half_h)
 {
@@ -86,8 +87,8 @@ static float box(point p, float half_w, float half_h)
     return outside + fminf(fmaxf(dx, dy), 0.0f);
 }
 
-/* Equilateral; the largest of the distances to its three sides, exact where it matters: at
- * the edges. `reach` is from the centre to a side. */
+/* Equilateral; the largest of the distances to its three sides, exact where it matters:
+ * at the edges. `reach` is from the centre to a side. */
 static float triangle(point p, float reach)
 {
     const float half_sqrt3 = 0.8660254f;
@@ -100,12 +101,14 @@ static float triangle(point p, float reach)
 static float star(point p, float outer, float inner)
 {
     const float tenth = 0.62831853f;
-    float angle = fabsf(fmodf(atan2f(p.x, p.y) + 6.0f * 6.2831853f, 2.0f * tenth) - tenth);
+    float angle =
+        fabsf(fmodf(atan2f(p.x, p.y) + 6.0f * 6.2831853f, 2.0f * tenth) - tenth);
     angle = tenth - angle; /* 0 at a tip */
     float r = hypotf(p.x, p.y);
     point q = {r * sinf(angle), r * cosf(angle)};
     point tip = {0.0f, outer};
-    point dent = {inner * 0.58778525f, inner * 0.80901699f}; /* sin, cos of a tenth turn */
+    point dent = {inner * 0.58778525f,
+                  inner * 0.80901699f}; /* sin, cos of a tenth turn */
     float ex = dent.x - tip.x, ey = dent.y - tip.y;
     return (ex * (q.y - tip.y) - ey * (q.x - tip.x)) / hypotf(ex, ey);
 }
@@ -116,7 +119,7 @@ static float step01(float wave, float sharp)
     return clamp01(0.5f + wave * sharp);
 }
 
-/* ---- one image ------------------------------------------------------------------------- */
+/* ---- one image --------------------------------------------------------------------- */
 
 typedef struct object {
     int kind;
@@ -136,12 +139,12 @@ static point to_frame(const frame *f, float x, float y)
 static frame any_frame(reel_draw *d, float margin, float small, float large)
 {
     float angle = between(d, 0.0f, 6.2831853f);
-    return (frame){.center = {between(d, margin, SIDE - margin),
-                              between(d, margin, SIDE - margin)},
-                   .cos = cosf(angle),
-                   .sin = sinf(angle),
-                   .aspect = between(d, 0.92f, 1.08f),
-                   .pixels = between(d, small, large)};
+    return (frame){
+        .center = {between(d, margin, SIDE - margin), between(d, margin, SIDE - margin)},
+        .cos = cosf(angle),
+        .sin = sinf(angle),
+        .aspect = between(d, 0.92f, 1.08f),
+        .pixels = between(d, small, large)};
 }
 
 static object any_object(reel_draw *d, int kind, color background)
@@ -211,7 +214,8 @@ static scrap any_scrap(reel_draw *d)
 static void paint_scrap(const scrap *s, float x, float y, float *pixel)
 {
     point p = to_frame(&s->f, x, y);
-    float distance = s->round ? hypotf(p.x, p.y) - s->half_w : box(p, s->half_w, s->half_h);
+    float distance =
+        s->round ? hypotf(p.x, p.y) - s->half_w : box(p, s->half_w, s->half_h);
     blend(pixel, s->paint, clamp01(0.5f - distance));
 }
 
@@ -253,7 +257,7 @@ static void draw_image(uint8_t *out, int kind, reel_draw d)
     }
 }
 
-/* ---- the data set ----------------------------------------------------------------------- */
+/* ---- the data set ------------------------------------------------------------------ */
 
 typedef struct job {
     uint8_t *pixels;

@@ -1,5 +1,6 @@
 /* folder.c: images in one folder a class. All are decoded when loading if they fit into
- * memory (50,000 images of 32x32 take 150 MB and some seconds), else each when asked for. */
+ * memory (50,000 images of 32x32 take 150 MB and some seconds), else each when asked
+ *  for. */
 #include <reel/data.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,10 +24,10 @@
 #define DEFAULT_MAX_MEMORY (INT64_C(2) << 30)
 
 typedef struct entry {
-    char *name;    /* in its class's folder       */
+    char *name; /* in its class's folder       */
     int64_t label;
-    reel_status status; /* of decoding it when loading */
-    char *problem;      /* its message                 */
+    reel_status status;  /* of decoding it when loading */
+    char *problem;       /* its message                 */
     atomic_bool counted; /* as skipped, when decoding late */
 } entry;
 
@@ -54,7 +55,7 @@ static void folder_free(void *self)
     reel__free(f);
 }
 
-/* ---- what is there --------------------------------------------------------------------- */
+/* ---- what is there ----------------------------------------------------------------- */
 
 static bool is_image_name(const char *name)
 {
@@ -97,8 +98,8 @@ static reel_status check_classes(const folder *f)
         while (k < f->classes.n && strcmp(f->classes.name[k], here.name[i]) < 0) k++;
         if (k == f->classes.n || strcmp(f->classes.name[k], here.name[i]) != 0)
             reel_fail(REEL_ERR_FORMAT,
-                      "image_folder: %s has a folder \"%s\", which is no class of %s", f->dir,
-                      here.name[i], f->opts.class_dir);
+                      "image_folder: %s has a folder \"%s\", which is no class of %s",
+                      f->dir, here.name[i], f->opts.class_dir);
     }
     reel__names_free(&here);
     return reel_error_status();
@@ -107,8 +108,8 @@ static reel_status check_classes(const folder *f)
 static reel_status add_entry(folder *f, const char *name, int64_t label)
 {
     if (f->n == f->opts.max_files)
-        return reel_fail(REEL_ERR_FORMAT, "image_folder: %s has more than %lld images", f->dir,
-                         (long long)f->opts.max_files);
+        return reel_fail(REEL_ERR_FORMAT, "image_folder: %s has more than %lld images",
+                         f->dir, (long long)f->opts.max_files);
     if (f->n == f->room) {
         int64_t room = f->room > 0 ? 2 * f->room : 256;
         entry *larger = reel__realloc(f->entries, (size_t)room * sizeof *larger);
@@ -142,19 +143,20 @@ static reel_status scan(folder *f)
     if (list_classes(class_dir, &f->classes)) return reel_error_status();
     if (f->classes.n == 0 || f->classes.n > MAX_CLASSES)
         return reel_fail(REEL_ERR_FORMAT,
-                         "image_folder: %s has %zu folders, expected one a class", class_dir,
-                         f->classes.n);
+                         "image_folder: %s has %zu folders, expected one a class",
+                         class_dir, f->classes.n);
     if (f->opts.class_dir && check_classes(f)) return reel_error_status();
     for (size_t k = 0; k < f->classes.n; k++)
         if (add_class(f, (int64_t)k)) return reel_error_status();
     if (f->n == 0)
-        return reel_fail(REEL_ERR_FORMAT,
-                         "image_folder: no .jpg, .jpeg or .png file in the %zu folders of %s",
-                         f->classes.n, f->dir);
+        return reel_fail(
+            REEL_ERR_FORMAT,
+            "image_folder: no .jpg, .jpeg or .png file in the %zu folders of %s",
+            f->classes.n, f->dir);
     return REEL_OK;
 }
 
-/* ---- one image ------------------------------------------------------------------------- */
+/* ---- one image --------------------------------------------------------------------- */
 
 static char *entry_path(const folder *f, int64_t i)
 {
@@ -166,8 +168,8 @@ static char *entry_path(const folder *f, int64_t i)
 }
 
 /* Checks the size, or changes it if the options say so, into out [f->shape]. */
-static reel_status place(const folder *f, const char *path, const uint8_t *pixels, int64_t h,
-                         int64_t w, uint8_t *out)
+static reel_status place(const folder *f, const char *path, const uint8_t *pixels,
+                         int64_t h, int64_t w, uint8_t *out)
 {
     const int64_t *want = f->shape.dim; /* h, w, channels */
     if (f->first < 0)
@@ -176,10 +178,11 @@ static reel_status place(const folder *f, const char *path, const uint8_t *pixel
         memcpy(out, pixels, (size_t)(h * w * want[2]));
         return REEL_OK;
     }
-    return reel_fail(REEL_ERR_SHAPE,
-                     "image_folder: %s has %lldx%lld pixels, images before it %lldx%lld; the "
-                     "options height and width would make them equal",
-                     path, (long long)w, (long long)h, (long long)want[1], (long long)want[0]);
+    return reel_fail(
+        REEL_ERR_SHAPE,
+        "image_folder: %s has %lldx%lld pixels, images before it %lldx%lld; the "
+        "options height and width would make them equal",
+        path, (long long)w, (long long)h, (long long)want[1], (long long)want[0]);
 }
 
 static reel_status load_image(const folder *f, int64_t i, uint8_t *out)
@@ -188,10 +191,10 @@ static reel_status load_image(const folder *f, int64_t i, uint8_t *out)
     size_t size = 0;
     char *bytes = path ? reel__file_load(path, MAX_FILE, &size) : NULL;
     int64_t h = 0, w = 0;
-    uint8_t *pixels = bytes ? reel__image_decode(path, (const uint8_t *)bytes, size,
-                                                 (int)f->shape.dim[2], f->opts.max_pixels, &h,
-                                                 &w)
-                            : NULL;
+    uint8_t *pixels =
+        bytes ? reel__image_decode(path, (const uint8_t *)bytes, size,
+                                   (int)f->shape.dim[2], f->opts.max_pixels, &h, &w)
+              : NULL;
     reel__free(bytes);
     if (pixels) place(f, path, pixels, h, w, out);
     reel__free(pixels);
@@ -213,8 +216,10 @@ static reel_status find_shape(folder *f)
     f->shape = (reel_shape){3, {o->height, o->width, o->channels}};
     for (int64_t i = 0; o->height == 0; i++) {
         if (i == f->n)
-            return reel_fail(REEL_ERR_FORMAT, "image_folder: none of the %lld images in %s can "
-                             "be read", (long long)f->n, f->dir);
+            return reel_fail(REEL_ERR_FORMAT,
+                             "image_folder: none of the %lld images in %s can "
+                             "be read",
+                             (long long)f->n, f->dir);
         char *path = entry_path(f, i);
         size_t size = 0;
         char *bytes = path ? reel__file_load(path, MAX_FILE, &size) : NULL;
@@ -227,13 +232,14 @@ static reel_status find_shape(folder *f)
             f->first = i;
             break;
         }
-        if (!o->skip_corrupt || !is_corruption(reel_error_status())) return reel_error_status();
+        if (!o->skip_corrupt || !is_corruption(reel_error_status()))
+            return reel_error_status();
         reel_error_clear(); /* it is counted when it is decoded */
     }
     return REEL_OK;
 }
 
-/* ---- all at once ----------------------------------------------------------------------- */
+/* ---- all at once ------------------------------------------------------------------- */
 
 typedef struct decode_job {
     folder *f;
@@ -246,7 +252,8 @@ static void decode_entry(void *ctx, int64_t i, int worker)
     (void)worker;
     const decode_job *j = ctx;
     entry *e = &j->f->entries[i];
-    e->status = load_image(j->f, i, (uint8_t *)j->m->data + (size_t)i * j->m->sample_bytes);
+    e->status =
+        load_image(j->f, i, (uint8_t *)j->m->data + (size_t)i * j->m->sample_bytes);
     if (!e->status) return;
     e->problem = reel__strdup(reel_error_message());
     reel_error_clear();
@@ -263,7 +270,7 @@ static reel_status collect(folder *f, reel__memory_data *m)
         if (e->status && !(f->opts.skip_corrupt && is_corruption(e->status)))
             return reel_fail(e->status, "%s", problem);
         if (e->status) {
-            reel__log(REEL_LOG_WARN, "image_folder: left out %s", problem);
+            reel__log_line(REEL_LOG_WARN, "image_folder: left out %s", problem);
             m->skipped++;
             continue;
         }
@@ -273,8 +280,10 @@ static reel_status collect(folder *f, reel__memory_data *m)
         m->labels[kept++] = e->label;
     }
     if (kept == 0)
-        return reel_fail(REEL_ERR_FORMAT, "image_folder: none of the %lld images in %s can be "
-                         "read", (long long)f->n, f->dir);
+        return reel_fail(REEL_ERR_FORMAT,
+                         "image_folder: none of the %lld images in %s can be "
+                         "read",
+                         (long long)f->n, f->dir);
     m->n = kept;
     return REEL_OK;
 }
@@ -296,7 +305,7 @@ static reel_dataset *decode_all(folder *f)
     return reel__memory_dataset(m);
 }
 
-/* ---- one by one, when asked for -------------------------------------------------------- */
+/* ---- one by one, when asked for ---------------------------------------------------- */
 
 static int64_t folder_length(void *self)
 {
@@ -315,7 +324,7 @@ static reel_status folder_get(void *self, int64_t index, reel_sample *out)
     if (!status || !f->opts.skip_corrupt || !is_corruption(status)) return status;
     out->skip = true;
     if (!atomic_exchange(&e->counted, true)) {
-        reel__log(REEL_LOG_WARN, "image_folder: left out %s", reel_error_message());
+        reel__log_line(REEL_LOG_WARN, "image_folder: left out %s", reel_error_message());
         atomic_fetch_add(&f->skipped, 1);
     }
     reel_error_clear();
@@ -353,7 +362,7 @@ static const reel_dataset_fns folder_fns = {
     .free = folder_free,
 };
 
-/* ---- the constructor ------------------------------------------------------------------- */
+/* ---- the constructor --------------------------------------------------------------- */
 
 static reel_status check_opts(reel_image_opts *o)
 {
@@ -363,8 +372,10 @@ static reel_status check_opts(reel_image_opts *o)
     if (o->max_memory == 0) o->max_memory = DEFAULT_MAX_MEMORY;
     if (o->height < 0 || o->width < 0 || o->height > MAX_SIDE || o->width > MAX_SIDE ||
         (o->height == 0) != (o->width == 0))
-        return reel_fail(REEL_ERR_ARG, "image_folder: size %dx%d, expected 1 to %d each, or 0 "
-                         "and 0", o->height, o->width, MAX_SIDE);
+        return reel_fail(REEL_ERR_ARG,
+                         "image_folder: size %dx%d, expected 1 to %d each, or 0 "
+                         "and 0",
+                         o->height, o->width, MAX_SIDE);
     if (o->channels != 1 && o->channels != 3)
         return reel_fail(REEL_ERR_ARG, "image_folder: %d channels, expected 1 or 3",
                          o->channels);

@@ -8,7 +8,8 @@
 /* REEL_OK if the sample is an image, else an error that names `who`. */
 reel_status reel__need_image(const char *who, const reel_sample *s);
 
-/* Changes the size of `x` [h, w, c] (u8 or f32) into `out` [out_h, out_w, c], same dtype. */
+/* Changes the size of `x` [h, w, c] (u8 or f32) into `out` [out_h, out_w, c], same
+ *  dtype. */
 reel_status reel__resize(const void *x, reel_dtype dtype, int64_t h, int64_t w, int64_t c,
                          void *out, int64_t out_h, int64_t out_w);
 
@@ -18,7 +19,8 @@ reel_status reel__image_size(const char *path, const uint8_t *bytes, size_t n,
 /* Decodes a whole JPEG or PNG of at most max_pixels into u8 [h, w, channels], which the
  * caller frees with reel__free(). REEL_ERR_FORMAT if it is corrupt or cut short,
  * REEL_ERR_MEMORY, REEL_ERR_UNSUPPORTED in a build without stb_image; NULL then. */
-uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n, int channels,
-                            int64_t max_pixels, int64_t *height, int64_t *width);
+uint8_t *reel__image_decode(const char *path, const uint8_t *bytes, size_t n,
+                            int channels, int64_t max_pixels, int64_t *height,
+                            int64_t *width);
 
 #endif

@@ -21,15 +21,16 @@ static reel_status check_opts(const reel_loader_opts *o, int64_t samples)
         return reel_fail(REEL_ERR_ARG, "loader: %d workers, expected 0 to %d", o->workers,
                          MAX_WORKERS);
     if (o->prefetch < 0 || o->prefetch > MAX_PREFETCH)
-        return reel_fail(REEL_ERR_ARG, "loader: prefetch %d, expected 0 to %d", o->prefetch,
-                         MAX_PREFETCH);
+        return reel_fail(REEL_ERR_ARG, "loader: prefetch %d, expected 0 to %d",
+                         o->prefetch, MAX_PREFETCH);
     if (samples < 1 || samples > (int64_t)MAX_SAMPLES)
         return reel_fail(REEL_ERR_ARG, "loader: %lld samples, expected 1 to %lld",
                          (long long)samples, (long long)MAX_SAMPLES);
     if (o->drop_last && o->batch > samples)
-        return reel_fail(REEL_ERR_ARG,
-                         "loader: drop_last leaves no batch: %lld samples in batches of %lld",
-                         (long long)samples, (long long)o->batch);
+        return reel_fail(
+            REEL_ERR_ARG,
+            "loader: drop_last leaves no batch: %lld samples in batches of %lld",
+            (long long)samples, (long long)o->batch);
     return REEL_OK;
 }
 
@@ -100,7 +101,7 @@ int64_t reel_loader_batches(const reel_loader *l)
     return l ? l->batches : -1;
 }
 
-/* ---- the next batch -------------------------------------------------------------------- */
+/* ---- the next batch ---------------------------------------------------------------- */
 
 /* Makes the next batch `current`, or fails. */
 static reel_status advance(reel_loader *l)
@@ -160,7 +161,7 @@ bool reel_loader_next(reel_loader *l, reel_batch *out)
     return !show(l, out);
 }
 
-/* ---- where it stands ------------------------------------------------------------------- */
+/* ---- where it stands --------------------------------------------------------------- */
 
 reel_loader_state reel_loader_get_state(const reel_loader *l)
 {
@@ -176,16 +177,17 @@ reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
     if (!l) return reel_fail(REEL_ERR_ARG, "loader_set_state: loader is NULL");
     if (reel_failed()) return reel_error_status();
     int64_t last;
-    if (s.epoch < 0 || !reel__mul(s.epoch, l->batches, &last) ||
-        !reel__add(last, 2 * l->batches + MAX_PREFETCH, &last))
+    if (s.epoch < 0 || !reel__checked_mul(s.epoch, l->batches, &last) ||
+        !reel__checked_add(last, 2 * l->batches + MAX_PREFETCH, &last))
         return reel_fail(REEL_ERR_ARG, "loader_set_state: epoch %lld is out of range",
                          (long long)s.epoch);
     if (s.position < 0 || s.position > l->length ||
         (s.position % l->batch != 0 && s.position != l->length))
-        return reel_fail(REEL_ERR_ARG,
-                         "loader_set_state: position %lld, expected a multiple of the batch "
-                         "size %lld up to %lld",
-                         (long long)s.position, (long long)l->batch, (long long)l->length);
+        return reel_fail(
+            REEL_ERR_ARG,
+            "loader_set_state: position %lld, expected a multiple of the batch "
+            "size %lld up to %lld",
+            (long long)s.position, (long long)l->batch, (long long)l->length);
     if (l->slots) reel__loader_stop(l);
     reel__filled_clear(&l->current);
     l->seed = s.seed;

@@ -1,8 +1,9 @@
 /* loader.h: what the three files of the loader share.
  *
  * Batches are numbered through all epochs: g = epoch * batches + batch. A batch is a pure
- * function of g and the seed (loader_fill.c), so it does not matter who makes it: the caller
- * itself (no workers), or threads that run ahead into a ring of slots (loader_workers.c). */
+ * function of g and the seed (loader_fill.c), so it does not matter who makes it: the
+ * caller itself (no workers), or threads that run ahead into a ring of slots
+ * (loader_workers.c). */
 #ifndef REEL_DATA_LOADER_H
 #define REEL_DATA_LOADER_H
 
@@ -49,8 +50,9 @@ struct reel_loader {
     int64_t claimed, taken; /* next g to be made, next g to be given out */
 };
 
-/* The order of the samples of an epoch, made at need; NULL without shuffle. Not concurrent:
- * workers hold the lock. At most two neighbouring epochs are in use at a time. */
+/* The order of the samples of an epoch, made at need; NULL without shuffle. Not
+ * concurrent: workers hold the lock. At most two neighbouring epochs are in use at a
+ * time. */
 const int64_t *reel__loader_order(reel_loader *l, int64_t epoch);
 /* Makes batch g. Leaves no error pending: it is in `out`. */
 void reel__loader_fill(const reel_loader *l, int64_t g, const int64_t *order,

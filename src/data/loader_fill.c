@@ -1,4 +1,5 @@
-/* loader_fill.c: one batch, from its number: which samples, their transforms, the tensors. */
+/* loader_fill.c: one batch, from its number: which samples, their transforms, the
+ * tensors. */
 #include <reel/ops.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,7 +51,8 @@ static int64_t elements(reel_shape s)
 static reel_status allocate(reel__filled *out, int64_t rows, const reel_sample *first)
 {
     if (first->shape.rank >= REEL_MAX_RANK)
-        return reel_fail(REEL_ERR_SHAPE, "loader: samples of rank %d, expected at most %d",
+        return reel_fail(REEL_ERR_SHAPE,
+                         "loader: samples of rank %d, expected at most %d",
                          first->shape.rank, REEL_MAX_RANK - 1);
     reel_shape shape = {.rank = first->shape.rank + 1, .dim = {rows}};
     memcpy(shape.dim + 1, first->shape.dim, (size_t)first->shape.rank * sizeof rows);
@@ -73,10 +75,13 @@ static void write_row(float *row, const reel_sample *s, int64_t n)
 static reel_status check_sample(const reel_sample *s)
 {
     if (!s->data || (s->dtype != REEL_U8 && s->dtype != REEL_F32))
-        return reel_fail(REEL_ERR_DTYPE, "loader: the sample is %s of %s, expected data of "
-                         "u8 or f32", s->data ? "data" : "nothing", reel_dtype_name(s->dtype));
+        return reel_fail(REEL_ERR_DTYPE,
+                         "loader: the sample is %s of %s, expected data of "
+                         "u8 or f32",
+                         s->data ? "data" : "nothing", reel_dtype_name(s->dtype));
     if (s->image && s->shape.rank != 3)
-        return reel_fail(REEL_ERR_SHAPE, "loader: the image has rank %d, expected [h, w, c]",
+        return reel_fail(REEL_ERR_SHAPE,
+                         "loader: the image has rank %d, expected [h, w, c]",
                          s->shape.rank);
     return REEL_OK;
 }

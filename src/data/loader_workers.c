@@ -1,8 +1,9 @@
 /* loader_workers.c: threads that prepare batches ahead, in a ring of slots.
  *
- * A worker claims the next number under the lock, makes the batch without it, and marks its
- * slot done. The caller takes slots in order, so order never depends on who was faster. A
- * slot is claimed again only after the caller took it, which bounds the memory. */
+ * A worker claims the next number under the lock, makes the batch without it, and marks
+ * its slot done. The caller takes slots in order, so order never depends on who was
+ * faster. A slot is claimed again only after the caller took it, which bounds the
+ *  memory. */
 #include <signal.h>
 #include <string.h>
 

@@ -15,9 +15,9 @@ reel__memory_data *reel__memory_data_new(const char *name, int64_t n, reel_dtype
 {
     int64_t bytes = (int64_t)reel_dtype_size(dtype);
     for (int i = 0; i < shape.rank; i++)
-        if (!reel__mul(bytes, shape.dim[i], &bytes)) goto too_large;
+        if (!reel__checked_mul(bytes, shape.dim[i], &bytes)) goto too_large;
     int64_t total;
-    if (!reel__mul(bytes, n, &total)) goto too_large;
+    if (!reel__checked_mul(bytes, n, &total)) goto too_large;
 
     reel__memory_data *m = reel__calloc(1, sizeof *m);
     if (!m) return NULL;

@@ -12,9 +12,9 @@ typedef struct reel__memory_data {
     reel_shape shape; /* of one sample */
     bool image;
     size_t sample_bytes;
-    void *data;      /* n samples, zeros at first */
-    int64_t *labels; /* [n], zeros at first       */
-    int64_t classes; /* 0: unknown                */
+    void *data;                     /* n samples, zeros at first */
+    int64_t *labels;                /* [n], zeros at first       */
+    int64_t classes;                /* 0: unknown                */
     const char *const *class_names; /* [classes] or NULL */
     char **owned_names;             /* what of it to free, or NULL */
     int64_t skipped;

@@ -7,7 +7,8 @@
 static bool has_cifar10(const char *dir)
 {
     return reel__is_there(dir, "cifar-10-batches-bin") ||
-           reel__is_there(dir, "data_batch_1.bin") || reel__is_there(dir, "test_batch.bin");
+           reel__is_there(dir, "data_batch_1.bin") ||
+           reel__is_there(dir, "test_batch.bin");
 }
 
 static reel_dataset *open_images(const char *dir, const char *part_name,
@@ -27,7 +28,8 @@ reel_dataset *reel_open_data(const char *dir, reel_part part, const reel_image_o
 {
     if (reel_failed()) return NULL;
     if (!dir || (part != REEL_TRAIN && part != REEL_TEST)) {
-        reel_fail(REEL_ERR_ARG, "open_data: %s, part %d, expected REEL_TRAIN or REEL_TEST",
+        reel_fail(REEL_ERR_ARG,
+                  "open_data: %s, part %d, expected REEL_TRAIN or REEL_TEST",
                   dir ? dir : "the folder is NULL", (int)part);
         return NULL;
     }
@@ -40,10 +42,11 @@ reel_dataset *reel_open_data(const char *dir, reel_part part, const reel_image_o
     const char *other = reel__is_there(dir, "test") ? "test" : "val";
     if (reel__is_there(dir, "train") && reel__is_there(dir, other))
         return open_images(dir, part == REEL_TRAIN ? "train" : other, opts);
-    reel_fail(REEL_ERR_FORMAT,
-              "open_data: nothing known in %s; looked for cifar-10-batches-bin/, "
-              "data_batch_1.bin and test_batch.bin (CIFAR-10, binary version), or the folders "
-              "train/ and test/ (or val/) with one folder of .jpg or .png files a class",
-              dir);
+    reel_fail(
+        REEL_ERR_FORMAT,
+        "open_data: nothing known in %s; looked for cifar-10-batches-bin/, "
+        "data_batch_1.bin and test_batch.bin (CIFAR-10, binary version), or the folders "
+        "train/ and test/ (or val/) with one folder of .jpg or .png files a class",
+        dir);
     return NULL;
 }

@@ -1,6 +1,6 @@
 /* resize.c: separable resampling with a triangle filter. Enlarging it is plain bilinear
- * interpolation between pixel centres; shrinking, the triangle is as wide as the scale, so
- * that every input pixel counts (antialias). The same weights as Pillow's BILINEAR. */
+ * interpolation between pixel centres; shrinking, the triangle is as wide as the scale,
+ * so that every input pixel counts (antialias). The same weights as Pillow's BILINEAR. */
 #include <math.h>
 #include <string.h>
 
@@ -12,10 +12,10 @@
 
 /* Which inputs make one output along one side, and how much of each. */
 typedef struct filter {
-    int64_t width;   /* room for weights an output  */
-    int64_t *first;  /* [out]                       */
-    int64_t *count;  /* [out]                       */
-    float *weight;   /* [out, width], sum 1 a row   */
+    int64_t width;  /* room for weights an output  */
+    int64_t *first; /* [out]                       */
+    int64_t *count; /* [out]                       */
+    float *weight;  /* [out, width], sum 1 a row   */
 } filter;
 
 static void filter_free(filter *f)
@@ -36,7 +36,8 @@ static bool filter_make(filter *f, int64_t in, int64_t out)
 
     for (int64_t o = 0; o < out; o++) {
         double center = ((double)o + 0.5) * scale, sum = 0.0;
-        int64_t lo = (int64_t)(center - reach + 0.5), hi = (int64_t)(center + reach + 0.5);
+        int64_t lo = (int64_t)(center - reach + 0.5),
+                hi = (int64_t)(center + reach + 0.5);
         if (lo < 0) lo = 0;
         if (hi > in) hi = in;
         float *w = f->weight + o * f->width;
@@ -83,22 +84,24 @@ reel_status reel__resize(const void *x, reel_dtype dtype, int64_t h, int64_t w, 
 {
     size_t element = reel_dtype_size(dtype);
     if (h < 1 || w < 1 || out_h < 1 || out_w < 1 || h > MAX_SIDE || w > MAX_SIDE)
-        return reel_fail(REEL_ERR_SHAPE, "resize: from %lldx%lld to %lldx%lld, expected sides "
-                         "of 1 to %d", (long long)h, (long long)w, (long long)out_h,
-                         (long long)out_w, MAX_SIDE);
+        return reel_fail(REEL_ERR_SHAPE,
+                         "resize: from %lldx%lld to %lldx%lld, expected sides "
+                         "of 1 to %d",
+                         (long long)h, (long long)w, (long long)out_h, (long long)out_w,
+                         MAX_SIDE);
     if (h == out_h && w == out_w) {
         memcpy(out, x, (size_t)(h * w * c) * element);
         return REEL_OK;
     }
     int64_t line = out_w * c, total;
-    if (!reel__mul(h + 1, line, &total))
+    if (!reel__checked_mul(h + 1, line, &total))
         return reel_fail(REEL_ERR_SHAPE, "resize: the image is too large");
     filter fx = {0}, fy = {0};
     float *rows = reel__malloc((size_t)total * sizeof *rows); /* [h, line] and one line */
     if (rows && filter_make(&fx, w, out_w) && filter_make(&fy, h, out_h)) {
         for (int64_t r = 0; r < h; r++)
-            across(&fx, (const char *)x + (size_t)(r * w * c) * element, dtype == REEL_U8, c,
-                   rows + r * line, out_w);
+            across(&fx, (const char *)x + (size_t)(r * w * c) * element, dtype == REEL_U8,
+                   c, rows + r * line, out_w);
         float *result = rows + h * line;
         for (int64_t o = 0; o < out_h; o++) {
             float *to = dtype == REEL_U8 ? result : (float *)out + o * line;
@@ -113,7 +116,7 @@ reel_status reel__resize(const void *x, reel_dtype dtype, int64_t h, int64_t w, 
     return reel_error_status();
 }
 
-/* ---- as a transform -------------------------------------------------------------------- */
+/* ---- as a transform ---------------------------------------------------------------- */
 
 typedef struct target {
     int height, width;
@@ -135,8 +138,8 @@ static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
 reel_transform *reel_resize(int height, int width)
 {
     if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE) {
-        reel_fail(REEL_ERR_ARG, "resize: to %dx%d, expected sides of 1 to %d", height, width,
-                  MAX_SIDE);
+        reel_fail(REEL_ERR_ARG, "resize: to %dx%d, expected sides of 1 to %d", height,
+                  width, MAX_SIDE);
         return NULL;
     }
     if (reel_failed()) return NULL;

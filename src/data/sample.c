@@ -1,4 +1,5 @@
-/* sample.c: the two buffers between which the transforms of a sample go back and forth. */
+/* sample.c: the two buffers between which the transforms of a sample go back and
+ *  forth. */
 #include <reel/data.h>
 
 #include "base/alloc.h"

@@ -59,7 +59,7 @@ reel_status reel_transform_apply(reel_transform *t, reel_sample *s, reel_draw *d
     return REEL_OK;
 }
 
-/* ---- compose --------------------------------------------------------------------------- */
+/* ---- compose ----------------------------------------------------------------------- */
 
 typedef struct chain {
     int n;

@@ -29,7 +29,8 @@ bool reel__shape_bytes(reel_shape shape, size_t element, uint64_t *bytes)
 {
     uint64_t total = element;
     for (int i = 0; i < shape.rank; i++)
-        if (shape.dim[i] < 0 || __builtin_mul_overflow(total, (uint64_t)shape.dim[i], &total))
+        if (shape.dim[i] < 0 ||
+            __builtin_mul_overflow(total, (uint64_t)shape.dim[i], &total))
             return false;
     *bytes = total;
     return total <= INT64_MAX;

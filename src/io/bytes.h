@@ -15,7 +15,8 @@ size_t reel__byte_count(reel_tensor *t);
 const void *reel__byte_view(reel_tensor *t, void **scratch);
 /* reel_empty() on the CPU, whatever the default device is. */
 reel_tensor *reel__host_empty(reel_shape shape, reel_dtype dtype);
-/* Number of elements times element size; false if it overflows or a dimension is negative. */
+/* Number of elements times element size; false if it overflows or a dimension is
+ * negative. */
 bool reel__shape_bytes(reel_shape shape, size_t element, uint64_t *bytes);
 /* Index of the first byte that is neither 0 nor 1; -1 if there is none. */
 int64_t reel__find_non_bool(const uint8_t *bytes, size_t n);

@@ -1,6 +1,6 @@
-/* npy.c: NumPy's format: magic, version, size of the header, a Python dictionary of exactly
- * three keys, padding, data. The dictionary is parsed by hand: it is one of a handful of
- * forms, and anything else is refused.
+/* npy.c: NumPy's format: magic, version, size of the header, a Python dictionary of
+ * exactly three keys, padding, data. The dictionary is parsed by hand: it is one of a
+ * handful of forms, and anything else is refused.
  * Source: numpy.org/doc/stable/reference/generated/numpy.lib.format.html. */
 #include <inttypes.h>
 #include <reel/io.h>
@@ -28,7 +28,7 @@ static const npy_dtype dtypes[] = {
 };
 #define DTYPES (sizeof dtypes / sizeof *dtypes)
 
-/* ---- the dictionary -------------------------------------------------------------------- */
+/* ---- the dictionary ---------------------------------------------------------------- */
 
 typedef struct cursor {
     const char *p, *end;
@@ -79,7 +79,8 @@ static bool take_size(cursor *c, int64_t *out)
     const char *first = c->p;
     int64_t v = 0;
     for (; c->p < c->end && *c->p >= '0' && *c->p <= '9'; c->p++)
-        if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, *c->p - '0', &v))
+        if (__builtin_mul_overflow(v, 10, &v) ||
+            __builtin_add_overflow(v, *c->p - '0', &v))
             return false;
     *out = v;
     return c->p > first;
@@ -126,7 +127,7 @@ static bool parse_header(const char *text, size_t n, header *h)
     return c.p == c.end && h->has_descr && h->has_order && h->has_shape;
 }
 
-/* ---- reading ----------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------- */
 
 /* Reads and checks all but the data, whose place is *offset. */
 static reel_status read_header(const reel__file *f, header *h, int64_t *offset)
@@ -138,8 +139,9 @@ static reel_status read_header(const reel__file *f, header *h, int64_t *offset)
     if (f->size < 10 || memcmp(head, MAGIC, MAGIC_SIZE) != 0)
         return reel_fail(REEL_ERR_FORMAT, "npy_load: %s is no .npy file", f->path);
     if (version < 1 || version > 3 || head[7] != 0)
-        return reel_fail(REEL_ERR_FORMAT, "npy_load: %s has version %d.%d, expected 1.0 to 3.0",
-                         f->path, version, head[7]);
+        return reel_fail(REEL_ERR_FORMAT,
+                         "npy_load: %s has version %d.%d, expected 1.0 to 3.0", f->path,
+                         version, head[7]);
     uint32_t size = (uint32_t)head[8] | (uint32_t)head[9] << 8;
     if (version > 1) size |= (uint32_t)head[10] << 16 | (uint32_t)head[11] << 24;
     int64_t start = version > 1 ? 12 : 10;
@@ -151,10 +153,11 @@ static reel_status read_header(const reel__file *f, header *h, int64_t *offset)
     char *text = reel__malloc(size);
     if (!text) return reel_error_status();
     if (!reel__file_read(f, start, text, size) && !parse_header(text, size, h))
-        reel_fail(REEL_ERR_FORMAT,
-                  "npy_load: %s: the header is no dictionary of descr, fortran_order and shape "
-                  "(of at most 8 sizes)",
-                  f->path);
+        reel_fail(
+            REEL_ERR_FORMAT,
+            "npy_load: %s: the header is no dictionary of descr, fortran_order and shape "
+            "(of at most 8 sizes)",
+            f->path);
     reel__free(text);
     *offset = start + size;
     return reel_error_status();
@@ -190,16 +193,18 @@ static reel_tensor *read_data(const reel__file *f, const header *h, int64_t offs
 {
     reel_dtype dtype = find_dtype(h->descr);
     if (dtype == REEL_DTYPE_COUNT) {
-        reel_fail(REEL_ERR_UNSUPPORTED,
-                  "npy_load: %s holds '%s', expected little endian f2 f4 f8 i1 i4 i8 u1 or b1",
-                  f->path, h->descr);
+        reel_fail(
+            REEL_ERR_UNSUPPORTED,
+            "npy_load: %s holds '%s', expected little endian f2 f4 f8 i1 i4 i8 u1 or b1",
+            f->path, h->descr);
         return NULL;
     }
     uint64_t bytes;
     if (!reel__shape_bytes(h->shape, reel_dtype_size(dtype), &bytes) ||
         bytes != (uint64_t)(f->size - offset)) {
         reel_fail(REEL_ERR_FORMAT,
-                  "npy_load: %s holds %" PRId64 " bytes of data, which is not what its shape "
+                  "npy_load: %s holds %" PRId64
+                  " bytes of data, which is not what its shape "
                   "takes",
                   f->path, f->size - offset);
         return NULL;
@@ -226,7 +231,7 @@ reel_tensor *reel_npy_load(const char *path)
     return t;
 }
 
-/* ---- writing ----------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 static const char *find_descr(reel_dtype dtype)
 {
@@ -235,16 +240,18 @@ static const char *find_descr(reel_dtype dtype)
     return NULL;
 }
 
-/* Magic, size and dictionary, padded so that the data begin aligned. Returns its length. */
+/* Magic, size and dictionary, padded so that the data begin aligned. Returns its
+ *  length. */
 static size_t format_header(char *buf, size_t room, const char *descr, reel_shape shape)
 {
     char dims[REEL_MAX_RANK * 24] = "";
     size_t n = 0;
     for (int i = 0; i < shape.rank; i++)
-        n += (size_t)snprintf(dims + n, sizeof dims - n, i > 0 ? " %" PRId64 "," : "%" PRId64 ",",
-                              shape.dim[i]);
-    int dict = snprintf(buf + 10, room - 10,
-                        "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, dims);
+        n += (size_t)snprintf(dims + n, sizeof dims - n,
+                              i > 0 ? " %" PRId64 "," : "%" PRId64 ",", shape.dim[i]);
+    int dict =
+        snprintf(buf + 10, room - 10,
+                 "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, dims);
     size_t length = 10 + (size_t)dict, padded = (length / ALIGNMENT + 1) * ALIGNMENT;
     memset(buf + length, ' ', padded - length);
     buf[padded - 1] = '\n';
@@ -258,7 +265,8 @@ reel_status reel_npy_save(const char *path, reel_tensor *x)
 {
     if (reel_failed()) return reel_error_status();
     if (!path || !x)
-        return reel_fail(REEL_ERR_ARG, "npy_save: %s is NULL", path ? "the tensor" : "the path");
+        return reel_fail(REEL_ERR_ARG, "npy_save: %s is NULL",
+                         path ? "the tensor" : "the path");
     const char *descr = find_descr(reel_dtype_of(x));
     if (!descr)
         return reel_fail(REEL_ERR_UNSUPPORTED,

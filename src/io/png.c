@@ -1,4 +1,5 @@
-/* png.c: a picture as the simplest PNG there is: one IDAT chunk whose zlib stream only stores.
+/* png.c: a picture as the simplest PNG there is: one IDAT chunk whose zlib stream only
+ * stores.
  * Sources: RFC 2083 (PNG), RFC 1950 and 1951 (zlib, deflate). */
 #include <reel/io.h>
 #include <string.h>
@@ -30,7 +31,8 @@ static uint32_t adler32(const uint8_t *p, size_t n)
     return b << 16 | a;
 }
 
-static reel_status write_chunk(reel__writer *w, const char *type, const uint8_t *data, size_t n)
+static reel_status write_chunk(reel__writer *w, const char *type, const uint8_t *data,
+                               size_t n)
 {
     uint8_t length[4], crc[4];
     put32(length, (uint32_t)n);
@@ -88,13 +90,16 @@ reel_status reel_png_save(const char *path, const uint8_t *pixels, int height, i
 {
     if (reel_failed()) return reel_error_status();
     if (!path || !pixels)
-        return reel_fail(REEL_ERR_ARG, "png_save: %s is NULL", path ? "pixels" : "the path");
-    if (height < 1 || width < 1 || channels < 1 || height > MAX_SIDE || width > MAX_SIDE ||
-        channels > 4 || (int64_t)height * width * channels > MAX_BYTES)
-        return reel_fail(REEL_ERR_ARG,
-                         "png_save: %dx%d with %d channels, expected sides of 1 to %d, 1 to 4 "
-                         "channels and at most 2^30 bytes",
-                         width, height, channels, MAX_SIDE);
+        return reel_fail(REEL_ERR_ARG, "png_save: %s is NULL",
+                         path ? "pixels" : "the path");
+    if (height < 1 || width < 1 || channels < 1 || height > MAX_SIDE ||
+        width > MAX_SIDE || channels > 4 ||
+        (int64_t)height * width * channels > MAX_BYTES)
+        return reel_fail(
+            REEL_ERR_ARG,
+            "png_save: %dx%d with %d channels, expected sides of 1 to %d, 1 to 4 "
+            "channels and at most 2^30 bytes",
+            width, height, channels, MAX_SIDE);
     size_t row = (size_t)width * (size_t)channels, n = (size_t)height * (row + 1);
     uint8_t *raw = reel__malloc(n), *zlib = reel__malloc(zlib_size(n));
     if (raw && zlib) {

@@ -1,8 +1,10 @@
-/* safetensors_read.c: a file from anywhere: nothing in it is believed before it is checked.
+/* safetensors_read.c: a file from anywhere: nothing in it is believed before it is
+ * checked.
  *
- * The header is JSON, which jansson parses (no duplicate keys, 64-bit integers, valid UTF-8)
- * after a look at its size and nesting. Then every tensor's dtype, shape and place must agree
- * with each other, and the places must cover the data exactly, without gap or overlap. */
+ * The header is JSON, which jansson parses (no duplicate keys, 64-bit integers, valid
+ * UTF-8) after a look at its size and nesting. Then every tensor's dtype, shape and place
+ * must agree with each other, and the places must cover the data exactly, without gap or
+ * overlap. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +37,7 @@ struct reel_safetensors {
     const entry **by_name, **by_place;
 };
 
-/* ---- the header as text ------------------------------------------------------------------ */
+/* ---- the header as text ------------------------------------------------------------ */
 
 /* Nesting of a JSON text; brackets in strings do not count. */
 static int depth_of(const char *text, size_t n)
@@ -45,11 +47,16 @@ static int depth_of(const char *text, size_t n)
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
-        } else if (c == '"') in_string = true;
-        else if (c == '{' || c == '[') deepest = ++depth > deepest ? depth : deepest;
-        else if (c == '}' || c == ']') depth--;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"')
+            in_string = true;
+        else if (c == '{' || c == '[')
+            deepest = ++depth > deepest ? depth : deepest;
+        else if (c == '}' || c == ']')
+            depth--;
     }
     return deepest;
 }
@@ -58,37 +65,41 @@ static reel_status parse_header(reel_safetensors *st)
 {
     uint64_t size = 0;
     if (st->map.size < sizeof size)
-        return reel_fail(REEL_ERR_FORMAT,
-                         "safetensors: %s has %zu bytes, expected at least the 8 that give the "
-                         "size of the header",
-                         st->path, st->map.size);
+        return reel_fail(
+            REEL_ERR_FORMAT,
+            "safetensors: %s has %zu bytes, expected at least the 8 that give the "
+            "size of the header",
+            st->path, st->map.size);
     memcpy(&size, st->map.data, sizeof size);
     uint64_t rest = st->map.size - sizeof size;
     if (size > rest || size > (uint64_t)REEL__SAFETENSORS_MAX_HEADER)
-        return reel_fail(REEL_ERR_FORMAT,
-                         "safetensors: %s claims a header of %llu bytes; %llu follow, and at "
-                         "most %lld are allowed",
-                         st->path, (unsigned long long)size, (unsigned long long)rest,
-                         (long long)REEL__SAFETENSORS_MAX_HEADER);
+        return reel_fail(
+            REEL_ERR_FORMAT,
+            "safetensors: %s claims a header of %llu bytes; %llu follow, and at "
+            "most %lld are allowed",
+            st->path, (unsigned long long)size, (unsigned long long)rest,
+            (long long)REEL__SAFETENSORS_MAX_HEADER);
     const char *text = (const char *)st->map.data + sizeof size;
     st->data = text + size;
     st->data_size = rest - size;
     if (size == 0 || text[0] != '{' || depth_of(text, size) > MAX_DEPTH)
         return reel_fail(REEL_ERR_FORMAT,
-                         "safetensors: %s: the header is no JSON object of tensors", st->path);
+                         "safetensors: %s: the header is no JSON object of tensors",
+                         st->path);
     json_error_t error;
     st->header = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     if (!st->header)
-        return reel_fail(REEL_ERR_FORMAT, "safetensors: %s: header, byte %d: %s", st->path,
-                         error.position, error.text);
+        return reel_fail(REEL_ERR_FORMAT, "safetensors: %s: header, byte %d: %s",
+                         st->path, error.position, error.text);
     return REEL_OK;
 }
 
-/* ---- what it says -------------------------------------------------------------------------- */
+/* ---- what it says ------------------------------------------------------------------ */
 
 static reel_status bad(const reel_safetensors *st, const char *name, const char *what)
 {
-    return reel_fail(REEL_ERR_FORMAT, "safetensors: %s: tensor \"%s\": %s", st->path, name, what);
+    return reel_fail(REEL_ERR_FORMAT, "safetensors: %s: tensor \"%s\": %s", st->path,
+                     name, what);
 }
 
 static bool parse_shape(const json_t *array, reel_shape *out)
@@ -107,8 +118,10 @@ static bool parse_shape(const json_t *array, reel_shape *out)
 static bool parse_place(const json_t *array, uint64_t *begin, uint64_t *end)
 {
     const json_t *b = json_array_get(array, 0), *e = json_array_get(array, 1);
-    if (json_array_size(array) != 2 || !json_is_integer(b) || !json_is_integer(e)) return false;
-    if (json_integer_value(b) < 0 || json_integer_value(e) < json_integer_value(b)) return false;
+    if (json_array_size(array) != 2 || !json_is_integer(b) || !json_is_integer(e))
+        return false;
+    if (json_integer_value(b) < 0 || json_integer_value(e) < json_integer_value(b))
+        return false;
     *begin = (uint64_t)json_integer_value(b);
     *end = (uint64_t)json_integer_value(e);
     return true;
@@ -121,8 +134,9 @@ static reel_status parse_tensor(const reel_safetensors *st, const char *name,
     if (!json_is_object(value) || json_object_size(value) != 3)
         return bad(st, name, "expected exactly dtype, shape and data_offsets");
     const json_t *dtype = json_object_get(value, "dtype");
-    e->dtype = json_is_string(dtype) ? reel__safetensors_dtype_named(json_string_value(dtype))
-                                     : NULL;
+    e->dtype = json_is_string(dtype)
+                   ? reel__safetensors_dtype_named(json_string_value(dtype))
+                   : NULL;
     if (!e->dtype) return bad(st, name, "dtype is none of the format");
     if (!parse_shape(json_object_get(value, "shape"), &e->shape))
         return bad(st, name, "shape is no list of at most 8 sizes");
@@ -132,27 +146,28 @@ static reel_status parse_tensor(const reel_safetensors *st, const char *name,
     if (!reel__shape_bytes(e->shape, e->dtype->size, &bytes))
         return bad(st, name, "shape is larger than any memory");
     if (e->end > st->data_size || e->end - e->begin != bytes)
-        return reel_fail(REEL_ERR_FORMAT,
-                         "safetensors: %s: tensor \"%s\" lies at %llu to %llu of %llu bytes; "
-                         "its shape takes %llu",
-                         st->path, name, (unsigned long long)e->begin,
-                         (unsigned long long)e->end, (unsigned long long)st->data_size,
-                         (unsigned long long)bytes);
+        return reel_fail(
+            REEL_ERR_FORMAT,
+            "safetensors: %s: tensor \"%s\" lies at %llu to %llu of %llu bytes; "
+            "its shape takes %llu",
+            st->path, name, (unsigned long long)e->begin, (unsigned long long)e->end,
+            (unsigned long long)st->data_size, (unsigned long long)bytes);
     return REEL_OK;
 }
 
 static reel_status parse_texts(reel_safetensors *st, json_t *value)
 {
     if (!json_is_object(value))
-        return reel_fail(REEL_ERR_FORMAT, "safetensors: %s: __metadata__ is no JSON object",
-                         st->path);
+        return reel_fail(REEL_ERR_FORMAT,
+                         "safetensors: %s: __metadata__ is no JSON object", st->path);
     const char *key;
     json_t *text;
     json_object_foreach(value, key, text)
     {
         if (!json_is_string(text))
             return reel_fail(REEL_ERR_FORMAT,
-                             "safetensors: %s: __metadata__ \"%s\" is no string", st->path, key);
+                             "safetensors: %s: __metadata__ \"%s\" is no string",
+                             st->path, key);
     }
     st->texts = value;
     return REEL_OK;
@@ -200,12 +215,13 @@ static reel_status check_cover(const reel_safetensors *st)
     for (int64_t i = 0; i < st->n; i++) {
         const entry *e = st->by_place[i];
         if (e->begin != at)
-            return reel_fail(REEL_ERR_FORMAT,
-                             "safetensors: %s: tensor \"%s\" begins at %llu, %s the end of the "
-                             "one before, %llu",
-                             st->path, e->name, (unsigned long long)e->begin,
-                             e->begin < at ? "overlapping" : "leaving a gap after",
-                             (unsigned long long)at);
+            return reel_fail(
+                REEL_ERR_FORMAT,
+                "safetensors: %s: tensor \"%s\" begins at %llu, %s the end of the "
+                "one before, %llu",
+                st->path, e->name, (unsigned long long)e->begin,
+                e->begin < at ? "overlapping" : "leaving a gap after",
+                (unsigned long long)at);
         at = e->end;
     }
     if (at == st->data_size) return REEL_OK;
@@ -214,7 +230,7 @@ static reel_status check_cover(const reel_safetensors *st)
                      st->path, (unsigned long long)at, (unsigned long long)st->data_size);
 }
 
-/* ---- open and close ------------------------------------------------------------------------ */
+/* ---- open and close ---------------------------------------------------------------- */
 
 static reel_status map_file(reel_safetensors *st)
 {
@@ -258,7 +274,7 @@ void reel_safetensors_close(reel_safetensors *st)
     reel__free(st);
 }
 
-/* ---- asking -------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------ */
 
 int64_t reel_safetensors_count(const reel_safetensors *st)
 {
@@ -292,8 +308,8 @@ static reel_tensor *copy_out(const reel_safetensors *st, const entry *e)
     const char *from = st->data + e->begin;
     if (e->dtype->dtype == REEL_DTYPE_COUNT) {
         reel_fail(REEL_ERR_UNSUPPORTED,
-                  "safetensors: %s: tensor \"%s\" is %s, which reel has not", st->path, e->name,
-                  e->dtype->name);
+                  "safetensors: %s: tensor \"%s\" is %s, which reel has not", st->path,
+                  e->name, e->dtype->name);
         return NULL;
     }
     if (e->dtype->dtype == REEL_BOOL &&
@@ -311,7 +327,8 @@ reel_tensor *reel_safetensors_get(reel_safetensors *st, const char *name)
 {
     if (reel_failed()) return NULL;
     if (!st || !name) {
-        reel_fail(REEL_ERR_ARG, "safetensors_get: %s is NULL", st ? "the name" : "the file");
+        reel_fail(REEL_ERR_ARG, "safetensors_get: %s is NULL",
+                  st ? "the name" : "the file");
         return NULL;
     }
     const entry key = {.name = name}, *wanted = &key;
@@ -346,13 +363,20 @@ reel_tensor_map *reel__safetensors_to_map(reel_safetensors *st)
 reel_safetensors *reel_safetensors_open(const char *path)
 {
     (void)path;
-    reel_fail(REEL_ERR_UNSUPPORTED, "safetensors_open: this reel was built without jansson");
+    reel_fail(REEL_ERR_UNSUPPORTED,
+              "safetensors_open: this reel was built without jansson");
     return NULL;
 }
 
 /* Nothing was opened: these see NULL alone. */
-void reel_safetensors_close(reel_safetensors *st) { (void)st; }
-int64_t reel_safetensors_count(const reel_safetensors *st) { return (void)st, 0; }
+void reel_safetensors_close(reel_safetensors *st)
+{
+    (void)st;
+}
+int64_t reel_safetensors_count(const reel_safetensors *st)
+{
+    return (void)st, 0;
+}
 const char *reel_safetensors_name(const reel_safetensors *st, int64_t i)
 {
     return (void)st, (void)i, NULL;
@@ -373,7 +397,8 @@ const void *reel__safetensors_data(const reel_safetensors *st, size_t *size)
 reel_tensor *reel_safetensors_get(reel_safetensors *st, const char *name)
 {
     (void)st, (void)name;
-    reel_fail(REEL_ERR_UNSUPPORTED, "safetensors_get: this reel was built without jansson");
+    reel_fail(REEL_ERR_UNSUPPORTED,
+              "safetensors_get: this reel was built without jansson");
     return NULL;
 }
 reel_tensor_map *reel__safetensors_to_map(reel_safetensors *st)

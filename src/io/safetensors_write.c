@@ -23,7 +23,7 @@ typedef struct saving {
     const char *path;
     const reel_tensor_map *map;
     int64_t n;
-    int64_t *order; /* of the data: tensor numbers  */
+    int64_t *order;  /* of the data: tensor numbers  */
     uint64_t *begin; /* of tensor i in the data       */
 } saving;
 
@@ -40,7 +40,8 @@ static reel_status plan(saving *s)
             at += reel__byte_count(t);
         }
     if (placed == s->n && at <= INT64_MAX) return REEL_OK;
-    return reel_fail(REEL_ERR_SHAPE, "safetensors_save: %s: the tensors are too large", s->path);
+    return reel_fail(REEL_ERR_SHAPE, "safetensors_save: %s: the tensors are too large",
+                     s->path);
 }
 
 /* Calls `use` with the bytes of each tensor in the order of the data. */
@@ -51,7 +52,8 @@ static reel_status each(const saving *s, use_fn use, void *ctx)
         reel_tensor *t = reel_tensor_map_at(s->map, s->order[k]);
         void *scratch;
         const void *data = reel__byte_view(t, &scratch);
-        reel_status status = data ? use(ctx, data, reel__byte_count(t)) : reel_error_status();
+        reel_status status =
+            data ? use(ctx, data, reel__byte_count(t)) : reel_error_status();
         reel__free(scratch);
         if (status) return status;
     }
@@ -70,7 +72,7 @@ static reel_status use_for_writing(void *ctx, const void *data, size_t n)
     return reel__writer_write(ctx, data, n);
 }
 
-/* ---- the header ------------------------------------------------------------------------ */
+/* ---- the header -------------------------------------------------------------------- */
 
 static bool set_text(json_t *object, const char *key, const char *text)
 {
@@ -87,9 +89,10 @@ static reel_status header_texts(const saving *s, bool checkpoint, json_t *header
     for (int64_t i = 0; i < n; i++) {
         const char *key = reel_tensor_map_text_key(m, i);
         if (!set_text(texts, key, reel_tensor_map_text(m, key)))
-            return reel_fail(REEL_ERR_ARG,
-                             "safetensors_save: %s: text \"%s\" is not UTF-8, or out of memory",
-                             s->path, key);
+            return reel_fail(
+                REEL_ERR_ARG,
+                "safetensors_save: %s: text \"%s\" is not UTF-8, or out of memory",
+                s->path, key);
     }
     if (!checkpoint) return REEL_OK;
     uint32_t crc = 0;
@@ -108,19 +111,19 @@ static reel_status header_tensor(const saving *s, int64_t i, json_t *header)
     const char *name = reel_tensor_map_name(s->map, i);
     reel_shape shape = reel_shape_of(t);
     if (strcmp(name, REEL__SAFETENSORS_METADATA) == 0)
-        return reel_fail(REEL_ERR_ARG, "safetensors_save: %s: the name %s is reserved", s->path,
-                         name);
+        return reel_fail(REEL_ERR_ARG, "safetensors_save: %s: the name %s is reserved",
+                         s->path, name);
     json_t *dims = json_array();
     for (int d = 0; d < shape.rank; d++)
         json_array_append_new(dims, json_integer(shape.dim[d]));
     uint64_t begin = s->begin[i], end = begin + reel__byte_count(t);
     json_t *tensor = json_pack("{s:s, s:o, s:[I, I]}", "dtype",
-                               reel__safetensors_dtype_name(reel_dtype_of(t)), "shape", dims,
-                               "data_offsets", (json_int_t)begin, (json_int_t)end);
+                               reel__safetensors_dtype_name(reel_dtype_of(t)), "shape",
+                               dims, "data_offsets", (json_int_t)begin, (json_int_t)end);
     if (json_object_set_new(header, name, tensor) == 0) return REEL_OK;
     return reel_fail(REEL_ERR_ARG,
-                     "safetensors_save: %s: name \"%s\" is not UTF-8, or out of memory", s->path,
-                     name);
+                     "safetensors_save: %s: name \"%s\" is not UTF-8, or out of memory",
+                     s->path, name);
 }
 
 /* The header as text, padded with spaces; the caller frees it with free(). */
@@ -128,25 +131,27 @@ static char *header_text(const saving *s, bool checkpoint, size_t *size)
 {
     json_t *header = json_object();
     char *text = NULL;
-    if (!header) reel_fail(REEL_ERR_MEMORY, "safetensors_save: %s: out of memory", s->path);
+    if (!header)
+        reel_fail(REEL_ERR_MEMORY, "safetensors_save: %s: out of memory", s->path);
     if (header) header_texts(s, checkpoint, header);
     for (int64_t i = 0; i < s->n && !reel_failed(); i++) header_tensor(s, i, header);
     if (!reel_failed()) {
         text = json_dumps(header, JSON_COMPACT);
-        if (!text) reel_fail(REEL_ERR_MEMORY, "safetensors_save: %s: out of memory", s->path);
+        if (!text)
+            reel_fail(REEL_ERR_MEMORY, "safetensors_save: %s: out of memory", s->path);
     }
     json_decref(header);
     if (!text) return NULL;
     *size = strlen(text);
     if (*size <= (size_t)REEL__SAFETENSORS_MAX_HEADER - ALIGNMENT) return text;
     reel_fail(REEL_ERR_UNSUPPORTED,
-              "safetensors_save: %s: a header of %zu bytes, expected at most %lld", s->path,
-              *size, (long long)REEL__SAFETENSORS_MAX_HEADER);
+              "safetensors_save: %s: a header of %zu bytes, expected at most %lld",
+              s->path, *size, (long long)REEL__SAFETENSORS_MAX_HEADER);
     free(text);
     return NULL;
 }
 
-/* ---- the file -------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------- */
 
 static reel_status write_file(const saving *s, const char *header, size_t header_size)
 {

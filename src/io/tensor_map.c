@@ -69,7 +69,7 @@ void reel_tensor_map_free(reel_tensor_map *map)
     reel__free(map);
 }
 
-/* ---- tensors --------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------- */
 
 reel_status reel_tensor_map_set(reel_tensor_map *map, const char *name, reel_tensor *t)
 {
@@ -108,9 +108,10 @@ reel_tensor *reel_tensor_map_at(const reel_tensor_map *map, int64_t i)
     return map && i >= 0 && i < map->tensors.n ? map->tensors.items[i].tensor : NULL;
 }
 
-/* ---- texts ----------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------- */
 
-reel_status reel_tensor_map_set_text(reel_tensor_map *map, const char *key, const char *text)
+reel_status reel_tensor_map_set_text(reel_tensor_map *map, const char *key,
+                                     const char *text)
 {
     if (reel_failed()) return reel_error_status();
     if (!map || !key || !text)

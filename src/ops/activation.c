@@ -13,7 +13,8 @@ static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[]
                            const reel_op *fused, derivative_fn derivative)
 {
     reel_tensor *v = c->op->saves & SAVE_OUT(0) ? c->out[0] : c->in[0];
-    gx[0] = c->create_graph ? reel_mul(g, derivative(c, v)) : APPLY(fused, c->attrs, v, g);
+    gx[0] =
+        c->create_graph ? reel_mul(g, derivative(c, v)) : APPLY(fused, c->attrs, v, g);
 }
 
 /* ACTIVATION(name, row, fused derivative row, what it reads, schema): the records and vjp;
@@ -49,14 +50,18 @@ static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[]
                   "f[3,4] in -4..4" attrs_text "\nf[] in -4..4" attrs_text               \
                   "\nf[2,0]" attrs_text)
 #define NO_ATTRS(fn)                                                                     \
-    reel_tensor *reel_##fn(reel_tensor *x) { return APPLY(&reel__##fn, NULL, x); }
+    reel_tensor *reel_##fn(reel_tensor *x)                                               \
+    {                                                                                    \
+        return APPLY(&reel__##fn, NULL, x);                                              \
+    }
 
 /* 1 where low < x < high, as x's dtype */
 static reel_tensor *between(reel_tensor *x, double low, double high)
 {
     reel_dtype dt = x->meta.dtype;
     return reel_cast(reel_logical_and(reel_gt(x, reel_scalar(low, dt)),
-                                      reel_lt(x, reel_scalar(high, dt))), dt);
+                                      reel_lt(x, reel_scalar(high, dt))),
+                     dt);
 }
 
 static reel_tensor *positive(reel_tensor *x)
@@ -75,7 +80,7 @@ static reel_tensor *relu_grad_derivative(const reel_call *c, reel_tensor *y)
 ACTIVATION(relu, K_RELU, K_RELU_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(relu)
 ACTIVATION_AS(relu_, REEL_OP_POINTWISE | REEL_OP_INPLACE, K_RELU, relu_grad, SAVE_OUT(0),
-              NULL, DTYPES_NUMBER, NULL);
+              NULL, DTYPES_NUMBER, "f[3,4] in -2..2\nf[] in -2..2");
 NO_ATTRS(relu_)
 
 static reel_tensor *relu6_grad_derivative(const reel_call *c, reel_tensor *x)
@@ -176,9 +181,16 @@ static void softplus_vjp(const reel_call *c, reel_tensor *const gy[], reel_tenso
 }
 
 const reel_op reel__softplus = {
-    .name = "softplus", .kernel = K_SOFTPLUS, .traits = REEL_OP_POINTWISE, .n_in = 1,
-    .n_out = 1, .saves = SAVE_IN(0), .dtypes = DTYPES_FLOAT, .infer = reel__infer_same,
-    .vjp = softplus_vjp, .sample = "f[3,4] in -4..4\nf[] in -4..4",
+    .name = "softplus",
+    .kernel = K_SOFTPLUS,
+    .traits = REEL_OP_POINTWISE,
+    .n_in = 1,
+    .n_out = 1,
+    .saves = SAVE_IN(0),
+    .dtypes = DTYPES_FLOAT,
+    .infer = reel__infer_same,
+    .vjp = softplus_vjp,
+    .sample = "f[3,4] in -4..4\nf[] in -4..4",
 };
 NO_ATTRS(softplus)
 

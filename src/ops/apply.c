@@ -53,16 +53,20 @@ static reel_status check_inputs(const reel_call *c)
             return reel__bad(c, REEL_ERR_ARG, "input %d is NULL", i);
         }
         if (!x->storage)
-            return reel__bad(c, REEL_ERR_INTERNAL, "input %d has no value: a vjp reads what "
-                             "its record does not save", i);
+            return reel__bad(c, REEL_ERR_INTERNAL,
+                             "input %d has no value: a vjp reads what "
+                             "its record does not save",
+                             i);
         if (!first) {
             first = x;
             REQUIRE(c, op->dtypes == 0 || (op->dtypes & DTYPE(x->meta.dtype)),
-                    REEL_ERR_DTYPE, "input %d is %s; this operator does not take that dtype",
-                    i, SHOW(&x->meta));
+                    REEL_ERR_DTYPE,
+                    "input %d is %s; this operator does not take that dtype", i,
+                    SHOW(&x->meta));
         }
-        REQUIRE(c, x->meta.device.type == first->meta.device.type &&
-                       x->meta.device.index == first->meta.device.index,
+        REQUIRE(c,
+                x->meta.device.type == first->meta.device.type &&
+                    x->meta.device.index == first->meta.device.index,
                 REEL_ERR_DEVICE, "input %d is on another device than the first", i);
     }
     return REEL_OK;

@@ -63,10 +63,8 @@ static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
 {
     reel_dtype dt = IN_META(c, 0)->dtype;
     reel_tensor *half = reel_mul_scalar(reel_cast(reel_eq(X, Y), dt), 0.5);
-    if (NEEDS(c, 0))
-        gx[0] = TO(0, reel_mul(G, reel_add(reel_cast(x_wins, dt), half)));
-    if (NEEDS(c, 1))
-        gx[1] = TO(1, reel_mul(G, reel_add(reel_cast(y_wins, dt), half)));
+    if (NEEDS(c, 0)) gx[0] = TO(0, reel_mul(G, reel_add(reel_cast(x_wins, dt), half)));
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul(G, reel_add(reel_cast(y_wins, dt), half)));
 }
 
 static void maximum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
@@ -107,9 +105,15 @@ static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 /* ---- clamp: the gradient passes inside the range, ends included ------------------------ */
 
 const reel_op reel__clamp_grad = {
-    .name = "clamp_grad", .kernel = K_CLAMP_GRAD, .traits = REEL_OP_POINTWISE, .n_in = 2,
-    .n_out = 1, .dtypes = DTYPES_FLOAT, .attrs = &reel__scalar_schema,
-    .infer = reel__infer_pointwise, .no_vjp = "clamp composes it with create_graph",
+    .name = "clamp_grad",
+    .kernel = K_CLAMP_GRAD,
+    .traits = REEL_OP_POINTWISE,
+    .n_in = 2,
+    .n_out = 1,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__scalar_schema,
+    .infer = reel__infer_pointwise,
+    .no_vjp = "clamp composes it with create_graph",
     .sample = "f[3,4] in -2..2; f[3,4] | a=-0.7,1.1",
 };
 
@@ -142,10 +146,17 @@ static void where_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
 }
 
 const reel_op reel__where = {
-    .name = "where", .kernel = K_WHERE, .traits = REEL_OP_POINTWISE, .n_in = 3, .n_out = 1,
-    .saves = SAVE_IN(0), .dtypes = DTYPE(REEL_BOOL), .infer = where_infer,
+    .name = "where",
+    .kernel = K_WHERE,
+    .traits = REEL_OP_POINTWISE,
+    .n_in = 3,
+    .n_out = 1,
+    .saves = SAVE_IN(0),
+    .dtypes = DTYPE(REEL_BOOL),
+    .infer = where_infer,
     .vjp = where_vjp,
-    .sample = "bool[3,4]; f[3,4]; f[3,4]\nbool[3,1]; f[4]; f[2,3,4]\nbool[4]; f[3,1]; f[1]",
+    .sample =
+        "bool[3,4]; f[3,4]; f[3,4]\nbool[3,1]; f[4]; f[2,3,4]\nbool[4]; f[3,1]; f[1]",
 };
 
 reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y)
@@ -158,7 +169,8 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
     if (!reel__have("masked_fill", x, "x") || !reel__have("masked_fill", mask, "mask"))
         return NULL;
     reel_meta sum;
-    if (!reel__broadcast(&x->meta, &mask->meta, &sum) || !reel__same_shape(&sum, &x->meta)) {
+    if (!reel__broadcast(&x->meta, &mask->meta, &sum) ||
+        !reel__same_shape(&sum, &x->meta)) {
         reel_fail(REEL_ERR_SHAPE, "masked_fill: mask %s does not broadcast to %s",
                   SHOW(&mask->meta), SHOW(&x->meta));
         return NULL;
@@ -185,8 +197,9 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
         return APPLY(&reel__##fn, NULL, x, y);                                           \
     }
 
-#define BROADCASTS "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"       \
-                   "f[2,3]; f[2,1]\nf[0,3]; f[3]"
+#define BROADCASTS                                                                       \
+    "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"                      \
+    "f[2,3]; f[2,1]\nf[0,3]; f[3]"
 #define BOTH (SAVE_IN(0) | SAVE_IN(1))
 
 BINARY(add, K_ADD, 0, DTYPES_NUMBER, BROADCASTS)
@@ -271,7 +284,7 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
 
 /* ---- in place: the same rows and gradients ---------------------------------------------- */
 
-#define IN_PLACE(fn, of, n, row, schema, saves_, dtypes_)                                \
+#define IN_PLACE(fn, of, n, row, schema, saves_, dtypes_, sample_)                       \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE | REEL_OP_INPLACE,           \
@@ -281,16 +294,23 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
                                 .dtypes = dtypes_,                                       \
                                 .attrs = schema,                                         \
                                 .infer = reel__infer_pointwise,                          \
-                                .vjp = of##_vjp}
+                                .vjp = of##_vjp,                                         \
+                                .sample = sample_}
+#define ONTO_FIRST "f[3,4]; f[3,4]\nf[2,3,4]; f[3,1]\nf[2,3]; f[]\nf[0,3]; f[3]"
+#define ONTO_FIRST_A "f[3,4]; f[3,4] | a=0.3\nf[2,3,4]; f[3,1] | a=-2"
 
-IN_PLACE(add_, add, 2, K_ADD, NULL, 0, DTYPES_NUMBER);
-IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, DTYPES_NUMBER);
-IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, DTYPES_ANY);
-IN_PLACE(div_, div, 2, K_DIV, NULL, BOTH, DTYPES_FLOAT);
-IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, DTYPES_FLOAT);
-IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, DTYPES_FLOAT);
-IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, DTYPES_NUMBER);
-IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), DTYPES_NUMBER);
+IN_PLACE(add_, add, 2, K_ADD, NULL, 0, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, DTYPES_ANY, ONTO_FIRST);
+IN_PLACE(div_, div, 2, K_DIV, NULL, BOTH, DTYPES_FLOAT,
+         "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[3,1] in -2..-0.5");
+IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, DTYPES_FLOAT,
+         ONTO_FIRST_A);
+IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, DTYPES_FLOAT, ONTO_FIRST_A);
+IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, DTYPES_NUMBER,
+         "f[3,4] | a=0.3\nf[] | a=-1");
+IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), DTYPES_NUMBER,
+         "f[3,4] in -2..2 | a=-0.7,1.1");
 
 reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)
 {

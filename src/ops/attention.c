@@ -17,9 +17,16 @@ static void dropout_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
 }
 
 const reel_op reel__dropout = {
-    .name = "dropout", .kernel = K_DROPOUT, .traits = REEL_OP_RANDOM, .n_in = 1, .n_out = 1,
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__random_schema, .infer = reel__infer_same,
-    .vjp = dropout_vjp, .sample = "f[3,4] | seed=7 low=0.3\nf[2,3,2,2] | seed=9 low=0.5",
+    .name = "dropout",
+    .kernel = K_DROPOUT,
+    .traits = REEL_OP_RANDOM,
+    .n_in = 1,
+    .n_out = 1,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__random_schema,
+    .infer = reel__infer_same,
+    .vjp = dropout_vjp,
+    .sample = "f[3,4] | seed=7 low=0.3\nf[2,3,2,2] | seed=9 low=0.5",
 };
 
 static bool probability(const char *who, double p)
@@ -33,8 +40,8 @@ reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
 {
     if (!reel__have("dropout", x, "x") || !probability("dropout", p)) return NULL;
     if (!training || p == 0) return x;
-    reel_rng_state at =
-        reel__rng_take(reel__random_blocks(K_DROPOUT, x->meta.dtype, reel__numel(&x->meta)));
+    reel_rng_state at = reel__rng_take(
+        reel__random_blocks(K_DROPOUT, x->meta.dtype, reel__numel(&x->meta)));
     const reel_random_attrs a = {(int64_t)at.seed, (int64_t)at.offset, p, 0};
     return APPLY(&reel__dropout, &a, x);
 }
@@ -49,16 +56,20 @@ static reel_status attention_infer(const reel_call *c, reel_meta *out)
     const reel_meta *q = IN_META(c, 0), *k = IN_META(c, 1), *v = IN_META(c, 2);
     const reel_meta *m = c->in[3] ? IN_META(c, 3) : NULL;
     int r = q->rank;
-    REQUIRE(c, q->dtype == k->dtype && q->dtype == v->dtype &&
-                   (!m || m->dtype == REEL_BOOL || m->dtype == q->dtype),
-            REEL_ERR_DTYPE, "q %s, k %s, v %s differ in dtype, or the mask is neither that "
-            "nor bool", SHOW(q), SHOW(k), SHOW(v));
+    REQUIRE(c,
+            q->dtype == k->dtype && q->dtype == v->dtype &&
+                (!m || m->dtype == REEL_BOOL || m->dtype == q->dtype),
+            REEL_ERR_DTYPE,
+            "q %s, k %s, v %s differ in dtype, or the mask is neither that "
+            "nor bool",
+            SHOW(q), SHOW(k), SHOW(v));
     bool fits = r >= 2 && k->rank == r && v->rank == r;
     for (int i = 0; fits && i < r - 2; i++)
         fits = q->dim[i] == k->dim[i] && q->dim[i] == v->dim[i];
     REQUIRE(c, fits && q->dim[r - 1] == k->dim[r - 1] && k->dim[r - 2] == v->dim[r - 2],
-            REEL_ERR_SHAPE, "q %s must be [..., lq, d], k %s [..., lk, d], v %s [..., lk, dv]",
-            SHOW(q), SHOW(k), SHOW(v));
+            REEL_ERR_SHAPE,
+            "q %s must be [..., lq, d], k %s [..., lk, d], v %s [..., lk, dv]", SHOW(q),
+            SHOW(k), SHOW(v));
     out[0] = *q;
     out[0].offset = 0;
     out[0].dim[r - 1] = v->dim[r - 1];
@@ -81,10 +92,34 @@ static reel_status attention_backward_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
+/* Two products of lq x lk x d forward; five backward, the scores being computed again. */
+static double attention_macs(const reel_meta *q, const reel_meta *k)
+{
+    int r = q->rank;
+    return (double)reel__numel(q) * (double)k->dim[r - 2];
+}
+
+static double attention_flops(const reel_call *c)
+{
+    return 4. * attention_macs(IN_META(c, 0), IN_META(c, 1));
+}
+
+static double attention_backward_flops(const reel_call *c)
+{
+    return 10. * attention_macs(IN_META(c, 1), IN_META(c, 2));
+}
+
 const reel_op reel__attention_backward = {
-    .name = "attention_backward", .kernel = K_ATTENTION_BACKWARD, .n_in = 7, .n_out = 3,
-    .optional = 1 << 4, .dtypes = DTYPES_FLOAT, .attrs = &reel__attention_schema,
-    .infer = attention_backward_infer, .no_vjp = "attention composes it with create_graph",
+    .name = "attention_backward",
+    .kernel = K_ATTENTION_BACKWARD,
+    .n_in = 7,
+    .n_out = 3,
+    .optional = 1 << 4,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__attention_schema,
+    .infer = attention_backward_infer,
+    .flops = attention_backward_flops,
+    .no_vjp = "attention composes it with create_graph",
 };
 
 /* True where query i may see key j, [..., lq, lk]; NULL: everywhere. */
@@ -134,11 +169,19 @@ static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
 }
 
 const reel_op reel__attention = {
-    .name = "attention", .kernel = K_ATTENTION, .traits = REEL_OP_RANDOM, .n_in = 4,
-    .n_out = 2, .optional = 1 << 3,
-    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_IN(3) | SAVE_OUT(0) | SAVE_OUT(1),
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__attention_schema, .infer = attention_infer,
+    .name = "attention",
+    .kernel = K_ATTENTION,
+    .traits = REEL_OP_RANDOM,
+    .n_in = 4,
+    .n_out = 2,
+    .optional = 1 << 3,
+    .saves =
+        SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_IN(3) | SAVE_OUT(0) | SAVE_OUT(1),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__attention_schema,
+    .infer = attention_infer,
     .vjp = attention_vjp,
+    .flops = attention_flops,
     .sample = "f[2,3,4]; f[2,5,4]; f[2,5,2]; - | scale=0.5\n"
               "f[4,3]; f[4,3]; f[4,3]; - | scale=0.7 causal=1\n"
               "f[1,2,3,2]; f[1,2,4,2]; f[1,2,4,3]; c[1,2,3,4] | scale=1\n"
@@ -147,7 +190,8 @@ const reel_op reel__attention = {
 };
 
 /* The mask with stride 0 where it broadcasts to [..., lq, lk]. */
-static reel_tensor *full_mask(reel_tensor *mask, const reel_tensor *q, const reel_tensor *k)
+static reel_tensor *full_mask(reel_tensor *mask, const reel_tensor *q,
+                              const reel_tensor *k)
 {
     int r = q->meta.rank;
     reel_shape s = reel__shape(&q->meta);

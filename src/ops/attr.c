@@ -37,8 +37,9 @@ REEL_SCHEMA(reel__pool2d_schema, reel_pool2d_attrs, I(reel_pool2d_attrs, kernel)
 REEL_SCHEMA(reel__batch_norm_schema, reel_batch_norm_attrs, R(reel_batch_norm_attrs, eps),
             R(reel_batch_norm_attrs, momentum), I(reel_batch_norm_attrs, training),
             I(reel_batch_norm_attrs, relu), I(reel_batch_norm_attrs, want));
-REEL_SCHEMA(reel__layer_norm_schema, reel_layer_norm_attrs, I(reel_layer_norm_attrs, dims),
-            R(reel_layer_norm_attrs, eps), I(reel_layer_norm_attrs, want));
+REEL_SCHEMA(reel__layer_norm_schema, reel_layer_norm_attrs,
+            I(reel_layer_norm_attrs, dims), R(reel_layer_norm_attrs, eps),
+            I(reel_layer_norm_attrs, want));
 REEL_SCHEMA(reel__cross_entropy_schema, reel_cross_entropy_attrs,
             R(reel_cross_entropy_attrs, smoothing),
             I(reel_cross_entropy_attrs, ignore_index),
@@ -89,7 +90,8 @@ bool reel__attr_parse(const reel_attr_schema *s, const char *text, void *attrs)
     while (*(text += strspn(text, " "))) {
         size_t n = strcspn(text, "= ");
         const reel_attr_field *f = find(s, text, n);
-        const char *rest = f && text[n] == '=' ? parse_values(f, text + n + 1, attrs) : NULL;
+        const char *rest =
+            f && text[n] == '=' ? parse_values(f, text + n + 1, attrs) : NULL;
         if (!rest) {
             reel_fail(REEL_ERR_ARG, "attributes: cannot read \"%s\"", text);
             return false;
@@ -99,7 +101,8 @@ bool reel__attr_parse(const reel_attr_schema *s, const char *text, void *attrs)
     return true;
 }
 
-char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf, size_t size)
+char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf,
+                      size_t size)
 {
     size_t at = 0;
     const char *base = attrs;

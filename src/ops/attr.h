@@ -21,15 +21,14 @@ typedef struct reel_attr_schema {
     const reel_attr_field *field;
 } reel_attr_schema;
 
-#define REEL__ATTR_N(type, f, unit)                                                      \
-    ((uint16_t)(sizeof(((type *)0)->f) / sizeof(unit)))
+#define REEL__ATTR_N(type, f, unit) ((uint16_t)(sizeof(((type *)0)->f) / sizeof(unit)))
 #define ATTR_INT(type, f)                                                                \
     {                                                                                    \
-        #f, REEL_ATTR_INT, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, int64_t)   \
+#f, REEL_ATTR_INT, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, int64_t)   \
     }
 #define ATTR_REAL(type, f)                                                               \
     {                                                                                    \
-        #f, REEL_ATTR_REAL, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, double)   \
+#f, REEL_ATTR_REAL, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, double)   \
     }
 /* REEL_SCHEMA(name, type, fields...) defines `const reel_attr_schema name`. */
 #define REEL_SCHEMA(name, type, ...)                                                     \

@@ -23,8 +23,8 @@ bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims, int6
 {
     *mask = dims.rank == 0 ? (INT64_C(1) << m->rank) - 1 : 0;
     if (dims.rank < 0 || dims.rank > REEL_MAX_RANK) {
-        reel_fail(REEL_ERR_ARG, "%s: %d dimensions; 0 to %d are possible", name, dims.rank,
-                  REEL_MAX_RANK);
+        reel_fail(REEL_ERR_ARG, "%s: %d dimensions; 0 to %d are possible", name,
+                  dims.rank, REEL_MAX_RANK);
         return false;
     }
     for (int i = 0; i < dims.rank; i++) {
@@ -33,8 +33,9 @@ bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims, int6
                     ? -1
                     : reel__wrap_dim((int)given, m->rank);
         if (d < 0 || (*mask >> d & 1)) {
-            reel_fail(REEL_ERR_ARG, "%s: dimension %lld %s for %s", name, (long long)given,
-                      d < 0 ? "is out of range" : "stands twice", SHOW(m));
+            reel_fail(REEL_ERR_ARG, "%s: dimension %lld %s for %s", name,
+                      (long long)given, d < 0 ? "is out of range" : "stands twice",
+                      SHOW(m));
             return false;
         }
         *mask |= INT64_C(1) << d;
@@ -155,7 +156,10 @@ const reel_op *reel__op_by_name(const char *name)
     return NULL;
 }
 
-int reel_op_count(void) { return reel__n_ops; }
+int reel_op_count(void)
+{
+    return reel__n_ops;
+}
 
 const char *reel_op_name(int i)
 {

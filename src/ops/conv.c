@@ -39,13 +39,15 @@ static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
             "input %s, weight %s and bias %s differ in dtype", SHOW(x), SHOW(w),
             b ? SHOW(b) : "none");
     REQUIRE(c, x->rank == 4 && w->rank == 4, REEL_ERR_SHAPE,
-            "input %s must be [n, c, h, w], weight %s [k, c/groups, r, s]", SHOW(x), SHOW(w));
+            "input %s must be [n, c, h, w], weight %s [k, c/groups, r, s]", SHOW(x),
+            SHOW(w));
     REQUIRE(c, x->dim[1] == w->dim[1] * a->groups, REEL_ERR_SHAPE,
             "input %s has %" PRId64 " channels, weight %s expects %" PRId64
-            " (groups %" PRId64 ")", SHOW(x), x->dim[1], SHOW(w), w->dim[1] * a->groups,
-            a->groups);
+            " (groups %" PRId64 ")",
+            SHOW(x), x->dim[1], SHOW(w), w->dim[1] * a->groups, a->groups);
     REQUIRE(c, w->dim[0] % a->groups == 0, REEL_ERR_SHAPE,
-            "weight %s: %" PRId64 " output channels do not divide into %" PRId64 " groups",
+            "weight %s: %" PRId64 " output channels do not divide into %" PRId64
+            " groups",
             SHOW(w), w->dim[0], a->groups);
     REQUIRE(c, !b || (b->rank == 1 && b->dim[0] == w->dim[0]), REEL_ERR_SHAPE,
             "bias %s must be [%" PRId64 "], as weight %s says", b ? SHOW(b) : "none",
@@ -55,9 +57,10 @@ static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
     out->dim[1] = w->dim[0];
     for (int i = 0; i < 2; i++) {
         out->dim[2 + i] = out_size(a, i, x->dim[2 + i], w->dim[2 + i]);
-        REQUIRE(c, out->dim[2 + i] > 0 && w->dim[2 + i] > 0, REEL_ERR_SHAPE,
-                "the window of weight %s does not fit into input %s with padding %" PRId64,
-                SHOW(w), SHOW(x), a->padding[i]);
+        REQUIRE(
+            c, out->dim[2 + i] > 0 && w->dim[2 + i] > 0, REEL_ERR_SHAPE,
+            "the window of weight %s does not fit into input %s with padding %" PRId64,
+            SHOW(w), SHOW(x), a->padding[i]);
     }
     reel__set_channels_last(out);
     return REEL_OK;
@@ -65,16 +68,46 @@ static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
 
 static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
 
-#define ATTRS_TEXT "stride=1,1 padding=0,0 dilation=1,1 groups=1"
+/* All three records do the same multiply-adds: one for each place of y and tap of a weight.
+ * `y` and `w` are the operands with those shapes. */
+static double conv_flops(const reel_meta *y, const reel_meta *w)
+{
+    return 2. * (double)reel__numel(y) * (double)(w->dim[1] * w->dim[2] * w->dim[3]);
+}
+
+static double conv2d_flops(const reel_call *c)
+{
+    return conv_flops(&c->out[0]->meta, IN_META(c, 1));
+}
+
+static double conv2d_input_flops(const reel_call *c)
+{
+    return conv_flops(IN_META(c, 0), IN_META(c, 1));
+}
+
+static double conv2d_weight_flops(const reel_call *c)
+{
+    return conv_flops(IN_META(c, 0), &c->out[0]->meta);
+}
+
 const reel_op reel__conv2d = {
-    .name = "conv2d", .kernel = K_CONV2D, .n_in = 3, .n_out = 1, .optional = 1 << 2,
-    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product,
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__conv2d_schema, .infer = conv2d_infer,
+    .name = "conv2d",
+    .kernel = K_CONV2D,
+    .n_in = 3,
+    .n_out = 1,
+    .optional = 1 << 2,
+    .saves = SAVE_IN(0) | SAVE_IN(1),
+    .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__conv2d_schema,
+    .infer = conv2d_infer,
     .vjp = conv2d_vjp,
-    .sample = "f[2,3,5,5]; f[4,3,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=1\n"
-              "f[1,2,6,5]; f[2,2,3,2]; - | stride=2,1 padding=1,0 dilation=1,2 groups=1\n"
-              "f[2,4,4,4]; f[4,1,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=4\n"
-              "f[1,4,3,3]; f[6,2,1,1]; - | stride=2,2 padding=0,0 dilation=1,1 groups=2",
+    .flops = conv2d_flops,
+    .sample =
+        "f[2,3,5,5]; f[4,3,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=1\n"
+        "f[1,2,6,5]; f[2,2,3,2]; - | stride=2,1 padding=1,0 dilation=1,2 groups=1\n"
+        "f[2,4,4,4]; f[4,1,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=4\n"
+        "f[1,4,3,3]; f[6,2,1,1]; - | stride=2,2 padding=0,0 dilation=1,1 groups=2",
 };
 
 /* ---- gradient by input: gy [n, k, ho, wo]  weight  ->  gx of shape attrs.input ---------------- */
@@ -88,13 +121,21 @@ static reel_status gradient_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
+static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[],
+                             reel_tensor *gx[]);
 
 const reel_op reel__conv2d_input = {
-    .name = "conv2d_input", .kernel = K_CONV2D_INPUT, .n_in = 2, .n_out = 1,
-    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product,
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__conv2d_schema, .infer = gradient_infer,
+    .name = "conv2d_input",
+    .kernel = K_CONV2D_INPUT,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_IN(1),
+    .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__conv2d_schema,
+    .infer = gradient_infer,
     .vjp = conv2d_input_vjp,
+    .flops = conv2d_input_flops,
     .sample = "f[2,4,5,5]; f[4,3,3,3] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
               "input=2,3,5,5\n"
               "f[1,2,3,2]; f[2,2,3,2] | stride=2,2 padding=1,0 dilation=1,1 groups=1 "
@@ -116,10 +157,17 @@ static void conv2d_weight_vjp(const reel_call *c, reel_tensor *const gy[],
                               reel_tensor *gx[]);
 
 const reel_op reel__conv2d_weight = {
-    .name = "conv2d_weight", .kernel = K_CONV2D_WEIGHT, .n_in = 2, .n_out = 1,
-    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product,
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__conv2d_schema, .infer = weight_infer,
+    .name = "conv2d_weight",
+    .kernel = K_CONV2D_WEIGHT,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_IN(1),
+    .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__conv2d_schema,
+    .infer = weight_infer,
     .vjp = conv2d_weight_vjp,
+    .flops = conv2d_weight_flops,
     .sample = "f[2,4,5,5]; f[2,3,5,5] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
               "input=4,3,3,3\n"
               "f[1,2,3,2]; f[1,2,6,5] | stride=2,2 padding=1,0 dilation=1,1 groups=1 "
@@ -136,7 +184,8 @@ static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     if (NEEDS(c, 2)) gx[2] = reel_sum(g, REEL_DIMS(0, 2, 3), false);
 }
 
-static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[],
+                             reel_tensor *gx[])
 {
     reel_tensor *g = channels_last(G);
     if (NEEDS(c, 0)) gx[0] = APPLY(&reel__conv2d, c->attrs, g, c->in[1], NULL);
@@ -144,7 +193,8 @@ static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[], reel_t
         gx[1] = apply_gradient(&reel__conv2d_weight, c, c->in[0], g, IN_META(c, 1));
 }
 
-static void conv2d_weight_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void conv2d_weight_vjp(const reel_call *c, reel_tensor *const gy[],
+                              reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = APPLY(&reel__conv2d, c->attrs, c->in[1], G, NULL);
     if (NEEDS(c, 1))

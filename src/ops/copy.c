@@ -25,9 +25,15 @@ static void copy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *g
 }
 
 const reel_op reel__copy = {
-    .name = "copy", .kernel = K_COPY, .n_in = 1, .n_out = 1, .attrs = &reel__cast_schema,
-    .infer = copy_infer, .vjp = copy_vjp,
-    .sample = "f[2,3,4,2] | dtype=1 format=2\nf[3,4] | dtype=1 format=1\nf[2,0] | dtype=1",
+    .name = "copy",
+    .kernel = K_COPY,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__cast_schema,
+    .infer = copy_infer,
+    .vjp = copy_vjp,
+    .sample =
+        "f[2,3,4,2] | dtype=1 format=2\nf[3,4] | dtype=1 format=1\nf[2,0] | dtype=1",
 };
 
 static reel_tensor *copy_as(reel_tensor *x, reel_dtype dtype, reel_memory_format format)
@@ -73,7 +79,8 @@ reel_tensor *reel_cast(reel_tensor *x, reel_dtype dtype)
 reel_tensor *reel_to(reel_tensor *x, reel_device device)
 {
     if (!reel__have("to", x, "x")) return NULL;
-    if (x->meta.device.type == device.type && x->meta.device.index == device.index) return x;
+    if (x->meta.device.type == device.type && x->meta.device.index == device.index)
+        return x;
     if (!reel_device_available(device))
         reel_fail(REEL_ERR_DEVICE, "to: no device %d of type %d in this build or machine",
                   device.index, (int)device.type);
@@ -92,8 +99,14 @@ static void copy__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
 }
 
 const reel_op reel__copy_ = {
-    .name = "copy_", .kernel = K_COPY, .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
-    .n_in = 2, .n_out = 1, .infer = reel__infer_same, .vjp = copy__vjp,
+    .name = "copy_",
+    .kernel = K_COPY,
+    .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
+    .n_in = 2,
+    .n_out = 1,
+    .infer = reel__infer_same,
+    .vjp = copy__vjp,
+    .sample = "f[3,4]; f[3,4]\nf[2,3,2,2]; f[2,3,2,2]\nf[]; f[]",
 };
 
 reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
@@ -121,9 +134,15 @@ static void fill__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
 }
 
 const reel_op reel__fill_ = {
-    .name = "fill_", .kernel = K_FILL, .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
-    .n_in = 1, .n_out = 1, .attrs = &reel__fill_schema, .infer = reel__infer_same,
+    .name = "fill_",
+    .kernel = K_FILL,
+    .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__fill_schema,
+    .infer = reel__infer_same,
     .vjp = fill__vjp,
+    .sample = "f[3,4] | value=0.5\nf[2,0] | value=1",
 };
 
 reel_tensor *reel_fill_(reel_tensor *x, double value)
@@ -132,4 +151,7 @@ reel_tensor *reel_fill_(reel_tensor *x, double value)
     return APPLY(&reel__fill_, &a, x);
 }
 
-reel_tensor *reel_zero_(reel_tensor *x) { return reel_fill_(x, 0); }
+reel_tensor *reel_zero_(reel_tensor *x)
+{
+    return reel_fill_(x, 0);
+}

@@ -28,24 +28,27 @@ typedef struct made {
         "device", REEL_ATTR_INT, offsetof(made, device_type), 2                          \
     }
 REEL_SCHEMA(fill_schema, made,
-            {"value", REEL_ATTR_REAL, offsetof(made, kernel.fill.value), 1}, SHAPE_FIELDS);
+            {"value", REEL_ATTR_REAL, offsetof(made, kernel.fill.value), 1},
+            SHAPE_FIELDS);
 REEL_SCHEMA(arange_schema, made,
             {"start", REEL_ATTR_REAL, offsetof(made, kernel.arange.start), 1},
-            {"step", REEL_ATTR_REAL, offsetof(made, kernel.arange.step), 1}, SHAPE_FIELDS);
+            {"step", REEL_ATTR_REAL, offsetof(made, kernel.arange.step), 1},
+            SHAPE_FIELDS);
 REEL_SCHEMA(random_schema, made,
             {"seed", REEL_ATTR_INT, offsetof(made, kernel.random.seed), 1},
             {"offset", REEL_ATTR_INT, offsetof(made, kernel.random.offset), 1},
             {"low", REEL_ATTR_REAL, offsetof(made, kernel.random.low), 1},
-            {"high", REEL_ATTR_REAL, offsetof(made, kernel.random.high), 1}, SHAPE_FIELDS);
+            {"high", REEL_ATTR_REAL, offsetof(made, kernel.random.high), 1},
+            SHAPE_FIELDS);
 
 static reel_status made_infer(const reel_call *c, reel_meta *out)
 {
     const made *a = ATTRS(c, made);
     reel_shape s = {.rank = (int)a->shape.rank};
     memcpy(s.dim, a->shape.dim, sizeof s.dim);
-    *out = reel__meta(s, (reel_dtype)a->dtype,
-                      (reel_device){(reel_device_type)a->device_type,
-                                    (int)a->device_index});
+    *out =
+        reel__meta(s, (reel_dtype)a->dtype,
+                   (reel_device){(reel_device_type)a->device_type, (int)a->device_index});
     if (a->format == REEL_CHANNELS_LAST) reel__set_channels_last(out);
     return REEL_OK;
 }
@@ -113,9 +116,15 @@ static reel_tensor *full_like(const char *who, reel_tensor *x, double value)
     return reel__apply1(&reel__full, &a, 0, NULL);
 }
 
-reel_tensor *reel_zeros_like(reel_tensor *x) { return full_like("zeros_like", x, 0); }
+reel_tensor *reel_zeros_like(reel_tensor *x)
+{
+    return full_like("zeros_like", x, 0);
+}
 
-reel_tensor *reel_ones_like(reel_tensor *x) { return full_like("ones_like", x, 1); }
+reel_tensor *reel_ones_like(reel_tensor *x)
+{
+    return full_like("ones_like", x, 1);
+}
 
 /* n values from start by step. */
 static reel_tensor *steps(const char *who, double start, double step, double n,
@@ -133,8 +142,10 @@ static reel_tensor *steps(const char *who, double start, double step, double n,
 reel_tensor *reel_arange(double start, double end, double step, reel_dtype dtype)
 {
     if (!(step != 0 && isfinite(start) && isfinite(end) && isfinite(step))) {
-        reel_fail(REEL_ERR_ARG, "arange: start %g, end %g, step %g: they must be finite and "
-                  "step not 0", start, end, step);
+        reel_fail(REEL_ERR_ARG,
+                  "arange: start %g, end %g, step %g: they must be finite and "
+                  "step not 0",
+                  start, end, step);
         return NULL;
     }
     double n = ceil((end - start) / step);
@@ -144,18 +155,21 @@ reel_tensor *reel_arange(double start, double end, double step, reel_dtype dtype
 reel_tensor *reel_linspace(double start, double end, int64_t n, reel_dtype dtype)
 {
     if (!isfinite(start) || !isfinite(end) || n < 0) {
-        reel_fail(REEL_ERR_ARG, "linspace: start %g, end %g, n %" PRId64 ": the ends must be "
-                  "finite and n >= 0", start, end, n);
+        reel_fail(REEL_ERR_ARG,
+                  "linspace: start %g, end %g, n %" PRId64 ": the ends must be "
+                  "finite and n >= 0",
+                  start, end, n);
         return NULL;
     }
-    return steps("linspace", start, n > 1 ? (end - start) / (double)(n - 1) : 0, (double)n,
-                 dtype);
+    return steps("linspace", start, n > 1 ? (end - start) / (double)(n - 1) : 0,
+                 (double)n, dtype);
 }
 
 reel_tensor *reel_eye(int64_t n, int64_t m, reel_dtype dtype)
 {
     if (n < 0 || m < 0) {
-        reel_fail(REEL_ERR_ARG, "eye: sizes %" PRId64 " and %" PRId64 " must be >= 0", n, m);
+        reel_fail(REEL_ERR_ARG, "eye: sizes %" PRId64 " and %" PRId64 " must be >= 0", n,
+                  m);
         return NULL;
     }
     reel_scope s = reel_scope_begin();
@@ -168,11 +182,20 @@ reel_tensor *reel_eye(int64_t n, int64_t m, reel_dtype dtype)
 
 static _Thread_local reel_rng_state rng;
 
-void reel_seed(uint64_t seed) { rng = (reel_rng_state){seed, 0}; }
+void reel_seed(uint64_t seed)
+{
+    rng = (reel_rng_state){seed, 0};
+}
 
-reel_rng_state reel_rng_get(void) { return rng; }
+reel_rng_state reel_rng_get(void)
+{
+    return rng;
+}
 
-void reel_rng_set(reel_rng_state state) { rng = state; }
+void reel_rng_set(reel_rng_state state)
+{
+    rng = state;
+}
 
 reel_rng_state reel__rng_take(int64_t blocks)
 {
@@ -181,8 +204,8 @@ reel_rng_state reel__rng_take(int64_t blocks)
     return at;
 }
 
-static reel_tensor *draw(const reel_op *op, reel_shape shape, reel_dtype dtype, double low,
-                         double high)
+static reel_tensor *draw(const reel_op *op, reel_shape shape, reel_dtype dtype,
+                         double low, double high)
 {
     made a = {.kernel.random = {.low = low, .high = high}};
     if (!describe(op->name, &a, shape, dtype)) return NULL;
@@ -198,7 +221,8 @@ static reel_tensor *draw(const reel_op *op, reel_shape shape, reel_dtype dtype, 
 static bool need_float(const char *who, reel_dtype dtype)
 {
     if (reel_dtype_is_float(dtype)) return true;
-    reel_fail(REEL_ERR_DTYPE, "%s: dtype %s must be floating", who, reel_dtype_name(dtype));
+    reel_fail(REEL_ERR_DTYPE, "%s: dtype %s must be floating", who,
+              reel_dtype_name(dtype));
     return false;
 }
 
@@ -220,8 +244,10 @@ reel_tensor *reel_randint(int64_t low, int64_t high, reel_shape shape, reel_dtyp
     double most = dtype >= 0 && dtype < REEL_DTYPE_COUNT ? bits[dtype] : 0;
     bool is_unsigned = dtype == REEL_U8;
     if (low >= high || (double)high > most || (double)low < (is_unsigned ? 0 : -most)) {
-        reel_fail(REEL_ERR_ARG, "randint: [%" PRId64 ", %" PRId64 ") must be a range that "
-                  "%s holds", low, high, reel_dtype_name(dtype));
+        reel_fail(REEL_ERR_ARG,
+                  "randint: [%" PRId64 ", %" PRId64 ") must be a range that "
+                  "%s holds",
+                  low, high, reel_dtype_name(dtype));
         return NULL;
     }
     return draw(&reel__randint, shape, dtype, (double)low, (double)high);

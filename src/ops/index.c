@@ -11,8 +11,8 @@
 static reel_status check_index(const reel_call *c, int i)
 {
     reel_dtype dt = IN_META(c, i)->dtype;
-    REQUIRE(c, dt == REEL_I64 || dt == REEL_I32, REEL_ERR_DTYPE, "index %s must be i64 or i32",
-            SHOW(IN_META(c, i)));
+    REQUIRE(c, dt == REEL_I64 || dt == REEL_I32, REEL_ERR_DTYPE,
+            "index %s must be i64 or i32", SHOW(IN_META(c, i)));
     return REEL_OK;
 }
 
@@ -47,7 +47,8 @@ static reel_status index_add_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void index_select_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void index_select_vjp(const reel_call *c, reel_tensor *const gy[],
+                             reel_tensor *gx[])
 {
     const reel_index_attrs a = {DIM(c), IN_META(c, 0)->dim[DIM(c)]};
     gx[0] = APPLY(&reel__index_add, &a, G, c->in[1]);
@@ -59,18 +60,30 @@ static void index_add_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
 }
 
 const reel_op reel__index_select = {
-    .name = "index_select", .kernel = K_INDEX_SELECT, .n_in = 2, .n_out = 1,
-    .saves = SAVE_IN(1), .attrs = &reel__index_schema, .infer = index_select_infer,
+    .name = "index_select",
+    .kernel = K_INDEX_SELECT,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(1),
+    .attrs = &reel__index_schema,
+    .infer = index_select_infer,
     .vjp = index_select_vjp,
     .sample = "f[5,3]; i64[4] in 0..5 | dim=0\nf[2,4,3]; i64[6] in 0..4 | dim=1\n"
               "f[3]; i64[0] | dim=0",
 };
 
 const reel_op reel__index_add = {
-    .name = "index_add", .kernel = K_INDEX_ADD, .n_in = 2, .n_out = 1, .saves = SAVE_IN(1),
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__index_schema, .infer = index_add_infer,
+    .name = "index_add",
+    .kernel = K_INDEX_ADD,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(1),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__index_schema,
+    .infer = index_add_infer,
     .vjp = index_add_vjp,
-    .sample = "f[4,3]; i64[4] in 0..5 | dim=0 size=5\nf[2,6]; i64[6] in 0..3 | dim=1 size=3",
+    .sample =
+        "f[4,3]; i64[4] in 0..5 | dim=0 size=5\nf[2,6]; i64[6] in 0..3 | dim=1 size=3",
 };
 
 reel_tensor *reel_index_select(reel_tensor *x, int dim, reel_tensor *index)
@@ -82,11 +95,14 @@ reel_tensor *reel_index_select(reel_tensor *x, int dim, reel_tensor *index)
 
 reel_tensor *reel_embedding(reel_tensor *weight, reel_tensor *index)
 {
-    if (!reel__have("embedding", weight, "weight") || !reel__have("embedding", index, "index"))
+    if (!reel__have("embedding", weight, "weight") ||
+        !reel__have("embedding", index, "index"))
         return NULL;
     if (weight->meta.rank != 2 || index->meta.rank + 1 > REEL_MAX_RANK) {
-        reel_fail(REEL_ERR_SHAPE, "embedding: weight %s must be [v, d], index %s of rank 7 or "
-                  "less", SHOW(&weight->meta), SHOW(&index->meta));
+        reel_fail(REEL_ERR_SHAPE,
+                  "embedding: weight %s must be [v, d], index %s of rank 7 or "
+                  "less",
+                  SHOW(&weight->meta), SHOW(&index->meta));
         return NULL;
     }
     reel_shape s = reel__shape(&index->meta);
@@ -128,8 +144,14 @@ static void gather_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
 }
 
 const reel_op reel__gather = {
-    .name = "gather", .kernel = K_GATHER, .n_in = 2, .n_out = 1, .saves = SAVE_IN(1),
-    .attrs = &reel__index_schema, .infer = gather_infer, .vjp = gather_vjp,
+    .name = "gather",
+    .kernel = K_GATHER,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(1),
+    .attrs = &reel__index_schema,
+    .infer = gather_infer,
+    .vjp = gather_vjp,
     .sample = "f[4,3]; i64[2,3] in 0..4 | dim=0\nf[2,5]; i64[2,6] in 0..5 | dim=1",
 };
 
@@ -138,27 +160,36 @@ static reel_status scatter_add_infer(const reel_call *c, reel_meta *out)
     const reel_meta *x = IN_META(c, 0), *index = IN_META(c, 1), *src = IN_META(c, 2);
     reel_status st = check_index(c, 1);
     if (st) return st;
-    REQUIRE(c, x->dtype == src->dtype, REEL_ERR_DTYPE, "%s and %s differ in dtype", SHOW(x),
-            SHOW(src));
-    REQUIRE(c, index_fits(index, x, DIM(c)) && reel__same_shape(index, src), REEL_ERR_SHAPE,
+    REQUIRE(c, x->dtype == src->dtype, REEL_ERR_DTYPE, "%s and %s differ in dtype",
+            SHOW(x), SHOW(src));
+    REQUIRE(c, index_fits(index, x, DIM(c)) && reel__same_shape(index, src),
+            REEL_ERR_SHAPE,
             "index %s and source %s must have one shape, not larger than %s but in "
-            "dimension %d", SHOW(index), SHOW(src), SHOW(x), DIM(c));
+            "dimension %d",
+            SHOW(index), SHOW(src), SHOW(x), DIM(c));
     *out = *x;
     out->offset = 0;
     reel__set_contiguous(out);
     return REEL_OK;
 }
 
-static void scatter_add_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void scatter_add_vjp(const reel_call *c, reel_tensor *const gy[],
+                            reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = G;
     if (NEEDS(c, 2)) gx[2] = reel_gather(G, DIM(c), c->in[1]);
 }
 
 const reel_op reel__scatter_add = {
-    .name = "scatter_add", .kernel = K_SCATTER_ADD, .n_in = 3, .n_out = 1,
-    .saves = SAVE_IN(1), .dtypes = DTYPES_FLOAT | DTYPE(REEL_I64),
-    .attrs = &reel__index_schema, .infer = scatter_add_infer, .vjp = scatter_add_vjp,
+    .name = "scatter_add",
+    .kernel = K_SCATTER_ADD,
+    .n_in = 3,
+    .n_out = 1,
+    .saves = SAVE_IN(1),
+    .dtypes = DTYPES_FLOAT | DTYPE(REEL_I64),
+    .attrs = &reel__index_schema,
+    .infer = scatter_add_infer,
+    .vjp = scatter_add_vjp,
     .sample = "f[4,3]; i64[5,3] in 0..4; f[5,3] | dim=0\n"
               "f[2,3]; i64[2,2] in 0..3; f[2,2] | dim=1",
 };
@@ -177,7 +208,8 @@ reel_tensor *reel_gather(reel_tensor *x, int dim, reel_tensor *index)
     return indexed(&reel__gather, x, dim, 2, index, NULL);
 }
 
-reel_tensor *reel_scatter_add(reel_tensor *x, int dim, reel_tensor *index, reel_tensor *src)
+reel_tensor *reel_scatter_add(reel_tensor *x, int dim, reel_tensor *index,
+                              reel_tensor *src)
 {
     return indexed(&reel__scatter_add, x, dim, 3, index, src);
 }
@@ -209,8 +241,13 @@ static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
 }
 
 const reel_op reel__one_hot = {
-    .name = "one_hot", .kernel = K_ONE_HOT, .traits = REEL_OP_NO_GRAD, .n_in = 1, .n_out = 1,
-    .attrs = &one_hot_schema, .infer = one_hot_infer,
+    .name = "one_hot",
+    .kernel = K_ONE_HOT,
+    .traits = REEL_OP_NO_GRAD,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &one_hot_schema,
+    .infer = one_hot_infer,
     .sample = "i64[4] in 0..5 | size=5\ni64[2,3] in 0..4 | size=4",
 };
 

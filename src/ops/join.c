@@ -17,10 +17,10 @@ static reel_status cat_infer(const reel_call *c, reel_meta *out)
         REQUIRE(c, y->dtype == x->dtype, REEL_ERR_DTYPE, "%s and %s differ in dtype",
                 SHOW(x), SHOW(y));
         bool fits = y->rank == x->rank;
-        for (int k = 0; fits && k < x->rank; k++)
-            fits = k == d || x->dim[k] == y->dim[k];
-        REQUIRE(c, fits && reel__checked_add(out->dim[d], y->dim[d], &out->dim[d]), REEL_ERR_SHAPE,
-                "%s and %s must be equal but for dimension %d", SHOW(x), SHOW(y), d);
+        for (int k = 0; fits && k < x->rank; k++) fits = k == d || x->dim[k] == y->dim[k];
+        REQUIRE(c, fits && reel__checked_add(out->dim[d], y->dim[d], &out->dim[d]),
+                REEL_ERR_SHAPE, "%s and %s must be equal but for dimension %d", SHOW(x),
+                SHOW(y), d);
     }
     reel__set_strides_like(out, x);
     return REEL_OK;
@@ -38,8 +38,13 @@ static void cat_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 }
 
 const reel_op reel__cat = {
-    .name = "cat", .kernel = K_CAT, .n_in = REEL_OP_VARIADIC, .n_out = 1,
-    .attrs = &reel__dim_schema, .infer = cat_infer, .vjp = cat_vjp,
+    .name = "cat",
+    .kernel = K_CAT,
+    .n_in = REEL_OP_VARIADIC,
+    .n_out = 1,
+    .attrs = &reel__dim_schema,
+    .infer = cat_infer,
+    .vjp = cat_vjp,
     .sample = "f[2,3]; f[2,1]; f[2,2] | dim=1\nf[1,3]; f[0,3] | dim=0\nf[3] | dim=0",
 };
 
@@ -102,8 +107,9 @@ static reel_status pad_infer(const reel_call *c, reel_meta *out)
         REQUIRE(c, a->before[i] >= 0 && a->after[i] >= 0, REEL_ERR_ARG,
                 "padding %" PRId64 " and %" PRId64 " of dimension %d must be >= 0",
                 a->before[i], a->after[i], i);
-        REQUIRE(c, reel__checked_add(out->dim[i], a->before[i], &out->dim[i]) &&
-                       reel__checked_add(out->dim[i], a->after[i], &out->dim[i]),
+        REQUIRE(c,
+                reel__checked_add(out->dim[i], a->before[i], &out->dim[i]) &&
+                    reel__checked_add(out->dim[i], a->after[i], &out->dim[i]),
                 REEL_ERR_SHAPE, "padded size of dimension %d overflows", i);
     }
     reel__set_strides_like(out, IN_META(c, 0));
@@ -120,9 +126,15 @@ static void pad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 }
 
 const reel_op reel__pad = {
-    .name = "pad", .kernel = K_PAD, .n_in = 1, .n_out = 1, .attrs = &reel__pad_schema,
-    .infer = pad_infer, .vjp = pad_vjp,
-    .sample = "f[2,3] | before=1,0 after=0,2 value=0.5\nf[2,2,3] | before=0,1,1 after=0,1,1",
+    .name = "pad",
+    .kernel = K_PAD,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__pad_schema,
+    .infer = pad_infer,
+    .vjp = pad_vjp,
+    .sample =
+        "f[2,3] | before=1,0 after=0,2 value=0.5\nf[2,2,3] | before=0,1,1 after=0,1,1",
 };
 
 reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, double value)
@@ -147,8 +159,13 @@ static void flip_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *g
 }
 
 const reel_op reel__flip = {
-    .name = "flip", .kernel = K_FLIP, .n_in = 1, .n_out = 1, .attrs = &reel__mask_schema,
-    .infer = reel__infer_same, .vjp = flip_vjp,
+    .name = "flip",
+    .kernel = K_FLIP,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__mask_schema,
+    .infer = reel__infer_same,
+    .vjp = flip_vjp,
     .sample = "f[2,3] | mask=2\nf[2,3,4] | mask=5\nf[3] | mask=0",
 };
 

@@ -15,14 +15,15 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0), *t = IN_META(c, 1);
     const reel_meta *w = c->in[2] ? IN_META(c, 2) : NULL;
-    REQUIRE(c, x->rank == 2 && x->dim[1] > 0, REEL_ERR_SHAPE, "logits %s must be [n, classes]",
-            SHOW(x));
+    REQUIRE(c, x->rank == 2 && x->dim[1] > 0, REEL_ERR_SHAPE,
+            "logits %s must be [n, classes]", SHOW(x));
     REQUIRE(c, t->dtype == REEL_I64, REEL_ERR_DTYPE, "target %s must be i64", SHOW(t));
     REQUIRE(c, t->rank == 1 && t->dim[0] == x->dim[0], REEL_ERR_SHAPE,
-            "target %s must be [%" PRId64 "], as logits %s say", SHOW(t), x->dim[0], SHOW(x));
+            "target %s must be [%" PRId64 "], as logits %s say", SHOW(t), x->dim[0],
+            SHOW(x));
     REQUIRE(c, !w || (w->rank == 1 && w->dim[0] == x->dim[1] && w->dtype == x->dtype),
-            REEL_ERR_SHAPE, "class weights %s must be %s[%" PRId64 "]", w ? SHOW(w) : "none",
-            reel_dtype_name(x->dtype), x->dim[1]);
+            REEL_ERR_SHAPE, "class weights %s must be %s[%" PRId64 "]",
+            w ? SHOW(w) : "none", reel_dtype_name(x->dtype), x->dim[1]);
     bool rows = CE(c)->reduction == REEL_NONE;
     out[0] = reel__meta(rows ? REEL_SHAPE(x->dim[0]) : REEL_SCALAR, x->dtype, x->device);
     out[1] = reel__meta(REEL_SHAPE(x->dim[0], x->dim[1]), x->dtype, x->device);
@@ -50,9 +51,8 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
         q = reel_mul(q, w);
         each = reel_mul(each, w);
     }
-    reel_tensor *target = reel_add(
-        reel_mul_scalar(q, 1 - a->smoothing),
-        reel_mul_scalar(each, a->smoothing / (double)classes));
+    reel_tensor *target = reel_add(reel_mul_scalar(q, 1 - a->smoothing),
+                                   reel_mul_scalar(each, a->smoothing / (double)classes));
     reel_tensor *rows = reel_neg(reel_sum(reel_mul(target, lp), REEL_DIMS(1), false));
     if (a->reduction == REEL_NONE) return rows;
     reel_tensor *total = reel_sum(rows, REEL_ALL, false);
@@ -60,7 +60,8 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
                                     : reel_div(total, reel_sum(q, REEL_ALL, false));
 }
 
-static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[],
+                              reel_tensor *gx[])
 {
     if (c->create_graph) {
         reel__vjp_composed(c, cross_entropy_composed, G, gx);
@@ -71,16 +72,23 @@ static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[], reel_
 }
 
 const reel_op reel__cross_entropy = {
-    .name = "cross_entropy", .kernel = K_CROSS_ENTROPY, .n_in = 3, .n_out = 2,
-    .optional = 1 << 2, .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(1),
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__cross_entropy_schema,
-    .infer = cross_entropy_infer, .vjp = cross_entropy_vjp,
-    .sample =
-        "f[4,5] in -2..2; i64[4] in 0..5; - | ignore_index=-1 want_grad=1\n"
-        "f[4,3]; i64[4] in 0..3; c[3] in 0.5..2 | smoothing=0.1 ignore_index=1 want_grad=1\n"
-        "f[3,4]; i64[3] in 0..4; - | ignore_index=-1 reduction=1 want_grad=1\n"
-        "f[3,4]; i64[3] in 0..4; c[4] in 0.5..2 | smoothing=0.2 ignore_index=-1 reduction=2 "
-        "want_grad=1",
+    .name = "cross_entropy",
+    .kernel = K_CROSS_ENTROPY,
+    .n_in = 3,
+    .n_out = 2,
+    .optional = 1 << 2,
+    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(1),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__cross_entropy_schema,
+    .infer = cross_entropy_infer,
+    .vjp = cross_entropy_vjp,
+    .sample = "f[4,5] in -2..2; i64[4] in 0..5; - | ignore_index=-1 want_grad=1\n"
+              "f[4,3]; i64[4] in 0..3; c[3] in 0.5..2 | smoothing=0.1 ignore_index=1 "
+              "want_grad=1\n"
+              "f[3,4]; i64[3] in 0..4; - | ignore_index=-1 reduction=1 want_grad=1\n"
+              "f[3,4]; i64[3] in 0..4; c[4] in 0.5..2 | smoothing=0.2 ignore_index=-1 "
+              "reduction=2 "
+              "want_grad=1",
 };
 
 /* [n, c, d...] -> [n * d, c] and target [n * d]; others pass. */
@@ -89,9 +97,10 @@ static bool rows_of(reel_tensor **x, reel_tensor **target)
     int r = (*x)->meta.rank;
     if (r <= 2) return true;
     if ((*target)->meta.rank != r - 1) {
-        reel_fail(REEL_ERR_SHAPE, "cross_entropy: target %s does not fit logits %s: it has "
-                  "their shape without dimension 1", SHOW(&(*target)->meta),
-                  SHOW(&(*x)->meta));
+        reel_fail(REEL_ERR_SHAPE,
+                  "cross_entropy: target %s does not fit logits %s: it has "
+                  "their shape without dimension 1",
+                  SHOW(&(*target)->meta), SHOW(&(*x)->meta));
         return false;
     }
     reel_shape last = {.rank = r};
@@ -111,10 +120,12 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
     if (!reel__have("cross_entropy", logits, "logits") ||
         !reel__have("cross_entropy", target, "target"))
         return NULL;
-    if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) || o->reduction > REEL_NONE) {
-        reel_fail(REEL_ERR_ARG, "cross_entropy: label_smoothing %g must be in [0, 1], "
-                  "reduction %d one of reel_reduction", o->label_smoothing,
-                  (int)o->reduction);
+    if (!(o->label_smoothing >= 0 && o->label_smoothing <= 1) ||
+        o->reduction > REEL_NONE) {
+        reel_fail(REEL_ERR_ARG,
+                  "cross_entropy: label_smoothing %g must be in [0, 1], "
+                  "reduction %d one of reel_reduction",
+                  o->label_smoothing, (int)o->reduction);
         return NULL;
     }
     const reel_cross_entropy_attrs a = {
@@ -155,7 +166,8 @@ static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_tensor *targe
     return reel_scope_return(s, y);
 }
 
-static void squared_error_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void squared_error_vjp(const reel_call *c, reel_tensor *const gy[],
+                              reel_tensor *gx[])
 {
     reel_tensor *g = reel_mul(G, reel_mul_scalar(reel_sub(c->in[0], c->in[1]), 2));
     if (NEEDS(c, 0)) gx[0] = g;
@@ -163,9 +175,16 @@ static void squared_error_vjp(const reel_call *c, reel_tensor *const gy[], reel_
 }
 
 const reel_op reel__squared_error = {
-    .name = "squared_error", .kernel = K_SQUARED_ERROR, .traits = REEL_OP_POINTWISE,
-    .n_in = 2, .n_out = 1, .saves = SAVE_IN(0) | SAVE_IN(1), .dtypes = DTYPES_FLOAT,
-    .infer = loss_infer, .vjp = squared_error_vjp, .sample = "f[3,4]; f[3,4]\nf[]; f[]",
+    .name = "squared_error",
+    .kernel = K_SQUARED_ERROR,
+    .traits = REEL_OP_POINTWISE,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_IN(1),
+    .dtypes = DTYPES_FLOAT,
+    .infer = loss_infer,
+    .vjp = squared_error_vjp,
+    .sample = "f[3,4]; f[3,4]\nf[]; f[]",
 };
 
 reel_tensor *reel_mse_loss(reel_tensor *x, reel_tensor *target, reel_reduction reduction)
@@ -182,9 +201,15 @@ static void bce_with_logits_vjp(const reel_call *c, reel_tensor *const gy[],
 }
 
 const reel_op reel__bce_with_logits = {
-    .name = "bce_with_logits", .kernel = K_BCE_WITH_LOGITS, .traits = REEL_OP_POINTWISE,
-    .n_in = 2, .n_out = 1, .saves = SAVE_IN(0) | SAVE_IN(1), .dtypes = DTYPES_FLOAT,
-    .infer = loss_infer, .vjp = bce_with_logits_vjp,
+    .name = "bce_with_logits",
+    .kernel = K_BCE_WITH_LOGITS,
+    .traits = REEL_OP_POINTWISE,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_IN(1),
+    .dtypes = DTYPES_FLOAT,
+    .infer = loss_infer,
+    .vjp = bce_with_logits_vjp,
     .sample = "f[3,4] in -3..3; f[3,4] in 0..1\nf[]; f[] in 0..1",
 };
 

@@ -30,11 +30,26 @@ static void matmul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     if (NEEDS(c, 1)) gx[1] = reel_matmul(reel_t(c->in[0]), G); /* [.., k, m] [.., m, n] */
 }
 
+/* 2 m n k for each matrix of the batch */
+static double matmul_flops(const reel_call *c)
+{
+    const reel_meta *x = IN_META(c, 0);
+    return 2. * (double)reel__numel(&c->out[0]->meta) * (double)x->dim[x->rank - 1];
+}
+
 const reel_op reel__matmul = {
-    .name = "matmul", .kernel = K_MATMUL, .n_in = 2, .n_out = 1,
-    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product, .dtypes = DTYPES_FLOAT, .infer = matmul_infer,
-    .vjp = matmul_vjp, .sample = "f[3,4]; f[4,2]\nf[2,3,4]; f[2,4,2]\nf[2,2,1,3]; f[2,2,3,1]\n"
-                                 "f[2,0]; f[0,3]",
+    .name = "matmul",
+    .kernel = K_MATMUL,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_IN(1),
+    .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT,
+    .infer = matmul_infer,
+    .vjp = matmul_vjp,
+    .flops = matmul_flops,
+    .sample =
+        "f[3,4]; f[4,2]\nf[2,3,4]; f[2,4,2]\nf[2,2,1,3]; f[2,2,3,1]\nf[2,0]; f[0,3]",
 };
 
 /* Batch dimensions of x as those of `like`, with its two matrix dimensions. */
@@ -76,7 +91,8 @@ reel_tensor *reel_matmul(reel_tensor *x, reel_tensor *y)
     }
     reel_scope s = reel_scope_begin();
     bool row = x->meta.rank == 1, column = y->meta.rank == 1;
-    reel_tensor *a = row ? reel_unsqueeze(x, 0) : x, *b = column ? reel_unsqueeze(y, 1) : y;
+    reel_tensor *a = row ? reel_unsqueeze(x, 0) : x,
+                *b = column ? reel_unsqueeze(y, 1) : y;
     reel_meta batch;
     reel_tensor *z = NULL;
     if (a && b && batch_shape(a, b, &batch))
@@ -97,7 +113,8 @@ static reel_status linear_infer(const reel_call *c, reel_meta *out)
             b ? SHOW(b) : "none");
     REQUIRE(c, x->rank == 2 && w->rank == 2 && x->dim[1] == w->dim[1], REEL_ERR_SHAPE,
             "input %s and weight %s: the weight must be [out, in] with the input's last "
-            "size as `in`", SHOW(x), SHOW(w));
+            "size as `in`",
+            SHOW(x), SHOW(w));
     REQUIRE(c, !b || (b->rank == 1 && b->dim[0] == w->dim[0]), REEL_ERR_SHAPE,
             "bias %s must be [%lld], as weight %s says", b ? SHOW(b) : "none",
             (long long)w->dim[0], SHOW(w));
@@ -116,9 +133,18 @@ static void linear_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
 }
 
 const reel_op reel__linear = {
-    .name = "linear", .kernel = K_LINEAR, .n_in = 3, .n_out = 1, .optional = 1 << 2,
-    .saves = SAVE_IN(0) | SAVE_IN(1), .saves_for = reel__saves_product, .dtypes = DTYPES_FLOAT, .infer = linear_infer,
-    .vjp = linear_vjp, .sample = "f[5,4]; f[3,4]; f[3]\nf[2,3]; f[4,3]; -\nf[0,3]; f[2,3]; f[2]",
+    .name = "linear",
+    .kernel = K_LINEAR,
+    .n_in = 3,
+    .n_out = 1,
+    .optional = 1 << 2,
+    .saves = SAVE_IN(0) | SAVE_IN(1),
+    .saves_for = reel__saves_product,
+    .dtypes = DTYPES_FLOAT,
+    .infer = linear_infer,
+    .vjp = linear_vjp,
+    .flops = matmul_flops,
+    .sample = "f[5,4]; f[3,4]; f[3]\nf[2,3]; f[4,3]; -\nf[0,3]; f[2,3]; f[2]",
 };
 
 reel_tensor *reel_linear(reel_tensor *x, reel_tensor *weight, reel_tensor *bias)
@@ -128,7 +154,8 @@ reel_tensor *reel_linear(reel_tensor *x, reel_tensor *weight, reel_tensor *bias)
     int r = x->meta.rank;
     if (r == 2) return APPLY(&reel__linear, NULL, x, weight, bias);
     if (r == 0 || weight->meta.rank != 2) {
-        reel_fail(REEL_ERR_SHAPE, "linear: input %s must be [..., in], weight %s [out, in]",
+        reel_fail(REEL_ERR_SHAPE,
+                  "linear: input %s must be [..., in], weight %s [out, in]",
                   SHOW(&x->meta), SHOW(&weight->meta));
         return NULL;
     }

@@ -76,9 +76,15 @@ static reel_status batch_norm_backward_infer(const reel_call *c, reel_meta *out)
 }
 
 const reel_op reel__batch_norm_backward = {
-    .name = "batch_norm_backward", .kernel = K_BATCH_NORM_BACKWARD, .n_in = 6, .n_out = 4,
-    .optional = 1 << 2 | 1 << 5, .dtypes = DTYPES_FLOAT, .attrs = &reel__batch_norm_schema,
-    .infer = batch_norm_backward_infer, .no_vjp = "batch_norm composes it with create_graph",
+    .name = "batch_norm_backward",
+    .kernel = K_BATCH_NORM_BACKWARD,
+    .n_in = 6,
+    .n_out = 4,
+    .optional = 1 << 2 | 1 << 5,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__batch_norm_schema,
+    .infer = batch_norm_backward_infer,
+    .no_vjp = "batch_norm composes it with create_graph",
 };
 
 /* The same in operators, for gradients of gradients; residual and relu aside. */
@@ -131,10 +137,10 @@ static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
         return;
     }
     reel_batch_norm_attrs a = *BN(c);
-    a.want = (int64_t)NEEDS(c, 0) | (int64_t)NEEDS(c, 1) << 1 | (int64_t)NEEDS(c, 2) << 2 |
-             (int64_t)(relu && NEEDS(c, 5)) << 3;
-    reel_tensor *in[] = {like(G, IN_META(c, 0)), c->in[0], c->in[1],
-                         c->out[1],              c->out[2], relu ? c->out[0] : NULL};
+    a.want = (int64_t)NEEDS(c, 0) | (int64_t)NEEDS(c, 1) << 1 |
+             (int64_t)NEEDS(c, 2) << 2 | (int64_t)(relu && NEEDS(c, 5)) << 3;
+    reel_tensor *in[] = {like(G, IN_META(c, 0)), c->in[0], c->in[1], c->out[1], c->out[2],
+                         relu ? c->out[0] : NULL};
     reel_tensor *out[4];
     if (reel__apply(&reel__batch_norm_backward, &a, 6, in, out)) return;
     for (int i = 0; i < 3; i++) gx[i] = out[i];
@@ -149,25 +155,33 @@ static uint32_t batch_norm_saves(const reel_call *c)
 
 #define BATCH_NORM_RECORD                                                                \
     .kernel = K_BATCH_NORM, .n_in = 6, .n_out = 3, .optional = 0x3e,                     \
-    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(0) | SAVE_OUT(1) |        \
-             SAVE_OUT(2),                                                                \
+    .saves =                                                                             \
+        SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(0) | SAVE_OUT(1) | SAVE_OUT(2),  \
     .saves_for = batch_norm_saves, .dtypes = DTYPES_FLOAT,                               \
     .attrs = &reel__batch_norm_schema, .infer = batch_norm_infer, .vjp = batch_norm_vjp
 
 const reel_op reel__batch_norm = {
-    .name = "batch_norm", BATCH_NORM_RECORD,
-    .sample = "f[4,3,2,2]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
-              "f[5,3]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
-              "f[4,2,2,2]; f[2]; f[2]; -; -; f[4,2,2,2] | eps=1e-3 training=1 relu=1\n"
-              "f[2,3,2]; -; -; -; -; - | eps=1e-5 training=1\n"
-              "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 training=0\n"
-              "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; f[2,3,2,2] | eps=1e-5 relu=1",
+    .name = "batch_norm",
+    BATCH_NORM_RECORD,
+    .sample =
+        "f[4,3,2,2]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
+        "f[5,3]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
+        "f[4,2,2,2]; f[2]; f[2]; -; -; f[4,2,2,2] | eps=1e-3 training=1 relu=1\n"
+        "f[2,3,2]; -; -; -; -; - | eps=1e-5 training=1\n"
+        "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 training=0\n"
+        "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; f[2,3,2,2] | eps=1e-5 relu=1",
 };
 
 /* In training with running statistics, which it changes: what the tape and a tracer must
  * know stands in the record. */
 const reel_op reel__batch_norm_update = {
-    .name = "batch_norm_update", .mutates = 1 << 3 | 1 << 4, BATCH_NORM_RECORD,
+    .name = "batch_norm_update",
+    .mutates = 1 << 3 | 1 << 4,
+    BATCH_NORM_RECORD,
+    .sample = "f[4,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 momentum=0.1 "
+              "training=1\n"
+              "f[5,3]; -; f[3]; c[3]; c[3] in 0.5..2; f[5,3] | eps=1e-5 momentum=0.3 "
+              "training=1 relu=1",
 };
 
 reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,
@@ -176,22 +190,23 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
 {
     static const reel_batch_norm_opts none = {0};
     const reel_batch_norm_opts *o = opts ? opts : &none;
-    const reel_batch_norm_attrs a = {.eps = o->eps ? o->eps : 1e-5,
-                                     .momentum = o->momentum ? o->momentum : 0.1,
+    const reel_batch_norm_attrs a = {.eps = o->eps != 0 ? o->eps : 1e-5,
+                                     .momentum = o->momentum != 0 ? o->momentum : 0.1,
                                      .training = o->training,
                                      .relu = o->relu};
     if (a.eps < 0 || a.momentum < 0 || a.momentum > 1) {
-        reel_fail(REEL_ERR_ARG, "batch_norm: eps %g must be positive, momentum %g in [0, 1]",
-                  a.eps, a.momentum);
+        reel_fail(REEL_ERR_ARG,
+                  "batch_norm: eps %g must be positive, momentum %g in [0, 1]", a.eps,
+                  a.momentum);
         return NULL;
     }
     if (!reel__have("batch_norm", x, "x")) return NULL;
-    const reel_op *op = a.training && running_mean ? &reel__batch_norm_update
-                                                   : &reel__batch_norm;
+    const reel_op *op =
+        a.training && running_mean ? &reel__batch_norm_update : &reel__batch_norm;
     reel_scope s = reel_scope_begin();
     if (residual) residual = like(residual, &x->meta);
-    return reel_scope_return(s, APPLY(op, &a, x, weight, bias, running_mean, running_var,
-                                      residual));
+    return reel_scope_return(
+        s, APPLY(op, &a, x, weight, bias, running_mean, running_var, residual));
 }
 
 /* ---- layer_norm: x [..., d...] weight [d...]? bias [d...]? -> y, mean [...], rstd [...] ------ */
@@ -207,7 +222,8 @@ static reel_status layer_norm_infer(const reel_call *c, reel_meta *out)
         const reel_meta *w = c->in[i] ? IN_META(c, i) : NULL;
         bool fits = !w || (w->rank == dims && w->dtype == x->dtype);
         for (int k = 0; w && fits && k < dims; k++) fits = w->dim[k] == x->dim[lead + k];
-        REQUIRE(c, fits, REEL_ERR_SHAPE, "%s %s must be the last %" PRId64 " sizes of input %s",
+        REQUIRE(c, fits, REEL_ERR_SHAPE,
+                "%s %s must be the last %" PRId64 " sizes of input %s",
                 i == 1 ? "weight" : "bias", w ? SHOW(w) : "none", dims, SHOW(x));
     }
     out[0] = *x;
@@ -239,9 +255,15 @@ static reel_status layer_norm_backward_infer(const reel_call *c, reel_meta *out)
 }
 
 const reel_op reel__layer_norm_backward = {
-    .name = "layer_norm_backward", .kernel = K_LAYER_NORM_BACKWARD, .n_in = 5, .n_out = 3,
-    .optional = 1 << 2, .dtypes = DTYPES_FLOAT, .attrs = &reel__layer_norm_schema,
-    .infer = layer_norm_backward_infer, .no_vjp = "layer_norm composes it with create_graph",
+    .name = "layer_norm_backward",
+    .kernel = K_LAYER_NORM_BACKWARD,
+    .n_in = 5,
+    .n_out = 3,
+    .optional = 1 << 2,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__layer_norm_schema,
+    .infer = layer_norm_backward_infer,
+    .no_vjp = "layer_norm composes it with create_graph",
 };
 
 static reel_tensor *layer_norm_composed(const reel_call *c)
@@ -251,8 +273,8 @@ static reel_tensor *layer_norm_composed(const reel_call *c)
     for (int i = 0; i < dims.rank; i++) dims.dim[i] = x->meta.rank - dims.rank + i;
     reel_tensor *mean = reel_mean(x, dims, true);
     reel_tensor *var = reel_var(x, dims, 0, true);
-    reel_tensor *y = reel_mul(reel_sub(x, mean),
-                              reel_rsqrt(reel_add_scalar(var, LN(c)->eps)));
+    reel_tensor *y =
+        reel_mul(reel_sub(x, mean), reel_rsqrt(reel_add_scalar(var, LN(c)->eps)));
     if (c->in[1]) y = reel_mul(y, c->in[1]);
     return c->in[2] ? reel_add(y, c->in[2]) : y;
 }
@@ -272,13 +294,19 @@ static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 }
 
 const reel_op reel__layer_norm = {
-    .name = "layer_norm", .kernel = K_LAYER_NORM, .n_in = 3, .n_out = 3,
+    .name = "layer_norm",
+    .kernel = K_LAYER_NORM,
+    .n_in = 3,
+    .n_out = 3,
     .optional = 1 << 1 | 1 << 2,
     .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(1) | SAVE_OUT(2),
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__layer_norm_schema, .infer = layer_norm_infer,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__layer_norm_schema,
+    .infer = layer_norm_infer,
     .vjp = layer_norm_vjp,
-    .sample = "f[3,5]; f[5]; f[5] | dims=1 eps=1e-5\nf[2,3,4]; f[3,4]; - | dims=2 eps=1e-3\n"
-              "f[2,4]; -; - | dims=1 eps=1e-5",
+    .sample =
+        "f[3,5]; f[5]; f[5] | dims=1 eps=1e-5\nf[2,3,4]; f[3,4]; - | dims=2 eps=1e-3\n"
+        "f[2,4]; -; - | dims=1 eps=1e-5",
 };
 
 reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,

@@ -4,6 +4,7 @@
 #define REEL_OPS_OP_H
 
 #include <reel/ops.h>
+#include <reel/profile.h>
 
 #include "backend/backend.h"
 #include "ops/attr.h"
@@ -33,32 +34,30 @@ enum reel_op_traits {
     REEL_OP_NO_GRAD = 1 << 5    /* no gradient by nature: comparisons, indices ... */
 };
 
-/* What a call costs: for reports and for choices by a cost model. */
-typedef struct reel_cost {
-    double flops, bytes_read, bytes_written;
-} reel_cost;
-
 #define REEL_OP_MAX_IN 64
 #define REEL_OP_MAX_OUT 4
 #define REEL_OP_VARIADIC (-1)
 
 struct reel_op {
-    const char *name;         /* key in graphs, errors, tests, profiles                  */
-    uint16_t kernel;          /* row of kernel.def                                       */
-    uint16_t traits;          /* enum reel_op_traits                                     */
-    int8_t n_in, n_out;       /* n_in REEL_OP_VARIADIC: 1 .. REEL_OP_MAX_IN              */
-    uint8_t optional;         /* bit i: input i may be absent                            */
-    uint8_t mutates;          /* bit i: input i is changed (INPLACE implies bit 0)       */
-    uint32_t saves;           /* SAVE_IN(i) | SAVE_OUT(i): what the vjp reads            */
-    uint32_t (*saves_for)(const reel_call *); /* NULL, or a subset of `saves` for this call */
-    uint16_t dtypes;          /* DTYPE_... of the value inputs; the rest infer checks    */
+    const char *name;   /* key in graphs, errors, tests, profiles                  */
+    uint16_t kernel;    /* row of kernel.def                                       */
+    uint16_t traits;    /* enum reel_op_traits                                     */
+    int8_t n_in, n_out; /* n_in REEL_OP_VARIADIC: 1 .. REEL_OP_MAX_IN              */
+    uint8_t optional;   /* bit i: input i may be absent                            */
+    uint8_t mutates;    /* bit i: input i is changed (INPLACE implies bit 0)       */
+    uint32_t saves;     /* SAVE_IN(i) | SAVE_OUT(i): what the vjp reads            */
+    uint32_t (*saves_for)(
+        const reel_call *); /* NULL, or a subset of `saves` for this call */
+    uint16_t dtypes;        /* DTYPE_... of the value inputs; the rest infer checks    */
     const reel_attr_schema *attrs;
     /* Shapes and dtypes of the outputs, strides, and for a view the offset; out[i].rank -1
      * leaves output i out. out[] comes with input 0's dtype and device. */
     reel_status (*infer)(const reel_call *, reel_meta *out);
     /* gy[i] is NULL where output i got no gradient. Sets gx[i] where NEEDS(c, i). */
     void (*vjp)(const reel_call *, reel_tensor *const gy[], reel_tensor *gx[]);
-    void (*cost)(const reel_call *, reel_cost *); /* NULL: one pass over memory */
+    /* Floating-point operations of a call; NULL: one for each element of the result. Bytes
+     * follow from the operands. */
+    double (*flops)(const reel_call *);
     reel_status (*onnx)(const reel_call *, reel_onnx *); /* a later room fills these in */
     /* Why a slot is empty, where it is: for the support table. */
     const char *no_vjp;
@@ -74,10 +73,10 @@ struct reel_op {
 #define ATTRS(c, type) ((const type *)(c)->attrs)
 
 #define DTYPE(d) (1u << (d))
-#define DTYPES_FLOAT (DTYPE(REEL_F32) | DTYPE(REEL_F64) | DTYPE(REEL_F16) | DTYPE(REEL_BF16))
+#define DTYPES_FLOAT                                                                     \
+    (DTYPE(REEL_F32) | DTYPE(REEL_F64) | DTYPE(REEL_F16) | DTYPE(REEL_BF16))
 #define DTYPES_INT (DTYPE(REEL_I64) | DTYPE(REEL_I32) | DTYPE(REEL_I8) | DTYPE(REEL_U8))
-#define DTYPES_SIGNED                                                                    \
-    (DTYPES_FLOAT | DTYPE(REEL_I64) | DTYPE(REEL_I32) | DTYPE(REEL_I8))
+#define DTYPES_SIGNED (DTYPES_FLOAT | DTYPE(REEL_I64) | DTYPE(REEL_I32) | DTYPE(REEL_I8))
 #define DTYPES_NUMBER (DTYPES_FLOAT | DTYPES_INT)
 #define DTYPES_ANY (DTYPES_NUMBER | DTYPE(REEL_BOOL))
 
@@ -98,6 +97,9 @@ reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,
 extern const reel_op *const reel__ops[];
 extern const int reel__n_ops;
 const reel_op *reel__op_by_name(const char *name); /* NULL: none */
+
+/* What this call costs. */
+reel_cost reel__cost(const reel_call *);
 
 /* Sets the pending error, "name: message". Returns its status. */
 reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)

@@ -32,9 +32,11 @@ static reel_status pool_infer(const reel_call *c, reel_meta *out)
     *out = *x;
     out->offset = 0;
     for (int i = 0; i < 2; i++) {
-        REQUIRE(c, A(c)->kernel[i] >= 1 && A(c)->stride[i] >= 1 && A(c)->padding[i] >= 0 &&
-                       2 * A(c)->padding[i] <= A(c)->kernel[i],
-                REEL_ERR_ARG, "window %" PRId64 ", stride %" PRId64 ", padding %" PRId64
+        REQUIRE(c,
+                A(c)->kernel[i] >= 1 && A(c)->stride[i] >= 1 && A(c)->padding[i] >= 0 &&
+                    2 * A(c)->padding[i] <= A(c)->kernel[i],
+                REEL_ERR_ARG,
+                "window %" PRId64 ", stride %" PRId64 ", padding %" PRId64
                 ": window and stride must be 1 or more, padding at most half the window",
                 A(c)->kernel[i], A(c)->stride[i], A(c)->padding[i]);
         out->dim[2 + i] = out_size(A(c), i, x->dim[2 + i]);
@@ -42,7 +44,7 @@ static reel_status pool_infer(const reel_call *c, reel_meta *out)
                 "a window of %" PRId64 " with padding %" PRId64 " does not fit into %s",
                 A(c)->kernel[i], A(c)->padding[i], SHOW(x));
     }
-    reel__set_strides_like(out, x);
+    reel__set_channels_last(out);
     return REEL_OK;
 }
 
@@ -53,7 +55,7 @@ static reel_status unpool_infer(const reel_call *c, reel_meta *out)
     out->offset = 0;
     out->dim[2] = A(c)->size[0];
     out->dim[3] = A(c)->size[1];
-    reel__set_strides_like(out, IN_META(c, 0));
+    reel__set_channels_last(out);
     return REEL_OK;
 }
 
@@ -63,6 +65,12 @@ static reel_pool2d_attrs sized(const reel_call *c)
     a.size[0] = IN_META(c, 0)->dim[2];
     a.size[1] = IN_META(c, 0)->dim[3];
     return a;
+}
+
+static double window_flops(const reel_call *c)
+{
+    return (double)reel__numel(&c->out[0]->meta) *
+           (double)(A(c)->kernel[0] * A(c)->kernel[1]);
 }
 
 /* ---- max_pool2d: y, and the index of each winner in its plane --------------------------------- */
@@ -79,15 +87,21 @@ static reel_status max_pool2d_infer(const reel_call *c, reel_meta *out)
 static void max_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
 {
-    reel_tensor *flat = reel_gather(reel_flatten(G, 2, 3), 2,
-                                    reel_flatten(c->in[1], 2, 3));
+    reel_tensor *flat =
+        reel_gather(reel_flatten(G, 2, 3), 2, reel_flatten(c->in[1], 2, 3));
     gx[0] = reel_reshape(flat, reel__shape(IN_META(c, 0)));
 }
 
 const reel_op reel__max_pool2d_backward = {
-    .name = "max_pool2d_backward", .kernel = K_MAX_POOL2D_BACKWARD, .n_in = 2, .n_out = 1,
-    .saves = SAVE_IN(1), .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema,
-    .infer = unpool_infer, .vjp = max_pool2d_backward_vjp,
+    .name = "max_pool2d_backward",
+    .kernel = K_MAX_POOL2D_BACKWARD,
+    .n_in = 2,
+    .n_out = 1,
+    .saves = SAVE_IN(1),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__pool2d_schema,
+    .infer = unpool_infer,
+    .vjp = max_pool2d_backward_vjp,
     .sample = "f[1,2,2,2]; i64[1,2,2,2] in 0..16 | kernel=2,2 stride=2,2 dilation=1,1 "
               "size=4,4",
 };
@@ -99,9 +113,16 @@ static void max_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 }
 
 const reel_op reel__max_pool2d = {
-    .name = "max_pool2d", .kernel = K_MAX_POOL2D, .n_in = 1, .n_out = 2,
-    .saves = SAVE_OUT(1), .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema,
-    .infer = max_pool2d_infer, .vjp = max_pool2d_vjp,
+    .name = "max_pool2d",
+    .kernel = K_MAX_POOL2D,
+    .n_in = 1,
+    .n_out = 2,
+    .saves = SAVE_OUT(1),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__pool2d_schema,
+    .infer = max_pool2d_infer,
+    .vjp = max_pool2d_vjp,
+    .flops = window_flops,
     .sample = "f[2,3,6,5] | kernel=2,2 stride=2,2 dilation=1,1\n"
               "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1\n"
               "f[1,1,6,6] | kernel=3,2 stride=2,2 padding=0,1 dilation=1,2 ceil_mode=1",
@@ -116,10 +137,16 @@ static void avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
 }
 
 const reel_op reel__avg_pool2d_backward = {
-    .name = "avg_pool2d_backward", .kernel = K_AVG_POOL2D_BACKWARD, .n_in = 1, .n_out = 1,
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema, .infer = unpool_infer,
+    .name = "avg_pool2d_backward",
+    .kernel = K_AVG_POOL2D_BACKWARD,
+    .n_in = 1,
+    .n_out = 1,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__pool2d_schema,
+    .infer = unpool_infer,
     .vjp = avg_pool2d_backward_vjp,
-    .sample = "f[2,3,3,2] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1 size=6,5",
+    .sample =
+        "f[2,3,3,2] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1 size=6,5",
 };
 
 static void avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
@@ -129,9 +156,15 @@ static void avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 }
 
 const reel_op reel__avg_pool2d = {
-    .name = "avg_pool2d", .kernel = K_AVG_POOL2D, .n_in = 1, .n_out = 1,
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema, .infer = pool_infer,
+    .name = "avg_pool2d",
+    .kernel = K_AVG_POOL2D,
+    .n_in = 1,
+    .n_out = 1,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__pool2d_schema,
+    .infer = pool_infer,
     .vjp = avg_pool2d_vjp,
+    .flops = window_flops,
     .sample = "f[2,3,6,5] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1\n"
               "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1 "
               "count_include_pad=0 ceil_mode=1\n"
@@ -160,9 +193,14 @@ static void adaptive_avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *co
 }
 
 const reel_op reel__adaptive_avg_pool2d_backward = {
-    .name = "adaptive_avg_pool2d_backward", .kernel = K_ADAPTIVE_AVG_POOL2D_BACKWARD,
-    .n_in = 1, .n_out = 1, .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema,
-    .infer = unpool_infer, .vjp = adaptive_avg_pool2d_backward_vjp,
+    .name = "adaptive_avg_pool2d_backward",
+    .kernel = K_ADAPTIVE_AVG_POOL2D_BACKWARD,
+    .n_in = 1,
+    .n_out = 1,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__pool2d_schema,
+    .infer = unpool_infer,
+    .vjp = adaptive_avg_pool2d_backward_vjp,
     .sample = "f[2,3,2,3] | size=5,4",
 };
 
@@ -174,8 +212,13 @@ static void adaptive_avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[],
 }
 
 const reel_op reel__adaptive_avg_pool2d = {
-    .name = "adaptive_avg_pool2d", .kernel = K_ADAPTIVE_AVG_POOL2D, .n_in = 1, .n_out = 1,
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__pool2d_schema, .infer = adaptive_infer,
+    .name = "adaptive_avg_pool2d",
+    .kernel = K_ADAPTIVE_AVG_POOL2D,
+    .n_in = 1,
+    .n_out = 1,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__pool2d_schema,
+    .infer = adaptive_infer,
     .vjp = adaptive_avg_pool2d_vjp,
     .sample = "f[2,3,5,4] | size=1,1\nf[1,2,7,6] | size=3,4",
 };
@@ -184,12 +227,14 @@ const reel_op reel__adaptive_avg_pool2d = {
 
 static reel_pool2d_attrs from_opts(const reel_pool2d_opts *o)
 {
-    reel_pool2d_attrs a = {.ceil_mode = o->ceil_mode, .count_include_pad = !o->exclude_pad};
+    reel_pool2d_attrs a = {.ceil_mode = o->ceil_mode,
+                           .count_include_pad = !o->exclude_pad};
     for (int i = 0; i < 2; i++) {
         bool strides = o->stride_hw[0] || o->stride_hw[1];
         a.kernel[i] = o->kernel_hw[0] || o->kernel_hw[1] ? o->kernel_hw[i] : o->kernel;
         a.stride[i] = strides ? o->stride_hw[i] : o->stride ? o->stride : a.kernel[i];
-        a.padding[i] = o->padding_hw[0] || o->padding_hw[1] ? o->padding_hw[i] : o->padding;
+        a.padding[i] =
+            o->padding_hw[0] || o->padding_hw[1] ? o->padding_hw[i] : o->padding;
         a.dilation[i] = o->dilation ? o->dilation : 1;
     }
     return a;
@@ -199,8 +244,10 @@ static reel_tensor *pool(const reel_op *op, reel_tensor *x, const reel_pool2d_op
 {
     if (!reel__have(op->name, x, "x")) return NULL;
     if (!opts || opts->dilation < 0) {
-        reel_fail(REEL_ERR_ARG, "%s: options with a window `kernel` are needed, dilation "
-                  ">= 0", op->name);
+        reel_fail(REEL_ERR_ARG,
+                  "%s: options with a window `kernel` are needed, dilation "
+                  ">= 0",
+                  op->name);
         return NULL;
     }
     reel_pool2d_attrs a = from_opts(opts);
@@ -216,7 +263,8 @@ reel_tensor *reel_max_pool2d(reel_tensor *x, const reel_pool2d_opts *opts)
 reel_tensor *reel_avg_pool2d(reel_tensor *x, const reel_pool2d_opts *opts)
 {
     if (opts && opts->dilation > 1) {
-        reel_fail(REEL_ERR_ARG, "avg_pool2d: dilation %d; there is only 1", opts->dilation);
+        reel_fail(REEL_ERR_ARG, "avg_pool2d: dilation %d; there is only 1",
+                  opts->dilation);
         return NULL;
     }
     return pool(&reel__avg_pool2d, x, opts);

@@ -46,10 +46,17 @@ static void sum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 }
 
 const reel_op reel__sum = {
-    .name = "sum", .kernel = K_SUM, .n_in = 1, .n_out = 1, .dtypes = DTYPES_ANY,
-    .attrs = &reel__mask_schema, .infer = sum_infer, .vjp = sum_vjp,
-    .sample = "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=2 scale=0.5\nf[] | mask=0 scale=1\n"
-              "f[2,3] | mask=1 scale=1\nf[2,0] | mask=2 scale=1",
+    .name = "sum",
+    .kernel = K_SUM,
+    .n_in = 1,
+    .n_out = 1,
+    .dtypes = DTYPES_ANY,
+    .attrs = &reel__mask_schema,
+    .infer = sum_infer,
+    .vjp = sum_vjp,
+    .sample =
+        "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=2 scale=0.5\nf[] | mask=0 scale=1\n"
+        "f[2,3] | mask=1 scale=1\nf[2,0] | mask=2 scale=1",
 };
 
 /* ---- var: mean of squared deviations, times n / (n - correction) -------------------------- */
@@ -65,10 +72,17 @@ static void var_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 }
 
 const reel_op reel__var = {
-    .name = "var", .kernel = K_VAR, .n_in = 1, .n_out = 1, .saves = SAVE_IN(0),
-    .dtypes = DTYPES_FLOAT, .attrs = &reel__mask_schema, .infer = reduce_infer,
+    .name = "var",
+    .kernel = K_VAR,
+    .n_in = 1,
+    .n_out = 1,
+    .saves = SAVE_IN(0),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__mask_schema,
+    .infer = reduce_infer,
     .vjp = var_vjp,
-    .sample = "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=4 scale=0\nf[4,3] | mask=1 scale=1",
+    .sample =
+        "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=4 scale=0\nf[4,3] | mask=1 scale=1",
 };
 
 /* ---- max, min: equal winners share the gradient -------------------------------------------- */
@@ -145,11 +159,12 @@ static reel_tensor *finish(reel_tensor *y, int64_t mask, bool keepdim)
     return reel_reshape(y, s);
 }
 
-static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_shape dims, double scale,
-                           bool keepdim)
+static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_shape dims,
+                           double scale, bool keepdim)
 {
     reel_mask_attrs a = {.keepdim = 1, .scale = scale};
-    if (!reel__have(op->name, x, "x") || !reel__dims_mask(op->name, &x->meta, dims, &a.mask))
+    if (!reel__have(op->name, x, "x") ||
+        !reel__dims_mask(op->name, &x->meta, dims, &a.mask))
         return NULL;
     reel_scope s = reel_scope_begin();
     return reel_scope_return(s, finish(APPLY(op, &a, x), a.mask, keepdim));
@@ -170,7 +185,8 @@ reel_tensor *reel_mean(reel_tensor *x, reel_shape dims, bool keepdim)
                   SHOW(&x->meta));
         return NULL;
     }
-    return reduce(&reel__sum, x, dims, 1 / (double)reduced_count(&x->meta, mask), keepdim);
+    return reduce(&reel__sum, x, dims, 1 / (double)reduced_count(&x->meta, mask),
+                  keepdim);
 }
 
 reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction, bool keepdim)

@@ -36,7 +36,10 @@ static reel_status pair_infer(const reel_call *c, reel_meta *out)
                                 .vjp = fn##_vjp,                                         \
                                 .sample = "f[3,5] in -2..2 | dim=1\n"                    \
                                           "f[2,3,4] in -2..2 | dim=1\nf[4] | dim=0"};    \
-    reel_tensor *reel_##fn(reel_tensor *x, int dim) { return along(&reel__##fn, x, dim); }
+    reel_tensor *reel_##fn(reel_tensor *x, int dim)                                      \
+    {                                                                                    \
+        return along(&reel__##fn, x, dim);                                               \
+    }
 
 static reel_tensor *along(const reel_op *op, reel_tensor *x, int dim)
 {
@@ -60,7 +63,8 @@ FORWARD(softmax, K_SOFTMAX)
 
 BACKWARD(log_softmax_backward, K_LOG_SOFTMAX_BACKWARD, "log_softmax");
 
-static void log_softmax_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void log_softmax_vjp(const reel_call *c, reel_tensor *const gy[],
+                            reel_tensor *gx[])
 {
     gx[0] = c->create_graph ? reel_sub(G, reel_mul(reel_exp(Y), SUM(G)))
                             : APPLY(&reel__log_softmax_backward, c->attrs, G, Y);
@@ -71,8 +75,8 @@ FORWARD(log_softmax, K_LOG_SOFTMAX)
 
 static reel_status logsumexp_infer(const reel_call *c, reel_meta *out)
 {
-    REQUIRE(c, IN_META(c, 0)->dim[DIM(c)] > 0, REEL_ERR_SHAPE, "dimension %d of %s is empty",
-            DIM(c), SHOW(IN_META(c, 0)));
+    REQUIRE(c, IN_META(c, 0)->dim[DIM(c)] > 0, REEL_ERR_SHAPE,
+            "dimension %d of %s is empty", DIM(c), SHOW(IN_META(c, 0)));
     *out = *IN_META(c, 0);
     out->offset = 0;
     out->dim[DIM(c)] = 1;
@@ -86,9 +90,15 @@ static void logsumexp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
 }
 
 const reel_op reel__logsumexp = {
-    .name = "logsumexp", .kernel = K_LOGSUMEXP, .n_in = 1, .n_out = 1,
-    .saves = SAVE_IN(0) | SAVE_OUT(0), .dtypes = DTYPES_FLOAT, .attrs = &reel__dim_schema,
-    .infer = logsumexp_infer, .vjp = logsumexp_vjp,
+    .name = "logsumexp",
+    .kernel = K_LOGSUMEXP,
+    .n_in = 1,
+    .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_OUT(0),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__dim_schema,
+    .infer = logsumexp_infer,
+    .vjp = logsumexp_vjp,
     .sample = "f[3,5] in -2..2 | dim=1\nf[2,3,4] in -2..2 | dim=0",
 };
 

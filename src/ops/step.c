@@ -31,9 +31,15 @@ static reel_status sgd_step_infer(const reel_call *c, reel_meta *out)
 }
 
 const reel_op reel__sgd_step = {
-    .name = "sgd_step", .kernel = K_SGD_STEP, .traits = REEL_OP_NO_GRAD, .n_in = 4,
-    .n_out = 0, .optional = 1 << 2, .mutates = 1 << 0 | 1 << 2,
-    .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64), .attrs = &reel__sgd_schema,
+    .name = "sgd_step",
+    .kernel = K_SGD_STEP,
+    .traits = REEL_OP_NO_GRAD,
+    .n_in = 4,
+    .n_out = 0,
+    .optional = 1 << 2,
+    .mutates = 1 << 0 | 1 << 2,
+    .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
+    .attrs = &reel__sgd_schema,
     .infer = sgd_step_infer,
 };
 
@@ -57,9 +63,14 @@ static reel_status adam_step_infer(const reel_call *c, reel_meta *out)
 }
 
 const reel_op reel__adam_step = {
-    .name = "adam_step", .kernel = K_ADAM_STEP, .traits = REEL_OP_NO_GRAD, .n_in = 6,
-    .n_out = 0, .mutates = 1 << 0 | 1 << 2 | 1 << 3,
-    .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64), .attrs = &reel__adam_schema,
+    .name = "adam_step",
+    .kernel = K_ADAM_STEP,
+    .traits = REEL_OP_NO_GRAD,
+    .n_in = 6,
+    .n_out = 0,
+    .mutates = 1 << 0 | 1 << 2 | 1 << 3,
+    .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
+    .attrs = &reel__adam_schema,
     .infer = adam_step_infer,
 };
 

@@ -23,7 +23,10 @@
                                 .infer = reel__infer_same,                               \
                                 .vjp = fn##_vjp,                                         \
                                 .sample = sample_};                                      \
-    reel_tensor *reel_##fn(reel_tensor *x) { return APPLY(&reel__##fn, NULL, x); }
+    reel_tensor *reel_##fn(reel_tensor *x)                                               \
+    {                                                                                    \
+        return APPLY(&reel__##fn, NULL, x);                                              \
+    }
 
 #define ANY "f[3,4] in -2..2\nf[] in -2..2\nf[2,0,3]"
 #define POSITIVE "f[3,4] in 0.3..2\nf[] in 0.3..2\nf[2,0,3]"
@@ -48,7 +51,8 @@ UNARY(sin, K_SIN, IN, F, ANY, reel_mul(G, reel_cos(X)))
 UNARY(cos, K_COS, IN, F, ANY, reel_neg(reel_mul(G, reel_sin(X))))
 /* 2 / sqrt(pi) exp(-x^2) */
 UNARY(erf, K_ERF, IN, F, ANY,
-      reel_mul(G, reel_mul_scalar(reel_exp(reel_neg(reel_square(X))), 1.1283791670955126)))
+      reel_mul(G,
+               reel_mul_scalar(reel_exp(reel_neg(reel_square(X))), 1.1283791670955126)))
 UNARY(floor, K_FLOOR, 0, F, ANY, reel_mul_scalar(G, 0))
 UNARY(ceil, K_CEIL, 0, F, ANY, reel_mul_scalar(G, 0))
 UNARY(round, K_ROUND, 0, F, ANY, reel_mul_scalar(G, 0))

@@ -20,8 +20,8 @@ static bool view_strides(const reel_meta *from, reel_meta *to)
     int64_t base = from->rank ? from->stride[from->rank - 1] : 1;
     for (int f = from->rank - 1; f >= 0; f--) {
         chunk *= from->dim[f];
-        bool ends = f == 0 || (from->dim[f - 1] != 1 &&
-                               from->stride[f - 1] != chunk * base);
+        bool ends =
+            f == 0 || (from->dim[f - 1] != 1 && from->stride[f - 1] != chunk * base);
         if (!ends) continue;
         while (t >= 0 && (left < chunk || to->dim[t] == 1)) {
             to->stride[t] = left * base;
@@ -63,8 +63,13 @@ static void reshape_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
 }
 
 const reel_op reel__reshape = {
-    .name = "reshape", .traits = REEL_OP_VIEW, .n_in = 1, .n_out = 1,
-    .attrs = &reel__shape_schema, .infer = reshape_infer, .vjp = reshape_vjp,
+    .name = "reshape",
+    .traits = REEL_OP_VIEW,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__shape_schema,
+    .infer = reshape_infer,
+    .vjp = reshape_vjp,
     .sample = "f[2,6] | rank=3 dim=3,2,2\nf[4] | rank=2 dim=2,2\nf[1] | rank=0",
 };
 
@@ -85,8 +90,10 @@ static bool resolve(const reel_meta *x, reel_shape *s)
         else
             bad = bad || !reel__checked_mul(known, s->dim[i], &known);
         if (bad) {
-            reel_fail(REEL_ERR_SHAPE, "reshape: size %" PRId64 " at place %d: sizes must be "
-                      ">= 0, one may be -1", s->dim[i], i);
+            reel_fail(REEL_ERR_SHAPE,
+                      "reshape: size %" PRId64 " at place %d: sizes must be "
+                      ">= 0, one may be -1",
+                      s->dim[i], i);
             return false;
         }
     }
@@ -148,7 +155,8 @@ reel_tensor *reel_flatten(reel_tensor *x, int start, int end)
 {
     if (!reel__have("flatten", x, "x")) return NULL;
     if (x->meta.rank == 0) return reel_reshape(x, REEL_SHAPE(1));
-    int a = reel__dim("flatten", &x->meta, start), b = reel__dim("flatten", &x->meta, end);
+    int a = reel__dim("flatten", &x->meta, start),
+        b = reel__dim("flatten", &x->meta, end);
     if (a < 0 || b < 0) return NULL;
     if (a > b) {
         reel_fail(REEL_ERR_ARG, "flatten: start %d stands after end %d", start, end);
@@ -187,8 +195,13 @@ static void permute_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
 }
 
 const reel_op reel__permute = {
-    .name = "permute", .traits = REEL_OP_VIEW, .n_in = 1, .n_out = 1,
-    .attrs = &reel__shape_schema, .infer = permute_infer, .vjp = permute_vjp,
+    .name = "permute",
+    .traits = REEL_OP_VIEW,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__shape_schema,
+    .infer = permute_infer,
+    .vjp = permute_vjp,
     .sample = "f[2,3,4] | rank=3 dim=2,0,1\nf[2,3] | rank=2 dim=1,0",
 };
 
@@ -197,7 +210,8 @@ reel_tensor *reel_permute(reel_tensor *x, reel_shape dims)
     int64_t mask;
     if (!reel__have("permute", x, "x")) return NULL;
     if (dims.rank != x->meta.rank) {
-        reel_fail(REEL_ERR_ARG, "permute: %d dimensions for %s", dims.rank, SHOW(&x->meta));
+        reel_fail(REEL_ERR_ARG, "permute: %d dimensions for %s", dims.rank,
+                  SHOW(&x->meta));
         return NULL;
     }
     if (!reel__dims_mask("permute", &x->meta, dims, &mask)) return NULL;
@@ -265,10 +279,16 @@ static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
 }
 
 const reel_op reel__slice = {
-    .name = "slice", .traits = REEL_OP_VIEW, .n_in = 1, .n_out = 1,
-    .attrs = &reel__slice_schema, .infer = slice_infer, .vjp = slice_vjp,
-    .sample = "f[5,3] | dim=0 start=1 length=3 step=1\nf[3,7] | dim=1 start=1 length=3 step=2"
-              "\nf[7] | dim=0 start=0 length=3 step=3\nf[4] | dim=0 start=4 length=0 step=1",
+    .name = "slice",
+    .traits = REEL_OP_VIEW,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__slice_schema,
+    .infer = slice_infer,
+    .vjp = slice_vjp,
+    .sample =
+        "f[5,3] | dim=0 start=1 length=3 step=1\nf[3,7] | dim=1 start=1 length=3 step=2"
+        "\nf[7] | dim=0 start=0 length=3 step=3\nf[4] | dim=0 start=4 length=0 step=1",
 };
 
 static int64_t clip_index(int64_t i, int64_t n)
@@ -298,8 +318,10 @@ reel_tensor *reel_narrow(reel_tensor *x, int dim, int64_t start, int64_t length)
     int d = reel__dim("narrow", &x->meta, dim);
     if (d < 0) return NULL;
     if (start < 0 || length < 0 || start > x->meta.dim[d] - length) {
-        reel_fail(REEL_ERR_ARG, "narrow: %" PRId64 " elements from %" PRId64 " are outside "
-                  "of dimension %d of %s", length, start, d, SHOW(&x->meta));
+        reel_fail(REEL_ERR_ARG,
+                  "narrow: %" PRId64 " elements from %" PRId64 " are outside "
+                  "of dimension %d of %s",
+                  length, start, d, SHOW(&x->meta));
         return NULL;
     }
     const reel_slice_attrs a = {d, start, length, 1};
@@ -313,8 +335,10 @@ reel_tensor *reel_select(reel_tensor *x, int dim, int64_t index)
     if (d < 0) return NULL;
     int64_t n = x->meta.dim[d], i = index < 0 ? index + n : index;
     if (i < 0 || i >= n) {
-        reel_fail(REEL_ERR_ARG, "select: index %" PRId64 " is out of range for dimension %d "
-                  "of %s", index, d, SHOW(&x->meta));
+        reel_fail(REEL_ERR_ARG,
+                  "select: index %" PRId64 " is out of range for dimension %d "
+                  "of %s",
+                  index, d, SHOW(&x->meta));
         return NULL;
     }
     reel_scope s = reel_scope_begin();
@@ -328,8 +352,10 @@ int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int ma
     if (d < 0) return -1;
     int64_t n = x->meta.dim[d], pieces = size > 0 ? (n + size - 1) / size : 0;
     if (size < 1 || !out || pieces > max) {
-        reel_fail(REEL_ERR_ARG, "split: dimension %d of %s in pieces of %" PRId64 " needs "
-                  "%" PRId64 " places, there are %d", d, SHOW(&x->meta), size, pieces, max);
+        reel_fail(REEL_ERR_ARG,
+                  "split: dimension %d of %s in pieces of %" PRId64 " needs "
+                  "%" PRId64 " places, there are %d",
+                  d, SHOW(&x->meta), size, pieces, max);
         return -1;
     }
     for (int64_t i = 0; i < pieces; i++) {
@@ -365,8 +391,13 @@ static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
 }
 
 const reel_op reel__expand = {
-    .name = "expand", .traits = REEL_OP_VIEW, .n_in = 1, .n_out = 1,
-    .attrs = &reel__shape_schema, .infer = expand_infer, .vjp = expand_vjp,
+    .name = "expand",
+    .traits = REEL_OP_VIEW,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__shape_schema,
+    .infer = expand_infer,
+    .vjp = expand_vjp,
     .sample = "f[3,1] | rank=3 dim=2,3,4\nf[] | rank=1 dim=3\nf[1,2] | rank=2 dim=0,2",
 };
 
@@ -384,8 +415,8 @@ reel_tensor *reel_expand(reel_tensor *x, reel_shape shape)
         bool keep = shape.dim[i] == -1 && i >= lead;
         a.dim[i] = keep ? x->meta.dim[i - lead] : shape.dim[i];
         if (a.dim[i] < 0) {
-            reel_fail(REEL_ERR_SHAPE, "expand: size %" PRId64 " at place %d", shape.dim[i],
-                      i);
+            reel_fail(REEL_ERR_SHAPE, "expand: size %" PRId64 " at place %d",
+                      shape.dim[i], i);
             return NULL;
         }
     }

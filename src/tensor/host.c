@@ -7,7 +7,10 @@
 static const reel_device cpu = {REEL_CPU, 0};
 static _Thread_local reel_device default_device;
 
-reel_device reel_default_device(void) { return default_device; }
+reel_device reel_default_device(void)
+{
+    return default_device;
+}
 
 reel_status reel_set_default_device(reel_device device)
 {
@@ -36,8 +39,8 @@ reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
     }
     reel_tensor *t = reel__tensor_new(&m, NULL);
     if (t && bytes &&
-        reel__backend(m.device.type)->copy(m.device.index, t->storage->data, data, bytes,
-                                           REEL_COPY_TO_DEVICE)) {
+        reel__backend(m.device.type)
+            ->copy(m.device.index, t->storage->data, data, bytes, REEL_COPY_TO_DEVICE)) {
         reel__tensor_release(t);
         return NULL;
     }
@@ -73,8 +76,7 @@ reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
     return t;
 }
 
-reel_status reel__read(const char *who, const reel_tensor *x, void *out,
-                       reel_dtype dtype)
+reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dtype dtype)
 {
     const reel_backend *be = reel__backend(x->meta.device.type);
     int64_t n = reel__numel(&x->meta);

@@ -41,7 +41,7 @@ REEL_PRINTF(2, 3) static void put(text *t, const char *fmt, ...)
 
 typedef struct printer {
     const reel_meta *m;
-    const double *f;  /* one of the two holds the values, in row-major order */
+    const double *f; /* one of the two holds the values, in row-major order */
     const int64_t *i;
     int width, precision, edge;
     bool summarize, scientific;
@@ -51,7 +51,8 @@ typedef struct printer {
 static int format_one(const printer *p, int64_t at, char *buf, size_t size)
 {
     if (p->i) {
-        if (p->m->dtype == REEL_BOOL) return snprintf(buf, size, "%s", p->i[at] ? "true" : "false");
+        if (p->m->dtype == REEL_BOOL)
+            return snprintf(buf, size, "%s", p->i[at] ? "true" : "false");
         return snprintf(buf, size, "%" PRId64, p->i[at]);
     }
     return snprintf(buf, size, p->scientific ? "%.*e" : "%.*f", p->precision, p->f[at]);

@@ -1,7 +1,10 @@
 /* query.c: asking a tensor what it is. */
 #include "tensor/tensor.h"
 
-int reel_rank(const reel_tensor *x) { return x ? x->meta.rank : -1; }
+int reel_rank(const reel_tensor *x)
+{
+    return x ? x->meta.rank : -1;
+}
 
 reel_shape reel_shape_of(const reel_tensor *x)
 {
@@ -20,7 +23,10 @@ int64_t reel_stride(const reel_tensor *x, int dim)
     return d < 0 ? 0 : x->meta.stride[d];
 }
 
-int64_t reel_numel(const reel_tensor *x) { return x ? reel__numel(&x->meta) : -1; }
+int64_t reel_numel(const reel_tensor *x)
+{
+    return x ? reel__numel(&x->meta) : -1;
+}
 
 reel_dtype reel_dtype_of(const reel_tensor *x)
 {

@@ -29,7 +29,10 @@ static void drop_pool(void *arg)
     *p = (pool){0};
 }
 
-static void make_key(void) { (void)pthread_key_create(&at_thread_end, drop_pool); }
+static void make_key(void)
+{
+    (void)pthread_key_create(&at_thread_end, drop_pool);
+}
 
 static bool grow(pool *p)
 {
@@ -57,7 +60,10 @@ reel_tensor *reel__autorelease(reel_tensor *t)
     return p->item[p->n++] = t;
 }
 
-reel_scope reel_scope_begin(void) { return results.n; }
+reel_scope reel_scope_begin(void)
+{
+    return results.n;
+}
 
 void reel_scope_end(reel_scope s)
 {
@@ -72,6 +78,12 @@ reel_tensor *reel_scope_return(reel_scope s, reel_tensor *t)
     return reel__autorelease(t);
 }
 
-reel_tensor *reel_keep(reel_tensor *t) { return reel__tensor_retain(t); }
+reel_tensor *reel_keep(reel_tensor *t)
+{
+    return reel__tensor_retain(t);
+}
 
-void reel_release(reel_tensor *t) { reel__tensor_release(t); }
+void reel_release(reel_tensor *t)
+{
+    reel__tensor_release(t);
+}

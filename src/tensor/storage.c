@@ -55,8 +55,8 @@ reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage)
     if (storage)
         t->storage = reel__storage_retain(storage);
     else
-        t->storage = reel__storage_new(
-            meta->device, (size_t)reel__numel(meta) * reel_dtype_size(meta->dtype));
+        t->storage = reel__storage_new(meta->device, (size_t)reel__numel(meta) *
+                                                         reel_dtype_size(meta->dtype));
     if (t->storage) return t;
     reel__tensor_release(t);
     return NULL;
@@ -81,4 +81,20 @@ void reel__tensor_release(reel_tensor *t)
         reel__live_add(-1);
         t = grad;
     }
+}
+
+reel_status reel_set_data(reel_tensor *x, reel_tensor *src)
+{
+    if (!x || !src)
+        return reel_fail(REEL_ERR_ARG, "set_data: %s is NULL", x ? "src" : "x");
+    if (!src->storage) return reel_fail(REEL_ERR_INTERNAL, "set_data: src has no value");
+    if (x->node || x->grad)
+        return reel_fail(REEL_ERR_STATE, "set_data: x takes part in gradients; "
+                                         "reel_requires_grad(x, false) and clear its gradient");
+    reel_storage *old = x->storage;
+    x->storage = reel__storage_retain(src->storage);
+    x->storage->viewed = true;
+    x->meta = src->meta;
+    reel__storage_release(old);
+    return REEL_OK;
 }

@@ -30,11 +30,11 @@ typedef struct reel_node_head {
 
 struct reel_tensor {
     atomic_int refs;
-    int node_out;         /* which output of `node` this is */
+    int node_out; /* which output of `node` this is */
     reel_meta meta;
-    reel_storage *storage;  /* NULL: a ghost, shape without value (op.h) */
-    reel_node_head *node; /* history, or the leaf's own node; NULL: needs no gradient */
-    reel_tensor *grad;    /* of a leaf */
+    reel_storage *storage; /* NULL: a ghost, shape without value (op.h) */
+    reel_node_head *node;  /* history, or the leaf's own node; NULL: needs no gradient */
+    reel_tensor *grad;     /* of a leaf */
 };
 
 /* New tensors have one reference; NULL and a pending error on failure. */

@@ -1,8 +1,9 @@
-/* arg.c: ARGMAX and ARGMIN of any dtype: the first extreme in logical order, NaN before all.
+/* arg.c: ARGMAX and ARGMIN of any dtype: the first extreme in logical order, NaN before
+ * all.
  *
  * A block of reduced elements is brought together in a buffer, in a type that holds its
- * values exactly; the extreme of the block is found by the loops of AMAX and AMIN, and only a
- * block that beats the best so far is searched for the place. */
+ * values exactly; the extreme of the block is found by the loops of AMAX and AMIN, and
+ * only a block that beats the best so far is searched for the place. */
 #include <math.h>
 
 #include "backend/cpu/isa/reduce.h"
@@ -28,7 +29,7 @@ typedef struct arg_job {
     reel_dtype dtype, key; /* of the elements; of the buffer */
     size_t size;
     bool want_max;
-    reel_reduce_fns fns; /* extremes of the key */
+    reel_reduce_fns fns;   /* extremes of the key */
     int64_t chunk, chunks; /* of the reduced elements of each output */
     best *partial;         /* [outputs][chunks] */
 } arg_job;
@@ -51,8 +52,7 @@ static int64_t find(reel_dtype key, const void *x, int64_t n, reel_acc value)
 {
     int64_t i = 0;
 #define FIND_AS(type, same)                                                              \
-    for (const type *p = x; i < n && !(same); i++) {                                     \
-    }
+    for (const type *p = x; i < n && !(same); i++) {}
     switch (key) {
     case REEL_F32:
         if (value.f != value.f)
@@ -106,8 +106,7 @@ static best search(const arg_job *j, int64_t output, int64_t begin, int64_t end)
         n = end - i < BLOCK ? end - i : BLOCK;
         const void *block = block_at(j, x, &w, n, room);
         reel_acc value = {.i = j->want_max ? INT64_MIN : INT64_MAX};
-        if (reel_dtype_is_float(j->key))
-            value.f = j->want_max ? -INFINITY : INFINITY;
+        if (reel_dtype_is_float(j->key)) value.f = j->want_max ? -INFINITY : INFINITY;
         j->fns.rows(block, 1, 0, n, NULL, &value);
         if (found.at < 0 || beats(j, value, found.value))
             found = (best){value, i + find(j->key, block, n, value)};
@@ -124,8 +123,7 @@ static void store(const arg_job *j, int64_t output, best found)
 static void whole_outputs(void *ctx, int64_t begin, int64_t end)
 {
     const arg_job *j = ctx;
-    for (int64_t o = begin; o < end; o++)
-        store(j, o, search(j, o, 0, j->plan.length));
+    for (int64_t o = begin; o < end; o++) store(j, o, search(j, o, 0, j->plan.length));
 }
 
 static void one_chunk(void *ctx, int64_t i, int worker)
@@ -133,23 +131,21 @@ static void one_chunk(void *ctx, int64_t i, int worker)
     const arg_job *j = ctx;
     int64_t begin = i % j->chunks * j->chunk, end = begin + j->chunk;
     (void)worker;
-    j->partial[i] = search(j, i / j->chunks, begin,
-                           end < j->plan.length ? end : j->plan.length);
+    j->partial[i] =
+        search(j, i / j->chunks, begin, end < j->plan.length ? end : j->plan.length);
 }
 
 static reel_status in_chunks(arg_job *j)
 {
     int64_t tasks = j->plan.outputs * j->chunks;
     j->partial = reel__scratch((size_t)tasks * sizeof *j->partial);
-    if (!j->partial)
-        return reel_error_status();
+    if (!j->partial) return reel_error_status();
     reel__parallel(tasks, one_chunk, j);
     for (int64_t o = 0; o < j->plan.outputs; o++) {
         const best *part = j->partial + o * j->chunks;
         best found = part[0];
         for (int64_t c = 1; c < j->chunks; c++)
-            if (beats(j, part[c].value, found.value))
-                found = part[c];
+            if (beats(j, part[c].value, found.value)) found = part[c];
         store(j, o, found);
     }
     reel__scratch_free(j->partial);
@@ -160,24 +156,24 @@ static reel_status arg(const reel_kcall *c, bool want_max)
 {
     const reel_mask_attrs *attrs = c->attrs;
     const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
-    arg_job j = {.plan = reel__reduce_plan(x, y, attrs->mask, true), .want_max = want_max};
+    arg_job j = {.plan = reel__reduce_plan(x, y, attrs->mask, true),
+                 .want_max = want_max};
     j.dtype = x->dtype;
     j.key = key_of(x->dtype);
     j.size = reel_dtype_size(x->dtype);
     j.x = (const char *)c->in[0].data + j.plan.x0 * (int64_t)j.size;
     j.y = (int64_t *)c->out[0].data + j.plan.y0;
-    j.fns = REEL_ISA_PICK(reduce)->fn[want_max ? REEL_REDUCE_AMAX : REEL_REDUCE_AMIN][j.key];
-    if (j.plan.outputs == 0)
-        return REEL_OK;
+    j.fns =
+        REEL_ISA_PICK(reduce)->fn[want_max ? REEL_REDUCE_AMAX : REEL_REDUCE_AMIN][j.key];
+    if (j.plan.outputs == 0) return REEL_OK;
     if (j.plan.length == 0)
         return reel_fail(REEL_ERR_SHAPE, "%s: there is no extreme of 0 elements",
                          want_max ? "argmax" : "argmin");
     j.chunk = WORK;
     j.chunks = j.plan.outputs < WORK / BLOCK ? (j.plan.length + WORK - 1) / WORK : 1;
-    if (j.chunks > 1)
-        return in_chunks(&j);
-    reel__parallel_range(j.plan.outputs, 1 + WORK / (j.plan.length + 64),
-                         whole_outputs, &j);
+    if (j.chunks > 1) return in_chunks(&j);
+    reel__parallel_range(j.plan.outputs, 1 + WORK / (j.plan.length + 64), whole_outputs,
+                         &j);
     return REEL_OK;
 }
 

@@ -59,9 +59,6 @@ const reel_fast_fn reel__cpu_fast[K_COUNT] = {
     [K_CONV2D_WEIGHT] = reel__fast_conv2d_weight,
     [K_MATMUL] = reel__fast_matmul,
     [K_LINEAR] = reel__fast_linear,
-    [K_SUM] = reel__fast_sum,
-    [K_AMAX] = reel__fast_amax,
-    [K_AMIN] = reel__fast_amin,
     [K_MAX_POOL2D] = reel__fast_max_pool2d,
     [K_MAX_POOL2D_BACKWARD] = reel__fast_max_pool2d_backward,
     [K_AVG_POOL2D] = reel__fast_avg_pool2d,
@@ -80,6 +77,4 @@ const reel_fast_fn reel__cpu_fast[K_COUNT] = {
     [K_CROSS_ENTROPY] = reel__fast_cross_entropy,
     [K_ATTENTION] = reel__fast_attention,
     [K_ATTENTION_BACKWARD] = reel__fast_attention_backward,
-    [K_SGD_STEP] = reel__fast_sgd_step,
-    [K_ADAM_STEP] = reel__fast_adam_step,
 };

@@ -16,10 +16,11 @@ static int64_t min64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* ---- GATHER ---------------------------------------------------------------------------- */
+/* ---- GATHER ------------------------------------------------------------------------ */
 
 typedef struct gathering {
-    reel_axis axis[REEL_MAX_RANK]; /* the output's (a), and the input's without `dim` (b) */
+    reel_axis
+        axis[REEL_MAX_RANK]; /* the output's (a), and the input's without `dim` (b) */
     int n;
     char *y;
     const char *x;
@@ -40,7 +41,8 @@ static void gather_elements(void *ctx, int64_t begin, int64_t end)
         run = min64(end - i, reel__walk_run(&w));
 #define GATHER_AS(type)                                                                  \
     for (int64_t e = 0; e < run; e++)                                                    \
-        ((type *)(void *)y)[e * a] = ((const type *)(const void *)x)[e * b + index[e] * g->step]
+    ((type *)(void *)y)[e * a] =                                                         \
+        ((const type *)(const void *)x)[e * b + index[e] * g->step]
         switch (g->size) {
         case 1: GATHER_AS(reel_bits8); break;
         case 2: GATHER_AS(reel_bits16); break;
@@ -61,8 +63,7 @@ reel_status reel__ref_gather(const reel_kcall *c)
     reel_indices index;
     reel_status status = reel__indices_load(&index, &c->in[1], "gather", attrs->dim,
                                             x->rank > 0 ? x->dim[attrs->dim] : 1);
-    if (status != REEL_OK)
-        return status;
+    if (status != REEL_OK) return status;
     if (x->rank > 0) {
         g.step = x->stride[attrs->dim];
         across.stride[attrs->dim] = 0;
@@ -75,7 +76,7 @@ reel_status reel__ref_gather(const reel_kcall *c)
     return REEL_OK;
 }
 
-/* ---- SCATTER_ADD ----------------------------------------------------------------------- */
+/* ---- SCATTER_ADD ------------------------------------------------------------------- */
 
 /* A line is all indices along `dim` at one place in the other dimensions. Two lines never
  * meet in the output, so lines are what is done in parallel. */
@@ -128,7 +129,8 @@ static void scatter_lines(void *ctx, int64_t begin, int64_t end)
                            (const double *)(const void *)s->src + w.b, b, index, i, run);
         else
             scatter_int64_t(s, (int64_t *)(void *)s->y + w.a, a,
-                            (const int64_t *)(const void *)s->src + w.b, b, index, i, run);
+                            (const int64_t *)(const void *)s->src + w.b, b, index, i,
+                            run);
         reel__walk_step(&w, run);
         reel__walk_step(&at, run);
     }
@@ -172,18 +174,17 @@ reel_status reel__ref_scatter_add(const reel_kcall *c)
                          reel_dtype_name(s.dtype));
     reel_status status = reel__indices_load(&index, &c->in[1], "scatter_add", attrs->dim,
                                             x->rank > 0 ? x->dim[attrs->dim] : 1);
-    if (status != REEL_OK)
-        return status;
+    if (status != REEL_OK) return status;
     reel__copy_strided(c->out[0].data, c->out[0].meta, c->in[0].data, x);
     s.index = index.at;
     if (index.n > 0)
-        reel__parallel_range(index.n / s.along.size, 1 + WORK / s.along.size, scatter_lines,
-                             &s);
+        reel__parallel_range(index.n / s.along.size, 1 + WORK / s.along.size,
+                             scatter_lines, &s);
     reel__indices_free(&index);
     return REEL_OK;
 }
 
-/* ---- ONE_HOT --------------------------------------------------------------------------- */
+/* ---- ONE_HOT ----------------------------------------------------------------------- */
 
 typedef struct hot {
     reel_axis axis[REEL_MAX_RANK]; /* the index's dims, in the output (a) */
@@ -221,8 +222,7 @@ reel_status reel__ref_one_hot(const reel_kcall *c)
     hot h = {.y = c->out[0].data, .classes = y->dim[last], .step = y->stride[last]};
     reel_status status =
         reel__indices_load(&index, &c->in[0], "one_hot", last, h.classes);
-    if (status != REEL_OK)
-        return status;
+    if (status != REEL_OK) return status;
     rows.rank = last;
     h.n = reel__axes(&rows, NULL, h.axis);
     h.size = (int64_t)reel_dtype_size(y->dtype);

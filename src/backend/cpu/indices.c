@@ -4,23 +4,24 @@
 #include "backend/cpu/walk.h"
 #include "base/alloc.h"
 
-static reel_status check(const reel_indices *x, const char *who, int64_t dim, int64_t size)
+static reel_status check(const reel_indices *x, const char *who, int64_t dim,
+                         int64_t size)
 {
     bool ok = true;
     for (int64_t i = 0; i < x->n; i++) /* no early exit: it vectorizes */
         ok &= (uint64_t)x->at[i] < (uint64_t)size;
     for (int64_t i = 0; !ok && i < x->n; i++)
         if ((uint64_t)x->at[i] >= (uint64_t)size)
-            return reel_fail(REEL_ERR_ARG,
-                             "%s: index %lld at position %lld is out of range for dimension "
-                             "%lld of size %lld",
-                             who, (long long)x->at[i], (long long)i, (long long)dim,
-                             (long long)size);
+            return reel_fail(
+                REEL_ERR_ARG,
+                "%s: index %lld at position %lld is out of range for dimension "
+                "%lld of size %lld",
+                who, (long long)x->at[i], (long long)i, (long long)dim, (long long)size);
     return REEL_OK;
 }
 
-/* i32 in the second half of the room becomes i64 in all of it: from the front, an element is
- * read before its place is overwritten. */
+/* i32 in the second half of the room becomes i64 in all of it: from the front, an element
+ * is read before its place is overwritten. */
 static void widen(int64_t *room, int64_t n)
 {
     typedef int32_t narrow_index __attribute__((may_alias));
@@ -45,17 +46,14 @@ reel_status reel__indices_load(reel_indices *out, const reel_karg *index, const 
         reel_walk w = reel__walk(axis, n_axes, 0);
         bool narrow = m->dtype == REEL_I32;
         out->owned = reel__scratch((size_t)out->n * sizeof *out->owned);
-        if (!out->owned)
-            return reel_error_status();
+        if (!out->owned) return reel_error_status();
         reel__walk_gather(narrow ? (void *)((int32_t *)out->owned + out->n) : out->owned,
                      index->data, &w, out->n, reel_dtype_size(m->dtype));
-        if (narrow)
-            widen(out->owned, out->n);
+        if (narrow) widen(out->owned, out->n);
         out->at = out->owned;
     }
     reel_status status = check(out, who, dim, size);
-    if (status != REEL_OK)
-        reel__indices_free(out);
+    if (status != REEL_OK) reel__indices_free(out);
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* indices.h: the index operand of INDEX_SELECT, INDEX_ADD, GATHER, SCATTER_ADD, ONE_HOT. */
+/* indices.h: the index operand of the kernels that pick elements or count them. */
 #ifndef REEL_BACKEND_CPU_INDICES_H
 #define REEL_BACKEND_CPU_INDICES_H
 
@@ -11,9 +11,9 @@ typedef struct reel_indices {
     int64_t *owned; /* `at`, if it had to be made */
 } reel_indices;
 
-/* Reads an i64 or i32 operand of any strides. Errors: REEL_ERR_ARG naming the first index that
- * is not in 0 .. size-1; REEL_ERR_MEMORY. `who` and `dim` are for the message. After an error
- * there is nothing to free. */
+/* Reads an i64 or i32 operand of any strides. Errors: REEL_ERR_ARG naming the first index
+ * that is not in 0 .. size-1; REEL_ERR_MEMORY. `who` and `dim` are for the message. After
+ * an error there is nothing to free. */
 reel_status reel__indices_load(reel_indices *out, const reel_karg *index, const char *who,
                                int64_t dim, int64_t size);
 void reel__indices_free(reel_indices *indices);

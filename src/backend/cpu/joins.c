@@ -23,19 +23,18 @@ reel_status reel__ref_cat(const reel_kcall *c)
     return REEL_OK;
 }
 
-/* Sets the part of y that begins at `place` and has the dims of `part` to one value of its
- * dtype: a copy from a tensor whose strides are all 0. */
+/* Sets the part of y that begins at `place` and has the dims of `part` to one value of
+ * its dtype: a copy from a tensor whose strides are all 0. */
 static void fill_part(void *y, const reel_meta *part, int64_t place, const void *value)
 {
     reel_meta one = *part;
-    for (int d = 0; d < one.rank; d++)
-        one.stride[d] = 0;
+    for (int d = 0; d < one.rank; d++) one.stride[d] = 0;
     reel__copy_strided(element(y, part, place), part, value, &one);
 }
 
-/* The border is cut into two slabs for each dimension, which do not overlap: dimension d has
- * those before and after in0, within in0 in the dimensions before d, all across in the later
- * ones. So each element of the output is written once. */
+/* The border is cut into two slabs for each dimension, which do not overlap: dimension d
+ * has those before and after in0, within in0 in the dimensions before d, all across in
+ * the later ones. So each element of the output is written once. */
 reel_status reel__ref_pad(const reel_kcall *c)
 {
     const reel_pad_attrs *attrs = c->attrs;
@@ -46,9 +45,10 @@ reel_status reel__ref_pad(const reel_kcall *c)
     uint64_t value;
     for (int d = 0; d < x->rank; d++)
         if (attrs->before[d] < 0 || attrs->after[d] < 0)
-            return reel_fail(REEL_ERR_ARG,
-                             "pad: %lld before and %lld after dimension %d, must be 0 or more",
-                             (long long)attrs->before[d], (long long)attrs->after[d], d);
+            return reel_fail(
+                REEL_ERR_ARG,
+                "pad: %lld before and %lld after dimension %d, must be 0 or more",
+                (long long)attrs->before[d], (long long)attrs->after[d], d);
     reel__copy_strided(&value, &scalar, &attrs->value, &number);
     for (int d = 0; d < x->rank; d++) {
         part.dim[d] = attrs->before[d];
@@ -74,6 +74,7 @@ reel_status reel__ref_flip(const reel_kcall *c)
             first += (x.dim[d] - 1) * x.stride[d];
             x.stride[d] = -x.stride[d];
         }
-    reel__copy_strided(c->out[0].data, c->out[0].meta, element(c->in[0].data, &x, first), &x);
+    reel__copy_strided(c->out[0].data, c->out[0].meta, element(c->in[0].data, &x, first),
+                       &x);
     return REEL_OK;
 }

@@ -63,9 +63,6 @@ bool reel__fast_conv2d_input(const reel_kcall *call, reel_status *status);
 bool reel__fast_conv2d_weight(const reel_kcall *call, reel_status *status);
 bool reel__fast_matmul(const reel_kcall *call, reel_status *status);
 bool reel__fast_linear(const reel_kcall *call, reel_status *status);
-bool reel__fast_sum(const reel_kcall *call, reel_status *status);
-bool reel__fast_amax(const reel_kcall *call, reel_status *status);
-bool reel__fast_amin(const reel_kcall *call, reel_status *status);
 bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status);
 bool reel__fast_max_pool2d_backward(const reel_kcall *call, reel_status *status);
 bool reel__fast_avg_pool2d(const reel_kcall *call, reel_status *status);
@@ -84,7 +81,5 @@ bool reel__fast_logsumexp(const reel_kcall *call, reel_status *status);
 bool reel__fast_cross_entropy(const reel_kcall *call, reel_status *status);
 bool reel__fast_attention(const reel_kcall *call, reel_status *status);
 bool reel__fast_attention_backward(const reel_kcall *call, reel_status *status);
-bool reel__fast_sgd_step(const reel_kcall *call, reel_status *status);
-bool reel__fast_adam_step(const reel_kcall *call, reel_status *status);
 
 #endif

@@ -1,5 +1,6 @@
-/* random.c: UNIFORM, NORMAL, RANDINT, DROPOUT. attrs.h says which words of the Philox stream
- * make which element; so the pieces that the threads take do not show in the result. */
+/* random.c: UNIFORM, NORMAL, RANDINT, DROPOUT. attrs.h says which words of the Philox
+ * stream make which element; so the pieces that the threads take do not show in the
+ * result. */
 #include <math.h>
 
 #include "backend/cpu/isa/random.h"
@@ -85,8 +86,10 @@ static void randint(const uint32_t *words, int64_t n, const drawing *d, void *y)
 #undef RANDINT_AS
 }
 
-/* n elements from the words that belong to them; x, y without gaps, y with room for a pair. */
-static void draw(const drawing *d, const uint32_t *words, int64_t n, const void *x, void *y)
+/* n elements from the words that belong to them; x, y without gaps, y with room for a
+ * pair. */
+static void draw(const drawing *d, const uint32_t *words, int64_t n, const void *x,
+                 void *y)
 {
     const reel_random_table *loops = REEL_ISA_PICK(random);
     const double low = d->attrs.low, high = d->attrs.high;
@@ -107,7 +110,8 @@ static void draw(const drawing *d, const uint32_t *words, int64_t n, const void 
     case K_RANDINT: randint(words, n, d, y); break;
     default:
         if (wide)
-            loops->dropout_f64(words, n, reel__dropout_threshold(low), 1 / (1 - low), x, y);
+            loops->dropout_f64(words, n, reel__dropout_threshold(low), 1 / (1 - low), x,
+                               y);
         else
             loops->dropout_f32(words, n, reel__dropout_threshold(low),
                                (float)(1 / (1 - low)), x, y);
@@ -141,8 +145,7 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
             x = x_room;
         }
         draw(d, words, n, x, y);
-        if (!in_place)
-            reel__walk_scatter(d->y, y_room, &to, n, d->size);
+        if (!in_place) reel__walk_scatter(d->y, y_room, &to, n, d->size);
     }
 }
 
@@ -166,8 +169,7 @@ static reel_status random_kernel(const reel_kcall *c)
         d.x = d.y; /* not read; a and b are both the output's */
         d.n = reel__axes(y, y, d.axis);
     }
-    if (d.total > 0)
-        reel__parallel_range(d.total, GRAIN, draw_range, &d);
+    if (d.total > 0) reel__parallel_range(d.total, GRAIN, draw_range, &d);
     return REEL_OK;
 }
 

@@ -1,9 +1,10 @@
 /* reduce.c: SUM, VAR, AMAX, AMIN, ANY, ALL.
  *
- * The outputs are cut into tiles, and the reduced elements into chunks where there are few
- * outputs: both by size alone, so that the result does not depend on the threads. A tile is
- * reduced in one of two ways: by rows, each output from a run of memory of its own (gathered
- * first if it lies scattered), or by columns, neighbouring outputs together. */
+ * The outputs are cut into tiles, and the reduced elements into chunks where there are
+ * few outputs: both by size alone, so that the result does not depend on the threads. A
+ * tile is reduced in one of two ways: by rows, each output from a run of memory of its
+ * own (gathered first if it lies scattered), or by columns, neighbouring outputs
+ * together. */
 #include <math.h>
 
 #include "backend/cpu/isa/reduce.h"
@@ -13,8 +14,8 @@
 #include "base/parallel.h"
 
 enum {
-    TILE = 1024,    /* outputs of a tile at most: their accumulators stay in L1       */
-    WORK = 32768,   /* elements that are worth a task                                 */
+    TILE = 1024,     /* outputs of a tile at most: their accumulators stay in L1       */
+    WORK = 32768,    /* elements that are worth a task                                 */
     MANY_TILES = 32, /* as many tiles keep all threads busy: no chunks needed         */
     MAX_CHUNKS = 64, /* bounds the partial results that are merged one after another  */
     GATHERED = 1024, /* elements gathered at a time, in f64 or i64 at most 8 KiB      */
@@ -30,9 +31,9 @@ typedef struct reduction {
     reel_reduce_op op;
     reel_reduce_fns fns;
     bool is_var;
-    double scale;         /* factor of every result                              */
+    double scale; /* factor of every result                              */
     bool by_cols;
-    int64_t row;          /* outputs that lie in a row: tiles do not cross its end */
+    int64_t row; /* outputs that lie in a row: tiles do not cross its end */
     int64_t tile, tiles, tiles_per_row;
     int64_t chunk, chunks; /* reduced elements (by columns: rows) of a chunk       */
     reel_acc *partial;     /* [tiles][chunks][tile], where chunks > 1              */
@@ -52,13 +53,13 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* ---- accumulators ---------------------------------------------------------------------- */
+/* ---- accumulators ------------------------------------------------------------------ */
 
 /* Whether accumulators hold f, not i. */
 static bool in_floats(const reduction *r)
 {
-    return reel_dtype_is_float(r->x_dtype) && r->op != REEL_REDUCE_ANY
-           && r->op != REEL_REDUCE_ALL;
+    return reel_dtype_is_float(r->x_dtype) && r->op != REEL_REDUCE_ANY &&
+           r->op != REEL_REDUCE_ALL;
 }
 
 static void clear(const reduction *r, reel_acc *acc, int64_t n)
@@ -74,18 +75,15 @@ static void clear(const reduction *r, reel_acc *acc, int64_t n)
         start.i = INT64_MIN;
     else if (r->op == REEL_REDUCE_AMIN)
         start.i = INT64_MAX;
-    for (int64_t j = 0; j < n; j++)
-        acc[j] = start;
+    for (int64_t j = 0; j < n; j++) acc[j] = start;
 }
 
 static reel_acc join(const reduction *r, reel_acc a, reel_acc b)
 {
     bool floats = in_floats(r);
     switch (r->op) {
-    case REEL_REDUCE_AMAX:
-        return (floats ? b.f > a.f || b.f != b.f : b.i > a.i) ? b : a;
-    case REEL_REDUCE_AMIN:
-        return (floats ? b.f < a.f || b.f != b.f : b.i < a.i) ? b : a;
+    case REEL_REDUCE_AMAX: return (floats ? b.f > a.f || b.f != b.f : b.i > a.i) ? b : a;
+    case REEL_REDUCE_AMIN: return (floats ? b.f < a.f || b.f != b.f : b.i < a.i) ? b : a;
     case REEL_REDUCE_ANY: return (reel_acc){.i = a.i | b.i};
     case REEL_REDUCE_ALL: return (reel_acc){.i = a.i & b.i};
     default:
@@ -96,8 +94,7 @@ static reel_acc join(const reduction *r, reel_acc a, reel_acc b)
 
 static void merge(const reduction *r, reel_acc *acc, const reel_acc *more, int64_t n)
 {
-    for (int64_t j = 0; j < n; j++)
-        acc[j] = join(r, acc[j], more[j]);
+    for (int64_t j = 0; j < n; j++) acc[j] = join(r, acc[j], more[j]);
 }
 
 /* Writes n results to the place of outputs `first`, `first` + 1, ... */
@@ -110,7 +107,7 @@ static void store(const reduction *r, int64_t first, const reel_acc *acc, int64_
         int64_t run = min64(n, reel__walk_run(&w)), step = p->kept[p->n_kept - 1].b;
 #define STORE_AS(type, value)                                                            \
     for (int64_t j = 0; j < run; j++)                                                    \
-        ((type *)(void *)r->y)[w.b + j * step] = (type)(value)
+    ((type *)(void *)r->y)[w.b + j * step] = (type)(value)
 #define REAL ((floats ? acc[j].f : (double)acc[j].i) * r->scale)
 #define INTEGER (floats ? (int64_t)acc[j].f : acc[j].i)
         switch (r->y_dtype) {
@@ -131,9 +128,9 @@ static void store(const reduction *r, int64_t first, const reel_acc *acc, int64_
     }
 }
 
-/* ---- one tile, one chunk --------------------------------------------------------------- */
+/* ---- one tile, one chunk ----------------------------------------------------------- */
 
-/* Outputs first .. first + n - 1 over reduced elements begin .. end - 1, each from a run. */
+/* Outputs first .. first + n - 1 over elements begin .. end - 1, each from a run. */
 static void reduce_rows(const reduction *r, reel_reduce_fns fns, int64_t first, int64_t n,
                         int64_t begin, int64_t end, const double *shift, reel_acc *acc)
 {
@@ -167,19 +164,17 @@ static void reduce_rows(const reduction *r, reel_reduce_fns fns, int64_t first, 
 }
 
 /* `rows` rows of n <= WIDE / 2 columns without gaps, read as fewer and wider rows. */
-static void join_cols(const reduction *r, reel_reduce_fns fns, const char *x, int64_t rows,
-                      int64_t n, const double *shift, reel_acc *acc)
+static void join_cols(const reduction *r, reel_reduce_fns fns, const char *x,
+                      int64_t rows, int64_t n, const double *shift, reel_acc *acc)
 {
     int64_t many = n <= WIDE / 16 ? WIDE / n / 16 * 16 : WIDE / n; /* whole vectors */
     int64_t width = many * n;
     reel_acc wide[WIDE];
     double wide_shift[WIDE];
     clear(r, wide, width);
-    for (int64_t j = 0; shift && j < width; j++)
-        wide_shift[j] = shift[j % n];
+    for (int64_t j = 0; shift && j < width; j++) wide_shift[j] = shift[j % n];
     fns.cols(x, rows / many, width, width, shift ? wide_shift : NULL, wide);
-    for (int64_t k = 0; k < many; k++)
-        merge(r, acc, wide + k * n, n);
+    for (int64_t k = 0; k < many; k++) merge(r, acc, wide + k * n, n);
     x += (rows / many) * width * (int64_t)r->x_size;
     fns.cols(x, rows % many, n, n, shift, acc);
 }
@@ -213,7 +208,7 @@ static void reduce_tile(const reduction *r, reel_reduce_fns fns, int64_t first, 
         reduce_rows(r, fns, first, n, begin, end, shift, acc);
 }
 
-/* ---- all tiles ------------------------------------------------------------------------- */
+/* ---- all tiles --------------------------------------------------------------------- */
 
 /* First output of tile t; *n outputs. */
 static int64_t tile_at(const reduction *r, int64_t t, int64_t *n)
@@ -231,8 +226,7 @@ static reel_reduce_fns sum_fns(reel_dtype dtype)
 /* Mean of sums, in place of a copy: what VAR subtracts. */
 static void means(const reduction *r, const reel_acc *sum, double *mean, int64_t n)
 {
-    for (int64_t j = 0; j < n; j++)
-        mean[j] = sum[j].f / (double)r->plan.length;
+    for (int64_t j = 0; j < n; j++) mean[j] = sum[j].f / (double)r->plan.length;
 }
 
 /* Tiles without chunks: begin .. end - 1, from start to finish. */
@@ -272,14 +266,13 @@ static void result_chunk(void *ctx, int64_t i, int worker)
     one_chunk(r, r->fns, i, r->is_var);
 }
 
-/* Joins the chunks of tile t in their order; returns the first, which holds the result. */
+/* Joins the chunks of tile t in order; returns the first, which holds the result. */
 static reel_acc *merge_chunks(const reduction *r, int64_t t)
 {
     reel_acc *acc = r->partial + t * r->chunks * r->tile;
     int64_t n;
     tile_at(r, t, &n);
-    for (int64_t c = 1; c < r->chunks; c++)
-        merge(r, acc, acc + c * r->tile, n);
+    for (int64_t c = 1; c < r->chunks; c++) merge(r, acc, acc + c * r->tile, n);
     return acc;
 }
 
@@ -346,14 +339,12 @@ static reel_status reduce(const reel_kcall *c, reel_reduce_op op)
     if (!r.fns.rows)
         return reel_fail(REEL_ERR_DTYPE, "%s: not for dtype %s",
                          reel__kernel_name(c->kernel), reel_dtype_name(x->dtype));
-    if (r.plan.outputs == 0)
-        return REEL_OK;
+    if (r.plan.outputs == 0) return REEL_OK;
     if (r.plan.length == 0 && (op == REEL_REDUCE_AMAX || op == REEL_REDUCE_AMIN))
         return reel_fail(REEL_ERR_SHAPE, "%s: there is no extreme of 0 elements",
                          op == REEL_REDUCE_AMAX ? "amax" : "amin");
     cut(&r);
-    if (r.chunks > 1)
-        return in_chunks(&r);
+    if (r.chunks > 1) return in_chunks(&r);
     reel__parallel_range(r.tiles, max64(1, WORK / (r.tile * (r.plan.length + 16))),
                          whole_tiles, &r);
     return REEL_OK;

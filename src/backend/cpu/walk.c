@@ -25,10 +25,9 @@ int reel__axes_merge(reel_axis *axis, int n)
 {
     int last = -1;
     for (int i = 0; i < n; i++) {
-        if (axis[i].size == 1)
-            continue;
-        if (last >= 0 && axis[last].a == axis[i].a * axis[i].size
-            && axis[last].b == axis[i].b * axis[i].size) {
+        if (axis[i].size == 1) continue;
+        if (last >= 0 && axis[last].a == axis[i].a * axis[i].size &&
+            axis[last].b == axis[i].b * axis[i].size) {
             axis[last].size *= axis[i].size;
             axis[last].a = axis[i].a;
             axis[last].b = axis[i].b;
@@ -36,8 +35,7 @@ int reel__axes_merge(reel_axis *axis, int n)
             axis[++last] = axis[i];
         }
     }
-    if (last < 0)
-        axis[++last] = (reel_axis){.size = 1, .a = 1, .b = 1};
+    if (last < 0) axis[++last] = (reel_axis){.size = 1, .a = 1, .b = 1};
     return last + 1;
 }
 
@@ -83,7 +81,7 @@ void reel__copy_run(void *dst, int64_t dst_step, const void *src, int64_t src_st
     }
 #define COPY_AS(type)                                                                    \
     for (int64_t i = 0; i < n; i++)                                                      \
-        ((type *)dst)[i * dst_step] = ((const type *)src)[i * src_step]
+    ((type *)dst)[i * dst_step] = ((const type *)src)[i * src_step]
     switch (size) {
     case 1: COPY_AS(reel_bits8); break;
     case 2: COPY_AS(reel_bits16); break;

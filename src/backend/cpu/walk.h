@@ -28,12 +28,13 @@ typedef uint16_t reel_bits16 __attribute__((may_alias));
 typedef uint32_t reel_bits32 __attribute__((may_alias));
 typedef uint64_t reel_bits64 __attribute__((may_alias));
 
-/* Sorts by the distance that a step of operand a moves, the nearest innermost; step 0 repeats
- * memory and goes outermost, so that the innermost axis is one that moves. */
+/* Sorts by the distance that a step of operand a moves, the nearest innermost; step 0
+ * repeats memory and goes outermost, so that the innermost axis is one that moves. */
 void reel__axes_sort(reel_axis *axis, int n);
 /* Merges neighbours of a list of n axes; returns the new n, at least 1. */
 int reel__axes_merge(reel_axis *axis, int n);
-/* Axes of a shape in logical order, with the strides of `a` and of `b` (same dims; NULL: 0). */
+/* Axes of a shape in logical order, with the strides of `a` and of `b` (same dims; NULL:
+ * 0). */
 int reel__axes(const reel_meta *a, const reel_meta *b, reel_axis axis[REEL_MAX_RANK]);
 
 /* A walk that stands at element `index` of the list's row-major order. */

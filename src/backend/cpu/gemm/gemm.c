@@ -1,11 +1,12 @@
-/* gemm.c: single precision matrix products: which way for which size. Plans depend on sizes
- * and strides alone, and every sum has one order, so results do not depend on threads.
+/* gemm.c: single precision matrix products: which way for which size. Plans depend on
+ * sizes and strides alone, and every sum has one order, so results do not depend on
+ * threads.
  *
  *   few rows, B by columns   dot products (inference: x [few, in], w [out, in])
  *   small                    one task, or one task a group of matrices of a batch
  *   small m*n, long k        partial products over pieces of k, added in order
  *   else                     B packed in parallel, then tiles of C in parallel
- */
+ * */
 #include "backend/cpu/gemm/gemm.h"
 
 #include <string.h>
@@ -23,11 +24,26 @@
 /* Columns of a tile of C: their block of packed B stays in L2. */
 #define TILE_COLS 512
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-static const reel_gemm_isa *kernels(void) { return REEL_ISA_PICK(gemm); }
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+static int64_t round_up(int64_t a, int64_t b)
+{
+    return ceil_div(a, b) * b;
+}
+static const reel_gemm_isa *kernels(void)
+{
+    return REEL_ISA_PICK(gemm);
+}
 
 /* m * n * k, at most INT64_MAX: only compared and divided. */
 static int64_t work_of(const reel_gemm *g)
@@ -59,11 +75,19 @@ static reel_gemm part(const reel_gemm *g, int64_t i, int64_t m, int64_t j, int64
 static reel_gemm_block block_at(const reel_gemm *g, int64_t p, int64_t kc)
 {
     return (reel_gemm_block){
-        .m = g->m, .n = g->n, .kc = kc,
-        .a = g->a + p * g->a_col, .a_row = g->a_row, .a_col = g->a_col, .a_rows = g->m,
-        .b = g->b + p * g->b_row, .b_row = g->b_row,
-        .c = g->c, .c_row = g->c_row,
-        .bias = p == 0 ? g->bias : NULL, .add = g->accumulate || p > 0,
+        .m = g->m,
+        .n = g->n,
+        .kc = kc,
+        .a = g->a + p * g->a_col,
+        .a_row = g->a_row,
+        .a_col = g->a_col,
+        .a_rows = g->m,
+        .b = g->b + p * g->b_row,
+        .b_row = g->b_row,
+        .c = g->c,
+        .c_row = g->c_row,
+        .bias = p == 0 ? g->bias : NULL,
+        .add = g->accumulate || p > 0,
     };
 }
 
@@ -86,11 +110,37 @@ static bool in_place(const reel_gemm *g)
     return g->b_col == 1 && g->b_row != 0 && (g->m <= 2 * isa->mr || g->n <= 2 * isa->nr);
 }
 
+/* Dot products along rows of both operands, for few rows of A. */
+static bool by_dots(const reel_gemm *g)
+{
+    return g->b_row == 1 && g->m <= FEW_ROWS && g->k >= 16;
+}
+
+static reel_gemm_dot dot_of(const reel_gemm *g)
+{
+    return (reel_gemm_dot){.m = g->m,
+                           .n = g->n,
+                           .k = g->k,
+                           .a = g->a,
+                           .a_row = g->a_row,
+                           .b = g->b,
+                           .b_row = g->b_col,
+                           .c = g->c,
+                           .c_row = g->c_row,
+                           .bias = g->bias,
+                           .add = g->accumulate};
+}
+
 void reel__gemm_serial(const reel_gemm *g, float *room)
 {
     const reel_gemm_isa *isa = kernels();
     if (g->k == 0) {
         no_terms(g);
+        return;
+    }
+    if (by_dots(g) && g->a_col == 1) {
+        reel_gemm_dot d = dot_of(g);
+        isa->dot(&d);
         return;
     }
     int64_t kb = block_of_k(g->k);
@@ -194,10 +244,7 @@ static void dot_task(void *ctx, int64_t i, int worker)
 static reel_status few_rows(const reel_gemm *g)
 {
     float *copy = NULL;
-    dot_ctx t = {{.m = g->m, .n = g->n, .k = g->k, .a = g->a, .a_row = g->a_row, .b = g->b,
-                  .b_row = g->b_col, .c = g->c, .c_row = g->c_row, .bias = g->bias,
-                  .add = g->accumulate},
-                 .cols = 0};
+    dot_ctx t = {.whole = dot_of(g)};
     if (g->a_col != 1) {
         copy = reel__scratch((size_t)(g->m * g->k) * sizeof *copy);
         if (!copy) return REEL_ERR_MEMORY;
@@ -214,7 +261,7 @@ static reel_status few_rows(const reel_gemm *g)
     return REEL_OK;
 }
 
-/* ---- tiles of C --------------------------------------------------------------------- */
+/* ---- tiles of C -------------------------------------------------------------------- */
 
 typedef struct tile_ctx {
     const reel_gemm *g;
@@ -247,11 +294,13 @@ static void run_tiles(tile_ctx *t)
     const reel_gemm *g = t->g;
     const reel_gemm_isa *isa = kernels();
     int64_t work = work_of(g);
-    int64_t want = max64(min64(work / TASK_WORK, 16), min64(work / (32 * TASK_WORK), 128));
+    int64_t want =
+        max64(min64(work / TASK_WORK, 16), min64(work / (32 * TASK_WORK), 128));
     if (want < 1) want = 1;
     int64_t strips = ceil_div(g->m, isa->mr), panels = ceil_div(g->n, isa->nr);
     int64_t down = min64(strips, ceil_div(want, ceil_div(g->n, TILE_COLS)));
-    int64_t across = min64(panels, max64(ceil_div(want, down), ceil_div(g->n, TILE_COLS)));
+    int64_t across =
+        min64(panels, max64(ceil_div(want, down), ceil_div(g->n, TILE_COLS)));
     t->rows = ceil_div(strips, down) * isa->mr;
     t->cols = ceil_div(panels, across) * isa->nr;
     t->col_tiles = ceil_div(g->n, t->cols);
@@ -381,10 +430,18 @@ static reel_status split_k(const reel_gemm *g, int64_t pieces)
 static bool blas_instead(const reel_gemm *g, const reel__batch *batch)
 {
     if (reel__isa() != REEL_ISA_BASELINE) return false;
-    reel__blas_gemm b = {.dtype = REEL_F32, .m = g->m, .n = g->n, .k = g->k,
-                         .a = g->a, .a_row = g->a_row, .a_col = g->a_col,
-                         .b = g->b, .b_row = g->b_row, .b_col = g->b_col,
-                         .c = g->c, .c_row = g->c_row,
+    reel__blas_gemm b = {.dtype = REEL_F32,
+                         .m = g->m,
+                         .n = g->n,
+                         .k = g->k,
+                         .a = g->a,
+                         .a_row = g->a_row,
+                         .a_col = g->a_col,
+                         .b = g->b,
+                         .b_row = g->b_row,
+                         .b_col = g->b_col,
+                         .c = g->c,
+                         .c_row = g->c_row,
                          .accumulate = g->accumulate || g->bias};
     if (!reel__blas_takes(&b)) return false;
     for (int64_t i = 0; g->bias && i < reel__batch_count(batch); i++) {
@@ -398,7 +455,7 @@ static bool blas_instead(const reel_gemm *g, const reel__batch *batch)
 static reel_status one(const reel_gemm *g)
 {
     int64_t work = work_of(g);
-    if (g->b_row == 1 && g->m <= FEW_ROWS && g->k >= 16) return few_rows(g);
+    if (by_dots(g)) return few_rows(g);
     if (work < 2 * TASK_WORK) {
         reel__batch alone = {.rank = 0};
         batch_ctx t = {.g = g, .batch = &alone, .count = 1, .group = 1};
@@ -436,7 +493,8 @@ reel_status reel__gemm_f32_batch(const reel_gemm *g, const reel__batch *batch)
 reel_status reel__gemm_f32_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
                                    int64_t b_step, int64_t c_step)
 {
-    return reel__gemm_f32_batch(g, &(reel__batch){1, {batch}, {a_step}, {b_step}, {c_step}});
+    return reel__gemm_f32_batch(g,
+                                &(reel__batch){1, {batch}, {a_step}, {b_step}, {c_step}});
 }
 
 reel_status reel__gemm_f32(const reel_gemm *g)

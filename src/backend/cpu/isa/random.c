@@ -1,5 +1,6 @@
-/* random.c: Philox4x32-10 for many blocks at once, and what is made of its words. Plain loops
- * over independent elements: the compiler makes them as wide as the instruction set. */
+/* random.c: Philox4x32-10 for many blocks at once, and what is made of its words. Plain
+ * loops over independent elements: the compiler makes them as wide as the instruction
+ * set. */
 #include "backend/cpu/isa/random.h"
 
 #include <math.h>
@@ -7,7 +8,8 @@
 
 enum { LANES = 16 }; /* blocks that are computed together */
 
-/* The ten rounds of one block; the multipliers and key steps are those of Salmon et al. 2011. */
+/* The ten rounds of one block; the multipliers and key steps are those of Salmon et al.
+ * 2011. */
 static inline void rounds(uint32_t c[4], uint32_t k0, uint32_t k1)
 {
     for (int round = 0; round < 10; round++) {
@@ -64,8 +66,8 @@ static inline float log_of(float u)
     return (float)e * 0.69314718f + 2 * (s + s * tail);
 }
 
-/* cos and sin of 2 pi v, v in [0, 1): the nearest quarter turn q, Taylor series for the rest,
- * which is at most pi/4, then the quarter turns. */
+/* cos and sin of 2 pi v, v in [0, 1): the nearest quarter turn q, Taylor series for the
+ * rest, which is at most pi/4, then the quarter turns. */
 static inline void turn(float v, float *cosine, float *sine)
 {
     int32_t q = (int32_t)(v * 4 + 0.5f);
@@ -99,8 +101,7 @@ static void normal(const uint32_t *restrict words, int64_t n, float mean, float 
         if (threshold > UINT32_MAX)                                                      \
             memset(y, 0, (size_t)n * sizeof *y);                                         \
         else                                                                             \
-            for (int64_t i = 0; i < n; i++)                                              \
-                y[i] = words[i] >= least ? x[i] * scale : 0;                             \
+            for (int64_t i = 0; i < n; i++) y[i] = words[i] >= least ? x[i] * scale : 0; \
     }
 DEFINE_DROPOUT(float, dropout_f32)
 DEFINE_DROPOUT(double, dropout_f64)

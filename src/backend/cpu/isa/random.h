@@ -1,4 +1,4 @@
-/* random.h: inner loops of the random kernels; attrs.h says which words make which element. */
+/* random.h: inner loops of the random kernels; attrs.h says which word is for what. */
 #ifndef REEL_ISA_RANDOM_H
 #define REEL_ISA_RANDOM_H
 
@@ -10,12 +10,13 @@ typedef struct reel_random_table {
     /* y[i] in [low, high). */
     void (*uniform)(const uint32_t *words, int64_t n, float low, float high, float *y);
     /* n even: pairs of normals. */
-    void (*normal)(const uint32_t *words, int64_t n, float mean, float deviation, float *y);
+    void (*normal)(const uint32_t *words, int64_t n, float mean, float deviation,
+                   float *y);
     /* y[i] = words[i] >= threshold ? scale x[i] : 0. */
     void (*dropout_f32)(const uint32_t *words, int64_t n, uint64_t threshold, float scale,
                         const float *x, float *y);
-    void (*dropout_f64)(const uint32_t *words, int64_t n, uint64_t threshold, double scale,
-                        const double *x, double *y);
+    void (*dropout_f64)(const uint32_t *words, int64_t n, uint64_t threshold,
+                        double scale, const double *x, double *y);
 } reel_random_table;
 
 REEL_ISA_DECLARE(reel_random_table, random);

@@ -1,8 +1,8 @@
 /* reduce.h: the inner loops of reductions, one table for each instruction set.
  *
  * Floats accumulate in f64 between blocks and in their own type, in many lanes, within a
- * block: the error grows with the block, not with the length. Integers, and counts, accumulate
- * in i64. */
+ * block: the error grows with the block, not with the length. Integers, and counts,
+ * accumulate in i64. */
 #ifndef REEL_ISA_REDUCE_H
 #define REEL_ISA_REDUCE_H
 
@@ -25,12 +25,12 @@ typedef union reel_acc {
 } reel_acc;
 
 typedef struct reel_reduce_fns {
-    /* acc[r] joins x[r * step + i], i < n, for r < rows. shift: one for each row, or NULL. */
-    void (*rows)(const void *x, int64_t rows, int64_t step, int64_t n, const double *shift,
-                 reel_acc *acc);
-    /* acc[j] joins x[r * step + j], r < rows, for j < n. shift: one for each column, or NULL. */
-    void (*cols)(const void *x, int64_t rows, int64_t step, int64_t n, const double *shift,
-                 reel_acc *acc);
+    /* acc[r] joins x[r * step + i], i < n, for r < rows. shift: one a row, or NULL. */
+    void (*rows)(const void *x, int64_t rows, int64_t step, int64_t n,
+                 const double *shift, reel_acc *acc);
+    /* acc[j] joins x[r * step + j], r < rows, for j < n. shift: one a column, or NULL. */
+    void (*cols)(const void *x, int64_t rows, int64_t step, int64_t n,
+                 const double *shift, reel_acc *acc);
 } reel_reduce_fns;
 
 /* Both NULL where the operation does not take the dtype. */

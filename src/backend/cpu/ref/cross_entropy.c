@@ -1,13 +1,11 @@
-/* cross_entropy.c: reference softmax cross-entropy with class indices, and its gradient in
- * the same pass; label smoothing, class weights and ignored rows as PyTorch has them:
+/* cross_entropy.c: reference softmax cross-entropy with class indices, and its gradient
+ * in the same pass; label smoothing, class weights and ignored rows as PyTorch has them:
  *
  *   row loss = sum over classes j of a[j] (lse - x[j]),
  *   a[j] = (1 - s) w[t] [j == t] + s / c w[j]
  *
  * and the mean divides by the sum of w[t] over the rows that count. */
 #include "backend/cpu/ref/ref.h"
-
-#include <reel/ops.h>
 
 #include <inttypes.h>
 #include <math.h>

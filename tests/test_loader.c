@@ -1,0 +1,430 @@
+/* test_loader.c: the same batches whoever makes them, resume, errors, ends in the
+ * middle. */
+#include <reel/data.h>
+
+#include "temp_folder.h"
+
+#include <stdatomic.h>
+
+/* ---- a data set that can misbehave ------------------------------------------------- */
+
+enum { N = 23 };
+
+typedef struct odd {
+    int64_t fails, differs, skips; /* index, -1: none; skips: every k-th */
+    bool silent;                   /* gives no data */
+    atomic_int gets, freed;
+} odd;
+
+static int64_t odd_length(void *self)
+{
+    (void)self;
+    return N;
+}
+
+static reel_status odd_get(void *self, int64_t index, reel_sample *out)
+{
+    odd *o = self;
+    atomic_fetch_add(&o->gets, 1);
+    if (index == o->fails)
+        return reel_fail(REEL_ERR_IO, "odd: cannot read sample %d", (int)index);
+    if (o->skips > 0 && index % o->skips == 0) {
+        out->skip = true;
+        return REEL_OK;
+    }
+    if (o->silent) return REEL_OK;
+    float *p = reel_sample_out(out, REEL_F32, REEL_SHAPE(index == o->differs ? 3 : 2));
+    if (!p) return reel_error_status();
+    p[0] = (float)index;
+    p[1] = -1.0f;
+    out->label = 100 + index;
+    return REEL_OK;
+}
+
+static void odd_free(void *self)
+{
+    atomic_fetch_add(&((odd *)self)->freed, 1);
+}
+
+static const reel_dataset_fns odd_fns = {
+    .name = "odd", .length = odd_length, .get = odd_get, .free = odd_free};
+
+/* Adds a random number to the second element, so that streams can be compared. */
+static reel_status shake(void *self, reel_sample *s, reel_draw *d)
+{
+    (void)self;
+    const float *x = s->data;
+    float *out = reel_sample_out(s, REEL_F32, s->shape);
+    if (!out) return reel_error_status();
+    out[0] = x[0];
+    out[1] = reel_draw_f32(d);
+    return REEL_OK;
+}
+
+static reel_loader *make(odd *o, reel_loader_opts opts)
+{
+    reel_dataset *ds = reel_dataset_new(&odd_fns, o);
+    opts.transform = reel_transform_new(shake, NULL, NULL);
+    reel_loader *l = reel_loader_new(ds, &opts);
+    reel_dataset_free(ds); /* the loader has its own share */
+    return l;
+}
+
+static odd plain(void)
+{
+    return (odd){.fails = -1, .differs = -1};
+}
+
+/* What went by: [epoch, batch, index, noise] of every row. */
+typedef struct row {
+    int64_t epoch, batch, index;
+    float noise;
+} row;
+
+static int run(reel_loader *l, int epochs, row *rows, int n)
+{
+    for (int e = 0; e < epochs; e++)
+        for (reel_batch b; reel_loader_next(l, &b);) {
+            const float *x = reel_data(b.x);
+            const int64_t *y = reel_data(b.y);
+            for (int64_t i = 0; i < b.size; i++) {
+                assert_true((float)b.samples[i] == x[2 * i]);
+                assert_int_equal(y[i], 100 + b.samples[i]);
+                rows[n++] = (row){b.epoch, b.index, b.samples[i], x[2 * i + 1]};
+            }
+        }
+    return n;
+}
+
+static void assert_same(const row *a, const row *b, int n)
+{
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(a[i].epoch, b[i].epoch);
+        assert_int_equal(a[i].batch, b[i].batch);
+        assert_int_equal(a[i].index, b[i].index);
+        assert_true(a[i].noise == b[i].noise);
+    }
+}
+
+/* ---- order ------------------------------------------------------------------------- */
+
+static void order_does_not_depend_on_workers(void **state)
+{
+    (void)state;
+    static const int workers[] = {0, 1, 2, 5}, prefetch[] = {0, 1, 3, 64};
+    static const int64_t batch[] = {1, 4, 23, 100};
+    for (int b = 0; b < 4; b++) {
+        row want[N * 4];
+        odd o = plain();
+        for (int w = 0; w < 4; w++)
+            for (int p = 0; p < 4; p++) {
+                row got[N * 4];
+                reel_loader *l = make(&o, (reel_loader_opts){.batch = batch[b],
+                                                             .shuffle = true,
+                                                             .workers = workers[w],
+                                                             .prefetch = prefetch[p],
+                                                             .seed = 9});
+                assert_ok();
+                int n = run(l, 4, w + p == 0 ? want : got, 0);
+                assert_ok();
+                assert_int_equal(n, N * 4);
+                if (w + p > 0) assert_same(want, got, n);
+                reel_loader_free(l);
+            }
+        assert_int_equal(atomic_load(&o.freed), 16);
+    }
+}
+
+static void epochs_are_permutations(void **state)
+{
+    (void)state;
+    odd o = plain();
+    row rows[2][N * 3];
+    reel_loader *l = make(&o, (reel_loader_opts){.batch = 4, .shuffle = true, .seed = 1});
+    run(l, 3, rows[0], 0);
+    reel_loader_free(l);
+    int same = 0;
+    for (int e = 0; e < 3; e++) {
+        bool seen[N] = {0};
+        for (int i = 0; i < N; i++) {
+            int64_t k = rows[0][e * N + i].index;
+            assert_false(seen[k]);
+            seen[k] = true;
+            same += e > 0 && k == rows[0][i].index;
+        }
+    }
+    assert_in_range(same, 0, N / 2);
+    l = make(&o, (reel_loader_opts){.batch = 4, .shuffle = true, .seed = 2});
+    run(l, 3, rows[1], 0);
+    reel_loader_free(l);
+    same = 0;
+    for (int i = 0; i < N; i++) same += rows[0][i].index == rows[1][i].index;
+    assert_in_range(same, 0, N / 2);
+    l = make(&o, (reel_loader_opts){.batch = 4});
+    run(l, 1, rows[0], 0);
+    reel_loader_free(l);
+    for (int i = 0; i < N; i++) assert_int_equal(rows[0][i].index, i);
+}
+
+static void last_batch_is_smaller_or_dropped(void **state)
+{
+    (void)state;
+    odd o = plain();
+    reel_loader *l = make(&o, (reel_loader_opts){.batch = 5, .workers = 1});
+    assert_int_equal(reel_loader_batches(l), 5);
+    reel_batch b;
+    int64_t total = 0;
+    for (; reel_loader_next(l, &b); total += b.size)
+        assert_int_equal(b.size, b.index == 4 ? 3 : 5);
+    assert_int_equal(total, N);
+    assert_null(b.x);
+    reel_loader_free(l);
+    l = make(&o, (reel_loader_opts){.batch = 5, .drop_last = true, .workers = 1});
+    assert_int_equal(reel_loader_batches(l), 4);
+    for (total = 0; reel_loader_next(l, &b); total += b.size) assert_int_equal(b.size, 5);
+    assert_int_equal(total, 20);
+    reel_loader_free(l);
+}
+
+/* ---- tensors ----------------------------------------------------------------------- */
+
+static void images_are_channels_last(void **state)
+{
+    (void)state;
+    reel_dataset *ds = reel_drawn_images(6, 1, REEL_TRAIN);
+    reel_loader *l = reel_loader_new(ds, &(reel_loader_opts){.batch = 4, .workers = 1});
+    reel_batch b;
+    assert_true(reel_loader_next(l, &b));
+    assert_int_equal(reel_rank(b.x), 4);
+    assert_int_equal(reel_size(b.x, 0), 4);
+    assert_int_equal(reel_size(b.x, 1), 3);
+    assert_int_equal(reel_size(b.x, 3), 32);
+    assert_true(reel_is_channels_last(b.x));
+    assert_int_equal(reel_stride(b.x, 1), 1);
+    assert_int_equal(reel_dtype_of(b.y), REEL_I64);
+
+    /* Kept ones outlive the batch and the loader. */
+    reel_tensor *x = reel_keep(b.x);
+    assert_true(reel_loader_next(l, &b));
+    assert_int_equal(b.size, 2);
+    reel_loader_free(l);
+    reel_sample s = {0};
+    reel_dataset_get(ds, 3, &s);
+    float pixels[4][32][32][3];
+    assert_int_equal(reel_stride(x, 0), 32 * 32 * 3);
+    reel_tensor *flat = x;
+    assert_int_equal(reel_read(flat, pixels, REEL_F32), REEL_OK);
+    const float *planes = &pixels[0][0][0][0]; /* row-major [4, 3, 32, 32] */
+    for (int p = 0; p < 1024; p++)
+        for (int c = 0; c < 3; c++)
+            assert_true(planes[3 * 3072 + c * 1024 + p] ==
+                        (float)((const uint8_t *)s.data)[3 * p + c] / 255.0f);
+    reel_release(x);
+    reel_dataset_free(ds);
+}
+
+static void skipped_samples_leave_no_hole(void **state)
+{
+    (void)state;
+    odd o = plain();
+    o.skips = 2; /* odd indices remain */
+    row rows[N];
+    reel_loader *l = make(&o, (reel_loader_opts){.batch = 5, .workers = 2});
+    assert_int_equal(run(l, 1, rows, 0), 11);
+    for (int i = 0; i < 11; i++) assert_int_equal(rows[i].index, 2 * i + 1);
+    reel_loader_free(l);
+    o.skips = 1; /* nothing remains: an epoch without a batch, no endless loop */
+    l = make(&o, (reel_loader_opts){.batch = 5});
+    assert_int_equal(run(l, 3, rows, 0), 0);
+    assert_ok();
+    assert_int_equal(reel_loader_get_state(l).epoch, 3);
+    reel_loader_free(l);
+}
+
+/* ---- resume ------------------------------------------------------------------------ */
+
+static void resume_goes_on_the_same(void **state)
+{
+    (void)state;
+    odd o = plain();
+    row want[N * 3];
+    reel_loader_opts opts = {.batch = 4, .shuffle = true, .seed = 11};
+    reel_loader *l = make(&o, opts);
+    run(l, 3, want, 0);
+    reel_loader_free(l);
+    for (int workers = 0; workers < 3; workers++)
+        for (int stop = 0; stop <= 6; stop++) {
+            opts.workers = workers;
+            reel_loader *first = make(&o, opts);
+            row got[N * 3];
+            reel_batch b;
+            run(first, 1, got, 0);
+            for (int i = 0; i < stop; i++) assert_true(reel_loader_next(first, &b));
+            reel_loader_state at = reel_loader_get_state(first);
+            reel_loader_free(first);
+            assert_int_equal(at.epoch, 1);
+            assert_int_equal(at.position, stop < 6 ? 4 * stop : N);
+
+            opts.workers = 2 - workers;
+            opts.seed = 999; /* the state brings the seed */
+            reel_loader *second = make(&o, opts);
+            if (stop % 2) reel_loader_next(second, &b); /* it had begun elsewhere */
+            assert_int_equal(reel_loader_set_state(second, at), REEL_OK);
+            int n = run(second, 2, got, 0);
+            assert_int_equal(n, 2 * N - (int)at.position);
+            assert_same(want + N + at.position, got, n);
+            reel_loader_free(second);
+            opts.seed = 11;
+        }
+}
+
+static void states_are_checked(void **state)
+{
+    (void)state;
+    odd o = plain();
+    reel_loader *l = make(&o, (reel_loader_opts){.batch = 4});
+    const reel_loader_state bad[] = {{.position = -4},
+                                     {.position = 3},
+                                     {.position = 24},
+                                     {.epoch = -1},
+                                     {.epoch = INT64_MAX}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(reel_loader_set_state(l, bad[i]), REEL_ERR_ARG);
+        assert_error(REEL_ERR_ARG, "loader_set_state");
+    }
+    assert_int_equal(reel_loader_set_state(NULL, bad[0]), REEL_ERR_ARG);
+    assert_error(REEL_ERR_ARG, "NULL");
+    assert_int_equal(reel_loader_get_state(NULL).epoch, 0);
+    row rows[N];
+    assert_int_equal(run(l, 1, rows, 0), N);
+    reel_loader_free(l);
+}
+
+/* ---- errors ------------------------------------------------------------------------ */
+
+static void errors_arrive_in_their_place(void **state)
+{
+    (void)state;
+    for (int workers = 0; workers < 4; workers++) {
+        odd o = plain();
+        o.fails = 13;
+        reel_loader *l = make(&o, (reel_loader_opts){.batch = 4, .workers = workers});
+        reel_batch b;
+        for (int i = 0; i < 3; i++) assert_true(reel_loader_next(l, &b));
+        assert_false(reel_loader_next(l, &b));
+        assert_null(b.x);
+        assert_false(reel_loader_next(l, &b)); /* pending: refuses */
+        assert_error(REEL_ERR_IO, "odd: cannot read sample 13");
+        assert_true(reel_loader_next(l, &b)); /* and goes on after it */
+        assert_int_equal(b.samples[0], 16);
+        reel_loader_free(l);
+
+        o = plain();
+        o.differs = 6;
+        l = make(&o, (reel_loader_opts){.batch = 4, .workers = workers});
+        assert_true(reel_loader_next(l, &b));
+        assert_false(reel_loader_next(l, &b));
+        assert_error(REEL_ERR_SHAPE, "samples 4 and 6 differ in shape");
+        reel_loader_free(l);
+    }
+}
+
+static void loaders_refuse(void **state)
+{
+    (void)state;
+    reel_dataset *ds = reel_drawn_images(4, 1, REEL_TRAIN);
+    const reel_loader_opts bad[] = {{.batch = -1},      {.workers = -1},
+                                    {.workers = 257},   {.prefetch = -1},
+                                    {.prefetch = 5000}, {.batch = 5, .drop_last = true}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        reel_loader_opts opts = bad[i];
+        opts.transform = reel_random_hflip(0.5f); /* taken over all the same */
+        assert_null(reel_loader_new(ds, &opts));
+        assert_error(REEL_ERR_ARG, "loader: ");
+    }
+    assert_null(reel_loader_new(NULL, NULL));
+    assert_error(REEL_ERR_ARG, "dataset is NULL");
+    reel_batch b;
+    assert_false(reel_loader_next(NULL, &b));
+    assert_error(REEL_ERR_ARG, "loader is NULL");
+    reel_loader *l = reel_loader_new(ds, NULL);
+    assert_false(reel_loader_next(l, NULL));
+    assert_error(REEL_ERR_ARG, "out is NULL");
+    assert_int_equal(reel_loader_batches(NULL), -1);
+    assert_true(reel_loader_next(l, &b));
+    assert_int_equal(b.size, 4);
+    reel_loader_free(l);
+    reel_loader_free(NULL);
+    reel_dataset_free(ds);
+
+    odd o = plain();
+    o.silent = true;
+    l = make(&o, (reel_loader_opts){.batch = 4});
+    assert_false(reel_loader_next(l, &b));
+    assert_error(REEL_ERR_DTYPE, "the sample is nothing");
+    reel_loader_free(l);
+}
+
+/* ---- ends -------------------------------------------------------------------------- */
+
+static void free_is_safe_at_any_time(void **state)
+{
+    (void)state;
+    odd o = plain();
+    int64_t objects = reel_live_objects();
+    for (int i = 0; i < 60; i++) {
+        reel_loader *l = make(&o, (reel_loader_opts){.batch = 1 + i % 5,
+                                                     .workers = 1 + i % 4,
+                                                     .prefetch = i % 7,
+                                                     .shuffle = true});
+        reel_batch b;
+        for (int k = 0; k < i; k++) reel_loader_next(l, &b);
+        reel_loader_free(l);
+        assert_int_equal(atomic_load(&o.freed), i + 1);
+    }
+    assert_ok();
+    assert_int_equal(reel_live_objects(), objects);
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    (void)state;
+    int64_t objects = reel_live_objects();
+    for (int workers = 0; workers < 2; workers++) {
+        bool done = false;
+        for (int64_t k = 1; !done; k++) {
+            odd o = plain();
+            reel__fault_alloc(k, k % 2);
+            reel_loader *l = make(
+                &o, (reel_loader_opts){
+                        .batch = 8, .workers = workers, .prefetch = 1, .shuffle = true});
+            reel_batch b;
+            for (int i = 0; l && i < 3 && reel_loader_next(l, &b);) i++;
+            bool failed = reel_failed();
+            reel_loader_free(l);
+            done = !failed && reel__fault_alloc_count() < k;
+            reel__fault_alloc(0, false);
+            if (failed) assert_error(REEL_ERR_MEMORY, "memory");
+            assert_int_equal(reel_live_objects(), objects);
+        }
+    }
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup(f, temp_clean)
+    const struct CMUnitTest tests[] = {
+        TEST(order_does_not_depend_on_workers),
+        TEST(epochs_are_permutations),
+        TEST(last_batch_is_smaller_or_dropped),
+        TEST(images_are_channels_last),
+        TEST(skipped_samples_leave_no_hole),
+        TEST(resume_goes_on_the_same),
+        TEST(states_are_checked),
+        TEST(errors_arrive_in_their_place),
+        TEST(loaders_refuse),
+        TEST(free_is_safe_at_any_time),
+        TEST(each_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, temp_open, temp_remove);
+}

@@ -1,0 +1,323 @@
+/* test_transform.c: crop, flip, normalize, cutout, resize, chains, and ones of a user. */
+#include <reel/data.h>
+
+#include "temp_folder.h"
+
+#include "data/image.h"
+#include <math.h>
+
+/* An image [h, w, 2] with row + 1 in channel 0 and column + 1 in channel 1. */
+static void ramp(reel_sample *s, reel_dtype dtype, int64_t h, int64_t w)
+{
+    void *p = reel_sample_out(s, dtype, REEL_SHAPE(h, w, 2));
+    s->image = true;
+    for (int64_t i = 0; i < h * w * 2; i++) {
+        int64_t v = 1 + (i % 2 ? i / 2 % w : i / 2 / w);
+        if (dtype == REEL_U8)
+            ((uint8_t *)p)[i] = (uint8_t)v;
+        else
+            ((float *)p)[i] = (float)v;
+    }
+}
+
+static double at(const reel_sample *s, int64_t y, int64_t x, int64_t c)
+{
+    int64_t i = (y * s->shape.dim[1] + x) * s->shape.dim[2] + c;
+    return s->dtype == REEL_U8 ? ((const uint8_t *)s->data)[i]
+                               : (double)((const float *)s->data)[i];
+}
+
+static void apply(reel_transform *t, reel_sample *s, uint64_t index)
+{
+    reel_draw d = reel_draw_new(3, 0, index);
+    assert_int_equal(reel_transform_apply(t, s, &d), REEL_OK);
+    assert_ok();
+}
+
+/* Each crop is a window of the padded image, and every window comes up. */
+static void crop_is_a_window(void **state)
+{
+    (void)state;
+    reel_transform *t = reel_random_crop(5, 2);
+    reel_sample s = {0};
+    bool seen[5][6] = {0};
+    for (uint64_t k = 0; k < 600; k++) {
+        reel_dtype dtype = k % 2 ? REEL_U8 : REEL_F32;
+        ramp(&s, dtype, 5, 6);
+        apply(t, &s, k);
+        assert_int_equal(s.dtype, dtype);
+        assert_int_equal(s.shape.dim[0], 5);
+        assert_int_equal(s.shape.dim[1], 5);
+        int top = 99, left = 99; /* found by the first pixel that is not padding */
+        for (int y = 0; y < 5 && top == 99; y++)
+            for (int x = 0; x < 5 && top == 99; x++)
+                if (at(&s, y, x, 0) > 0) {
+                    top = (int)at(&s, y, x, 0) - 1 - y;
+                    left = (int)at(&s, y, x, 1) - 1 - x;
+                }
+        assert_in_range(top + 2, 0, 4);
+        assert_in_range(left + 2, 0, 5);
+        seen[top + 2][left + 2] = true;
+        for (int y = 0; y < 5; y++)
+            for (int x = 0; x < 5; x++) {
+                int r = top + y, c = left + x;
+                bool inside = r >= 0 && r < 5 && c >= 0 && c < 6;
+                assert_true(at(&s, y, x, 0) == (inside ? r + 1 : 0));
+                assert_true(at(&s, y, x, 1) == (inside ? c + 1 : 0));
+            }
+    }
+    for (int i = 0; i < 30; i++) assert_true(seen[i / 6][i % 6]);
+    ramp(&s, REEL_U8, 5, 6);
+    apply(t, &s, 1);
+    reel_transform_free(t);
+    t = reel_random_crop(8, 1);
+    ramp(&s, REEL_U8, 5, 6);
+    reel_draw d = reel_draw_new(0, 0, 0);
+    assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_SHAPE);
+    assert_error(REEL_ERR_SHAPE,
+                 "image 5x6 with 1 of padding is smaller than the crop 8x8");
+    reel_transform_free(t);
+    reel_sample_free(&s);
+}
+
+static void flip_mirrors_some(void **state)
+{
+    (void)state;
+    reel_transform *t = reel_random_hflip(0.25f);
+    reel_sample s = {0};
+    int flipped = 0;
+    for (uint64_t k = 0; k < 2000; k++) {
+        ramp(&s, k % 2 ? REEL_U8 : REEL_F32, 3, 4);
+        apply(t, &s, k);
+        bool f = at(&s, 0, 0, 1) == 4;
+        flipped += f;
+        for (int y = 0; y < 3; y++)
+            for (int x = 0; x < 4; x++) {
+                assert_true(at(&s, y, x, 0) == y + 1);
+                assert_true(at(&s, y, x, 1) == (f ? 4 - x : x + 1));
+            }
+    }
+    assert_in_range(flipped, 420, 580);
+    reel_transform_free(t);
+    reel_sample_free(&s);
+}
+
+static void cutout_zeroes_a_square(void **state)
+{
+    (void)state;
+    reel_transform *t = reel_cutout(3);
+    reel_sample s = {0};
+    int most = 0, least = 99;
+    for (uint64_t k = 0; k < 500; k++) {
+        ramp(&s, k % 2 ? REEL_U8 : REEL_F32, 6, 7);
+        apply(t, &s, k);
+        int zeros = 0;
+        for (int i = 0; i < 42; i++) {
+            bool zero = at(&s, i / 7, i % 7, 0) == 0;
+            assert_true(zero == (at(&s, i / 7, i % 7, 1) == 0));
+            if (!zero) assert_true(at(&s, i / 7, i % 7, 0) == i / 7 + 1);
+            zeros += zero;
+        }
+        most = zeros > most ? zeros : most;
+        least = zeros < least ? zeros : least;
+    }
+    assert_int_equal(most, 9);
+    assert_int_equal(least, 4); /* in a corner */
+    reel_transform_free(t);
+    reel_sample_free(&s);
+}
+
+static void normalize_is_exact(void **state)
+{
+    (void)state;
+    const float mean[2] = {0.4f, 3.0f}, std[2] = {0.2f, 2.0f};
+    reel_transform *t = reel_normalize(mean, std, 2);
+    reel_sample s = {0};
+    for (int is_u8 = 0; is_u8 < 2; is_u8++) {
+        ramp(&s, is_u8 ? REEL_U8 : REEL_F32, 3, 4);
+        apply(t, &s, 0);
+        assert_int_equal(s.dtype, REEL_F32);
+        for (int i = 0; i < 12; i++)
+            for (int c = 0; c < 2; c++) {
+                float v = (float)(c ? i % 4 + 1 : i / 4 + 1);
+                float want = ((is_u8 ? v / 255.0f : v) - mean[c]) / std[c];
+                assert_true(fabs(at(&s, i / 4, i % 4, c) - (double)want) < 1e-6);
+            }
+    }
+    reel_transform_free(t);
+    t = reel_normalize(mean, std, 1);
+    reel_draw d = reel_draw_new(0, 0, 0);
+    assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_SHAPE);
+    assert_error(REEL_ERR_SHAPE, "2 channels, mean and std have 1");
+    reel_transform_free(t);
+    reel_sample_free(&s);
+}
+
+/* Against the definition: a constant stays, halving is the mean of a tent, doubling is
+ * linear between centres. */
+static void resize_is_bilinear(void **state)
+{
+    (void)state;
+    const float x[4] = {0, 10, 20, 60};
+    float y[8];
+    assert_int_equal(reel__resize(x, REEL_F32, 1, 4, 1, y, 1, 8), REEL_OK);
+    const float doubled[8] = {0, 2.5f, 7.5f, 12.5f, 17.5f, 30, 50, 60};
+    for (int i = 0; i < 8; i++) assert_true(fabsf(y[i] - doubled[i]) < 1e-4f);
+    assert_int_equal(reel__resize(x, REEL_F32, 4, 1, 1, y, 2, 1), REEL_OK);
+    /* tent of half-width 2 around 1: weights 3/4 3/4 1/4 of 7/4 */
+    assert_true(fabsf(y[0] - (0 * 3 + 10 * 3 + 20 * 1) / 7.0f) < 1e-4f);
+    assert_true(fabsf(y[1] - (10 * 1 + 20 * 3 + 60 * 3) / 7.0f) < 1e-4f);
+
+    reel_sample s = {0};
+    reel_transform *t = reel_resize(9, 4);
+    uint8_t *p = reel_sample_out(&s, REEL_U8, REEL_SHAPE(5, 31, 3));
+    memset(p, 255, 5 * 31 * 3);
+    s.image = true;
+    apply(t, &s, 0);
+    assert_int_equal(s.shape.dim[0], 9);
+    assert_int_equal(s.shape.dim[1], 4);
+    for (int i = 0; i < 9 * 4 * 3; i++)
+        assert_int_equal(((const uint8_t *)s.data)[i], 255);
+    const void *same = s.data;
+    apply(t, &s, 0); /* nothing to do */
+    assert_ptr_equal(s.data, same);
+    reel_transform_free(t);
+    reel_sample_free(&s);
+}
+
+static reel_status add_one(void *self, reel_sample *s, reel_draw *d)
+{
+    (void)d;
+    ++*(int *)self;
+    uint8_t *out = reel_sample_out(s, REEL_U8, REEL_SHAPE(1));
+    if (out) *out = (uint8_t) * (int *)self;
+    return reel_error_status();
+}
+static reel_status fail_silently(void *self, reel_sample *s, reel_draw *d)
+{
+    (void)self, (void)s, (void)d;
+    return REEL_ERR_STATE;
+}
+static int freed;
+static void count_free(void *self)
+{
+    (void)self;
+    freed++;
+}
+
+static void chains_own_their_parts(void **state)
+{
+    (void)state;
+    int calls = 0;
+    freed = 0;
+    reel_sample s = {0};
+    reel_transform *one = reel_transform_new(add_one, &calls, count_free);
+    reel_transform *t =
+        reel_compose(reel_transform_keep(one), reel_compose(one, NULL), NULL);
+    apply(t, &s, 0);
+    assert_int_equal(calls, 2);
+    assert_int_equal(*(const uint8_t *)s.data, 2);
+    reel_transform_free(t);
+    assert_int_equal(freed, 1);
+
+    t = reel_compose(reel_transform_new(add_one, &calls, count_free),
+                     reel_transform_new(fail_silently, NULL, count_free),
+                     reel_transform_new(add_one, &calls, count_free));
+    reel_draw d = reel_draw_new(0, 0, 0);
+    calls = 0;
+    assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_STATE);
+    assert_int_equal(calls, 1);
+    assert_error(REEL_ERR_STATE, "without saying why");
+    reel_transform_free(t);
+    assert_int_equal(freed, 4);
+
+    /* A part that could not be made takes the others with it, and is the error. */
+    assert_null(reel_compose(reel_transform_new(add_one, &calls, count_free),
+                             reel_random_crop(-1, 0), reel_random_hflip(0.5f)));
+    assert_error(REEL_ERR_ARG, "random_crop: size -1");
+    assert_int_equal(freed, 5);
+    reel_sample_free(&s);
+}
+
+static void transforms_refuse(void **state)
+{
+    (void)state;
+    const float good[2] = {1, 1}, zero[2] = {1, 0}, nan[2] = {NAN, 1};
+    assert_null(reel_random_crop(4, -1));
+    assert_error(REEL_ERR_ARG, "padding -1");
+    assert_null(reel_random_hflip(1.5f));
+    assert_error(REEL_ERR_ARG, "1.5");
+    assert_null(reel_random_hflip(NAN));
+    assert_error(REEL_ERR_ARG, "nan");
+    assert_null(reel_cutout(0));
+    assert_error(REEL_ERR_ARG, "size 0");
+    assert_null(reel_resize(0, 3));
+    assert_error(REEL_ERR_ARG, "0x3");
+    assert_null(reel_normalize(NULL, good, 2));
+    assert_error(REEL_ERR_ARG, "NULL");
+    assert_null(reel_normalize(good, zero, 2));
+    assert_error(REEL_ERR_ARG, "channel 1 has mean 1 and std 0");
+    assert_null(reel_normalize(nan, good, 2));
+    assert_error(REEL_ERR_ARG, "channel 0");
+    assert_null(reel_normalize(good, good, 17));
+    assert_error(REEL_ERR_ARG, "17 channels");
+    assert_null(reel_compose_n(NULL, 1));
+    assert_error(REEL_ERR_ARG, "compose");
+    assert_null(reel_transform_new(NULL, NULL, NULL));
+    assert_error(REEL_ERR_ARG, "NULL");
+    reel_transform_free(NULL);
+    assert_null(reel_transform_keep(NULL));
+
+    reel_transform *images_only[] = {reel_random_crop(1, 0), reel_random_hflip(0.5f),
+                                     reel_cutout(1), reel_resize(2, 2)};
+    reel_sample s = {0};
+    reel_sample_out(&s, REEL_F32, REEL_SHAPE(4));
+    reel_draw d = reel_draw_new(0, 0, 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(reel_transform_apply(images_only[i], &s, &d), REEL_ERR_SHAPE);
+        assert_error(REEL_ERR_SHAPE, "expected an image [h, w, c]");
+        assert_int_equal(reel_transform_apply(images_only[i], NULL, &d), REEL_ERR_ARG);
+        assert_error(REEL_ERR_ARG, "sample is NULL");
+        assert_int_equal(reel_transform_apply(images_only[i], &s, NULL), REEL_ERR_ARG);
+        assert_error(REEL_ERR_ARG, "draw is NULL");
+        reel_transform_free(images_only[i]);
+    }
+    assert_int_equal(reel_transform_apply(NULL, &s, &d), REEL_ERR_ARG);
+    assert_error(REEL_ERR_ARG, "transform is NULL");
+    reel_sample_free(&s);
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    (void)state;
+    const float m[2] = {0, 0}, v[2] = {1, 1};
+    bool done = false;
+    for (int64_t k = 1; !done; k++) {
+        reel_sample s = {0};
+        ramp(&s, REEL_U8, 8, 8);
+        reel__fault_alloc(k, k % 2);
+        reel_transform *t =
+            reel_compose(reel_resize(9, 9), reel_random_crop(8, 2), reel_random_hflip(1),
+                         reel_normalize(m, v, 2), reel_cutout(2));
+        reel_draw d = reel_draw_new(0, 0, 0);
+        if (t) reel_transform_apply(t, &s, &d);
+        done = reel__fault_alloc_count() < k;
+        reel__fault_alloc(0, false);
+        assert_true(done != reel_failed());
+        if (!done) assert_error(REEL_ERR_MEMORY, "memory");
+        reel_transform_free(t);
+        reel_sample_free(&s);
+    }
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup(f, temp_clean)
+    const struct CMUnitTest tests[] = {
+        TEST(crop_is_a_window),       TEST(flip_mirrors_some),
+        TEST(cutout_zeroes_a_square), TEST(normalize_is_exact),
+        TEST(resize_is_bilinear),     TEST(chains_own_their_parts),
+        TEST(transforms_refuse),      TEST(each_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, temp_open, temp_remove);
+}
