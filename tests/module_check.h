@@ -52,6 +52,11 @@ static inline void assert_ok(void)
     if (reel_failed()) fail_msg("%s", reel_error_message());
 }
 
+static inline void assert_near(double have, double want, double within)
+{
+    if (!(fabs(have - want) <= within)) fail_msg("%.17g, expected %.17g", have, want);
+}
+
 /* max |a - b|. */
 static inline double distance(reel_tensor *a, reel_tensor *b)
 {
