@@ -208,7 +208,7 @@ static void hostile_headers_are_errors(void **state)
             assert_error(REEL_ERR_UNSUPPORTED, F);
         }
     }
-    uint8_t file[64];
+    uint8_t file[128];
     size_t n = build(file, 1, DICT("<f4", "False", "()"), data, 4);
     const struct {
         size_t at;

@@ -473,66 +473,6 @@ static void test_place_does_not_matter(void **state)
 
 /* ---- the driver ------------------------------------------------------------------------ */
 
-static double get(const void *p, reel_dtype d)
-{
-    uint16_t h;
-    uint32_t u;
-    float f;
-    switch (d) {
-    case REEL_F32: return (double)*(const float *)p;
-    case REEL_F64: return *(const double *)p;
-    case REEL_F16:
-        memcpy(&h, p, 2);
-        f = ldexpf((float)(h & 0x3ff) + ((h & 0x7c00) ? 1024.f : 0.f),
-                   ((h & 0x7c00) ? h >> 10 & 31 : 1) - 25);
-        return (double)(h & 0x8000 ? -f : f);
-    case REEL_BF16:
-        memcpy(&h, p, 2);
-        u = (uint32_t)h << 16;
-        memcpy(&f, &u, 4);
-        return (double)f;
-    case REEL_I64: return (double)*(const int64_t *)p;
-    case REEL_I32: return (double)*(const int32_t *)p;
-    case REEL_I8: return (double)*(const int8_t *)p;
-    case REEL_U8:
-    case REEL_BOOL: return (double)*(const uint8_t *)p;
-    default: fail_msg("dtype %d", (int)d);
-    }
-    return 0;
-}
-
-/* Values that every dtype has exactly. */
-static void put(void *p, reel_dtype d, int v)
-{
-    uint32_t u;
-    float f = (float)v;
-    switch (d) {
-    case REEL_F32: *(float *)p = f; break;
-    case REEL_F64: *(double *)p = v; break;
-    case REEL_BF16:
-        memcpy(&u, &f, 4);
-        *(uint16_t *)p = (uint16_t)(u >> 16);
-        break;
-    case REEL_F16: {
-        int e, m = abs(v);
-        if (v == 0) {
-            *(uint16_t *)p = 0;
-            break;
-        }
-        (void)frexp(m, &e);
-        *(uint16_t *)p = (uint16_t)((v < 0 ? 0x8000 : 0) | (e + 14) << 10 |
-                                    ((m << (11 - e)) & 0x3ff));
-        break;
-    }
-    case REEL_I64: *(int64_t *)p = v; break;
-    case REEL_I32: *(int32_t *)p = v; break;
-    case REEL_I8: *(int8_t *)p = (int8_t)v; break;
-    case REEL_U8: *(uint8_t *)p = (uint8_t)v; break;
-    case REEL_BOOL: *(uint8_t *)p = v != 0; break;
-    default: fail_msg("dtype %d", (int)d);
-    }
-}
-
 static void fill(layout *l)
 {
     reel_shape shape = reel__shape(&l->meta);

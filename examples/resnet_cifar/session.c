@@ -54,9 +54,7 @@ static reel_module *make_model(const char *name, int64_t classes)
     if (strcmp(name, "resnet18") == 0) return reel_resnet18(&resnet);
     if (strcmp(name, "vit-tiny") == 0)
         return reel_vit_tiny(&(reel_vit_opts){.classes = classes, .dim = 128, .heads = 4});
-    const int64_t sizes[] = {3 * 32 * 32, 512, 256, classes};
-    return reel_nn_sequential(reel_nn_flatten(1, -1),
-                              reel_mlp(sizes, 4, NULL));
+    return reel_mlp(&(reel_mlp_opts){.in = 3 * 32 * 32, .out = classes, .hidden = {512, 256}});
 }
 
 static reel_status make_optim(session *s, const options *o)

@@ -80,7 +80,7 @@ static reel_tensor *relu_grad_derivative(const reel_call *c, reel_tensor *y)
 ACTIVATION(relu, K_RELU, K_RELU_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(relu)
 ACTIVATION_AS(relu_, REEL_OP_POINTWISE | REEL_OP_INPLACE, K_RELU, relu_grad, SAVE_OUT(0),
-              NULL, DTYPES_NUMBER, NULL);
+              NULL, DTYPES_NUMBER, "f[3,4] in -2..2\nf[] in -2..2");
 NO_ATTRS(relu_)
 
 static reel_tensor *relu6_grad_derivative(const reel_call *c, reel_tensor *x)

@@ -284,7 +284,7 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
 
 /* ---- in place: the same rows and gradients ---------------------------------------------- */
 
-#define IN_PLACE(fn, of, n, row, schema, saves_, dtypes_)                                \
+#define IN_PLACE(fn, of, n, row, schema, saves_, dtypes_, sample_)                       \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE | REEL_OP_INPLACE,           \
@@ -294,17 +294,23 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
                                 .dtypes = dtypes_,                                       \
                                 .attrs = schema,                                         \
                                 .infer = reel__infer_pointwise,                          \
-                                .vjp = of##_vjp}
+                                .vjp = of##_vjp,                                         \
+                                .sample = sample_}
+#define ONTO_FIRST "f[3,4]; f[3,4]\nf[2,3,4]; f[3,1]\nf[2,3]; f[]\nf[0,3]; f[3]"
+#define ONTO_FIRST_A "f[3,4]; f[3,4] | a=0.3\nf[2,3,4]; f[3,1] | a=-2"
 
-IN_PLACE(add_, add, 2, K_ADD, NULL, 0, DTYPES_NUMBER);
-IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, DTYPES_NUMBER);
-IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, DTYPES_ANY);
-IN_PLACE(div_, div, 2, K_DIV, NULL, BOTH, DTYPES_FLOAT);
-IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, DTYPES_FLOAT);
-IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, DTYPES_FLOAT);
-IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0,
-         DTYPES_NUMBER);
-IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), DTYPES_NUMBER);
+IN_PLACE(add_, add, 2, K_ADD, NULL, 0, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, DTYPES_ANY, ONTO_FIRST);
+IN_PLACE(div_, div, 2, K_DIV, NULL, BOTH, DTYPES_FLOAT,
+         "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[3,1] in -2..-0.5");
+IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, DTYPES_FLOAT,
+         ONTO_FIRST_A);
+IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, DTYPES_FLOAT, ONTO_FIRST_A);
+IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, DTYPES_NUMBER,
+         "f[3,4] | a=0.3\nf[] | a=-1");
+IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), DTYPES_NUMBER,
+         "f[3,4] in -2..2 | a=-0.7,1.1");
 
 reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)
 {

@@ -106,6 +106,7 @@ const reel_op reel__copy_ = {
     .n_out = 1,
     .infer = reel__infer_same,
     .vjp = copy__vjp,
+    .sample = "f[3,4]; f[3,4]\nf[2,3,2,2]; f[2,3,2,2]\nf[]; f[]",
 };
 
 reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
@@ -141,6 +142,7 @@ const reel_op reel__fill_ = {
     .attrs = &reel__fill_schema,
     .infer = reel__infer_same,
     .vjp = fill__vjp,
+    .sample = "f[3,4] | value=0.5\nf[2,0] | value=1",
 };
 
 reel_tensor *reel_fill_(reel_tensor *x, double value)

@@ -178,6 +178,10 @@ const reel_op reel__batch_norm_update = {
     .name = "batch_norm_update",
     .mutates = 1 << 3 | 1 << 4,
     BATCH_NORM_RECORD,
+    .sample = "f[4,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 momentum=0.1 "
+              "training=1\n"
+              "f[5,3]; -; f[3]; c[3]; c[3] in 0.5..2; f[5,3] | eps=1e-5 momentum=0.3 "
+              "training=1 relu=1",
 };
 
 reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,

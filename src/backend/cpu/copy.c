@@ -105,7 +105,8 @@ static void copy_same(copy *c, reel_plan *p)
         /* A few channels stay together; else pieces of 512 by 32 or so, whole tiles. */
         int64_t cols = p->size[1] <= 4 ? TASK / 4 : BLOCK;
         int64_t in_piece = cols < p->size[0] ? cols : p->size[0];
-        run(c, cols, TASK / in_piece / 16 * 16, transpose_range);
+        int64_t rows = TASK / in_piece;
+        run(c, cols, rows > 16 ? rows / 16 * 16 : rows, transpose_range);
     } else {
         int64_t in_piece = p->size[0] < TASK ? p->size[0] : TASK;
         run(c, TASK, TASK / in_piece, move_range);

@@ -21,17 +21,20 @@ static void invert(const reel_pool_axis *axis, reel_window *covered)
         }
 }
 
-/* Fills one axis; `table` has room for outs + size windows. */
-static reel_window *plan_axis(reel_pool_axis *axis, const reel_pool2d_attrs *a, int which,
-                              reel_window_rule rule, reel_window *table)
+/* Fills one axis; `table` has room for outs + size windows, `share` for outs. */
+static void plan_axis(reel_pool_axis *axis, const reel_pool2d_attrs *a, int which,
+                      reel_window_rule rule, reel_window *table, float *share)
 {
-    for (int64_t o = 0; o < axis->outs; o++)
+    for (int64_t o = 0; o < axis->outs; o++) {
         table[o] = rule(a, which, o, axis->outs, axis->size);
+        const bool empty = table[o].begin >= table[o].end || table[o].count == 0;
+        share[o] = empty ? 0 : 1 / (float)table[o].count;
+    }
+    axis->share = share;
     axis->window = table;
     axis->covered = table + axis->outs;
     axis->step = rule == reel__max_window ? a->dilation[which] : 1;
     invert(axis, table + axis->outs);
-    return table + axis->outs + axis->size;
 }
 
 /* The plan of pooling x into y. Returns the tables, for reel__scratch_free; NULL if there
@@ -44,10 +47,15 @@ static void *make_plan(reel_pool_plan *plan, const reel_meta *x, const reel_meta
         .w = {.size = x->dim[3], .outs = y->dim[3]},
         .channels = x->dim[1],
     };
-    int64_t windows = x->dim[2] + y->dim[2] + x->dim[3] + y->dim[3];
-    reel_window *table = reel__scratch((size_t)windows * sizeof *table);
+    const int64_t shares = plan->h.outs + plan->w.outs;
+    const int64_t windows = shares + plan->h.size + plan->w.size;
+    reel_window *table = reel__scratch((size_t)windows * sizeof(reel_window) +
+                                       (size_t)shares * sizeof(float));
     if (!table) return NULL;
-    plan_axis(&plan->w, a, 1, rule, plan_axis(&plan->h, a, 0, rule, table));
+    float *share = (float *)(table + windows);
+    plan_axis(&plan->h, a, 0, rule, table, share);
+    plan_axis(&plan->w, a, 1, rule, table + plan->h.outs + plan->h.size,
+              share + plan->h.outs);
     return table;
 }
 

@@ -42,11 +42,12 @@ typedef struct reel__attention_room {
     float *slopes;    /* the same, backward                             */
     float *add;       /* [keys] what the mask adds to a row of scores   */
     float *factor;    /* [keys] what dropout makes of a row             */
+    uint32_t *words;  /* [keys + 16] random words of a row              */
     float *max, *sum; /* [queries] forward: running maximum and sum     */
 } reel__attention_room;
 enum {
     REEL__ATTENTION_ROOM =
-        (int)REEL__GEMM_ROOM + 2 * REEL__SCORES + 2 * REEL__KEYS + 2 * REEL__QUERIES
+        (int)REEL__GEMM_ROOM + 2 * REEL__SCORES + 3 * REEL__KEYS + 16 + 2 * REEL__QUERIES
 };
 /* `base`: REEL__ATTENTION_ROOM floats. */
 reel__attention_room reel__attention_room_at(float *base);
@@ -65,8 +66,8 @@ int64_t reel__attention_seen(const reel__attention *t, int64_t i, int64_t k0, in
 const float *reel__attention_mask(const reel__attention *t, int64_t batch, int64_t i,
                                   int64_t k0, int64_t n,
                                   const reel__attention_room *room);
-/* factor[j]: 0 for a dropped probability, else 1 / (1 - dropout). */
+/* room->factor[j]: 0 for a dropped probability, else 1 / (1 - dropout). */
 void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i,
-                             int64_t k0, int64_t n, float *factor);
+                             int64_t k0, int64_t n, const reel__attention_room *room);
 
 #endif

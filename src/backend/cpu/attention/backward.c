@@ -81,7 +81,7 @@ static void differentiate(const backward_ctx *t, const tile *x, int64_t r,
     at->isa->prob(p, at->scale, reel__attention_mask(at, x->batch, i, x->k0, seen, room),
                   lse, seen);
     bool drop = at->attrs->dropout > 0;
-    if (drop) reel__attention_dropout(at, x->batch, i, x->k0, seen, room->factor);
+    if (drop) reel__attention_dropout(at, x->batch, i, x->k0, seen, room);
     for (int64_t j = 0; drop && j < seen; j++) dp[j] *= room->factor[j];
     at->isa->slope(p, dp, d, at->scale, seen);
     for (int64_t j = 0; drop && j < seen; j++) p[j] *= room->factor[j];

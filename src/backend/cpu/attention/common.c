@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "backend/cpu/attention/attention.h"
+#include "backend/cpu/isa/random.h"
 #include "base/rng.h"
 
 reel__attention_room reel__attention_room_at(float *base)
@@ -11,7 +12,8 @@ reel__attention_room reel__attention_room_at(float *base)
     r.slopes = r.scores + REEL__SCORES;
     r.add = r.slopes + REEL__SCORES;
     r.factor = r.add + REEL__KEYS;
-    r.max = r.factor + REEL__KEYS;
+    r.words = (uint32_t *)(r.factor + REEL__KEYS);
+    r.max = r.factor + 2 * REEL__KEYS + 16;
     r.sum = r.max + REEL__QUERIES;
     return r;
 }
@@ -105,15 +107,14 @@ const float *reel__attention_mask(const reel__attention *t, int64_t batch, int64
 }
 
 void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i,
-                             int64_t k0, int64_t n, float *factor)
+                             int64_t k0, int64_t n, const reel__attention_room *room)
 {
-    uint32_t word[4];
-    uint64_t seed = (uint64_t)t->attrs->seed, offset = (uint64_t)t->attrs->offset;
-    int64_t first = (batch * t->lq + i) * t->lk + k0;
+    int64_t first = (batch * t->lq + i) * t->lk + k0, skip = first % 4;
     float keep = (float)(1 / (1 - t->attrs->dropout));
-    for (int64_t j = 0; j < n; j++) {
-        int64_t e = first + j;
-        if (j == 0 || e % 4 == 0) reel__philox(seed, offset + (uint64_t)e / 4, word);
-        factor[j] = (double)reel__u01f(word[e % 4]) < t->attrs->dropout ? 0 : keep;
-    }
+    REEL_ISA_PICK(random)->philox((uint64_t)t->attrs->seed,
+                                  (uint64_t)(t->attrs->offset + first / 4),
+                                  (skip + n + 3) / 4, room->words);
+    const uint32_t *word = room->words + skip;
+    for (int64_t j = 0; j < n; j++)
+        room->factor[j] = (double)reel__u01f(word[j]) < t->attrs->dropout ? 0 : keep;
 }

@@ -37,7 +37,7 @@ static float soften(const forward_ctx *t, const reel__attention_room *room, int6
     room->sum[row] = room->sum[row] * scale + at->isa->exp_sum(s, m, s, seen);
     room->max[row] = m;
     if (at->attrs->dropout > 0) {
-        reel__attention_dropout(at, batch, i, k0, seen, room->factor);
+        reel__attention_dropout(at, batch, i, k0, seen, room);
         for (int64_t j = 0; j < seen; j++) s[j] *= room->factor[j];
     }
     return scale;

@@ -38,7 +38,8 @@ typedef struct winograd {
     int64_t slice;         /* channels of U at once    */
     const float *zero;     /* c zeros: pixels outside  */
     float *v, *u, *m;      /* of worker 0, or of all   */
-    int64_t v_size, u_size, m_size; /* of one worker   */
+    int64_t v_size, m_size; /* of one worker           */
+    int64_t u_size;         /* of one panel's slice    */
 } winograd;
 
 /* One block on its way through the stages. */
@@ -72,7 +73,8 @@ static void transform_input(void *ctx, int64_t i, int worker)
         const float *pixel[36];
         reel__tile_place(&p->tiles, b->first + t, &image, &y, &x);
         reel__tile_pixels(&p->in, image, y - p->pad_y, x - p->pad_x, 6, p->zero, pixel);
-        p->f43->input(pixel, p->c, b->v + t * p->v_row, b->count * p->v_row);
+        p->f43->input(pixel, p->c, b->v + t * p->v_row,
+                      reel__element_step(b->count * p->v_row));
     }
 }
 
@@ -96,8 +98,8 @@ static void transform_output(const winograd *p, const block *b, const float *m, 
                 pixel[i * REEL__TILE + j] = y + i < p->oh && x + j < p->ow
                                                 ? to + (i * p->ow + j) * p->k
                                                 : outside;
-        p->f43->output(m + t * width, b->count * width, width, p->bias ? p->bias + o : NULL,
-                       pixel);
+        p->f43->output(m + t * width, reel__element_step(b->count * width), width,
+                       p->bias ? p->bias + o : NULL, pixel);
     }
 }
 
@@ -112,6 +114,17 @@ static int64_t panels_of(const winograd *p)
     return reel__ceil_div(p->k, 2 * p->gemm->lanes);
 }
 
+/* Weights of columns [o, o + width), channels [c, c + count), in runs of memory. */
+static void touch_weight(const winograd *p, int64_t o, int64_t width, int64_t c,
+                         int64_t count)
+{
+    const float *from = p->weight + o * p->o_step + c * p->i_step;
+    bool by_column = p->o_step > p->i_step;
+    int64_t runs = by_column ? width : count, step = by_column ? p->o_step : p->i_step;
+    for (int64_t i = 0; i < runs; i++)
+        reel__touch(from + i * step, 9 * (by_column ? count : width));
+}
+
 static void multiply_panel(void *ctx, int64_t i, int inner)
 {
     const block *b = ctx;
@@ -120,16 +133,20 @@ static void multiply_panel(void *ctx, int64_t i, int inner)
     int64_t o, width;
     panel_of(p, i, &o, &width);
     float *m = p->m + worker * p->m_size;
+    int64_t v_step = reel__element_step(b->count * p->v_row);
+    int64_t m_step = reel__element_step(b->count * width);
     for (int64_t c0 = 0; c0 < p->c; c0 += p->slice) {
         int64_t count = reel__min64(p->slice, p->c - c0);
-        float *u = p->u + (p->shared ? worker * p->u_size : 36 * p->c * o);
-        if (p->shared)
+        int64_t u_step = reel__element_step(count * width);
+        float *u = p->u + (p->shared ? worker : i) * p->u_size;
+        if (p->shared) {
+            touch_weight(p, o, width, c0, count);
             p->f43->weight(p->weight + o * p->o_step + c0 * p->i_step, p->weight_end,
-                           p->o_step, p->i_step, p->rotate, count, width, u);
+                           p->o_step, p->i_step, p->rotate, count, width, u, u_step);
+        }
         for (int64_t e = 0; e < 36; e++)
-            p->gemm->dense(b->v + e * b->count * p->v_row + c0, p->v_row, b->count, count,
-                           u + e * count * width, width, m + e * b->count * width, width,
-                           c0 > 0);
+            p->gemm->dense(b->v + e * v_step + c0, p->v_row, b->count, count, u + e * u_step,
+                           width, m + e * m_step, width, c0 > 0);
     }
     transform_output(p, b, m, o, width);
 }
@@ -153,7 +170,7 @@ static void transform_weight(void *ctx, int64_t i, int worker)
     int64_t o, width;
     panel_of(p, i, &o, &width);
     p->f43->weight(p->weight + o * p->o_step, p->weight_end, p->o_step, p->i_step, p->rotate,
-                   p->c, width, p->u + 36 * p->c * o);
+                   p->c, width, p->u + i * p->u_size, reel__element_step(p->c * width));
 }
 
 /* ---- sizes ---------------------------------------------------------------------------- */
@@ -180,9 +197,9 @@ static void set_sizes(winograd *p)
     p->block = reel__min64(p->block, p->tiles.count);
     p->blocks = reel__ceil_div(p->tiles.count, p->block);
     p->slice = p->shared ? SLICE : p->c;
-    p->v_size = 36 * p->block * p->v_row;
-    p->m_size = 36 * p->block * 2 * p->gemm->lanes;
-    p->u_size = p->shared ? 36 * p->slice * 2 * p->gemm->lanes : 36 * p->c * p->k;
+    p->v_size = 36 * reel__element_step(p->block * p->v_row);
+    p->m_size = 36 * reel__element_step(p->block * 2 * p->gemm->lanes);
+    p->u_size = 36 * reel__element_step(p->slice * 2 * p->gemm->lanes);
 }
 
 static reel_status run(winograd *p)
@@ -191,7 +208,7 @@ static reel_status run(winograd *p)
     int64_t workers = reel__max_workers(), floats = 0;
     int64_t v = reel__reserve(&floats, p->v_size * (p->shared ? 1 : workers));
     int64_t m = reel__reserve(&floats, p->m_size * workers);
-    int64_t u = reel__reserve(&floats, p->u_size * (p->shared ? workers : 1));
+    int64_t u = reel__reserve(&floats, p->u_size * (p->shared ? workers : panels_of(p)));
     int64_t zero = reel__reserve(&floats, p->c);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;

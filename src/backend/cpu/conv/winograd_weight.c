@@ -53,6 +53,8 @@ static void transform(void *ctx, int64_t i, int worker)
     (void)worker;
     const block *b = ctx;
     const winograd *w = b->w;
+    int64_t v_step = reel__element_step(b->count * w->v_row);
+    int64_t z_step = reel__element_step(b->count * w->z_row);
     int64_t grain = transform_grain(w), begin = i * grain;
     int64_t end = reel__min64(b->count, begin + grain);
     reel__tile_touch(&w->x, &w->tiles, b->first + begin, end - begin);
@@ -62,9 +64,9 @@ static void transform(void *ctx, int64_t i, int worker)
         const float *pixel[36];
         reel__tile_place(&w->tiles, b->first + t, &image, &y, &x);
         reel__tile_pixels(&w->x, image, y - w->g->pad[0], x - w->g->pad[1], 6, w->zero, pixel);
-        w->f43->input(pixel, w->x.c, b->v + t * w->v_row, b->count * w->v_row);
+        w->f43->input(pixel, w->x.c, b->v + t * w->v_row, v_step);
         reel__tile_pixels(&w->gy, image, y, x, REEL__TILE, w->zero, pixel);
-        w->f43->output_grad(pixel, w->gy.c, b->z + t * w->z_row, b->count * w->z_row);
+        w->f43->output_grad(pixel, w->gy.c, b->z + t * w->z_row, z_step);
     }
 }
 
@@ -84,19 +86,20 @@ static void multiply(void *ctx, int64_t i, int worker)
     int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
     int64_t c0 = i % slices_of(w) * w->slice;
     int64_t count = reel__min64(w->slice, w->g->c - c0);
-    float *p = w->shared ? w->p + worker * w->p_size : b->p + 36 * (o * w->g->c + c0 * width);
+    int64_t step = reel__element_step(w->slice * 2 * w->gemm->lanes);
+    float *p = w->shared ? w->p + worker * w->p_size : b->p + i * 36 * step;
     for (int64_t e = 0; e < 36; e++) {
-        const float *v = b->v + e * b->count * w->v_row;
-        const float *z = b->z + e * b->count * w->z_row;
+        const float *v = b->v + e * reel__element_step(b->count * w->v_row);
+        const float *z = b->z + e * reel__element_step(b->count * w->z_row);
         w->gemm->outer(&(reel_conv_outer){
             .a = &v, .b = &z, .rows = 1, .steps = b->count, .tap = c0,
             .a_step = w->v_row, .column = o, .b_step = w->z_row, .m = count,
-            .p = p + e * count * width, .width = width,
+            .p = p + e * step, .width = width,
             .accumulate = !b->begins,
         });
     }
     if (b->ends)
-        w->f43->weight_grad(p, count, width, b->sum + 9 * o * w->g->c + c0 * width,
+        w->f43->weight_grad(p, step, count, width, b->sum + 9 * o * w->g->c + c0 * width,
                             w->g->c * width);
 }
 
@@ -125,7 +128,10 @@ static void unpack(void *ctx, int64_t i, int worker)
     const winograd *w = ctx;
     int64_t o = i * 2 * w->gemm->lanes;
     int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
-    w->gemm->unpack(w->sum + 9 * o * w->g->c, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
+    const float *sum = w->sum + 9 * o * w->g->c;
+    for (int64_t part = 0; part < w->parts; part++)
+        reel__touch(sum + part * w->sum_size, 9 * w->g->c * width);
+    w->gemm->unpack(sum, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
                     width, w->gw);
 }
 
@@ -149,9 +155,10 @@ static void set_sizes(winograd *w)
     w->block = reel__min64(reel__max64(w->block, 16), w->tiles.count);
     w->blocks = reel__ceil_div(w->tiles.count, w->block);
     w->parts = w->shared ? 1 : reel__min64(PARTS, w->blocks);
-    w->v_size = 36 * w->block * w->v_row;
-    w->z_size = 36 * w->block * w->z_row;
-    w->p_size = w->shared ? 36 * w->slice * 2 * w->gemm->lanes : 36 * g->c * g->k;
+    w->v_size = 36 * reel__element_step(w->block * w->v_row);
+    w->z_size = 36 * reel__element_step(w->block * w->z_row);
+    w->p_size = 36 * reel__element_step(w->slice * 2 * w->gemm->lanes) *
+                (w->shared ? 1 : panels_of(w) * slices_of(w));
     w->sum_size = 9 * g->c * g->k;
 }
 

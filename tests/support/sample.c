@@ -1,0 +1,229 @@
+/* sample.c: reads the `sample` text of a record and draws inputs from it. */
+#include "sample.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+/* ---- text ------------------------------------------------------------------------------- */
+
+int sample_lines(const char *text)
+{
+    int n = text && *text ? 1 : 0;
+    for (; n && *text; text++) n += *text == '\n';
+    return n;
+}
+
+static const char *skip_spaces(const char *at)
+{
+    return at + strspn(at, " ");
+}
+
+static bool starts(const char **at, const char *word)
+{
+    size_t n = strlen(word);
+    if (strncmp(*at, word, n) != 0) return false;
+    *at += n;
+    return true;
+}
+
+/* "[2,3]" or "[]" */
+static bool parse_shape(const char **at, reel_shape *shape)
+{
+    *shape = (reel_shape){.rank = 0};
+    if (!starts(at, "[")) return false;
+    while (**at != ']') {
+        char *end;
+        long long n = strtoll(*at, &end, 10);
+        if (end == *at || n < 0 || shape->rank == REEL_MAX_RANK) return false;
+        shape->dim[shape->rank++] = n;
+        *at = *end == ',' ? end + 1 : end;
+    }
+    (*at)++;
+    return true;
+}
+
+/* "in -1..2": the first number ends before the two points, which strtod would take for its
+ * own. */
+static bool parse_range(const char **at, sample_input *in)
+{
+    const char *points = strstr(*at, "..");
+    char low[32] = {0}, *end;
+    if (!points || points - *at >= (long)sizeof low) return false;
+    memcpy(low, *at, (size_t)(points - *at));
+    in->low = strtod(low, &end);
+    if (end == low || *end) return false;
+    in->high = strtod(points + 2, &end);
+    if (end == points + 2) return false;
+    *at = end;
+    return true;
+}
+
+static bool parse_input(const char **at, sample_input *in)
+{
+    *in = (sample_input){.low = -1, .high = 1};
+    if (starts(at, "-")) return true;
+    if (starts(at, "f"))
+        in->kind = SAMPLE_FLOAT;
+    else if (starts(at, "c"))
+        in->kind = SAMPLE_CONST;
+    else if (starts(at, "i64"))
+        in->kind = SAMPLE_I64;
+    else if (starts(at, "bool"))
+        in->kind = SAMPLE_BOOL;
+    else
+        return false;
+    if (!parse_shape(at, &in->shape)) return false;
+    *at = skip_spaces(*at);
+    return !starts(at, "in ") || parse_range(at, in);
+}
+
+static bool parse_line(const char *text, sample *out)
+{
+    const char *at = skip_spaces(text);
+    while (*at && *at != '|') {
+        if (out->n_in == SAMPLE_MAX_IN || !parse_input(&at, &out->in[out->n_in++]))
+            return false;
+        at = skip_spaces(at);
+        if (*at == ';') at = skip_spaces(at + 1);
+    }
+    if (*at == '|') at++;
+    const reel_attr_schema *schema = out->op->attrs;
+    if (schema && schema->size > sizeof out->attr_memory) return false;
+    out->attrs = schema ? out->attr_memory : NULL;
+    return reel__attr_parse(schema, at, out->attr_memory);
+}
+
+bool sample_parse(const reel_op *op, const char *text, int line, sample *out)
+{
+    char buf[512];
+    *out = (sample){.op = op, .line = line};
+    const char *from = text;
+    for (int i = 0; i < line && from; i++) {
+        from = strchr(from, '\n');
+        if (from) from++;
+    }
+    size_t n = from ? strcspn(from, "\n") : sizeof buf;
+    bool ok = n < sizeof buf;
+    if (ok) {
+        memcpy(buf, from, n);
+        buf[n] = '\0';
+        ok = parse_line(buf, out);
+    }
+    if (!ok) fprintf(stderr, "%s: cannot read sample line %d\n", op->name, line);
+    return ok;
+}
+
+/* ---- layouts ------------------------------------------------------------------------------ */
+
+const char *sample_layout_name(sample_layout layout)
+{
+    static const char *const name[] = {"contiguous", "transposed", "sliced", "expanded",
+                                       "channels-last"};
+    return name[layout];
+}
+
+static bool is_float(const sample_input *in)
+{
+    return in->kind == SAMPLE_FLOAT || in->kind == SAMPLE_CONST;
+}
+
+/* The first dimension larger than 1; -1: none. */
+static int expandable(const sample_input *in)
+{
+    for (int i = 0; i < in->shape.rank; i++)
+        if (in->shape.dim[i] > 1) return i;
+    return -1;
+}
+
+bool sample_has_layout(const sample_input *in, sample_layout layout)
+{
+    switch (layout) {
+    case SAMPLE_CONTIGUOUS: return in->kind != SAMPLE_ABSENT;
+    case SAMPLE_TRANSPOSED: return is_float(in) && in->shape.rank >= 2;
+    case SAMPLE_SLICED: return is_float(in);
+    case SAMPLE_EXPANDED: return is_float(in) && expandable(in) >= 0;
+    case SAMPLE_CHANNELS_LAST: return is_float(in) && in->shape.rank == 4;
+    default: return false;
+    }
+}
+
+/* Shape of the base of an input. */
+static reel_shape base_shape(const sample_input *in, sample_layout layout)
+{
+    reel_shape s = in->shape;
+    int r = s.rank;
+    if (layout == SAMPLE_TRANSPOSED)
+        for (int i = 0; i < r; i++) s.dim[i] = in->shape.dim[r - 1 - i];
+    if (layout == SAMPLE_SLICED) {
+        if (r == 0) return REEL_SHAPE(3);
+        s.dim[0] += 1;
+        s.dim[r - 1] *= 2;
+    }
+    if (layout == SAMPLE_EXPANDED) s.dim[expandable(in)] = 1;
+    if (layout == SAMPLE_CHANNELS_LAST) {
+        s.dim[1] = in->shape.dim[2];
+        s.dim[2] = in->shape.dim[3];
+        s.dim[3] = in->shape.dim[1];
+    }
+    return s;
+}
+
+/* FNV-1a over everything that a value depends on. */
+static uint64_t stream_of(const sample *s, int i, uint64_t seed)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    for (const char *p = s->op->name; *p; p++)
+        h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+    const uint64_t rest[] = {(uint64_t)s->line, (uint64_t)i, seed};
+    for (int k = 0; k < 3; k++) h = (h ^ rest[k]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+static reel_tensor *draw(const sample_input *in, reel_shape shape, uint64_t stream)
+{
+    int64_t n = 1;
+    for (int i = 0; i < shape.rank; i++) n *= shape.dim[i];
+    double *v = malloc((size_t)(n ? n : 1) * sizeof *v);
+    for (int64_t i = 0; v && i < n; i++) {
+        uint32_t w[4];
+        reel__philox(stream, (uint64_t)i, w);
+        double u = reel__u01(w[0], w[1]);
+        v[i] = in->kind == SAMPLE_BOOL ? (double)(w[2] & 1)
+                                       : in->low + (in->high - in->low) * u;
+        if (in->kind == SAMPLE_I64) v[i] = (double)(int64_t)v[i];
+    }
+    reel_tensor *t = v ? reel_from(v, shape, REEL_F64) : NULL;
+    free(v);
+    return t;
+}
+
+reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtype dtype,
+                         uint64_t seed)
+{
+    const sample_input *in = &s->in[i];
+    if (in->kind == SAMPLE_ABSENT) return NULL;
+    if (in->kind == SAMPLE_I64) dtype = REEL_I64;
+    if (in->kind == SAMPLE_BOOL) dtype = REEL_BOOL;
+    reel_tensor *f64 = draw(in, base_shape(in, layout), stream_of(s, i, seed));
+    return f64 ? reel_cast(f64, dtype) : NULL;
+}
+
+reel_tensor *sample_view(const sample *s, int i, sample_layout layout, reel_tensor *base)
+{
+    const sample_input *in = &s->in[i];
+    reel_shape reversed = {.rank = in->shape.rank};
+    for (int k = 0; k < reversed.rank; k++) reversed.dim[k] = reversed.rank - 1 - k;
+    switch (layout) {
+    case SAMPLE_TRANSPOSED: return reel_permute(base, reversed);
+    case SAMPLE_EXPANDED: return reel_expand(base, in->shape);
+    case SAMPLE_CHANNELS_LAST: return reel_permute(base, REEL_DIMS(0, 3, 1, 2));
+    case SAMPLE_SLICED:
+        if (in->shape.rank == 0) return reel_select(base, 0, 1);
+        base = reel_narrow(base, 0, 1, reel_size(base, 0) - 1);
+        return reel_slice(base, -1, in->shape.rank == 1, REEL_END, 2);
+    default: return base;
+    }
+}

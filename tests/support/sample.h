@@ -1,0 +1,65 @@
+/* sample.h: inputs for a record, drawn from its `sample` text.
+ *
+ * One sample a line: inputs separated by ';', then perhaps "| attributes":
+ *     f[2,3] in -2..2     float, differentiable; -1..1 unless said
+ *     c[3] in 0.5..2      float, constant: no gradient is asked for
+ *     i64[4] in 0..5      integers below the upper bound
+ *     bool[3,4]           either
+ *     -                   an optional input that is absent
+ * Attributes are read by the record's schema into zeroed memory. Values depend on the seed,
+ * the record's name, the line and the input alone. */
+#ifndef TESTS_SUPPORT_SAMPLE_H
+#define TESTS_SUPPORT_SAMPLE_H
+
+#include "ops/op.h"
+
+typedef enum sample_kind {
+    SAMPLE_ABSENT,
+    SAMPLE_FLOAT,
+    SAMPLE_CONST,
+    SAMPLE_I64,
+    SAMPLE_BOOL
+} sample_kind;
+
+typedef struct sample_input {
+    sample_kind kind;
+    reel_shape shape;
+    double low, high;
+} sample_input;
+
+#define SAMPLE_MAX_IN 8
+
+typedef struct sample {
+    const reel_op *op;
+    int line, n_in;
+    sample_input in[SAMPLE_MAX_IN];
+    int64_t attr_memory[64]; /* aligned for any attribute struct */
+    const void *attrs;       /* attr_memory, or NULL if the record has none */
+} sample;
+
+/* Lines of a text; 0 for NULL. */
+int sample_lines(const char *text);
+/* Line `line` of `text` for `op`. False, with a message on stderr, if it cannot be read. */
+bool sample_parse(const reel_op *op, const char *text, int line, sample *out);
+
+/* How the elements of an input lie in memory. */
+typedef enum sample_layout {
+    SAMPLE_CONTIGUOUS,
+    SAMPLE_TRANSPOSED, /* dimensions in reverse order of memory                        */
+    SAMPLE_SLICED,     /* behind an offset, every second element of the last dimension */
+    SAMPLE_EXPANDED,   /* stride 0 along the first dimension that is larger than 1       */
+    SAMPLE_CHANNELS_LAST,
+    SAMPLE_LAYOUTS
+} sample_layout;
+const char *sample_layout_name(sample_layout layout);
+bool sample_has_layout(const sample_input *in, sample_layout layout);
+
+/* A new contiguous tensor (of the innermost scope) from which sample_view() makes input i in
+ * this layout: larger than the input, or permuted. `dtype` is that of the floats. */
+reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtype dtype,
+                         uint64_t seed);
+/* The input, as views of its base: differentiable, so that gradients of views are tested on
+ * the way. */
+reel_tensor *sample_view(const sample *s, int i, sample_layout layout, reel_tensor *base);
+
+#endif

@@ -1,0 +1,226 @@
+/* Every record that has a gradient, over its samples, memory layouts and seeds: first and
+ * second derivatives against central differences in f64. A new record is tested because it
+ * exists; one that cannot be must say why, in the record or in the list below. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <reel/autograd.h>
+
+#include "ops/records.h"
+#include "support/sample.h"
+
+enum { SEEDS = 3, SEEDS_SECOND = 2, LEAST_FIRST = 3000, LEAST_SECOND = 1500 };
+
+/* One call of a record as a function of the inputs that are differentiated. */
+typedef struct called {
+    const sample *s;
+    sample_layout layout[SAMPLE_MAX_IN];
+    reel_tensor *base[SAMPLE_MAX_IN]; /* NULL: absent, or the next of the arguments */
+} called;
+
+static reel_tensor *call_record(void *user, reel_tensor *const x[], int n)
+{
+    called *c = user;
+    const reel_op *op = c->s->op;
+    reel_tensor *in[SAMPLE_MAX_IN] = {NULL}, *out[REEL_OP_MAX_OUT];
+    unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
+    int next = 0;
+    for (int i = 0; i < c->s->n_in; i++) {
+        if (c->s->in[i].kind == SAMPLE_ABSENT) continue;
+        reel_tensor *base = c->s->in[i].kind == SAMPLE_FLOAT ? x[next++] : c->base[i];
+        in[i] = sample_view(c->s, i, c->layout[i], base);
+        if (mutates >> i & 1) in[i] = reel_copy(in[i]); /* what is changed is a copy */
+        /* the record only makes views; reel_reshape() copies what has none */
+        if (op == &reel__reshape) in[i] = reel_contiguous(in[i]);
+    }
+    assert_int_equal(next, n);
+    return reel__apply(op, c->s->attrs, c->s->n_in, in, out) ? NULL : out[0];
+}
+
+static int failures; /* all are shown before the test fails */
+
+static void check_layouts(const sample *s, const sample_layout layout[], uint64_t seed,
+                          bool second)
+{
+    called c = {.s = s};
+    reel_tensor *x[SAMPLE_MAX_IN];
+    int n = 0;
+    reel_scope scope = reel_scope_begin();
+    for (int i = 0; i < s->n_in; i++) {
+        c.layout[i] = layout[i];
+        c.base[i] = sample_base(s, i, layout[i], REEL_F64, seed);
+        if (s->in[i].kind == SAMPLE_FLOAT) x[n++] = reel_requires_grad(c.base[i], true);
+    }
+    const reel_gradcheck_opts opts = {.seed = seed + 1};
+    if (second)
+        (void)reel_gradgradcheck(call_record, &c, x, n, &opts);
+    else
+        (void)reel_gradcheck(call_record, &c, x, n, &opts);
+    if (reel_failed()) {
+        fprintf(stderr, "%s, sample %d, seed %d, layouts", s->op->name, s->line,
+                (int)seed);
+        for (int i = 0; i < s->n_in; i++)
+            fprintf(stderr, " %s", sample_layout_name(layout[i]));
+        fprintf(stderr, ": %s\n", reel_error_message());
+        failures++;
+        reel_error_clear();
+    }
+    reel_scope_end(scope);
+}
+
+/* All inputs in one layout where they can be, then each input alone. Returns the cases. */
+static int check_sample(const sample *s, uint64_t seed, bool second)
+{
+    int cases = 0;
+    for (int l = 0; l < SAMPLE_LAYOUTS; l++) {
+        sample_layout all[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
+        int can = 0;
+        for (int i = 0; i < s->n_in; i++)
+            if (sample_has_layout(&s->in[i], (sample_layout)l)) {
+                all[i] = (sample_layout)l;
+                can++;
+            }
+        if (!can) continue;
+        check_layouts(s, all, seed, second);
+        cases++;
+        for (int i = 0; l && can > 1 && i < s->n_in; i++) {
+            sample_layout one[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
+            if (all[i] == SAMPLE_CONTIGUOUS) continue;
+            one[i] = all[i];
+            check_layouts(s, one, seed, second);
+            cases++;
+        }
+    }
+    return cases;
+}
+
+static int check_record(const reel_op *op, int seeds, bool second)
+{
+    int cases = 0;
+    for (int line = 0; line < sample_lines(op->sample); line++) {
+        sample s;
+        assert_true(sample_parse(op, op->sample, line, &s));
+        for (int seed = 0; seed < seeds; seed++)
+            cases += check_sample(&s, (uint64_t)seed, second);
+    }
+    if (!cases) {
+        fprintf(stderr, "%s has a gradient but no sample to test it with\n", op->name);
+        failures++;
+    }
+    return cases;
+}
+
+static int check_all(int seeds, bool second)
+{
+    int cases = 0, records = 0;
+    failures = 0;
+    for (int i = 0; i < reel__n_ops; i++) {
+        if (!reel__ops[i]->vjp) continue;
+        cases += check_record(reel__ops[i], seeds, second);
+        records++;
+    }
+    print_message("%s: %d cases of %d records\n",
+                  second ? "gradgradcheck" : "gradcheck", cases, records);
+    assert_int_equal(failures, 0);
+    return cases;
+}
+
+static void test_first_order(void **state)
+{
+    (void)state;
+    assert_true(check_all(SEEDS, false) >= LEAST_FIRST);
+}
+
+static void test_second_order(void **state)
+{
+    (void)state;
+    assert_true(check_all(SEEDS_SECOND, true) >= LEAST_SECOND);
+}
+
+/* No record without a gradient by oversight. */
+static void test_all_listed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < reel__n_ops; i++) {
+        const reel_op *op = reel__ops[i];
+        bool explained = op->no_vjp || (op->traits & REEL_OP_NO_GRAD);
+        if (!op->vjp && !explained)
+            fail_msg("%s has no gradient and does not say why", op->name);
+        if (op->vjp && explained)
+            fail_msg("%s has a gradient and a reason to have none", op->name);
+    }
+}
+
+/* ---- the checker itself must be able to fail ---------------------------------------------- */
+
+static reel_tensor *detached_factor(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return reel_mul(x[0], reel_detach(x[0])); /* half of its gradient is missing */
+}
+
+static reel_tensor *cube(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return reel_mul(reel_square(x[0]), x[0]);
+}
+
+/* x^2 whose gradient is right, but whose gradient's gradient is cut off */
+static reel_tensor *kept_mask(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    reel_tensor *d = reel_detach(x[0]);
+    return reel_sub(reel_mul_scalar(reel_mul(x[0], d), 2), reel_square(d));
+}
+
+static reel_tensor *leaf(double value, reel_dtype dtype)
+{
+    return reel_requires_grad(reel_full(REEL_SHAPE(2), value, dtype), true);
+}
+
+static void expect(reel_status st, reel_status wanted, const char *part)
+{
+    assert_int_equal(st, wanted);
+    if (wanted && !strstr(reel_error_message(), part)) fail_msg("%s", reel_error_message());
+    reel_error_clear();
+}
+
+static void test_checker(void **state)
+{
+    (void)state;
+    reel_scope s = reel_scope_begin();
+    reel_tensor *x = leaf(0.7, REEL_F64), *half = leaf(0.7, REEL_F32), *none = NULL;
+    reel_tensor *constant = reel_ones(REEL_SHAPE(2), REEL_F64);
+    expect(reel_gradcheck(cube, NULL, &x, 1, NULL), REEL_OK, "");
+    expect(reel_gradgradcheck(cube, NULL, &x, 1, NULL), REEL_OK, "");
+    expect(reel_gradcheck(detached_factor, NULL, &x, 1, NULL), REEL_ERR_NUMERIC,
+           "gradcheck: input 0 f64[2], element 0");
+    expect(reel_gradgradcheck(kept_mask, NULL, &x, 1, NULL), REEL_ERR_NUMERIC,
+           "gradgradcheck: input 0");
+    expect(reel_gradcheck(cube, NULL, &half, 1, NULL), REEL_ERR_ARG, "must be f64");
+    expect(reel_gradcheck(cube, NULL, &constant, 1, NULL), REEL_ERR_ARG, "no input");
+    expect(reel_gradcheck(cube, NULL, &none, 1, NULL), REEL_ERR_ARG, "input 0 is NULL");
+    expect(reel_gradcheck(NULL, NULL, &x, 1, NULL), REEL_ERR_ARG, "function");
+    assert_null(reel_grad_of(x)); /* leaves are not touched */
+    reel_scope_end(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_listed),
+        cmocka_unit_test(test_checker),
+        cmocka_unit_test(test_first_order),
+        cmocka_unit_test(test_second_order),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    reel_scope_end(0);
+    return failed;
+}
