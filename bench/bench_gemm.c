@@ -3,8 +3,8 @@
  *   bench_gemm [seconds per shape]
  *
  * Absolute speed on a shared machine moves with its neighbours; the ratio of two samples
- * taken one after the other does not. Each line gives the best speed of both and the median
- * of the ratios (above 1: ours is faster). */
+ * taken one after the other does not. Each line gives the best speed of both and the
+ * median of the ratios (above 1: ours is faster). */
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,10 +84,17 @@ static void run(const shape *s, double seconds)
     float *data = aligned_alloc(64, (size_t)((a + b + s->m * s->n + 47) / 16 * 16) * 4);
     if (!data) return;
     for (int64_t i = 0; i < a + b; i++) data[i] = (float)(i * 7919 % 1013) * 1e-3F - 0.5F;
-    reel_gemm g = {.m = s->m, .n = s->n, .k = s->k, .a = data, .b = data + a,
-                   .c = data + a + b, .c_row = s->n,
-                   .a_row = s->a_t ? 1 : s->k, .a_col = s->a_t ? s->m : 1,
-                   .b_row = s->b_t ? 1 : s->n, .b_col = s->b_t ? s->k : 1};
+    reel_gemm g = {.m = s->m,
+                   .n = s->n,
+                   .k = s->k,
+                   .a = data,
+                   .b = data + a,
+                   .c = data + a + b,
+                   .c_row = s->n,
+                   .a_row = s->a_t ? 1 : s->k,
+                   .a_col = s->a_t ? s->m : 1,
+                   .b_row = s->b_t ? 1 : s->n,
+                   .b_col = s->b_t ? s->k : 1};
     double flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
     int times = 1 + (int)(0.004 * 200e9 / flops), n = 0;
     double best_own = 1e9, best_blas = 1e9, start = now();
@@ -106,7 +113,8 @@ static void run(const shape *s, double seconds)
     qsort(ratio, (size_t)n, sizeof *ratio, by_value);
     printf("%-18s %6lld %6lld %6lld %c%c %8.1f %8.1f   x%.2f\n", s->name, (long long)s->m,
            (long long)s->n, (long long)s->k, s->a_t ? 'T' : 'N', s->b_t ? 'T' : 'N',
-           flops * times / best_own * 1e-9, flops * times / best_blas * 1e-9, ratio[n / 2]);
+           flops * times / best_own * 1e-9, flops * times / best_blas * 1e-9,
+           ratio[n / 2]);
     fflush(stdout);
     free(data);
 }
@@ -116,8 +124,8 @@ int main(int argc, char **argv)
     double seconds = argc > 1 ? atof(argv[1]) : 0.5;
     openblas_set_num_threads(reel_threads());
     printf("%s, %d threads; OpenBLAS %s\n%-18s %6s %6s %6s    %8s %8s   median\n",
-           reel_cpu_isa(), reel_threads(), openblas_get_corename(), "GFLOP/s", "m", "n", "k",
-           "own", "OpenBLAS");
+           reel_cpu_isa(), reel_threads(), openblas_get_corename(), "GFLOP/s", "m", "n",
+           "k", "own", "OpenBLAS");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) run(&shapes[i], seconds);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* kernel_check.h: what tests of CPU kernels share: random operands of any layout, calls, and
- * reading elements by index. */
+/* kernel_check.h: what tests of CPU kernels share: random operands of any layout, calls,
+ * and reading elements by index. */
 #ifndef REEL_TESTS_KERNEL_CHECK_H
 #define REEL_TESTS_KERNEL_CHECK_H
 
@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "backend/cpu/kernels.h"
+#include "base/alloc.h"
 #include "base/rng.h"
 
 typedef struct operand {
@@ -33,9 +34,10 @@ static inline float random_float(uint64_t seed, int64_t i)
     return 2 * reel__u01f(w[i % 4]) - 1;
 }
 
-/* A dense operand of a shape, filled with numbers in [-1, 1); `order` lists its dimensions
- * from the outermost in memory inwards, NULL for row-major. */
-static inline operand make(reel_shape shape, reel_dtype dtype, const int *order, uint64_t seed)
+/* A dense operand of a shape, filled with numbers in [-1, 1); `order` lists its
+ * dimensions from the outermost in memory inwards, NULL for row-major. */
+static inline operand make(reel_shape shape, reel_dtype dtype, const int *order,
+                           uint64_t seed)
 {
     operand x = {.meta = {.dtype = dtype, .rank = shape.rank}};
     int64_t step = 1;
@@ -50,10 +52,14 @@ static inline operand make(reel_shape shape, reel_dtype dtype, const int *order,
     x.data = must(malloc(x.bytes + 1));
     for (int64_t i = 0; i < step; i++) {
         float v = random_float(seed, i);
-        if (dtype == REEL_F32) ((float *)x.data)[i] = v;
-        else if (dtype == REEL_F64) ((double *)x.data)[i] = (double)v;
-        else if (dtype == REEL_I64) ((int64_t *)x.data)[i] = 0;
-        else ((uint8_t *)x.data)[i] = v > -0.2f;
+        if (dtype == REEL_F32)
+            ((float *)x.data)[i] = v;
+        else if (dtype == REEL_F64)
+            ((double *)x.data)[i] = (double)v;
+        else if (dtype == REEL_I64)
+            ((int64_t *)x.data)[i] = 0;
+        else
+            ((uint8_t *)x.data)[i] = v > -0.2f;
     }
     return x;
 }
@@ -88,8 +94,8 @@ static inline bool next(const reel_meta *m, int64_t *index)
 #define MAX_ARGS 8
 /* Runs a fast kernel on one and on two threads; the outputs must agree in every bit. An
  * operand without data is absent. */
-static inline reel_status call_fast(reel_fast_fn fn, const operand *in, int n_in, operand *out,
-                                    int n_out, const void *attrs)
+static inline reel_status call_fast(reel_fast_fn fn, const operand *in, int n_in,
+                                    operand *out, int n_out, const void *attrs)
 {
     reel_karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
     void *first[MAX_ARGS] = {NULL};
@@ -98,7 +104,8 @@ static inline reel_status call_fast(reel_fast_fn fn, const operand *in, int n_in
         if (in[i].data) ins[i] = (reel_karg){in[i].data, &in[i].meta};
     for (int i = 0; i < n_out; i++)
         if (out[i].data) outs[i] = (reel_karg){out[i].data, &out[i].meta};
-    reel_kcall call = {.n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
+    reel_kcall call = {
+        .n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
     reel_set_threads(1);
     assert_true(fn(&call, &status));
     for (int i = 0; i < n_out; i++)
@@ -112,15 +119,38 @@ static inline reel_status call_fast(reel_fast_fn fn, const operand *in, int n_in
     assert_true(fn(&call, &status));
     for (int i = 0; i < n_out; i++)
         if (out[i].data) {
-            if (status == REEL_OK) assert_memory_equal(first[i], out[i].data, out[i].bytes);
+            if (status == REEL_OK)
+                assert_memory_equal(first[i], out[i].data, out[i].bytes);
             free(first[i]);
         }
     return status;
 }
 
+/* A fast kernel without scratch memory reports so. */
+static inline void check_no_memory(reel_fast_fn fn, const operand *in, int n_in,
+                                   operand *out, int n_out, const void *attrs)
+{
+    reel_karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
+    reel_status status = REEL_OK;
+    for (int i = 0; i < n_in; i++)
+        if (in[i].data) ins[i] = (reel_karg){in[i].data, &in[i].meta};
+    for (int i = 0; i < n_out; i++)
+        if (out[i].data) outs[i] = (reel_karg){out[i].data, &out[i].meta};
+    reel_kcall call = {
+        .n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
+    reel__fault_alloc(1, true);
+    assert_true(fn(&call, &status));
+    reel__fault_alloc(0, false);
+    assert_int_equal(status, REEL_ERR_MEMORY);
+    assert_int_equal(reel_error_status(), REEL_ERR_MEMORY);
+    reel_error_clear();
+}
+
 static inline void check_near(double got, double want, double tolerance, const char *what)
 {
-    if (isnan(want) ? !isnan(got) : isinf(want) ? got != want : !(fabs(got - want) <= tolerance))
+    if (isnan(want)   ? !isnan(got)
+        : isinf(want) ? got != want
+                      : !(fabs(got - want) <= tolerance))
         fail_msg("%s: got %.9g, want %.9g", what, got, want);
 }
 

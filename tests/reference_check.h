@@ -1,6 +1,6 @@
-/* reference_check.h: what tests of reference kernels, and of fast ones against them, share.
- * Adds to kernel_check.h: calls of a reference, comparison of operands, and gradients checked
- * by central differences. */
+/* reference_check.h: what tests of reference kernels, and of fast ones against them,
+ * share. Adds to kernel_check.h: calls of a reference, comparison of operands, and
+ * gradients checked by central differences. */
 #ifndef REEL_TESTS_REFERENCE_CHECK_H
 #define REEL_TESTS_REFERENCE_CHECK_H
 
@@ -19,14 +19,19 @@ static inline operand make_like(const operand *x, uint64_t seed)
 }
 
 /* A dense row-major operand with given values. */
-static inline operand make_values(reel_shape shape, reel_dtype dtype, const double *values)
+static inline operand make_values(reel_shape shape, reel_dtype dtype,
+                                  const double *values)
 {
     operand x = make(shape, dtype, NULL, 0);
     for (int64_t i = 0; i < reel__numel(&x.meta); i++) {
-        if (dtype == REEL_F32) ((float *)x.data)[i] = (float)values[i];
-        else if (dtype == REEL_F64) ((double *)x.data)[i] = values[i];
-        else if (dtype == REEL_I64) ((int64_t *)x.data)[i] = (int64_t)values[i];
-        else ((uint8_t *)x.data)[i] = values[i] != 0;
+        if (dtype == REEL_F32)
+            ((float *)x.data)[i] = (float)values[i];
+        else if (dtype == REEL_F64)
+            ((double *)x.data)[i] = values[i];
+        else if (dtype == REEL_I64)
+            ((int64_t *)x.data)[i] = (int64_t)values[i];
+        else
+            ((uint8_t *)x.data)[i] = values[i] != 0;
     }
     return x;
 }
@@ -44,7 +49,8 @@ static inline reel_status call_ref(reel_kernel_fn fn, const operand *in, int n_i
         if (in[i].data) ins[i] = (reel_karg){in[i].data, &in[i].meta};
     for (int i = 0; i < n_out; i++)
         if (out[i].data) outs[i] = (reel_karg){out[i].data, &out[i].meta};
-    reel_kcall call = {.n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
+    reel_kcall call = {
+        .n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
     return fn(&call);
 }
 
@@ -78,10 +84,11 @@ static inline double inner(const operand *a, const operand *b)
     return sum;
 }
 
-/* `gradient`, in the layout of f64 input `wrt`, is the derivative of inner(output 0, gy). */
-static inline void check_gradient(reel_kernel_fn forward, operand *in, int n_in, operand *out,
-                                  int n_out, const void *attrs, const operand *gy, int wrt,
-                                  const operand *gradient, const char *what)
+/* `gradient`, in the layout of f64 input `wrt`, is the derivative of inner(y, gy). */
+static inline void check_gradient(reel_kernel_fn forward, operand *in, int n_in,
+                                  operand *out, int n_out, const void *attrs,
+                                  const operand *gy, int wrt, const operand *gradient,
+                                  const char *what)
 {
     const double step = 1e-5;
     double *x = in[wrt].data;
@@ -94,8 +101,8 @@ static inline void check_gradient(reel_kernel_fn forward, operand *in, int n_in,
         assert_int_equal(call_ref(forward, in, n_in, out, n_out, attrs), REEL_OK);
         const double below = inner(&out[0], gy);
         x[i] = before;
-        check_near(((const double *)gradient->data)[i], (above - below) / (2 * step), 1e-7,
-                   what);
+        check_near(((const double *)gradient->data)[i], (above - below) / (2 * step),
+                   1e-7, what);
     }
     assert_int_equal(call_ref(forward, in, n_in, out, n_out, attrs), REEL_OK);
 }

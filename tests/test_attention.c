@@ -1,5 +1,5 @@
-/* Attention and its gradients: the blocked kernels against the whole matrix of probabilities
- * in double precision. */
+/* Attention and its gradients: the blocked kernels against the whole matrix of
+ * probabilities in double precision. */
 #include "kernel_check.h"
 
 typedef enum mask_kind { NO_MASK, BOOL_MASK, FLOAT_MASK, BROADCAST_MASK } mask_kind;
@@ -28,17 +28,19 @@ static operand mask_of(const test_case *c)
         m = make(REEL_SHAPE(c->heads, c->lq, c->lk), REEL_F32, (const int[]){0, 2, 1}, 9);
     } else if (c->mask == BROADCAST_MASK) {
         m = make(REEL_SHAPE(c->batch, c->heads, 1, c->lk), REEL_BOOL, NULL, 9);
-        for (int64_t i = 0; i < c->batch * c->heads; i++) ((uint8_t *)m.data)[i * c->lk] = 1;
+        for (int64_t i = 0; i < c->batch * c->heads; i++)
+            ((uint8_t *)m.data)[i * c->lk] = 1;
     }
     return m;
 }
 
-static double row_dot(const operand *x, const operand *y, const int64_t *b, int64_t i, int64_t j,
-                      int64_t n)
+static double row_dot(const operand *x, const operand *y, const int64_t *b, int64_t i,
+                      int64_t j, int64_t n)
 {
     double sum = 0;
     for (int64_t l = 0; l < n; l++)
-        sum += at(x, (int64_t[]){b[0], b[1], i, l}) * at(y, (int64_t[]){b[0], b[1], j, l});
+        sum +=
+            at(x, (int64_t[]){b[0], b[1], i, l}) * at(y, (int64_t[]){b[0], b[1], j, l});
     return sum;
 }
 
@@ -54,8 +56,8 @@ static double score(const test_case *c, const reel_attention_attrs *a, const ope
     return mask->meta.dtype == REEL_BOOL ? (m != 0 ? s : -INFINITY) : s + m;
 }
 
-static double dropout_factor(const test_case *c, const reel_attention_attrs *a, const int64_t *b,
-                             int64_t i, int64_t j)
+static double dropout_factor(const test_case *c, const reel_attention_attrs *a,
+                             const int64_t *b, int64_t i, int64_t j)
 {
     if (a->dropout == 0) return 1;
     int64_t e = ((b[0] * c->heads + b[1]) * c->lq + i) * c->lk + j;
@@ -65,8 +67,9 @@ static double dropout_factor(const test_case *c, const reel_attention_attrs *a, 
 }
 
 /* p [lq, lk] and f [lq, lk] of one matrix; lse [lq]. */
-static void probabilities(const test_case *c, const reel_attention_attrs *a, const operand *in,
-                          const int64_t *b, double *p, double *f, double *lse)
+static void probabilities(const test_case *c, const reel_attention_attrs *a,
+                          const operand *in, const int64_t *b, double *p, double *f,
+                          double *lse)
 {
     for (int64_t i = 0; i < c->lq; i++) {
         double max = -INFINITY, sum = 0;
@@ -86,7 +89,8 @@ static void probabilities(const test_case *c, const reel_attention_attrs *a, con
 }
 
 static void check_forward(const test_case *c, const operand *in, const operand *out,
-                          const int64_t *b, const double *p, const double *f, const double *lse)
+                          const int64_t *b, const double *p, const double *f,
+                          const double *lse)
 {
     for (int64_t i = 0; i < c->lq; i++) {
         check_near(at(&out[1], (int64_t[]){b[0], b[1], i}), lse[i], 5e-6, "lse");
@@ -140,8 +144,11 @@ static void check_gradients(const test_case *c, const reel_attention_attrs *a,
 
 static void run(const test_case *c)
 {
-    reel_attention_attrs a = {.scale = 1 / sqrt((double)c->d), .dropout = c->dropout,
-                              .causal = c->causal, .seed = 11, .offset = 5};
+    reel_attention_attrs a = {.scale = 1 / sqrt((double)c->d),
+                              .dropout = c->dropout,
+                              .causal = c->causal,
+                              .seed = 11,
+                              .offset = 5};
     operand in[4] = {matrices(c, c->lq, c->d, 1), matrices(c, c->lk, c->d, 2),
                      matrices(c, c->lk, c->dv, 3), mask_of(c)};
     operand out[2] = {matrices(c, c->lq, c->dv, 4),
@@ -151,7 +158,8 @@ static void run(const test_case *c)
     operand bin[7] = {gy, in[0], in[1], in[2], in[3], out[0], out[1]};
     operand grad[3] = {matrices(c, c->lq, c->d, 7), matrices(c, c->lk, c->d, 8),
                        matrices(c, c->lk, c->dv, 9)};
-    assert_int_equal(call_fast(reel__fast_attention_backward, bin, 7, grad, 3, &a), REEL_OK);
+    assert_int_equal(call_fast(reel__fast_attention_backward, bin, 7, grad, 3, &a),
+                     REEL_OK);
     size_t n = (size_t)(c->lq * c->lk) + 1;
     double *p = must(calloc(n, sizeof *p)), *f = must(calloc(n, sizeof *f));
     double *lse = must(calloc((size_t)c->lq, sizeof *lse));
@@ -173,10 +181,14 @@ static void short_sequences(void **state)
     for (int mask = NO_MASK; mask <= BROADCAST_MASK; mask++)
         for (int causal = 0; causal < 2; causal++)
             for (int permuted = 0; permuted < 2; permuted++) {
-                run(&(test_case){2, 3, 9, 9, 16, 16, (mask_kind)mask, causal, permuted, 0});
-                run(&(test_case){2, 2, 33, 47, 24, 20, (mask_kind)mask, causal, permuted, 0});
-                run(&(test_case){1, 2, 40, 17, 8, 5, (mask_kind)mask, causal, permuted, 0.25});
-                run(&(test_case){3, 2, 1, 70, 32, 32, (mask_kind)mask, causal, permuted, 0});
+                run(&(test_case){2, 3, 9, 9, 16, 16, (mask_kind)mask, causal, permuted,
+                                 0});
+                run(&(test_case){2, 2, 33, 47, 24, 20, (mask_kind)mask, causal, permuted,
+                                 0});
+                run(&(test_case){1, 2, 40, 17, 8, 5, (mask_kind)mask, causal, permuted,
+                                 0.25});
+                run(&(test_case){3, 2, 1, 70, 32, 32, (mask_kind)mask, causal, permuted,
+                                 0});
             }
 }
 
@@ -203,12 +215,16 @@ static void nan_stays(void **state)
     (void)state;
     test_case c = {1, 1, 4, 5, 8, 8, NO_MASK, false, false, 0};
     reel_attention_attrs a = {.scale = 1};
-    operand in[4] = {matrices(&c, 4, 8, 1), matrices(&c, 5, 8, 2), matrices(&c, 5, 8, 3),
+    operand in[4] = {matrices(&c, 4, 8, 1),
+                     matrices(&c, 5, 8, 2),
+                     matrices(&c, 5, 8, 3),
                      {.data = NULL}};
     operand out[2] = {matrices(&c, 4, 8, 4), {.data = NULL}};
     ((float *)in[0].data)[2 * 8] = NAN;
-    reel_karg args[4] = {{in[0].data, &in[0].meta}, {in[1].data, &in[1].meta},
-                         {in[2].data, &in[2].meta}, {NULL, NULL}};
+    reel_karg args[4] = {{in[0].data, &in[0].meta},
+                         {in[1].data, &in[1].meta},
+                         {in[2].data, &in[2].meta},
+                         {NULL, NULL}};
     reel_karg results[2] = {{out[0].data, &out[0].meta}, {NULL, NULL}};
     reel_kcall call = {.n_in = 4, .n_out = 2, .in = args, .out = results, .attrs = &a};
     reel_status status;
@@ -219,13 +235,27 @@ static void nan_stays(void **state)
     drop(&out[0]);
 }
 
+static void no_memory(void **state)
+{
+    (void)state;
+    test_case c = {1, 1, 4, 5, 8, 8, NO_MASK, false, false, 0};
+    operand in[4] = {matrices(&c, 4, 8, 1),
+                     matrices(&c, 5, 8, 2),
+                     matrices(&c, 5, 8, 3),
+                     {.data = NULL}};
+    operand out[2] = {matrices(&c, 4, 8, 4), {.data = NULL}};
+    check_no_memory(reel__fast_attention, in, 4, out, 2,
+                    &(reel_attention_attrs){.scale = 1});
+    for (int i = 0; i < 3; i++) drop(&in[i]);
+    drop(&out[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_sequences),
-        cmocka_unit_test(long_sequences),
-        cmocka_unit_test(no_keys),
-        cmocka_unit_test(nan_stays),
+        cmocka_unit_test(short_sequences), cmocka_unit_test(long_sequences),
+        cmocka_unit_test(no_keys),         cmocka_unit_test(nan_stays),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_batch_norm.c: the fast batch normalization against the reference, and the same bits on
- * one and two threads. */
+/* test_batch_norm.c: the fast batch normalization against the reference, and the same
+ * bits on one and two threads. */
 #include "reference_check.h"
 
 static const int64_t CHANNELS[] = {1, 3, 8, 16, 17, 24, 64, 65, 130, 4099};
@@ -42,14 +42,14 @@ static void compare_backward(const setting *s, operand *in, operand *out,
     static const char *const name[] = {"gx", "gw", "gb", "gres"};
     const int64_t c = s->shape.dim[1];
     operand gy = tensor(s, 11);
-    operand args[] = {gy, in[X], in[W], out[SAVE_MEAN], out[SAVE_INVSTD],
-                      s->relu ? out[Y] : ABSENT};
+    operand args[] = {
+        gy, in[X], in[W], out[SAVE_MEAN], out[SAVE_INVSTD], s->relu ? out[Y] : ABSENT};
     operand got[] = {tensor(s, 0), channels(c, 0), channels(c, 0),
                      s->residual ? tensor(s, 0) : ABSENT};
     operand want[] = {tensor(s, 0), channels(c, 0), channels(c, 0),
                       s->residual ? tensor(s, 0) : ABSENT};
-    assert_int_equal(call_fast(reel__fast_batch_norm_backward, args, 6, got, N_GRADIENTS, a),
-                     REEL_OK);
+    assert_int_equal(
+        call_fast(reel__fast_batch_norm_backward, args, 6, got, N_GRADIENTS, a), REEL_OK);
     call_ref(reel__ref_batch_norm_backward, args, 6, want, N_GRADIENTS, a);
     for (int i = 0; i < N_GRADIENTS; i++) check_same(&got[i], &want[i], 1e-4, name[i]);
     drop_all(got, N_GRADIENTS);
@@ -61,8 +61,11 @@ static void compare(const setting *s)
 {
     const int64_t c = s->shape.dim[1];
     const reel_batch_norm_attrs a = {1e-5, 0.1, s->training, s->relu, 0};
-    operand in[] = {tensor(s, 1), s->affine ? channels(c, 2) : ABSENT,
-                    s->affine ? channels(c, 3) : ABSENT, channels(c, 4), channels(c, 5),
+    operand in[] = {tensor(s, 1),
+                    s->affine ? channels(c, 2) : ABSENT,
+                    s->affine ? channels(c, 3) : ABSENT,
+                    channels(c, 4),
+                    channels(c, 5),
                     s->residual ? tensor(s, 6) : ABSENT};
     operand got[] = {tensor(s, 0), channels(c, 0), channels(c, 0)};
     operand want[] = {tensor(s, 0), channels(c, 0), channels(c, 0)};
@@ -93,14 +96,16 @@ static void agrees_with_reference(void **state)
     for (int i = 0; i < N_CHANNELS; i++)
         for (int bits = 0; bits < 16; bits++) {
             const int64_t c = CHANNELS[i];
-            setting s = {.training = bits & 1, .relu = bits & 2, .residual = bits & 4,
+            setting s = {.training = bits & 1,
+                         .relu = bits & 2,
+                         .residual = bits & 4,
                          .affine = bits & 8};
-            s.shape = REEL_SHAPE(37, c);
+            s.shape = REEL_SHAPE(c > 1000 ? 5 : 37, c);
             compare(&s);
             if (c > 1000) continue;
             s.shape = REEL_SHAPE(3, c, 1, 2);
             compare(&s);
-            s.shape = REEL_SHAPE(2, c, 9, 7);
+            s.shape = REEL_SHAPE(2, c, 5, 7);
             compare(&s);
         }
 }
@@ -109,15 +114,16 @@ static void agrees_over_many_chunks(void **state)
 {
     (void)state;
     for (int bits = 0; bits < 4; bits++) {
-        setting s = {.training = true, .relu = bits & 1, .residual = bits & 2, .affine = true};
-        s.shape = REEL_SHAPE(7, 16, 61, 33);
+        setting s = {
+            .training = true, .relu = bits & 1, .residual = bits & 2, .affine = true};
+        s.shape = REEL_SHAPE(3, 16, 61, 33);
         compare(&s);
-        s.shape = REEL_SHAPE(5, 17, 60, 33);
+        s.shape = REEL_SHAPE(3, 17, 60, 33);
         compare(&s);
     }
 }
 
-/* A mean 10,000 deviations away leaves the variance about as exact as f32 input allows. */
+/* A mean 10,000 deviations away leaves the variance as exact as f32 input allows. */
 static void variance_survives_a_large_mean(void **state)
 {
     (void)state;

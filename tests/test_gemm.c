@@ -1,5 +1,5 @@
-/* Matrix products against sums in double precision, over shapes that take every way of the
- * planner, over strides, and bit for bit on one and two threads. */
+/* Matrix products against sums in double precision, over shapes that take every way of
+ * the planner, over strides, and bit for bit on one and two threads. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,8 @@ static float *random_floats(int64_t n, uint64_t seed)
     return x;
 }
 
-/* How an operand lies in memory: row-major, transposed, with gaps, or neither stride 1. */
+/* How an operand lies in memory: row-major, transposed, with gaps, or neither stride
+ * 1. */
 typedef enum lay { PLAIN, TRANSPOSED, GAPS, SPREAD } lay;
 
 typedef struct mat {
@@ -81,9 +82,18 @@ static void product(int64_t m, int64_t n, int64_t k, lay la, lay lb, bool bias,
     size_t bytes = (size_t)(m * c_row) * sizeof(float);
     float *before = random_floats(m * c_row, 3), *add = random_floats(n, 4);
     float *c1 = must(malloc(bytes + 1)), *c2 = must(malloc(bytes + 1));
-    reel_gemm g = {.m = m, .n = n, .k = k, .a = a.data, .a_row = a.row, .a_col = a.col,
-                   .b = b.data, .b_row = b.row, .b_col = b.col, .c_row = c_row,
-                   .bias = bias ? add : NULL, .accumulate = accumulate};
+    reel_gemm g = {.m = m,
+                   .n = n,
+                   .k = k,
+                   .a = a.data,
+                   .a_row = a.row,
+                   .a_col = a.col,
+                   .b = b.data,
+                   .b_row = b.row,
+                   .b_col = b.col,
+                   .c_row = c_row,
+                   .bias = bias ? add : NULL,
+                   .accumulate = accumulate};
     memcpy(c1, before, bytes);
     memcpy(c2, before, bytes);
     g.c = c1;
@@ -161,7 +171,7 @@ static void empty(void **state)
 static void batched(void **state)
 {
     (void)state;
-    const int64_t sizes[][4] = {{12, 16, 16, 8}, {40, 3, 33, 5},  {3, 64, 65, 66},
+    const int64_t sizes[][4] = {{12, 16, 16, 8},   {40, 3, 33, 5},   {3, 64, 65, 66},
                                 {2, 130, 170, 90}, {20, 70, 96, 64}, {5, 1, 200, 30}};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int shared = 0; shared < 2; shared++)
@@ -173,9 +183,16 @@ static void batched(void **state)
                 size_t bytes = (size_t)(batch * m * n) * sizeof(float);
                 float *c[2] = {must(malloc(bytes)), must(malloc(bytes))};
                 int64_t b_step = shared ? 0 : k * n;
-                reel_gemm g = {.m = m, .n = n, .k = k, .a = a, .a_row = k, .a_col = 1,
-                               .b = b, .b_row = lb == PLAIN ? n : 1,
-                               .b_col = lb == PLAIN ? 1 : k, .c_row = n};
+                reel_gemm g = {.m = m,
+                               .n = n,
+                               .k = k,
+                               .a = a,
+                               .a_row = k,
+                               .a_col = 1,
+                               .b = b,
+                               .b_row = lb == PLAIN ? n : 1,
+                               .b_col = lb == PLAIN ? 1 : k,
+                               .c_row = n};
                 for (int threads = 1; threads <= 2; threads++) {
                     reel_set_threads(threads);
                     g.c = c[threads - 1];

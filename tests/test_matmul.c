@@ -1,4 +1,5 @@
-/* MATMUL and LINEAR against sums in double precision: batches, broadcasts, permuted memory. */
+/* MATMUL and LINEAR against sums in double precision: batches, broadcasts, permuted
+ * memory. */
 #include "kernel_check.h"
 
 static double product(const operand *a, const operand *b, const int64_t *index, int rank,
@@ -18,7 +19,8 @@ static double product(const operand *a, const operand *b, const int64_t *index, 
     return sum;
 }
 
-/* Shapes of the batch may hold a 1 in a or b, which then has stride 0, as expand() makes. */
+/* Shapes of the batch may hold a 1 in a or b, which then has stride 0, as expand()
+ * makes. */
 static void one(reel_shape a_shape, reel_shape b_shape, const int *a_order,
                 const int *b_order, reel_dtype dtype)
 {
@@ -38,9 +40,10 @@ static void one(reel_shape a_shape, reel_shape b_shape, const int *a_order,
     assert_int_equal(call_fast(reel__fast_matmul, expanded, 2, &c, 1, NULL), REEL_OK);
     int64_t index[REEL_MAX_RANK] = {0};
     if (c.bytes) do {
-        double size, want = product(&in[0], &in[1], index, rank, &size);
-        check_near(at(&c, index), want, (dtype == REEL_F32 ? 1e-6 : 1e-14) * size, "matmul");
-    } while (next(&c.meta, index));
+            double size, want = product(&in[0], &in[1], index, rank, &size);
+            check_near(at(&c, index), want, (dtype == REEL_F32 ? 1e-6 : 1e-14) * size,
+                       "matmul");
+        } while (next(&c.meta, index));
     drop(&in[0]), drop(&in[1]), drop(&c);
 }
 
@@ -91,7 +94,8 @@ static void linear(int64_t n, int64_t in, int64_t out, bool bias, const int *x_o
         for (int64_t j = 0; j < out; j++) {
             double want = bias ? at(&args[2], &j) : 0, size = 1;
             for (int64_t p = 0; p < in; p++) {
-                double v = at(&args[0], (int64_t[]){i, p}) * at(&args[1], (int64_t[]){j, p});
+                double v =
+                    at(&args[0], (int64_t[]){i, p}) * at(&args[1], (int64_t[]){j, p});
                 want += v;
                 size += fabs(v);
             }
@@ -124,9 +128,11 @@ static void refuses(void **state)
     (void)state;
     const int odd[] = {1, 0, 2};
     operand in[3] = {make(REEL_SHAPE(4, 6, 8), REEL_F32, odd, 1),
-                     make(REEL_SHAPE(3, 8), REEL_F32, NULL, 2), {.data = NULL}};
+                     make(REEL_SHAPE(3, 8), REEL_F32, NULL, 2),
+                     {.data = NULL}};
     operand y = make(REEL_SHAPE(4, 6, 3), REEL_F32, NULL, 3);
-    reel_karg ins[3] = {{in[0].data, &in[0].meta}, {in[1].data, &in[1].meta}, {NULL, NULL}};
+    reel_karg ins[3] = {
+        {in[0].data, &in[0].meta}, {in[1].data, &in[1].meta}, {NULL, NULL}};
     reel_karg outs[1] = {{y.data, &y.meta}};
     reel_status status = REEL_OK;
     assert_false(reel__fast_linear(
@@ -134,13 +140,24 @@ static void refuses(void **state)
     drop(&in[0]), drop(&in[1]), drop(&y);
 }
 
+static void no_memory(void **state)
+{
+    (void)state;
+    if (reel__isa() == REEL_ISA_BASELINE) skip(); /* a BLAS may need none of ours */
+    operand in[3] = {make(REEL_SHAPE(200, 128), REEL_F32, NULL, 1),
+                     make(REEL_SHAPE(384, 128), REEL_F32, NULL, 2),
+                     {.data = NULL}};
+    operand y = make(REEL_SHAPE(200, 384), REEL_F32, NULL, 3);
+    check_no_memory(reel__fast_linear, in, 3, &y, 1, NULL);
+    drop(&in[0]), drop(&in[1]), drop(&y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_f32),
-        cmocka_unit_test(matmul_f64),
-        cmocka_unit_test(linears),
-        cmocka_unit_test(refuses),
+        cmocka_unit_test(matmul_f32), cmocka_unit_test(matmul_f64),
+        cmocka_unit_test(linears),    cmocka_unit_test(refuses),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_pool.c: fast channels-last pooling against the reference, and the same bits on one and
- * two threads. */
+/* test_pool.c: fast channels-last pooling against the reference, and the same bits on one
+ * and two threads. */
 #include "reference_check.h"
 
 static const int64_t CHANNELS[] = {1, 3, 8, 16, 17, 33, 64, 70};
@@ -8,7 +8,8 @@ enum { N_CHANNELS = sizeof CHANNELS / sizeof *CHANNELS };
 /* Outputs of one axis: PyTorch's rule, a last window must begin inside. */
 static int64_t outputs(int64_t size, const reel_pool2d_attrs *a, int axis)
 {
-    int64_t reach = a->dilation[axis] * (a->kernel[axis] - 1) + 1, stride = a->stride[axis];
+    int64_t reach = a->dilation[axis] * (a->kernel[axis] - 1) + 1,
+            stride = a->stride[axis];
     int64_t room = size + 2 * a->padding[axis] - reach;
     int64_t n = (room + (a->ceil_mode ? stride - 1 : 0)) / stride + 1;
     if (a->ceil_mode && (n - 1) * stride >= size + a->padding[axis]) n--;
@@ -27,13 +28,15 @@ static void compare(reel_fast_fn fast, reel_kernel_fn ref, const operand *in, in
     assert_int_equal(call_fast(fast, in, n_in, got, n_out, a), REEL_OK);
     assert_int_equal(call_ref(ref, in, n_in, want, n_out, a), REEL_OK);
     for (int i = 0; i < n_out; i++) {
-        if (tolerance > 0) check_same(&got[i], &want[i], tolerance, what);
-        else assert_memory_equal(got[i].data, want[i].data, got[i].bytes);
+        if (tolerance > 0)
+            check_same(&got[i], &want[i], tolerance, what);
+        else
+            assert_memory_equal(got[i].data, want[i].data, got[i].bytes);
     }
 }
 
-/* Maxima and indices are exact; so are the gradients, added in the same order. Several equal
- * elements, NaN and -inf are among the values. */
+/* Maxima and indices are exact; so are the gradients, added in the same order. Several
+ * equal elements, NaN and -inf are among the values. */
 static void compare_max(int64_t c, int64_t h, int64_t w, const reel_pool2d_attrs *a)
 {
     const int64_t p = outputs(h, a, 0), q = outputs(w, a, 1);
@@ -46,7 +49,8 @@ static void compare_max(int64_t c, int64_t h, int64_t w, const reel_pool2d_attrs
     }
     operand got[] = {image(c, p, q, REEL_F32, 0), image(c, p, q, REEL_I64, 0)};
     operand want[] = {image(c, p, q, REEL_F32, 0), image(c, p, q, REEL_I64, 0)};
-    compare(reel__fast_max_pool2d, reel__ref_max_pool2d, &x, 1, got, want, 2, a, 0, "max");
+    compare(reel__fast_max_pool2d, reel__ref_max_pool2d, &x, 1, got, want, 2, a, 0,
+            "max");
     operand alone = image(c, p, q, REEL_F32, 0); /* without the index */
     call_fast(reel__fast_max_pool2d, &x, 1, &alone, 1, a);
     assert_memory_equal(alone.data, want[0].data, alone.bytes);
@@ -86,10 +90,12 @@ static void over_settings(void (*check)(int64_t c, const reel_pool2d_attrs *a))
         for (int bits = 0; bits < 64; bits++) {
             const int64_t kernel = 2 + (bits & 1), stride = 1 + (bits >> 1 & 1);
             const int64_t pad = bits >> 2 & 1, dilation = 1 + (bits >> 3 & 1);
-            const reel_pool2d_attrs a = {
-                .kernel = {kernel, 2}, .stride = {stride, 1 + kernel % 2 * 2},
-                .padding = {pad, pad}, .dilation = {dilation, 1},
-                .ceil_mode = bits >> 4 & 1, .count_include_pad = bits >> 5 & 1};
+            const reel_pool2d_attrs a = {.kernel = {kernel, 2},
+                                         .stride = {stride, 1 + kernel % 2 * 2},
+                                         .padding = {pad, pad},
+                                         .dilation = {dilation, 1},
+                                         .ceil_mode = bits >> 4 & 1,
+                                         .count_include_pad = bits >> 5 & 1};
             check(CHANNELS[i], &a);
         }
 }
@@ -111,8 +117,9 @@ static void average_case(int64_t c, const reel_pool2d_attrs *a)
 {
     if (a->dilation[0] > 1) return; /* max only */
     const reel_shape sizes = REEL_SHAPE(c, 7, 8, outputs(7, a, 0), outputs(8, a, 1));
-    compare_average(reel__fast_avg_pool2d, reel__ref_avg_pool2d, reel__fast_avg_pool2d_backward,
-                    reel__ref_avg_pool2d_backward, &sizes, a, "average");
+    compare_average(reel__fast_avg_pool2d, reel__ref_avg_pool2d,
+                    reel__fast_avg_pool2d_backward, reel__ref_avg_pool2d_backward, &sizes,
+                    a, "average");
 }
 
 static void average_agrees(void **state)
@@ -128,10 +135,12 @@ static void adaptive_average_agrees(void **state)
     const reel_pool2d_attrs a = {.ceil_mode = 0};
     for (int i = 0; i < N_CHANNELS; i++)
         for (int j = 0; j < 4; j++) {
-            const reel_shape sizes = REEL_SHAPE(CHANNELS[i], 7, 8, outs[j][0], outs[j][1]);
+            const reel_shape sizes =
+                REEL_SHAPE(CHANNELS[i], 7, 8, outs[j][0], outs[j][1]);
             compare_average(reel__fast_adaptive_avg_pool2d, reel__ref_adaptive_avg_pool2d,
                             reel__fast_adaptive_avg_pool2d_backward,
-                            reel__ref_adaptive_avg_pool2d_backward, &sizes, &a, "adaptive");
+                            reel__ref_adaptive_avg_pool2d_backward, &sizes, &a,
+                            "adaptive");
         }
 }
 
@@ -139,20 +148,24 @@ static void adaptive_average_agrees(void **state)
 static void large_images_agree(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs a = {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1},
-                                 .dilation = {1, 1}, .count_include_pad = 1};
+    const reel_pool2d_attrs a = {.kernel = {3, 3},
+                                 .stride = {2, 2},
+                                 .padding = {1, 1},
+                                 .dilation = {1, 1},
+                                 .count_include_pad = 1};
     const reel_shape sizes = REEL_SHAPE(16, 64, 64, 32, 32);
     compare_max(16, 64, 64, &a);
-    compare_average(reel__fast_avg_pool2d, reel__ref_avg_pool2d, reel__fast_avg_pool2d_backward,
-                    reel__ref_avg_pool2d_backward, &sizes, &a, "average");
+    compare_average(reel__fast_avg_pool2d, reel__ref_avg_pool2d,
+                    reel__fast_avg_pool2d_backward, reel__ref_avg_pool2d_backward, &sizes,
+                    &a, "average");
 }
 
 /* A dilated window that misses a tiny image gives -inf and index -1, and no gradient. */
 static void empty_windows_are_harmless(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs a = {.kernel = {2, 2}, .stride = {1, 1}, .padding = {1, 1},
-                                 .dilation = {2, 2}};
+    const reel_pool2d_attrs a = {
+        .kernel = {2, 2}, .stride = {1, 1}, .padding = {1, 1}, .dilation = {2, 2}};
     operand x = image(20, 1, 1, REEL_F32, 1);
     operand y[] = {image(20, 1, 1, REEL_F32, 0), image(20, 1, 1, REEL_I64, 0)};
     call_fast(reel__fast_max_pool2d, &x, 1, y, 2, &a);

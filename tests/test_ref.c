@@ -1,13 +1,14 @@
-/* test_ref.c: the reference kernels against values worked out by hand, and by what must hold
- * for them: gradients are adjoint to linear kernels, and agree with differences elsewhere. */
+/* test_ref.c: the reference kernels against values worked out by hand, and by what must
+ * hold for them: gradients are adjoint to linear kernels, and agree with differences
+ * elsewhere. */
 #include "reference_check.h"
 
 #include <reel/ops.h>
 
 static const reel_dtype BOTH[] = {REEL_F32, REEL_F64};
 
-static void run(reel_kernel_fn fn, const operand *in, int n_in, const operand *out, int n_out,
-                const void *attrs)
+static void run(reel_kernel_fn fn, const operand *in, int n_in, const operand *out,
+                int n_out, const void *attrs)
 {
     assert_int_equal(call_ref(fn, in, n_in, out, n_out, attrs), REEL_OK);
 }
@@ -31,7 +32,7 @@ static int one_thread(void **state)
     return reel_set_threads(1) != REEL_OK;
 }
 
-/* ---- matrices ----------------------------------------------------------------------- */
+/* ---- matrices ---------------------------------------------------------------------- */
 
 static void matmul_by_hand(void **state)
 {
@@ -44,7 +45,8 @@ static void matmul_by_hand(void **state)
         run(reel__ref_matmul, in, 2, &y, 1, NULL);
         check_values(&y, (double[]){58, 64, 139, 154}, 0, "matmul");
         operand bias = make_values(REEL_SHAPE(2), BOTH[t], (double[]){100, 200});
-        operand w = make_values(REEL_SHAPE(2, 3), BOTH[t], (double[]){7, 9, 11, 8, 10, 12});
+        operand w =
+            make_values(REEL_SHAPE(2, 3), BOTH[t], (double[]){7, 9, 11, 8, 10, 12});
         run(reel__ref_linear, (operand[]){in[0], w, bias}, 3, &y, 1, NULL);
         check_values(&y, (double[]){158, 264, 239, 354}, 0, "linear");
         drop_all((operand[]){in[0], in[1], y, bias, w}, 5);
@@ -70,7 +72,7 @@ static void matmul_batches_and_strides(void **state)
     drop_all((operand[]){a, b, y}, 3);
 }
 
-/* ---- convolution -------------------------------------------------------------------- */
+/* ---- convolution ------------------------------------------------------------------- */
 
 static void conv_by_hand(void **state)
 {
@@ -84,8 +86,8 @@ static void conv_by_hand(void **state)
         reel_conv2d_attrs a = {.stride = {1, 1}, .dilation = {1, 1}, .groups = 1};
         run(reel__ref_conv2d, (operand[]){x, w, b}, 3, &y, 1, &a);
         check_values(&y, (double[]){37.5, 47.5, 67.5, 77.5}, 0, "valid");
-        a = (reel_conv2d_attrs){.stride = {2, 2}, .padding = {1, 1}, .dilation = {1, 1},
-                                .groups = 1};
+        a = (reel_conv2d_attrs){
+            .stride = {2, 2}, .padding = {1, 1}, .dilation = {1, 1}, .groups = 1};
         run(reel__ref_conv2d, (operand[]){x, w}, 2, &y, 1, &a);
         check_values(&y, (double[]){4, 18, 36, 77}, 0, "stride 2, padding 1");
         a = (reel_conv2d_attrs){.stride = {1, 1}, .dilation = {2, 2}, .groups = 1};
@@ -107,10 +109,13 @@ static void conv_gradients_are_adjoint(void **state)
 {
     (void)state;
     for (int bits = 0; bits < 48; bits++) {
-        const int64_t stride = 1 + (bits & 1), pad = bits >> 1 & 1, dilation = 1 + (bits >> 2 & 1);
+        const int64_t stride = 1 + (bits & 1), pad = bits >> 1 & 1,
+                      dilation = 1 + (bits >> 2 & 1);
         const int64_t groups = 1 << (bits >> 4);
-        const reel_conv2d_attrs a = {.stride = {stride, 1}, .padding = {pad, 1},
-                                     .dilation = {dilation, 1}, .groups = groups};
+        const reel_conv2d_attrs a = {.stride = {stride, 1},
+                                     .padding = {pad, 1},
+                                     .dilation = {dilation, 1},
+                                     .groups = groups};
         const int *order = bits >> 3 & 1 ? NHWC : NULL;
         const int64_t p = conv_outputs(7, 3, stride, pad, dilation), q = 6 + 2 - 1;
         operand x = make(REEL_SHAPE(2, 4, 7, 6), REEL_F64, order, 1);
@@ -126,13 +131,15 @@ static void conv_gradients_are_adjoint(void **state)
     }
 }
 
-/* ---- pooling ------------------------------------------------------------------------ */
+/* ---- pooling ----------------------------------------------------------------------- */
 
 /* One row [1, 1, 1, n] pooled along w into `outs`. */
 static reel_pool2d_attrs along_w(int64_t kernel, int64_t stride, int64_t pad)
 {
-    return (reel_pool2d_attrs){.kernel = {1, kernel}, .stride = {1, stride},
-                               .padding = {0, pad}, .dilation = {1, 1}};
+    return (reel_pool2d_attrs){.kernel = {1, kernel},
+                               .stride = {1, stride},
+                               .padding = {0, pad},
+                               .dilation = {1, 1}};
 }
 
 static void max_pool_by_hand(void **state)
@@ -164,10 +171,12 @@ static void average_pool_by_hand(void **state)
 {
     (void)state;
     for (int t = 0; t < 2; t++) {
-        operand x = make_values(REEL_SHAPE(1, 1, 1, 6), BOTH[t], (double[]){6, 12, 18, 24, 30, 36});
+        operand x = make_values(REEL_SHAPE(1, 1, 1, 6), BOTH[t],
+                                (double[]){6, 12, 18, 24, 30, 36});
         operand y = make(REEL_SHAPE(1, 1, 1, 4), BOTH[t], NULL, 1);
         reel_pool2d_attrs a = along_w(3, 2, 1);
-        a.ceil_mode = 1; /* windows begin at -1, 1, 3, 5; the last reaches beyond the padding */
+        a.ceil_mode =
+            1; /* windows begin at -1, 1, 3, 5; the last reaches beyond the padding */
         a.count_include_pad = 1;
         run(reel__ref_avg_pool2d, &x, 1, &y, 1, &a);
         check_values(&y, (double[]){6, 18, 30, 18}, 1e-7, "padding counts");
@@ -175,7 +184,8 @@ static void average_pool_by_hand(void **state)
         run(reel__ref_avg_pool2d, &x, 1, &y, 1, &a);
         check_values(&y, (double[]){9, 18, 30, 36}, 1e-7, "padding does not count");
         drop(&y);
-        y = make(REEL_SHAPE(1, 1, 1, 4), BOTH[t], NULL, 1); /* windows 0-1, 1-2, 3-4, 4-5 */
+        y = make(REEL_SHAPE(1, 1, 1, 4), BOTH[t], NULL,
+                 1); /* windows 0-1, 1-2, 3-4, 4-5 */
         run(reel__ref_adaptive_avg_pool2d, &x, 1, &y, 1, &a);
         check_values(&y, (double[]){9, 15, 27, 33}, 1e-7, "adaptive");
         drop_all((operand[]){x, y}, 2);
@@ -186,9 +196,13 @@ static void average_gradients_are_adjoint(void **state)
 {
     (void)state;
     for (int include = 0; include < 2; include++) {
-        const reel_pool2d_attrs a = {.kernel = {3, 2}, .stride = {2, 1}, .padding = {1, 1},
-                                     .ceil_mode = 1, .count_include_pad = include};
-        operand x = make(REEL_SHAPE(2, 3, 6, 5), REEL_F64, NHWC, 1), gx = make_like(&x, 2);
+        const reel_pool2d_attrs a = {.kernel = {3, 2},
+                                     .stride = {2, 1},
+                                     .padding = {1, 1},
+                                     .ceil_mode = 1,
+                                     .count_include_pad = include};
+        operand x = make(REEL_SHAPE(2, 3, 6, 5), REEL_F64, NHWC, 1),
+                gx = make_like(&x, 2);
         operand gy = random64(REEL_SHAPE(2, 3, 4, 6), 3), y = make_like(&gy, 4);
         run(reel__ref_avg_pool2d, &x, 1, &y, 1, &a);
         run(reel__ref_avg_pool2d_backward, &gy, 1, &gx, 1, &a);
@@ -200,26 +214,31 @@ static void average_gradients_are_adjoint(void **state)
     }
 }
 
-/* ---- normalization ------------------------------------------------------------------ */
+/* ---- normalization ----------------------------------------------------------------- */
 
 static void batch_norm_by_hand(void **state)
 {
     (void)state;
     for (int t = 0; t < 2; t++) {
-        const reel_batch_norm_attrs a = {.eps = 3, .momentum = 0.25, .training = 1, .relu = 1};
-        operand in[] = {make_values(REEL_SHAPE(2, 1, 2), BOTH[t], (double[]){1, 3, 1, 3}),
-                        make_values(REEL_SHAPE(1), BOTH[t], (double[]){4}),
-                        make_values(REEL_SHAPE(1), BOTH[t], (double[]){1}),
-                        make_values(REEL_SHAPE(1), BOTH[t], (double[]){10}),
-                        make_values(REEL_SHAPE(1), BOTH[t], (double[]){1}),
-                        make_values(REEL_SHAPE(2, 1, 2), BOTH[t], (double[]){0, 1, 1.5, 2})};
-        operand out[] = {make_like(&in[0], 1), make_like(&in[1], 1), make_like(&in[1], 1)};
+        const reel_batch_norm_attrs a = {
+            .eps = 3, .momentum = 0.25, .training = 1, .relu = 1};
+        operand in[] = {
+            make_values(REEL_SHAPE(2, 1, 2), BOTH[t], (double[]){1, 3, 1, 3}),
+            make_values(REEL_SHAPE(1), BOTH[t], (double[]){4}),
+            make_values(REEL_SHAPE(1), BOTH[t], (double[]){1}),
+            make_values(REEL_SHAPE(1), BOTH[t], (double[]){10}),
+            make_values(REEL_SHAPE(1), BOTH[t], (double[]){1}),
+            make_values(REEL_SHAPE(2, 1, 2), BOTH[t], (double[]){0, 1, 1.5, 2})};
+        operand out[] = {make_like(&in[0], 1), make_like(&in[1], 1),
+                         make_like(&in[1], 1)};
         run(reel__ref_batch_norm, in, 6, out, 3, &a);
-        check_values(&out[0], (double[]){0, 4, 0.5, 5}, 1e-6, "y"); /* mean 2, deviation 1 */
+        check_values(&out[0], (double[]){0, 4, 0.5, 5}, 1e-6,
+                     "y"); /* mean 2, deviation 1 */
         check_values(&out[1], (double[]){2}, 0, "save_mean");
         check_values(&out[2], (double[]){0.5}, 1e-7, "save_invstd");
         check_values(&in[3], (double[]){8}, 1e-6, "running mean");
-        check_values(&in[4], (double[]){0.75 + 0.25 * 4 / 3}, 1e-6, "running variance, unbiased");
+        check_values(&in[4], (double[]){0.75 + 0.25 * 4 / 3}, 1e-6,
+                     "running variance, unbiased");
         drop_all(in, 6);
         drop_all(out, 3);
     }
@@ -230,12 +249,17 @@ static void batch_norm_gradients(void **state)
 {
     (void)state;
     for (int bits = 0; bits < 4; bits++) {
-        const reel_batch_norm_attrs a = {.eps = 1e-2, .training = bits & 1, .relu = bits >> 1};
-        operand in[] = {random64(REEL_SHAPE(3, 2, 3), 1), random64(REEL_SHAPE(2), 2),
-                        random64(REEL_SHAPE(2), 3), bits & 1 ? ABSENT : random64(REEL_SHAPE(2), 4),
-                        bits & 1 ? ABSENT : make_values(REEL_SHAPE(2), REEL_F64, (double[]){1, 2}),
+        const reel_batch_norm_attrs a = {
+            .eps = 1e-2, .training = bits & 1, .relu = bits >> 1};
+        operand in[] = {random64(REEL_SHAPE(3, 2, 3), 1),
+                        random64(REEL_SHAPE(2), 2),
+                        random64(REEL_SHAPE(2), 3),
+                        bits & 1 ? ABSENT : random64(REEL_SHAPE(2), 4),
+                        bits & 1 ? ABSENT
+                                 : make_values(REEL_SHAPE(2), REEL_F64, (double[]){1, 2}),
                         random64(REEL_SHAPE(3, 2, 3), 5)};
-        operand out[] = {make_like(&in[0], 6), make_like(&in[1], 7), make_like(&in[1], 8)};
+        operand out[] = {make_like(&in[0], 6), make_like(&in[1], 7),
+                         make_like(&in[1], 8)};
         operand gy = make_like(&in[0], 9);
         operand g[] = {make_like(&in[0], 1), make_like(&in[1], 1), make_like(&in[1], 1),
                        make_like(&in[0], 1)};
@@ -260,7 +284,8 @@ static void layer_norm_by_hand_and_gradients(void **state)
         const reel_layer_norm_attrs a = {.dims = dims, .eps = 1e-3};
         const reel_shape row = dims == 1 ? REEL_SHAPE(4) : REEL_SHAPE(3, 4);
         const reel_shape lead = dims == 1 ? REEL_SHAPE(2, 3) : REEL_SHAPE(2);
-        operand in[] = {random64(REEL_SHAPE(2, 3, 4), 1), random64(row, 2), random64(row, 3)};
+        operand in[] = {random64(REEL_SHAPE(2, 3, 4), 1), random64(row, 2),
+                        random64(row, 3)};
         operand out[] = {make_like(&in[0], 1), random64(lead, 1), random64(lead, 1)};
         operand gy = make_like(&in[0], 9);
         operand g[] = {make_like(&in[0], 1), make_like(&in[1], 1), make_like(&in[1], 1)};
@@ -283,7 +308,7 @@ static void layer_norm_by_hand_and_gradients(void **state)
     drop_all((operand[]){x, y}, 2);
 }
 
-/* ---- softmax ------------------------------------------------------------------------ */
+/* ---- softmax ----------------------------------------------------------------------- */
 
 static void softmax_by_hand(void **state)
 {
@@ -296,7 +321,8 @@ static void softmax_by_hand(void **state)
         run(reel__ref_softmax, &x, 1, &y, 1, &a);
         check_values(&y, (double[]){0.25, 0.75, 0, 1}, 1e-4, "softmax");
         run(reel__ref_log_softmax, &x, 1, &y, 1, &a);
-        check_values(&y, (double[]){log(0.25), log(0.75), -INFINITY, 0}, 1e-4, "log_softmax");
+        check_values(&y, (double[]){log(0.25), log(0.75), -INFINITY, 0}, 1e-4,
+                     "log_softmax");
         run(reel__ref_logsumexp, &x, 1, &lse, 1, &a);
         check_values(&lse, (double[]){1000 + log(4), 0}, 1e-6, "logsumexp");
         drop_all((operand[]){x, y, lse}, 3);
@@ -315,7 +341,8 @@ static void softmax_gradients(void **state)
         check_gradient(reel__ref_softmax, &x, 1, &y, 1, &a, &gy, 0, &gx, "softmax");
         run(reel__ref_log_softmax, &x, 1, &y, 1, &a);
         run(reel__ref_log_softmax_backward, (operand[]){gy, y}, 2, &gx, 1, &a);
-        check_gradient(reel__ref_log_softmax, &x, 1, &y, 1, &a, &gy, 0, &gx, "log_softmax");
+        check_gradient(reel__ref_log_softmax, &x, 1, &y, 1, &a, &gy, 0, &gx,
+                       "log_softmax");
         drop_all((operand[]){x, y, gy, gx}, 4);
     }
 }
@@ -334,9 +361,11 @@ static void cross_entropy_by_hand(void **state)
         const double first = log(2), second = log(4. / 3);
         run(reel__ref_cross_entropy, in, 2, out, 2, &a);
         check_values(&out[0], (double[]){(first + second) / 2}, 1e-6, "mean");
-        check_values(&out[1], (double[]){-0.25, 0.25, 0.125, -0.125, 0, 0}, 1e-6, "dlogits");
+        check_values(&out[1], (double[]){-0.25, 0.25, 0.125, -0.125, 0, 0}, 1e-6,
+                     "dlogits");
         run(reel__ref_cross_entropy, in, 3, out, 2, &a); /* divides by 1 + 3 */
-        check_values(&out[0], (double[]){(first + 3 * second) / 4}, 1e-6, "weighted mean");
+        check_values(&out[0], (double[]){(first + 3 * second) / 4}, 1e-6,
+                     "weighted mean");
         a.reduction = REEL_SUM;
         a.smoothing = 0.5; /* half of the target, a quarter of each class */
         run(reel__ref_cross_entropy, in, 2, out, 2, &a);
@@ -356,13 +385,15 @@ static void cross_entropy_gradients(void **state)
 {
     (void)state;
     for (int bits = 0; bits < 8; bits++) {
-        const reel_cross_entropy_attrs a = {.smoothing = bits & 1 ? 0.3 : 0, .ignore_index = 2,
-                                            .reduction = bits >> 1 & 1, .want_grad = 1};
-        operand in[] = {
-            random64(REEL_SHAPE(4, 5), 1),
-            make_values(REEL_SHAPE(4), REEL_I64, (double[]){0, 4, 2, 1}),
-            bits >> 2 ? make_values(REEL_SHAPE(5), REEL_F64, (double[]){1, 2, 3, 0.5, 0.25})
-                      : ABSENT};
+        const reel_cross_entropy_attrs a = {.smoothing = bits & 1 ? 0.3 : 0,
+                                            .ignore_index = 2,
+                                            .reduction = bits >> 1 & 1,
+                                            .want_grad = 1};
+        operand in[] = {random64(REEL_SHAPE(4, 5), 1),
+                        make_values(REEL_SHAPE(4), REEL_I64, (double[]){0, 4, 2, 1}),
+                        bits >> 2 ? make_values(REEL_SHAPE(5), REEL_F64,
+                                                (double[]){1, 2, 3, 0.5, 0.25})
+                                  : ABSENT};
         operand out[] = {make(REEL_SCALAR, REEL_F64, NULL, 1), make_like(&in[0], 1)};
         operand one = make_values(REEL_SCALAR, REEL_F64, (double[]){1});
         operand grad = make_like(&in[0], 1);
@@ -382,14 +413,15 @@ static void cross_entropy_names_a_bad_target(void **state)
                     make_values(REEL_SHAPE(3), REEL_I64, (double[]){0, 3, 17})};
     operand loss = make(REEL_SCALAR, REEL_F64, NULL, 1);
     const reel_cross_entropy_attrs a = {.ignore_index = -100};
-    assert_int_equal(call_ref(reel__ref_cross_entropy, in, 2, &loss, 1, &a), REEL_ERR_ARG);
+    assert_int_equal(call_ref(reel__ref_cross_entropy, in, 2, &loss, 1, &a),
+                     REEL_ERR_ARG);
     assert_non_null(strstr(reel_error_message(), "row 2 is 17"));
     assert_non_null(strstr(reel_error_message(), "4 classes"));
     drop_all(in, 2);
     drop(&loss);
 }
 
-/* ---- attention ---------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------- */
 
 enum { PLAIN, CAUSAL, BOOL_MASK, FLOAT_MASK, DROPOUT, N_KINDS };
 
@@ -397,17 +429,22 @@ static void attention_gradients(void **state)
 {
     (void)state;
     for (int kind = 0; kind < N_KINDS; kind++) {
-        const reel_attention_attrs a = {.scale = 0.7, .causal = kind == CAUSAL,
-                                        .dropout = kind == DROPOUT ? 0.4 : 0, .seed = 5,
+        const reel_attention_attrs a = {.scale = 0.7,
+                                        .causal = kind == CAUSAL,
+                                        .dropout = kind == DROPOUT ? 0.4 : 0,
+                                        .seed = 5,
                                         .offset = 3};
         operand mask = ABSENT;
         if (kind == BOOL_MASK) /* query 1 sees nothing */
-            mask = make_values(REEL_SHAPE(2, 3, 4), REEL_BOOL,
+            mask = make_values(REEL_SHAPE(1, 3, 4), REEL_BOOL,
                                (double[]){1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1});
         if (kind == FLOAT_MASK) mask = random64(REEL_SHAPE(1, 3, 4), 9);
-        if (kind == FLOAT_MASK) mask.meta.dim[0] = 2;
-        if (mask.data) mask.meta.stride[0] = 0; /* one for both batches */
-        operand in[] = {random64(REEL_SHAPE(2, 3, 5), 1), random64(REEL_SHAPE(2, 4, 5), 2),
+        if (mask.data) { /* one for both batches */
+            mask.meta.dim[0] = 2;
+            mask.meta.stride[0] = 0;
+        }
+        operand in[] = {random64(REEL_SHAPE(2, 3, 5), 1),
+                        random64(REEL_SHAPE(2, 4, 5), 2),
                         random64(REEL_SHAPE(2, 4, 2), 3), mask};
         operand out[] = {random64(REEL_SHAPE(2, 3, 2), 4), random64(REEL_SHAPE(2, 3), 5)};
         operand gy = make_like(&out[0], 6);
@@ -416,7 +453,8 @@ static void attention_gradients(void **state)
         operand back[] = {gy, in[0], in[1], in[2], mask, out[0], out[1]};
         run(reel__ref_attention_backward, back, 7, g, 3, &a);
         for (int i = 0; i < 3; i++)
-            check_gradient(reel__ref_attention, in, 4, out, 2, &a, &gy, i, &g[i], "attention");
+            check_gradient(reel__ref_attention, in, 4, out, 2, &a, &gy, i, &g[i],
+                           "attention");
         if (kind == BOOL_MASK)
             for (int64_t l = 0; l < 2; l++) {
                 assert_true(at(&out[0], (int64_t[]){0, 1, l}) == 0);
@@ -429,8 +467,8 @@ static void attention_gradients(void **state)
     }
 }
 
-/* With v the identity, y is the matrix of probabilities: softmax of the scores, dropped as
- * DROPOUT drops. */
+/* With v the identity, y is the matrix of probabilities: softmax of the scores, dropped
+ * as DROPOUT drops. */
 static void attention_probabilities(void **state)
 {
     (void)state;
@@ -439,13 +477,18 @@ static void attention_probabilities(void **state)
     const reel_random_attrs drawn = {.low = 0.5, .seed = 8, .offset = 2};
     operand q = random64(REEL_SHAPE(1, 4, 3), 1), k = random64(REEL_SHAPE(1, N, 3), 2);
     operand v = random64(REEL_SHAPE(1, N, N), 3), y = random64(REEL_SHAPE(1, 4, N), 4);
-    operand lse = random64(REEL_SHAPE(1, 4), 5), ones = make_like(&y, 6), kept = make_like(&y, 7);
+    operand lse = random64(REEL_SHAPE(1, 4), 5), ones = make_like(&y, 6),
+            kept = make_like(&y, 7);
     for (int64_t i = 0; i < N * N; i++) ((double *)v.data)[i] = i % (N + 1) == 0;
     for (int64_t i = 0; i < 4 * N; i++) ((double *)ones.data)[i] = 1;
     run(reel__ref_attention, (operand[]){q, k, v}, 3, (operand[]){y, lse}, 2, &a);
     const reel_karg from = {ones.data, &ones.meta}, to = {kept.data, &kept.meta};
-    const reel_kcall dropout = {.kernel = K_DROPOUT, .n_in = 1, .n_out = 1, .in = &from,
-                                .out = &to, .attrs = &drawn};
+    const reel_kcall dropout = {.kernel = K_DROPOUT,
+                                .n_in = 1,
+                                .n_out = 1,
+                                .in = &from,
+                                .out = &to,
+                                .attrs = &drawn};
     assert_int_equal(reel__ref_dropout(&dropout), REEL_OK);
     for (int64_t i = 0; i < 4; i++)
         for (int64_t j = 0; j < N; j++) {
@@ -459,7 +502,7 @@ static void attention_probabilities(void **state)
     drop_all((operand[]){q, k, v, y, lse, ones, kept}, 7);
 }
 
-/* ---- dtypes, threads ---------------------------------------------------------------- */
+/* ---- dtypes, threads --------------------------------------------------------------- */
 
 static void refuses_integers(void **state)
 {
@@ -474,8 +517,8 @@ static void refuses_integers(void **state)
 static void same_bits_on_any_number_of_threads(void **state)
 {
     (void)state;
-    const reel_conv2d_attrs a = {.stride = {1, 1}, .padding = {1, 1}, .dilation = {1, 1},
-                                 .groups = 1};
+    const reel_conv2d_attrs a = {
+        .stride = {1, 1}, .padding = {1, 1}, .dilation = {1, 1}, .groups = 1};
     operand x = make(REEL_SHAPE(2, 8, 16, 16), REEL_F32, NHWC, 1);
     operand w = make(REEL_SHAPE(8, 8, 3, 3), REEL_F32, NULL, 2);
     operand one = make_like(&x, 3), three = make_like(&x, 4);

@@ -1,4 +1,5 @@
-/* Softmax family, cross-entropy and layer norm: the fast kernels against double precision. */
+/* Softmax family, cross-entropy and layer norm: the fast kernels against double
+ * precision. */
 #include <reel/ops.h>
 
 #include "kernel_check.h"
@@ -39,16 +40,21 @@ static void softmax_family(void **state)
             operand p = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 2);
             operand l = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 3);
             operand s = make(REEL_SHAPE(ROWS, 1), REEL_F32, NULL, 4);
-            assert_int_equal(call_fast(reel__fast_softmax, &x, 1, &p, 1, &attrs), REEL_OK);
-            assert_int_equal(call_fast(reel__fast_log_softmax, &x, 1, &l, 1, &attrs), REEL_OK);
-            assert_int_equal(call_fast(reel__fast_logsumexp, &x, 1, &s, 1, &attrs), REEL_OK);
+            assert_int_equal(call_fast(reel__fast_softmax, &x, 1, &p, 1, &attrs),
+                             REEL_OK);
+            assert_int_equal(call_fast(reel__fast_log_softmax, &x, 1, &l, 1, &attrs),
+                             REEL_OK);
+            assert_int_equal(call_fast(reel__fast_logsumexp, &x, 1, &s, 1, &attrs),
+                             REEL_OK);
             for (int64_t i = 0; i < ROWS; i++) {
                 double lse = logsumexp_of(&x, i);
-                check_near(at(&s, (int64_t[]){i, 0}), lse, 2e-6 + 1e-7 * fabs(lse), "lse");
+                check_near(at(&s, (int64_t[]){i, 0}), lse, 2e-6 + 1e-7 * fabs(lse),
+                           "lse");
                 for (int64_t j = 0; j < c; j++) {
                     int64_t ij[] = {i, j};
                     double v = at(&x, ij) - lse;
-                    check_near(at(&p, ij), exp(v), (1 - v) * 1e-6 * exp(v) + 1e-37, "softmax");
+                    check_near(at(&p, ij), exp(v), (1 - v) * 1e-6 * exp(v) + 1e-37,
+                               "softmax");
                     check_near(at(&l, ij), v, 2e-6 + 1e-6 * fabs(v), "log_softmax");
                 }
             }
@@ -65,12 +71,15 @@ static void softmax_gradients(void **state)
         operand in[2] = {gapped(ROWS, c, 1, 1), gapped(ROWS, c, 2, 2)};
         operand gp = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 3);
         operand gl = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 4);
-        assert_int_equal(call_fast(reel__fast_softmax_backward, in, 2, &gp, 1, &attrs), 0);
-        assert_int_equal(call_fast(reel__fast_log_softmax_backward, in, 2, &gl, 1, &attrs), 0);
+        assert_int_equal(call_fast(reel__fast_softmax_backward, in, 2, &gp, 1, &attrs),
+                         0);
+        assert_int_equal(
+            call_fast(reel__fast_log_softmax_backward, in, 2, &gl, 1, &attrs), 0);
         for (int64_t i = 0; i < ROWS; i++) {
             double dot = 0, sum = 0, size = 1;
             for (int64_t j = 0; j < c; j++) {
-                double g = at(&in[0], (int64_t[]){i, j}), y = at(&in[1], (int64_t[]){i, j});
+                double g = at(&in[0], (int64_t[]){i, j}),
+                       y = at(&in[1], (int64_t[]){i, j});
                 dot += g * y;
                 sum += g;
                 size += fabs(g * y);
@@ -79,7 +88,8 @@ static void softmax_gradients(void **state)
                 int64_t ij[] = {i, j};
                 double g = at(&in[0], ij), y = at(&in[1], ij);
                 check_near(at(&gp, ij), y * (g - dot), 1e-6 * size, "softmax_backward");
-                check_near(at(&gl, ij), g - exp(y) * sum, 4e-6 * size, "log_softmax_backward");
+                check_near(at(&gl, ij), g - exp(y) * sum, 4e-6 * size,
+                           "log_softmax_backward");
             }
         }
         drop(&in[0]), drop(&in[1]), drop(&gp), drop(&gl);
@@ -116,9 +126,15 @@ static void refuses(void **state)
     operand x = make(REEL_SHAPE(6, 5), REEL_F32, (const int[]){1, 0}, 1);
     operand y = make(REEL_SHAPE(6, 5), REEL_F32, NULL, 2);
     reel_karg xa = {x.data, &x.meta}, ya = {y.data, &y.meta};
-    reel_kcall strided = {.n_in = 1, .n_out = 1, .in = &xa, .out = &ya,
+    reel_kcall strided = {.n_in = 1,
+                          .n_out = 1,
+                          .in = &xa,
+                          .out = &ya,
                           .attrs = &(reel_dim_attrs){.dim = 1}};
-    reel_kcall other_dim = {.n_in = 1, .n_out = 1, .in = &ya, .out = &ya,
+    reel_kcall other_dim = {.n_in = 1,
+                            .n_out = 1,
+                            .in = &ya,
+                            .out = &ya,
                             .attrs = &(reel_dim_attrs){.dim = 0}};
     assert_false(reel__fast_softmax(&strided, &status));
     assert_false(reel__fast_softmax(&other_dim, &status));
@@ -138,9 +154,9 @@ static void cross_entropy_case(int64_t n, int64_t c, const ce_case *k)
     const int64_t ignored = -100;
     operand in[3] = {gapped(n, c, 5, 1), make(REEL_SHAPE(n), REEL_I64, NULL, 2),
                      make(REEL_SHAPE(c), REEL_F32, NULL, 3)};
-    operand out[2] = {make(k->reduction == REEL_NONE ? REEL_SHAPE(n) : REEL_SCALAR, REEL_F32,
-                           NULL, 4),
-                      make(REEL_SHAPE(n, c), REEL_F32, NULL, 5)};
+    operand out[2] = {
+        make(k->reduction == REEL_NONE ? REEL_SHAPE(n) : REEL_SCALAR, REEL_F32, NULL, 4),
+        make(REEL_SHAPE(n, c), REEL_F32, NULL, 5)};
     int64_t *target = in[1].data;
     for (int64_t i = 0; i < n; i++) target[i] = i % 5 == 3 ? ignored : i * 7 % c;
     for (int64_t j = 0; j < c; j++) floats(&in[2])[j] += 1.5f;
@@ -148,8 +164,10 @@ static void cross_entropy_case(int64_t n, int64_t c, const ce_case *k)
     operand results[2] = {out[0], out[1]};
     if (!k->weighted) args[2].data = NULL;
     if (!k->want_grad) results[1].data = NULL;
-    reel_cross_entropy_attrs attrs = {.smoothing = k->smoothing, .ignore_index = ignored,
-                                      .reduction = k->reduction, .want_grad = k->want_grad};
+    reel_cross_entropy_attrs attrs = {.smoothing = k->smoothing,
+                                      .ignore_index = ignored,
+                                      .reduction = k->reduction,
+                                      .want_grad = k->want_grad};
     assert_int_equal(call_fast(reel__fast_cross_entropy, args, 3, results, 2, &attrs), 0);
     double divisor = 0, total = 0;
     for (int64_t i = 0; i < n; i++)
@@ -168,8 +186,8 @@ static void cross_entropy_case(int64_t n, int64_t c, const ce_case *k)
                     loss += a * (lse - x);
                     shares += a;
                 } else if (k->want_grad) {
-                    check_near(at(&out[1], ij), (exp(x - lse) * shares - a) / divisor, 3e-6,
-                               "dlogits");
+                    check_near(at(&out[1], ij), (exp(x - lse) * shares - a) / divisor,
+                               3e-6, "dlogits");
                 }
             }
         if (k->reduction == REEL_NONE)
@@ -177,7 +195,8 @@ static void cross_entropy_case(int64_t n, int64_t c, const ce_case *k)
         total += loss;
     }
     if (k->reduction != REEL_NONE)
-        check_near(floats(&out[0])[0], total / divisor, 3e-6 * (1 + total / divisor), "loss");
+        check_near(floats(&out[0])[0], total / divisor, 3e-6 * (1 + total / divisor),
+                   "loss");
     for (int i = 0; i < 3; i++) drop(&in[i]);
     drop(&out[0]), drop(&out[1]);
 }
@@ -202,7 +221,8 @@ static void cross_entropy(void **state)
 static void cross_entropy_nothing_counts(void **state)
 {
     (void)state;
-    operand in[3] = {gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
+    operand in[3] = {
+        gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
     operand out[2] = {make(REEL_SCALAR, REEL_F32, NULL, 3),
                       make(REEL_SHAPE(3, 20), REEL_F32, NULL, 4)};
     reel_cross_entropy_attrs attrs = {.ignore_index = 0, .want_grad = 1};
@@ -215,13 +235,26 @@ static void cross_entropy_nothing_counts(void **state)
 static void cross_entropy_bad_target(void **state)
 {
     (void)state;
-    operand in[3] = {gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
+    operand in[3] = {
+        gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
     operand out[2] = {make(REEL_SCALAR, REEL_F32, NULL, 3), {.data = NULL}};
     reel_cross_entropy_attrs attrs = {.ignore_index = -100};
     ((int64_t *)in[1].data)[2] = 20;
-    assert_int_equal(call_fast(reel__fast_cross_entropy, in, 3, out, 2, &attrs), REEL_ERR_ARG);
+    assert_int_equal(call_fast(reel__fast_cross_entropy, in, 3, out, 2, &attrs),
+                     REEL_ERR_ARG);
     assert_non_null(strstr(reel_error_message(), "row 2 is 20"));
     reel_error_clear();
+    drop(&in[0]), drop(&in[1]), drop(&out[0]);
+}
+
+static void cross_entropy_no_memory(void **state)
+{
+    (void)state;
+    operand in[3] = {
+        gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
+    operand out[2] = {make(REEL_SCALAR, REEL_F32, NULL, 3), {.data = NULL}};
+    reel_cross_entropy_attrs attrs = {.ignore_index = -100};
+    check_no_memory(reel__fast_cross_entropy, in, 3, out, 2, &attrs);
     drop(&in[0]), drop(&in[1]), drop(&out[0]);
 }
 
@@ -252,7 +285,8 @@ static void layer_norm_case(int64_t n, int64_t d, bool w, bool b, bool gw, bool 
     operand wanted[3] = {grad[0], grad[1], grad[2]};
     if (!gx) wanted[0].data = NULL;
     if (!gw) wanted[1].data = NULL;
-    assert_int_equal(call_fast(reel__fast_layer_norm_backward, bin, 5, wanted, 3, &attrs), 0);
+    assert_int_equal(call_fast(reel__fast_layer_norm_backward, bin, 5, wanted, 3, &attrs),
+                     0);
 
     double *sum_w = must(calloc((size_t)d, sizeof *sum_w));
     double *sum_b = must(calloc((size_t)d, sizeof *sum_b));
@@ -276,13 +310,17 @@ static void layer_norm_case(int64_t n, int64_t d, bool w, bool b, bool gw, bool 
                     sg += g * wv / (double)d;
                     sgh += g * wv * h / (double)d;
                 } else if (gx) {
-                    check_near(at(&grad[0], e), r * (g * wv - sg - h * sgh), 1e-5 * (1 + r), "gx");
+                    check_near(at(&grad[0], e), r * (g * wv - sg - h * sgh),
+                               1e-5 * (1 + r), "gx");
                 }
             }
     }
     for (int64_t j = 0; j < d; j++) {
-        if (gw) check_near(at(&grad[1], (int64_t[]){0, j}), sum_w[j], 1e-6 * (double)n + 1e-5, "gw");
-        check_near(at(&grad[2], (int64_t[]){0, j}), sum_b[j], 1e-6 * (double)n + 1e-6, "gb");
+        if (gw)
+            check_near(at(&grad[1], (int64_t[]){0, j}), sum_w[j], 1e-6 * (double)n + 1e-5,
+                       "gw");
+        check_near(at(&grad[2], (int64_t[]){0, j}), sum_b[j], 1e-6 * (double)n + 1e-6,
+                   "gb");
     }
     free(sum_w), free(sum_b);
     for (int i = 0; i < 3; i++) drop(&in[i]), drop(&out[i]), drop(&grad[i]);
@@ -292,7 +330,8 @@ static void layer_norm_case(int64_t n, int64_t d, bool w, bool b, bool gw, bool 
 static void layer_norm(void **state)
 {
     (void)state;
-    for (int k = 0; k < WIDTHS; k++) layer_norm_case(ROWS, widths[k], true, true, true, true);
+    for (int k = 0; k < WIDTHS; k++)
+        layer_norm_case(ROWS, widths[k], true, true, true, true);
     layer_norm_case(900, 128, true, true, true, true);
     layer_norm_case(70, 768, false, false, true, false);
     layer_norm_case(70, 768, true, false, false, true);
@@ -308,6 +347,7 @@ int main(void)
         cmocka_unit_test(cross_entropy),
         cmocka_unit_test(cross_entropy_nothing_counts),
         cmocka_unit_test(cross_entropy_bad_target),
+        cmocka_unit_test(cross_entropy_no_memory),
         cmocka_unit_test(layer_norm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

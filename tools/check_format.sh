@@ -26,6 +26,7 @@ files=$(find include src tests examples bench tools \
 # shellcheck disable=SC2086 # a list of words
 if [ "$mode" = --fix ]; then
     "$tool" --style=file -i $files
+    "$tool" --style=file -i $files # its first answer is not always its last
     exit
 fi
 

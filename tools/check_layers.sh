@@ -24,7 +24,8 @@ BEGIN {
     level["autograd"] = level["trace"] = 4
     level["nn"] = level["optim"] = level["data"] = level["io"] = 5
     level["program"] = 6
-    room_of["progress"] = "base" # public headers that are not named as their room
+    # public headers that are not named as their room
+    room_of["progress"] = "base"; room_of["profile"] = "ops"; room_of["training"] = "io"
     room_of["reel"] = "program"
 }
 

@@ -79,6 +79,12 @@ REEL_API reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtyp
                                          void (*free_fn)(void *user, void *data),
                                          void *user);
 
+/** Makes x look at what `src` looks at, with src's shape, dtype and device: whoever holds x
+ *  sees it. This is how a module moves or is converted while optimizers hold its tensors.
+ *  Errors: REEL_ERR_STATE if x asks for a gradient, was computed from one that does, or has
+ *  one. */
+REEL_API reel_status reel_set_data(reel_tensor *x, reel_tensor *src);
+
 /* ---- random numbers ---------------------------------------------------------------- */
 
 /** Seeds this thread's generator: Philox4x32-10, whose numbers depend on the seed and their

@@ -1,8 +1,8 @@
 /* image.c: pixels from the bytes of a JPEG or PNG file, through stb_image.
  *
- * stb_image is lenient: it fills the missing part of a file that was cut short, and
- * checks no PNG checksum. A training set wants to know, so the framing is checked here
- * first. */
+ * The framing of the file is checked first, by the rules by which stb_image reads it.
+ * That finds what it lets pass (a file that was cut short is filled up, PNG checksums are
+ * not looked at), and keeps from it what some of its releases do not survive. */
 #include "data/image.h"
 
 #include <limits.h>
@@ -38,23 +38,56 @@ static const char *png_problem(const uint8_t *bytes, size_t n)
     }
 }
 
-/* Segments of marker and length up to the start of scan; in what follows FF D9 can only
- * be the end-of-image marker, because FF in pixel data is followed by 00. */
+static const char jpeg_cut[] = "the JPEG is cut short";
+static const char jpeg_damaged[] = "the JPEG is damaged";
+
+/* Huffman tables: a byte, 16 counts, as many values as the counts say, at most 256.
+ * Releases of stb_image before 2.28 write past their table for more. */
+static bool huffman_tables_fit(const uint8_t *p, size_t n)
+{
+    while (n > 0) {
+        if (n < 17) return false;
+        size_t values = 0;
+        for (int i = 1; i <= 16; i++) values += p[i];
+        if (values > 256 || values > n - 17) return false;
+        p += 17 + values;
+        n -= 17 + values;
+    }
+    return true;
+}
+
+/* The place after the pixel data that begin at `at`: of FF and a byte that is neither 00
+ * (FF as a value), FF (padding) nor D0 to D7 (restart). n if there is none. */
+static size_t next_marker(const uint8_t *bytes, size_t n, size_t at)
+{
+    for (; at + 1 < n; at++) {
+        uint8_t after = bytes[at + 1];
+        bool restart = after >= 0xD0 && after <= 0xD7;
+        if (bytes[at] == 0xFF && after != 0x00 && after != 0xFF && !restart) return at;
+    }
+    return n;
+}
+
+/* Segments of marker, length and content, with pixel data after each start of scan (DA),
+ * up to the end of the image (D9). */
 static const char *jpeg_problem(const uint8_t *bytes, size_t n)
 {
     size_t at = 2;
     for (;;) {
-        while (at < n && bytes[at] == 0xFF && at + 1 < n && bytes[at + 1] == 0xFF) at++;
-        if (n - at < 4) return "the JPEG is cut short";
-        if (bytes[at] != 0xFF) return "the JPEG is damaged: no marker where one must be";
-        bool scan = bytes[at + 1] == 0xDA;
-        at += 2 + ((size_t)bytes[at + 2] << 8 | bytes[at + 3]);
-        if (at >= n) return "the JPEG is cut short";
-        if (scan) break;
+        while (n - at >= 2 && bytes[at] == 0xFF && bytes[at + 1] == 0xFF) at++;
+        if (n - at < 2) return jpeg_cut;
+        if (bytes[at] != 0xFF) return jpeg_damaged;
+        uint8_t marker = bytes[at + 1];
+        if (marker == 0xD9) return NULL;
+        if (n - at < 4) return jpeg_cut;
+        size_t length = (size_t)bytes[at + 2] << 8 | bytes[at + 3];
+        if (length < 2) return jpeg_damaged;
+        if (length > n - at - 2) return jpeg_cut;
+        if (marker == 0xC4 && !huffman_tables_fit(bytes + at + 4, length - 2))
+            return jpeg_damaged;
+        at += 2 + length;
+        if (marker == 0xDA) at = next_marker(bytes, n, at);
     }
-    for (; at + 1 < n; at++)
-        if (bytes[at] == 0xFF && bytes[at + 1] == 0xD9) return NULL;
-    return "the JPEG is cut short";
 }
 
 static const char *framing_problem(const uint8_t *bytes, size_t n)

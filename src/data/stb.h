@@ -18,7 +18,9 @@
 #define STBI_NO_HDR
 #define STBI_MAX_DIMENSIONS 16384
 #define STBI_ASSERT(x) ((void)0) /* a file is never validated by assert */
-#define STBI_MALLOC(size) reel__malloc(size)
+/* Zeroed: a JPEG that leaves a Huffman table out makes releases before 2.28 read whatever
+ * lay there as one. */
+#define STBI_MALLOC(size) reel__calloc(1, size)
 #define STBI_REALLOC(p, size) reel__realloc(p, size)
 #define STBI_FREE(p) reel__free(p)
 #include <stb/stb_image.h>

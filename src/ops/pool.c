@@ -44,7 +44,7 @@ static reel_status pool_infer(const reel_call *c, reel_meta *out)
                 "a window of %" PRId64 " with padding %" PRId64 " does not fit into %s",
                 A(c)->kernel[i], A(c)->padding[i], SHOW(x));
     }
-    reel__set_strides_like(out, x);
+    reel__set_channels_last(out);
     return REEL_OK;
 }
 
@@ -55,7 +55,7 @@ static reel_status unpool_infer(const reel_call *c, reel_meta *out)
     out->offset = 0;
     out->dim[2] = A(c)->size[0];
     out->dim[3] = A(c)->size[1];
-    reel__set_strides_like(out, IN_META(c, 0));
+    reel__set_channels_last(out);
     return REEL_OK;
 }
 

@@ -1,12 +1,13 @@
-/* batch_norm.c: fast batch normalization in f32 of channels-last [n, c, h, w] and of [n, c].
+/* batch_norm.c: fast batch normalization in f32 of channels-last [n, c, h, w] and
+ * of [n, c].
  *
- * Both are dense rows of c channels. Narrow rows are joined: `fold` rows side by side are one
- * row of width fold * c, a multiple of 64, so that any number of channels fills the vectors;
- * what belongs to a channel is repeated, and sums are folded at the end. Rows are cut into
- * chunks by size. Statistics take one pass: mean and squared deviation of each chunk, merged
- * in order and in f64 by the formula of Chan, Golub & LeVeque 1979 ("Updating formulae and a
- * pairwise algorithm for computing sample variances"). Normalizing, residual and relu are one
- * pass more; backward is two, sums and gradients. */
+ * Both are dense rows of c channels. Narrow rows are joined: `fold` rows side by side are
+ * one row of width fold * c, a multiple of 64, so that any number of channels fills the
+ * vectors; what belongs to a channel is repeated, and sums are folded at the end. Rows
+ * are cut into chunks by size. Statistics take one pass: mean and squared deviation of
+ * each chunk, merged in order and in f64 by the formula of Chan, Golub & LeVeque 1979
+ * ("Updating formulae and a pairwise algorithm for computing sample variances").
+ * Normalizing, residual and relu are one pass more; backward is sums, then gradients. */
 #include "backend/cpu/isa/batch_norm.h"
 #include "backend/cpu/kernels.h"
 #include "base/alloc.h"
@@ -16,21 +17,21 @@
 #include <string.h>
 
 enum {
-    JOIN = 64,             /* floats that rows are joined to a multiple of    */
-    MAX_JOINED = 4096,     /* floats in a joined row: parameters stay in L1   */
-    CHUNK_FLOATS = 32768,  /* of one operand: 128 KiB                         */
-    MIN_CHUNK_ROWS = 64,   /* fewer would make the merging cost as much       */
+    JOIN = 64,            /* floats that rows are joined to a multiple of    */
+    MAX_JOINED = 4096,    /* floats in a joined row: parameters stay in L1   */
+    CHUNK_FLOATS = 32768, /* of one operand: 128 KiB                         */
+    MIN_CHUNK_ROWS = 64,  /* fewer would make the merging cost as much       */
 };
 
-/* ---- rows and chunks ---------------------------------------------------------------- */
+/* ---- rows and chunks --------------------------------------------------------------- */
 
-/* [rows, channels] as `chunks` chunks of joined rows, then `tail` rows that fill no joined
- * row: one task more. */
+/* [rows, channels] as `chunks` chunks of joined rows, then `tail` rows that fill no
+ * joined row: one task more. */
 typedef struct bn_rows {
     int64_t rows, channels;
-    int64_t fold, width;         /* width = fold * channels */
+    int64_t fold, width;           /* width = fold * channels */
     int64_t joined, chunk, chunks; /* rows of `width`; of them in a chunk */
-    int64_t tail;                /* rows of `channels` */
+    int64_t tail;                  /* rows of `channels` */
 } bn_rows;
 
 static int64_t gcd(int64_t a, int64_t b)
@@ -57,7 +58,10 @@ static bn_rows cut_rows(const reel_meta *x)
     return r;
 }
 
-static int64_t task_count(const bn_rows *r) { return r->chunks + (r->tail > 0); }
+static int64_t task_count(const bn_rows *r)
+{
+    return r->chunks + (r->tail > 0);
+}
 
 /* Part `task` of the rows: where it begins, and its shape. */
 typedef struct bn_part {
@@ -66,8 +70,7 @@ typedef struct bn_part {
 
 static bn_part part_of(const bn_rows *r, int64_t task)
 {
-    if (task == r->chunks)
-        return (bn_part){r->joined * r->width, r->tail, r->channels};
+    if (task == r->chunks) return (bn_part){r->joined * r->width, r->tail, r->channels};
     int64_t first = task * r->chunk, left = r->joined - first;
     return (bn_part){first * r->width, left < r->chunk ? left : r->chunk, r->width};
 }
@@ -78,7 +81,7 @@ static void repeat(const bn_rows *r, float *values)
     for (int64_t i = r->channels; i < r->width; i++) values[i] = values[i - r->channels];
 }
 
-/* ---- what a call needs -------------------------------------------------------------- */
+/* ---- what a call needs ------------------------------------------------------------- */
 
 static bool present(const reel_karg *args, int n, int i)
 {
@@ -106,7 +109,7 @@ static float *operand(const reel_karg *args, int n, int i)
     return present(args, n, i) ? args[i].data : NULL;
 }
 
-/* ---- forward ------------------------------------------------------------------------ */
+/* ---- forward ----------------------------------------------------------------------- */
 
 typedef struct bn_forward {
     const reel_batch_norm_isa *isa;
@@ -132,13 +135,13 @@ static void apply_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const bn_forward *f = ctx;
     const bn_part p = part_of(&f->rows, task);
-    f->isa->apply(f->x + p.begin, f->residual ? f->residual + p.begin : NULL, f->y + p.begin,
-                  p.rows, p.width, f->scale, f->offset, f->relu);
+    f->isa->apply(f->x + p.begin, f->residual ? f->residual + p.begin : NULL,
+                  f->y + p.begin, p.rows, p.width, f->scale, f->offset, f->relu);
 }
 
 /* Moments of `n` values joined by those of `m` more. */
-static void merge(int64_t n, double *mean, double *deviation, int64_t m, double other_mean,
-                  double other_deviation)
+static void merge(int64_t n, double *mean, double *deviation, int64_t m,
+                  double other_mean, double other_deviation)
 {
     const double share = (double)m / (double)(n + m), delta = other_mean - *mean;
     *mean += delta * share;
@@ -170,7 +173,8 @@ static void merge_parts(const bn_forward *f, double *mean, double *deviation)
 }
 
 /* Moments of the batch in mean and var; running ones, if any, follow them. */
-static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean, double *var)
+static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean,
+                             double *var)
 {
     const reel_batch_norm_attrs *a = call->attrs;
     const bn_rows *r = &f->rows;
@@ -194,11 +198,13 @@ static void scale_and_offset(const reel_kcall *call, bn_forward *f, const double
                              const double *var)
 {
     const reel_batch_norm_attrs *a = call->attrs;
-    const float *w = operand(call->in, call->n_in, 1), *b = operand(call->in, call->n_in, 2);
+    const float *w = operand(call->in, call->n_in, 1);
+    const float *b = operand(call->in, call->n_in, 2);
     float *save_mean = operand(call->out, call->n_out, 1);
     float *save_invstd = operand(call->out, call->n_out, 2);
     for (int64_t c = 0; c < f->rows.channels; c++) {
-        const double invstd = 1 / sqrt(var[c] + a->eps), scale = w ? w[c] * invstd : invstd;
+        const double invstd = 1 / sqrt(var[c] + a->eps);
+        const double scale = w ? w[c] * invstd : invstd;
         f->scale[c] = (float)scale;
         f->offset[c] = (float)((b ? b[c] : 0) - mean[c] * scale);
         if (save_mean) save_mean[c] = (float)mean[c];
@@ -213,8 +219,8 @@ static reel_status run_forward(const reel_kcall *call, bn_forward *f)
     const reel_batch_norm_attrs *a = call->attrs;
     const size_t width = (size_t)f->rows.width;
     const size_t parts = a->training ? (size_t)task_count(&f->rows) : 0;
-    double *mean = reel__scratch(width * (2 * sizeof(double) +
-                                          (2 * parts + 2) * sizeof(float)));
+    double *mean =
+        reel__scratch(width * (2 * sizeof(double) + (2 * parts + 2) * sizeof(float)));
     if (!mean) return REEL_ERR_MEMORY;
     double *var = mean + width;
     f->scale = (float *)(var + width);
@@ -247,7 +253,8 @@ bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
         if (!dense_channels(call->in, call->n_in, i)) return false;
     for (int i = 1; i <= 2; i++)
         if (!dense_channels(call->out, call->n_out, i)) return false;
-    if (!a->training && (!present(call->in, call->n_in, 3) || !present(call->in, call->n_in, 4)))
+    if (!a->training &&
+        (!present(call->in, call->n_in, 3) || !present(call->in, call->n_in, 4)))
         return false;
     bn_forward f = {
         .isa = REEL_ISA_PICK(batch_norm),
@@ -261,13 +268,13 @@ bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
     return true;
 }
 
-/* ---- backward ----------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------- */
 
 typedef struct bn_gradients {
     const reel_batch_norm_isa *isa;
     bn_rows rows;
-    reel_bn_backward all;            /* the operands, from their first element */
-    float *sum_g, *sum_gx;           /* [tasks, width]: of each part           */
+    reel_bn_backward all;                 /* the operands, from their first element */
+    float *sum_g, *sum_gx;                /* [tasks, width]: of each part           */
     float *mean, *scale, *slope, *offset; /* [width] */
 } bn_gradients;
 
@@ -303,7 +310,7 @@ static void gradients_task(void *ctx, int64_t task, int worker)
     b->isa->backward_apply(&part, b->mean, b->scale, b->slope, b->offset);
 }
 
-/* The parts' sums added in order; the first `channels` of `width` values are the result. */
+/* The parts' sums added in order; the first `channels` values are the result. */
 static void add_parts(const bn_rows *r, const float *parts, double *sum)
 {
     memset(sum, 0, (size_t)r->width * sizeof *sum);
@@ -317,12 +324,13 @@ static void add_parts(const bn_rows *r, const float *parts, double *sum)
 
 /* gw and gb from the sums, and the factors of gx = scale g + slope (x - mean) + offset:
  * w invstd (g - mean(g) - (x - mean) invstd^2 mean(g (x - mean))). */
-static void channel_gradients(const reel_kcall *call, bn_gradients *b, const double *sum_g,
-                              const double *sum_gx)
+static void channel_gradients(const reel_kcall *call, bn_gradients *b,
+                              const double *sum_g, const double *sum_gx)
 {
     const reel_batch_norm_attrs *a = call->attrs;
     const float *w = operand(call->in, call->n_in, 2), *invstd = call->in[4].data;
-    float *gw = operand(call->out, call->n_out, 1), *gb = operand(call->out, call->n_out, 2);
+    float *gw = operand(call->out, call->n_out, 1);
+    float *gb = operand(call->out, call->n_out, 2);
     /* Running statistics are constants: x enters gx in training only. */
     const double share = a->training ? 1 / (double)b->rows.rows : 0;
     for (int64_t c = 0; c < b->rows.channels; c++) {
@@ -342,8 +350,8 @@ static reel_status run_backward(const reel_kcall *call, bn_gradients *b)
 {
     const bn_rows *r = &b->rows;
     const size_t width = (size_t)r->width, parts = (size_t)task_count(r);
-    double *sum_g = reel__scratch(width * (2 * sizeof(double) +
-                                           (4 + 2 * parts) * sizeof(float)));
+    double *sum_g =
+        reel__scratch(width * (2 * sizeof(double) + (4 + 2 * parts) * sizeof(float)));
     if (!sum_g) return REEL_ERR_MEMORY;
     double *sum_gx = sum_g + width;
     b->mean = (float *)(sum_gx + width);

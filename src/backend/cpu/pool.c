@@ -1,6 +1,6 @@
 /* pool.c: fast pooling in f32 of channels-last [n, c, h, w], vectors along the channels.
- * Average and adaptive pooling differ in their windows alone, which a plan holds as tables;
- * a task is a run of rows of the result. */
+ * Average and adaptive pooling differ in their windows alone, which a plan holds as
+ * tables; a task is a run of rows of the result. */
 #include "backend/cpu/isa/pool.h"
 #include "backend/cpu/kernels.h"
 #include "base/alloc.h"
@@ -8,7 +8,7 @@
 
 enum { TASK_FLOATS = 16384 }; /* of the larger side, in one task */
 
-/* ---- plan --------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------- */
 
 /* Which outputs reach over each input. Windows come in order, so these are ranges. */
 static void invert(const reel_pool_axis *axis, reel_window *covered)
@@ -21,17 +21,20 @@ static void invert(const reel_pool_axis *axis, reel_window *covered)
         }
 }
 
-/* Fills one axis; `table` has room for outs + size windows. */
-static reel_window *plan_axis(reel_pool_axis *axis, const reel_pool2d_attrs *a, int which,
-                              reel_window_rule rule, reel_window *table)
+/* Fills one axis; `table` has room for outs + size windows, `share` for outs. */
+static void plan_axis(reel_pool_axis *axis, const reel_pool2d_attrs *a, int which,
+                      reel_window_rule rule, reel_window *table, float *share)
 {
-    for (int64_t o = 0; o < axis->outs; o++)
+    for (int64_t o = 0; o < axis->outs; o++) {
         table[o] = rule(a, which, o, axis->outs, axis->size);
+        const bool empty = table[o].begin >= table[o].end || table[o].count == 0;
+        share[o] = empty ? 0 : 1 / (float)table[o].count;
+    }
+    axis->share = share;
     axis->window = table;
     axis->covered = table + axis->outs;
     axis->step = rule == reel__max_window ? a->dilation[which] : 1;
     invert(axis, table + axis->outs);
-    return table + axis->outs + axis->size;
 }
 
 /* The plan of pooling x into y. Returns the tables, for reel__scratch_free; NULL if there
@@ -44,20 +47,25 @@ static void *make_plan(reel_pool_plan *plan, const reel_meta *x, const reel_meta
         .w = {.size = x->dim[3], .outs = y->dim[3]},
         .channels = x->dim[1],
     };
-    int64_t windows = x->dim[2] + y->dim[2] + x->dim[3] + y->dim[3];
-    reel_window *table = reel__scratch((size_t)windows * sizeof *table);
+    const int64_t shares = plan->h.outs + plan->w.outs;
+    const int64_t windows = shares + plan->h.size + plan->w.size;
+    reel_window *table = reel__scratch((size_t)windows * sizeof(reel_window) +
+                                       (size_t)shares * sizeof(float));
     if (!table) return NULL;
-    plan_axis(&plan->w, a, 1, rule, plan_axis(&plan->h, a, 0, rule, table));
+    float *share = (float *)(table + windows);
+    plan_axis(&plan->h, a, 0, rule, table, share);
+    plan_axis(&plan->w, a, 1, rule, table + plan->h.outs + plan->h.size,
+              share + plan->h.outs);
     return table;
 }
 
-/* ---- running ------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------- */
 
 typedef struct pool_task {
     const reel_pool_isa *isa;
     reel_pool_plan plan;
     int64_t in_image, out_row; /* elements */
-    int64_t rows;                         /* of the result, an image */
+    int64_t rows;              /* of the result, an image */
     const float *in;
     const int64_t *in_index;
     float *out;
@@ -78,8 +86,8 @@ static void max_backward_rows(void *ctx, int64_t begin, int64_t end)
     const pool_task *t = ctx;
     for (int64_t i = begin; i < end; i++) {
         int64_t image = i / t->rows * t->in_image;
-        t->isa->max_backward_row(&t->plan, t->in + image, t->in_index + image, i % t->rows,
-                                 t->out + i * t->out_row);
+        t->isa->max_backward_row(&t->plan, t->in + image, t->in_index + image,
+                                 i % t->rows, t->out + i * t->out_row);
     }
 }
 
@@ -130,7 +138,7 @@ static reel_status run(const reel_kcall *call, const reel_meta *x, const reel_me
     return REEL_OK;
 }
 
-/* ---- kernels ------------------------------------------------------------------------ */
+/* ---- kernels ----------------------------------------------------------------------- */
 
 /* x -> y, index? */
 bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)
@@ -139,7 +147,8 @@ bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)
     const bool index = call->n_out > 1 && call->out[1].data;
     if (!fits(&call->in[0], REEL_F32) || !fits(&call->out[0], REEL_F32)) return false;
     if (index && !fits(&call->out[1], REEL_I64)) return false;
-    if (x->dim[2] * x->dim[3] > INT32_MAX) return false; /* indices are 32 bits wide inside */
+    if (x->dim[2] * x->dim[3] > INT32_MAX)
+        return false; /* indices are 32 bits wide inside */
     *status = run(call, x, y, reel__max_window, max_rows);
     return true;
 }

@@ -1,5 +1,5 @@
-/* pool_window.h: which inputs an output of pooling covers, along one axis. PyTorch's rules,
- * ceil_mode included: the last windows may reach beyond the padding. */
+/* pool_window.h: which inputs an output of pooling covers, along one axis. PyTorch's
+ * rules, ceil_mode included: the last windows may reach beyond the padding. */
 #ifndef REEL_CPU_POOL_WINDOW_H
 #define REEL_CPU_POOL_WINDOW_H
 
@@ -16,8 +16,8 @@ typedef reel_window (*reel_window_rule)(const reel_pool2d_attrs *a, int axis, in
                                         int64_t outs, int64_t size);
 
 /* Max pooling. Padding is -inf, so it is left out. */
-static inline reel_window reel__max_window(const reel_pool2d_attrs *a, int axis, int64_t out,
-                                           int64_t outs, int64_t size)
+static inline reel_window reel__max_window(const reel_pool2d_attrs *a, int axis,
+                                           int64_t out, int64_t outs, int64_t size)
 {
     (void)outs;
     int64_t begin = out * a->stride[axis] - a->padding[axis];
@@ -28,8 +28,8 @@ static inline reel_window reel__max_window(const reel_pool2d_attrs *a, int axis,
 
 /* Average pooling. What a window has beyond the padding never counts in the divisor; what
  * it has inside the padding counts if count_include_pad. */
-static inline reel_window reel__avg_window(const reel_pool2d_attrs *a, int axis, int64_t out,
-                                           int64_t outs, int64_t size)
+static inline reel_window reel__avg_window(const reel_pool2d_attrs *a, int axis,
+                                           int64_t out, int64_t outs, int64_t size)
 {
     (void)outs;
     int64_t begin = out * a->stride[axis] - a->padding[axis];

@@ -1,7 +1,8 @@
 /* attention.h: what the forward and the backward of blocked attention share.
  *
- * Queries and keys are cut into blocks of at most QUERIES and KEYS; only one block of scores
- * exists at a time, in the scratch memory of a worker (Dao et al. 2022, arXiv:2205.14135). */
+ * Queries and keys are cut into blocks of at most QUERIES and KEYS; only one block of
+ * scores exists at a time, in the scratch memory of a worker (Dao et al. 2022,
+ * arXiv:2205.14135). */
 #ifndef REEL_CPU_ATTENTION_H
 #define REEL_CPU_ATTENTION_H
 
@@ -12,7 +13,10 @@
 enum { REEL__QUERIES = 128, REEL__KEYS = 256 };
 /* Distance of rows of scores: a cache line more than a block of keys, so that a column of
  * them does not fall into one cache set. */
-enum { REEL__SCORE_ROW = REEL__KEYS + 16, REEL__SCORES = REEL__QUERIES * REEL__SCORE_ROW };
+enum {
+    REEL__SCORE_ROW = REEL__KEYS + 16,
+    REEL__SCORES = REEL__QUERIES * REEL__SCORE_ROW
+};
 
 /* One matrix of every operand: rows `step` apart, elements of a row contiguous. */
 typedef struct reel__attention_mat {
@@ -38,10 +42,13 @@ typedef struct reel__attention_room {
     float *slopes;    /* the same, backward                             */
     float *add;       /* [keys] what the mask adds to a row of scores   */
     float *factor;    /* [keys] what dropout makes of a row             */
+    uint32_t *words;  /* [keys + 16] random words of a row              */
     float *max, *sum; /* [queries] forward: running maximum and sum     */
 } reel__attention_room;
-enum { REEL__ATTENTION_ROOM = (int)REEL__GEMM_ROOM + 2 * REEL__SCORES + 2 * REEL__KEYS +
-                              2 * REEL__QUERIES };
+enum {
+    REEL__ATTENTION_ROOM =
+        (int)REEL__GEMM_ROOM + 2 * REEL__SCORES + 3 * REEL__KEYS + 16 + 2 * REEL__QUERIES
+};
 /* `base`: REEL__ATTENTION_ROOM floats. */
 reel__attention_room reel__attention_room_at(float *base);
 
@@ -57,9 +64,10 @@ int64_t reel__attention_seen(const reel__attention *t, int64_t i, int64_t k0, in
 /* What the mask adds to the n scores of query i from key k0 on; NULL: nothing. May use
  * room->add. */
 const float *reel__attention_mask(const reel__attention *t, int64_t batch, int64_t i,
-                                  int64_t k0, int64_t n, const reel__attention_room *room);
-/* factor[j]: 0 for a dropped probability, else 1 / (1 - dropout). */
-void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i, int64_t k0,
-                             int64_t n, float *factor);
+                                  int64_t k0, int64_t n,
+                                  const reel__attention_room *room);
+/* room->factor[j]: 0 for a dropped probability, else 1 / (1 - dropout). */
+void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i,
+                             int64_t k0, int64_t n, const reel__attention_room *room);
 
 #endif

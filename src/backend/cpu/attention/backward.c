@@ -1,9 +1,9 @@
-/* backward.c: gradients of attention, block by block from the saved log-sum-exp of each query
- * (Dao et al. 2022, arXiv:2205.14135). With probabilities p, their dropout factors f, and
- * D = gy . y of each query:
+/* backward.c: gradients of attention, block by block from the saved log-sum-exp of each
+ * query (Dao et al. 2022, arXiv:2205.14135). With probabilities p, their dropout factors
+ * f, and D = gy . y of each query:
  *
  *   gv = (p f)' gy    dp = (gy v') f    ds = scale p (dp - D)    gq = ds k    gk = ds' q
- */
+ * */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +24,10 @@ typedef struct tile {
     int64_t batch, i0, qn, k0, kn;
 } tile;
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 static tile tile_at(const reel__attention *at, int64_t batch, int64_t qb, int64_t kb)
 {
@@ -45,8 +48,17 @@ static void times(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row
                   int64_t a_col, const float *b, int64_t b_row, int64_t b_col, float *c,
                   int64_t c_row, bool accumulate, const reel__attention_room *room)
 {
-    reel_gemm g = {.m = m, .n = n, .k = k, .a = a, .a_row = a_row, .a_col = a_col,
-                   .b = b, .b_row = b_row, .b_col = b_col, .c = c, .c_row = c_row,
+    reel_gemm g = {.m = m,
+                   .n = n,
+                   .k = k,
+                   .a = a,
+                   .a_row = a_row,
+                   .a_col = a_col,
+                   .b = b,
+                   .b_row = b_row,
+                   .b_col = b_col,
+                   .c = c,
+                   .c_row = c_row,
                    .accumulate = accumulate};
     reel__gemm_serial(&g, room->pack);
 }
@@ -56,18 +68,20 @@ static void differentiate(const backward_ctx *t, const tile *x, int64_t r,
                           const reel__attention_room *room)
 {
     const reel__attention *at = &t->at;
-    float *p = room->scores + r * REEL__SCORE_ROW, *dp = room->slopes + r * REEL__SCORE_ROW;
+    float *p = room->scores + r * REEL__SCORE_ROW,
+          *dp = room->slopes + r * REEL__SCORE_ROW;
     int64_t i = x->i0 + r, seen = reel__attention_seen(at, i, x->k0, x->kn);
     float lse = t->lse[x->batch * at->lq + i];
     if (lse == -INFINITY) seen = 0; /* nothing to attend to */
     memset(p + seen, 0, (size_t)(x->kn - seen) * sizeof *p);
     memset(dp + seen, 0, (size_t)(x->kn - seen) * sizeof *dp);
     if (seen == 0) return;
-    float d = at->isa->dot(rows_at(&t->gy, x->batch, i), rows_at(&t->y, x->batch, i), at->dv);
-    at->isa->prob(p, at->scale, reel__attention_mask(at, x->batch, i, x->k0, seen, room), lse,
-                  seen);
+    float d =
+        at->isa->dot(rows_at(&t->gy, x->batch, i), rows_at(&t->y, x->batch, i), at->dv);
+    at->isa->prob(p, at->scale, reel__attention_mask(at, x->batch, i, x->k0, seen, room),
+                  lse, seen);
     bool drop = at->attrs->dropout > 0;
-    if (drop) reel__attention_dropout(at, x->batch, i, x->k0, seen, room->factor);
+    if (drop) reel__attention_dropout(at, x->batch, i, x->k0, seen, room);
     for (int64_t j = 0; drop && j < seen; j++) dp[j] *= room->factor[j];
     at->isa->slope(p, dp, d, at->scale, seen);
     for (int64_t j = 0; drop && j < seen; j++) p[j] *= room->factor[j];
@@ -78,11 +92,11 @@ static void pairs(const backward_ctx *t, const tile *x, const reel__attention_ro
 {
     const reel__attention *at = &t->at;
     times(x->qn, x->kn, at->d, rows_at(&at->q, x->batch, x->i0), at->q.step, 1,
-          rows_at(&at->k, x->batch, x->k0), 1, at->k.step, room->scores, REEL__SCORE_ROW, false,
-          room);
+          rows_at(&at->k, x->batch, x->k0), 1, at->k.step, room->scores, REEL__SCORE_ROW,
+          false, room);
     times(x->qn, x->kn, at->dv, rows_at(&t->gy, x->batch, x->i0), t->gy.step, 1,
-          rows_at(&at->v, x->batch, x->k0), 1, at->v.step, room->slopes, REEL__SCORE_ROW, false,
-          room);
+          rows_at(&at->v, x->batch, x->k0), 1, at->v.step, room->slopes, REEL__SCORE_ROW,
+          false, room);
     for (int64_t r = 0; r < x->qn; r++) differentiate(t, x, r, room);
 }
 
@@ -95,7 +109,8 @@ static void add_gq(const backward_ctx *t, const tile *x, const reel__attention_r
           rows_at(&t->gq, x->batch, x->i0), t->gq.step, x->k0 > 0, room);
 }
 
-static void add_gkv(const backward_ctx *t, const tile *x, const reel__attention_room *room)
+static void add_gkv(const backward_ctx *t, const tile *x,
+                    const reel__attention_room *room)
 {
     const reel__attention *at = &t->at;
     if (t->gk.data)
@@ -108,8 +123,8 @@ static void add_gkv(const backward_ctx *t, const tile *x, const reel__attention_
               rows_at(&t->gv, x->batch, x->k0), t->gv.step, true, room);
 }
 
-static void clear_rows(const reel__attention_mat *m, int64_t batch, int64_t from, int64_t to,
-                       int64_t width)
+static void clear_rows(const reel__attention_mat *m, int64_t batch, int64_t from,
+                       int64_t to, int64_t width)
 {
     for (int64_t i = from; m->data && i < to; i++)
         memset(rows_at(m, batch, i), 0, (size_t)width * sizeof *m->data);
@@ -147,7 +162,7 @@ static void whole_matrix(void *ctx, int64_t batch, int worker)
     for (int64_t kb = 0; kb < t->key_blocks; kb++) key_block(t, batch, kb, true, &room);
 }
 
-/* ---- few long matrices: keys, then queries, probabilities computed twice ------------ */
+/* ---- few long matrices: keys, then queries, probabilities computed twice ----------- */
 
 static void keys_task(void *ctx, int64_t task, int worker)
 {
@@ -168,7 +183,7 @@ static void queries_task(void *ctx, int64_t task, int worker)
     }
 }
 
-/* ------------------------------------------------------------------------------------- */
+/* ------------------------------------------------------------------------------------ */
 
 static void run(backward_ctx *t)
 {
@@ -183,7 +198,8 @@ static void run(backward_ctx *t)
     }
     if (t->gk.data || t->gv.data)
         reel__parallel_dynamic(at->batches * t->key_blocks, keys_task, t);
-    if (t->gq.data) reel__parallel_dynamic(at->batches * t->query_blocks, queries_task, t);
+    if (t->gq.data)
+        reel__parallel_dynamic(at->batches * t->query_blocks, queries_task, t);
 }
 
 /* An output that may be absent. */
@@ -199,14 +215,16 @@ bool reel__fast_attention_backward(const reel_kcall *call, reel_status *status)
     backward_ctx t;
     if (!reel__attention_take(call, 1, &t.at) ||
         !reel__attention_operand(&call->in[0], &t.gy) ||
-        !reel__attention_operand(&call->in[5], &t.y) || !take_output(&call->out[0], &t.gq) ||
-        !take_output(&call->out[1], &t.gk) || !take_output(&call->out[2], &t.gv) ||
-        !reel__is_contiguous(call->in[6].meta)) return false;
+        !reel__attention_operand(&call->in[5], &t.y) ||
+        !take_output(&call->out[0], &t.gq) || !take_output(&call->out[1], &t.gk) ||
+        !take_output(&call->out[2], &t.gv) || !reel__is_contiguous(call->in[6].meta))
+        return false;
     t.lse = call->in[6].data;
     t.query_blocks = (t.at.lq + t.at.query_block - 1) / t.at.query_block;
     t.key_blocks = (t.at.lk + t.at.key_block - 1) / t.at.key_block;
     *status = REEL_OK;
-    t.rooms = reel__scratch((size_t)reel__max_workers() * REEL__ATTENTION_ROOM * sizeof(float));
+    t.rooms =
+        reel__scratch((size_t)reel__max_workers() * REEL__ATTENTION_ROOM * sizeof(float));
     if (!t.rooms) {
         *status = REEL_ERR_MEMORY;
         return true;

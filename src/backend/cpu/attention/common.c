@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "backend/cpu/attention/attention.h"
+#include "backend/cpu/isa/random.h"
 #include "base/rng.h"
 
 reel__attention_room reel__attention_room_at(float *base)
@@ -11,7 +12,8 @@ reel__attention_room reel__attention_room_at(float *base)
     r.slopes = r.scores + REEL__SCORES;
     r.add = r.slopes + REEL__SCORES;
     r.factor = r.add + REEL__KEYS;
-    r.max = r.factor + REEL__KEYS;
+    r.words = (uint32_t *)(r.factor + REEL__KEYS);
+    r.max = r.factor + 2 * REEL__KEYS + 16;
     r.sum = r.max + REEL__QUERIES;
     return r;
 }
@@ -25,8 +27,8 @@ bool reel__attention_operand(const reel_karg *arg, reel__attention_mat *out)
     return true;
 }
 
-/* Offset of matrix `batch`, counted in the leading dimensions of `like`, in an operand that
- * may have fewer dimensions or broadcast some. */
+/* Offset of matrix `batch`, counted in the leading dimensions of `like`, in an operand
+ * that may have fewer dimensions or broadcast some. */
 static int64_t matrix_offset(const reel_meta *m, const reel_meta *like, int64_t batch)
 {
     int64_t offset = 0;
@@ -54,15 +56,19 @@ static int64_t even_block(int64_t length, int64_t most)
 bool reel__attention_take(const reel_kcall *call, int first, reel__attention *out)
 {
     const reel_attention_attrs *attrs = call->attrs;
-    reel__attention t = {.isa = REEL_ISA_PICK(rows), .attrs = attrs,
-                         .scale = (float)attrs->scale, .batches = 1};
+    reel__attention t = {.isa = REEL_ISA_PICK(rows),
+                         .attrs = attrs,
+                         .scale = (float)attrs->scale,
+                         .batches = 1};
     if (!reel__attention_operand(&call->in[first], &t.q) ||
         !reel__attention_operand(&call->in[first + 1], &t.k) ||
-        !reel__attention_operand(&call->in[first + 2], &t.v)) return false;
+        !reel__attention_operand(&call->in[first + 2], &t.v))
+        return false;
     const reel_meta *q = t.q.meta;
     if (call->n_in > first + 3 && call->in[first + 3].data) t.mask = &call->in[first + 3];
-    if (t.mask && (t.mask->meta->rank < 2 || (t.mask->meta->dtype != REEL_F32 &&
-                                              t.mask->meta->dtype != REEL_BOOL))) return false;
+    if (t.mask && (t.mask->meta->rank < 2 ||
+                   (t.mask->meta->dtype != REEL_F32 && t.mask->meta->dtype != REEL_BOOL)))
+        return false;
     for (int i = 0; i < q->rank - 2; i++) t.batches *= q->dim[i];
     t.lq = q->dim[q->rank - 2];
     t.d = q->dim[q->rank - 1];
@@ -100,16 +106,15 @@ const float *reel__attention_mask(const reel__attention *t, int64_t batch, int64
     return room->add;
 }
 
-void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i, int64_t k0,
-                             int64_t n, float *factor)
+void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i,
+                             int64_t k0, int64_t n, const reel__attention_room *room)
 {
-    uint32_t word[4];
-    uint64_t seed = (uint64_t)t->attrs->seed, offset = (uint64_t)t->attrs->offset;
-    int64_t first = (batch * t->lq + i) * t->lk + k0;
+    int64_t first = (batch * t->lq + i) * t->lk + k0, skip = first % 4;
     float keep = (float)(1 / (1 - t->attrs->dropout));
-    for (int64_t j = 0; j < n; j++) {
-        int64_t e = first + j;
-        if (j == 0 || e % 4 == 0) reel__philox(seed, offset + (uint64_t)e / 4, word);
-        factor[j] = (double)reel__u01f(word[e % 4]) < t->attrs->dropout ? 0 : keep;
-    }
+    REEL_ISA_PICK(random)->philox((uint64_t)t->attrs->seed,
+                                  (uint64_t)(t->attrs->offset + first / 4),
+                                  (skip + n + 3) / 4, room->words);
+    const uint32_t *word = room->words + skip;
+    for (int64_t j = 0; j < n; j++)
+        room->factor[j] = (double)reel__u01f(word[j]) < t->attrs->dropout ? 0 : keep;
 }

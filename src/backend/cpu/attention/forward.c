@@ -1,5 +1,5 @@
-/* forward.c: attention by blocks of queries; a running maximum and sum a query let blocks of
- * keys follow one another (Milakov & Gimelshein 2018, arXiv:1805.02867). */
+/* forward.c: attention by blocks of queries; a running maximum and sum a query let blocks
+ * of keys follow one another (Milakov & Gimelshein 2018, arXiv:1805.02867). */
 #include <math.h>
 #include <string.h>
 
@@ -15,8 +15,8 @@ typedef struct forward_ctx {
     float *rooms;
 } forward_ctx;
 
-/* One row of scores becomes probabilities, not yet divided by their sum; returns by how much
- * what came before must be scaled. */
+/* One row of scores becomes probabilities, not yet divided by their sum; returns by how
+ * much what came before must be scaled. */
 static float soften(const forward_ctx *t, const reel__attention_room *room, int64_t batch,
                     int64_t i, int64_t k0, int64_t kn, int64_t row)
 {
@@ -37,23 +37,31 @@ static float soften(const forward_ctx *t, const reel__attention_room *room, int6
     room->sum[row] = room->sum[row] * scale + at->isa->exp_sum(s, m, s, seen);
     room->max[row] = m;
     if (at->attrs->dropout > 0) {
-        reel__attention_dropout(at, batch, i, k0, seen, room->factor);
+        reel__attention_dropout(at, batch, i, k0, seen, room);
         for (int64_t j = 0; j < seen; j++) s[j] *= room->factor[j];
     }
     return scale;
 }
 
 /* Block of queries [i0, i0 + qn) against keys [k0, k0 + kn). */
-static void key_block(const forward_ctx *t, const reel__attention_room *room, int64_t batch,
-                      int64_t i0, int64_t qn, int64_t k0, int64_t kn)
+static void key_block(const forward_ctx *t, const reel__attention_room *room,
+                      int64_t batch, int64_t i0, int64_t qn, int64_t k0, int64_t kn)
 {
     const reel__attention *at = &t->at;
     const float *q = reel__attention_at(&at->q, batch) + i0 * at->q.step;
     const float *k = reel__attention_at(&at->k, batch) + k0 * at->k.step;
     const float *v = reel__attention_at(&at->v, batch) + k0 * at->v.step;
     float *y = reel__attention_at(&t->y, batch) + i0 * t->y.step;
-    reel_gemm scores = {.m = qn, .n = kn, .k = at->d, .a = q, .a_row = at->q.step, .a_col = 1,
-                        .b = k, .b_row = 1, .b_col = at->k.step, .c = room->scores,
+    reel_gemm scores = {.m = qn,
+                        .n = kn,
+                        .k = at->d,
+                        .a = q,
+                        .a_row = at->q.step,
+                        .a_col = 1,
+                        .b = k,
+                        .b_row = 1,
+                        .b_col = at->k.step,
+                        .c = room->scores,
                         .c_row = REEL__SCORE_ROW};
     reel__gemm_serial(&scores, room->pack);
     for (int64_t r = 0; r < qn; r++) {
@@ -61,9 +69,18 @@ static void key_block(const forward_ctx *t, const reel__attention_room *room, in
         float *row = y + r * t->y.step;
         if (k0 > 0 && scale != 1) at->isa->affine(row, 0, scale, 0, row, at->dv);
     }
-    reel_gemm values = {.m = qn, .n = at->dv, .k = kn, .a = room->scores,
-                        .a_row = REEL__SCORE_ROW, .a_col = 1, .b = v, .b_row = at->v.step,
-                        .b_col = 1, .c = y, .c_row = t->y.step, .accumulate = k0 > 0};
+    reel_gemm values = {.m = qn,
+                        .n = at->dv,
+                        .k = kn,
+                        .a = room->scores,
+                        .a_row = REEL__SCORE_ROW,
+                        .a_col = 1,
+                        .b = v,
+                        .b_row = at->v.step,
+                        .b_col = 1,
+                        .c = y,
+                        .c_row = t->y.step,
+                        .accumulate = k0 > 0};
     reel__gemm_serial(&values, room->pack);
 }
 
@@ -87,13 +104,16 @@ static void query_block(void *ctx, int64_t task, int worker)
     for (int64_t r = 0; r < qn; r++) {
         float *row = y + r * t->y.step;
         /* nothing to attend to: zeros */
-        if (room.sum[r] == 0) memset(row, 0, (size_t)at->dv * sizeof *row);
-        else at->isa->affine(row, 0, 1 / room.sum[r], 0, row, at->dv);
+        if (room.sum[r] == 0)
+            memset(row, 0, (size_t)at->dv * sizeof *row);
+        else
+            at->isa->affine(row, 0, 1 / room.sum[r], 0, row, at->dv);
         if (t->lse) t->lse[batch * at->lq + i0 + r] = room.max[r] + logf(room.sum[r]);
     }
 }
 
-/* q [.., lq, d]  k [.., lk, d]  v [.., lk, dv]  mask?  ->  y [.., lq, dv], lse [.., lq] */
+/* q [.., lq, d]  k [.., lk, d]  v [.., lk, dv]  mask?  ->  y [.., lq, dv], lse [..,
+ * lq] */
 bool reel__fast_attention(const reel_kcall *call, reel_status *status)
 {
     forward_ctx t;
@@ -103,7 +123,8 @@ bool reel__fast_attention(const reel_kcall *call, reel_status *status)
     if (t.lse && !reel__is_contiguous(call->out[1].meta)) return false;
     t.query_blocks = (t.at.lq + t.at.query_block - 1) / t.at.query_block;
     *status = REEL_OK;
-    t.rooms = reel__scratch((size_t)reel__max_workers() * REEL__ATTENTION_ROOM * sizeof(float));
+    t.rooms =
+        reel__scratch((size_t)reel__max_workers() * REEL__ATTENTION_ROOM * sizeof(float));
     if (!t.rooms) {
         *status = REEL_ERR_MEMORY;
         return true;

@@ -76,6 +76,16 @@ static inline int64_t reel__reserve(int64_t *total, int64_t floats)
     *total += reel__round_up(floats, 16);
     return at;
 }
+/* Reads one float of each cache line, in the order of memory, of what is about to be read or
+ * written in another order. The processor's prefetchers follow this walk and not the jumps
+ * of a transform from row to row; prefetch instructions were no substitute. (Zen 5, Winograd
+ * weight gradient of [128,16,32,32]: 3.6 ms without, 3.5 with prefetch instructions, 1.9
+ * with this.) */
+static inline void reel__touch(const float *p, int64_t floats)
+{
+    for (int64_t i = 0; i < floats; i += 16) (void)*(const volatile float *)(p + i);
+}
+
 /* Pointers may lie in scratch that is counted in floats. */
 #define REEL__FLOATS_A_POINTER ((int64_t)sizeof(void *) / (int64_t)sizeof(float))
 

@@ -146,7 +146,10 @@ static void unpack(void *ctx, int64_t i, int worker)
     (void)worker;
     const direct *w = ctx;
     int64_t o = i * panel_width(w);
-    w->gemm->unpack(w->p + o * w->runs * w->len, w->parts, w->p_size, w->k,
+    const float *p = w->p + o * w->runs * w->len;
+    for (int64_t part = 0; part < w->parts; part++)
+        reel__touch(p + part * w->p_size, w->runs * w->len * width_of(w, o));
+    w->gemm->unpack(p, w->parts, w->p_size, w->k,
                     w->depthwise ? 1 : w->c, w->g->r * w->g->s, o, width_of(w, o), w->gw);
 }
 

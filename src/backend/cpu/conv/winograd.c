@@ -12,33 +12,34 @@
  *     panels of its own and makes U as it goes, a slice of channels at a time that stays in
  *     its L2. U as a whole, four times the weights, would only go to memory and back. */
 #include "backend/cpu/conv/conv.h"
+#include "backend/cpu/conv/tiles.h"
 #include "backend/cpu/isa/conv_kernels.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
 
 #include <string.h>
 
-#define TILE 4
-
 typedef struct winograd {
     const reel_conv_gemm *gemm;
     const reel_conv_winograd *f43;
     /* One forward convolution: in [n, h, w, c] -> out [n, oh, ow, k]. */
-    int64_t n, c, h, w, k, oh, ow, pad_y, pad_x;
-    const float *in, *bias;
+    reel_activation in;
+    int64_t c, k, oh, ow, pad_y, pad_x;
+    const float *bias;
     float *out;
     const float *weight, *weight_end;
     int64_t o_step, i_step; /* of the weight's output and input channels */
     bool rotate;
 
-    int64_t tiles_x, tiles_y, tiles; /* tiles over all images */
-    int64_t block, blocks;           /* tiles a block         */
-    int64_t v_row;                   /* floats a row of V     */
-    bool shared;                     /* the second way        */
-    int64_t slice;                   /* channels of U at once */
-    const float *zero;               /* c zeros: pixels outside */
-    float *v, *u, *m;                /* of worker 0, or of all */
-    int64_t v_size, u_size, m_size;  /* of one worker          */
+    reel_tiles tiles;
+    int64_t block, blocks; /* tiles a block            */
+    int64_t v_row;         /* floats a row of V        */
+    bool shared;           /* the second way           */
+    int64_t slice;         /* channels of U at once    */
+    const float *zero;     /* c zeros: pixels outside  */
+    float *v, *u, *m;      /* of worker 0, or of all   */
+    int64_t v_size, m_size; /* of one worker           */
+    int64_t u_size;         /* of one panel's slice    */
 } winograd;
 
 /* One block on its way through the stages. */
@@ -51,33 +52,30 @@ typedef struct block {
 
 /* ---- stage 1: V = B' x B ------------------------------------------------------------ */
 
-#define TRANSFORM_GRAIN 4 /* tiles a task */
-
-static void transform_tile(const winograd *p, int64_t tile, float *v, int64_t step)
+/* Tiles a task: all of a worker's own block, or a few whole rows, so that their pixels are
+ * a long run of memory. */
+static int64_t transform_grain(const winograd *p)
 {
-    int64_t image = tile / (p->tiles_x * p->tiles_y);
-    int64_t y0 = tile / p->tiles_x % p->tiles_y * TILE - p->pad_y;
-    int64_t x0 = tile % p->tiles_x * TILE - p->pad_x;
-    const float *from = p->in + image * p->h * p->w * p->c;
-    const float *pixel[36];
-    for (int64_t i = 0; i < 6; i++) {
-        int64_t y = y0 + i;
-        const float *row = from + (y * p->w + x0) * p->c;
-        bool inside = y >= 0 && y < p->h;
-        for (int64_t j = 0; j < 6; j++)
-            pixel[i * 6 + j] = inside && x0 + j >= 0 && x0 + j < p->w ? row + j * p->c
-                                                                       : p->zero;
-    }
-    p->f43->input(pixel, p->c, v, step);
+    if (!p->shared) return p->block;
+    return p->tiles.across * reel__ceil_div(4, p->tiles.across);
 }
 
 static void transform_input(void *ctx, int64_t i, int worker)
 {
     (void)worker;
     const block *b = ctx;
-    int64_t end = reel__min64(b->count, (i + 1) * TRANSFORM_GRAIN);
-    for (int64_t t = i * TRANSFORM_GRAIN; t < end; t++)
-        transform_tile(b->p, b->first + t, b->v + t * b->p->v_row, b->count * b->p->v_row);
+    const winograd *p = b->p;
+    int64_t grain = transform_grain(p), begin = i * grain;
+    int64_t end = reel__min64(b->count, begin + grain);
+    reel__tile_touch(&p->in, &p->tiles, b->first + begin, end - begin);
+    for (int64_t t = begin; t < end; t++) {
+        int64_t image, y, x;
+        const float *pixel[36];
+        reel__tile_place(&p->tiles, b->first + t, &image, &y, &x);
+        reel__tile_pixels(&p->in, image, y - p->pad_y, x - p->pad_x, 6, p->zero, pixel);
+        p->f43->input(pixel, p->c, b->v + t * p->v_row,
+                      reel__element_step(b->count * p->v_row));
+    }
 }
 
 /* ---- stage 2: M = V U, y = A' M A of one panel --------------------------------------- */
@@ -85,21 +83,23 @@ static void transform_input(void *ctx, int64_t i, int worker)
 static void transform_output(const winograd *p, const block *b, const float *m, int64_t o,
                              int64_t width)
 {
+    if (o == 0) {
+        reel_activation y = {p->out, p->in.n, p->oh, p->ow, p->k};
+        reel__tile_touch(&y, &p->tiles, b->first, b->count);
+    }
     float outside[32]; /* where results beyond the edge go; width is 32 at most */
     for (int64_t t = 0; t < b->count; t++) {
-        int64_t tile = b->first + t;
-        int64_t image = tile / (p->tiles_x * p->tiles_y);
-        int64_t y0 = tile / p->tiles_x % p->tiles_y * TILE;
-        int64_t x0 = tile % p->tiles_x * TILE;
-        float *to = p->out + ((image * p->oh + y0) * p->ow + x0) * p->k + o;
+        int64_t image, y, x;
+        reel__tile_place(&p->tiles, b->first + t, &image, &y, &x);
+        float *to = p->out + ((image * p->oh + y) * p->ow + x) * p->k + o;
         float *pixel[16];
-        for (int64_t i = 0; i < TILE; i++)
-            for (int64_t j = 0; j < TILE; j++)
-                pixel[i * TILE + j] = y0 + i < p->oh && x0 + j < p->ow
-                                          ? to + (i * p->ow + j) * p->k
-                                          : outside;
-        p->f43->output(m + t * width, b->count * width, width, p->bias ? p->bias + o : NULL,
-                       pixel);
+        for (int64_t i = 0; i < REEL__TILE; i++)
+            for (int64_t j = 0; j < REEL__TILE; j++)
+                pixel[i * REEL__TILE + j] = y + i < p->oh && x + j < p->ow
+                                                ? to + (i * p->ow + j) * p->k
+                                                : outside;
+        p->f43->output(m + t * width, reel__element_step(b->count * width), width,
+                       p->bias ? p->bias + o : NULL, pixel);
     }
 }
 
@@ -114,6 +114,17 @@ static int64_t panels_of(const winograd *p)
     return reel__ceil_div(p->k, 2 * p->gemm->lanes);
 }
 
+/* Weights of columns [o, o + width), channels [c, c + count), in runs of memory. */
+static void touch_weight(const winograd *p, int64_t o, int64_t width, int64_t c,
+                         int64_t count)
+{
+    const float *from = p->weight + o * p->o_step + c * p->i_step;
+    bool by_column = p->o_step > p->i_step;
+    int64_t runs = by_column ? width : count, step = by_column ? p->o_step : p->i_step;
+    for (int64_t i = 0; i < runs; i++)
+        reel__touch(from + i * step, 9 * (by_column ? count : width));
+}
+
 static void multiply_panel(void *ctx, int64_t i, int inner)
 {
     const block *b = ctx;
@@ -122,16 +133,20 @@ static void multiply_panel(void *ctx, int64_t i, int inner)
     int64_t o, width;
     panel_of(p, i, &o, &width);
     float *m = p->m + worker * p->m_size;
+    int64_t v_step = reel__element_step(b->count * p->v_row);
+    int64_t m_step = reel__element_step(b->count * width);
     for (int64_t c0 = 0; c0 < p->c; c0 += p->slice) {
         int64_t count = reel__min64(p->slice, p->c - c0);
-        float *u = p->u + (p->shared ? worker * p->u_size : 36 * p->c * o);
-        if (p->shared)
+        int64_t u_step = reel__element_step(count * width);
+        float *u = p->u + (p->shared ? worker : i) * p->u_size;
+        if (p->shared) {
+            touch_weight(p, o, width, c0, count);
             p->f43->weight(p->weight + o * p->o_step + c0 * p->i_step, p->weight_end,
-                           p->o_step, p->i_step, p->rotate, count, width, u);
+                           p->o_step, p->i_step, p->rotate, count, width, u, u_step);
+        }
         for (int64_t e = 0; e < 36; e++)
-            p->gemm->dense(b->v + e * b->count * p->v_row + c0, p->v_row, b->count, count,
-                           u + e * count * width, width, m + e * b->count * width, width,
-                           c0 > 0);
+            p->gemm->dense(b->v + e * v_step + c0, p->v_row, b->count, count, u + e * u_step,
+                           width, m + e * m_step, width, c0 > 0);
     }
     transform_output(p, b, m, o, width);
 }
@@ -140,9 +155,9 @@ static void run_block(void *ctx, int64_t i, int worker)
 {
     const winograd *p = ctx;
     block b = {.p = p, .first = i * p->block, .worker = worker};
-    b.count = reel__min64(p->block, p->tiles - b.first);
+    b.count = reel__min64(p->block, p->tiles.count - b.first);
     b.v = p->v + worker * p->v_size;
-    reel__parallel(reel__ceil_div(b.count, TRANSFORM_GRAIN), transform_input, &b);
+    reel__parallel(reel__ceil_div(b.count, transform_grain(p)), transform_input, &b);
     reel__parallel(panels_of(p), multiply_panel, &b);
 }
 
@@ -155,7 +170,7 @@ static void transform_weight(void *ctx, int64_t i, int worker)
     int64_t o, width;
     panel_of(p, i, &o, &width);
     p->f43->weight(p->weight + o * p->o_step, p->weight_end, p->o_step, p->i_step, p->rotate,
-                   p->c, width, p->u + 36 * p->c * o);
+                   p->c, width, p->u + i * p->u_size, reel__element_step(p->c * width));
 }
 
 /* ---- sizes ---------------------------------------------------------------------------- */
@@ -171,9 +186,7 @@ static void transform_weight(void *ctx, int64_t i, int worker)
 
 static void set_sizes(winograd *p)
 {
-    p->tiles_x = reel__ceil_div(p->ow, TILE);
-    p->tiles_y = reel__ceil_div(p->oh, TILE);
-    p->tiles = p->n * p->tiles_x * p->tiles_y;
+    p->tiles = reel__tiles(p->in.n, p->oh, p->ow);
     /* Rows a power of two apart would fall into the same few sets of the L1 cache. */
     p->v_row = p->c >= 128 ? p->c + 16 : p->c;
     p->shared = 36 * p->c * p->k > SMALL_U;
@@ -181,12 +194,12 @@ static void set_sizes(winograd *p)
     int64_t fit = (p->shared ? SHARED_V_BYTES : OWN_V_BYTES) / (36 * 4 * p->v_row);
     fit = reel__min64(fit, SHARED_TILES);
     p->block = fit >= rows ? fit / rows * rows : p->gemm->rows;
-    p->block = reel__min64(p->block, p->tiles);
-    p->blocks = reel__ceil_div(p->tiles, p->block);
+    p->block = reel__min64(p->block, p->tiles.count);
+    p->blocks = reel__ceil_div(p->tiles.count, p->block);
     p->slice = p->shared ? SLICE : p->c;
-    p->v_size = 36 * p->block * p->v_row;
-    p->m_size = 36 * p->block * 2 * p->gemm->lanes;
-    p->u_size = p->shared ? 36 * p->slice * 2 * p->gemm->lanes : 36 * p->c * p->k;
+    p->v_size = 36 * reel__element_step(p->block * p->v_row);
+    p->m_size = 36 * reel__element_step(p->block * 2 * p->gemm->lanes);
+    p->u_size = 36 * reel__element_step(p->slice * 2 * p->gemm->lanes);
 }
 
 static reel_status run(winograd *p)
@@ -195,7 +208,7 @@ static reel_status run(winograd *p)
     int64_t workers = reel__max_workers(), floats = 0;
     int64_t v = reel__reserve(&floats, p->v_size * (p->shared ? 1 : workers));
     int64_t m = reel__reserve(&floats, p->m_size * workers);
-    int64_t u = reel__reserve(&floats, p->u_size * (p->shared ? workers : 1));
+    int64_t u = reel__reserve(&floats, p->u_size * (p->shared ? workers : panels_of(p)));
     int64_t zero = reel__reserve(&floats, p->c);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
@@ -217,17 +230,19 @@ reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass, const f
     winograd p = {
         .gemm = REEL_ISA_PICK(conv_gemm),
         .f43 = REEL_ISA_PICK(conv_winograd),
-        .n = g->n, .in = in, .out = out, .bias = bias,
-        .weight = weight, .weight_end = weight + g->k * g->c * 9,
+        .out = out, .bias = bias, .weight = weight, .weight_end = weight + g->k * g->c * 9,
     };
     if (pass == REEL_CONV_FORWARD) {
-        p.c = g->c, p.h = g->h, p.w = g->w, p.k = g->k, p.oh = g->oh, p.ow = g->ow;
+        p.in = (reel_activation){in, g->n, g->h, g->w, g->c};
+        p.k = g->k, p.oh = g->oh, p.ow = g->ow;
         p.pad_y = g->pad[0], p.pad_x = g->pad[1];
         p.o_step = 9 * g->c, p.i_step = 9;
     } else { /* the same with the weights rotated by 180 degrees and transposed */
-        p.c = g->k, p.h = g->oh, p.w = g->ow, p.k = g->c, p.oh = g->h, p.ow = g->w;
+        p.in = (reel_activation){in, g->n, g->oh, g->ow, g->k};
+        p.k = g->c, p.oh = g->h, p.ow = g->w;
         p.pad_y = 2 - g->pad[0], p.pad_x = 2 - g->pad[1];
         p.o_step = 9, p.i_step = 9 * g->c, p.rotate = true;
     }
+    p.c = p.in.c;
     return run(&p);
 }

@@ -9,21 +9,20 @@
  *   large P: one part; blocks are large and shared, and workers take pieces of P, which
  *     exist only until G' P G is added to the sum. */
 #include "backend/cpu/conv/conv.h"
+#include "backend/cpu/conv/tiles.h"
 #include "backend/cpu/isa/conv_kernels.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
 
 #include <string.h>
 
-#define TILE 4
-
 typedef struct winograd {
     const reel_conv_gemm *gemm;
     const reel_conv_winograd *f43;
     const reel_conv *g;
-    const float *gy, *x;
+    reel_activation gy, x;
     float *gw;
-    int64_t tiles_x, tiles_y, tiles;
+    reel_tiles tiles;
     int64_t block;         /* tiles a block                        */
     int64_t parts, blocks; /* blocks of all parts together         */
     bool shared;           /* the second way                       */
@@ -43,39 +42,32 @@ typedef struct block {
 
 /* ---- stage 1 -------------------------------------------------------------------------- */
 
-#define TRANSFORM_GRAIN 4
-
-static void transform_tile(const block *b, int64_t t)
+static int64_t transform_grain(const winograd *w) /* see winograd.c */
 {
-    const winograd *w = b->w;
-    const reel_conv *g = w->g;
-    int64_t tile = b->first + t, image = tile / (w->tiles_x * w->tiles_y);
-    int64_t oy = tile / w->tiles_x % w->tiles_y * TILE, ox = tile % w->tiles_x * TILE;
-    int64_t iy = oy - g->pad[0], ix = ox - g->pad[1];
-    const float *pixel[36], *from = w->x + image * g->h * g->w * g->c;
-    for (int64_t i = 0; i < 6; i++)
-        for (int64_t j = 0; j < 6; j++) {
-            int64_t y = iy + i, x = ix + j;
-            bool inside = y >= 0 && y < g->h && x >= 0 && x < g->w;
-            pixel[i * 6 + j] = inside ? from + (y * g->w + x) * g->c : w->zero;
-        }
-    w->f43->input(pixel, g->c, b->v + t * w->v_row, b->count * w->v_row);
-    from = w->gy + image * g->oh * g->ow * g->k;
-    for (int64_t i = 0; i < TILE; i++)
-        for (int64_t j = 0; j < TILE; j++) {
-            int64_t y = oy + i, x = ox + j;
-            bool inside = y < g->oh && x < g->ow;
-            pixel[i * TILE + j] = inside ? from + (y * g->ow + x) * g->k : w->zero;
-        }
-    w->f43->output_grad(pixel, g->k, b->z + t * w->z_row, b->count * w->z_row);
+    if (!w->shared) return w->block;
+    return w->tiles.across * reel__ceil_div(4, w->tiles.across);
 }
 
 static void transform(void *ctx, int64_t i, int worker)
 {
     (void)worker;
     const block *b = ctx;
-    int64_t end = reel__min64(b->count, (i + 1) * TRANSFORM_GRAIN);
-    for (int64_t t = i * TRANSFORM_GRAIN; t < end; t++) transform_tile(b, t);
+    const winograd *w = b->w;
+    int64_t v_step = reel__element_step(b->count * w->v_row);
+    int64_t z_step = reel__element_step(b->count * w->z_row);
+    int64_t grain = transform_grain(w), begin = i * grain;
+    int64_t end = reel__min64(b->count, begin + grain);
+    reel__tile_touch(&w->x, &w->tiles, b->first + begin, end - begin);
+    reel__tile_touch(&w->gy, &w->tiles, b->first + begin, end - begin);
+    for (int64_t t = begin; t < end; t++) {
+        int64_t image, y, x;
+        const float *pixel[36];
+        reel__tile_place(&w->tiles, b->first + t, &image, &y, &x);
+        reel__tile_pixels(&w->x, image, y - w->g->pad[0], x - w->g->pad[1], 6, w->zero, pixel);
+        w->f43->input(pixel, w->x.c, b->v + t * w->v_row, v_step);
+        reel__tile_pixels(&w->gy, image, y, x, REEL__TILE, w->zero, pixel);
+        w->f43->output_grad(pixel, w->gy.c, b->z + t * w->z_row, z_step);
+    }
 }
 
 /* ---- stage 2: a piece of P is [36][slice of c][panel of k] ---------------------------- */
@@ -94,19 +86,20 @@ static void multiply(void *ctx, int64_t i, int worker)
     int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
     int64_t c0 = i % slices_of(w) * w->slice;
     int64_t count = reel__min64(w->slice, w->g->c - c0);
-    float *p = w->shared ? w->p + worker * w->p_size : b->p + 36 * (o * w->g->c + c0 * width);
+    int64_t step = reel__element_step(w->slice * 2 * w->gemm->lanes);
+    float *p = w->shared ? w->p + worker * w->p_size : b->p + i * 36 * step;
     for (int64_t e = 0; e < 36; e++) {
-        const float *v = b->v + e * b->count * w->v_row;
-        const float *z = b->z + e * b->count * w->z_row;
+        const float *v = b->v + e * reel__element_step(b->count * w->v_row);
+        const float *z = b->z + e * reel__element_step(b->count * w->z_row);
         w->gemm->outer(&(reel_conv_outer){
             .a = &v, .b = &z, .rows = 1, .steps = b->count, .tap = c0,
             .a_step = w->v_row, .column = o, .b_step = w->z_row, .m = count,
-            .p = p + e * count * width, .width = width,
+            .p = p + e * step, .width = width,
             .accumulate = !b->begins,
         });
     }
     if (b->ends)
-        w->f43->weight_grad(p, count, width, b->sum + 9 * o * w->g->c + c0 * width,
+        w->f43->weight_grad(p, step, count, width, b->sum + 9 * o * w->g->c + c0 * width,
                             w->g->c * width);
 }
 
@@ -119,10 +112,10 @@ static void run_part(void *ctx, int64_t part, int worker)
     int64_t begin = w->blocks * part / w->parts, end = w->blocks * (part + 1) / w->parts;
     for (int64_t i = begin; i < end; i++) {
         b.first = i * w->block;
-        b.count = reel__min64(w->block, w->tiles - b.first);
+        b.count = reel__min64(w->block, w->tiles.count - b.first);
         b.begins = w->shared || i == begin;
         b.ends = w->shared || i == end - 1;
-        reel__parallel(reel__ceil_div(b.count, TRANSFORM_GRAIN), transform, &b);
+        reel__parallel(reel__ceil_div(b.count, transform_grain(w)), transform, &b);
         reel__parallel(panels_of(w) * slices_of(w), multiply, &b);
     }
 }
@@ -135,7 +128,10 @@ static void unpack(void *ctx, int64_t i, int worker)
     const winograd *w = ctx;
     int64_t o = i * 2 * w->gemm->lanes;
     int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
-    w->gemm->unpack(w->sum + 9 * o * w->g->c, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
+    const float *sum = w->sum + 9 * o * w->g->c;
+    for (int64_t part = 0; part < w->parts; part++)
+        reel__touch(sum + part * w->sum_size, 9 * w->g->c * width);
+    w->gemm->unpack(sum, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
                     width, w->gw);
 }
 
@@ -150,20 +146,19 @@ static void unpack(void *ctx, int64_t i, int worker)
 static void set_sizes(winograd *w)
 {
     const reel_conv *g = w->g;
-    w->tiles_x = reel__ceil_div(g->ow, TILE);
-    w->tiles_y = reel__ceil_div(g->oh, TILE);
-    w->tiles = g->n * w->tiles_x * w->tiles_y;
+    w->tiles = reel__tiles(g->n, g->oh, g->ow);
     w->v_row = g->c >= 128 ? g->c + 16 : g->c;
     w->z_row = g->k >= 128 ? g->k + 16 : g->k;
     w->shared = 36 * g->c * g->k > SMALL_P;
     w->slice = reel__min64(g->c, SLICE);
     w->block = (w->shared ? SHARED_BYTES : OWN_BYTES) / (36 * 4 * (w->v_row + w->z_row));
-    w->block = reel__min64(reel__max64(w->block, 16), w->tiles);
-    w->blocks = reel__ceil_div(w->tiles, w->block);
+    w->block = reel__min64(reel__max64(w->block, 16), w->tiles.count);
+    w->blocks = reel__ceil_div(w->tiles.count, w->block);
     w->parts = w->shared ? 1 : reel__min64(PARTS, w->blocks);
-    w->v_size = 36 * w->block * w->v_row;
-    w->z_size = 36 * w->block * w->z_row;
-    w->p_size = w->shared ? 36 * w->slice * 2 * w->gemm->lanes : 36 * g->c * g->k;
+    w->v_size = 36 * reel__element_step(w->block * w->v_row);
+    w->z_size = 36 * reel__element_step(w->block * w->z_row);
+    w->p_size = 36 * reel__element_step(w->slice * 2 * w->gemm->lanes) *
+                (w->shared ? 1 : panels_of(w) * slices_of(w));
     w->sum_size = 9 * g->c * g->k;
 }
 
@@ -171,7 +166,8 @@ reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy, cons
                                        float *gw)
 {
     winograd w = {.gemm = REEL_ISA_PICK(conv_gemm), .f43 = REEL_ISA_PICK(conv_winograd),
-                  .g = g, .gy = gy, .x = x, .gw = gw};
+                  .g = g, .gw = gw,
+                  .gy = {gy, g->n, g->oh, g->ow, g->k}, .x = {x, g->n, g->h, g->w, g->c}};
     set_sizes(&w);
     int64_t workers = reel__max_workers(), floats = 0;
     int64_t v = reel__reserve(&floats, w.v_size * (w.shared ? 1 : workers));

@@ -1,6 +1,6 @@
-/* blas.c: OpenBLAS for f64, and for f32 on processors that we have no kernel for. It runs on
- * one thread inside tiles that we cut by size: results do not depend on threads, and there
- * is one pool of threads. */
+/* blas.c: OpenBLAS for f64, and for f32 on processors that we have no kernel for. It runs
+ * on one thread inside tiles that we cut by size: results do not depend on threads, and
+ * there is one pool of threads. */
 #include "backend/cpu/gemm/gemm.h"
 
 #ifdef REEL_HAVE_OPENBLAS
@@ -73,7 +73,8 @@ static void blas_task(void *ctx, int64_t task, int worker)
 
 static void one_thread(void)
 {
-    /* a task that runs inline is in no parallel region, and OpenBLAS would start its own */
+    /* a task that runs inline is in no parallel region, and OpenBLAS would start its
+     * own */
     openblas_set_num_threads(1);
 }
 

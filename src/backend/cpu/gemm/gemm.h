@@ -11,7 +11,8 @@
 /* The product in the calling thread; room: REEL__GEMM_ROOM floats, 64-byte aligned. */
 void reel__gemm_serial(const reel_gemm *g, float *room);
 
-/* Where the products of a batch lie: steps, in elements, of each dimension of the batch. */
+/* Where the products of a batch lie: steps, in elements, of each dimension of the
+ * batch. */
 typedef struct reel__batch {
     int rank; /* 0: one product */
     int64_t dim[REEL_MAX_RANK];
@@ -42,8 +43,8 @@ typedef struct reel__blas_gemm {
     bool accumulate;
 } reel__blas_gemm;
 
-/* True if this build has a BLAS and these strides are BLAS's: for each of A and B one of the
- * two strides is 1. */
+/* True if this build has a BLAS and these strides are BLAS's: for each of A and B one of
+ * the two strides is 1. */
 bool reel__blas_takes(const reel__blas_gemm *g);
 /* Only what reel__blas_takes(). In parallel over tiles cut by size; the BLAS itself stays
  * on one thread. */

@@ -15,7 +15,8 @@ static reel__batch batch_of(const reel_meta *a, const reel_meta *b, const reel_m
     reel__batch t = {.rank = 0};
     for (int d = 0; d < c->rank - 2; d++) {
         int64_t size = c->dim[d];
-        int64_t sa = step(a, c->rank, d), sb = step(b, c->rank, d), sc = step(c, c->rank, d);
+        int64_t sa = step(a, c->rank, d), sb = step(b, c->rank, d),
+                sc = step(c, c->rank, d);
         if (size == 1) continue;
         int last = t.rank - 1;
         if (last >= 0 && t.a[last] == sa * size && t.b[last] == sb * size &&
@@ -46,8 +47,8 @@ static bool same_float(const reel_meta *a, const reel_meta *b, const reel_meta *
            (c->dtype == REEL_F32 || c->dtype == REEL_F64);
 }
 
-static bool run(reel_dtype dtype, const reel_gemm *g, const void *a, const void *b, void *c,
-                const reel__batch *batch, reel_status *status)
+static bool run(reel_dtype dtype, const reel_gemm *g, const void *a, const void *b,
+                void *c, const reel__batch *batch, reel_status *status)
 {
     *status = REEL_OK;
     if (dtype == REEL_F32) {
@@ -58,10 +59,19 @@ static bool run(reel_dtype dtype, const reel_gemm *g, const void *a, const void 
         *status = reel__gemm_f32_batch(&q, batch);
         return true;
     }
-    reel__blas_gemm q = {.dtype = dtype, .m = g->m, .n = g->n, .k = g->k,
-                         .a = a, .a_row = g->a_row, .a_col = g->a_col,
-                         .b = b, .b_row = g->b_row, .b_col = g->b_col,
-                         .c = c, .c_row = g->c_row, .accumulate = g->accumulate};
+    reel__blas_gemm q = {.dtype = dtype,
+                         .m = g->m,
+                         .n = g->n,
+                         .k = g->k,
+                         .a = a,
+                         .a_row = g->a_row,
+                         .a_col = g->a_col,
+                         .b = b,
+                         .b_row = g->b_row,
+                         .b_col = g->b_col,
+                         .c = c,
+                         .c_row = g->c_row,
+                         .accumulate = g->accumulate};
     if (g->m == 0 || g->n == 0 || reel__batch_count(batch) == 0) return true;
     if (!reel__blas_takes(&q)) return false;
     reel__blas_run(&q, batch);
@@ -76,13 +86,18 @@ bool reel__fast_matmul(const reel_kcall *call, reel_status *status)
     const int64_t *sa = a->stride + a->rank - 2, *sb = b->stride + b->rank - 2;
     const int64_t *sc = c->stride + c->rank - 2, *dc = c->dim + c->rank - 2;
     if (sc[1] != 1 && dc[1] != 1) return false;
-    reel_gemm g = {.m = dc[0], .n = dc[1], .k = a->dim[a->rank - 1],
-                   .a_row = sa[0], .a_col = sa[1], .b_row = sb[0], .b_col = sb[1],
+    reel_gemm g = {.m = dc[0],
+                   .n = dc[1],
+                   .k = a->dim[a->rank - 1],
+                   .a_row = sa[0],
+                   .a_col = sa[1],
+                   .b_row = sb[0],
+                   .b_col = sb[1],
                    .c_row = sc[0]};
     reel__batch batch = batch_of(a, b, c);
     stack_rows(&batch, &g.m, g.a_row, g.c_row);
-    return run(c->dtype, &g, call->in[0].data, call->in[1].data, call->out[0].data, &batch,
-               status);
+    return run(c->dtype, &g, call->in[0].data, call->in[1].data, call->out[0].data,
+               &batch, status);
 }
 
 /* [..., width] as rows: their number and distance; false if the distance varies. */
@@ -92,8 +107,10 @@ static bool as_rows(const reel_meta *m, int64_t *rows, int64_t *row)
     *row = m->dim[m->rank - 1];
     for (int d = m->rank - 2; d >= 0; d--) {
         if (m->dim[d] == 1) continue;
-        if (*rows == 1) *row = m->stride[d];
-        else if (m->stride[d] != *rows * *row) return false;
+        if (*rows == 1)
+            *row = m->stride[d];
+        else if (m->stride[d] != *rows * *row)
+            return false;
         *rows *= m->dim[d];
     }
     return true;
@@ -112,17 +129,26 @@ bool reel__fast_linear(const reel_kcall *call, reel_status *status)
     const reel_meta *x = call->in[0].meta, *w = call->in[1].meta, *y = call->out[0].meta;
     const reel_karg *b = call->n_in > 2 && call->in[2].data ? &call->in[2] : NULL;
     if (!same_float(x, w, y) || x->rank < 1 || w->rank != 2) return false;
-    if (b && (b->meta->dtype != y->dtype ||
-              (b->meta->stride[0] != 1 && b->meta->dim[0] != 1))) return false;
+    if (b &&
+        (b->meta->dtype != y->dtype || (b->meta->stride[0] != 1 && b->meta->dim[0] != 1)))
+        return false;
     if (y->stride[y->rank - 1] != 1 && y->dim[y->rank - 1] != 1) return false;
-    reel_gemm g = {.n = w->dim[0], .k = w->dim[1], .a_col = x->stride[x->rank - 1],
-                   .b_row = w->stride[1], .b_col = w->stride[0]};
+    reel_gemm g = {.n = w->dim[0],
+                   .k = w->dim[1],
+                   .a_col = x->stride[x->rank - 1],
+                   .b_row = w->stride[1],
+                   .b_col = w->stride[0]};
     if (!as_rows(x, &g.m, &g.a_row) || !as_rows(y, &g.m, &g.c_row)) return false;
     if (y->dtype == REEL_F32) {
         g.bias = b ? b->data : NULL;
     } else if (b) {
-        reel__blas_gemm probe = {.m = g.m, .n = g.n, .k = g.k, .a_row = g.a_row,
-                                 .a_col = g.a_col, .b_row = g.b_row, .b_col = g.b_col,
+        reel__blas_gemm probe = {.m = g.m,
+                                 .n = g.n,
+                                 .k = g.k,
+                                 .a_row = g.a_row,
+                                 .a_col = g.a_col,
+                                 .b_row = g.b_row,
+                                 .b_col = g.b_col,
                                  .c_row = g.c_row};
         if (!reel__blas_takes(&probe)) return false;
         fill_rows(call->out[0].data, g.m, g.c_row, b->data, g.n);

@@ -1,21 +1,26 @@
-/* batch_norm.c: inner loops of batch normalization. Memory-bound: each function reads each
- * element once. Where a channel's sums are wanted, blocks of vectors stay in registers along
- * all rows; else the loop runs along memory. Widths that are no multiple of the vector end
- * with single channels. */
+/* batch_norm.c: inner loops of batch normalization. Memory-bound: each function reads
+ * each element once. Where a channel's sums are wanted, blocks of vectors stay in
+ * registers along all rows; else the loop runs along memory. Widths that are no multiple
+ * of the vector end with single channels. */
 #include "backend/cpu/isa/batch_norm.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { BLOCK = 4 }; /* vectors side by side: independent sums hide the latency of adding */
+enum {
+    BLOCK = 4
+}; /* vectors side by side: independent sums hide the latency of adding */
 
-/* ---- the arithmetic of one vector, and of one channel ------------------------------- */
+/* ---- the arithmetic of one vector, and of one channel ------------------------------ */
 
 INLINE reel_vf relu_vector(reel_vf v)
 {
     return (reel_vf)((reel_vi)v & ~(v <= reel_vset(0))); /* NaN is not <= 0 */
 }
 
-INLINE float relu_one(float v) { return v <= 0 ? 0 : v; }
+INLINE float relu_one(float v)
+{
+    return v <= 0 ? 0 : v;
+}
 
 /* gy where y > 0; all of gy without y. */
 INLINE reel_vf masked_vector(const float *gy, const float *y, int64_t i)
@@ -30,10 +35,10 @@ INLINE float masked_one(const float *gy, const float *y, int64_t i)
     return !y || y[i] > 0 ? gy[i] : 0;
 }
 
-/* ---- moments ------------------------------------------------------------------------ */
+/* ---- moments ----------------------------------------------------------------------- */
 
-/* Deviations are taken from the first row: a value of the data itself keeps the difference
- * of squares below from cancelling. */
+/* Deviations are taken from the first row: a value of the data itself keeps the
+ * difference of squares below from cancelling. */
 INLINE void moments_block(const float *x, int64_t rows, int64_t width, float *mean,
                           float *deviation, int n)
 {
@@ -75,7 +80,7 @@ static void moments(const float *x, int64_t rows, int64_t width, float *mean,
     }
 }
 
-/* ---- apply -------------------------------------------------------------------------- */
+/* ---- apply ------------------------------------------------------------------------- */
 
 INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t rows,
                        int64_t width, const float *scale, const float *offset, bool add,
@@ -84,7 +89,8 @@ INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t 
     for (int64_t i = 0; i < rows * width; i += width) {
         int64_t j = 0;
         for (; j + REEL_VW <= width; j += REEL_VW) {
-            reel_vf v = reel_vload(x + i + j) * reel_vload(scale + j) + reel_vload(offset + j);
+            reel_vf v =
+                reel_vload(x + i + j) * reel_vload(scale + j) + reel_vload(offset + j);
             if (add) v += reel_vload(residual + i + j);
             reel_vstore(y + i + j, relu ? relu_vector(v) : v);
         }
@@ -99,13 +105,17 @@ INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t 
 static void apply(const float *x, const float *residual, float *y, int64_t rows,
                   int64_t width, const float *scale, const float *offset, bool relu)
 {
-    if (residual && relu) apply_rows(x, residual, y, rows, width, scale, offset, true, true);
-    else if (residual) apply_rows(x, residual, y, rows, width, scale, offset, true, false);
-    else if (relu) apply_rows(x, residual, y, rows, width, scale, offset, false, true);
-    else apply_rows(x, residual, y, rows, width, scale, offset, false, false);
+    if (residual && relu)
+        apply_rows(x, residual, y, rows, width, scale, offset, true, true);
+    else if (residual)
+        apply_rows(x, residual, y, rows, width, scale, offset, true, false);
+    else if (relu)
+        apply_rows(x, residual, y, rows, width, scale, offset, false, true);
+    else
+        apply_rows(x, residual, y, rows, width, scale, offset, false, false);
 }
 
-/* ---- backward ----------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------- */
 
 INLINE void backward_sums_block(const reel_bn_backward *b, int64_t j, const float *y,
                                 const float *mean, float *sum_g, float *sum_gx, int n)
@@ -127,8 +137,8 @@ INLINE void backward_sums_block(const reel_bn_backward *b, int64_t j, const floa
     }
 }
 
-INLINE void backward_sums_all(const reel_bn_backward *b, const float *y, const float *mean,
-                              float *sum_g, float *sum_gx)
+INLINE void backward_sums_all(const reel_bn_backward *b, const float *y,
+                              const float *mean, float *sum_g, float *sum_gx)
 {
     const int64_t width = b->width;
     int64_t j = 0;
@@ -149,8 +159,10 @@ INLINE void backward_sums_all(const reel_bn_backward *b, const float *y, const f
 static void backward_sums(const reel_bn_backward *b, const float *mean, float *sum_g,
                           float *sum_gx)
 {
-    if (b->y) backward_sums_all(b, b->y, mean, sum_g, sum_gx);
-    else backward_sums_all(b, NULL, mean, sum_g, sum_gx);
+    if (b->y)
+        backward_sums_all(b, b->y, mean, sum_g, sum_gx);
+    else
+        backward_sums_all(b, NULL, mean, sum_g, sum_gx);
 }
 
 INLINE void backward_apply_all(const reel_bn_backward *b, const float *y, float *gx,
@@ -179,8 +191,8 @@ INLINE void backward_apply_all(const reel_bn_backward *b, const float *y, float 
 }
 
 /* One copy of the loop for each combination that training meets often. */
-static void backward_apply(const reel_bn_backward *b, const float *mean, const float *scale,
-                           const float *slope, const float *offset)
+static void backward_apply(const reel_bn_backward *b, const float *mean,
+                           const float *scale, const float *slope, const float *offset)
 {
     if (b->y && b->gx && b->gres)
         backward_apply_all(b, b->y, b->gx, b->gres, mean, scale, slope, offset);
@@ -192,4 +204,5 @@ static void backward_apply(const reel_bn_backward *b, const float *mean, const f
         backward_apply_all(b, b->y, b->gx, b->gres, mean, scale, slope, offset);
 }
 
-const reel_batch_norm_isa ISA(batch_norm) = {moments, apply, backward_sums, backward_apply};
+const reel_batch_norm_isa ISA(batch_norm) = {moments, apply, backward_sums,
+                                             backward_apply};

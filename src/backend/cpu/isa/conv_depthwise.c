@@ -4,9 +4,9 @@
 #include "backend/cpu/isa/conv_kernels.h"
 
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_FOR(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
 #else
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL_FOR(...) _Pragma("GCC unroll 8") for (__VA_ARGS__)
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -18,12 +18,12 @@ INLINE void gather_block(const int R, const reel_conv_gather *g, int64_t first)
     int64_t c = 0;
     for (; c + REEL_VW <= g->valid; c += REEL_VW) {
         reel_vf sum[R], start = g->bias ? reel_vload(g->bias + c) : (reel_vf){0};
-        UNROLL for (int i = 0; i < R; i++) sum[i] = start;
+        UNROLL_FOR (int i = 0; i < R; i++) sum[i] = start;
         for (int64_t t = 0; t < g->taps; t++) {
             reel_vf w = reel_vload(g->b + t * g->width + c);
-            UNROLL for (int i = 0; i < R; i++) sum[i] += reel_vload(a[i] + g->tap[t] + c) * w;
+            UNROLL_FOR (int i = 0; i < R; i++) sum[i] += reel_vload(a[i] + g->tap[t] + c) * w;
         }
-        UNROLL for (int i = 0; i < R; i++) reel_vstore(d[i] + c, sum[i]);
+        UNROLL_FOR (int i = 0; i < R; i++) reel_vstore(d[i] + c, sum[i]);
     }
     for (; c < g->valid; c++)
         for (int i = 0; i < R; i++) {
@@ -45,15 +45,15 @@ static void gather(const reel_conv_gather *g)
 INLINE void outer_block(const int NV, const reel_conv_outer *g, int64_t c)
 {
     reel_vf sum[NV];
-    UNROLL for (int j = 0; j < NV; j++)
+    UNROLL_FOR (int j = 0; j < NV; j++)
         sum[j] = g->accumulate ? reel_vload(g->p + c + j * REEL_VW) : (reel_vf){0};
     for (int64_t y = 0; y < g->rows; y++) {
         const float *a = g->a[y] + g->tap + c, *b = g->b[y] + c;
         for (int64_t t = 0; t < g->steps; t++, a += g->a_step, b += g->b_step)
-            UNROLL for (int j = 0; j < NV; j++)
+            UNROLL_FOR (int j = 0; j < NV; j++)
                 sum[j] += reel_vload(a + j * REEL_VW) * reel_vload(b + j * REEL_VW);
     }
-    UNROLL for (int j = 0; j < NV; j++) reel_vstore(g->p + c + j * REEL_VW, sum[j]);
+    UNROLL_FOR (int j = 0; j < NV; j++) reel_vstore(g->p + c + j * REEL_VW, sum[j]);
 }
 
 static void outer(const reel_conv_outer *g)

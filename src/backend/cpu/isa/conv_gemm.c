@@ -9,12 +9,13 @@
 #include "backend/cpu/isa/transpose.h"
 
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_FOR(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
 #else
-#define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL_FOR(...) _Pragma("GCC unroll 32") for (__VA_ARGS__)
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
+/* clang-format off */
 /* 32 registers hold 28 sums, 2 columns and some broadcasts; 16 hold 12. */
 #if REEL_VW == 16 || defined(__aarch64__)
 #define ROWS2 14
@@ -30,6 +31,7 @@
 #define EACH_ROWS1(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 #define EACH_ROWS2(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
+/* clang-format on */
 
 /* Cuts m rows into as few blocks as fit, all nearly equal; returns the next block's. */
 INLINE int64_t next_rows(int64_t left, int64_t most)
@@ -46,23 +48,23 @@ INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g, i
 {
     reel_vf sum[ROWS1][2];
     const float *a[ROWS1];
-    UNROLL for (int i = 0; i < R; i++) a[i] = g->a[first + i];
-    UNROLL for (int i = 0; i < R; i++)
-        UNROLL for (int j = 0; j < NV; j++) sum[i][j] = bias[j];
+    UNROLL_FOR (int i = 0; i < R; i++) a[i] = g->a[first + i];
+    UNROLL_FOR (int i = 0; i < R; i++)
+        UNROLL_FOR (int j = 0; j < NV; j++) sum[i][j] = bias[j];
     const float *b = g->b;
     for (int64_t t = 0; t < g->taps; t++) {
         int64_t begin = g->tap[t], end = begin + g->len;
         for (int64_t k = begin; k < end; k++, b += NV * REEL_VW) {
             reel_vf col[2];
-            UNROLL for (int j = 0; j < NV; j++) col[j] = reel_vload(b + j * REEL_VW);
-            UNROLL for (int i = 0; i < R; i++) {
+            UNROLL_FOR (int j = 0; j < NV; j++) col[j] = reel_vload(b + j * REEL_VW);
+            UNROLL_FOR (int i = 0; i < R; i++) {
                 reel_vf x = reel_vset(a[i][k]);
-                UNROLL for (int j = 0; j < NV; j++) sum[i][j] += x * col[j];
+                UNROLL_FOR (int j = 0; j < NV; j++) sum[i][j] += x * col[j];
             }
         }
     }
-    UNROLL for (int i = 0; i < R; i++)
-        UNROLL for (int j = 0; j < NV; j++) reel_vstore(d[i] + column + j * REEL_VW, sum[i][j]);
+    UNROLL_FOR (int i = 0; i < R; i++)
+        UNROLL_FOR (int j = 0; j < NV; j++) reel_vstore(d[i] + column + j * REEL_VW, sum[i][j]);
 }
 
 static void gather(const reel_conv_gather *g)
@@ -101,19 +103,19 @@ INLINE void dense_block(const int R, const int NV, const float *a, int64_t lda, 
                         const float *b, float *d, int64_t ldd, bool accumulate)
 {
     reel_vf sum[ROWS1][2];
-    UNROLL for (int i = 0; i < R; i++)
-        UNROLL for (int j = 0; j < NV; j++)
+    UNROLL_FOR (int i = 0; i < R; i++)
+        UNROLL_FOR (int j = 0; j < NV; j++)
             sum[i][j] = accumulate ? reel_vload(d + i * ldd + j * REEL_VW) : (reel_vf){0};
     for (int64_t k = 0; k < len; k++, b += NV * REEL_VW) {
         reel_vf col[2];
-        UNROLL for (int j = 0; j < NV; j++) col[j] = reel_vload(b + j * REEL_VW);
-        UNROLL for (int i = 0; i < R; i++) {
+        UNROLL_FOR (int j = 0; j < NV; j++) col[j] = reel_vload(b + j * REEL_VW);
+        UNROLL_FOR (int i = 0; i < R; i++) {
             reel_vf x = reel_vset(a[i * lda + k]);
-            UNROLL for (int j = 0; j < NV; j++) sum[i][j] += x * col[j];
+            UNROLL_FOR (int j = 0; j < NV; j++) sum[i][j] += x * col[j];
         }
     }
-    UNROLL for (int i = 0; i < R; i++)
-        UNROLL for (int j = 0; j < NV; j++)
+    UNROLL_FOR (int i = 0; i < R; i++)
+        UNROLL_FOR (int j = 0; j < NV; j++)
             reel_vstore(d + i * ldd + j * REEL_VW, sum[i][j]);
 }
 
@@ -146,23 +148,23 @@ INLINE void outer_block(const int R, const int NV, const reel_conv_outer *g, int
 {
     reel_vf sum[ROWS1][2];
     float *p = g->p + first * g->width;
-    UNROLL for (int i = 0; i < R; i++)
-        UNROLL for (int j = 0; j < NV; j++)
+    UNROLL_FOR (int i = 0; i < R; i++)
+        UNROLL_FOR (int j = 0; j < NV; j++)
             sum[i][j] = g->accumulate ? reel_vload(p + (i * NV + j) * REEL_VW)
                                       : (reel_vf){0};
     for (int64_t y = 0; y < g->rows; y++) {
         const float *a = g->a[y] + g->tap + first, *b = g->b[y] + g->column;
         for (int64_t t = 0; t < g->steps; t++, a += g->a_step, b += g->b_step) {
             reel_vf col[2];
-            UNROLL for (int j = 0; j < NV; j++) col[j] = reel_vload(b + j * REEL_VW);
-            UNROLL for (int i = 0; i < R; i++) {
+            UNROLL_FOR (int j = 0; j < NV; j++) col[j] = reel_vload(b + j * REEL_VW);
+            UNROLL_FOR (int i = 0; i < R; i++) {
                 reel_vf x = reel_vset(a[i]);
-                UNROLL for (int j = 0; j < NV; j++) sum[i][j] += x * col[j];
+                UNROLL_FOR (int j = 0; j < NV; j++) sum[i][j] += x * col[j];
             }
         }
     }
-    UNROLL for (int i = 0; i < R; i++)
-        UNROLL for (int j = 0; j < NV; j++)
+    UNROLL_FOR (int i = 0; i < R; i++)
+        UNROLL_FOR (int j = 0; j < NV; j++)
             reel_vstore(p + (i * NV + j) * REEL_VW, sum[i][j]);
 }
 

@@ -8,9 +8,9 @@
 #include "backend/cpu/isa/transpose.h"
 
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_FOR(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
 #else
-#define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL_FOR(...) _Pragma("GCC unroll 32") for (__VA_ARGS__)
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -85,15 +85,15 @@ static void input(const float *const pixel[36], int64_t c, float *v, int64_t ste
 {
     for (int64_t i = 0; i < c; i += REEL_VW) {
         reel_vf t[36];
-        UNROLL for (int x = 0; x < 6; x++) {
+        UNROLL_FOR (int x = 0; x < 6; x++) {
             reel_vf s[6];
-            UNROLL for (int y = 0; y < 6; y++) s[y] = reel_vload(pixel[y * 6 + x] + i);
+            UNROLL_FOR (int y = 0; y < 6; y++) s[y] = reel_vload(pixel[y * 6 + x] + i);
             b6(t + x, 6, s, 1);
         }
-        UNROLL for (int y = 0; y < 6; y++) {
+        UNROLL_FOR (int y = 0; y < 6; y++) {
             reel_vf d[6];
             b6(d, 1, t + y * 6, 1);
-            UNROLL for (int x = 0; x < 6; x++) reel_vstore(v + (y * 6 + x) * step + i, d[x]);
+            UNROLL_FOR (int x = 0; x < 6; x++) reel_vstore(v + (y * 6 + x) * step + i, d[x]);
         }
     }
 }
@@ -103,15 +103,15 @@ static void output(const float *m, int64_t step, int64_t width, const float *bia
 {
     for (int64_t i = 0; i < width; i += REEL_VW) {
         reel_vf t[24], add = bias ? reel_vload(bias + i) : (reel_vf){0};
-        UNROLL for (int x = 0; x < 6; x++) {
+        UNROLL_FOR (int x = 0; x < 6; x++) {
             reel_vf s[6];
-            UNROLL for (int y = 0; y < 6; y++) s[y] = reel_vload(m + (y * 6 + x) * step + i);
+            UNROLL_FOR (int y = 0; y < 6; y++) s[y] = reel_vload(m + (y * 6 + x) * step + i);
             a6(t + x, 6, s, 1);
         }
-        UNROLL for (int y = 0; y < 4; y++) {
+        UNROLL_FOR (int y = 0; y < 4; y++) {
             reel_vf d[4];
             a6(d, 1, t + y * 6, 1);
-            UNROLL for (int x = 0; x < 4; x++) reel_vstore(pixel[y * 4 + x] + i, d[x] + add);
+            UNROLL_FOR (int x = 0; x < 4; x++) reel_vstore(pixel[y * 4 + x] + i, d[x] + add);
         }
     }
 }
@@ -120,15 +120,15 @@ static void output_grad(const float *const pixel[16], int64_t k, float *z, int64
 {
     for (int64_t i = 0; i < k; i += REEL_VW) {
         reel_vf t[24];
-        UNROLL for (int x = 0; x < 4; x++) {
+        UNROLL_FOR (int x = 0; x < 4; x++) {
             reel_vf s[4];
-            UNROLL for (int y = 0; y < 4; y++) s[y] = reel_vload(pixel[y * 4 + x] + i);
+            UNROLL_FOR (int y = 0; y < 4; y++) s[y] = reel_vload(pixel[y * 4 + x] + i);
             a4(t + x, 4, s, 1);
         }
-        UNROLL for (int y = 0; y < 6; y++) {
+        UNROLL_FOR (int y = 0; y < 6; y++) {
             reel_vf d[6];
             a4(d, 1, t + y * 4, 1);
-            UNROLL for (int x = 0; x < 6; x++) reel_vstore(z + (y * 6 + x) * step + i, d[x]);
+            UNROLL_FOR (int x = 0; x < 6; x++) reel_vstore(z + (y * 6 + x) * step + i, d[x]);
         }
     }
 }
@@ -136,7 +136,7 @@ static void output_grad(const float *const pixel[16], int64_t k, float *z, int64
 /* v[tap][lane] of REEL_VW output channels: rows of 9 contiguous floats, transposed. */
 INLINE void load_taps(const float *w, const float *end, int64_t o_step, reel_vf tap[9])
 {
-    UNROLL for (int t = 0; t < 9; t += REEL_VW) {
+    UNROLL_FOR (int t = 0; t < 9; t += REEL_VW) {
         reel_vf v[REEL_VW];
         /* Whole vectors where they stay inside the tensor: the surplus is not used. */
         bool inside = end - (w + (REEL_VW - 1) * o_step + t) >= REEL_VW;
@@ -146,11 +146,10 @@ INLINE void load_taps(const float *w, const float *end, int64_t o_step, reel_vf 
 }
 
 static void weight(const float *w, const float *end, int64_t o_step, int64_t i_step,
-                   bool rotate, int64_t n, int64_t width, float *u)
+                   bool rotate, int64_t n, int64_t width, float *u, int64_t step)
 {
-    int64_t step = n * width;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t h = 0; h < width; h += REEL_VW) {
+    for (int64_t h = 0; h < width; h += REEL_VW)
+        for (int64_t i = 0; i < n; i++) {
             reel_vf tap[9], t[18];
             load_taps(w + i * i_step + h * o_step, end, o_step, tap);
             if (rotate)
@@ -159,31 +158,30 @@ static void weight(const float *w, const float *end, int64_t o_step, int64_t i_s
                     tap[j] = tap[8 - j];
                     tap[8 - j] = swap;
                 }
-            UNROLL for (int x = 0; x < 3; x++) g3(t + x, 3, tap + x, 3);
-            UNROLL for (int y = 0; y < 6; y++) {
+            UNROLL_FOR (int x = 0; x < 3; x++) g3(t + x, 3, tap + x, 3);
+            UNROLL_FOR (int y = 0; y < 6; y++) {
                 reel_vf d[6];
                 g3(d, 1, t + y * 3, 1);
-                UNROLL for (int x = 0; x < 6; x++)
+                UNROLL_FOR (int x = 0; x < 6; x++)
                     reel_vstore(u + (y * 6 + x) * step + i * width + h, d[x]);
             }
         }
 }
 
-static void weight_grad(const float *p, int64_t n, int64_t width, float *sum,
+static void weight_grad(const float *p, int64_t step, int64_t n, int64_t width, float *sum,
                         int64_t sum_step)
 {
-    int64_t step = n * width;
-    for (int64_t i = 0; i < step; i += REEL_VW) {
+    for (int64_t i = 0; i < n * width; i += REEL_VW) {
         reel_vf t[18];
-        UNROLL for (int x = 0; x < 6; x++) {
+        UNROLL_FOR (int x = 0; x < 6; x++) {
             reel_vf s[6];
-            UNROLL for (int y = 0; y < 6; y++) s[y] = reel_vload(p + (y * 6 + x) * step + i);
+            UNROLL_FOR (int y = 0; y < 6; y++) s[y] = reel_vload(p + (y * 6 + x) * step + i);
             g6(t + x, 6, s, 1);
         }
-        UNROLL for (int y = 0; y < 3; y++) {
+        UNROLL_FOR (int y = 0; y < 3; y++) {
             reel_vf d[3];
             g6(d, 1, t + y * 6, 1);
-            UNROLL for (int x = 0; x < 3; x++) {
+            UNROLL_FOR (int x = 0; x < 3; x++) {
                 float *to = sum + (y * 3 + x) * sum_step + i;
                 reel_vstore(to, reel_vload(to) + d[x]);
             }

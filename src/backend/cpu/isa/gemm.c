@@ -9,14 +9,15 @@
  * element of A fill the register file: 28 + 2 + 1 of 32, 12 + 2 + 1 of 16. */
 #if defined(__AVX512F__)
 #define MR 14
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define EACH_ROWS(X)                                                                     \
+    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #else
 #define MR 6
 #define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
 #define NR (2 * REEL_VW)
-/* Row stride of a strip copied to the stack: a cache line more than KC, so that rows do not
- * fall into the same cache set. */
+/* Row stride of a strip copied to the stack: a cache line more than KC, so that rows do
+ * not fall into the same cache set. */
 #define STRIP_ROW (REEL_GEMM_KC + 16)
 /* Distance of the columns of a strip copied by columns: MR, in whole vectors. */
 #define STRIP_COL ((MR + REEL_VW - 1) / REEL_VW * REEL_VW)
@@ -67,15 +68,20 @@ static inline __attribute__((always_inline)) void micro(const tile *t, int rows,
     }
 }
 
+#define MICRO(name, rows, vecs, l)                                                       \
+    static void name(const tile *t)                                                      \
+    {                                                                                    \
+        micro(t, rows, vecs, l);                                                         \
+    }
 #define DEFINE_MICRO(R)                                                                  \
-    static void rows_##R##_1(const tile *t) { micro(t, R, 1, ROWS); }                    \
-    static void rows_##R##_2(const tile *t) { micro(t, R, 2, ROWS); }                    \
-    static void cols_##R##_1(const tile *t) { micro(t, R, 1, COLS); }                    \
-    static void cols_##R##_2(const tile *t) { micro(t, R, 2, COLS); }
+    MICRO(rows_##R##_1, R, 1, ROWS)                                                      \
+    MICRO(rows_##R##_2, R, 2, ROWS)                                                      \
+    MICRO(cols_##R##_1, R, 1, COLS)                                                      \
+    MICRO(cols_##R##_2, R, 2, COLS)
 EACH_ROWS(DEFINE_MICRO)
-/* One to three rows leave registers for wider tiles, which use whole lines of an unpacked B. */
-static void rows_1_4(const tile *t) { micro(t, 1, 4, ROWS); }
-static void rows_2_4(const tile *t) { micro(t, 2, 4, ROWS); }
+/* One or two rows leave registers for wider tiles: whole lines of a B in place. */
+MICRO(rows_1_4, 1, 4, ROWS)
+MICRO(rows_2_4, 2, 4, ROWS)
 
 typedef void (*micro_fn)(const tile *);
 #define NAME_MICRO(R) {{rows_##R##_1, rows_##R##_2}, {cols_##R##_1, cols_##R##_2}},
@@ -85,8 +91,8 @@ static const micro_fn micros[MR][2][2] = {EACH_ROWS(NAME_MICRO)};
 /* ---- packing ----------------------------------------------------------------------- */
 
 /* One panel of w <= NR columns: dst [kc, NR], zeros beyond w. */
-static void pack_panel(const float *b, int64_t b_row, int64_t b_col, int64_t kc, int64_t w,
-                       float *dst)
+static void pack_panel(const float *b, int64_t b_row, int64_t b_col, int64_t kc,
+                       int64_t w, float *dst)
 {
     int64_t k = 0;
     if (w < NR) memset(dst, 0, (size_t)(kc * NR) * sizeof *dst);
@@ -127,8 +133,11 @@ static void pack_b(const float *b, int64_t b_row, int64_t b_col, int64_t kc, int
 
 /* ---- strips of A ------------------------------------------------------------------- */
 
-/* Strips that are copied together when A lies by columns, so that whole lines are used. */
+/* Strips that are copied together when A lies by columns, so that whole lines are
+ * used. */
 #define GROUP 4
+/* Columns ahead of a copy that are fetched: too far apart for the hardware to guess. */
+#define AHEAD 16
 #define STRIP_SIZE (STRIP_COL * STRIP_ROW) /* enough for both layouts */
 
 static void copy_rows(const float *a, int64_t a_row, int rows, int64_t kc, float *room)
@@ -137,7 +146,8 @@ static void copy_rows(const float *a, int64_t a_row, int rows, int64_t kc, float
         memcpy(room + r * STRIP_ROW, a + r * a_row, (size_t)kc * sizeof *a);
 }
 
-/* Rows i .. of A, up to GROUP strips, strip s at room + s * STRIP_SIZE as [kc, STRIP_COL]. */
+/* Rows i .. of A, up to GROUP strips, strip s at room + s * STRIP_SIZE as [kc,
+ * STRIP_COL]. */
 static void copy_cols(const reel_gemm_block *t, int64_t i, float *room)
 {
     for (int64_t k = 0; k < t->kc; k++)
@@ -147,6 +157,8 @@ static void copy_cols(const reel_gemm_block *t, int64_t i, float *room)
             float *to = room + s * STRIP_SIZE + k * STRIP_COL;
             if (t->a_row == 1 && first + STRIP_COL <= t->a_rows) {
                 /* whole vectors, though MR would do: the elements after them exist */
+                __builtin_prefetch(a + AHEAD * t->a_col);
+                __builtin_prefetch(a + AHEAD * t->a_col + REEL_VW - 1);
                 for (int r = 0; r < STRIP_COL; r += REEL_VW)
                     reel_vstore(to + r, reel_vload(a + r));
             } else {
@@ -179,7 +191,8 @@ static void ragged_tile(const tile *t, int rows, int vecs, layout l, int64_t w)
     }
 }
 
-/* One strip of A against all columns; `tail` is the packed last panel of an unpacked B. */
+/* One strip of A against all columns; `tail` is the packed last panel of an unpacked
+ * B. */
 static void strip(const reel_gemm_block *t, int64_t i, int rows, const float *tail,
                   tile *s, layout l)
 {
@@ -243,8 +256,8 @@ static void block(const reel_gemm_block *t)
 #define DOT_COLS 4
 #define DOT_ROWS (REEL_VW / DOT_COLS)
 
-/* Lane i of the result is the sum of the lanes of x[i]. Each round interleaves two vectors
- * and adds the halves. */
+/* Lane i of the result is the sum of the lanes of x[i]. Each round interleaves two
+ * vectors and adds the halves. */
 static inline __attribute__((always_inline)) reel_vf sum_each(reel_vf x[REEL_VW])
 {
 #pragma GCC unroll 4
@@ -298,8 +311,10 @@ static void dot(const reel_gemm_dot *t)
         for (; whole && i + DOT_ROWS <= t->m; i += DOT_ROWS)
             dots(t, i, j, DOT_ROWS, DOT_COLS);
         for (; i < t->m; i++) {
-            if (whole) dots(t, i, j, 1, DOT_COLS);
-            else for (int64_t c = j; c < t->n; c++) dots(t, i, c, 1, 1);
+            if (whole)
+                dots(t, i, j, 1, DOT_COLS);
+            else
+                for (int64_t c = j; c < t->n; c++) dots(t, i, c, 1, 1);
         }
     }
 }

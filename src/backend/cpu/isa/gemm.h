@@ -1,9 +1,9 @@
 /* gemm.h: what each instruction set provides to the matrix product (gemm/gemm.c plans).
  *
  * Shape of the computation (Goto & van de Geijn 2008, "Anatomy of high-performance matrix
- * multiplication"): k is cut in blocks of REEL_GEMM_KC; a block of B lies packed in panels
- * of `nr` columns that stream from L2, a strip of `mr` rows of A stays in L1, and mr x nr
- * results stay in registers. */
+ * multiplication"): k is cut in blocks of REEL_GEMM_KC; a block of B lies packed in
+ * panels of `nr` columns that stream from L2, a strip of `mr` rows of A stays in L1, and
+ * mr x nr results stay in registers. */
 #ifndef REEL_ISA_GEMM_H
 #define REEL_ISA_GEMM_H
 
@@ -28,7 +28,8 @@ typedef struct reel_gemm_block {
     bool add;
 } reel_gemm_block;
 
-/* C[m, n] = sum over k of A[m, k] B[n, k], both with contiguous rows, for few rows of A. */
+/* C[m, n] = sum over k of A[m, k] B[n, k], both with contiguous rows, for few rows of
+ * A. */
 typedef struct reel_gemm_dot {
     int64_t m, n, k;
     const float *a;

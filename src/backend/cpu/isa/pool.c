@@ -1,6 +1,6 @@
-/* pool.c: inner loops of channels-last pooling: vectors of channels stay in registers while
- * the loop walks through a window. The backward pass gathers: each input adds up what the
- * outputs that cover it hand back, in their order, and is written once. */
+/* pool.c: inner loops of channels-last pooling: vectors of channels stay in registers
+ * while the loop walks through a window. The backward pass gathers: each input adds up
+ * what the outputs that cover it hand back, in their order, and is written once. */
 #include "backend/cpu/isa/pool.h"
 
 #include <math.h>
@@ -17,9 +17,10 @@ typedef int32_t half_i __attribute__((vector_size(HALF * 4)));
 typedef int64_t whole_l __attribute__((vector_size(HALF * 8)));
 typedef int64_t whole_lu __attribute__((vector_size(HALF * 8), aligned(8), may_alias));
 
-/* ---- max ---------------------------------------------------------------------------- */
+/* ---- max --------------------------------------------------------------------------- */
 
-/* n vectors of channels, of one window. NaN wins, the last of several: as the reference. */
+/* n vectors of channels, of one window. NaN wins, the last of several, as
+ * in the reference. */
 INLINE void max_block(const reel_pool_plan *plan, const float *x, reel_window wh,
                       reel_window ww, float *y, int64_t *index, int n)
 {
@@ -48,7 +49,7 @@ INLINE void max_block(const reel_pool_plan *plan, const float *x, reel_window wh
     }
 }
 
-static void max_one(const reel_pool_plan *plan, const float *x, reel_window wh,
+INLINE void max_one(const reel_pool_plan *plan, const float *x, reel_window wh,
                     reel_window ww, float *y, int64_t *index)
 {
     const bool empty = wh.begin >= wh.end || ww.begin >= ww.end;
@@ -65,9 +66,10 @@ static void max_one(const reel_pool_plan *plan, const float *x, reel_window wh,
     if (index) *index = where;
 }
 
-static void max_row(const reel_pool_plan *plan, const float *x, int64_t p, float *y,
+static void max_row(const reel_pool_plan *shared, const float *x, int64_t p, float *y,
                     int64_t *index)
 {
+    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
     const reel_window wh = plan->h.window[p];
     for (int64_t q = 0; q < plan->w.outs; q++, y += channels) {
@@ -82,26 +84,29 @@ static void max_row(const reel_pool_plan *plan, const float *x, int64_t p, float
     }
 }
 
-/* Half a vector of channels of input `here`: the gradients of the outputs ph x pw whose
+/* n half vectors of channels of input `here`: the gradients of the outputs ph x pw whose
  * largest element it was. */
-INLINE half_f max_backward_half(const reel_pool_plan *plan, const float *gy,
-                                const int64_t *index, int64_t here, reel_window ph,
-                                reel_window pw)
+INLINE void max_backward_block(const reel_pool_plan *plan, const float *gy,
+                               const int64_t *index, int64_t here, reel_window ph,
+                               reel_window pw, float *gx, int n)
 {
-    half_f sum = {0};
+    half_f sum[BLOCK];
     const whole_l wanted = (whole_l){0} + here;
+    for (int v = 0; v < n; v++) sum[v] = (half_f){0};
     for (int64_t p = ph.begin; p < ph.end; p++)
         for (int64_t q = pw.begin; q < pw.end; q++) {
             const int64_t at = (p * plan->w.outs + q) * plan->channels;
-            whole_l mine = *(const whole_lu *)(index + at) == wanted;
-            half_i keep = __builtin_convertvector(mine, half_i);
-            half_f g = *(const half_fu *)(gy + at);
-            sum += (half_f)((half_i)g & keep);
+            for (int v = 0; v < n; v++) {
+                whole_l mine = *(const whole_lu *)(index + at + v * HALF) == wanted;
+                half_i keep = __builtin_convertvector(mine, half_i);
+                half_f g = *(const half_fu *)(gy + at + v * HALF);
+                sum[v] += (half_f)((half_i)g & keep);
+            }
         }
-    return sum;
+    for (int v = 0; v < n; v++) *(half_fu *)(gx + v * HALF) = sum[v];
 }
 
-static float max_backward_one(const reel_pool_plan *plan, const float *gy,
+INLINE float max_backward_one(const reel_pool_plan *plan, const float *gy,
                               const int64_t *index, int64_t here, reel_window ph,
                               reel_window pw)
 {
@@ -114,23 +119,28 @@ static float max_backward_one(const reel_pool_plan *plan, const float *gy,
     return sum;
 }
 
-static void max_backward_row(const reel_pool_plan *plan, const float *gy,
+static void max_backward_row(const reel_pool_plan *shared, const float *gy,
                              const int64_t *index, int64_t h, float *gx)
 {
+    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
     const reel_window ph = plan->h.covered[h];
     for (int64_t w = 0; w < plan->w.size; w++, gx += channels) {
         const reel_window pw = plan->w.covered[w];
         const int64_t here = h * plan->w.size + w;
         int64_t c = 0;
+        for (; c + BLOCK * HALF <= channels; c += BLOCK * HALF)
+            max_backward_block(plan, gy + c, index + c, here, ph, pw, gx + c, BLOCK);
+        for (; c + 2 * HALF <= channels; c += 2 * HALF)
+            max_backward_block(plan, gy + c, index + c, here, ph, pw, gx + c, 2);
         for (; c + HALF <= channels; c += HALF)
-            *(half_fu *)(gx + c) = max_backward_half(plan, gy + c, index + c, here, ph, pw);
+            max_backward_block(plan, gy + c, index + c, here, ph, pw, gx + c, 1);
         for (; c < channels; c++)
             gx[c] = max_backward_one(plan, gy + c, index + c, here, ph, pw);
     }
 }
 
-/* ---- average ------------------------------------------------------------------------ */
+/* ---- average ----------------------------------------------------------------------- */
 
 INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_window wh,
                           reel_window ww, float share, float *y, int n)
@@ -140,12 +150,12 @@ INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_windo
     for (int64_t h = wh.begin; h < wh.end; h++)
         for (int64_t w = ww.begin; w < ww.end; w++)
             for (int v = 0; v < n; v++)
-                sum[v] += reel_vload(x + (h * plan->w.size + w) * plan->channels +
-                                     v * REEL_VW);
+                sum[v] +=
+                    reel_vload(x + (h * plan->w.size + w) * plan->channels + v * REEL_VW);
     for (int v = 0; v < n; v++) reel_vstore(y + v * REEL_VW, sum[v] * share);
 }
 
-static float average_one(const reel_pool_plan *plan, const float *x, reel_window wh,
+INLINE float average_one(const reel_pool_plan *plan, const float *x, reel_window wh,
                          reel_window ww, float share)
 {
     float sum = 0;
@@ -155,20 +165,14 @@ static float average_one(const reel_pool_plan *plan, const float *x, reel_window
     return sum * share;
 }
 
-/* What each input of a window has of its output; 0 for a window without inputs. */
-INLINE float share_of(reel_window wh, reel_window ww)
+static void average_row(const reel_pool_plan *shared, const float *x, int64_t p, float *y)
 {
-    if (wh.begin >= wh.end || ww.begin >= ww.end) return 0;
-    return 1 / (float)(wh.count * ww.count);
-}
-
-static void average_row(const reel_pool_plan *plan, const float *x, int64_t p, float *y)
-{
+    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
     const reel_window wh = plan->h.window[p];
     for (int64_t q = 0; q < plan->w.outs; q++, y += channels) {
         const reel_window ww = plan->w.window[q];
-        const float share = share_of(wh, ww);
+        const float share = plan->h.share[p] * plan->w.share[q];
         int64_t c = 0;
         for (; c + BLOCK * REEL_VW <= channels; c += BLOCK * REEL_VW)
             average_block(plan, x + c, wh, ww, share, y + c, BLOCK);
@@ -185,27 +189,28 @@ INLINE void average_backward_block(const reel_pool_plan *plan, const float *gy,
     for (int v = 0; v < n; v++) sum[v] = reel_vset(0);
     for (int64_t p = ph.begin; p < ph.end; p++)
         for (int64_t q = pw.begin; q < pw.end; q++) {
-            const float share = share_of(plan->h.window[p], plan->w.window[q]);
+            const float share = plan->h.share[p] * plan->w.share[q];
             const float *g = gy + (p * plan->w.outs + q) * plan->channels;
             for (int v = 0; v < n; v++) sum[v] += reel_vload(g + v * REEL_VW) * share;
         }
     for (int v = 0; v < n; v++) reel_vstore(gx + v * REEL_VW, sum[v]);
 }
 
-static float average_backward_one(const reel_pool_plan *plan, const float *gy,
+INLINE float average_backward_one(const reel_pool_plan *plan, const float *gy,
                                   reel_window ph, reel_window pw)
 {
     float sum = 0;
     for (int64_t p = ph.begin; p < ph.end; p++)
         for (int64_t q = pw.begin; q < pw.end; q++)
             sum += gy[(p * plan->w.outs + q) * plan->channels] *
-                   share_of(plan->h.window[p], plan->w.window[q]);
+                   (plan->h.share[p] * plan->w.share[q]);
     return sum;
 }
 
-static void average_backward_row(const reel_pool_plan *plan, const float *gy, int64_t h,
+static void average_backward_row(const reel_pool_plan *shared, const float *gy, int64_t h,
                                  float *gx)
 {
+    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
     const reel_window ph = plan->h.covered[h];
     for (int64_t w = 0; w < plan->w.size; w++, gx += channels) {

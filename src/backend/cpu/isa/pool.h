@@ -7,8 +7,8 @@
 
 /* One axis: `outs` windows over `size` inputs. */
 typedef struct reel_pool_axis {
-    int64_t size, outs;
-    int64_t step; /* dilation */
+    int64_t size, outs, step;   /* step: dilation                                  */
+    const float *share;         /* [outs]: 1 / count; 0 if the window is empty     */
     const reel_window *window;  /* [outs]                                          */
     const reel_window *covered; /* [size]: outputs begin .. end whose windows reach
                                  * over the input; backward only                   */

@@ -1,5 +1,5 @@
-/* rows.c: kernels over one contiguous row; see rows.h. Sums run in two or more vectors side
- * by side: the latency of an addition is four cycles. */
+/* rows.c: kernels over one contiguous row; see rows.h. Sums run in two or more vectors
+ * side by side: the latency of an addition is four cycles. */
 #include "backend/cpu/isa/rows.h"
 
 #include <math.h>
@@ -8,16 +8,34 @@
 
 #define VW REEL_VW
 
-/* The vector at i of a row of n; the lanes after the row are `fill`. */
-static inline reel_vf load(const float *x, int64_t i, int64_t n, float fill)
+/* Runs a body for the vector at each i of a row of n. It stands twice: where the vector
+ * is whole, the compiler knows it, and load() and store() are one instruction. */
+#define EACH(i, n, ...)                                                                  \
+    do {                                                                                 \
+        int64_t i = 0;                                                                   \
+        for (; i + VW <= (n); i += VW) __VA_ARGS__                                       \
+        if (i < (n)) __VA_ARGS__                                                         \
+    } while (0)
+
+/* The vector at i of a row of n; the lanes after the row are zero. */
+static inline reel_vf load(const float *x, int64_t i, int64_t n)
 {
-    return i + VW <= n ? reel_vload(x + i) : reel_vload_part(x + i, n - i, fill);
+    return i + VW <= n ? reel_vload(x + i) : reel_vload_part(x + i, n - i);
+}
+
+/* The same with another number in the lanes after the row. */
+static inline reel_vf load_or(const float *x, int64_t i, int64_t n, float other)
+{
+    if (i + VW <= n) return reel_vload(x + i);
+    return reel_vfirst(n - i, reel_vload_part(x + i, n - i), reel_vset(other));
 }
 
 static inline void store(float *y, int64_t i, int64_t n, reel_vf v)
 {
-    if (i + VW <= n) reel_vstore(y + i, v);
-    else reel_vstore_part(y + i, n - i, v);
+    if (i + VW <= n)
+        reel_vstore(y + i, v);
+    else
+        reel_vstore_part(y + i, n - i, v);
 }
 
 static float row_max(const float *x, int64_t n)
@@ -30,7 +48,7 @@ static float row_max(const float *x, int64_t n)
         m2 = reel_vmax(reel_vload(x + i + 2 * VW), m2);
         m3 = reel_vmax(reel_vload(x + i + 3 * VW), m3);
     }
-    for (; i < n; i += VW) m0 = reel_vmax(load(x, i, n, -INFINITY), m0);
+    for (; i < n; i += VW) m0 = reel_vmax(load_or(x, i, n, -INFINITY), m0);
     return reel_vhighest(reel_vmax(reel_vmax(m0, m1), reel_vmax(m2, m3)));
 }
 
@@ -49,7 +67,7 @@ static float row_exp_sum(const float *x, float m, float *e, int64_t n)
         }
     }
     for (; i < n; i += VW) {
-        reel_vf v = reel_vexp(load(x, i, n, -INFINITY) - m);
+        reel_vf v = reel_vexp(load_or(x, i, n, -INFINITY) - m);
         s0 += v;
         if (e) store(e, i, n, v);
     }
@@ -58,7 +76,7 @@ static float row_exp_sum(const float *x, float m, float *e, int64_t n)
 
 static void row_affine(const float *x, float m, float a, float b, float *y, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VW) store(y, i, n, (load(x, i, n, 0) - m) * a + b);
+    EACH(i, n, { store(y, i, n, (load(x, i, n) - m) * a + b); });
 }
 
 static float row_sum(const float *x, int64_t n)
@@ -71,7 +89,7 @@ static float row_sum(const float *x, int64_t n)
         s2 += reel_vload(x + i + 2 * VW);
         s3 += reel_vload(x + i + 3 * VW);
     }
-    for (; i < n; i += VW) s0 += load(x, i, n, 0);
+    for (; i < n; i += VW) s0 += load(x, i, n);
     return reel_vsum((s0 + s1) + (s2 + s3));
 }
 
@@ -85,28 +103,25 @@ static float row_dot(const float *x, const float *y, int64_t n)
         s2 += reel_vload(x + i + 2 * VW) * reel_vload(y + i + 2 * VW);
         s3 += reel_vload(x + i + 3 * VW) * reel_vload(y + i + 3 * VW);
     }
-    for (; i < n; i += VW) s0 += load(x, i, n, 0) * load(y, i, n, 0);
+    for (; i < n; i += VW) s0 += load(x, i, n) * load(y, i, n);
     return reel_vsum((s0 + s1) + (s2 + s3));
 }
 
 static void row_add_scaled(const float *x, float a, float *y, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VW)
-        store(y, i, n, load(y, i, n, 0) + load(x, i, n, 0) * a);
+    EACH(i, n, { store(y, i, n, load(y, i, n) + load(x, i, n) * a); });
 }
 
 static void row_softmax_backward(const float *gy, const float *y, float d, float *gx,
                                  int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VW)
-        store(gx, i, n, load(y, i, n, 0) * (load(gy, i, n, 0) - d));
+    EACH(i, n, { store(gx, i, n, load(y, i, n) * (load(gy, i, n) - d)); });
 }
 
 static void row_log_softmax_backward(const float *gy, const float *y, float s, float *gx,
                                      int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VW)
-        store(gx, i, n, load(gy, i, n, 0) - reel_vexp(load(y, i, n, 0)) * s);
+    EACH(i, n, { store(gx, i, n, load(gy, i, n) - reel_vexp(load(y, i, n)) * s); });
 }
 
 /* Sum of (x - mean)^2. */
@@ -120,7 +135,7 @@ static float row_spread(const float *x, float mean, int64_t n)
         s1 += d1 * d1;
     }
     for (; i < n; i += VW) {
-        reel_vf d = load(x, i, n, mean) - mean;
+        reel_vf d = load_or(x, i, n, mean) - mean;
         s0 += d * d;
     }
     return reel_vsum(s0 + s1);
@@ -131,46 +146,57 @@ static void row_layer_norm(const float *x, const float *w, const float *b, doubl
 {
     float m = row_sum(x, n) / (float)n;
     float r = (float)(1 / sqrt((double)row_spread(x, m, n) / (double)n + eps));
-    for (int64_t i = 0; i < n; i += VW) {
-        reel_vf v = (load(x, i, n, 0) - m) * r;
-        if (w) v *= load(w, i, n, 0);
-        if (b) v += load(b, i, n, 0);
+    EACH(i, n, {
+        reel_vf v = (load(x, i, n) - m) * r;
+        if (w) v *= load(w, i, n);
+        if (b) v += load(b, i, n);
         store(y, i, n, v);
-    }
+    });
     *mean = m;
     *rstd = r;
+}
+
+static inline reel_vf weighted(const reel_layer_norm_row *t, int64_t i, int64_t n)
+{
+    reel_vf g = load(t->gy, i, n);
+    return t->w ? g * load(t->w, i, n) : g;
 }
 
 /* With g = gy w and h = (x - mean) rstd: gx = rstd (g - mean(g) - h mean(g h)). */
 static void row_layer_norm_gx(const reel_layer_norm_row *t, int64_t n)
 {
-    reel_vf sum_g = {0}, sum_gh = {0};
-    for (int64_t i = 0; i < n; i += VW) {
-        reel_vf g = load(t->gy, i, n, 0);
-        if (t->w) g *= load(t->w, i, n, 0);
-        sum_g += g;
-        sum_gh += g * (load(t->x, i, n, t->mean) - t->mean);
+    reel_vf g0 = {0}, g1 = {0}, h0 = {0}, h1 = {0};
+    int64_t i = 0;
+    for (; i + 2 * VW <= n; i += 2 * VW) {
+        reel_vf a = weighted(t, i, n), b = weighted(t, i + VW, n);
+        g0 += a;
+        g1 += b;
+        h0 += a * (reel_vload(t->x + i) - t->mean);
+        h1 += b * (reel_vload(t->x + i + VW) - t->mean);
     }
-    float a = reel_vsum(sum_g) / (float)n;
-    float b = reel_vsum(sum_gh) * t->rstd * t->rstd / (float)n;
-    for (int64_t i = 0; i < n; i += VW) {
-        reel_vf g = load(t->gy, i, n, 0);
-        if (t->w) g *= load(t->w, i, n, 0);
-        reel_vf d = load(t->x, i, n, t->mean) - t->mean;
-        store(t->gx, i, n, (g - a - d * b) * t->rstd);
+    for (; i < n; i += VW) {
+        reel_vf a = weighted(t, i, n);
+        g0 += a;
+        h0 += a * (load(t->x, i, n) - t->mean);
     }
+    float mean_g = reel_vsum(g0 + g1) / (float)n;
+    float slope = reel_vsum(h0 + h1) * t->rstd * t->rstd / (float)n;
+    EACH(j, n, {
+        reel_vf d = load(t->x, j, n) - t->mean;
+        store(t->gx, j, n, (weighted(t, j, n) - mean_g - d * slope) * t->rstd);
+    });
 }
 
 static void row_layer_norm_backward(const reel_layer_norm_row *t, int64_t n)
 {
     if (t->gx) row_layer_norm_gx(t, n);
     if (!t->sum_w) return;
-    for (int64_t i = 0; i < n; i += VW) {
-        reel_vf g = load(t->gy, i, n, 0);
-        reel_vf h = (load(t->x, i, n, t->mean) - t->mean) * t->rstd;
-        store(t->sum_w, i, n, load(t->sum_w, i, n, 0) + g * h);
-        store(t->sum_b, i, n, load(t->sum_b, i, n, 0) + g);
-    }
+    EACH(i, n, {
+        reel_vf g = load(t->gy, i, n);
+        reel_vf h = (load(t->x, i, n) - t->mean) * t->rstd;
+        store(t->sum_w, i, n, load(t->sum_w, i, n) + g * h);
+        store(t->sum_b, i, n, load(t->sum_b, i, n) + g);
+    });
 }
 
 static float row_score_max(float *s, float scale, const float *add, int64_t n)
@@ -189,27 +215,26 @@ static float row_score_max(float *s, float scale, const float *add, int64_t n)
         m1 = reel_vmax(v1, m1);
     }
     for (; i < n; i += VW) {
-        reel_vf v = load(s, i, n, 0) * scale;
-        if (add) v += load(add, i, n, 0);
+        reel_vf v = load(s, i, n) * scale;
+        if (add) v += load(add, i, n);
         store(s, i, n, v);
-        m0 = reel_vmax(load(s, i, n, -INFINITY), m0);
+        m0 = reel_vmax(load_or(s, i, n, -INFINITY), m0);
     }
     return reel_vhighest(reel_vmax(m0, m1));
 }
 
 static void row_prob(float *s, float scale, const float *add, float lse, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VW) {
-        reel_vf v = load(s, i, n, 0) * scale;
-        if (add) v += load(add, i, n, 0);
-        store(s, i, n, reel_vexp(v - lse));
-    }
+    EACH(i, n, {
+        reel_vf v = load(s, i, n) * scale - lse;
+        if (add) v += load(add, i, n);
+        store(s, i, n, reel_vexp(v));
+    });
 }
 
 static void row_slope(const float *p, float *dp, float d, float a, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VW)
-        store(dp, i, n, load(p, i, n, 0) * (load(dp, i, n, 0) - d) * a);
+    EACH(i, n, { store(dp, i, n, load(p, i, n) * (load(dp, i, n) - d) * a); });
 }
 
 const reel_rows_isa ISA(rows) = {

@@ -4,8 +4,8 @@
 
 #include "backend/cpu/isa/isa.h"
 
-/* Backward of one row of layer norm; gx, w may be NULL. sum_w, sum_b: column sums that this
- * row is added to, both or neither. */
+/* Backward of one row of layer norm; gx, w may be NULL. sum_w, sum_b: column sums that
+ * this row is added to, both or neither. */
 typedef struct reel_layer_norm_row {
     const float *gy, *x, *w;
     float mean, rstd;
@@ -23,13 +23,14 @@ typedef struct reel_rows_isa {
     /* y += a x */
     void (*add_scaled)(const float *x, float a, float *y, int64_t n);
     /* gx = y (gy - d) */
-    void (*softmax_backward)(const float *gy, const float *y, float d, float *gx, int64_t n);
+    void (*softmax_backward)(const float *gy, const float *y, float d, float *gx,
+                             int64_t n);
     /* gx = gy - s e^y */
     void (*log_softmax_backward)(const float *gy, const float *y, float s, float *gx,
                                  int64_t n);
     /* y = (x - mean) / sqrt(variance + eps) * w + b; w, b may be NULL. */
-    void (*layer_norm)(const float *x, const float *w, const float *b, double eps, float *y,
-                       float *mean, float *rstd, int64_t n);
+    void (*layer_norm)(const float *x, const float *w, const float *b, double eps,
+                       float *y, float *mean, float *rstd, int64_t n);
     void (*layer_norm_backward)(const reel_layer_norm_row *row, int64_t n);
     /* Attention: s = scale s + add (add may be NULL); returns the maximum. */
     float (*score_max)(float *s, float scale, const float *add, int64_t n);

@@ -10,8 +10,8 @@
 #include <immintrin.h>
 #endif
 
-/* Lane by lane a > b ? a : b, and a < b ? a : b: so b where either is NaN. The compilers do
- * not find the instruction behind the select. */
+/* Lane by lane a > b ? a : b, and a < b ? a : b: so b where either is NaN. The compilers
+ * do not find the instruction behind the select. */
 #if defined(__AVX512F__)
 static inline reel_vf reel_vmax(reel_vf a, reel_vf b)
 {
@@ -52,20 +52,52 @@ static inline reel_vf reel_vmin(reel_vf a, reel_vf b)
 }
 #endif
 
-/* First n < REEL_VW floats at p; `fill` in the other lanes. */
-static inline reel_vf reel_vload_part(const float *p, int64_t n, float fill)
+/* First n < REEL_VW floats at p, zero in the other lanes; and the store of as many. */
+#if defined(__AVX512F__)
+static inline reel_vf reel_vload_part(const float *p, int64_t n)
 {
-    float lane[REEL_VW];
-    for (int64_t i = 0; i < REEL_VW; i++) lane[i] = fill;
+    return (reel_vf)_mm512_maskz_loadu_ps((__mmask16)((1U << n) - 1), p);
+}
+static inline void reel_vstore_part(float *p, int64_t n, reel_vf v)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1U << n) - 1), (__m512)v);
+}
+#elif defined(__AVX2__)
+static inline __m256i reel_vlanes(int64_t n)
+{
+    __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+static inline reel_vf reel_vload_part(const float *p, int64_t n)
+{
+    return (reel_vf)_mm256_maskload_ps(p, reel_vlanes(n));
+}
+static inline void reel_vstore_part(float *p, int64_t n, reel_vf v)
+{
+    _mm256_maskstore_ps(p, reel_vlanes(n), (__m256)v);
+}
+#else
+static inline reel_vf reel_vload_part(const float *p, int64_t n)
+{
+    float lane[REEL_VW] = {0};
     memcpy(lane, p, (size_t)n * sizeof *p);
     return reel_vload(lane);
 }
-
 static inline void reel_vstore_part(float *p, int64_t n, reel_vf v)
 {
     float lane[REEL_VW];
     reel_vstore(lane, v);
     memcpy(p, lane, (size_t)n * sizeof *p);
+}
+#endif
+
+/* a in the first n lanes, b in the others. */
+static inline reel_vf reel_vfirst(int64_t n, reel_vf a, reel_vf b)
+{
+    reel_vi lane = {0};
+    for (int i = 0; i < REEL_VW; i++) lane[i] = i;
+    reel_vi m = lane < (int32_t)n;
+    return (reel_vf)((m & (reel_vi)a) | (~m & (reel_vi)b));
 }
 
 /* Sum and maximum of the lanes, pairwise. */
@@ -83,13 +115,15 @@ static inline float reel_vhighest(reel_vf v)
     float lane[REEL_VW];
     reel_vstore(lane, v);
     for (int w = REEL_VW / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++) lane[i] = lane[i] > lane[i + w] ? lane[i] : lane[i + w];
+        for (int i = 0; i < w; i++)
+            lane[i] = lane[i] > lane[i + w] ? lane[i] : lane[i + w];
     return lane[0];
 }
 
-/* e^x within 2 ulp: 0 below the smallest normal number (so for -inf), 2.4e38 from 88.37 on
- * (so for inf), NaN for NaN. x = n ln 2 + r with n rounded by adding 1.5 * 2^23, ln 2 in two parts (Cody & Waite
- * 1980), e^r by the polynomial of Cephes expf (Moshier), and n added to the exponent. */
+/* e^x within 2 ulp: 0 below the smallest normal number (so for -inf), 2.4e38 from 88.37
+ * on (so for inf), NaN for NaN. x = n ln 2 + r with n rounded by adding 1.5 * 2^23, ln 2
+ * in two parts (Cody & Waite 1980), e^r by the polynomial of Cephes expf (Moshier), and n
+ * added to the exponent. */
 static inline reel_vf reel_vexp(reel_vf x)
 {
     const float lowest = -87.336544F, highest = 88.3762626F;

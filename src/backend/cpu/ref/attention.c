@@ -1,7 +1,7 @@
 /* attention.c: reference scaled dot-product attention and its gradients.
  * q [.., lq, d], k [.., lk, d], v [.., lk, dv] -> y [.., lq, dv], lse [.., lq].
- * Source: Vaswani et al. 2017, arXiv:1706.03762; the gradients from the log-sum-exp of each
- * row, as Dao et al. 2022, arXiv:2205.14135. */
+ * Source: Vaswani et al. 2017, arXiv:1706.03762; the gradients from the log-sum-exp of
+ * each row, as Dao et al. 2022, arXiv:2205.14135. */
 #include "backend/cpu/ref/ref.h"
 
 #include "backend/random_blocks.h"
@@ -9,8 +9,8 @@
 
 #include <math.h>
 
-/* Factor of the probability of (batch, i, j) under dropout: 0 or 1 / (1 - p). Element e of
- * the [batch, lq, lk] array uses word e % 4 of block offset + e / 4, as DROPOUT does. */
+/* Factor of the probability of (batch, i, j) under dropout: 0 or 1 / (1 - p). Element e
+ * of the [batch, lq, lk] array draws as element e of DROPOUT does. */
 static double dropout_factor(const reel_attention_attrs *a, int64_t element)
 {
     if (a->dropout <= 0) return 1;
@@ -48,8 +48,8 @@ typedef struct attention_parts {
 
 static attention_parts attention_split(const reel_kcall *call, int first)
 {
-    attention_parts p = {.q = &call->in[first], .k = &call->in[first + 1],
-                         .v = &call->in[first + 2]};
+    attention_parts p = {
+        .q = &call->in[first], .k = &call->in[first + 1], .v = &call->in[first + 2]};
     const int r = p.q->meta->rank;
     if (reel__ref_in(call, first + 3)) p.mask = &call->in[first + 3];
     p.lq = p.q->meta->dim[r - 2];

@@ -2,7 +2,7 @@
  * padding, dilation, groups. */
 #include "backend/cpu/ref/ref.h"
 
-/* The output position whose window holds input position i at tap t; -1 if there is none. */
+/* The output position whose window holds input position i at tap t; -1 if none. */
 static int64_t conv2d_source(int64_t i, int64_t tap, int64_t stride, int64_t padding,
                              int64_t dilation, int64_t size)
 {

@@ -1,5 +1,5 @@
-/* cross_entropy.c: reference softmax cross-entropy with class indices, and its gradient in
- * the same pass; label smoothing, class weights and ignored rows as PyTorch has them:
+/* cross_entropy.c: reference softmax cross-entropy with class indices, and its gradient
+ * in the same pass; label smoothing, class weights and ignored rows as PyTorch has them:
  *
  *   row loss = sum over classes j of a[j] (lse - x[j]),
  *   a[j] = (1 - s) w[t] [j == t] + s / c w[j]

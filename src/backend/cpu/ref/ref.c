@@ -6,9 +6,9 @@ enum { TASK_COST = 16384 };
 
 reel_status reel__ref_bad_dtype(const reel_kcall *call)
 {
-    return reel_fail(REEL_ERR_UNSUPPORTED, "%s: no CPU kernel for %s; f32 and f64 have one",
-                     reel__kernel_name(call->kernel),
-                     reel_dtype_name(call->in[0].meta->dtype));
+    return reel_fail(
+        REEL_ERR_UNSUPPORTED, "%s: no CPU kernel for %s; f32 and f64 have one",
+        reel__kernel_name(call->kernel), reel_dtype_name(call->in[0].meta->dtype));
 }
 
 int64_t reel__ref_count(const reel_meta *m, uint32_t dims)
@@ -40,7 +40,8 @@ int64_t reel__ref_matrix(const reel_meta *m, const reel_meta *out, int64_t index
     return offset;
 }
 
-void reel__ref_parallel(const reel_kcall *call, int64_t n, int64_t cost, reel__range_fn fn)
+void reel__ref_parallel(const reel_kcall *call, int64_t n, int64_t cost,
+                        reel__range_fn fn)
 {
     int64_t grain = cost >= TASK_COST ? 1 : TASK_COST / (cost > 0 ? cost : 1);
     if (n > 0) reel__parallel_range(n, grain, fn, (void *)call);

@@ -1,10 +1,11 @@
 /* ref.h: what the reference kernels share.
  *
- * A reference kernel takes any strides, in f32 and f64, and is as plain as its definition:
- * the specification beside the fast kernels, and what runs where no fast kernel takes the
- * call. One template (a .inc file) serves both types; template.h includes it twice. Sums and
- * transcendental functions are computed in double whatever the type: loads widen, stores
- * round once. Work is cut by outputs, so each sum has one owner and one order. */
+ * A reference kernel takes any strides, in f32 and f64, and is as plain as its
+ * definition: the specification beside the fast kernels, and what runs where no fast
+ * kernel takes the call. One template (a .inc file) serves both types; template.h
+ * includes it twice. Sums and transcendental functions are computed in double whatever
+ * the type: loads widen, stores round once. Work is cut by outputs, so each sum has one
+ * owner and one order. */
 #ifndef REEL_CPU_REF_H
 #define REEL_CPU_REF_H
 
@@ -12,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/parallel.h"
 
-/* Defines reel__ref_<name>, which calls the template's instance for the dtype of input 0. */
+/* Defines reel__ref_<name>, which the template's instance for the dtype of input 0. */
 #define REEL_REF_KERNEL(name)                                                            \
     reel_status reel__ref_##name(const reel_kcall *call)                                 \
     {                                                                                    \
@@ -60,12 +61,14 @@ int64_t reel__ref_count(const reel_meta *m, uint32_t dims);
 /* Position of element `index`, in row-major order over the dimensions of the set; the
  * other dimensions are at 0. */
 int64_t reel__ref_offset(const reel_meta *m, uint32_t dims, int64_t index);
-/* Position of matrix `index` of the result `out` in the operand `m`: all dimensions but the
- * last two, aligned from the right, where one that is missing or of size 1 is repeated. */
+/* Position of matrix `index` of the result `out` in the operand `m`: all dimensions but
+ * the last two, aligned from the right, where one that is missing or of size 1 is
+ * repeated. */
 int64_t reel__ref_matrix(const reel_meta *m, const reel_meta *out, int64_t index);
 
 /* Runs fn(call, begin, end) over [0, n) in parallel; each item costs about `cost` simple
  * operations. */
-void reel__ref_parallel(const reel_kcall *call, int64_t n, int64_t cost, reel__range_fn fn);
+void reel__ref_parallel(const reel_kcall *call, int64_t n, int64_t cost,
+                        reel__range_fn fn);
 
 #endif

@@ -1,8 +1,8 @@
-/* cross_entropy.c: softmax cross-entropy with class indices: loss and gradient while a row
- * is in cache. With probabilities p, classes c, target t, smoothing s, weights w:
+/* cross_entropy.c: softmax cross-entropy with class indices: loss and gradient while a
+ * row is in cache. With probabilities p, classes c, target t, smoothing s, weights w:
  *
- *   row loss  = sum over j of a[j] (lse - x[j]),  a[j] = (1 - s) w[t] [j == t] + s / c w[j]
- *   gradient  = p[j] sum(a) - a[j]
+ *   row loss = sum over j of a[j] (lse - x[j]), a[j] = (1 - s) w[t] [j == t] + s / c w[j]
+ *   gradient = p[j] sum(a) - a[j]
  *
  * and the mean divides by the sum of w[t] over the rows that count, as PyTorch does. */
 #include <inttypes.h>

@@ -26,8 +26,8 @@ static void forward(void *ctx, int64_t begin, int64_t end)
     const forward_ctx *t = ctx;
     for (int64_t i = begin; i < end; i++) {
         float mean, rstd;
-        t->isa->layer_norm(reel__row(&t->x, i), t->w, t->b, t->eps, reel__row(&t->y, i), &mean,
-                           &rstd, t->x.width);
+        t->isa->layer_norm(reel__row(&t->x, i), t->w, t->b, t->eps, reel__row(&t->y, i),
+                           &mean, &rstd, t->x.width);
         if (t->mean) t->mean[i] = mean;
         if (t->rstd) t->rstd[i] = rstd;
     }
@@ -39,18 +39,21 @@ bool reel__fast_layer_norm(const reel_kcall *call, reel_status *status)
     const reel_layer_norm_attrs *attrs = call->attrs;
     forward_ctx t = {.isa = REEL_ISA_PICK(rows), .eps = attrs->eps};
     int dims = (int)attrs->dims;
-    if (!reel__as_rows(&call->in[0], dims, &t.x) || !reel__as_rows(&call->out[0], dims, &t.y) ||
-        !dense(&call->in[1], &t.w) || !dense(&call->in[2], &t.b) ||
-        !dense(&call->out[1], &t.mean) || !dense(&call->out[2], &t.rstd)) return false;
+    if (!reel__as_rows(&call->in[0], dims, &t.x) ||
+        !reel__as_rows(&call->out[0], dims, &t.y) || !dense(&call->in[1], &t.w) ||
+        !dense(&call->in[2], &t.b) || !dense(&call->out[1], &t.mean) ||
+        !dense(&call->out[2], &t.rstd))
+        return false;
     *status = REEL_OK;
-    if (t.x.width > 0) reel__parallel_range(t.x.n, reel__row_grain(t.x.width), forward, &t);
+    if (t.x.width > 0)
+        reel__parallel_range(t.x.n, reel__row_grain(t.x.width), forward, &t);
     return true;
 }
 
 /* ---- backward ---------------------------------------------------------------------- */
 
-/* Rows are cut into pieces, as many as the number of rows says. Each piece adds up its own
- * gw and gb, which are then added in the order of the pieces. */
+/* Rows are cut into pieces, as many as the number of rows says. Each piece adds up its
+ * own gw and gb, which are then added in the order of the pieces. */
 typedef struct backward_ctx {
     const reel_rows_isa *isa;
     reel__rows gy, x, gx;
@@ -59,7 +62,10 @@ typedef struct backward_ctx {
     float *sums; /* [pieces, 2, d], NULL if neither gw nor gb is wanted */
 } backward_ctx;
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 static void backward(void *ctx, int64_t piece, int worker)
 {
@@ -69,11 +75,14 @@ static void backward(void *ctx, int64_t piece, int worker)
     float *sums = t->sums ? t->sums + piece * 2 * d : NULL;
     if (sums) memset(sums, 0, (size_t)(2 * d) * sizeof *sums);
     for (int64_t i = piece * t->length; i < end; i++) {
-        reel_layer_norm_row row = {
-            .gy = reel__row(&t->gy, i), .x = reel__row(&t->x, i), .w = t->w,
-            .mean = t->mean[i], .rstd = t->rstd[i],
-            .gx = t->gx.data ? reel__row(&t->gx, i) : NULL,
-            .sum_w = sums, .sum_b = sums ? sums + d : NULL};
+        reel_layer_norm_row row = {.gy = reel__row(&t->gy, i),
+                                   .x = reel__row(&t->x, i),
+                                   .w = t->w,
+                                   .mean = t->mean[i],
+                                   .rstd = t->rstd[i],
+                                   .gx = t->gx.data ? reel__row(&t->gx, i) : NULL,
+                                   .sum_w = sums,
+                                   .sum_b = sums ? sums + d : NULL};
         t->isa->layer_norm_backward(&row, d);
     }
 }
@@ -115,10 +124,11 @@ bool reel__fast_layer_norm_backward(const reel_kcall *call, reel_status *status)
     const reel_layer_norm_attrs *attrs = call->attrs;
     backward_ctx t = {.isa = REEL_ISA_PICK(rows)};
     int dims = (int)attrs->dims;
-    if (!reel__as_rows(&call->in[0], dims, &t.gy) || !reel__as_rows(&call->in[1], dims, &t.x) ||
-        !dense(&call->in[2], &t.w) || !dense(&call->in[3], &t.mean) ||
-        !dense(&call->in[4], &t.rstd) || !dense(&call->out[1], &t.gw) ||
-        !dense(&call->out[2], &t.gb)) return false;
+    if (!reel__as_rows(&call->in[0], dims, &t.gy) ||
+        !reel__as_rows(&call->in[1], dims, &t.x) || !dense(&call->in[2], &t.w) ||
+        !dense(&call->in[3], &t.mean) || !dense(&call->in[4], &t.rstd) ||
+        !dense(&call->out[1], &t.gw) || !dense(&call->out[2], &t.gb))
+        return false;
     if (call->out[0].data && !reel__as_rows(&call->out[0], dims, &t.gx)) return false;
     if (t.x.width == 0) return false;
     *status = run_backward(&t);

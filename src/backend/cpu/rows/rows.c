@@ -14,8 +14,10 @@ bool reel__as_rows(const reel_karg *x, int dims, reel__rows *out)
     out->step = out->width;
     for (; d >= 0; d--) {
         if (m->dim[d] == 1) continue;
-        if (out->n == 1) out->step = m->stride[d];
-        else if (m->stride[d] != out->n * out->step) return false;
+        if (out->n == 1)
+            out->step = m->stride[d];
+        else if (m->stride[d] != out->n * out->step)
+            return false;
         out->n *= m->dim[d];
     }
     return true;

@@ -12,8 +12,8 @@ typedef struct reel__rows {
     int64_t n, width, step;
 } reel__rows;
 
-/* False if the last `dims` dimensions are not contiguous, or the others not evenly spaced,
- * or the operand is absent or not f32. */
+/* False if the last `dims` dimensions are not contiguous, or the others not evenly
+ * spaced, or the operand is absent or not f32. */
 bool reel__as_rows(const reel_karg *x, int dims, reel__rows *out);
 
 static inline float *reel__row(const reel__rows *r, int64_t i)

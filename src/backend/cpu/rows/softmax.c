@@ -14,7 +14,8 @@ static bool take(const reel_kcall *call, softmax_ctx *t)
 {
     const reel_dim_attrs *attrs = call->attrs;
     t->isa = REEL_ISA_PICK(rows);
-    if (call->in[0].meta->rank < 1 || attrs->dim != call->in[0].meta->rank - 1) return false;
+    if (call->in[0].meta->rank < 1 || attrs->dim != call->in[0].meta->rank - 1)
+        return false;
     if (!reel__as_rows(&call->in[0], 1, &t->a)) return false;
     return call->n_in < 2 || reel__as_rows(&call->in[1], 1, &t->b);
 }
@@ -25,8 +26,7 @@ static bool run(const reel_kcall *call, softmax_ctx *t, reel__range_fn fn, bool 
     if (!take(call, t) || !reel__as_rows(&call->out[0], 1, &t->out)) return false;
     t->log = log;
     *status = REEL_OK;
-    if (t->a.width > 0)
-        reel__parallel_range(t->a.n, reel__row_grain(t->a.width), fn, t);
+    if (t->a.width > 0) reel__parallel_range(t->a.n, reel__row_grain(t->a.width), fn, t);
     return true;
 }
 
@@ -55,8 +55,10 @@ static void backward(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) {
         const float *gy = reel__row(&t->a, i), *y = reel__row(&t->b, i);
         float *gx = reel__row(&t->out, i);
-        if (t->log) t->isa->log_softmax_backward(gy, y, t->isa->sum(gy, n), gx, n);
-        else t->isa->softmax_backward(gy, y, t->isa->dot(gy, y, n), gx, n);
+        if (t->log)
+            t->isa->log_softmax_backward(gy, y, t->isa->sum(gy, n), gx, n);
+        else
+            t->isa->softmax_backward(gy, y, t->isa->dot(gy, y, n), gx, n);
     }
 }
 
@@ -99,7 +101,8 @@ bool reel__fast_logsumexp(const reel_kcall *call, reel_status *status)
     softmax_ctx t;
     if (!take(call, &t)) return false;
     if (call->out[0].meta->dtype != REEL_F32 || !reel__is_contiguous(call->out[0].meta) ||
-        t.a.width == 0) return false;
+        t.a.width == 0)
+        return false;
     t.out.data = call->out[0].data;
     *status = REEL_OK;
     reel__parallel_range(t.a.n, reel__row_grain(t.a.width), logsumexp, &t);

@@ -1,0 +1,191 @@
+/* bench: times operators and models.
+ *
+ *     bench [--case NAME]... [--seconds S] [--threads N] [--json FILE]
+ *     bench --list
+ *     bench --worker NAME     for bench/torch_compare.py: answers on standard output
+ *
+ * A case is set up, warmed up, then repeated for S seconds; the median and the fastest are
+ * printed, and the peak memory above the size of the process before the first step. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/cases.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A row of /proc/self/status in KiB, such as "VmHWM"; 0 where there is none. */
+static long memory_row(const char *name)
+{
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f))
+        if (strncmp(line, name, strlen(name)) == 0) kib = atol(line + strlen(name) + 1);
+    fclose(f);
+    return kib;
+}
+
+/* The peak counts from here. */
+static void reset_peak(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (!f) return;
+    fputs("5", f);
+    fclose(f);
+}
+
+const bench_case *bench_find(const char *name)
+{
+    for (int i = 0; i < bench_n_models; i++)
+        if (strcmp(bench_models[i].name, name) == 0) return &bench_models[i];
+    for (int i = 0; i < bench_n_ops; i++)
+        if (strcmp(bench_ops[i].name, name) == 0) return &bench_ops[i];
+    return NULL;
+}
+
+static int fail(const char *what)
+{
+    fprintf(stderr, "bench: %s%s%s\n", what, reel_failed() ? ": " : "", reel_error_message());
+    return 1;
+}
+
+/* ---- worker: "ready", then for each line "N": the seconds of N steps and the peak in KiB ----- */
+
+static int worker(const char *name)
+{
+    const bench_case *c = bench_find(name);
+    char line[64];
+    if (!c) return fail("no such case");
+    void *state = c->open(c);
+    if (reel_failed()) return fail(name);
+    long before = memory_row("VmRSS");
+    reset_peak();
+    printf("ready\n");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        int n = atoi(line);
+        double t = now();
+        for (int i = 0; i < n; i++)
+            if (c->step(state)) return fail(name);
+        t = (now() - t) / n / (c->inner ? c->inner : 1);
+        printf("%.9f %ld\n", t, memory_row("VmHWM") - before);
+        fflush(stdout);
+    }
+    c->close(state);
+    return 0;
+}
+
+/* ---- table ------------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { MAX_SAMPLES = 10000 };
+
+static int run(const bench_case *c, double limit, FILE *json, bool first)
+{
+    static double t[MAX_SAMPLES];
+    void *state = c->open(c);
+    if (reel_failed() || c->step(state)) return fail(c->name);
+    long before = memory_row("VmRSS");
+    reset_peak();
+    int n = 0;
+    for (double end = now() + limit; n < 3 || (now() < end && n < MAX_SAMPLES); n++) {
+        double start = now();
+        if (c->step(state)) return fail(c->name);
+        t[n] = (now() - start) / (c->inner ? c->inner : 1);
+    }
+    long peak = memory_row("VmHWM") - before;
+    c->close(state);
+    reel_memory_trim((reel_device){REEL_CPU, 0});
+    qsort(t, (size_t)n, sizeof *t, by_value);
+    printf("%-22s %12.4f %12.4f %7d  %8.1f  %s\n", c->name, t[n / 2] * 1e3, t[0] * 1e3, n,
+           (double)peak / 1024, c->what);
+    fflush(stdout);
+    if (json)
+        fprintf(json, "%s\n  {\"case\": \"%s\", \"median_s\": %.9g, \"best_s\": %.9g, "
+                      "\"samples\": %d, \"peak_mib\": %.2f}",
+                first ? "" : ",", c->name, t[n / 2], t[0], n, (double)peak / 1024);
+    return 0;
+}
+
+static int usage(FILE *to, int status)
+{
+    fprintf(to, "usage: bench [--case NAME]... [--seconds S] [--threads N] [--json FILE]\n"
+                "       bench --list\n");
+    return status;
+}
+
+static int list(void)
+{
+    for (int i = 0; i < bench_n_models; i++)
+        printf("%-22s %s\n", bench_models[i].name, bench_models[i].what);
+    for (int i = 0; i < bench_n_ops; i++)
+        printf("%-22s %s\n", bench_ops[i].name, bench_ops[i].what);
+    return 0;
+}
+
+enum { MAX_CASES = 64 };
+
+static int run_all(const bench_case *const c[], int n, double limit, const char *path)
+{
+    FILE *json = path ? fopen(path, "w") : NULL;
+    if (path && !json) {
+        fprintf(stderr, "bench: cannot write %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    printf("reel %s, %s, %d threads\n", reel_version(), reel_cpu_isa(), reel_threads());
+    printf("%-22s %12s %12s %7s  %8s\n", "case", "median ms", "best ms", "samples",
+           "peak MiB");
+    if (json) fprintf(json, "[");
+    int status = 0;
+    for (int i = 0; i < n && !status; i++) status = run(c[i], limit, json, i == 0);
+    if (json) fprintf(json, "\n]\n");
+    if (json && fclose(json)) status = fail("cannot write the JSON file");
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const bench_case *chosen[MAX_CASES];
+    int n = 0;
+    double limit = 1;
+    const char *json = NULL;
+    reel_seed(1);
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--list") == 0) return list();
+        if (strcmp(argv[i], "--help") == 0) return usage(stdout, 0);
+        if (!value) return usage(stderr, 2);
+        i++;
+        if (strcmp(argv[i - 1], "--worker") == 0) return worker(value);
+        if (strcmp(argv[i - 1], "--json") == 0)
+            json = value;
+        else if (strcmp(argv[i - 1], "--threads") == 0 && isdigit((unsigned char)*value))
+            reel_set_threads(atoi(value));
+        else if (strcmp(argv[i - 1], "--seconds") == 0 && atof(value) > 0)
+            limit = atof(value);
+        else if (strcmp(argv[i - 1], "--case") == 0 && n < MAX_CASES && bench_find(value))
+            chosen[n++] = bench_find(value);
+        else
+            return usage(stderr, 2);
+    }
+    if (n == 0) {
+        for (int i = 0; i < bench_n_models; i++) chosen[n++] = &bench_models[i];
+        for (int i = 0; i < bench_n_ops; i++) chosen[n++] = &bench_ops[i];
+    }
+    return run_all(chosen, n, limit, json);
+}

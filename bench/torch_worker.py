@@ -1,0 +1,229 @@
+"""The cases of bench/bench/, in PyTorch, with the same protocol: `torch_worker.py CASE
+THREADS` prints "ready", then for each line N read the seconds of N steps and the peak memory
+in KiB above the size before the first step."""
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+LAST = torch.channels_last
+
+
+def memory_row(name):
+    with open("/proc/self/status") as f:
+        for line in f:
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+    return 0
+
+
+class Block(nn.Module):
+    def __init__(self, c, k, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(c, k, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(k)
+        self.conv2 = nn.Conv2d(k, k, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(k)
+        self.downsample = None
+        if stride != 1 or c != k:
+            self.downsample = nn.Sequential(nn.Conv2d(c, k, 1, stride, bias=False),
+                                            nn.BatchNorm2d(k))
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.bn2(self.conv2(y))
+        y += self.downsample(x) if self.downsample is not None else x
+        return F.relu(y, inplace=True)
+
+
+class ResNet(nn.Module):
+    """State-dict names are torchvision's."""
+
+    def __init__(self, width, blocks, classes=10):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        c = width
+        self.stages = len(blocks)
+        for i, n in enumerate(blocks):
+            k = width << i
+            layers = []
+            for j in range(n):
+                layers.append(Block(c, k, 2 if i and not j else 1))
+                c = k
+            setattr(self, f"layer{i + 1}", nn.Sequential(*layers))
+        self.fc = nn.Linear(c, classes)
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        for i in range(self.stages):
+            x = getattr(self, f"layer{i + 1}")(x)
+        return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+
+def resnet20(classes=10):
+    return ResNet(16, [3, 3, 3], classes)
+
+
+def resnet18(classes=10):
+    return ResNet(64, [2, 2, 2, 2], classes)
+
+
+class Gpt(nn.Module):
+    def __init__(self, vocab, length, dim, depth, heads):
+        super().__init__()
+        self.tokens = nn.Embedding(vocab, dim)
+        self.positions = nn.Parameter(torch.randn(length, dim) * 0.02)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(dim, heads, 4 * dim, 0.0, "gelu", batch_first=True,
+                                       norm_first=True) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, vocab, bias=False)
+        self.mask = nn.Transformer.generate_square_subsequent_mask(length)
+
+    def forward(self, x):
+        h = self.tokens(x) + self.positions
+        for block in self.blocks:
+            h = block(h, src_mask=self.mask, is_causal=True)
+        return self.head(self.norm(h))
+
+
+def trainer(net, optim, x, y):
+    def step():
+        logits = net(x)
+        F.cross_entropy(logits.flatten(0, 1) if y.dim() > 1 else logits,
+                        y.flatten()).backward()
+        optim.step()
+        optim.zero_grad()
+    return step
+
+
+def train_resnet(make, n, memory_format):
+    net = make().to(memory_format=memory_format).train()
+    x = torch.randn(n, 3, 32, 32).to(memory_format=memory_format)
+    optim = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True)
+    return trainer(net, optim, x, torch.randint(0, 10, (n,)))
+
+
+def infer_resnet(make, n, memory_format):
+    net = make().to(memory_format=memory_format).eval()
+    x = torch.randn(n, 3, 32, 32).to(memory_format=memory_format)
+
+    def step():
+        with torch.inference_mode():
+            net(x)
+    return step
+
+
+def train_mlp(n):
+    net = nn.Sequential(nn.Linear(3072, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(),
+                        nn.Linear(256, 10))
+    optim = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.01, fused=True)
+    return trainer(net, optim, torch.randn(n, 3072), torch.randint(0, 10, (n,)))
+
+
+def train_gpt(n, t, dim, depth, heads, vocab):
+    net = Gpt(vocab, t, dim, depth, heads)
+    optim = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.01, fused=True)
+    return trainer(net, optim, torch.randint(0, vocab, (n, t)),
+                   torch.randint(0, vocab, (n, t)))
+
+
+def op(fn, *inputs, backward=True):
+    leaves = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
+    gy = torch.ones_like(fn(*leaves))
+
+    def step():
+        y = fn(*leaves)
+        if backward:
+            y.backward(gy)
+            for x in leaves:
+                x.grad = None
+    return step
+
+
+def add(n, backward, inner):
+    x, y = torch.randn(n, requires_grad=True), torch.randn(n)
+
+    def step():
+        for _ in range(inner):
+            z = x + y
+            if backward:
+                z.backward(y)
+                x.grad = None
+    return step
+
+
+def conv(n, c, h, k, r, stride):
+    return op(lambda x, w: F.conv2d(x, w, None, stride, r // 2),
+              torch.randn(n, c, h, h).to(memory_format=LAST),
+              torch.randn(k, c, r, r).to(memory_format=LAST))
+
+
+def batch_norm(n, c, h):
+    return op(lambda x, w, b: F.relu(F.batch_norm(x, None, None, w, b, True), inplace=True),
+              torch.randn(n, c, h, h).to(memory_format=LAST), torch.ones(c), torch.zeros(c))
+
+
+CASES = {
+    "train_resnet20_b128": lambda f: train_resnet(resnet20, 128, f),
+    "train_resnet18_b32": lambda f: train_resnet(resnet18, 32, f),
+    "train_resnet18_b128": lambda f: train_resnet(resnet18, 128, f),
+    "train_mlp_b128": lambda f: train_mlp(128),
+    "train_gpt_b12": lambda f: train_gpt(12, 64, 128, 4, 4, 65),
+    "infer_resnet20_b1": lambda f: infer_resnet(resnet20, 1, f),
+    "infer_resnet20_b64": lambda f: infer_resnet(resnet20, 64, f),
+    "infer_resnet18_b1": lambda f: infer_resnet(resnet18, 1, f),
+    "infer_resnet18_b64": lambda f: infer_resnet(resnet18, 64, f),
+    "op_add_1": lambda f: add(1, False, 1000),
+    "op_add_4m": lambda f: add(4 << 20, True, 1),
+    "op_conv_16x32": lambda f: conv(128, 16, 32, 16, 3, 1),
+    "op_conv_64x32": lambda f: conv(32, 64, 32, 64, 3, 1),
+    "op_conv_128x16": lambda f: conv(32, 128, 16, 128, 3, 1),
+    "op_conv_512x4": lambda f: conv(32, 512, 4, 512, 3, 1),
+    "op_conv_s2": lambda f: conv(32, 64, 32, 128, 3, 2),
+    "op_conv_1x1": lambda f: conv(32, 256, 16, 256, 1, 1),
+    "op_bn_relu": lambda f: batch_norm(128, 64, 32),
+    "op_linear_768": lambda f: op(F.linear, torch.randn(256, 768), torch.randn(3072, 768),
+                                  torch.randn(3072)),
+    "op_linear_128": lambda f: op(F.linear, torch.randn(768, 128), torch.randn(512, 128),
+                                  torch.randn(512)),
+    "op_softmax": lambda f: op(lambda x: F.softmax(x, -1), torch.randn(8192, 1024)),
+    "op_gelu": lambda f: op(F.gelu, torch.randn(4096, 1024)),
+    "op_layer_norm": lambda f: op(lambda x, w, b: F.layer_norm(x, (768,), w, b),
+                                  torch.randn(4096, 768), torch.randn(768), torch.randn(768)),
+    "op_relu": lambda f: op(F.relu, torch.randn(4096, 1024)),
+    "op_attention": lambda f: op(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+        *(torch.randn(8, 12, 256, 64) for _ in range(3))),
+    "op_cross_entropy": lambda f: op(F.cross_entropy, torch.randn(256, 50257),
+                                     torch.randint(0, 50257, (256,))),
+}
+INNER = {"op_add_1": 1000}
+
+
+def main():
+    name, threads, layout = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    step = CASES[name](LAST if layout == "channels-last" else torch.contiguous_format)
+    before = memory_row("VmRSS")
+    with open("/proc/self/clear_refs", "w") as f:
+        f.write("5")  # the peak counts from here
+    print("ready", flush=True)
+    for line in sys.stdin:
+        n = int(line)
+        start = time.perf_counter()
+        for _ in range(n):
+            step()
+        t = (time.perf_counter() - start) / n / INNER.get(name, 1)
+        print(f"{t:.9f} {memory_row('VmHWM') - before}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+/* options.c: one table row an option; help, parsing and range checks read it. */
+#include "options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum kind { TEXT, WHOLE, REAL, SWITCH } kind;
+
+typedef struct row {
+    const char *name;
+    kind kind;
+    size_t at;        /* offset in options */
+    double low, high; /* of a number */
+    const char *help;
+} row;
+
+#define AT(field) offsetof(options, field)
+static const row rows[] = {
+    {"--data", TEXT, AT(data), 0, 0,
+     "DIR   CIFAR-10 binary batches, or folders train/ and test/ of images; without it\n"
+     "                           10 classes of drawn shapes and textures"},
+    {"--model", TEXT, AT(model), 0, 0,
+     "NAME  resnet20 (default), resnet32, resnet56, resnet18, mlp, vit-tiny"},
+    {"--epochs", WHOLE, AT(epochs), 1, 1e6, "N     passes over the data (default 6)"},
+    {"--batch", WHOLE, AT(batch), 1, 65536, "N     images a step (default 128)"},
+    {"--lr", REAL, AT(lr), 0, 1e3,
+     "X     highest learning rate (default 0.2 with SGD for ResNets, 0.001 with\n"
+     "                           AdamW for vit-tiny and mlp)"},
+    {"--schedule", TEXT, AT(schedule), 0, 0,
+     "NAME  onecycle (default), cosine, step, constant"},
+    {"--weight-decay", REAL, AT(weight_decay), 0, 10, "X     (default 5e-4; 0.05 with AdamW)"},
+    {"--label-smoothing", REAL, AT(label_smoothing), 0, 1, "X  (default 0)"},
+    {"--augment", TEXT, AT(augment), 0, 0,
+     "NAME  crop (default: padded crop and mirror), cutout (the same and a hole),\n"
+     "                           none"},
+    {"--samples", WHOLE, AT(samples), 10, 1e6,
+     "N     drawn training images (default 20000; a tenth more for testing)"},
+    {"--seed", WHOLE, AT(seed), 0, 9e15, "N     the same seed gives the same run (default 1)"},
+    {"--threads", WHOLE, AT(threads), 0, 1024, "N     0: all (default)"},
+    {"--workers", WHOLE, AT(workers), 0, 256,
+     "N     threads that prepare batches (default 1)"},
+    {"--ema", SWITCH, AT(ema), 0, 0, "      test with a moving average of the weights"},
+    {"--init", TEXT, AT(init), 0, 0, "FILE  first weights, a safetensors file"},
+    {"--skip-corrupt", SWITCH, AT(skip_corrupt), 0, 0,
+     "      leave corrupt images out instead of stopping"},
+    {"--checkpoint", TEXT, AT(checkpoint), 0, 0,
+     "FILE  written after each epoch and on Ctrl-C"},
+    {"--checkpoint-every", WHOLE, AT(checkpoint_every), 1, 1e9,
+     "N  and every N steps as well"},
+    {"--resume", SWITCH, AT(resume), 0, 0,
+     "      go on from --checkpoint, bit for bit, if the file is there"},
+    {"--log", TEXT, AT(log), 0, 0, "FILE  CSV, a row an epoch"},
+    {"--log-steps", TEXT, AT(log_steps), 0, 0, "FILE  CSV, a row a step"},
+    {"--out", TEXT, AT(out), 0, 0,
+     "DIR   where pictures and weights go (default resnet_cifar_out)"},
+};
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+static void help(FILE *to)
+{
+    fprintf(to, "usage: resnet_cifar [OPTIONS]\n\n"
+                "Trains an image classifier and says how good it became.\n\n");
+    for (int i = 0; i < N_ROWS; i++)
+        fprintf(to, "  %-17s %s\n", rows[i].name, rows[i].help);
+    fprintf(to, "  %-17s       this page\n", "--help");
+}
+
+static int bad(const char *what, const char *value, const char *right)
+{
+    fprintf(stderr, "resnet_cifar: %s%s%s%s%s\n(--help lists the options)\n", what,
+            value ? " \"" : "", value ? value : "", value ? "\"" : "", right);
+    return 2;
+}
+
+static int set(options *o, const row *r, const char *value)
+{
+    char *base = (char *)o + r->at, *end = NULL;
+    if (r->kind == TEXT) {
+        memcpy(base, &value, sizeof value);
+        return -1;
+    }
+    errno = 0;
+    double x = r->kind == WHOLE ? (double)strtoll(value, &end, 10) : strtod(value, &end);
+    if (end == value || *end || errno || !isfinite(x) || x < r->low || x > r->high) {
+        char range[96];
+        snprintf(range, sizeof range, ": must be a %s from %g to %g",
+                 r->kind == WHOLE ? "whole number" : "number", r->low, r->high);
+        return bad(r->name, value, range);
+    }
+    int64_t whole = (int64_t)x;
+    memcpy(base, r->kind == WHOLE ? (void *)&whole : (void *)&x, 8);
+    return -1;
+}
+
+/* True if `value` is one of the words in `words`, "a b c". */
+static bool one_of(const char *value, const char *words)
+{
+    size_t n = strlen(value);
+    for (const char *w = words; *w; w += strspn(w, " ")) {
+        size_t k = strcspn(w, " ");
+        if (k == n && memcmp(w, value, n) == 0) return true;
+        w += k;
+    }
+    return false;
+}
+
+static int check(const options *o)
+{
+    if (!one_of(o->model, "resnet20 resnet32 resnet56 resnet18 mlp vit-tiny"))
+        return bad("--model", o->model,
+                   ": is none of resnet20 resnet32 resnet56 resnet18 mlp vit-tiny");
+    if (!one_of(o->schedule, "onecycle cosine step constant"))
+        return bad("--schedule", o->schedule, ": is none of onecycle cosine step constant");
+    if (!one_of(o->augment, "crop cutout none"))
+        return bad("--augment", o->augment, ": is none of crop cutout none");
+    if (o->resume && !o->checkpoint) return bad("--resume needs --checkpoint FILE", NULL, "");
+    return -1;
+}
+
+int options_parse(options *o, int argc, char **argv)
+{
+    *o = (options){.model = "resnet20", .schedule = "onecycle", .augment = "crop",
+                   .out = "resnet_cifar_out", .epochs = 6, .batch = 128, .samples = 20000,
+                   .workers = 1, .seed = 1, .lr = -1, .weight_decay = -1};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            help(stdout);
+            return 0;
+        }
+        const row *r = NULL;
+        for (int k = 0; k < N_ROWS; k++)
+            if (strcmp(argv[i], rows[k].name) == 0) r = &rows[k];
+        if (!r) return bad("unknown option", argv[i], "");
+        if (r->kind == SWITCH) {
+            *(bool *)((char *)o + r->at) = true;
+            continue;
+        }
+        if (i + 1 == argc) return bad(r->name, NULL, " needs a value");
+        int st = set(o, r, argv[++i]);
+        if (st >= 0) return st;
+    }
+    return check(o);
+}

@@ -1,0 +1,158 @@
+/* module.c: making, filling and freeing modules. */
+#include "nn/module.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+void *reel_module_new(size_t size, const char *type,
+                      reel_tensor *(*forward)(reel_module *self, reel_tensor *x))
+{
+    if (reel_failed()) return NULL;
+    if (size < sizeof(reel_module)) {
+        reel_fail(REEL_ERR_ARG,
+                  "module_new: %zu bytes cannot begin with a reel_module of %zu", size,
+                  sizeof(reel_module));
+        return NULL;
+    }
+    reel_module *m = reel__calloc(1, size);
+    if (!m) return NULL;
+    m->tree = reel__calloc(1, sizeof *m->tree);
+    if (!m->tree) {
+        reel__free(m);
+        return NULL;
+    }
+    m->forward = forward;
+    m->type = type ? type : "module";
+    m->training = true;
+    reel__live_add(1);
+    return m;
+}
+
+reel_module *reel_module_done(reel_module *m)
+{
+    if (!reel_failed()) return m;
+    reel_module_free(m);
+    return NULL;
+}
+
+static void take_out(reel_module *m)
+{
+    struct reel_module_tree *up = m->tree->parent->tree;
+    int i = 0;
+    while (up->child[i] != m) i++;
+    up->n_child--;
+    memmove(&up->child[i], &up->child[i + 1],
+            (size_t)(up->n_child - i) * sizeof *up->child);
+    reel__params_changed(m->tree->parent);
+    m->tree->parent = NULL;
+}
+
+void reel_module_free(reel_module *m)
+{
+    if (!m) return;
+    struct reel_module_tree *t = m->tree;
+    if (t->parent) take_out(m);
+    if (m->destroy) m->destroy(m);
+    for (int i = 0; i < t->n_child; i++) {
+        t->child[i]->tree->parent = NULL; /* it need not look for itself here */
+        reel_module_free(t->child[i]);
+    }
+    for (int i = 0; i < t->n_slot; i++) {
+        reel_release(t->slot[i].tensor);
+        reel__free(t->slot[i].name);
+    }
+    reel__param_list_clear(&t->params);
+    reel__free(t->child);
+    reel__free(t->slot);
+    reel__free(t->hook);
+    reel__free(t->name);
+    reel__free(t);
+    reel__free(m);
+    reel__live_add(-1);
+}
+
+/* ---- filling ------------------------------------------------------------------------ */
+
+static bool name_fits(const char *who, const reel_module *m, const char *name)
+{
+    if (!m || !name || !*name || strchr(name, '.')) {
+        reel_fail(REEL_ERR_ARG, "%s: %s", who,
+                  !m ? "the module is NULL" : "a name must not be empty or have a dot");
+        return false;
+    }
+    bool taken = false;
+    for (int i = 0; i < m->tree->n_child; i++)
+        taken |= strcmp(m->tree->child[i]->tree->name, name) == 0;
+    for (int i = 0; i < m->tree->n_slot; i++)
+        taken |= strcmp(m->tree->slot[i].name, name) == 0;
+    if (taken) reel_fail(REEL_ERR_ARG, "%s: %s has a \"%s\" already", who, m->type, name);
+    return !taken;
+}
+
+static bool is_above(const reel_module *m, const reel_module *below)
+{
+    while (below && below != m) below = below->tree->parent;
+    return below == m;
+}
+
+reel_module *reel_module_add(reel_module *parent, const char *name, reel_module *child)
+{
+    if (!child) {
+        reel_fail(REEL_ERR_ARG, "module_add: the child \"%s\" is NULL", name ? name : "");
+        return NULL;
+    }
+    if (child->tree->parent || is_above(child, parent)) {
+        reel_fail(REEL_ERR_STATE, "module_add: %s \"%s\" %s", child->type, name ? name : "",
+                  child->tree->parent ? "has a parent already" : "is above its parent");
+        return NULL;
+    }
+    char *copy = name_fits("module_add", parent, name) ? reel__strdup(name) : NULL;
+    if (copy) {
+        struct reel_module_tree *t = parent->tree;
+        reel_module **list =
+            reel__realloc(t->child, (size_t)(t->n_child + 1) * sizeof *list);
+        if (list) {
+            t->child = list;
+            list[t->n_child++] = child;
+            child->tree->name = copy;
+            child->tree->parent = parent;
+            reel__params_changed(parent);
+            return child;
+        }
+        reel__free(copy);
+    }
+    reel_module_free(child);
+    return NULL;
+}
+
+static reel_tensor *add_slot(const char *who, reel_module *m, const char *name,
+                             reel_tensor *t, bool is_param)
+{
+    if (!t) {
+        reel_fail(REEL_ERR_ARG, "%s: the tensor \"%s\" is NULL", who, name ? name : "");
+        return NULL;
+    }
+    char *copy = name_fits(who, m, name) ? reel__strdup(name) : NULL;
+    if (!copy) return NULL;
+    struct reel_module_tree *tree = m->tree;
+    reel__slot *list = reel__realloc(tree->slot, (size_t)(tree->n_slot + 1) * sizeof *list);
+    if (list) tree->slot = list;
+    if (!list || (is_param && !reel_requires_grad(t, true))) {
+        reel__free(copy);
+        return NULL;
+    }
+    list[tree->n_slot++] = (reel__slot){copy, reel_keep(t), is_param};
+    reel__params_changed(m);
+    return t;
+}
+
+reel_tensor *reel_module_param(reel_module *m, const char *name, reel_tensor *t)
+{
+    return add_slot("module_param", m, name, t, true);
+}
+
+reel_tensor *reel_module_buffer(reel_module *m, const char *name, reel_tensor *t)
+{
+    return add_slot("module_buffer", m, name, t, false);
+}

@@ -1,0 +1,206 @@
+/* optim.c: groups of parameters, and a step over all of them. What a step does to one
+ * parameter is a row of a table: sgd.c, adam.c. */
+#include "optim/optim.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+reel_optim *reel__optim_new(const reel__opt_kind *kind)
+{
+    if (reel_failed()) return NULL;
+    reel_optim *o = reel__calloc(1, sizeof *o);
+    if (!o) return NULL;
+    reel_scope s = reel_scope_begin();
+    o->kind = kind;
+    o->one = reel_keep(reel_scalar(1, REEL_F64));
+    reel_scope_end(s);
+    if (o->one) return o;
+    reel_optim_free(o);
+    return NULL;
+}
+
+void reel__optim_drop_state(reel__opt_param *p)
+{
+    for (int k = 0; k < MOST_STATES; k++) {
+        reel_release(p->state[k]);
+        p->state[k] = NULL;
+    }
+    p->fresh = false;
+}
+
+static void free_param(reel__opt_param *p)
+{
+    reel__optim_drop_state(p);
+    reel_release(p->param);
+    reel__free(p->name);
+}
+
+void reel_optim_free(reel_optim *optim)
+{
+    if (!optim) return;
+    for (int i = 0; i < optim->n_param; i++) free_param(&optim->param[i]);
+    for (int i = 0; i < optim->n_group; i++) reel_release(optim->group[i].lr);
+    reel__free(optim->param);
+    reel__free(optim->group);
+    reel_release(optim->one);
+    reel__free(optim);
+}
+
+/* ---- groups -------------------------------------------------------------------------- */
+
+static bool fits(const reel_optim *o, const reel__opt_param *p)
+{
+    reel_dtype dtype = reel_dtype_of(p->param);
+    if (dtype != REEL_F32 && dtype != REEL_F64) {
+        reel_fail(REEL_ERR_DTYPE, "%s: parameter \"%.80s\" is %s, expected f32 or f64",
+                  o->kind->name, p->name, reel_dtype_name(dtype));
+        return false;
+    }
+    for (const reel__opt_param *q = o->param; q < p; q++)
+        if (q->param == p->param || strcmp(q->name, p->name) == 0) {
+            reel_fail(REEL_ERR_ARG, "%s: the %s of parameter \"%.80s\" comes twice",
+                      o->kind->name, q->param == p->param ? "tensor" : "name", p->name);
+            return false;
+        }
+    return true;
+}
+
+static bool add_param(reel_optim *o, reel_tensor *t, const char *name)
+{
+    char number[24];
+    snprintf(number, sizeof number, "param.%d", o->n_param);
+    if (!t) {
+        reel_fail(REEL_ERR_ARG, "%s: parameter \"%.80s\" is NULL", o->kind->name,
+                  name ? name : number);
+        return false;
+    }
+    reel__opt_param *p = &o->param[o->n_param];
+    *p = (reel__opt_param){.param = t, .group = o->n_group};
+    p->name = reel__strdup(name ? name : number);
+    if (!p->name) return false;
+    if (!fits(o, p)) {
+        reel__free(p->name);
+        return false;
+    }
+    reel_keep(t);
+    o->n_param++;
+    return true;
+}
+
+static bool add_params(reel_optim *o, reel_params params)
+{
+    reel__opt_param *list =
+        reel__realloc(o->param, (size_t)(o->n_param + params.n) * sizeof *list);
+    if (!list) return false;
+    o->param = list;
+    int before = o->n_param;
+    for (int i = 0; i < params.n; i++)
+        if (!add_param(o, params.tensor[i], params.name ? params.name[i] : NULL)) {
+            while (o->n_param > before) free_param(&o->param[--o->n_param]);
+            return false;
+        }
+    return true;
+}
+
+reel__opt_group *reel__optim_add(reel_optim *o, reel_params params, double lr)
+{
+    if (reel_failed()) return NULL;
+    if (params.n < 0 || (params.n > 0 && !params.tensor)) {
+        reel_fail(REEL_ERR_ARG, "%s: the list of parameters is NULL", o->kind->name);
+        return NULL;
+    }
+    reel__opt_group *list =
+        reel__realloc(o->group, (size_t)(o->n_group + 1) * sizeof *list);
+    if (!list) return NULL;
+    o->group = list;
+    reel_scope s = reel_scope_begin();
+    reel_tensor *rate = reel_keep(reel_scalar(lr != 0 ? lr : 1e-3, REEL_F64));
+    reel_scope_end(s);
+    if (!rate || !add_params(o, params)) {
+        reel_release(rate);
+        return NULL;
+    }
+    list[o->n_group] = (reel__opt_group){.lr = rate};
+    return &list[o->n_group++];
+}
+
+int reel_optim_groups(const reel_optim *optim)
+{
+    return optim ? optim->n_group : 0;
+}
+
+static bool has_group(const char *who, const reel_optim *o, int group)
+{
+    if (o && group >= 0 && group < o->n_group) return true;
+    reel_fail(REEL_ERR_ARG, "%s: there is no group %d, expected 0 to %d", who, group,
+              reel_optim_groups(o) - 1);
+    return false;
+}
+
+double reel_optim_lr(const reel_optim *optim, int group)
+{
+    return has_group("optim_lr", optim, group) ? reel_item(optim->group[group].lr) : NAN;
+}
+
+reel_status reel_optim_set_lr(reel_optim *optim, int group, double lr)
+{
+    if (reel_failed()) return reel_error_status();
+    if (!(lr >= 0))
+        return reel_fail(REEL_ERR_ARG, "optim_set_lr: rate %g, expected 0 or more", lr);
+    bool all = group == -1;
+    if (!has_group("optim_set_lr", optim, all ? 0 : group)) return reel_error_status();
+    for (int i = all ? 0 : group; i < (all ? optim->n_group : group + 1); i++)
+        if (!reel_fill_(optim->group[i].lr, lr)) return reel_error_status();
+    return REEL_OK;
+}
+
+void reel_optim_zero_grad(reel_optim *optim)
+{
+    for (int i = 0; optim && i < optim->n_param; i++)
+        reel_set_grad(optim->param[i].param, NULL);
+}
+
+/* ---- a step -------------------------------------------------------------------------- */
+
+reel_status reel__optim_make_state(const reel_optim *o, reel__opt_param *p)
+{
+    if (p->state[0] || !o->kind->has_state(&o->group[p->group])) return REEL_OK;
+    reel_scope s = reel_scope_begin();
+    for (int k = 0; k < o->kind->n_state; k++)
+        p->state[k] = reel_keep(o->kind->scalar[k] ? reel_zeros(REEL_SCALAR, REEL_F64)
+                                                   : reel_zeros_like(p->param));
+    reel_scope_end(s);
+    p->fresh = true;
+    if (!reel_failed()) return REEL_OK;
+    reel__optim_drop_state(p);
+    return reel_error_status();
+}
+
+/* All memory first: after that no step can fail half way for want of it. */
+static reel_status step_all(reel_optim *o)
+{
+    reel_status st = REEL_OK;
+    for (int i = 0; i < o->n_param && !st; i++)
+        if (reel_grad_of(o->param[i].param)) st = reel__optim_make_state(o, &o->param[i]);
+    for (int i = 0; i < o->n_param && !st; i++) {
+        reel__opt_param *p = &o->param[i];
+        reel_tensor *grad = reel_grad_of(p->param);
+        if (!grad) continue;
+        st = o->kind->step(o, &o->group[p->group], p, grad);
+        if (!st) p->fresh = false;
+    }
+    return st;
+}
+
+reel_status reel_optim_step(reel_optim *optim)
+{
+    if (!optim) return reel_fail(REEL_ERR_ARG, "optim_step: the optimizer is NULL");
+    if (reel_failed()) return reel_error_status();
+    reel__quiet q = reel__quiet_begin();
+    reel_status st = step_all(optim);
+    reel__quiet_end(q);
+    return st;
+}
