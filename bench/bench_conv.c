@@ -39,37 +39,44 @@ static double now(void)
 /* ---- FMA peak: independent chains in registers ------------------------------------------ */
 
 typedef float lanes __attribute__((vector_size(64)));
-static volatile float sink;
+static volatile lanes seed, sink;
 
 #define PROBE_STEPS 20000
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,fma")))
+#define PROBE_AVX512 __attribute__((target("avx512f,fma")))
+#define PROBE_AVX2 __attribute__((target("avx2,fma")))
+#else
+#define PROBE_AVX512
+#define PROBE_AVX2
 #endif
-static void probe_task(void *ctx, int64_t i, int worker)
-{
-    (void)ctx;
-    (void)i;
-    (void)worker;
-    lanes a[12], x = a[0] = (lanes){0} + 1e-9f;
-    for (int j = 0; j < 12; j++) a[j] = x * (float)j;
-    for (int s = 0; s < PROBE_STEPS; s++)
-        for (int j = 0; j < 12; j++) a[j] += a[j] * x;
-    lanes sum = {0};
-    for (int j = 0; j < 12; j++) sum += a[j];
-    sink = sum[0];
-}
+#define PROBE(name, target)                                                              \
+    target static void name(void *ctx, int64_t i, int worker)                            \
+    {                                                                                    \
+        (void)ctx, (void)i, (void)worker;                                                \
+        lanes x = seed, a0 = x, a1 = x, a2 = x, a3 = x, a4 = x, a5 = x, a6 = x, a7 = x,  \
+              a8 = x, a9 = x;                                                            \
+        for (int s = 0; s < PROBE_STEPS; s++) {                                          \
+            a0 += a0 * x, a1 += a1 * x, a2 += a2 * x, a3 += a3 * x, a4 += a4 * x;        \
+            a5 += a5 * x, a6 += a6 * x, a7 += a7 * x, a8 += a8 * x, a9 += a9 * x;        \
+        }                                                                                \
+        sink = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9;                          \
+    }
+PROBE(probe_avx512, PROBE_AVX512)
+PROBE(probe_avx2, PROBE_AVX2)
+PROBE(probe_baseline, )
 
 static double peak(void)
 {
+    static const reel__task_fn probe[] = {probe_baseline, probe_avx2, probe_avx512};
     double best = 1e9;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 40; i++) {
         double t = now();
-        reel__parallel(reel__max_workers(), probe_task, NULL);
+        reel__parallel(reel__max_workers(), probe[reel__isa()], NULL);
         t = now() - t;
         best = t < best ? t : best;
     }
-    return 2.0 * 12 * 16 * PROBE_STEPS * reel__max_workers() / best * 1e-9;
+    return 2.0 * 10 * 16 * PROBE_STEPS * reel__max_workers() / best * 1e-9;
 }
 
 /* ---- one shape ------------------------------------------------------------------------------ */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "backend/cpu/kernels.h"
+#include "base/alloc.h"
 #include "base/rng.h"
 
 typedef struct operand {
@@ -123,6 +124,26 @@ static inline reel_status call_fast(reel_fast_fn fn, const operand *in, int n_in
             free(first[i]);
         }
     return status;
+}
+
+/* A fast kernel without scratch memory reports so. */
+static inline void check_no_memory(reel_fast_fn fn, const operand *in, int n_in,
+                                   operand *out, int n_out, const void *attrs)
+{
+    reel_karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
+    reel_status status = REEL_OK;
+    for (int i = 0; i < n_in; i++)
+        if (in[i].data) ins[i] = (reel_karg){in[i].data, &in[i].meta};
+    for (int i = 0; i < n_out; i++)
+        if (out[i].data) outs[i] = (reel_karg){out[i].data, &out[i].meta};
+    reel_kcall call = {
+        .n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
+    reel__fault_alloc(1, true);
+    assert_true(fn(&call, &status));
+    reel__fault_alloc(0, false);
+    assert_int_equal(status, REEL_ERR_MEMORY);
+    assert_int_equal(reel_error_status(), REEL_ERR_MEMORY);
+    reel_error_clear();
 }
 
 static inline void check_near(double got, double want, double tolerance, const char *what)

@@ -1,5 +1,5 @@
-/* random_layout.h: operands of random layout in memory that knows its bounds, elements as raw
- * bytes or numbers: for tests of kernels that take any strides and dtypes. */
+/* random_layout.h: operands of random layout in memory that knows its bounds, elements as
+ * raw bytes or numbers: for tests of kernels that take any strides and dtypes. */
 #ifndef REEL_TESTS_RANDOM_LAYOUT_H
 #define REEL_TESTS_RANDOM_LAYOUT_H
 
@@ -59,12 +59,16 @@ static inline layout random_layout(reel_shape shape, reel_dtype dtype, unsigned 
         int i = order[k];
         if (how & GAPS && random_below(3) == 0) step *= 2;
         m->stride[i] = step;
-        if (how & EXPAND && random_below(4) == 0) m->stride[i] = 0;
-        else step *= m->dim[i] > 0 ? m->dim[i] : 1;
+        if (how & EXPAND && random_below(4) == 0)
+            m->stride[i] = 0;
+        else
+            step *= m->dim[i] > 0 ? m->dim[i] : 1;
         if (how & REVERSE && random_below(3) == 0) m->stride[i] = -m->stride[i];
         int64_t span = m->stride[i] * (m->dim[i] > 0 ? m->dim[i] - 1 : 0);
-        if (span < 0) low += span;
-        else high += span;
+        if (span < 0)
+            low += span;
+        else
+            high += span;
     }
     size_t size = reel_dtype_size(dtype);
     l.bytes = (size_t)(high - low + 1) * size;
@@ -75,7 +79,7 @@ static inline layout random_layout(reel_shape shape, reel_dtype dtype, unsigned 
     return l;
 }
 
-/* ---- elements as numbers ---------------------------------------------------------------- */
+/* ---- elements as numbers ----------------------------------------------------------- */
 
 static inline double get(const void *p, reel_dtype d)
 {
@@ -88,7 +92,9 @@ static inline double get(const void *p, reel_dtype d)
     case REEL_F16:
         memcpy(&h, p, 2);
         if ((h & 0x7c00) == 0x7c00)
-            return h & 0x3ff ? (double)NAN : h & 0x8000 ? -(double)INFINITY : (double)INFINITY;
+            return h & 0x3ff    ? (double)NAN
+                   : h & 0x8000 ? -(double)INFINITY
+                                : (double)INFINITY;
         f = ldexpf((float)(h & 0x3ff) + ((h & 0x7c00) ? 1024.f : 0.f),
                    ((h & 0x7c00) ? h >> 10 & 31 : 1) - 25);
         return (double)(h & 0x8000 ? -f : f);
@@ -126,8 +132,8 @@ static inline void put(void *p, reel_dtype d, int v)
             break;
         }
         (void)frexp(m, &e);
-        *(uint16_t *)p = (uint16_t)((v < 0 ? 0x8000 : 0) | (e + 14) << 10 |
-                                    ((m << (11 - e)) & 0x3ff));
+        *(uint16_t *)p =
+            (uint16_t)((v < 0 ? 0x8000 : 0) | (e + 14) << 10 | ((m << (11 - e)) & 0x3ff));
         break;
     }
     case REEL_I64: *(int64_t *)p = v; break;

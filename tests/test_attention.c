@@ -235,13 +235,27 @@ static void nan_stays(void **state)
     drop(&out[0]);
 }
 
+static void no_memory(void **state)
+{
+    (void)state;
+    test_case c = {1, 1, 4, 5, 8, 8, NO_MASK, false, false, 0};
+    operand in[4] = {matrices(&c, 4, 8, 1),
+                     matrices(&c, 5, 8, 2),
+                     matrices(&c, 5, 8, 3),
+                     {.data = NULL}};
+    operand out[2] = {matrices(&c, 4, 8, 4), {.data = NULL}};
+    check_no_memory(reel__fast_attention, in, 4, out, 2,
+                    &(reel_attention_attrs){.scale = 1});
+    for (int i = 0; i < 3; i++) drop(&in[i]);
+    drop(&out[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_sequences),
-        cmocka_unit_test(long_sequences),
-        cmocka_unit_test(no_keys),
-        cmocka_unit_test(nan_stays),
+        cmocka_unit_test(short_sequences), cmocka_unit_test(long_sequences),
+        cmocka_unit_test(no_keys),         cmocka_unit_test(nan_stays),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,7 @@ static float value_of(const reel_tensor_map *m)
 static bool has_json(void)
 {
     reel_tensor_map *m = reel_tensor_map_new();
-    bool has = !reel_checkpoint_save(temp_path("probe"), m);
+    bool has = reel_checkpoint_save(temp_path("probe"), m) != REEL_ERR_UNSUPPORTED;
     reel_tensor_map_free(m);
     remove(temp_path("probe"));
     reel_error_clear();

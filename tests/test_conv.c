@@ -124,8 +124,29 @@ static void add_product(void *ctx, int64_t x, int64_t w, int64_t y)
     s->terms[i]++;
 }
 
+/* Small shapes choose the direct sum; Winograd must be right for them all the same. */
+static bool force_winograd;
+
+static void run_winograd(const operands *o, int pass, bool bias, float *result)
+{
+    const shape *s = &o->sh;
+    reel_conv g = {.n = s->n, .c = s->c, .h = s->h, .w = s->w, .k = s->k,
+                   .oh = o->ym.dim[2], .ow = o->ym.dim[3], .r = 3, .s = 3,
+                   .stride = {1, 1}, .pad = {s->pad, s->pad}, .dil = {1, 1}, .groups = 1};
+    reel_status status =
+        pass == 0   ? reel__conv_winograd(&g, REEL_CONV_FORWARD, o->x, o->w,
+                                          bias ? o->b : NULL, result)
+        : pass == 1 ? reel__conv_winograd(&g, REEL_CONV_INPUT, o->y, o->w, NULL, result)
+                    : reel__conv_winograd_weight(&g, o->y, o->x, result);
+    assert_int_equal(status, REEL_OK);
+}
+
 static bool run_fast(const operands *o, int pass, bool bias, float *result)
 {
+    if (force_winograd) {
+        run_winograd(o, pass, bias, result);
+        return true;
+    }
     reel_conv2d_attrs attrs = o->at;
     reel_karg x = {o->x, &o->xm}, w = {o->w, &o->wm}, y = {o->y, &o->ym};
     reel_karg b = {bias ? o->b : NULL, bias ? &o->bm : NULL};
@@ -204,11 +225,12 @@ static const shape winograd[] = {
     {2, 16, 3, 3, 16, 3, 3, 1, 0, 1, 1},
     {2, 16, 1, 1, 16, 3, 3, 1, 1, 1, 1},
     {1, 32, 6, 5, 64, 3, 3, 1, 2, 1, 1},
-    {5, 64, 13, 11, 64, 3, 3, 1, 1, 1, 1},
+    {2, 64, 13, 11, 64, 3, 3, 1, 1, 1, 1},
     {2, 128, 6, 6, 144, 3, 3, 1, 1, 1, 1},
     {3, 256, 4, 4, 128, 3, 3, 1, 1, 1, 1},
     {9, 16, 32, 32, 16, 3, 3, 1, 1, 1, 1},
-    {40, 160, 4, 4, 160, 3, 3, 1, 1, 1, 1},
+    {130, 160, 1, 1, 160, 3, 3, 1, 1, 1, 1}, /* several shared blocks */
+    {1, 160, 5, 6, 160, 3, 3, 1, 1, 1, 1},
 };
 
 static const shape direct[] = {
@@ -255,7 +277,66 @@ static const shape depthwise[] = {
 static void test_winograd(void **state)
 {
     (void)state;
+    force_winograd = true;
     for (size_t i = 0; i < COUNT(winograd); i++) check(&winograd[i]);
+}
+
+static int leave_winograd(void **state)
+{
+    (void)state;
+    force_winograd = false;
+    return 0;
+}
+
+/* What each side of choose.c's border takes, and that exact mode takes nothing else. */
+static void test_choice(void **state)
+{
+    (void)state;
+    reel_conv g = {.n = 32, .c = 64, .h = 32, .w = 32, .k = 64, .oh = 32, .ow = 32, .r = 3,
+                   .s = 3, .stride = {1, 1}, .pad = {1, 1}, .dil = {1, 1}, .groups = 1};
+    for (int pass = 0; pass < 3; pass++) {
+        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, false),
+                         REEL_CONV_WINOGRAD);
+        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, true), REEL_CONV_DIRECT);
+    }
+    reel_conv one = g;
+    one.n = 1, one.h = one.w = one.oh = one.ow = 4; /* one tile: not worth its weights */
+    assert_int_equal(reel__conv_choose(&one, REEL_CONV_FORWARD, false), REEL_CONV_DIRECT);
+    reel_conv odd = g;
+    odd.c = 24;
+    assert_int_equal(reel__conv_choose(&odd, REEL_CONV_FORWARD, false), REEL_CONV_DIRECT);
+}
+
+/* A weight in another order of memory gives the same numbers. */
+static void test_strided_weight(void **state)
+{
+    (void)state;
+    operands o = make(&(shape){2, 16, 6, 5, 32, 3, 3, 1, 1, 1, 1}), p = o;
+    reel__set_channels_last(&p.wm);
+    int64_t n = reel__numel(&o.wm), m = reel__numel(&o.ym);
+    float *a = filled(m, 5), *b = filled(m, 6), *ga = filled(n, 7), *gb = filled(n, 8);
+    p.w = filled(n, 9);
+    for (int64_t k = 0; k < 32; k++)
+        for (int64_t c = 0; c < 16; c++)
+            for (int64_t t = 0; t < 9; t++)
+                p.w[at(&p.wm, k, c, t / 3, t % 3)] = o.w[at(&o.wm, k, c, t / 3, t % 3)];
+    assert_true(run_fast(&o, 0, true, a) && run_fast(&p, 0, true, b));
+    assert_memory_equal(a, b, (size_t)m * sizeof(float));
+    assert_true(run_fast(&o, 2, false, ga) && run_fast(&p, 2, false, gb));
+    for (int64_t k = 0; k < 32; k++)
+        for (int64_t c = 0; c < 16; c++)
+            for (int64_t t = 0; t < 9; t++)
+                assert_true(gb[at(&p.wm, k, c, t / 3, t % 3)] ==
+                            ga[at(&o.wm, k, c, t / 3, t % 3)]);
+    /* Contiguous activations are the reference's. */
+    reel__set_contiguous(&p.xm);
+    assert_false(run_fast(&p, 0, true, b));
+    free(p.w);
+    free(a);
+    free(b);
+    free(ga);
+    free(gb);
+    release(&o);
 }
 
 static void test_exact(void **state)
@@ -287,10 +368,12 @@ static int leave_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_winograd),
+        cmocka_unit_test_teardown(test_winograd, leave_winograd),
         cmocka_unit_test_teardown(test_exact, leave_exact),
         cmocka_unit_test(test_direct),
         cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_strided_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 #include "backend/cpu/kernels.h"
 #include "random_layout.h"
 
-/* ---- conversion ------------------------------------------------------------------------ */
+/* ---- conversion -------------------------------------------------------------------- */
 
 static double saturated(double v, double lo, double hi)
 {
@@ -47,9 +47,10 @@ static double converted(double v, reel_dtype from, reel_dtype to)
 static void scramble(layout *l)
 {
     size_t size = reel_dtype_size(l->meta.dtype), n = l->bytes / size;
-    static const float some[] = {0.f, -0.f, 0.5f, -0.5f, 1.f, -1.5f, 2.9f, -2.9f, 127.5f,
-                                 128.f, -129.f, 255.5f, 256.f, -1e9f, 3e9f, -3e9f, 1e19f,
-                                 -1e19f, 65519.f, 65520.f, 1e-5f, 3e-8f, -6e-8f};
+    static const float some[] = {0.f,     -0.f,    0.5f,   -0.5f, 1.f,    -1.5f,
+                                 2.9f,    -2.9f,   127.5f, 128.f, -129.f, 255.5f,
+                                 256.f,   -1e9f,   3e9f,   -3e9f, 1e19f,  -1e19f,
+                                 65519.f, 65520.f, 1e-5f,  3e-8f, -6e-8f};
     for (size_t i = 0; i < n; i++) {
         char *p = l->memory + i * size;
         float f = random_bits() % 3 ? some[random_below(sizeof some / sizeof *some)]
@@ -141,17 +142,20 @@ static void test_transposes(void **state)
 {
     (void)state;
     static const reel_shape shapes[] = {
-        {4, {2, 3, 37, 41}}, {4, {2, 64, 19, 31}}, {4, {3, 17, 16, 16}}, {4, {1, 2, 9, 9}},
-        {4, {2, 4, 20, 10}}, {4, {1, 300, 7, 5}},  {4, {1, 40, 70, 90}},
+        {4, {2, 3, 37, 41}},  {4, {2, 64, 19, 31}}, {4, {3, 17, 16, 16}},
+        {4, {1, 2, 9, 9}},    {4, {2, 4, 20, 10}},  {4, {1, 300, 7, 5}},
+        {4, {1, 40, 70, 90}},
     };
     static const reel_dtype dtypes[] = {REEL_U8, REEL_BF16, REEL_F32, REEL_F64};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (size_t d = 0; d < 4; d++)
             for (int how = 0; how < 4; how++) {
-                layout src = random_layout(shapes[s], dtypes[d], how < 2 ? 0 : PERMUTE | GAPS);
+                layout src =
+                    random_layout(shapes[s], dtypes[d], how < 2 ? 0 : PERMUTE | GAPS);
                 layout dst = random_layout(shapes[s], dtypes[d], how < 2 ? 0 : PERMUTE);
                 if (how < 2) reel__set_channels_last(how ? &src.meta : &dst.meta);
-                for (size_t i = 0; i < src.bytes; i++) src.memory[i] = (char)random_bits();
+                for (size_t i = 0; i < src.bytes; i++)
+                    src.memory[i] = (char)random_bits();
                 check_copy(&dst, &src);
                 free_layout(&src);
                 free_layout(&dst);
@@ -179,7 +183,7 @@ static void test_threads_agree(void **state)
     assert_int_equal(reel_set_threads(0), REEL_OK);
 }
 
-/* ---- halves, in every instruction set -------------------------------------------------- */
+/* ---- halves, in every instruction set ---------------------------------------------- */
 
 REEL_ISA_DECLARE(reel_elem_rows, elem_rows);
 
@@ -224,8 +228,9 @@ static void test_halves(void **state)
     for (int round = 0; round < 20; round++) {
         for (int i = 0; i < N; i++) {
             uint32_t u = random_bits() << 1 ^ random_bits();
-            if (round % 2) u = (u & 0x8fffffffu) | 0x30000000u; /* near the range of f16 */
-            if (round % 5 == 0) u &= 0xffffe000u | 0x1000u;    /* ties */
+            if (round % 2)
+                u = (u & 0x8fffffffu) | 0x30000000u;        /* near the range of f16 */
+            if (round % 5 == 0) u &= 0xffffe000u | 0x1000u; /* ties */
             memcpy(&x[i], &u, 4);
         }
         for (int s = 0; s < n_isa; s++) {
@@ -248,7 +253,8 @@ static void test_halves(void **state)
     }
 }
 
-/* The vector and the scalar form of a conversion are the same, and so are strided ones. */
+/* The vector and the scalar form of a conversion are the same, and so are strided ones.
+ * */
 static void test_instruction_sets_agree(void **state)
 {
     (void)state;
@@ -263,7 +269,8 @@ static void test_instruction_sets_agree(void **state)
             size_t size = reel__pw_size((reel_pw_type)ct);
             for (int i = 0; i < N; i++) /* one by one, in the baseline */
                 isa[0]->load[ct][dt](1, 1, (char *)want + (size_t)i * size,
-                                     l.data + (size_t)i * reel_dtype_size((reel_dtype)dt), 0, 1);
+                                     l.data + (size_t)i * reel_dtype_size((reel_dtype)dt),
+                                     0, 1);
             for (int s = 0; s < n_isa; s++) {
                 isa[s]->load[ct][dt](1, N, got, l.data, 0, 1);
                 assert_memory_equal(got, want, N * size);
@@ -279,7 +286,7 @@ static void test_instruction_sets_agree(void **state)
         }
 }
 
-/* ---- fill, arange ---------------------------------------------------------------------- */
+/* ---- fill, arange ------------------------------------------------------------------ */
 
 static void test_fill_and_arange(void **state)
 {
@@ -305,8 +312,9 @@ static void test_fill_and_arange(void **state)
             reel_kcall arange = {K_ARANGE, 0, 1, NULL, &line_arg, &range};
             assert_int_equal(reel__ref_arange(&arange), REEL_OK);
             for (int64_t i = 0; i < 1500; i++)
-                assert_true(get(element(&line, REEL_SHAPE(1500), &i), (reel_dtype)dtype) ==
-                            converted(-3 + 0.5 * (double)i, REEL_F64, (reel_dtype)dtype));
+                assert_true(
+                    get(element(&line, REEL_SHAPE(1500), &i), (reel_dtype)dtype) ==
+                    converted(-3 + 0.5 * (double)i, REEL_F64, (reel_dtype)dtype));
             free_layout(&line);
         }
 }

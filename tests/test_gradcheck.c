@@ -123,8 +123,8 @@ static int check_all(int seeds, bool second)
         cases += check_record(reel__ops[i], seeds, second);
         records++;
     }
-    print_message("%s: %d cases of %d records\n",
-                  second ? "gradgradcheck" : "gradcheck", cases, records);
+    print_message("%s: %d cases of %d records\n", second ? "gradgradcheck" : "gradcheck",
+                  cases, records);
     assert_int_equal(failures, 0);
     return cases;
 }
@@ -188,7 +188,8 @@ static reel_tensor *leaf(double value, reel_dtype dtype)
 static void expect(reel_status st, reel_status wanted, const char *part)
 {
     assert_int_equal(st, wanted);
-    if (wanted && !strstr(reel_error_message(), part)) fail_msg("%s", reel_error_message());
+    if (wanted && !strstr(reel_error_message(), part))
+        fail_msg("%s", reel_error_message());
     reel_error_clear();
 }
 

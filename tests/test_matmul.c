@@ -140,13 +140,24 @@ static void refuses(void **state)
     drop(&in[0]), drop(&in[1]), drop(&y);
 }
 
+static void no_memory(void **state)
+{
+    (void)state;
+    if (reel__isa() == REEL_ISA_BASELINE) skip(); /* a BLAS may need none of ours */
+    operand in[3] = {make(REEL_SHAPE(200, 128), REEL_F32, NULL, 1),
+                     make(REEL_SHAPE(384, 128), REEL_F32, NULL, 2),
+                     {.data = NULL}};
+    operand y = make(REEL_SHAPE(200, 384), REEL_F32, NULL, 3);
+    check_no_memory(reel__fast_linear, in, 3, &y, 1, NULL);
+    drop(&in[0]), drop(&in[1]), drop(&y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_f32),
-        cmocka_unit_test(matmul_f64),
-        cmocka_unit_test(linears),
-        cmocka_unit_test(refuses),
+        cmocka_unit_test(matmul_f32), cmocka_unit_test(matmul_f64),
+        cmocka_unit_test(linears),    cmocka_unit_test(refuses),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

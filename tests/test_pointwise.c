@@ -1,477 +1,12 @@
-/* test_pointwise.c: every pointwise row against libm in f64, in each instruction set that this
- * machine has; the driver on random layouts, dtypes, broadcasts and aliases. */
-#include <float.h>
-#include <stdio.h>
+/* test_pointwise.c: the driver of the pointwise rows on random layouts, dtypes,
+ * broadcasts and aliases, and on any number of threads. */
+#include "backend/cpu/cpu.h"
+#include "pw_expected.h"
 
-#include "backend/cpu/isa/isa.h"
-#include "backend/cpu/pw.h"
-#include "random_layout.h"
-
-static const double attributes[2] = {-0.75, 1.5};
-
-/* ---- what the rows should give --------------------------------------------------------- */
-
-static double sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
-static double normcdf(double x) { return 0.5 * erfc(-x / sqrt(2.)); }
-static double tanh_u(double x) { return sqrt(2 / M_PI) * (x + 0.044715 * x * x * x); }
-static double tanh_du(double x) { return sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x); }
-
-static double gelu_tanh_grad(double x)
-{
-    double u = tanh_u(x), sech = 1 / cosh(u);
-    return sigmoid(2 * u) + 0.5 * x * sech * sech * tanh_du(x);
-}
-
-static double extreme(double x, double y, double sign)
-{
-    return isnan(x) || isnan(y) ? NAN : sign * x > sign * y ? x : y;
-}
-
-static double clip(double x, double lo, double hi) { return x < lo ? lo : x > hi ? hi : x; }
-
-static double expected(reel_kernel_id k, double x, double y, double z, const double *a)
-{
-    switch ((int)k) {
-    case K_ADD: return x + y;
-    case K_SUB: return x - y;
-    case K_MUL: return x * y;
-    case K_DIV: return x / y;
-    case K_POW: return pow(x, y);
-    case K_MAXIMUM: return extreme(x, y, 1);
-    case K_MINIMUM: return extreme(x, y, -1);
-    case K_ADD_SCALED: return x + a[0] * y;
-    case K_LERP: return x + a[0] * (y - x);
-    case K_ADD_SCALAR: return x + a[0];
-    case K_MUL_SCALAR: return x * a[0];
-    case K_POW_SCALAR: return pow(x, a[0]);
-    case K_CLAMP: return clip(x, a[0], a[1]);
-    case K_CLAMP_GRAD: return x < a[0] || x > a[1] ? 0 : y;
-    case K_EQ: return x == y;
-    case K_NE: return x != y;
-    case K_LT: return x < y;
-    case K_LE: return x <= y;
-    case K_GT: return x > y;
-    case K_GE: return x >= y;
-    case K_LOGICAL_AND: return x != 0 && y != 0;
-    case K_LOGICAL_OR: return x != 0 || y != 0;
-    case K_LOGICAL_XOR: return (x != 0) != (y != 0);
-    case K_LOGICAL_NOT: return x == 0;
-    case K_ISFINITE: return isfinite(x);
-    case K_WHERE: return x != 0 ? y : z;
-    case K_NEG: return -x;
-    case K_ABS: return fabs(x);
-    case K_SIGN: return x > 0 ? 1 : x < 0 ? -1 : 0;
-    case K_SQUARE: return x * x;
-    case K_EXP: return exp(x);
-    case K_LOG: return log(x);
-    case K_LOG1P: return log1p(x);
-    case K_EXPM1: return expm1(x);
-    case K_SQRT: return sqrt(x);
-    case K_RSQRT: return 1 / sqrt(x);
-    case K_RECIPROCAL: return 1 / x;
-    case K_SIN: return sin(x);
-    case K_COS: return cos(x);
-    case K_TANH: return tanh(x);
-    case K_ERF: return erf(x);
-    case K_FLOOR: return floor(x);
-    case K_CEIL: return ceil(x);
-    case K_ROUND: return nearbyint(x);
-    case K_RELU: return isnan(x) ? x : x > 0 ? x : 0;
-    case K_RELU_GRAD: return x > 0 ? y : 0;
-    case K_RELU6: return clip(x, 0, 6);
-    case K_RELU6_GRAD: return x > 0 && x < 6 ? y : 0;
-    case K_LEAKY_RELU: return x > 0 ? x : a[0] * x;
-    case K_LEAKY_RELU_GRAD: return x > 0 ? y : a[0] * y;
-    case K_ELU: return x > 0 ? x : a[0] * expm1(x);
-    case K_ELU_GRAD: return x > 0 ? y : y * a[0] * exp(x);
-    case K_GELU: return x * normcdf(x);
-    case K_GELU_GRAD: return y * (normcdf(x) + x * exp(-x * x / 2) / sqrt(2 * M_PI));
-    case K_GELU_TANH: return x * sigmoid(2 * tanh_u(x));
-    case K_GELU_TANH_GRAD: return y * gelu_tanh_grad(x);
-    case K_SIGMOID: return sigmoid(x);
-    case K_SIGMOID_GRAD: return y * x * (1 - x);
-    case K_TANH_GRAD: return y * (1 - x * x);
-    case K_SILU: return x * sigmoid(x);
-    case K_SILU_GRAD: return y * sigmoid(x) * (1 + x * sigmoid(-x));
-    case K_HARDSIGMOID: return clip(x / 6 + 0.5, 0, 1);
-    case K_HARDSIGMOID_GRAD: return x > -3 && x < 3 ? y / 6 : 0;
-    case K_HARDSWISH: return x * clip(x / 6 + 0.5, 0, 1);
-    case K_HARDSWISH_GRAD: return x <= -3 ? 0 : x >= 3 ? y : y * (x / 3 + 0.5);
-    case K_SOFTPLUS: return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
-    case K_SQUARED_ERROR: return (x - y) * (x - y);
-    case K_BCE_WITH_LOGITS: return (x > 0 ? x : 0) - x * y + log1p(exp(-fabs(x)));
-    default: fail_msg("row %s has no reference in this test", reel__kernel_name(k));
-    }
-    return 0;
-}
-
-#define FLT_MIN_D ((double)FLT_MIN)
-
-/* Largest sizes that are added up on the way: an error of a few units of these is rounding,
- * even where the sum is smaller. 0: the result itself is the scale. */
-static double scale(reel_kernel_id k, double x, double y, const double *a)
-{
-    switch ((int)k) {
-    case K_ADD_SCALED: return fabs(x) + fabs(a[0] * y);
-    case K_LERP: return fabs(x) + fabs(a[0]) * (fabs(x) + fabs(y));
-    case K_GELU_GRAD:
-    case K_GELU_TANH_GRAD: return fabs(y);
-    case K_SIGMOID_GRAD:
-    case K_TANH_GRAD: return fabs(y) * (1 + x * x);
-    case K_SILU_GRAD: return fabs(y) * (sigmoid(x) + FLT_MIN_D) * (1 + fabs(x));
-    case K_HARDSIGMOID: return 0.5 + fabs(x) / 6;
-    case K_HARDSWISH: return fabs(x) * (0.5 + fabs(x) / 6);
-    case K_HARDSWISH_GRAD: return fabs(y) * (0.5 + fabs(x) / 3);
-    case K_BCE_WITH_LOGITS: return fabs(x) + fabs(x * y) + 1;
-    /* These multiply what may have become denormal. */
-    case K_ELU_GRAD: return fabs(a[0] * y) * FLT_MIN_D;
-    case K_SILU:
-    case K_GELU:
-    case K_GELU_TANH: return fabs(x) * FLT_MIN_D;
-    default: return 0;
-    }
-}
-
-/* Units in the last place that a row may be off. 0.5: rounded correctly. */
-static double allowed(reel_kernel_id k, double x)
-{
-    switch ((int)k) {
-    case K_EXP:
-    case K_LOG:
-    case K_LOG1P:
-    case K_SIN:
-    case K_COS:
-    case K_POW:
-    case K_POW_SCALAR: return 1.5;
-    case K_EXPM1:
-    case K_ERF: return 2;
-    case K_TANH:
-    case K_SIGMOID:
-    case K_RSQRT:
-    case K_SOFTPLUS: return 3;
-    case K_ELU:
-    case K_ELU_GRAD: return 3;
-    /* The tails carry the rounding of x^2, or of the argument of exp. */
-    case K_SILU:
-    case K_SILU_GRAD: return 4;
-    case K_GELU: return 6 + (x < 0 ? x * x : 0);
-    case K_GELU_TANH: return 4 + (x < 0 ? 6 * fabs(tanh_u(x)) : 0);
-    case K_GELU_GRAD: return 6 + x * x;
-    case K_GELU_TANH_GRAD: return 6 + 6 * fabs(tanh_u(x));
-    case K_ADD:
-    case K_SUB:
-    case K_MUL:
-    case K_DIV:
-    case K_ADD_SCALAR:
-    case K_MUL_SCALAR:
-    case K_SQUARE:
-    case K_SQRT:
-    case K_RECIPROCAL:
-    case K_LEAKY_RELU:
-    case K_LEAKY_RELU_GRAD: return 0.5001;
-    case K_LERP:
-    case K_ADD_SCALED:
-    case K_SIGMOID_GRAD:
-    case K_TANH_GRAD:
-    case K_HARDSIGMOID:
-    case K_HARDSIGMOID_GRAD:
-    case K_HARDSWISH:
-    case K_HARDSWISH_GRAD:
-    case K_SQUARED_ERROR:
-    case K_BCE_WITH_LOGITS: return 3;
-    default: return 0;
-    }
-}
-
-/* ---- comparing ------------------------------------------------------------------------- */
-
-static double unit(double y, int mantissa, int least)
-{
-    int e;
-    if (y == 0) return ldexp(1, least);
-    (void)frexp(y, &e);
-    e -= mantissa;
-    return ldexp(1, e < least ? least : e);
-}
-
-/* Error in units of the type: mantissa bits and exponent of the least denormal. */
-static double error_of(double got, double want, double scale_, int mantissa, int least,
-                       double most)
-{
-    if (isnan(want)) return isnan(got) ? 0 : INFINITY;
-    if (fabs(want) > most * (1 + ldexp(1, -mantissa - 1))) /* overflows */
-        return isinf(got) && signbit(got) == signbit(want) ? 0 : INFINITY;
-    if (isinf(got)) return fabs(want) > most * (1 - ldexp(4, -mantissa)) ? 0 : INFINITY;
-    if (isnan(got)) return INFINITY;
-    double u = unit(fabs(want) > scale_ ? want : scale_, mantissa, least);
-    return fabs(got - want) / u;
-}
-
-/* Rows whose result at zero has a sign that libm defines. */
-static bool keeps_sign(reel_kernel_id k)
-{
-    return k == K_EXPM1 || k == K_LOG1P || k == K_SIN || k == K_TANH || k == K_ERF ||
-           k == K_FLOOR || k == K_CEIL || k == K_ROUND || k == K_SQRT || k == K_ABS ||
-           k == K_NEG || k == K_MUL || k == K_DIV || k == K_RECIPROCAL;
-}
-
-typedef struct isa_rows {
-    const char *name;
-    const reel_pw_rows *rows;
-} isa_rows;
-
-REEL_ISA_DECLARE(reel_pw_rows, pw_rows);
-
-/* Every set that this machine has. */
-static int all_isas(isa_rows out[REEL_ISA_COUNT])
-{
-    int n = 0;
-    out[n++] = (isa_rows){"baseline", &reel__pw_rows_baseline};
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        out[n++] = (isa_rows){"avx2", &reel__pw_rows_avx2};
-    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw"))
-        out[n++] = (isa_rows){"avx512", &reel__pw_rows_avx512};
-#endif
-    return n;
-}
-
-/* ---- inputs ---------------------------------------------------------------------------- */
-
-static const float specials[] = {
-    0.f, -0.f, 1.f, -1.f, 0.5f, -0.5f, 2.f, -2.f, 3.f, -3.f, 6.f, 1.5f, 2.5f, -2.5f, 1e-3f,
-    INFINITY, -INFINITY, NAN, FLT_MIN, -FLT_MIN, FLT_MAX, -FLT_MAX, 1e-45f, -1e-45f,
-    1e-39f, -1e-39f, 1e-30f, 1e30f, -1e30f, 88.72f, 88.73f, 89.f, -87.3f, -87.4f, -88.f,
-    -103.f, -103.9f, -104.5f, 16777216.f, 8388608.5f, 8388607.5f, -8388607.5f, 4194303.5f,
-    0.92f, 0.9199999f, 3.9f, 4.1f, 9.5f, 10.5f, 1e5f, 100001.f, 1e10f, 3.14159274f, -6.28318548f,
-    355.f, 710.f, 1.57079637f, 0.66666663f, 0.6666667f, 1.3333333f, 0.99999994f, 1.0000001f,
-};
-#define N_SPECIALS ((int)(sizeof specials / sizeof *specials))
-
-/* Values over the whole range, each exponent alike: bit patterns at a fixed distance. */
-#define N_DENSE 300000
-static float dense_value(int i)
-{
-    uint32_t u = (uint32_t)((uint64_t)i * 4294967296u / N_DENSE) + 77;
-    float x;
-    memcpy(&x, &u, 4);
-    return x;
-}
-
-/* Moderate values, where most of the rows live. */
 static float moderate(void)
 {
-    return ((float)random_bits() / 1073741824.f - 1) * (random_bits() % 4 ? 4.f : 100.f);
+    return (float)random_bits() / 268435456.f - 4;
 }
-
-#define N_PAIRS (N_SPECIALS * N_SPECIALS)
-#define N_MODERATE 60000
-#define N_INPUTS (N_PAIRS + N_DENSE + N_MODERATE)
-
-static void make_inputs(float *x, float *y, float *z)
-{
-    for (int i = 0; i < N_PAIRS; i++) {
-        x[i] = specials[i % N_SPECIALS];
-        y[i] = specials[i / N_SPECIALS];
-        z[i] = specials[(i * 7) % N_SPECIALS];
-    }
-    for (int i = N_PAIRS; i < N_PAIRS + N_DENSE; i++) {
-        x[i] = dense_value(i - N_PAIRS);
-        y[i] = i % 2 ? 1.25f : moderate();
-        z[i] = moderate();
-    }
-    for (int i = N_PAIRS + N_DENSE; i < N_INPUTS; i++) {
-        x[i] = moderate();
-        y[i] = moderate();
-        z[i] = moderate();
-    }
-}
-
-/* Beyond these, results depend on overflow or denormals inside the expression: the same in
- * PyTorch. */
-static bool is_out_of_domain(reel_kernel_id k, double x, double y)
-{
-    bool is_gradient = scale(k, x, y, attributes) != 0;
-    if (is_gradient && y != 0 && fabs(y) < 1e-30) return true;
-    switch ((int)k) {
-    case K_GELU:
-    case K_SILU:
-    case K_HARDSWISH:
-    case K_SQUARED_ERROR: return !(fabs(x) < 1e19) || !(fabs(y) < 1e19);
-    case K_LERP:
-    case K_ADD_SCALED:
-    case K_SIGMOID_GRAD:
-    case K_TANH_GRAD:
-    case K_ELU_GRAD:
-    case K_GELU_GRAD:
-    case K_SILU_GRAD:
-    case K_BCE_WITH_LOGITS: return !(fabs(x) < 1e10) || !(fabs(y) < 1e10);
-    case K_GELU_TANH:
-    case K_GELU_TANH_GRAD: return !(fabs(x) < 1e6) || !(fabs(y) < 1e10);
-    default: return false;
-    }
-}
-
-/* ---- f32 rows -------------------------------------------------------------------------- */
-
-static void check_f32_row(reel_kernel_id k, const reel_pw_info *info, const float *const x[3],
-                          const double *want)
-{
-    isa_rows isa[REEL_ISA_COUNT];
-    int n_isa = all_isas(isa);
-    float *y = malloc(N_INPUTS * sizeof *y);
-    assert_non_null(y);
-    for (int s = 0; s < n_isa; s++) {
-        const void *in[3] = {x[0], x[1], x[2]};
-        isa[s].rows->row[k][REEL_PW_F32](N_INPUTS, in, y, attributes);
-        double worst = 0;
-        for (int i = 0; i < N_INPUTS; i++) {
-            double a = (double)x[0][i], b = (double)x[1][i];
-            if (is_out_of_domain(k, a, b)) continue;
-            double got = info->out_bool ? ((uint8_t *)y)[i] : (double)y[i];
-            double e = error_of(got, want[i], scale(k, a, b, attributes), 24, -149,
-                                (double)FLT_MAX);
-            double bound = allowed(k, a);
-            if (!(e <= bound))
-                fail_msg("%s %s(%.9g, %.9g, %.9g) = %.9g, not %.9g: %.3g units, allowed %.3g",
-                         isa[s].name, info->name, a, b, (double)x[2][i], got, want[i], e,
-                         bound);
-            if (want[i] == 0 && keeps_sign(k) && !!signbit(got) != !!signbit(want[i]))
-                fail_msg("%s %s(%.9g, %.9g): sign of zero", isa[s].name, info->name, a, b);
-            double margin = e / (bound > 0 ? bound : 1);
-            if (margin > worst) worst = margin;
-        }
-        if (getenv("REEL_TEST_VERBOSE"))
-            printf("%-9s %-18s worst error %.2f of what is allowed\n", isa[s].name,
-                   info->name, worst);
-    }
-    free(y);
-}
-
-static void test_f32_rows(void **state)
-{
-    (void)state;
-    float *x[3];
-    for (int i = 0; i < 3; i++) assert_non_null(x[i] = malloc(N_INPUTS * sizeof(float)));
-    double *want = malloc(N_INPUTS * sizeof *want);
-    assert_non_null(want);
-    make_inputs(x[0], x[1], x[2]);
-    int rows = 0;
-    for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
-        if (!info || !info->floats) continue;
-        rows++;
-        for (int i = 0; i < N_INPUTS; i++)
-            want[i] = expected((reel_kernel_id)k, (double)x[0][i], (double)x[1][i],
-                               (double)x[2][i], attributes);
-        check_f32_row((reel_kernel_id)k, info, (const float *const *)x, want);
-    }
-    assert_true(rows > 50);
-    for (int i = 0; i < 3; i++) free(x[i]);
-    free(want);
-}
-
-/* ---- f64 and i64 rows ------------------------------------------------------------------ */
-
-static void test_f64_rows(void **state)
-{
-    (void)state;
-    isa_rows isa[REEL_ISA_COUNT];
-    int n_isa = all_isas(isa);
-    enum { N = N_PAIRS + 1000 };
-    static double x[3][N], y[N];
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < 3; j++)
-            x[j][i] = i < N_PAIRS
-                          ? (double)specials[(j == 0   ? i
-                                              : j == 1 ? i / N_SPECIALS
-                                                       : i * 7) % N_SPECIALS]
-                          : (double)moderate() + 1e-9 * (double)moderate();
-    const void *in[3] = {x[0], x[1], x[2]};
-    for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
-        if (!info || !info->floats) continue;
-        for (int s = 0; s < n_isa; s++) {
-            isa[s].rows->row[k][REEL_PW_F64](N, in, y, attributes);
-            for (int i = 0; i < N; i++) {
-                double a = x[0][i], b = x[1][i];
-                if (is_out_of_domain((reel_kernel_id)k, a, b)) continue;
-                double got = info->out_bool ? ((uint8_t *)y)[i] : y[i];
-                double want = expected((reel_kernel_id)k, a, b, x[2][i], attributes);
-                double e = error_of(got, want, scale((reel_kernel_id)k, a, b, attributes), 53,
-                                    -1074, DBL_MAX);
-                double bound = 4 * allowed((reel_kernel_id)k, a);
-                if (!(e <= bound))
-                    fail_msg("%s %s(%.17g, %.17g) = %.17g, not %.17g: %.3g units",
-                             isa[s].name, info->name, a, b, got, want, e);
-            }
-        }
-    }
-}
-
-static void test_i64_rows(void **state)
-{
-    (void)state;
-    isa_rows isa[REEL_ISA_COUNT];
-    int n_isa = all_isas(isa);
-    enum { N = 1000 };
-    static int64_t x[3][N], y[N];
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < 3; j++) x[j][i] = random_below(7) - 3 + (i > 500) * random_bits();
-    static const double a[2] = {-2, 1000};
-    const void *in[3] = {x[0], x[1], x[2]};
-    int rows = 0;
-    for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
-        if (!info || !info->ints) continue;
-        rows++;
-        for (int s = 0; s < n_isa; s++) {
-            isa[s].rows->row[k][REEL_PW_I64](N, in, y, a);
-            for (int i = 0; i < N; i++) {
-                double p = (double)x[0][i], q = (double)x[1][i], r = (double)x[2][i];
-                double want = expected((reel_kernel_id)k, p, q, r, a);
-                double got = info->out_bool ? ((uint8_t *)y)[i] : (double)y[i];
-                if (fabs(want) < 0x1p53 ? got != want : fabs(got - want) > 0x1p-52 * fabs(want))
-                    fail_msg("%s %s(%g, %g, %g) = %g, not %g", isa[s].name, info->name, p, q,
-                             r, got, want);
-            }
-        }
-    }
-    assert_true(rows > 15);
-}
-
-/* A result does not depend on where in a block the element stands. */
-static void test_place_does_not_matter(void **state)
-{
-    (void)state;
-    isa_rows isa[REEL_ISA_COUNT];
-    int n_isa = all_isas(isa);
-    enum { N = 203 };
-    static float x[3][N], whole[N], single[N];
-    for (int i = 0; i < N; i++)
-        for (int j = 0; j < 3; j++)
-            x[j][i] = i < N_SPECIALS ? specials[(i * (j + 1)) % N_SPECIALS] : moderate();
-    for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
-        if (!info || !info->floats) continue;
-        for (int s = 0; s < n_isa; s++) {
-            reel_pw_fn fn = isa[s].rows->row[k][REEL_PW_F32];
-            const void *in[3] = {x[0], x[1], x[2]};
-            size_t size = info->out_bool ? 1 : 4;
-            fn(N, in, whole, attributes);
-            for (int i = 0; i < N; i++) {
-                const void *one[3] = {x[0] + i, x[1] + i, x[2] + i};
-                fn(1, one, (char *)single + (size_t)i * size, attributes);
-            }
-            if (memcmp(whole, single, N * size) != 0)
-                fail_msg("%s %s depends on the place in the block", isa[s].name, info->name);
-        }
-    }
-}
-
-/* ---- the driver ------------------------------------------------------------------------ */
 
 static void fill(layout *l)
 {
@@ -493,9 +28,9 @@ static void run(reel_kernel_id k, int n_in, layout *in, layout *out, const doubl
 }
 
 /* Rows whose results on small integers every dtype holds; results may wrap. */
-static const reel_kernel_id exact_rows[] = {K_ADD, K_SUB, K_MUL, K_MAXIMUM, K_EQ, K_LT,
-                                            K_WHERE, K_NEG, K_RELU, K_CLAMP, K_MUL_SCALAR,
-                                            K_LOGICAL_AND, K_LOGICAL_NOT};
+static const reel_kernel_id exact_rows[] = {
+    K_ADD, K_SUB,  K_MUL,   K_MAXIMUM,    K_EQ,          K_LT,         K_WHERE,
+    K_NEG, K_RELU, K_CLAMP, K_MUL_SCALAR, K_LOGICAL_AND, K_LOGICAL_NOT};
 #define N_EXACT ((int)(sizeof exact_rows / sizeof *exact_rows))
 
 static double wrapped(double v, reel_dtype d)
@@ -506,7 +41,8 @@ static double wrapped(double v, reel_dtype d)
     return v;
 }
 
-static void check_driver(reel_kernel_id k, reel_shape shape, reel_dtype dtype, unsigned how)
+static void check_driver(reel_kernel_id k, reel_shape shape, reel_dtype dtype,
+                         unsigned how)
 {
     const reel_pw_info *info = reel__pw_info(k);
     static const double a[2] = {-2, 3};
@@ -520,16 +56,16 @@ static void check_driver(reel_kernel_id k, reel_shape shape, reel_dtype dtype, u
                         how & ~(unsigned)(BROADCAST | EXPAND | DROP_DIMS));
     run(k, info->n_in, in, &out, a);
     int64_t index[REEL_MAX_RANK] = {0};
-    if (reel__numel(&out.meta) > 0)
-        do {
+    if (reel__numel(&out.meta) > 0) do {
             double x[3] = {0, 0, 0};
             for (int i = 0; i < info->n_in; i++)
                 x[i] = get(element(&in[i], shape, index), in[i].meta.dtype);
             double got = get(element(&out, shape, index), out.meta.dtype);
             double want = wrapped(expected(k, x[0], x[1], x[2], a), out.meta.dtype);
             if (got != want)
-                fail_msg("%s %s rank %d how %u: (%g, %g, %g) gives %g, not %g", info->name,
-                         reel_dtype_name(dtype), shape.rank, how, x[0], x[1], x[2], got, want);
+                fail_msg("%s %s rank %d how %u: (%g, %g, %g) gives %g, not %g",
+                         info->name, reel_dtype_name(dtype), shape.rank, how, x[0], x[1],
+                         x[2], got, want);
         } while (next_index(shape, index));
     for (int i = 0; i < info->n_in; i++) free_layout(&in[i]);
     free_layout(&out);
@@ -544,7 +80,8 @@ static void test_layouts(void **state)
             shape.dim[random_below(shape.rank)] = 1 + random_below(700);
         if (trial % 97 == 0 && shape.rank > 0) shape.dim[0] = 0;
         if (shape.rank == 5 && shape.dim[0] * shape.dim[1] > 100) continue;
-        check_driver(exact_rows[trial % N_EXACT], shape, (reel_dtype)(random_below(REEL_DTYPE_COUNT)),
+        check_driver(exact_rows[trial % N_EXACT], shape,
+                     (reel_dtype)(random_below(REEL_DTYPE_COUNT)),
                      trial % 3 == 0 ? 0 : random_bits() & 63);
     }
 }
@@ -556,9 +93,12 @@ static void test_large_broadcasts(void **state)
     static const struct {
         reel_shape out, in;
     } cases[] = {
-        {{2, {1000, 64}}, {1, {64}}},         {{2, {1000, 64}}, {2, {1000, 1}}},
-        {{4, {4, 32, 30, 30}}, {4, {1, 32, 1, 1}}}, {{2, {90, 1000}}, {2, {90, 1}}},
-        {{2, {30000, 3}}, {1, {3}}},          {{3, {40, 50, 60}}, {0, {0}}},
+        {{2, {1000, 64}}, {1, {64}}},
+        {{2, {1000, 64}}, {2, {1000, 1}}},
+        {{4, {4, 32, 30, 30}}, {4, {1, 32, 1, 1}}},
+        {{2, {90, 1000}}, {2, {90, 1}}},
+        {{2, {30000, 3}}, {1, {3}}},
+        {{3, {40, 50, 60}}, {0, {0}}},
         {{1, {100001}}, {1, {1}}},
     };
     static const double none[2] = {0, 0};
@@ -659,35 +199,12 @@ static void test_refusals(void **state)
     free_layout(&x);
 }
 
-static void test_info(void **state)
-{
-    (void)state;
-    const reel_pw_info *where = reel__pw_info(K_WHERE), *lt = reel__pw_info(K_LT);
-    assert_string_equal(where->name, "WHERE");
-    assert_string_equal(where->expr, "SEL(x0 != 0, x1, x2)");
-    assert_int_equal(where->n_in, 3);
-    assert_true(where->floats && where->ints && !where->out_bool && lt->out_bool);
-    assert_false(reel__pw_takes(reel__pw_info(K_EXP), REEL_I32));
-    assert_true(reel__pw_takes(reel__pw_info(K_EXP), REEL_BF16));
-    assert_int_equal(reel__pw_weight(lt), 1);
-    assert_int_equal(reel__pw_weight(reel__pw_info(K_EXP)), 9);
-    assert_null(reel__pw_info(K_COPY));
-    assert_null(reel__pw_info(K_NONE));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f32_rows),
-        cmocka_unit_test(test_f64_rows),
-        cmocka_unit_test(test_i64_rows),
-        cmocka_unit_test(test_place_does_not_matter),
-        cmocka_unit_test(test_layouts),
-        cmocka_unit_test(test_large_broadcasts),
-        cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_threads_agree),
+        cmocka_unit_test(test_layouts),  cmocka_unit_test(test_large_broadcasts),
+        cmocka_unit_test(test_in_place), cmocka_unit_test(test_threads_agree),
         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_info),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

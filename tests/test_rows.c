@@ -247,6 +247,17 @@ static void cross_entropy_bad_target(void **state)
     drop(&in[0]), drop(&in[1]), drop(&out[0]);
 }
 
+static void cross_entropy_no_memory(void **state)
+{
+    (void)state;
+    operand in[3] = {
+        gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
+    operand out[2] = {make(REEL_SCALAR, REEL_F32, NULL, 3), {.data = NULL}};
+    reel_cross_entropy_attrs attrs = {.ignore_index = -100};
+    check_no_memory(reel__fast_cross_entropy, in, 3, out, 2, &attrs);
+    drop(&in[0]), drop(&in[1]), drop(&out[0]);
+}
+
 /* ---- layer norm -------------------------------------------------------------------- */
 
 static void layer_norm_case(int64_t n, int64_t d, bool w, bool b, bool gw, bool gx)
@@ -336,6 +347,7 @@ int main(void)
         cmocka_unit_test(cross_entropy),
         cmocka_unit_test(cross_entropy_nothing_counts),
         cmocka_unit_test(cross_entropy_bad_target),
+        cmocka_unit_test(cross_entropy_no_memory),
         cmocka_unit_test(layer_norm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

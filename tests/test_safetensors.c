@@ -11,7 +11,7 @@
 static bool has_json(void)
 {
     reel_tensor_map *m = reel_tensor_map_new();
-    bool has = !reel_safetensors_save(temp_path("probe"), m);
+    bool has = reel_safetensors_save(temp_path("probe"), m) != REEL_ERR_UNSUPPORTED;
     reel_tensor_map_free(m);
     remove(temp_path("probe"));
     reel_error_clear();

@@ -8,6 +8,11 @@
 #include <reel/tensor.h>
 #include <reel/ops.h>
 #include <reel/autograd.h>
+#include <reel/nn.h>
+#include <reel/optim.h>
+#include <reel/data.h>
+#include <reel/io.h>
+#include <reel/training.h>
 #include <reel/profile.h>
 #include <reel/progress.h>
 #include <reel/io.h>

@@ -328,15 +328,24 @@ static reel_status play(run *r, reel_tensor *const y[], int n_y, reel_tensor *co
     return st;
 }
 
+static _Thread_local bool accumulates;
+
+bool reel__accumulates(void)
+{
+    return accumulates;
+}
+
 static reel_status start(run *r, reel_tensor *const y[], int n_y, reel_tensor *const gy[])
 {
     if (reel_failed()) return reel_error_status();
     /* The outputs' nodes must outlive the run, whatever hooks release. */
-    bool was = reel_set_grad_enabled(r->create_graph);
+    bool was = reel_set_grad_enabled(r->create_graph), outer = accumulates;
+    accumulates = r->accumulate;
     reel_scope s = reel_scope_begin();
     reel_status st = play(r, y, n_y, gy);
     reel_scope_end(s);
     (void)reel_set_grad_enabled(was);
+    accumulates = outer;
     for (size_t i = 0; i < r->n; i++) drop_grads(&r->v[i]);
     reel__free(r->v);
     reel__free(r->slot);

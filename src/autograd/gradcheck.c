@@ -19,7 +19,7 @@ typedef struct check {
     reel_tensor *const *x;
     int n;
     double eps, atol, rtol;
-    reel_tensor *gy; /* f64, of y's shape: the direction */
+    reel_tensor *gy;       /* f64, of y's shape: the direction */
     double *direction, *y; /* its elements, and room for as many of y */
     int64_t n_y;
 } check;

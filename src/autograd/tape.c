@@ -126,12 +126,34 @@ static bool wants_node(const reel_call *c)
     return false;
 }
 
+static uint32_t saves_of(const reel_call *c)
+{
+    return c->op->saves_for ? c->op->saves_for(c) : c->op->saves;
+}
+
+reel_status reel__tape_keep(const reel_call *c, reel_tensor *in[])
+{
+    uint32_t saves = wants_node(c) ? saves_of(c) : 0;
+    for (int i = 0; i < c->n_in; i++) {
+        in[i] = c->in[i];
+        bool changes = in[i] && in[i]->storage == c->in[0]->storage;
+        if (!changes || i >= 16 || !(saves & SAVE_IN(i))) continue;
+        disabled = true; /* the copy itself is not recorded ... */
+        in[i] = reel_copy(c->in[i]);
+        disabled = false;
+        if (!in[i]) return reel_error_status();
+        in[i]->node = reel__node_retain(c->in[i]->node); /* ... it stands for the input */
+        in[i]->node_out = c->in[i]->node_out;
+    }
+    return REEL_OK;
+}
+
 reel_status reel__tape_record(const reel_call *c)
 {
     if (!wants_node(c)) return REEL_OK;
     reel_node *n = node_new(c->op, c->n_in, c->n_out, c->attrs);
     if (!n) return reel_error_status();
-    uint32_t saves = c->op->saves_for ? c->op->saves_for(c) : c->op->saves;
+    uint32_t saves = saves_of(c);
     for (int i = 0; i < c->n_in; i++) {
         reel_tensor *x = c->in[i];
         n->edge[i].node = x ? reel__node(x) : NULL;

@@ -51,6 +51,9 @@ static inline reel_node *reel__node(const reel_tensor *x)
     return (reel_node *)(void *)x->node;
 }
 
+/* Within a vjp: whether this run adds to leaves (reel_backward) or not (reel_grad). */
+bool reel__accumulates(void);
+
 /* Gives back what the node saved (after its vjp ran without retain_graph). */
 void reel__node_clear(reel_node *n);
 

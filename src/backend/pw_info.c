@@ -21,7 +21,8 @@ static const reel_pw_info rows[K_COUNT] = {
 
 const reel_pw_info *reel__pw_info(reel_kernel_id kernel)
 {
-    return kernel > K_NONE && kernel < K_COUNT && rows[kernel].name ? &rows[kernel] : NULL;
+    return kernel > K_NONE && kernel < K_COUNT && rows[kernel].name ? &rows[kernel]
+                                                                    : NULL;
 }
 
 reel_pw_type reel__pw_type(reel_dtype dtype)

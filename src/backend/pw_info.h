@@ -1,5 +1,5 @@
-/* pw_info.h: what kernel.def says about a pointwise row, for whoever is no backend: shape and
- * dtype rules, the support table, the fusion pass, the writer of CUDA text. */
+/* pw_info.h: what kernel.def says about a pointwise row, for whoever is no backend: shape
+ * and dtype rules, the support table, the fusion pass, the writer of CUDA text. */
 #ifndef REEL_BACKEND_PW_INFO_H
 #define REEL_BACKEND_PW_INFO_H
 

@@ -1,8 +1,8 @@
 /* image.c: pixels from the bytes of a JPEG or PNG file, through stb_image.
  *
- * The framing of the file is checked first, by the rules by which stb_image reads it. That
- * finds what it lets pass (a file that was cut short is filled up, PNG checksums are not
- * looked at), and keeps from it what some of its releases do not survive. */
+ * The framing of the file is checked first, by the rules by which stb_image reads it.
+ * That finds what it lets pass (a file that was cut short is filled up, PNG checksums are
+ * not looked at), and keeps from it what some of its releases do not survive. */
 #include "data/image.h"
 
 #include <limits.h>
@@ -41,8 +41,8 @@ static const char *png_problem(const uint8_t *bytes, size_t n)
 static const char jpeg_cut[] = "the JPEG is cut short";
 static const char jpeg_damaged[] = "the JPEG is damaged";
 
-/* Huffman tables: a byte, 16 counts, as many values as the counts say, at most 256. Releases
- * of stb_image before 2.28 write past their table for more. */
+/* Huffman tables: a byte, 16 counts, as many values as the counts say, at most 256.
+ * Releases of stb_image before 2.28 write past their table for more. */
 static bool huffman_tables_fit(const uint8_t *p, size_t n)
 {
     while (n > 0) {
@@ -68,8 +68,8 @@ static size_t next_marker(const uint8_t *bytes, size_t n, size_t at)
     return n;
 }
 
-/* Segments of marker, length and content, with pixel data after each start of scan (DA), up
- * to the end of the image (D9). */
+/* Segments of marker, length and content, with pixel data after each start of scan (DA),
+ * up to the end of the image (D9). */
 static const char *jpeg_problem(const uint8_t *bytes, size_t n)
 {
     size_t at = 2;

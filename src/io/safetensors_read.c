@@ -358,56 +358,6 @@ reel_tensor_map *reel__safetensors_to_map(reel_safetensors *st)
     return NULL;
 }
 
-#else /* no jansson */
-
-reel_safetensors *reel_safetensors_open(const char *path)
-{
-    (void)path;
-    reel_fail(REEL_ERR_UNSUPPORTED,
-              "safetensors_open: this reel was built without jansson");
-    return NULL;
-}
-
-/* Nothing was opened: these see NULL alone. */
-void reel_safetensors_close(reel_safetensors *st)
-{
-    (void)st;
-}
-int64_t reel_safetensors_count(const reel_safetensors *st)
-{
-    return (void)st, 0;
-}
-const char *reel_safetensors_name(const reel_safetensors *st, int64_t i)
-{
-    return (void)st, (void)i, NULL;
-}
-reel_shape reel_safetensors_shape(const reel_safetensors *st, int64_t i)
-{
-    return (void)st, (void)i, (reel_shape){0};
-}
-const char *reel_safetensors_text(const reel_safetensors *st, const char *key)
-{
-    return (void)st, (void)key, NULL;
-}
-const void *reel__safetensors_data(const reel_safetensors *st, size_t *size)
-{
-    *size = 0;
-    return (void)st, NULL;
-}
-reel_tensor *reel_safetensors_get(reel_safetensors *st, const char *name)
-{
-    (void)st, (void)name;
-    reel_fail(REEL_ERR_UNSUPPORTED,
-              "safetensors_get: this reel was built without jansson");
-    return NULL;
-}
-reel_tensor_map *reel__safetensors_to_map(reel_safetensors *st)
-{
-    return (void)st, NULL;
-}
-
-#endif
-
 reel_tensor_map *reel_safetensors_load(const char *path)
 {
     reel_safetensors *st = reel_safetensors_open(path);
@@ -415,3 +365,5 @@ reel_tensor_map *reel_safetensors_load(const char *path)
     reel_safetensors_close(st);
     return map;
 }
+
+#endif

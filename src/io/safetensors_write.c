@@ -190,19 +190,9 @@ reel_status reel__safetensors_write(const char *path, const reel_tensor_map *map
     return reel_error_status();
 }
 
-#else /* no jansson */
-
-reel_status reel__safetensors_write(const char *path, const reel_tensor_map *map,
-                                    bool checkpoint)
-{
-    (void)path, (void)map, (void)checkpoint;
-    return reel_fail(REEL_ERR_UNSUPPORTED,
-                     "safetensors_save: this reel was built without jansson");
-}
-
-#endif
-
 reel_status reel_safetensors_save(const char *path, const reel_tensor_map *map)
 {
     return reel__safetensors_write(path, map, false);
 }
+
+#endif

@@ -55,7 +55,7 @@ static double normal_quantile(double p, double low, double high)
             high = z;
         double newton = f * sqrt(2 * PI) * exp(0.5 * z * z);
         double next = z - newton / (1 + 0.5 * z * newton);
-        if (!(next > low && next < high)) next = 0.5 * (low + high);
+        if (!(next >= low && next <= high)) next = 0.5 * (low + high);
         double step = fabs(next - z);
         z = next;
         if (step < 1e-9) break; /* the error after it is of the order of its cube */

@@ -108,9 +108,10 @@ static void bump_versions(const reel_call *c, unsigned mutates)
         if ((mutates & 1) && c->in[i]) c->in[i]->storage->version++;
 }
 
-static reel_status listen(const reel_call *c)
+/* `before`: c with its inputs as they were before the kernel changed them. */
+static reel_status listen(const reel_call *c, const reel_call *before)
 {
-    reel_status st = reel__tape_on() ? reel__tape_record(c) : REEL_OK;
+    reel_status st = reel__tape_on() ? reel__tape_record(before) : REEL_OK;
     for (reel_recorder *r = recorders, *next; r && !st; r = next) {
         next = r->next;
         st = r->record(r, c);
@@ -144,9 +145,17 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
     for (int i = 0; i < op->n_out && !st; i++)
         if (!(out[i] = make_output(&c, i, &meta[i])) && meta[i].rank >= 0)
             st = reel_error_status();
+    reel_call before = c;
+    reel_tensor *kept[REEL_OP_MAX_IN];
+    reel_scope s = reel_scope_begin();
+    if (!st && (op->traits & REEL_OP_INPLACE) && reel__tape_on()) {
+        st = reel__tape_keep(&c, kept);
+        before.in = kept;
+    }
     if (!st && !(op->traits & REEL_OP_VIEW)) st = run_kernel(&c, device);
     if (!st && mutates) bump_versions(&c, mutates);
-    if (!st) st = listen(&c);
+    if (!st) st = listen(&c, &before);
+    if (op->traits & REEL_OP_INPLACE) reel_scope_end(s); /* the copies that were kept */
 
     for (int i = 0; i < op->n_out; i++) {
         if (!out[i]) continue;

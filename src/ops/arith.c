@@ -30,11 +30,18 @@ static void mul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul(G, X));
 }
 
+/* d/dx = 1 / y, d/dy = -x / y^2 = -(result) / y */
 static void div_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_tensor *g = reel_div(G, Y);
     if (NEEDS(c, 0)) gx[0] = TO(0, g);
-    if (NEEDS(c, 1)) gx[1] = TO(1, reel_neg(reel_mul(g, reel_div(X, Y))));
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_neg(reel_mul(g, c->out[0])));
+}
+
+/* The result is only read for y's gradient. */
+static uint32_t div_saves(const reel_call *c)
+{
+    return c->in[1]->node ? SAVE_IN(1) | SAVE_OUT(0) : SAVE_IN(1);
 }
 
 /* ---- pow: d/dx = y x^(y-1), d/dy = x^y log x (0 where x is 0) -------------------------- */
@@ -181,13 +188,14 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
 
 /* ---- records and functions of two inputs ------------------------------------------------ */
 
-#define BINARY(fn, row, saves_, dtypes_, sample_)                                        \
+#define BINARY(fn, row, saves_, saves_for_, dtypes_, sample_)                            \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE,                             \
                                 .n_in = 2,                                               \
                                 .n_out = 1,                                              \
                                 .saves = saves_,                                         \
+                                .saves_for = saves_for_,                                 \
                                 .dtypes = dtypes_,                                       \
                                 .infer = reel__infer_pointwise,                          \
                                 .vjp = fn##_vjp,                                         \
@@ -201,16 +209,17 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
     "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"                      \
     "f[2,3]; f[2,1]\nf[0,3]; f[3]"
 #define BOTH (SAVE_IN(0) | SAVE_IN(1))
+#define QUOTIENT (SAVE_IN(1) | SAVE_OUT(0))
 
-BINARY(add, K_ADD, 0, DTYPES_NUMBER, BROADCASTS)
-BINARY(sub, K_SUB, 0, DTYPES_NUMBER, BROADCASTS)
-BINARY(mul, K_MUL, BOTH, DTYPES_ANY, BROADCASTS)
-BINARY(div, K_DIV, BOTH, DTYPES_FLOAT,
+BINARY(add, K_ADD, 0, NULL, DTYPES_NUMBER, BROADCASTS)
+BINARY(sub, K_SUB, 0, NULL, DTYPES_NUMBER, BROADCASTS)
+BINARY(mul, K_MUL, BOTH, reel__saves_product, DTYPES_ANY, BROADCASTS)
+BINARY(div, K_DIV, QUOTIENT, div_saves, DTYPES_FLOAT,
        "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[4] in 0.5..2\nf[3,1]; f[2,1,4] in -2..-0.5")
-BINARY(pow, K_POW, BOTH, DTYPES_FLOAT,
+BINARY(pow, K_POW, BOTH, NULL, DTYPES_FLOAT,
        "f[3,4] in 0.2..2; f[3,4] in -2..2\nf[2,3,4] in 0.2..2; f[4]\nf[] in 1..2; f[3]")
-BINARY(maximum, K_MAXIMUM, BOTH, DTYPES_NUMBER, BROADCASTS)
-BINARY(minimum, K_MINIMUM, BOTH, DTYPES_NUMBER, BROADCASTS)
+BINARY(maximum, K_MAXIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
+BINARY(minimum, K_MINIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
 
 #define BINARY_A(fn, row, sample_)                                                       \
     const reel_op reel__##fn = {.name = #fn,                                             \
@@ -284,13 +293,14 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
 
 /* ---- in place: the same rows and gradients ---------------------------------------------- */
 
-#define IN_PLACE(fn, of, n, row, schema, saves_, dtypes_, sample_)                       \
+#define IN_PLACE(fn, of, n, row, schema, saves_, saves_for_, dtypes_, sample_)           \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE | REEL_OP_INPLACE,           \
                                 .n_in = n,                                               \
                                 .n_out = 1,                                              \
                                 .saves = saves_,                                         \
+                                .saves_for = saves_for_,                                 \
                                 .dtypes = dtypes_,                                       \
                                 .attrs = schema,                                         \
                                 .infer = reel__infer_pointwise,                          \
@@ -299,17 +309,18 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
 #define ONTO_FIRST "f[3,4]; f[3,4]\nf[2,3,4]; f[3,1]\nf[2,3]; f[]\nf[0,3]; f[3]"
 #define ONTO_FIRST_A "f[3,4]; f[3,4] | a=0.3\nf[2,3,4]; f[3,1] | a=-2"
 
-IN_PLACE(add_, add, 2, K_ADD, NULL, 0, DTYPES_NUMBER, ONTO_FIRST);
-IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, DTYPES_NUMBER, ONTO_FIRST);
-IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, DTYPES_ANY, ONTO_FIRST);
-IN_PLACE(div_, div, 2, K_DIV, NULL, BOTH, DTYPES_FLOAT,
+IN_PLACE(add_, add, 2, K_ADD, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, reel__saves_product, DTYPES_ANY, ONTO_FIRST);
+IN_PLACE(div_, div, 2, K_DIV, NULL, QUOTIENT, div_saves, DTYPES_FLOAT,
          "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[3,1] in -2..-0.5");
-IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, DTYPES_FLOAT,
+IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, NULL,
+         DTYPES_FLOAT, ONTO_FIRST_A);
+IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, NULL, DTYPES_FLOAT,
          ONTO_FIRST_A);
-IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, DTYPES_FLOAT, ONTO_FIRST_A);
-IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, DTYPES_NUMBER,
-         "f[3,4] | a=0.3\nf[] | a=-1");
-IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), DTYPES_NUMBER,
+IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, NULL,
+         DTYPES_NUMBER, "f[3,4] | a=0.3\nf[] | a=-1");
+IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), NULL, DTYPES_NUMBER,
          "f[3,4] in -2..2 | a=-0.7,1.1");
 
 reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)

@@ -19,6 +19,9 @@ void reel__recorder_remove(reel_recorder *r);
  * what would make a gradient wrong. */
 bool reel__tape_on(void);
 reel_status reel__tape_check(const reel_call *call);
+/* Before an in-place kernel: the inputs as the tape is to record them, with copies (of the
+ * innermost scope) of those that it will save and that the kernel is about to change. */
+reel_status reel__tape_keep(const reel_call *call, reel_tensor *in[]);
 reel_status reel__tape_record(const reel_call *call);
 /* Gradients of y, composed just now, to x, whose histories are not looked into. Recorded. */
 reel_status reel__grad_composed(reel_tensor *y, reel_tensor *gy, reel_tensor *const x[],

@@ -2,40 +2,36 @@
  * scaling it in place would scale it twice. */
 #include <math.h>
 
-#include <reel/optim.h>
+#include "optim/optim.h"
 
 /* Replaces each gradient g by clamp(g, -number, number), or by number * g. */
 static reel_status replace_all(reel_params params, bool clamp, double number)
 {
-    bool was = reel_set_grad_enabled(false);
     reel_status st = REEL_OK;
     for (int i = 0; i < params.n && !st; i++) {
         reel_tensor *g = reel_grad_of(params.tensor[i]);
         if (!g) continue;
-        reel_scope s = reel_scope_begin();
+        reel__quiet q = reel__quiet_begin();
         reel_tensor *y =
             clamp ? reel_clamp(g, -number, number) : reel_mul_scalar(g, number);
         st = y ? reel_set_grad(params.tensor[i], y) : reel_error_status();
-        reel_scope_end(s);
+        reel__quiet_end(q);
     }
-    reel_set_grad_enabled(was);
     return st;
 }
 
-/* Sum of squares of all gradients, of each tensor in its dtype, of all tensors in f64. */
+/* Sum of squares of all gradients: of each tensor in its dtype, of all tensors in f64. */
 static double sum_of_squares(reel_params params)
 {
-    bool was = reel_set_grad_enabled(false);
     double total = 0;
     for (int i = 0; i < params.n && !reel_failed(); i++) {
         reel_tensor *g = reel_grad_of(params.tensor[i]);
         if (!g) continue;
-        reel_scope s = reel_scope_begin();
+        reel__quiet q = reel__quiet_begin();
         reel_tensor *square = reel_sum(reel_square(g), REEL_ALL, false);
         if (square) total += reel_item(square);
-        reel_scope_end(s);
+        reel__quiet_end(q);
     }
-    reel_set_grad_enabled(was);
     return total;
 }
 

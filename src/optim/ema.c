@@ -1,10 +1,8 @@
 /* ema.c: a moving average of a module's parameters and buffers. */
 #include <math.h>
-#include <string.h>
-
-#include <reel/optim.h>
 
 #include "base/alloc.h"
+#include "optim/optim.h"
 
 typedef struct entry {
     char *name;
@@ -41,23 +39,6 @@ static reel_status add_entry(void *user, const char *path, reel_tensor *t, bool 
     return it->average ? REEL_OK : reel_error_status();
 }
 
-/* Runs `body` over what the average holds: no history, temporaries gone afterwards. */
-static reel_status quietly(reel_ema *e, reel_status (*body)(reel_ema *e, const void *arg),
-                           const void *arg)
-{
-    reel_scope s = reel_scope_begin();
-    bool was = reel_set_grad_enabled(false);
-    reel_status st = body(e, arg);
-    reel_set_grad_enabled(was);
-    reel_scope_end(s);
-    return st;
-}
-
-static reel_status begin(reel_ema *e, const void *module)
-{
-    return reel_tensor_each((reel_module *)(uintptr_t)module, add_entry, e);
-}
-
 reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
 {
     if (!m || !(decay >= 0 && decay < 1))
@@ -68,7 +49,10 @@ reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
     if (!e) return NULL;
     e->decay = decay;
     e->warmup = opts && opts->warmup;
-    if (!quietly(e, begin, m)) return e;
+    reel__quiet q = reel__quiet_begin();
+    reel_status st = reel_tensor_each(m, add_entry, e);
+    reel__quiet_end(q);
+    if (!st) return e;
     reel_ema_free(e);
     return NULL;
 }
@@ -94,31 +78,27 @@ static bool ready(const char *who, const reel_ema *e, bool also_swapped)
     return !reel_failed();
 }
 
-static reel_status update(reel_ema *e, const void *arg)
-{
-    double t = (double)e->updates, decay = e->decay;
-    (void)arg;
-    if (e->warmup) decay = fmin(decay, (1 + t) / (10 + t));
-    for (int i = 0; i < e->n; i++) {
-        entry *it = &e->entries[i];
-        bool mixes = reel_dtype_is_float(reel_dtype_of(it->value));
-        if (!(mixes ? reel_lerp_(it->average, it->value, 1 - decay)
-                    : reel_copy_(it->average, it->value)))
-            return reel_error_status();
-    }
-    e->updates++;
-    return REEL_OK;
-}
-
 reel_status reel_ema_update(reel_ema *ema)
 {
-    return ready("ema_update", ema, false) ? quietly(ema, update, NULL) : reel_error_status();
+    if (!ready("ema_update", ema, false)) return reel_error_status();
+    double t = (double)ema->updates, decay = ema->decay;
+    if (ema->warmup) decay = fmin(decay, (1 + t) / (10 + t));
+    reel__quiet q = reel__quiet_begin();
+    for (int i = 0; i < ema->n && !reel_failed(); i++) {
+        entry *it = &ema->entries[i];
+        if (reel_dtype_is_float(reel_dtype_of(it->value)))
+            reel_lerp_(it->average, it->value, 1 - decay);
+        else
+            reel_copy_(it->average, it->value);
+    }
+    reel__quiet_end(q);
+    if (!reel_failed()) ema->updates++;
+    return reel_error_status();
 }
 
 /* All copies first: memory that is missing must not leave half of them exchanged. */
-static reel_status swap(reel_ema *e, const void *arg)
+static void swap(reel_ema *e)
 {
-    (void)arg;
     reel_tensor **old = reel__calloc((size_t)e->n, sizeof *old);
     for (int i = 0; old && i < e->n; i++) old[i] = reel_copy(e->entries[i].value);
     for (int i = 0; i < e->n && !reel_failed(); i++) {
@@ -126,38 +106,31 @@ static reel_status swap(reel_ema *e, const void *arg)
         reel_copy_(e->entries[i].average, old[i]);
     }
     reel__free(old);
-    if (!reel_failed()) e->swapped = !e->swapped;
-    return reel_error_status();
 }
 
 reel_status reel_ema_swap(reel_ema *ema)
 {
-    return ready("ema_swap", ema, true) ? quietly(ema, swap, NULL) : reel_error_status();
+    if (!ready("ema_swap", ema, true)) return reel_error_status();
+    reel__quiet q = reel__quiet_begin();
+    swap(ema);
+    reel__quiet_end(q);
+    if (!reel_failed()) ema->swapped = !ema->swapped;
+    return reel_error_status();
 }
 
 /* ---- state --------------------------------------------------------------------------- */
 
-static reel_status save(reel_ema *e, const void *arg)
-{
-    reel_tensor_map *map = (reel_tensor_map *)(uintptr_t)arg;
-    reel_tensor *updates = reel_from(&e->updates, REEL_SCALAR, REEL_I64);
-    reel_status st = updates ? reel_tensor_map_set(map, UPDATES, updates) : REEL_ERR_MEMORY;
-    for (int i = 0; i < e->n && !st; i++)
-        st = reel_tensor_map_set(map, e->entries[i].name, e->entries[i].average);
-    return reel_error_status();
-}
-
 reel_status reel_ema_state(reel_ema *ema, reel_tensor_map *map)
 {
     if (!map) reel_fail(REEL_ERR_ARG, "ema_state: the map is NULL");
-    return ready("ema_state", ema, false) ? quietly(ema, save, map) : reel_error_status();
-}
-
-static bool same_shape(reel_tensor *a, reel_tensor *b)
-{
-    bool same = reel_rank(a) == reel_rank(b);
-    for (int i = 0; same && i < reel_rank(a); i++) same = reel_size(a, i) == reel_size(b, i);
-    return same;
+    if (!ready("ema_state", ema, false)) return reel_error_status();
+    reel_scope s = reel_scope_begin();
+    reel_tensor *updates = reel_from(&ema->updates, REEL_SCALAR, REEL_I64);
+    if (updates) reel_tensor_map_set(map, UPDATES, updates);
+    for (int i = 0; i < ema->n && !reel_failed(); i++)
+        reel_tensor_map_set(map, ema->entries[i].name, ema->entries[i].average);
+    reel_scope_end(s);
+    return reel_error_status();
 }
 
 static reel_status check(const reel_ema *e, const reel_tensor_map *map)
@@ -170,7 +143,7 @@ static reel_status check(const reel_ema *e, const reel_tensor_map *map)
         reel_tensor *t = reel_tensor_map_get(map, it->name);
         if (!t)
             return reel_fail(REEL_ERR_ARG, "ema_load_state: \"%.200s\" is missing", it->name);
-        if (!same_shape(t, it->average))
+        if (!reel__same_sizes(t, it->average))
             return reel_fail(REEL_ERR_SHAPE, "ema_load_state: \"%.200s\" has another shape",
                              it->name);
     }
@@ -181,19 +154,15 @@ static reel_status check(const reel_ema *e, const reel_tensor_map *map)
     return REEL_OK;
 }
 
-static reel_status load(reel_ema *e, const void *arg)
-{
-    const reel_tensor_map *map = arg;
-    int64_t updates = reel_item_i64(reel_tensor_map_get(map, UPDATES));
-    for (int i = 0; i < e->n && !reel_failed(); i++)
-        reel_copy_(e->entries[i].average, reel_tensor_map_get(map, e->entries[i].name));
-    if (!reel_failed()) e->updates = updates;
-    return reel_error_status();
-}
-
 reel_status reel_ema_load_state(reel_ema *ema, const reel_tensor_map *map)
 {
     if (!map) reel_fail(REEL_ERR_ARG, "ema_load_state: the map is NULL");
     if (!ready("ema_load_state", ema, false) || check(ema, map)) return reel_error_status();
-    return quietly(ema, load, map);
+    reel__quiet q = reel__quiet_begin();
+    int64_t updates = reel_item_i64(reel_tensor_map_get(map, UPDATES));
+    for (int i = 0; i < ema->n && !reel_failed(); i++)
+        reel_copy_(ema->entries[i].average, reel_tensor_map_get(map, ema->entries[i].name));
+    reel__quiet_end(q);
+    if (!reel_failed()) ema->updates = updates;
+    return reel_error_status();
 }

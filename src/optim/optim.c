@@ -199,10 +199,8 @@ reel_status reel_optim_step(reel_optim *optim)
 {
     if (!optim) return reel_fail(REEL_ERR_ARG, "optim_step: the optimizer is NULL");
     if (reel_failed()) return reel_error_status();
-    reel_scope s = reel_scope_begin();
-    bool was = reel_set_grad_enabled(false);
+    reel__quiet q = reel__quiet_begin();
     reel_status st = step_all(optim);
-    reel_set_grad_enabled(was);
-    reel_scope_end(s);
+    reel__quiet_end(q);
     return st;
 }

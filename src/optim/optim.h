@@ -57,4 +57,26 @@ void reel__optim_drop_state(reel__opt_param *p);
 const char *reel__state_name(const reel_optim *o, const reel__opt_param *p, int k,
                              char text[REEL__STATE_NAME]);
 
+/* A scope in which nothing is recorded: temporaries go at its end. */
+typedef struct reel__quiet {
+    reel_scope scope;
+    bool was;
+} reel__quiet;
+static inline reel__quiet reel__quiet_begin(void)
+{
+    return (reel__quiet){reel_scope_begin(), reel_set_grad_enabled(false)};
+}
+static inline void reel__quiet_end(reel__quiet q)
+{
+    reel_set_grad_enabled(q.was);
+    reel_scope_end(q.scope);
+}
+
+static inline bool reel__same_sizes(reel_tensor *a, reel_tensor *b)
+{
+    bool same = reel_rank(a) == reel_rank(b);
+    for (int i = 0; same && i < reel_rank(a); i++) same = reel_size(a, i) == reel_size(b, i);
+    return same;
+}
+
 #endif

@@ -39,13 +39,6 @@ reel_status reel_optim_state(reel_optim *optim, reel_tensor_map *map)
 
 /* ---- loading ------------------------------------------------------------------------- */
 
-static bool same_shape(reel_tensor *a, reel_tensor *b)
-{
-    bool same = reel_rank(a) == reel_rank(b);
-    for (int i = 0; same && i < reel_rank(a); i++) same = reel_size(a, i) == reel_size(b, i);
-    return same;
-}
-
 /* How many states of `p` the map has; -1 if one does not fit. */
 static int states_there(const reel_optim *o, const reel__opt_param *p,
                         const reel_tensor_map *map)
@@ -56,7 +49,7 @@ static int states_there(const reel_optim *o, const reel__opt_param *p,
         reel_tensor *t = reel_tensor_map_get(map, reel__state_name(o, p, k, name));
         if (!t) continue;
         there++;
-        if (o->kind->scalar[k] ? reel_numel(t) == 1 : same_shape(t, p->param)) continue;
+        if (o->kind->scalar[k] ? reel_numel(t) == 1 : reel__same_sizes(t, p->param)) continue;
         reel_fail(REEL_ERR_SHAPE, "optim_load_state: \"%.200s\" does not have the shape of "
                                   "its parameter",
                   name);
@@ -151,10 +144,8 @@ reel_status reel_optim_load_state(reel_optim *optim, const reel_tensor_map *map)
         if (is_saved(optim, &optim->param[i], map))
             st = reel__optim_make_state(optim, &optim->param[i]);
     if (st) return st;
-    reel_scope s = reel_scope_begin();
-    bool was = reel_set_grad_enabled(false);
+    reel__quiet q = reel__quiet_begin();
     st = copy_in(optim, map);
-    reel_set_grad_enabled(was);
-    reel_scope_end(s);
+    reel__quiet_end(q);
     return st;
 }

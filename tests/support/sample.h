@@ -47,7 +47,7 @@ typedef enum sample_layout {
     SAMPLE_CONTIGUOUS,
     SAMPLE_TRANSPOSED, /* dimensions in reverse order of memory                        */
     SAMPLE_SLICED,     /* behind an offset, every second element of the last dimension */
-    SAMPLE_EXPANDED,   /* stride 0 along the first dimension that is larger than 1       */
+    SAMPLE_EXPANDED, /* stride 0 along the first dimension that is larger than 1       */
     SAMPLE_CHANNELS_LAST,
     SAMPLE_LAYOUTS
 } sample_layout;

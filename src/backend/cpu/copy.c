@@ -1,9 +1,10 @@
-/* copy.c: strided copies, with conversion (elem.h says how). Three ways: a transpose, where
- * the two sides are contiguous along different dimensions; a move of bits, where only strides
- * differ; a conversion by way of a compute type. */
+/* copy.c: strided copies, with conversion (elem.h says how). Three ways: a transpose,
+ * where the two sides are contiguous along different dimensions; a move of bits, where
+ * only strides differ; a conversion by way of a compute type. */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/elem.h"
 #include "backend/cpu/plan.h"
+#include "backend/cpu/isa/isa.h"
 #include "base/parallel.h"
 
 /* Elements of a block that is converted by way of L1. */
@@ -11,6 +12,13 @@
 /* Elements of a task, and from which a second thread pays. */
 #define TASK 16384
 #define PARALLEL_FROM 65536
+
+REEL_ISA_DECLARE(reel_transpose_rows, transpose_rows);
+
+const reel_transpose_rows *reel__transpose_rows(void)
+{
+    return REEL_ISA_PICK(transpose_rows);
+}
 
 typedef struct copy {
     reel_blocks blocks;
@@ -48,7 +56,7 @@ static const char *src_of(const copy *c, const reel_block *b)
     return c->src + b->at[1] * c->src_size;
 }
 
-/* ---- the same dtype -------------------------------------------------------------------- */
+/* ---- the same dtype ---------------------------------------------------------------- */
 
 static void move_range(void *ctx, int64_t begin, int64_t end)
 {
@@ -68,7 +76,7 @@ static void transpose_range(void *ctx, int64_t begin, int64_t end)
 {
     const copy *c = ctx;
     const reel_plan *p = c->plan;
-    reel_transpose_fn transpose = c->elem->transpose[c->dst_size];
+    reel_transpose_fn transpose = reel__transpose_rows()->by_size[c->dst_size];
     reel_block b;
     reel__block_first(&c->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
@@ -85,8 +93,8 @@ static void swap(int64_t *a, int64_t *b)
     *b = t;
 }
 
-/* Where the destination is contiguous along dimension 0 and the source along another, makes
- * that one dimension 1. */
+/* Where the destination is contiguous along dimension 0 and the source along another,
+ * makes that one dimension 1. */
 static bool is_transpose(reel_plan *p)
 {
     if (p->step[0][0] != 1 || p->step[1][0] == 0 || p->step[1][0] == 1) return false;
@@ -113,7 +121,7 @@ static void copy_same(copy *c, reel_plan *p)
     }
 }
 
-/* ---- conversion ------------------------------------------------------------------------ */
+/* ---- conversion -------------------------------------------------------------------- */
 
 static void convert_range(void *ctx, int64_t begin, int64_t end)
 {
@@ -129,8 +137,7 @@ static void convert_range(void *ctx, int64_t begin, int64_t end)
         if (c->load)
             c->load(b.rows, b.cols, c->store ? buffer : to, from, p->step[1][1],
                     p->step[1][0]);
-        if (c->store)
-            c->store(b.rows, b.cols, to, p->step[0][1], p->step[0][0], block);
+        if (c->store) c->store(b.rows, b.cols, to, p->step[0][1], p->step[0][0], block);
         if (i + 1 < end) reel__block_next(&c->blocks, &b);
     }
 }
@@ -140,24 +147,25 @@ static bool is_compute_type(reel_dtype d)
     return d == REEL_F32 || d == REEL_F64 || d == REEL_I64;
 }
 
-/* By way of the destination's type if that is a compute type, else of the source's; a side
- * that lies in blocks of it needs no buffer. */
+/* By way of the destination's type if that is a compute type, else of the source's; a
+ * side that lies in blocks of it needs no buffer. */
 static void copy_converted(copy *c, const reel_plan *p, reel_dtype to, reel_dtype from)
 {
     reel_pw_type type = reel__pw_type(is_compute_type(to) ? to : from);
     int64_t rows = p->size[0] < BLOCK ? BLOCK / p->size[0] : 1;
     if (rows > p->size[1]) rows = p->size[1];
-    bool reads_blocks = !is_compute_type(to) && is_compute_type(from) &&
-                        reel__plan_in_blocks(p, 1, rows);
+    bool reads_blocks =
+        !is_compute_type(to) && is_compute_type(from) && reel__plan_in_blocks(p, 1, rows);
     bool writes_blocks = is_compute_type(to) && reel__plan_in_blocks(p, 0, rows);
     c->load = reads_blocks ? NULL : c->elem->load[type][from];
     c->store = writes_blocks ? NULL : c->elem->store[type][to];
     run(c, BLOCK, rows, convert_range);
 }
 
-/* ---- copies ---------------------------------------------------------------------------- */
+/* ---- copies ------------------------------------------------------------------------ */
 
-void reel__copy_strided(void *dst, const reel_meta *dm, const void *src, const reel_meta *sm)
+void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
+                        const reel_meta *sm)
 {
     reel_plan p;
     reel__plan(&p, 2, (const reel_meta *const[]){dm, sm});
@@ -165,8 +173,10 @@ void reel__copy_strided(void *dst, const reel_meta *dm, const void *src, const r
     copy c = {.plan = &p, .elem = reel__elem_rows(), .dst = dst, .src = src};
     c.dst_size = (int64_t)reel_dtype_size(dm->dtype);
     c.src_size = (int64_t)reel_dtype_size(sm->dtype);
-    if (dm->dtype == sm->dtype) copy_same(&c, &p);
-    else copy_converted(&c, &p, dm->dtype, sm->dtype);
+    if (dm->dtype == sm->dtype)
+        copy_same(&c, &p);
+    else
+        copy_converted(&c, &p, dm->dtype, sm->dtype);
 }
 
 reel_status reel__cpu_copy(const reel_kcall *call)

@@ -9,7 +9,7 @@
 
 #include "backend/pw_info.h"
 
-/* rows x cols elements at src, `row` and `col` elements apart, become a contiguous block. */
+/* rows x cols elements at src, `row` and `col` elements apart, become one block. */
 typedef void (*reel_load_fn)(int64_t rows, int64_t cols, void *block, const void *src,
                              int64_t row, int64_t col);
 /* The way back. */
@@ -27,16 +27,20 @@ typedef void (*reel_transpose_fn)(int64_t rows, int64_t cols, void *dst, int64_t
 typedef struct reel_elem_rows {
     reel_load_fn load[REEL_PW_TYPES][REEL_DTYPE_COUNT];
     reel_store_fn store[REEL_PW_TYPES][REEL_DTYPE_COUNT];
-    reel_move_fn move[9];           /* by size of an element: 1, 2, 4, 8 */
-    reel_transpose_fn transpose[9]; /* the same */
+    reel_move_fn move[9]; /* by size of an element: 1, 2, 4, 8 */
     void (*f16_to_f32)(const uint16_t *src, float *dst, int64_t n);
     void (*f32_to_f16)(const float *src, uint16_t *dst, int64_t n);
     void (*bf16_to_f32)(const uint16_t *src, float *dst, int64_t n);
     void (*f32_to_bf16)(const float *src, uint16_t *dst, int64_t n);
 } reel_elem_rows;
 
+typedef struct reel_transpose_rows {
+    reel_transpose_fn by_size[9]; /* 1, 2, 4, 8 */
+} reel_transpose_rows;
+
 /* The functions for the instruction set in use. */
 const reel_elem_rows *reel__elem_rows(void);
+const reel_transpose_rows *reel__transpose_rows(void);
 
 /* Bytes of an element of a compute type. */
 static inline size_t reel__pw_size(reel_pw_type type)

@@ -13,8 +13,8 @@ static int64_t stride_along(const reel_meta *m, int rank, int d)
     return i < 0 || m->dim[i] == 1 ? 0 : m->stride[i];
 }
 
-/* Puts dimension d of the output into the plan, further out than all with a smaller stride
- * of the output. */
+/* Puts dimension d of the output into the plan, further out than all with a smaller
+ * stride of the output. */
 static void insert(reel_plan *p, const reel_meta *const arg[], int d)
 {
     const reel_meta *out = arg[0];
@@ -74,13 +74,19 @@ bool reel__plan_in_blocks(const reel_plan *p, int arg, int64_t rows)
     return line && (rows == 1 || p->step[arg][1] == p->size[0]);
 }
 
-/* ---- blocks ---------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------ */
+
+/* Small calls come through here: a division would be a good part of their time. */
+static int64_t pieces(int64_t size, int64_t piece)
+{
+    return size <= piece ? 1 : (size + piece - 1) / piece;
+}
 
 reel_blocks reel__blocks(const reel_plan *p, int64_t cols, int64_t rows)
 {
     reel_blocks b = {.plan = p, .cols = cols, .rows = rows};
-    b.n_cols = (p->size[0] + cols - 1) / cols;
-    b.n_rows = (p->size[1] + rows - 1) / rows;
+    b.n_cols = pieces(p->size[0], cols);
+    b.n_rows = pieces(p->size[1], rows);
     b.n = b.n_cols * b.n_rows;
     for (int k = 2; k < p->rank; k++) b.n *= p->size[k];
     return b;
@@ -104,16 +110,20 @@ static void place(const reel_blocks *b, reel_block *at)
     }
 }
 
+/* The innermost digit of i in base n. */
+static int64_t take(int64_t *i, int64_t n)
+{
+    if (*i == 0) return 0;
+    int64_t digit = *i % n;
+    *i /= n;
+    return digit;
+}
+
 void reel__block_first(const reel_blocks *b, int64_t i, reel_block *at)
 {
-    at->col = i % b->n_cols;
-    i /= b->n_cols;
-    at->row = i % b->n_rows;
-    i /= b->n_rows;
-    for (int k = 2; k < b->plan->rank; k++) {
-        at->index[k] = i % b->plan->size[k];
-        i /= b->plan->size[k];
-    }
+    at->col = take(&i, b->n_cols);
+    at->row = take(&i, b->n_rows);
+    for (int k = 2; k < b->plan->rank; k++) at->index[k] = take(&i, b->plan->size[k]);
     place(b, at);
 }
 

@@ -1,6 +1,6 @@
 /* pointwise.c: the one driver of all pointwise rows. Operands that lie alike and in the
- * compute type go to the row's loop as they are. All others are walked block by block: what
- * does not lie contiguous in the compute type is brought into L1 first. */
+ * compute type go to the row's loop as they are. All others are walked block by block:
+ * what does not lie contiguous in the compute type is brought into L1 first. */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/elem.h"
 #include "backend/cpu/isa/isa.h"
@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* Elements of a block that passes through L1: four buffers of 8 bytes an element at most. */
+/* Elements of a block that passes through L1: at most four buffers of 8 bytes each. */
 #define BLOCK 512
 /* Additions from which a second thread pays, and that a task has at least. */
 #define PARALLEL_FROM 32768
@@ -25,13 +25,16 @@ const reel_pw_rows *reel__pw_rows(void)
     return REEL_ISA_PICK(pw_rows);
 }
 
-static int64_t task_size(const reel_pw_info *info, reel_pw_type type)
+/* Elements of a task of n; n, where one thread does all. */
+static int64_t task_size(int64_t n, const reel_pw_info *info, reel_pw_type type)
 {
+    if (n < SMALLEST_TASK) return n;
     int64_t weight = reel__pw_weight(info) * (type == REEL_PW_F32 ? 1 : 2);
-    return TASK / weight > SMALLEST_TASK ? TASK / weight : SMALLEST_TASK;
+    int64_t task = TASK / weight > SMALLEST_TASK ? TASK / weight : SMALLEST_TASK;
+    return n < task * (PARALLEL_FROM / TASK) ? n : task;
 }
 
-/* ---- all operands alike ---------------------------------------------------------------- */
+/* ---- all operands alike ------------------------------------------------------------ */
 
 typedef struct dense {
     reel_pw_fn fn;
@@ -57,8 +60,8 @@ static bool lies_like(const reel_meta *m, const reel_meta *out)
            memcmp(m->stride, out->stride, bytes) == 0;
 }
 
-/* True if every operand has the output's strides, these leave no gap, and all are stored in
- * the compute type. */
+/* True if every operand has the output's strides, these leave no gap, and all are stored
+ * in the compute type. */
 static bool is_dense(const reel_kcall *call, reel_dtype computed, bool out_bool)
 {
     const reel_meta *out = call->out[0].meta;
@@ -77,16 +80,14 @@ static void run_dense(const reel_kcall *call, reel_pw_fn fn, const double *a,
     d.in_size = size;
     d.out_size = info->out_bool ? 1 : size;
     for (int i = 0; i < call->n_in; i++) d.in[i] = call->in[i].data;
-    if (n < SMALLEST_TASK) {
+    int64_t task = task_size(n, info, type);
+    if (task == n)
         fn(n, d.in, d.out, a);
-        return;
-    }
-    int64_t task = task_size(info, type);
-    if (n < task * (PARALLEL_FROM / TASK)) fn(n, d.in, d.out, a);
-    else reel__parallel_range(n, task, dense_range, &d);
+    else
+        reel__parallel_range(n, task, dense_range, &d);
 }
 
-/* ---- the general walk ------------------------------------------------------------------ */
+/* ---- the general walk -------------------------------------------------------------- */
 
 typedef struct walk {
     reel_pw_fn fn;
@@ -172,7 +173,7 @@ static void run_walk(const reel_kcall *call, reel_pw_fn fn, const double *a,
     const reel_elem_rows *elem = reel__elem_rows();
     walk w = {.fn = fn, .a = a, .n_in = call->n_in};
     w.store = info->out_bool ? store_bytes : elem->store[type][meta[0]->dtype];
-    int64_t task = task_size(info, type);
+    int64_t task = task_size(p.n, info, type);
     int64_t rows = joins_rows(&p) ? BLOCK / p.size[0] : 1;
     if (rows > p.size[1]) rows = p.size[1];
     bool all_direct = true;
@@ -186,15 +187,16 @@ static void run_walk(const reel_kcall *call, reel_pw_fn fn, const double *a,
     }
     int64_t cols = rows > 1 ? p.size[0] : all_direct ? task : BLOCK;
     w.blocks = reel__blocks(&p, cols, rows);
-    if (p.n < task * (PARALLEL_FROM / TASK)) {
+    if (task == p.n) {
         walk_blocks(&w, 0, w.blocks.n);
         return;
     }
     int64_t in_block = p.n / w.blocks.n;
-    reel__parallel_range(w.blocks.n, task / (in_block > 0 ? in_block : 1), walk_blocks, &w);
+    reel__parallel_range(w.blocks.n, task / (in_block > 0 ? in_block : 1), walk_blocks,
+                         &w);
 }
 
-/* ---- driver ---------------------------------------------------------------------------- */
+/* ---- driver ------------------------------------------------------------------------ */
 
 static const reel_dtype dtype_of[REEL_PW_TYPES] = {REEL_F32, REEL_F64, REEL_I64};
 
@@ -209,7 +211,9 @@ reel_status reel__cpu_pointwise(const reel_kcall *call)
         return reel_fail(REEL_ERR_UNSUPPORTED, "%s: no kernel for %s on the CPU",
                          info ? info->name : "pointwise", reel_dtype_name(last));
     const double *a = call->attrs ? ((const reel_scalar_attrs *)call->attrs)->a : none;
-    if (is_dense(call, dtype_of[type], info->out_bool)) run_dense(call, fn, a, info, type);
-    else run_walk(call, fn, a, info, type, dtype_of[type]);
+    if (is_dense(call, dtype_of[type], info->out_bool))
+        run_dense(call, fn, a, info, type);
+    else
+        run_walk(call, fn, a, info, type, dtype_of[type]);
     return REEL_OK;
 }

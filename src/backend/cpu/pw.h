@@ -1,14 +1,15 @@
-/* pw.h: the compiled form of the pointwise rows of kernel.def, block by block: for the driver
- * (pointwise.c) and for an executor that runs several rows over one block in L1. */
+/* pw.h: the compiled form of the pointwise rows of kernel.def, block by block: for the
+ * driver (pointwise.c) and for an executor that runs several rows over one block in L1.
+ * */
 #ifndef REEL_BACKEND_CPU_PW_H
 #define REEL_BACKEND_CPU_PW_H
 
 #include "backend/pw_info.h"
 
-/* y[i] = row(x[0][i], x[1][i], x[2][i]) for i in 0..n-1. All blocks are contiguous and of the
- * compute type; y too, except that a BOOL row writes bytes 0 or 1. y may be one of the inputs
- * exactly, not overlap them otherwise. a: the two attributes, never NULL. An element's result
- * depends on nothing but that element: not on n, nor on its place. */
+/* y[i] = row(x[0][i], x[1][i], x[2][i]) for i in 0..n-1. All blocks are contiguous and of
+ * the compute type; y too, except that a BOOL row writes bytes 0 or 1. y may be one of
+ * the inputs exactly, not overlap them otherwise. a: the two attributes, never NULL. An
+ * element's result depends on nothing but that element: not on n, nor on its place. */
 typedef void (*reel_pw_fn)(int64_t n, const void *const x[3], void *y, const double a[2]);
 
 typedef struct reel_pw_rows {

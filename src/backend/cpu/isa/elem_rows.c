@@ -1,5 +1,5 @@
-/* elem_rows.c: loads, stores, moves and transposes of elem.h. The loops are written for the
- * compiler to vectorize: contiguous and repeated elements apart from strided ones. */
+/* elem_rows.c: loads, stores and moves of elem.h. The loops are written for
+ * the compiler to vectorize: contiguous and repeated elements apart from strided ones. */
 #include "backend/cpu/isa/isa.h"
 #include "backend/cpu/isa/half.h"
 #include "backend/cpu/elem.h"
@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-/* ---- f16, bf16 -------------------------------------------------------------------------- */
+/* ---- f16, bf16 --------------------------------------------------------------------- */
 
 static void f16_to_f32(const uint16_t *src, float *dst, int64_t n)
 {
@@ -34,7 +34,8 @@ static void f32_to_f16(const float *src, uint16_t *dst, int64_t n)
                             _mm512_cvtps_ph(_mm512_loadu_ps(src + i), 0));
 #elif defined(__F16C__)
     for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((__m128i *)(dst + i), _mm256_cvtps_ph(_mm256_loadu_ps(src + i), 0));
+        _mm_storeu_si128((__m128i *)(dst + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(src + i), 0));
 #endif
     for (; i < n; i++) dst[i] = pw_to_f16(src[i]);
 }
@@ -49,10 +50,10 @@ static void f32_to_bf16(const float *restrict src, uint16_t *restrict dst, int64
     for (int64_t i = 0; i < n; i++) dst[i] = pw_to_bf16(src[i]);
 }
 
-/* ---- conversions, named compute type _ dtype -------------------------------------------- */
+/* ---- conversions, named compute type _ dtype --------------------------------------- */
 
-/* Toward zero into [LO, HI]; END is the first value above that F can tell from HI. The cast
- * sees only values that fit. */
+/* Toward zero into [LO, HI]; END is the first value above that F can tell from HI. The
+ * cast sees only values that fit. */
 #define SATURATE(NAME, F, T, LO, HI, END)                                                \
     static inline T NAME(F x)                                                            \
     {                                                                                    \
@@ -136,7 +137,7 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define OUT_I64_U8(x) ((uint8_t)(x))
 #define OUT_I64_BOOL(x) ((x) != 0)
 
-/* ---- load, store ------------------------------------------------------------------------ */
+/* ---- load, store ------------------------------------------------------------------- */
 
 #define LOAD(CT, DT)                                                                     \
     static void load_##CT##_##DT(int64_t rows, int64_t cols, void *block,                \
@@ -172,8 +173,8 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
     }
 
 #define EVERY_DTYPE_BUT_F16(DO, CT)                                                      \
-    DO(CT, F32) DO(CT, F64) DO(CT, BF16) DO(CT, I64) DO(CT, I32) DO(CT, I8) DO(CT, U8)   \
-        DO(CT, BOOL)
+    DO(CT, F32)                                                                          \
+    DO(CT, F64) DO(CT, BF16) DO(CT, I64) DO(CT, I32) DO(CT, I8) DO(CT, U8) DO(CT, BOOL)
 EVERY_DTYPE_BUT_F16(LOAD, F32)
 EVERY_DTYPE_BUT_F16(LOAD, F64)
 EVERY_DTYPE_BUT_F16(LOAD, I64)
@@ -191,7 +192,8 @@ static void load_F32_F16(int64_t rows, int64_t cols, void *block, const void *sr
     float *d = block;
     for (int64_t r = 0; r < rows; r++, d += cols) {
         const uint16_t *p = (const uint16_t *)src + r * row;
-        if (col == 1) f16_to_f32(p, d, cols);
+        if (col == 1)
+            f16_to_f32(p, d, cols);
         else
             for (int64_t c = 0; c < cols; c++) d[c] = pw_from_f16(p[c * col]);
     }
@@ -203,13 +205,14 @@ static void store_F32_F16(int64_t rows, int64_t cols, void *dst, int64_t row, in
     const float *p = block;
     for (int64_t r = 0; r < rows; r++, p += cols) {
         uint16_t *d = (uint16_t *)dst + r * row;
-        if (col == 1) f32_to_f16(p, d, cols);
+        if (col == 1)
+            f32_to_f16(p, d, cols);
         else
             for (int64_t c = 0; c < cols; c++) d[c * col] = pw_to_f16(p[c]);
     }
 }
 
-/* ---- move ------------------------------------------------------------------------------- */
+/* ---- move -------------------------------------------------------------------------- */
 
 #define MOVE(NAME, T)                                                                    \
     static void NAME(int64_t rows, int64_t cols, void *dst, int64_t dst_row,             \
@@ -233,148 +236,7 @@ MOVE(move2, uint16_t)
 MOVE(move4, uint32_t)
 MOVE(move8, uint64_t)
 
-/* ---- transpose -------------------------------------------------------------------------- */
-
-/* Planes and pixels of a few channels: a constant count is what the compiler needs to turn
- * these into shuffles. */
-#define INTERLEAVE(T, K)                                                                 \
-    static void interleave_##T##_##K(int64_t n, T *restrict dst, const T *restrict src,  \
-                                     int64_t src_row)                                    \
-    {                                                                                    \
-        for (int64_t i = 0; i < n; i++)                                                  \
-            for (int k = 0; k < K; k++) dst[i * K + k] = src[k * src_row + i];           \
-    }                                                                                    \
-    static void deinterleave_##T##_##K(int64_t n, T *restrict dst, int64_t dst_row,      \
-                                       const T *restrict src)                            \
-    {                                                                                    \
-        for (int64_t i = 0; i < n; i++)                                                  \
-            for (int k = 0; k < K; k++) dst[k * dst_row + i] = src[i * K + k];           \
-    }
-
-#define FEW(T)                                                                           \
-    INTERLEAVE(T, 2) INTERLEAVE(T, 3) INTERLEAVE(T, 4)                                   \
-    /* True if the shape is one of these and is done. */                                 \
-    static bool few_##T(int64_t rows, int64_t cols, T *dst, int64_t dst_row,             \
-                        const T *src, int64_t src_row)                                   \
-    {                                                                                    \
-        if (dst_row == cols && cols >= 2 && cols <= 4) {                                 \
-            if (cols == 2) interleave_##T##_2(rows, dst, src, src_row);                  \
-            else if (cols == 3) interleave_##T##_3(rows, dst, src, src_row);             \
-            else interleave_##T##_4(rows, dst, src, src_row);                            \
-            return true;                                                                 \
-        }                                                                                \
-        if (src_row == rows && rows >= 2 && rows <= 4) {                                 \
-            if (rows == 2) deinterleave_##T##_2(cols, dst, dst_row, src);                \
-            else if (rows == 3) deinterleave_##T##_3(cols, dst, dst_row, src);           \
-            else deinterleave_##T##_4(cols, dst, dst_row, src);                          \
-            return true;                                                                 \
-        }                                                                                \
-        return false;                                                                    \
-    }
-FEW(uint8_t)
-FEW(uint32_t)
-
-/* Tile by tile, so that each cache line that is touched is used whole. */
-#define TILE 16
-
-#define TRANSPOSE_EDGE(T)                                                                \
-    static void edge_##T(int64_t rows, int64_t cols, T *restrict dst, int64_t dst_row,   \
-                         const T *restrict src, int64_t src_row)                         \
-    {                                                                                    \
-        for (int64_t r = 0; r < rows; r++)                                               \
-            for (int64_t c = 0; c < cols; c++) dst[r * dst_row + c] = src[c * src_row + r]; \
-    }
-TRANSPOSE_EDGE(uint8_t)
-TRANSPOSE_EDGE(uint16_t)
-TRANSPOSE_EDGE(uint32_t)
-TRANSPOSE_EDGE(uint64_t)
-
-typedef uint32_t v8 __attribute__((vector_size(32)));
-typedef uint32_t v8u __attribute__((vector_size(32), aligned(4), may_alias));
-
-/* 8 x 8 in registers: exchange of 1, 2, 4 elements between neighbours 1, 2, 4 apart. */
-static void tile_8x8(uint32_t *dst, int64_t dst_row, const uint32_t *src, int64_t src_row)
-{
-#define LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
-#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
-#define LOW2(a, b) __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
-#define HIGH2(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
-#define LOW4(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
-#define HIGH4(a, b) __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
-    v8 s[8], a[8], b[8];
-    for (int i = 0; i < 8; i++) s[i] = *(const v8u *)(src + i * src_row);
-    for (int i = 0; i < 4; i++) {
-        a[2 * i] = LOW(s[2 * i], s[2 * i + 1]);
-        a[2 * i + 1] = HIGH(s[2 * i], s[2 * i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        b[4 * i] = LOW2(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 1] = HIGH2(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 2] = LOW2(a[4 * i + 1], a[4 * i + 3]);
-        b[4 * i + 3] = HIGH2(a[4 * i + 1], a[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        *(v8u *)(dst + i * dst_row) = LOW4(b[i], b[i + 4]);
-        *(v8u *)(dst + (i + 4) * dst_row) = HIGH4(b[i], b[i + 4]);
-    }
-}
-
-/* Of the four quarters those that read the same lines follow each other: sixteen lines that
- * lie a power of two apart would not stay in the L1 cache. */
-static void tile_uint32_t(uint32_t *dst, int64_t dst_row, const uint32_t *src,
-                          int64_t src_row)
-{
-    tile_8x8(dst, dst_row, src, src_row);
-    tile_8x8(dst + 8 * dst_row, dst_row, src + 8, src_row);
-    tile_8x8(dst + 8, dst_row, src + 8 * src_row, src_row);
-    tile_8x8(dst + 8 * dst_row + 8, dst_row, src + 8 * src_row + 8, src_row);
-}
-
-#define TILE_BY_ELEMENT(T)                                                               \
-    static void tile_##T(T *dst, int64_t dst_row, const T *src, int64_t src_row)         \
-    {                                                                                    \
-        edge_##T(TILE, TILE, dst, dst_row, src, src_row);                                \
-    }
-TILE_BY_ELEMENT(uint8_t)
-TILE_BY_ELEMENT(uint16_t)
-TILE_BY_ELEMENT(uint64_t)
-
-static bool few_uint16_t(int64_t rows, int64_t cols, uint16_t *dst, int64_t dst_row,
-                         const uint16_t *src, int64_t src_row)
-{
-    (void)rows, (void)cols, (void)dst, (void)dst_row, (void)src, (void)src_row;
-    return false;
-}
-static bool few_uint64_t(int64_t rows, int64_t cols, uint64_t *dst, int64_t dst_row,
-                         const uint64_t *src, int64_t src_row)
-{
-    (void)rows, (void)cols, (void)dst, (void)dst_row, (void)src, (void)src_row;
-    return false;
-}
-
-#define TRANSPOSE(NAME, T)                                                               \
-    static void NAME(int64_t rows, int64_t cols, void *to, int64_t dst_row,              \
-                     const void *from, int64_t src_row)                                  \
-    {                                                                                    \
-        T *dst = to;                                                                     \
-        const T *src = from;                                                             \
-        if (few_##T(rows, cols, dst, dst_row, src, src_row)) return;                     \
-        int64_t r = 0, whole = cols - cols % TILE;                                       \
-        for (; r + TILE <= rows; r += TILE) {                                            \
-            T *d = dst + r * dst_row;                                                    \
-            for (int64_t c = 0; c < whole; c += TILE)                                    \
-                tile_##T(d + c, dst_row, src + c * src_row + r, src_row);                \
-            edge_##T(TILE, cols - whole, d + whole, dst_row, src + whole * src_row + r,  \
-                     src_row);                                                           \
-        }                                                                                \
-        edge_##T(rows - r, cols, dst + r * dst_row, dst_row, src + r, src_row);          \
-    }
-TRANSPOSE(transpose1, uint8_t)
-TRANSPOSE(transpose2, uint16_t)
-TRANSPOSE(transpose4, uint32_t)
-TRANSPOSE(transpose8, uint64_t)
-
-/* ---- table ------------------------------------------------------------------------------ */
+/* ---- table ------------------------------------------------------------------------- */
 
 #define EVERY_DTYPE(DO, CT)                                                              \
     {                                                                                    \
@@ -390,7 +252,6 @@ const reel_elem_rows ISA(elem_rows) = {
     .load = {EVERY_DTYPE(load, F32), EVERY_DTYPE(load, F64), EVERY_DTYPE(load, I64)},
     .store = {EVERY_DTYPE(store, F32), EVERY_DTYPE(store, F64), EVERY_DTYPE(store, I64)},
     .move = {[1] = move1, [2] = move2, [4] = move4, [8] = move8},
-    .transpose = {[1] = transpose1, [2] = transpose2, [4] = transpose4, [8] = transpose8},
     .f16_to_f32 = f16_to_f32,
     .f32_to_f16 = f32_to_f16,
     .bf16_to_f32 = bf16_to_f32,

@@ -79,7 +79,7 @@ static inline __attribute__((always_inline)) void micro(const tile *t, int rows,
     MICRO(cols_##R##_1, R, 1, COLS)                                                      \
     MICRO(cols_##R##_2, R, 2, COLS)
 EACH_ROWS(DEFINE_MICRO)
-/* One or two rows leave registers for wider tiles, which use whole lines of a B in place. */
+/* One or two rows leave registers for wider tiles: whole lines of a B in place. */
 MICRO(rows_1_4, 1, 4, ROWS)
 MICRO(rows_2_4, 2, 4, ROWS)
 
@@ -136,6 +136,8 @@ static void pack_b(const float *b, int64_t b_row, int64_t b_col, int64_t kc, int
 /* Strips that are copied together when A lies by columns, so that whole lines are
  * used. */
 #define GROUP 4
+/* Columns ahead of a copy that are fetched: too far apart for the hardware to guess. */
+#define AHEAD 16
 #define STRIP_SIZE (STRIP_COL * STRIP_ROW) /* enough for both layouts */
 
 static void copy_rows(const float *a, int64_t a_row, int rows, int64_t kc, float *room)
@@ -155,6 +157,8 @@ static void copy_cols(const reel_gemm_block *t, int64_t i, float *room)
             float *to = room + s * STRIP_SIZE + k * STRIP_COL;
             if (t->a_row == 1 && first + STRIP_COL <= t->a_rows) {
                 /* whole vectors, though MR would do: the elements after them exist */
+                __builtin_prefetch(a + AHEAD * t->a_col);
+                __builtin_prefetch(a + AHEAD * t->a_col + REEL_VW - 1);
                 for (int r = 0; r < STRIP_COL; r += REEL_VW)
                     reel_vstore(to + r, reel_vload(a + r));
             } else {

@@ -1,6 +1,7 @@
-/* half.h: f16 and bf16 as 16-bit integers, to and from f32, branch-free. Rounding is to nearest
- * even; a NaN stays a NaN, made quiet, with the upper bits of its payload, as the instructions
- * of F16C do it. Nothing passes through a denormal f32, which kernels flush to zero. */
+/* half.h: f16 and bf16 as 16-bit integers, to and from f32, branch-free. Rounding is to
+ * nearest even; a NaN stays a NaN, made quiet, with the upper bits of its payload, as the
+ * instructions of F16C do it. Nothing passes through a denormal f32, which kernels flush
+ * to zero. */
 #ifndef REEL_CPU_ISA_HALF_H
 #define REEL_CPU_ISA_HALF_H
 
@@ -23,8 +24,8 @@ static inline uint16_t pw_to_f16(float x)
     uint32_t normal = (magnitude - (112u << 23) + 0xfffu + (magnitude >> 13 & 1)) >> 13;
     /* Adding 1/2 leaves multiples of 2^-24, rounded, in the low bits. */
     uint32_t denormal = pw_bits(pw_float(magnitude) + 0.5f) - (126u << 23);
-    uint32_t special = SEL(magnitude > 0x7f800000u, 0x7e00u | (magnitude >> 13 & 0x3ffu),
-                           0x7c00u);
+    uint32_t special =
+        SEL(magnitude > 0x7f800000u, 0x7e00u | (magnitude >> 13 & 0x3ffu), 0x7c00u);
     uint32_t h = SEL(magnitude < 113u << 23, denormal, normal);
     h = SEL(magnitude >= 0x477ff000u, special, h); /* 65520 and beyond */
     return (uint16_t)(h | (u >> 16 & 0x8000u));

@@ -1,8 +1,8 @@
 /* pw_rows.c: every pointwise row of kernel.def as a loop over contiguous blocks, in each
- * compute type that the row has. f32 is vectorized by the compiler (pwmath.h), f64 calls libm,
- * integers are computed in i64. */
-/* Products and sums are fused only where MADD says so: left to the compiler, it would choose
- * differently for the vector loop and for its remainder. */
+ * compute type that the row has. f32 is vectorized by the compiler (pwmath.h), f64 calls
+ * libm, integers are computed in i64. */
+/* Products and sums are fused only where MADD says so: left to the compiler, it would
+ * choose differently for the vector loop and for its remainder. */
 #if defined(__clang__)
 #pragma clang fp contract(off)
 #else
@@ -31,7 +31,8 @@
 #define OUT_BOOL(T) uint8_t
 
 #define ROW(NAME, T, ATTR, n_in, OUT, ...)                                               \
-    WRAPS static void NAME(int64_t n, const void *const x[3], void *y, const double a[2]) \
+    WRAPS static void NAME(int64_t n, const void *const x[3], void *y,                   \
+                           const double a[2])                                            \
     {                                                                                    \
         const T *p0 = x[0], *p1 = (n_in) > 1 ? x[1] : p0, *p2 = (n_in) > 2 ? x[2] : p0;  \
         const T a0 = ATTR(a[0]), a1 = ATTR(a[1]);                                        \
@@ -46,7 +47,7 @@
     }
 #define KERNEL(ID)
 
-/* ---- f32 ------------------------------------------------------------------------------- */
+/* ---- f32 --------------------------------------------------------------------------- */
 
 #define C(x) ((float)(x))
 #define EXPF pw_exp
@@ -131,7 +132,7 @@ TRIG_ROW(f32_COS, bounded_cos, pw_cos, cosf)
 #undef CEILF
 #undef RINTF
 
-/* ---- f64 ------------------------------------------------------------------------------- */
+/* ---- f64 --------------------------------------------------------------------------- */
 
 static inline double sigmoid(double x)
 {
@@ -175,7 +176,7 @@ static inline double normcdf(double x)
 #undef C
 #undef ABSF
 
-/* ---- i64 ------------------------------------------------------------------------------- */
+/* ---- i64 --------------------------------------------------------------------------- */
 
 #define C(x) ((int64_t)(x))
 #define ABSF(x) SEL((x) < 0, -(x), (x))
@@ -191,14 +192,23 @@ static inline double normcdf(double x)
 #undef ROW_FI
 #undef ROW_I
 
-/* ---- table ----------------------------------------------------------------------------- */
+/* ---- table ------------------------------------------------------------------------- */
 
-#define TYPES_F(ID) {f32_##ID, f64_##ID, NULL}
-#define TYPES_I(ID) {NULL, NULL, i64_##ID}
-#define TYPES_FI(ID) {f32_##ID, f64_##ID, i64_##ID}
+#define TYPES_F(ID)                                                                      \
+    {                                                                                    \
+        f32_##ID, f64_##ID, NULL                                                         \
+    }
+#define TYPES_I(ID)                                                                      \
+    {                                                                                    \
+        NULL, NULL, i64_##ID                                                             \
+    }
+#define TYPES_FI(ID)                                                                     \
+    {                                                                                    \
+        f32_##ID, f64_##ID, i64_##ID                                                     \
+    }
 
 REEL_ISA_DECLARE(reel_pw_rows, pw_rows);
 const reel_pw_rows ISA(pw_rows) = {.row = {
 #define PW(ID, n_in, types, out, ...) [K_##ID] = TYPES_##types(ID),
 #include "backend/kernel.def"
-}};
+                                   }};

@@ -1,10 +1,12 @@
-/* pwmath.h: elementary functions in f32 for loops that a compiler vectorizes: no branches, no
- * tables, no calls. Errors stay below 3 units in the last place over the whole range (tests:
- * test_pointwise.c); NaN, infinities, signed zeros and denormals come out as in libm.
+/* pwmath.h: elementary functions in f32 for loops that a compiler vectorizes: no
+ * branches, no tables, no calls. Errors stay below 3 units in the last place over the
+ * whole range (tests: test_pointwise.c); NaN, infinities, signed zeros and denormals come
+ * out as in libm.
  *
  * Polynomials are minimax fits (Remez exchange, weighted for the relative error of the
- * function that uses them), rounded to f32. The reductions are the classic ones: Cody & Waite,
- * "Software Manual for the Elementary Functions", 1980; Muller, "Elementary Functions", 2016. */
+ * function that uses them), rounded to f32. The reductions are the classic ones: Cody &
+ * Waite, "Software Manual for the Elementary Functions", 1980; Muller, "Elementary
+ * Functions", 2016. */
 #ifndef REEL_CPU_ISA_PWMATH_H
 #define REEL_CPU_ISA_PWMATH_H
 
@@ -50,7 +52,7 @@ static inline float pw_pow2(int32_t k)
 #define LN2_HI 0x1.63p-1f
 #define LN2_LO -0x1.bd0106p-13f
 
-/* ---- rounding: without SSE4.1 there is no instruction for it --------------------------- */
+/* ---- rounding: without SSE4.1 there is no instruction for it ----------------------- */
 
 #if defined(__x86_64__) && !defined(__SSE4_1__)
 static inline float pw_rint(float x)
@@ -70,12 +72,21 @@ static inline float pw_ceil(float x)
     return copysignf(SEL(r < x, r + 1, r), x);
 }
 #else
-static inline float pw_rint(float x) { return __builtin_rintf(x); }
-static inline float pw_floor(float x) { return __builtin_floorf(x); }
-static inline float pw_ceil(float x) { return __builtin_ceilf(x); }
+static inline float pw_rint(float x)
+{
+    return __builtin_rintf(x);
+}
+static inline float pw_floor(float x)
+{
+    return __builtin_floorf(x);
+}
+static inline float pw_ceil(float x)
+{
+    return __builtin_ceilf(x);
+}
 #endif
 
-/* ---- exp, expm1: x = k ln 2 + r, |r| <= ln 2 / 2 --------------------------------------- */
+/* ---- exp, expm1: x = k ln 2 + r, |r| <= ln 2 / 2 ----------------------------------- */
 
 /* exp(r) - 1 */
 static inline float pw_expm1_reduced(float r)
@@ -128,7 +139,7 @@ static inline float pw_expm1(float x)
     return SEL(fabsf(x) < 0x1p-25f, x, y); /* keeps -0 */
 }
 
-/* ---- log, log1p: x = 2^e m, 2/3 <= m < 4/3, f = m - 1 ---------------------------------- */
+/* ---- log, log1p: x = 2^e m, 2/3 <= m < 4/3, f = m - 1 ------------------------------ */
 
 #define TWO_THIRDS_BITS 0x3f2aaaabu
 
@@ -181,13 +192,13 @@ static inline float pw_log1p(float x)
     return SEL(x == 0, x, y); /* keeps -0 */
 }
 
-/* ---- sin, cos -------------------------------------------------------------------------- */
+/* ---- sin, cos ---------------------------------------------------------------------- */
 
 /* Up to here pw_sin() and pw_cos() hold; libm has to take what is beyond. */
 #define PW_TRIG_MAX 1e5f
 
-/* x = j pi/2 + r with |r| <= pi/4, in f64: the products with j < 2^20 are exact for the first
- * 33 bits of pi/2, and r near a multiple of pi keeps all its bits. */
+/* x = j pi/2 + r with |r| <= pi/4, in f64: the products with j < 2^20 are exact for the
+ * first 33 bits of pi/2, and r near a multiple of pi keeps all its bits. */
 static inline float pw_trig_reduce(float x, uint32_t *j)
 {
     double n = ((double)x * 0x1.45f306dc9c883p-1 + 0x1.8p52) - 0x1.8p52;
@@ -226,7 +237,7 @@ static inline float pw_cos(float x)
     return pw_trig(r, j + 1);
 }
 
-/* ---- tanh, sigmoid --------------------------------------------------------------------- */
+/* ---- tanh, sigmoid ----------------------------------------------------------------- */
 
 /* From e = exp(-2|x|) - 1: -e / (2 + e), accurate near 0 too. Beyond 10 it is 1. */
 static inline float pw_tanh(float x)
@@ -243,9 +254,10 @@ static inline float pw_sigmoid(float x)
     return SEL(x < 0, e, 1) / (1 + e);
 }
 
-/* ---- erf and the normal distribution function ------------------------------------------ */
+/* ---- erf and the normal distribution function -------------------------------------- */
 
-/* Below 0.92 an odd polynomial; above 1 - exp(q), q fitted to log(erfc). Beyond 4 it is 1. */
+/* Below 0.92 an odd polynomial; above 1 - exp(q), q fitted to log(erfc). It is 1
+ * beyond 4. */
 static inline float pw_erf(float x)
 {
     float a = fabsf(x), z = a * a;
@@ -268,9 +280,10 @@ static inline float pw_erf(float x)
     return copysignf(SEL(a < 0.92f, small, large), x);
 }
 
-/* Phi(x) = (1 + erf(x / sqrt 2)) / 2 without its cancellation for negative x. Below 1.2 it is
- * 1/2 and an odd polynomial; above Phi(-a) = exp(-a^2 / 2) R(1 / (1 + 0.3 a)), after
- * Abramowitz & Stegun 26.2.17. The error of the tail grows with the rounding of a^2. */
+/* Phi(x) = (1 + erf(x / sqrt 2)) / 2 without its cancellation for negative x. Below 1.2
+ * it is 1/2 and an odd polynomial; above Phi(-a) = exp(-a^2 / 2) R(1 / (1 + 0.3 a)),
+ * after Abramowitz & Stegun 26.2.17. The error of the tail grows with the rounding of
+ * a^2. */
 static inline float pw_normcdf(float x)
 {
     float a = fabsf(x), z = x * x;

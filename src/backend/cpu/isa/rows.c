@@ -8,8 +8,8 @@
 
 #define VW REEL_VW
 
-/* Runs a body for the vector at each i of a row of n. It stands twice: where the vector is
- * whole, the compiler knows it, and load() and store() are one instruction. */
+/* Runs a body for the vector at each i of a row of n. It stands twice: where the vector
+ * is whole, the compiler knows it, and load() and store() are one instruction. */
 #define EACH(i, n, ...)                                                                  \
     do {                                                                                 \
         int64_t i = 0;                                                                   \

@@ -1,0 +1,86 @@
+/* plan.h: inside gemm/: the ways of computing a product that gemm.c chooses from. All are
+ * bit-identical on any number of threads: they cut by size alone. */
+#ifndef REEL_CPU_GEMM_PLAN_H
+#define REEL_CPU_GEMM_PLAN_H
+
+#include "backend/cpu/gemm/gemm.h"
+#include "backend/cpu/isa/gemm.h"
+
+/* Multiply-adds that are worth a task of their own: about 5 us of one core. */
+#define REEL__TASK_WORK ((int64_t)1 << 19)
+
+static inline int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static inline int64_t round_up(int64_t a, int64_t b)
+{
+    return ceil_div(a, b) * b;
+}
+
+static inline const reel_gemm_isa *kernels(void)
+{
+    return REEL_ISA_PICK(gemm);
+}
+
+/* m * n * k, at most INT64_MAX: only compared and divided. */
+static inline int64_t work_of(const reel_gemm *g)
+{
+    double w = (double)g->m * (double)g->n * (double)g->k;
+    return w < 0x1p62 ? (int64_t)w : INT64_MAX;
+}
+
+/* k in blocks of nearly equal length: 260 is 2 x 130, not 256 + 4. */
+static inline int64_t block_of_k(int64_t k)
+{
+    return ceil_div(k, ceil_div(k, REEL_GEMM_KC));
+}
+
+/* Rows [i, i + m) and columns [j, j + n) of a product. */
+static inline reel_gemm part(const reel_gemm *g, int64_t i, int64_t m, int64_t j,
+                             int64_t n)
+{
+    reel_gemm p = *g;
+    p.m = m;
+    p.n = n;
+    p.a += i * g->a_row;
+    p.b += j * g->b_col;
+    p.c += i * g->c_row + j;
+    if (p.bias) p.bias += j;
+    return p;
+}
+
+/* The block of k at p of a product, B still in place. */
+reel_gemm_block reel__gemm_block_at(const reel_gemm *g, int64_t p, int64_t kc);
+/* Reading B in place is cheaper than packing it: few rows or few panels. */
+bool reel__gemm_in_place(const reel_gemm *g);
+/* Dot products along rows of both operands are cheaper: few rows of A. */
+bool reel__gemm_by_dots(const reel_gemm *g);
+/* k = 0: an empty sum. */
+void reel__gemm_no_terms(const reel_gemm *g);
+
+/* Product i of a batch. */
+reel_gemm reel__gemm_member(const reel_gemm *g, const reel__batch *batch, int64_t i);
+/* Every product of a batch in one piece, in tasks of `group` products. */
+reel_status reel__gemm_each(const reel_gemm *g, const reel__batch *batch, int64_t group);
+/* What reel__gemm_by_dots() takes; A may have any strides. */
+reel_status reel__gemm_dots(const reel_gemm *g);
+/* Tiles of C in parallel, B in place; and after packing B. */
+void reel__gemm_tiles(const reel_gemm *g);
+reel_status reel__gemm_packed(const reel_gemm *g);
+/* Pieces of k for a small m*n and a long k; 1: better another way. */
+int64_t reel__gemm_pieces(const reel_gemm *g);
+reel_status reel__gemm_split_k(const reel_gemm *g, int64_t pieces);
+
+#endif
