@@ -13,7 +13,7 @@
 #include "ops/records.h"
 #include "support/sample.h"
 
-enum { SEEDS = 3, SEEDS_SECOND = 2, LEAST_FIRST = 3000, LEAST_SECOND = 1500 };
+enum { SEEDS = 2, SEEDS_SECOND = 1, LEAST_FIRST = 3000, LEAST_SECOND = 1500 };
 
 /* One call of a record as a function of the inputs that are differentiated. */
 typedef struct called {

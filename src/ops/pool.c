@@ -102,8 +102,9 @@ const reel_op reel__max_pool2d_backward = {
     .attrs = &reel__pool2d_schema,
     .infer = unpool_infer,
     .vjp = max_pool2d_backward_vjp,
-    .sample = "f[1,2,2,2]; i64[1,2,2,2] in 0..16 | kernel=2,2 stride=2,2 dilation=1,1 "
-              "size=4,4",
+    /* windows so large that each holds the whole plane: any index is one of a winner */
+    .sample = "f[1,2,2,2]; i64[1,2,2,2] in 0..16 | kernel=8,8 stride=4,4 padding=4,4 "
+              "dilation=1,1 size=4,4",
 };
 
 static void max_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
