@@ -185,11 +185,18 @@ typedef struct reel_nn_linear_opts {
 REEL_API reel_module *reel_nn_linear(int64_t in, int64_t out,
                                      const reel_nn_linear_opts *opts);
 
+/** Options of the kaiming initializers. Zero is the default: fan-in, for ReLU. */
+typedef struct reel_kaiming_opts {
+    double slope; /* of the leaky ReLU that follows; 1: none follows */
+    bool fan_out; /* keep the variance of gradients instead of activations */
+} reel_kaiming_opts;
 /** Options of reel_nn_conv2d. Zero is the default. */
 typedef struct reel_nn_conv2d_opts {
     reel_conv2d_opts conv; /* stride, padding, dilation, groups */
     bool no_bias;
     int kernel_hw[2]; /* wins over `kernel` if not zero */
+    const reel_kaiming_opts *kaiming; /* weights by reel_init_kaiming_normal() with these
+                                       * instead of PyTorch's default */
 } reel_nn_conv2d_opts;
 /** Convolution with a kernel x kernel window [weight, bias]. */
 REEL_API reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
@@ -315,11 +322,6 @@ REEL_API reel_tensor *reel_init_normal(reel_tensor *t, double mean, double std);
 REEL_API reel_tensor *reel_init_trunc_normal(reel_tensor *t, double mean, double std,
                                              double low, double high);
 
-/** Options of the kaiming initializers. Zero is the default: fan-in, for ReLU. */
-typedef struct reel_kaiming_opts {
-    double slope; /* of the leaky ReLU that follows; 1: none follows */
-    bool fan_out; /* keep the variance of gradients instead of activations */
-} reel_kaiming_opts;
 /** Uniform or normal with variance 2 / ((1 + slope^2) fan); t has rank 2 or more, [out, in,
  *  window...]. Source: He et al. 2015, arXiv:1502.01852. */
 REEL_API reel_tensor *reel_init_kaiming_uniform(reel_tensor *t,

@@ -5,11 +5,10 @@
 
 /* PyTorch's default for linear and convolution: uniform in +-1/sqrt(fan in), which it writes
  * as kaiming with slope sqrt(5). */
-static reel_tensor *default_weight(reel_module *m, reel_shape shape)
+static reel_tensor *default_weight(reel_shape shape)
 {
-    reel_tensor *w = reel_init_kaiming_uniform(reel_empty(shape, REEL_F32),
-                                               &(reel_kaiming_opts){.slope = sqrt(5)});
-    return reel_module_param(m, "weight", w);
+    return reel_init_kaiming_uniform(reel_empty(shape, REEL_F32),
+                                     &(reel_kaiming_opts){.slope = sqrt(5)});
 }
 
 static reel_tensor *default_bias(reel_module *m, int64_t out, double fan_in)
@@ -42,7 +41,7 @@ reel_module *reel_nn_linear(int64_t in, int64_t out, const reel_nn_linear_opts *
     linear *l = reel_module_new(sizeof *l, "linear", linear_forward);
     if (!l) return NULL;
     reel_scope s = reel_scope_begin();
-    l->weight = default_weight(&l->m, REEL_SHAPE(out, in));
+    l->weight = reel_module_param(&l->m, "weight", default_weight(REEL_SHAPE(out, in)));
     if (!opts || !opts->no_bias) l->bias = default_bias(&l->m, out, (double)in);
     reel_scope_end(s);
     return reel_module_done(&l->m);
@@ -81,7 +80,11 @@ reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
     if (!l) return NULL;
     reel_scope s = reel_scope_begin();
     l->opts = o->conv;
-    l->weight = default_weight(&l->m, REEL_SHAPE(out, in / groups, r, c));
+    reel_shape shape = REEL_SHAPE(out, in / groups, r, c);
+    reel_tensor *w = o->kaiming
+                         ? reel_init_kaiming_normal(reel_empty(shape, REEL_F32), o->kaiming)
+                         : default_weight(shape);
+    l->weight = reel_module_param(&l->m, "weight", w);
     if (!o->no_bias)
         l->bias = default_bias(&l->m, out, (double)(in / groups) * (double)r * (double)c);
     reel_scope_end(s);

@@ -15,13 +15,11 @@ typedef struct block {
 
 reel_module *reel__resnet_conv(int64_t in, int64_t out, int kernel, int stride)
 {
-    reel_module *conv = reel_nn_conv2d(
+    return reel_nn_conv2d(
         in, out, kernel,
         &(reel_nn_conv2d_opts){.conv = {.stride = stride, .padding = kernel / 2},
-                               .no_bias = true});
-    reel_init_kaiming_normal(reel_module_find(conv, "weight"),
-                             &(reel_kaiming_opts){.fan_out = true});
-    return reel_module_done(conv);
+                               .no_bias = true,
+                               .kaiming = &(reel_kaiming_opts){.fan_out = true}});
 }
 
 reel_tensor *reel__conv_bn(reel_module *conv, reel_module *bn, reel_tensor *x,
