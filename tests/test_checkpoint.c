@@ -35,7 +35,8 @@ static parts begin(uint64_t seed)
         .schedule = reel_schedule_warmup(reel_schedule_cosine(optim, 20, 0), 3, 0.1),
         .ema = reel_ema_new(net, 0.9, &(reel_ema_opts){.warmup = true}),
         .loader = reel_loader_new(
-            p.data, &(reel_loader_opts){.batch = POINTS / BATCHES, .shuffle = true, .seed = 3}),
+            p.data,
+            &(reel_loader_opts){.batch = POINTS / BATCHES, .shuffle = true, .seed = 3}),
         .extra = reel_tensor_map_new(),
     };
     assert_ok();
@@ -103,7 +104,8 @@ static void test_resume(void **state)
         assert_int_equal(reel_numel(reel_tensor_map_get(c.run.extra, "curve")), 2);
         train(&c, broken, -1);
         assert_memory_equal(whole, broken, sizeof whole);
-        reel_params pa = reel_parameters(a.run.module), pc = reel_parameters(c.run.module);
+        reel_params pa = reel_parameters(a.run.module),
+                    pc = reel_parameters(c.run.module);
         for (int k = 0; k < pa.n; k++) assert_true(same_bits(pa.tensor[k], pc.tensor[k]));
         reel_ema_swap(a.run.ema);
         reel_ema_swap(c.run.ema);

@@ -57,7 +57,8 @@ static void test_counts(void **state)
 {
     (void)state;
     check_count(reel_resnet20(&(reel_resnet_opts){.pad_shortcut = true}), 269722);
-    check_count(reel_resnet18(&(reel_resnet_opts){.classes = 10, .cifar_stem = true}), 11173962);
+    check_count(reel_resnet18(&(reel_resnet_opts){.classes = 10, .cifar_stem = true}),
+                11173962);
     /* patch 3*16*192+192, positions 64*192, 6 layers of 4*192^2 + 8*192^2 weights and
      * (4 + 4 + 1 + 4) * 192 biases and norms, norm, head */
     int64_t layer = 12 * 192 * 192 + 13 * 192;
@@ -107,7 +108,8 @@ static void test_steps(void **state)
                REEL_SHAPE(2, 3, 16, 16), 10);
     check_step(reel_resnet50(&(reel_resnet_opts){.classes = 5, .channels = 1}),
                REEL_SHAPE(2, 1, 32, 32), 5);
-    check_step(reel_vit_tiny(&(reel_vit_opts){.dim = 48, .depth = 2}), REEL_SHAPE(2, 3, 32, 32), 10);
+    check_step(reel_vit_tiny(&(reel_vit_opts){.dim = 48, .depth = 2}),
+               REEL_SHAPE(2, 3, 32, 32), 10);
     check_step(reel_mlp(&(reel_mlp_opts){.in = 48, .hidden = {16}, .dropout = 0.1}),
                REEL_SHAPE(3, 3, 4, 4), 10);
 }
@@ -122,7 +124,8 @@ static void test_block(void **state)
     reel_tensor *fused = reel_forward(b, x);
     reel_tensor *h = reel_forward(reel_module_at(b, "conv1"), x);
     h = reel_relu(reel_forward(reel_module_at(b, "bn1"), h));
-    h = reel_forward(reel_module_at(b, "bn2"), reel_forward(reel_module_at(b, "conv2"), h));
+    h = reel_forward(reel_module_at(b, "bn2"),
+                     reel_forward(reel_module_at(b, "conv2"), h));
     h = reel_relu(reel_add(h, reel_forward(reel_module_at(b, "downsample"), x)));
     assert_true(distance(fused, h) < 1e-10);
     reel_module_free(net);
@@ -132,10 +135,12 @@ static void test_block(void **state)
 static void test_pad_shortcut(void **state)
 {
     (void)state;
-    reel_module *net = reel_resnet20(&(reel_resnet_opts){.pad_shortcut = true, .zero_init = true});
+    reel_module *net =
+        reel_resnet20(&(reel_resnet_opts){.pad_shortcut = true, .zero_init = true});
     reel_module *b = reel_module_at(net, "layer2.0");
     reel_tensor *x = reel_rand(REEL_SHAPE(2, 16, 8, 8), REEL_F32);
-    reel_tensor *y = reel_forward(b, x); /* the last norm is 0: only the shortcut is left */
+    reel_tensor *y =
+        reel_forward(b, x); /* the last norm is 0: only the shortcut is left */
     reel_tensor *middle = reel_narrow(y, 1, 8, 16);
     reel_tensor *want = reel_slice(reel_slice(x, 2, 0, REEL_END, 2), 3, 0, REEL_END, 2);
     assert_true(distance(middle, want) == 0);
@@ -167,7 +172,8 @@ static void test_summary(void **state)
 {
     (void)state;
     reel_module *net = reel_resnet18(NULL);
-    char *text = reel_summary(net, REEL_SHAPE(1, 3, 224, 224), &(reel_summary_opts){.depth = 2});
+    char *text =
+        reel_summary(net, REEL_SHAPE(1, 3, 224, 224), &(reel_summary_opts){.depth = 2});
     assert_non_null(text);
     /* conv1: 64 * 112 * 112 * 147 multiply-adds */
     assert_non_null(strstr(text, "118,013,952"));
@@ -207,9 +213,9 @@ static void test_memory_of_a_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_names),        TEST(test_counts), TEST(test_steps),
-        TEST(test_block),        TEST(test_pad_shortcut), TEST(test_errors),
-        TEST(test_summary),      TEST(test_memory_of_a_step),
+        TEST(test_names),   TEST(test_counts),           TEST(test_steps),
+        TEST(test_block),   TEST(test_pad_shortcut),     TEST(test_errors),
+        TEST(test_summary), TEST(test_memory_of_a_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

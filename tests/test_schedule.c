@@ -69,8 +69,8 @@ static void test_cosine(void **state)
 static void test_linear(void **state)
 {
     (void)state;
-    static const double want[T] = {0.1, 0.4 / 3,    0.5 / 3, 0.2, 0.7 / 3, 0.8 / 3,
-                                   0.3, 0.3, 0.3, 0.3, 0.3, 0.3};
+    static const double want[T] = {0.1, 0.4 / 3, 0.5 / 3, 0.2, 0.7 / 3, 0.8 / 3,
+                                   0.3, 0.3,     0.3,     0.3, 0.3,     0.3};
     reel_optim *o = optim();
     check(o, reel_schedule_linear(o, 0.25, 0.75, 6), want, T);
 }
@@ -78,21 +78,28 @@ static void test_linear(void **state)
 static void test_one_cycle(void **state)
 {
     (void)state;
-    static const double cosines[T] = {
-        0.04,              0.349789654219583, 0.879285159122129, 0.994415435450912,
-        0.933012969841412, 0.811745653949763, 0.647378997695103, 0.462637102666975,
-        0.283060998208699, 0.133477530188831, 0.0345669874253952, 4e-06};
+    static const double cosines[T] = {0.04,
+                                      0.349789654219583,
+                                      0.879285159122129,
+                                      0.994415435450912,
+                                      0.933012969841412,
+                                      0.811745653949763,
+                                      0.647378997695103,
+                                      0.462637102666975,
+                                      0.283060998208699,
+                                      0.133477530188831,
+                                      0.0345669874253952,
+                                      4e-06};
     reel_optim *o = optim();
     check(o, reel_schedule_one_cycle(o, 1, T, NULL), cosines, T);
     static const double lines[T + 1] = {0.2,   0.56,  0.92,  1.28,  1.64,  2,    1.667,
                                         1.334, 1.001, 0.668, 0.335, 0.002, 0.002};
     o = optim();
     check(o,
-          reel_schedule_one_cycle(o, 2, T,
-                                  &(reel_one_cycle_opts){.warmup = 0.5,
-                                                         .div = 10,
-                                                         .final_div = 100,
-                                                         .linear = true}),
+          reel_schedule_one_cycle(
+              o, 2, T,
+              &(reel_one_cycle_opts){
+                  .warmup = 0.5, .div = 10, .final_div = 100, .linear = true}),
           lines, T + 1);
     static const double brief[3] = {0.994415435450912, 0.462637102666975, 4e-06};
     o = optim();
@@ -102,10 +109,18 @@ static void test_one_cycle(void **state)
 static void test_warmup(void **state)
 {
     (void)state;
-    static const double want[T] = {
-        0.04,              0.13,              0.22,              0.31,
-        0.4,               0.380193773580484, 0.324697960371747, 0.244504186791263,
-        0.155495813208737, 0.0753020396282533, 0.0198062264195162, 0};
+    static const double want[T] = {0.04,
+                                   0.13,
+                                   0.22,
+                                   0.31,
+                                   0.4,
+                                   0.380193773580484,
+                                   0.324697960371747,
+                                   0.244504186791263,
+                                   0.155495813208737,
+                                   0.0753020396282533,
+                                   0.0198062264195162,
+                                   0};
     reel_optim *o = optim();
     check(o, reel_schedule_warmup(reel_schedule_cosine(o, 7, 0), 4, 0.1), want, T);
 }
