@@ -186,7 +186,7 @@ static reel_status check(const reel_call *c)
                 "input %d needs a gradient and would be changed; run this under "
                 "reel_set_grad_enabled(false)",
                 i);
-        if (inputs_need && x->storage->viewed)
+        if (inputs_need && (c->op->traits & REEL_OP_INPLACE) && x->storage->viewed)
             return reel__bad(
                 c, REEL_ERR_STATE,
                 "input %d shares memory with a view and needs a gradient; use "
