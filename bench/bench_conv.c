@@ -1,7 +1,7 @@
 /* bench_conv.c: throughput of the fast convolutions, beside the processor's FMA peak.
  *
- *   bench_conv                        the 3x3, 1x1 and stem shapes of ResNet-20 and ResNet-18
- *   bench_conv n c h k r stride ...   others, six numbers each (padding r / 2)
+ *   bench_conv                        the 3x3, 1x1 and stem shapes of ResNet-20 and
+ *   ResNet-18 bench_conv n c h k r stride ...   others, six numbers each (padding r / 2)
  *
  * Best of several short runs, in GFLOP/s of the direct sum, whatever the algorithm. */
 #include <inttypes.h>
@@ -36,7 +36,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- FMA peak: independent chains in registers ------------------------------------------ */
+/* ---- FMA peak: independent chains in registers ------------------------------------- */
 
 typedef float lanes __attribute__((vector_size(64)));
 static volatile lanes seed, sink;
@@ -79,7 +79,7 @@ static double peak(void)
     return 2.0 * 10 * 16 * PROBE_STEPS * reel__max_workers() / best * 1e-9;
 }
 
-/* ---- one shape ------------------------------------------------------------------------------ */
+/* ---- one shape --------------------------------------------------------------------- */
 
 static float *filled(int64_t n)
 {
@@ -127,8 +127,10 @@ static void run(const shape *s)
     double time[3], top = peak();
     for (int i = 0; i < 3; i++) time[i] = best_of(fast[i], &calls[i]);
     printf("%4" PRId64 " %4" PRId64 " @%-3" PRId64 " -> %4" PRId64 " %" PRId64 "x%" PRId64
-           "/%" PRId64 "  ", s->n, s->c, s->h, s->k, s->r, s->r, s->stride);
-    for (int i = 0; i < 3; i++) printf(" %8.3f ms %6.0f", time[i] * 1e3, flop / time[i] * 1e-9);
+           "/%" PRId64 "  ",
+           s->n, s->c, s->h, s->k, s->r, s->r, s->stride);
+    for (int i = 0; i < 3; i++)
+        printf(" %8.3f ms %6.0f", time[i] * 1e3, flop / time[i] * 1e-9);
     printf("   peak %.0f\n", top);
     fflush(stdout);
     free(x.data);

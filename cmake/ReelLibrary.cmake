@@ -45,7 +45,7 @@ if(isa_sources)
         reel_object_library(reel_isa_${isa} ${isa_sources})
         target_compile_definitions(reel_isa_${isa} PRIVATE REEL_ISA_SUFFIX=${isa})
         # psabi: functions that take vectors are static, there is no ABI to agree on.
-        target_compile_options(reel_isa_${isa} PRIVATE ${isa_flags_${isa}} -Wno-psabi)
+        target_compile_options(reel_isa_${isa} PRIVATE ${isa_flags_${isa}} -Wno-psabi -fwrapv)
     endforeach()
 endif()
 

@@ -26,7 +26,8 @@ int main(void)
         reel_scope_end(s); /* what this step computed is gone */
     }
     if (!reel_failed())
-        printf("y = %.2f x + %.2f (drawn from y = 3 x + 2)\n", reel_item(a), reel_item(b));
+        printf("y = %.2f x + %.2f (drawn from y = 3 x + 2)\n", reel_item(a),
+               reel_item(b));
     if (reel_failed()) fprintf(stderr, "01_line: %s\n", reel_error_message());
     reel_scope_end(0);
     return reel_failed();

@@ -40,7 +40,8 @@ int main(void)
             right += reel_item(reel_sum(hit, REEL_ALL, false));
             reel_scope_end(step);
         }
-        if (epoch % 10 == 0) printf("epoch %3d  right %.1f %%\n", epoch, right / POINTS * 100);
+        if (epoch % 10 == 0)
+            printf("epoch %3d  right %.1f %%\n", epoch, right / POINTS * 100);
     }
     reel_loader_free(loader);
     reel_dataset_free(data);

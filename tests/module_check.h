@@ -62,8 +62,8 @@ static inline double distance(reel_tensor *a, reel_tensor *b)
 {
     bool was = reel_set_grad_enabled(false);
     reel_scope s = reel_scope_begin();
-    double d = reel_item(reel_max(reel_abs(reel_sub(reel_detach(a), reel_detach(b))), REEL_ALL,
-                                  false));
+    double d = reel_item(
+        reel_max(reel_abs(reel_sub(reel_detach(a), reel_detach(b))), REEL_ALL, false));
     reel_scope_end(s);
     reel_set_grad_enabled(was);
     assert_ok();

@@ -1,5 +1,5 @@
-/* test_conv.c: the fast convolutions against a plain double precision loop, over shapes that
- * reach every algorithm and every edge of its blocks. */
+/* test_conv.c: the fast convolutions against a plain double precision loop, over shapes
+ * that reach every algorithm and every edge of its blocks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ typedef struct shape {
     int64_t n, c, h, w, k, r, s, stride, pad, dil, groups;
 } shape;
 
-/* ---- one convolution's operands ------------------------------------------------------ */
+/* ---- one convolution's operands ---------------------------------------------------- */
 
 typedef struct operands {
     shape sh;
@@ -102,7 +102,7 @@ static void each_product(const operands *o, product_fn f, void *ctx)
                             }
 }
 
-/* ---- the three passes ------------------------------------------------------------------- */
+/* ---- the three passes -------------------------------------------------------------- */
 
 typedef struct sums {
     const operands *o;
@@ -130,12 +130,22 @@ static bool force_winograd;
 static void run_winograd(const operands *o, int pass, bool bias, float *result)
 {
     const shape *s = &o->sh;
-    reel_conv g = {.n = s->n, .c = s->c, .h = s->h, .w = s->w, .k = s->k,
-                   .oh = o->ym.dim[2], .ow = o->ym.dim[3], .r = 3, .s = 3,
-                   .stride = {1, 1}, .pad = {s->pad, s->pad}, .dil = {1, 1}, .groups = 1};
+    reel_conv g = {.n = s->n,
+                   .c = s->c,
+                   .h = s->h,
+                   .w = s->w,
+                   .k = s->k,
+                   .oh = o->ym.dim[2],
+                   .ow = o->ym.dim[3],
+                   .r = 3,
+                   .s = 3,
+                   .stride = {1, 1},
+                   .pad = {s->pad, s->pad},
+                   .dil = {1, 1},
+                   .groups = 1};
     reel_status status =
         pass == 0   ? reel__conv_winograd(&g, REEL_CONV_FORWARD, o->x, o->w,
-                                          bias ? o->b : NULL, result)
+                                        bias ? o->b : NULL, result)
         : pass == 1 ? reel__conv_winograd(&g, REEL_CONV_INPUT, o->y, o->w, NULL, result)
                     : reel__conv_winograd_weight(&g, o->y, o->x, result);
     assert_int_equal(status, REEL_OK);
@@ -157,7 +167,11 @@ static bool run_fast(const operands *o, int pass, bool bias, float *result)
     reel_kcall call = {pass == 0   ? K_CONV2D
                        : pass == 1 ? K_CONV2D_INPUT
                                    : K_CONV2D_WEIGHT,
-                       pass == 0 ? 3 : 2, 1, in, &out, &attrs};
+                       pass == 0 ? 3 : 2,
+                       1,
+                       in,
+                       &out,
+                       &attrs};
     reel_status status = REEL_ERR_INTERNAL;
     bool taken = pass == 0   ? reel__fast_conv2d(&call, &status)
                  : pass == 1 ? reel__fast_conv2d_input(&call, &status)
@@ -170,8 +184,8 @@ static void check_pass(const operands *o, int pass, bool bias)
 {
     const reel_meta *m = pass == 0 ? &o->ym : pass == 1 ? &o->xm : &o->wm;
     int64_t n = reel__numel(m);
-    sums s = {o, pass, calloc((size_t)n, sizeof(double)), calloc((size_t)n, sizeof(double)),
-              calloc((size_t)n, sizeof(int64_t))};
+    sums s = {o, pass, calloc((size_t)n, sizeof(double)),
+              calloc((size_t)n, sizeof(double)), calloc((size_t)n, sizeof(int64_t))};
     assert_true(s.value && s.scale && s.terms);
     each_product(o, add_product, &s);
     float *one = filled(n, 9), *two = filled(n, 10);
@@ -180,9 +194,9 @@ static void check_pass(const operands *o, int pass, bool bias)
     assert_int_equal(reel_set_threads(2), REEL_OK);
     assert_true(run_fast(o, pass, bias, two));
     assert_memory_equal(one, two, (size_t)n * sizeof(float));
-    /* A sum of n terms in order has an error of about half an epsilon times the root of n,
-     * relative to its size; the worst of many sums three times that. Winograd's transforms
-     * magnify it by about ten, and mix neighbouring results of a tile. */
+    /* A sum of n terms in order has an error of about half an epsilon times the root of
+     * n, relative to its size; the worst of many sums three times that. Winograd's
+     * transforms magnify it by about ten, and mix neighbouring results of a tile. */
     double worst = 0, scale = 1, terms = 1;
     for (int64_t i = 0; i < n; i++) {
         scale = fmax(scale, s.scale[i]);
@@ -190,16 +204,18 @@ static void check_pass(const operands *o, int pass, bool bias)
     }
     for (int64_t i = 0; i < n; i++) {
         double want = s.value[i];
-        if (pass == 0 && bias) want += (double)o->b[i % o->sh.k]; /* channels are innermost */
+        if (pass == 0 && bias)
+            want += (double)o->b[i % o->sh.k]; /* channels are innermost */
         double off = fabs((double)one[i] - want) / sqrt(scale);
         worst = off > worst || off != off ? off : worst;
     }
     double limit = 6e-8 * (8 + 3 * sqrt(terms)) * (reel_exact() ? 1 : 10);
     if (!(worst < limit))
-        fail_msg("pass %d n%d c%d %dx%d k%d %dx%d stride %d pad %d dil %d groups %d: %.2e",
-                 pass, (int)o->sh.n, (int)o->sh.c, (int)o->sh.h, (int)o->sh.w, (int)o->sh.k,
-                 (int)o->sh.r, (int)o->sh.s, (int)o->sh.stride, (int)o->sh.pad,
-                 (int)o->sh.dil, (int)o->sh.groups, worst);
+        fail_msg(
+            "pass %d n%d c%d %dx%d k%d %dx%d stride %d pad %d dil %d groups %d: %.2e",
+            pass, (int)o->sh.n, (int)o->sh.c, (int)o->sh.h, (int)o->sh.w, (int)o->sh.k,
+            (int)o->sh.r, (int)o->sh.s, (int)o->sh.stride, (int)o->sh.pad, (int)o->sh.dil,
+            (int)o->sh.groups, worst);
     free(one);
     free(two);
     free(s.value);
@@ -214,7 +230,7 @@ static void check(const shape *s)
     release(&o);
 }
 
-/* ---- shapes -------------------------------------------------------------------------------- */
+/* ---- shapes ------------------------------------------------------------------------ */
 
 static const shape winograd[] = {
     /* n  c   h   w   k  r  s  stride pad dil groups */
@@ -263,12 +279,9 @@ static const shape direct[] = {
 };
 
 static const shape depthwise[] = {
-    {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 16},
-    {1, 5, 9, 7, 5, 3, 3, 2, 1, 1, 5},
-    {2, 35, 10, 11, 35, 5, 5, 1, 2, 1, 35},
-    {1, 19, 12, 9, 19, 3, 3, 1, 2, 2, 19},
-    {3, 40, 7, 7, 40, 3, 3, 2, 0, 1, 40},
-    {1, 16, 9, 9, 16, 1, 1, 2, 0, 1, 16},
+    {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 16},   {1, 5, 9, 7, 5, 3, 3, 2, 1, 1, 5},
+    {2, 35, 10, 11, 35, 5, 5, 1, 2, 1, 35}, {1, 19, 12, 9, 19, 3, 3, 1, 2, 2, 19},
+    {3, 40, 7, 7, 40, 3, 3, 2, 0, 1, 40},   {1, 16, 9, 9, 16, 1, 1, 2, 0, 1, 16},
     {2, 17, 7, 8, 17, 2, 4, 3, 2, 1, 17},
 };
 
@@ -292,12 +305,24 @@ static int leave_winograd(void **state)
 static void test_choice(void **state)
 {
     (void)state;
-    reel_conv g = {.n = 32, .c = 64, .h = 32, .w = 32, .k = 64, .oh = 32, .ow = 32, .r = 3,
-                   .s = 3, .stride = {1, 1}, .pad = {1, 1}, .dil = {1, 1}, .groups = 1};
+    reel_conv g = {.n = 32,
+                   .c = 64,
+                   .h = 32,
+                   .w = 32,
+                   .k = 64,
+                   .oh = 32,
+                   .ow = 32,
+                   .r = 3,
+                   .s = 3,
+                   .stride = {1, 1},
+                   .pad = {1, 1},
+                   .dil = {1, 1},
+                   .groups = 1};
     for (int pass = 0; pass < 3; pass++) {
         assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, false),
                          REEL_CONV_WINOGRAD);
-        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, true), REEL_CONV_DIRECT);
+        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, true),
+                         REEL_CONV_DIRECT);
     }
     reel_conv one = g;
     one.n = 1, one.h = one.w = one.oh = one.ow = 4; /* one tile: not worth its weights */

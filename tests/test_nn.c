@@ -256,24 +256,33 @@ static void test_modes(void **state)
 static void test_state_dict(void **state)
 {
     (void)state;
-    reel_module *a = reel_nn_sequential(reel_nn_conv2d(2, 3, 3, NULL), reel_nn_batch_norm2d(3, NULL));
-    reel_module *b = reel_nn_sequential(reel_nn_conv2d(2, 3, 3, NULL), reel_nn_batch_norm2d(3, NULL));
+    reel_module *a =
+        reel_nn_sequential(reel_nn_conv2d(2, 3, 3, NULL), reel_nn_batch_norm2d(3, NULL));
+    reel_module *b =
+        reel_nn_sequential(reel_nn_conv2d(2, 3, 3, NULL), reel_nn_batch_norm2d(3, NULL));
     reel_forward(a, reel_randn(REEL_SHAPE(4, 2, 5, 5), REEL_F32));
     const char *path = temp_name("state.safetensors");
     assert_int_equal(reel_module_save(a, path), REEL_OK);
     assert_int_equal(reel_module_load(b, path, NULL), REEL_OK);
     remove(path);
-    static const char *const names[] = {"0.weight",       "0.bias",        "1.weight", "1.bias",
-                                        "1.running_mean", "1.running_var", "1.num_batches_tracked"};
+    static const char *const names[] = {"0.weight",
+                                        "0.bias",
+                                        "1.weight",
+                                        "1.bias",
+                                        "1.running_mean",
+                                        "1.running_var",
+                                        "1.num_batches_tracked"};
     for (int i = 0; i < 7; i++)
-        assert_true(same_bits(reel_module_find(a, names[i]), reel_module_find(b, names[i])));
+        assert_true(
+            same_bits(reel_module_find(a, names[i]), reel_module_find(b, names[i])));
     assert_int_equal(reel_item_i64(reel_module_find(b, "1.num_batches_tracked")), 1);
     assert_true(reel_needs_grad(reel_module_find(b, "0.weight")));
 
     reel_tensor_map *map = reel_tensor_map_new();
     reel_state_dict(a, map);
     assert_int_equal(reel_tensor_map_count(map), 7);
-    for (int i = 0; i < 7; i++) assert_string_equal(reel_tensor_map_name(map, i), names[i]);
+    for (int i = 0; i < 7; i++)
+        assert_string_equal(reel_tensor_map_name(map, i), names[i]);
     reel_tensor_map_free(map);
     reel_module_free(a);
     reel_module_free(b);
@@ -282,7 +291,8 @@ static void test_state_dict(void **state)
 static void test_state_dict_errors(void **state)
 {
     (void)state;
-    reel_module *a = reel_nn_sequential(reel_nn_linear(2, 3, NULL), reel_nn_linear(3, 1, NULL));
+    reel_module *a =
+        reel_nn_sequential(reel_nn_linear(2, 3, NULL), reel_nn_linear(3, 1, NULL));
     reel_tensor *before = reel_copy(reel_detach(reel_module_find(a, "0.weight")));
     reel_tensor_map *map = reel_tensor_map_new();
     reel_tensor_map_set(map, "0.weight", reel_zeros(REEL_SHAPE(3, 2), REEL_F32));
@@ -296,15 +306,19 @@ static void test_state_dict_errors(void **state)
                      REEL_ERR_SHAPE);
     expect_error(REEL_ERR_SHAPE, "1 of another shape");
     reel_tensor_map_set(map, "1.weight", reel_ones(REEL_SHAPE(1, 3), REEL_F64));
-    assert_int_equal(reel_load_state_dict(a, map, &(reel_load_opts){.partial = true}), REEL_OK);
-    assert_near(reel_item(reel_sum(reel_module_find(a, "1.weight"), REEL_ALL, false)), 3, 0);
+    assert_int_equal(reel_load_state_dict(a, map, &(reel_load_opts){.partial = true}),
+                     REEL_OK);
+    assert_near(reel_item(reel_sum(reel_module_find(a, "1.weight"), REEL_ALL, false)), 3,
+                0);
     for (int i = 0; i < 20; i++) {
         char name[16];
         snprintf(name, sizeof name, "odd%d", i);
         reel_tensor_map_set(map, name, reel_zeros(REEL_SHAPE(1), REEL_F32));
     }
     reel_load_state_dict(a, map, NULL);
-    expect_error(REEL_ERR_ARG, "21 unexpected (head.weight, odd0, odd1, odd2, odd3, odd4, and 15 more)");
+    expect_error(
+        REEL_ERR_ARG,
+        "21 unexpected (head.weight, odd0, odd1, odd2, odd3, odd4, and 15 more)");
     assert_int_equal(reel_load_state_dict(NULL, map, NULL), REEL_ERR_ARG);
     reel_error_clear();
     assert_int_equal(reel_module_load(a, "no/such/file", NULL), REEL_ERR_IO);
@@ -320,15 +334,19 @@ static void test_layers(void **state)
     (void)state;
     reel_tensor *x = reel_randn(REEL_SHAPE(2, 4, 6, 6), REEL_F32);
     reel_module *conv = reel_nn_conv2d(
-        4, 6, 3, &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 1, .groups = 2}});
-    reel_tensor *w = reel_module_find(conv, "weight"), *b = reel_module_find(conv, "bias");
+        4, 6, 3,
+        &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 1, .groups = 2}});
+    reel_tensor *w = reel_module_find(conv, "weight"),
+                *b = reel_module_find(conv, "bias");
     assert_int_equal(reel_size(w, 1), 2);
     assert_true(same_bits(
         reel_forward(conv, x),
-        reel_conv2d(x, w, b, &(reel_conv2d_opts){.stride = 2, .padding = 1, .groups = 2})));
+        reel_conv2d(x, w, b,
+                    &(reel_conv2d_opts){.stride = 2, .padding = 1, .groups = 2})));
     reel_module_free(conv);
 
-    reel_module *ln = reel_nn_layer_norm(REEL_SHAPE(6, 6), &(reel_nn_layer_norm_opts){.eps = 1e-3});
+    reel_module *ln =
+        reel_nn_layer_norm(REEL_SHAPE(6, 6), &(reel_nn_layer_norm_opts){.eps = 1e-3});
     assert_true(same_bits(reel_forward(ln, x),
                           reel_layer_norm(x, 2, reel_module_find(ln, "weight"),
                                           reel_module_find(ln, "bias"), 1e-3)));
@@ -348,11 +366,13 @@ static void test_layers(void **state)
 
     reel_module *e = reel_nn_embedding(5, 3);
     reel_tensor *i = reel_from((int64_t[]){4, 0}, REEL_SHAPE(2), REEL_I64);
-    assert_true(same_bits(reel_forward(e, i), reel_embedding(reel_module_find(e, "weight"), i)));
+    assert_true(
+        same_bits(reel_forward(e, i), reel_embedding(reel_module_find(e, "weight"), i)));
     reel_module_free(e);
 
     reel_module *d = reel_nn_dropout(0.5);
-    double zeros = reel_item(reel_sum(reel_eq(reel_forward(d, x), reel_zeros_like(x)), REEL_ALL, false));
+    double zeros = reel_item(
+        reel_sum(reel_eq(reel_forward(d, x), reel_zeros_like(x)), REEL_ALL, false));
     assert_true(zeros > 80 && zeros < 208); /* of 288: 8.5 deviations about the half */
     reel_train(d, false);
     assert_true(same_bits(reel_forward(d, x), x));
@@ -370,7 +390,8 @@ static void test_activations(void **state)
         reel_module_free(m);
     }
     assert_true(same_bits(reel_activate(REEL_ACT_SILU, x), reel_silu(x)));
-    assert_true(same_bits(reel_activate(REEL_ACT_LEAKY_RELU, x), reel_leaky_relu(x, 0.01)));
+    assert_true(
+        same_bits(reel_activate(REEL_ACT_LEAKY_RELU, x), reel_leaky_relu(x, 0.01)));
     assert_null(reel_nn_activation((reel_activation)99));
     expect_error(REEL_ERR_ARG, "99");
 }
@@ -387,7 +408,8 @@ static void test_batch_norm(void **state)
     /* running = 0.9 running + 0.1 batch, the variance unbiased */
     reel_shape others = REEL_DIMS(0, 2, 3);
     reel_tensor *mean = reel_mul_scalar(reel_mean(x, others, false), 0.1);
-    reel_tensor *var = reel_add_scalar(reel_mul_scalar(reel_var(x, others, 1, false), 0.1), 0.9);
+    reel_tensor *var =
+        reel_add_scalar(reel_mul_scalar(reel_var(x, others, 1, false), 0.1), 0.9);
     assert_true(distance(mean, reel_module_find(bn, "running_mean")) < 1e-6);
     assert_true(distance(var, reel_module_find(bn, "running_var")) < 1e-6);
     assert_int_equal(reel_item_i64(reel_module_find(bn, "num_batches_tracked")), 1);
@@ -403,16 +425,19 @@ static void test_batch_norm(void **state)
 }
 
 /* Attention of every head by matrix products, in f64. */
-static reel_tensor *attention_by_hand(reel_module *m, reel_tensor *q, reel_tensor *kv, int dim,
-                                      int heads)
+static reel_tensor *attention_by_hand(reel_module *m, reel_tensor *q, reel_tensor *kv,
+                                      int dim, int heads)
 {
-    reel_tensor *w = reel_module_find(m, "in_proj_weight"), *b = reel_module_find(m, "in_proj_bias");
+    reel_tensor *w = reel_module_find(m, "in_proj_weight"),
+                *b = reel_module_find(m, "in_proj_bias");
     reel_tensor *p[3], *out[8];
     for (int i = 0; i < 3; i++)
-        p[i] = reel_linear(i ? kv : q, reel_narrow(w, 0, i * dim, dim), reel_narrow(b, 0, i * dim, dim));
+        p[i] = reel_linear(i ? kv : q, reel_narrow(w, 0, i * dim, dim),
+                           reel_narrow(b, 0, i * dim, dim));
     int d = dim / heads;
     for (int h = 0; h < heads; h++) {
-        reel_tensor *qh = reel_narrow(p[0], 2, h * d, d), *kh = reel_narrow(p[1], 2, h * d, d);
+        reel_tensor *qh = reel_narrow(p[0], 2, h * d, d),
+                    *kh = reel_narrow(p[1], 2, h * d, d);
         reel_tensor *s = reel_mul_scalar(reel_matmul(qh, reel_t(kh)), 1 / sqrt(d));
         out[h] = reel_matmul(reel_softmax(s, -1), reel_narrow(p[2], 2, h * d, d));
     }
@@ -450,16 +475,19 @@ static void test_encoder_layer(void **state)
         reel_module *m = reel_nn_encoder_layer(
             8, 2, &(reel_nn_encoder_layer_opts){.hidden = 16, .norm_first = first == 1});
         reel_module_cast(m, REEL_F64);
-        reel_module *attn = reel_module_at(m, "self_attn"), *n1 = reel_module_at(m, "norm1"),
-                    *n2 = reel_module_at(m, "norm2"), *l1 = reel_module_at(m, "linear1"),
+        reel_module *attn = reel_module_at(m, "self_attn"),
+                    *n1 = reel_module_at(m, "norm1"), *n2 = reel_module_at(m, "norm2"),
+                    *l1 = reel_module_at(m, "linear1"),
                     *l2 = reel_module_at(m, "linear2");
         reel_tensor *h, *y;
         if (first) {
             h = reel_add(x, reel_forward(attn, reel_forward(n1, x)));
-            y = reel_add(h, reel_forward(l2, reel_relu(reel_forward(l1, reel_forward(n2, h)))));
+            y = reel_add(
+                h, reel_forward(l2, reel_relu(reel_forward(l1, reel_forward(n2, h)))));
         } else {
             h = reel_forward(n1, reel_add(x, reel_forward(attn, x)));
-            y = reel_forward(n2, reel_add(h, reel_forward(l2, reel_relu(reel_forward(l1, h)))));
+            y = reel_forward(
+                n2, reel_add(h, reel_forward(l2, reel_relu(reel_forward(l1, h)))));
         }
         assert_true(distance(reel_forward(m, x), y) < 1e-12);
         reel_module_free(m);
@@ -485,7 +513,8 @@ static void check_moments(reel_tensor *t, double std, double largest)
 static void test_initializers(void **state)
 {
     (void)state;
-    reel_tensor *t = reel_empty(REEL_SHAPE(32, 16, 3, 3), REEL_F32); /* fans 144 and 288 */
+    reel_tensor *t =
+        reel_empty(REEL_SHAPE(32, 16, 3, 3), REEL_F32); /* fans 144 and 288 */
     double relu = sqrt(2.0 / 144), out = sqrt(2.0 / 288), glorot = sqrt(2.0 / 432);
     reel_init_kaiming_normal(t, NULL);
     check_moments(t, relu, INFINITY);
@@ -506,7 +535,8 @@ static void test_initializers(void **state)
     reel_init_trunc_normal(t, 0, 1, -1, 1); /* variance of N(0, 1) within one deviation */
     check_moments(t, sqrt(0.2911250), 1);
     reel_init_trunc_normal(t, 0, 1, 8, 9); /* far in the tail */
-    double low = reel_item(reel_min(t, REEL_ALL, false)), high = reel_item(reel_max(t, REEL_ALL, false));
+    double low = reel_item(reel_min(t, REEL_ALL, false)),
+           high = reel_item(reel_max(t, REEL_ALL, false));
     assert_true(low >= 8 && high <= 9 && low < 8.01 && high > 8.5);
     reel_init_constant(t, 3);
     assert_near(reel_item(reel_min(t, REEL_ALL, false)), 3, 0);
@@ -515,7 +545,8 @@ static void test_initializers(void **state)
     reel_module *l = reel_nn_linear(100, 300, NULL);
     check_moments(reel_detach(reel_module_find(l, "weight")), 0.1 / sqrt(3), 0.1);
     check_moments(reel_detach(reel_module_find(l, "bias")), 0.1 / sqrt(3), 0.1);
-    assert_ptr_equal(reel_init_constant(reel_module_find(l, "bias"), 0), reel_module_find(l, "bias"));
+    assert_ptr_equal(reel_init_constant(reel_module_find(l, "bias"), 0),
+                     reel_module_find(l, "bias"));
     reel_module_free(l);
     assert_null(reel_init_kaiming_normal(reel_ones(REEL_SHAPE(3), REEL_F32), NULL));
     expect_error(REEL_ERR_SHAPE, "rank 2");
@@ -544,13 +575,15 @@ static void test_orthogonal(void **state)
 static void test_summary(void **state)
 {
     (void)state;
-    reel_module *m = reel_nn_sequential(reel_nn_conv2d(3, 8, 3, &(reel_nn_conv2d_opts){.no_bias = true}),
-                                        reel_nn_relu(), reel_nn_dropout(0.5));
+    reel_module *m = reel_nn_sequential(
+        reel_nn_conv2d(3, 8, 3, &(reel_nn_conv2d_opts){.no_bias = true}), reel_nn_relu(),
+        reel_nn_dropout(0.5));
     char *text = reel_summary(m, REEL_SHAPE(2, 3, 10, 10), NULL);
     assert_non_null(text);
     /* 2 * 8 * 8 * 8 results of 27 multiply-adds */
-    static const char *const parts[] = {"0: conv2d", "[2,8,8,8]", "216", "27,648", "1: relu",
-                                        "parameters 216 (trained: 216)"};
+    static const char *const parts[] = {"0: conv2d", "[2,8,8,8]",
+                                        "216",       "27,648",
+                                        "1: relu",   "parameters 216 (trained: 216)"};
     for (int i = 0; i < 6; i++)
         if (!strstr(text, parts[i])) fail_msg("no \"%s\" in:\n%s", parts[i], text);
     free(text);
@@ -570,9 +603,10 @@ static void test_summary(void **state)
 static bool small_step(void)
 {
     reel_scope s = reel_scope_begin();
-    reel_module *m = reel_nn_sequential(
-        reel_nn_conv2d(1, 2, 3, NULL), reel_nn_batch_norm2d(2, NULL), reel_nn_flatten(1, -1),
-        reel_nn_linear(8, 4, NULL), reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {3}, .out = 2}));
+    reel_module *m =
+        reel_nn_sequential(reel_nn_conv2d(1, 2, 3, NULL), reel_nn_batch_norm2d(2, NULL),
+                           reel_nn_flatten(1, -1), reel_nn_linear(8, 4, NULL),
+                           reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {3}, .out = 2}));
     reel_tensor *x = reel_ones(REEL_SHAPE(2, 1, 4, 4), REEL_F32);
     reel_tensor *y = m ? reel_sum(reel_forward(m, x), REEL_ALL, false) : NULL;
     if (y) reel_backward(y, NULL);
@@ -580,7 +614,9 @@ static bool small_step(void)
     if (map && m) reel_state_dict(m, map);
     if (map && m) reel_load_state_dict(m, map, NULL);
     if (m) reel_module_cast(m, REEL_F64);
-    free(m ? reel_summary(m, REEL_SHAPE(1, 1, 4, 4), &(reel_summary_opts){.dtype = REEL_F64}) : NULL);
+    free(m ? reel_summary(m, REEL_SHAPE(1, 1, 4, 4),
+                          &(reel_summary_opts){.dtype = REEL_F64})
+           : NULL);
     reel_tensor_map_free(map);
     reel_module_free(m);
     reel_scope_end(s);

@@ -30,7 +30,8 @@ static void compare(reel_optim *(*make)(reel_params p), rule by_hand, double lr)
         reel_read(p, have, REEL_F64);
         for (int i = 0; i < N; i++)
             if (!(fabs(have[i] - w[i]) <= 1e-12 * (1 + fabs(w[i]))))
-                fail_msg("step %d, element %d: %.17g, expected %.17g", t, i, have[i], w[i]);
+                fail_msg("step %d, element %d: %.17g, expected %.17g", t, i, have[i],
+                         w[i]);
         reel_scope_end(s);
     }
     reel_optim_free(o);
@@ -51,8 +52,9 @@ static void plain(double *w, const double *g, double state[2][N], int t, double 
 
 static reel_optim *make_momentum(reel_params p)
 {
-    return reel_sgd(p, &(reel_sgd_opts){
-                           .lr = 0.05, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.01});
+    return reel_sgd(
+        p, &(reel_sgd_opts){
+               .lr = 0.05, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.01});
 }
 static void momentum(double *w, const double *g, double state[2][N], int t, double lr)
 {
@@ -65,8 +67,9 @@ static void momentum(double *w, const double *g, double state[2][N], int t, doub
 
 static reel_optim *make_nesterov(reel_params p)
 {
-    return reel_sgd(p, &(reel_sgd_opts){
-                           .lr = 0.05, .momentum = 0.8, .weight_decay = 0.1, .nesterov = true});
+    return reel_sgd(
+        p, &(reel_sgd_opts){
+               .lr = 0.05, .momentum = 0.8, .weight_decay = 0.1, .nesterov = true});
 }
 static void nesterov(double *w, const double *g, double state[2][N], int t, double lr)
 {
@@ -101,8 +104,10 @@ static void adam(double *w, const double *g, double state[2][N], int t, double l
 
 static reel_optim *make_adamw(reel_params p)
 {
-    return reel_adamw(p, &(reel_adam_opts){.lr = 0.02, .beta1 = 0.8, .beta2 = 0.95,
-                                           .eps = 1e-3, .weight_decay = 0.1});
+    return reel_adamw(
+        p,
+        &(reel_adam_opts){
+            .lr = 0.02, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.1});
 }
 static void adamw(double *w, const double *g, double state[2][N], int t, double lr)
 {
@@ -237,10 +242,13 @@ static reel_optim *make(int kind, reel_module *m)
 static void test_state(void **state)
 {
     (void)state;
-    static const int sizes[] = {1 + 3, 1, 1 + 9}; /* a rate, and states of three parameters */
+    static const int sizes[] = {1 + 3, 1,
+                                1 + 9}; /* a rate, and states of three parameters */
     for (int kind = 0; kind < 3; kind++) {
-        reel_module *a = reel_nn_sequential(reel_nn_linear(3, 4, NULL), reel_nn_linear(4, 2, NULL));
-        reel_module *b = reel_nn_sequential(reel_nn_linear(3, 4, NULL), reel_nn_linear(4, 2, NULL));
+        reel_module *a =
+            reel_nn_sequential(reel_nn_linear(3, 4, NULL), reel_nn_linear(4, 2, NULL));
+        reel_module *b =
+            reel_nn_sequential(reel_nn_linear(3, 4, NULL), reel_nn_linear(4, 2, NULL));
         reel_optim *oa = make(kind, a), *ob = make(kind, b);
         steps(a, oa, 5, 0);
         steps(b, ob, 1, 3); /* what is there must go */
@@ -254,7 +262,8 @@ static void test_state(void **state)
         steps(a, oa, 5, 5);
         steps(b, ob, 5, 5);
         for (int i = 0; i < 4; i++)
-            assert_true(same_bits(reel_parameters(a).tensor[i], reel_parameters(b).tensor[i]));
+            assert_true(
+                same_bits(reel_parameters(a).tensor[i], reel_parameters(b).tensor[i]));
         reel_tensor_map_free(weights);
         reel_tensor_map_free(map);
         reel_optim_free(oa);
@@ -326,7 +335,8 @@ static void test_ema(void **state)
 {
     (void)state;
     reel_module *m = reel_nn_batch_norm2d(2, NULL);
-    reel_tensor *w = reel_module_find(m, "weight"), *n = reel_module_find(m, "num_batches_tracked");
+    reel_tensor *w = reel_module_find(m, "weight"),
+                *n = reel_module_find(m, "num_batches_tracked");
     reel_ema *e = reel_ema_new(m, 0.9, NULL);
     double average = 1;
     for (int t = 1; t <= 5; t++) {
@@ -371,8 +381,9 @@ static void test_ema(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_formulas), TEST(test_groups),       TEST(test_bad_options), TEST(test_refuses),
-        TEST(test_state),    TEST(test_state_errors), TEST(test_clip),        TEST(test_ema),
+        TEST(test_formulas), TEST(test_groups), TEST(test_bad_options),
+        TEST(test_refuses),  TEST(test_state),  TEST(test_state_errors),
+        TEST(test_clip),     TEST(test_ema),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

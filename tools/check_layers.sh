@@ -3,8 +3,7 @@
 #
 #   base <- backend <- tensor <- ops <- { autograd, trace } <- { nn, optim, data, io }
 #
-#   base .. trace         headers of their own room and of the rooms below; ops may also ask
-#                         <reel/autograd.h> whether gradients are wanted, and detach
+#   base .. trace         headers of their own room and of the rooms below
 #   nn, optim, data, io   the public headers, base/, and headers of their own room
 #   examples, tools       the public headers
 #   bench                 the public headers; bench/bench_*.c measure one kernel from inside
@@ -55,7 +54,6 @@ function offence(from, target, public,    to)
     if (!(to in level)) return "no such room: " to
     if (!(from in level)) return "no such room: " from
     if (from == to) return ""
-    if (from == "ops" && target == "reel/autograd.h") return ""
     if (public) return level[to] > level[from] ? "runs upward" : ""
     if (from == "program") return "programs use the public headers only"
     if (level[from] == 5 && to != "base") return "only the public headers and base/"

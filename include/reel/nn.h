@@ -51,7 +51,8 @@ struct reel_module {
  *  a module that is not called with one tensor. Errors: REEL_ERR_ARG if size is below
  *  sizeof(reel_module); REEL_ERR_MEMORY. Refuses (NULL) while an error is pending. */
 REEL_API void *reel_module_new(size_t size, const char *type,
-                               reel_tensor *(*forward)(reel_module *self, reel_tensor *x));
+                               reel_tensor *(*forward)(reel_module *self,
+                                                       reel_tensor *x));
 /** Ends a constructor: `m` if no error is pending, else frees `m` and gives NULL. */
 REEL_API reel_module *reel_module_done(reel_module *m);
 /** Frees `m` and all below it. NULL is allowed. A child of another module is first taken out
@@ -120,12 +121,14 @@ REEL_API reel_tensor *reel_module_find(reel_module *m, const char *path);
 /** What reel_module_each() calls with each module, parents first; `path` is "" for the root
  *  and valid during the call. Anything but REEL_OK ends the walk. */
 typedef reel_status (*reel_module_visit)(void *user, const char *path, reel_module *m);
-REEL_API reel_status reel_module_each(reel_module *m, reel_module_visit visit, void *user);
+REEL_API reel_status reel_module_each(reel_module *m, reel_module_visit visit,
+                                      void *user);
 /** What reel_tensor_each() calls with each parameter and buffer, in PyTorch's state-dict
  *  order; a tensor that has two names comes twice. */
 typedef reel_status (*reel_tensor_visit)(void *user, const char *path, reel_tensor *t,
                                          bool is_param);
-REEL_API reel_status reel_tensor_each(reel_module *m, reel_tensor_visit visit, void *user);
+REEL_API reel_status reel_tensor_each(reel_module *m, reel_tensor_visit visit,
+                                      void *user);
 
 /** Named parameters. Write one by hand to optimize tensors that belong to no module. */
 typedef struct reel_params {
@@ -185,11 +188,18 @@ typedef struct reel_nn_linear_opts {
 REEL_API reel_module *reel_nn_linear(int64_t in, int64_t out,
                                      const reel_nn_linear_opts *opts);
 
+/** Options of the kaiming initializers. Zero is the default: fan-in, for ReLU. */
+typedef struct reel_kaiming_opts {
+    double slope; /* of the leaky ReLU that follows; 1: none follows */
+    bool fan_out; /* keep the variance of gradients instead of activations */
+} reel_kaiming_opts;
 /** Options of reel_nn_conv2d. Zero is the default. */
 typedef struct reel_nn_conv2d_opts {
     reel_conv2d_opts conv; /* stride, padding, dilation, groups */
     bool no_bias;
-    int kernel_hw[2]; /* wins over `kernel` if not zero */
+    int kernel_hw[2];                 /* wins over `kernel` if not zero */
+    const reel_kaiming_opts *kaiming; /* weights by reel_init_kaiming_normal() with these
+                                       * instead of PyTorch's default */
 } reel_nn_conv2d_opts;
 /** Convolution with a kernel x kernel window [weight, bias]. */
 REEL_API reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
@@ -315,11 +325,6 @@ REEL_API reel_tensor *reel_init_normal(reel_tensor *t, double mean, double std);
 REEL_API reel_tensor *reel_init_trunc_normal(reel_tensor *t, double mean, double std,
                                              double low, double high);
 
-/** Options of the kaiming initializers. Zero is the default: fan-in, for ReLU. */
-typedef struct reel_kaiming_opts {
-    double slope; /* of the leaky ReLU that follows; 1: none follows */
-    bool fan_out; /* keep the variance of gradients instead of activations */
-} reel_kaiming_opts;
 /** Uniform or normal with variance 2 / ((1 + slope^2) fan); t has rank 2 or more, [out, in,
  *  window...]. Source: He et al. 2015, arXiv:1502.01852. */
 REEL_API reel_tensor *reel_init_kaiming_uniform(reel_tensor *t,
@@ -338,8 +343,8 @@ REEL_API reel_tensor *reel_init_orthogonal(reel_tensor *t, double gain);
 
 /** Options of reel_mlp. Zero is the default. */
 typedef struct reel_mlp_opts {
-    int64_t in;  /* elements of one sample; required */
-    int64_t out; /* 0 means 10 */
+    int64_t in;        /* elements of one sample; required */
+    int64_t out;       /* 0 means 10 */
     int64_t hidden[8]; /* widths, up to the first 0; none: one of 256 */
     reel_activation activation;
     double dropout; /* after each activation, in training */
@@ -352,9 +357,10 @@ typedef struct reel_resnet_opts {
     int64_t classes;  /* 0 means 10 for the CIFAR nets, 1000 for the others */
     int64_t channels; /* of the input; 0 means 3 */
     bool cifar_stem;  /* resnet18/34/50: 3x3 stride 1, no pooling, for 32x32 images */
-    bool pad_shortcut; /* resnet20/32/56: option A, subsampling and zero channels, instead of
-                        * option B, a 1x1 convolution */
-    bool zero_init;   /* the last batch norm of each block begins as 0 */
+    /* Shortcuts that change width are option A of the paper, subsampling and zero channels,
+     * instead of option B, a 1x1 convolution. */
+    bool pad_shortcut;
+    bool zero_init; /* the last batch norm of each block begins as 0 */
 } reel_resnet_opts;
 /** Residual nets for 32x32 images: 3x3 stem of 16 channels, three stages of 16, 32, 64
  *  [conv1, bn1, layer1.0.conv1, ..., layer2.0.downsample.0, ..., fc].

@@ -112,11 +112,13 @@ REEL_API reel_schedule *reel_schedule_constant(reel_optim *optim);
 REEL_API reel_schedule *reel_schedule_step_decay(reel_optim *optim, int64_t every,
                                                  double gamma);
 /** base gamma^(number of milestones <= t). MultiStepLR; `milestones` ascend, are copied. */
-REEL_API reel_schedule *reel_schedule_multistep(reel_optim *optim, const int64_t *milestones,
-                                                int n, double gamma);
+REEL_API reel_schedule *reel_schedule_multistep(reel_optim *optim,
+                                                const int64_t *milestones, int n,
+                                                double gamma);
 /** low + (base - low) (1 + cos(pi t / steps)) / 2; low from t = steps on. CosineAnnealingLR.
  *  Source: Loshchilov & Hutter 2016, arXiv:1608.03983, without restarts. */
-REEL_API reel_schedule *reel_schedule_cosine(reel_optim *optim, int64_t steps, double low);
+REEL_API reel_schedule *reel_schedule_cosine(reel_optim *optim, int64_t steps,
+                                             double low);
 /** base times a factor that goes from `start` to `end` in `steps` steps, and stays. LinearLR. */
 REEL_API reel_schedule *reel_schedule_linear(reel_optim *optim, double start, double end,
                                              int64_t steps);
@@ -161,7 +163,7 @@ typedef struct reel_ema reel_ema;
 
 /** Options of reel_ema_new. Zero is the default. */
 typedef struct reel_ema_opts {
-    bool warmup; /* decay min(decay, (1 + t) / (10 + t)) at update t: follows fast at first */
+    bool warmup; /* decay is min(decay, (1 + t) / (10 + t)) at update t: fast at first */
 } reel_ema_opts;
 /** Begins with the present values. Errors: REEL_ERR_ARG unless 0 <= decay < 1. `opts` may be
  *  NULL. */

@@ -18,13 +18,13 @@ extern "C" {
 
 /** The parts of a run, all borrowed. What is NULL is neither saved nor loaded. */
 typedef struct reel_training {
-    reel_module *module;    /* weights and buffers */
-    reel_optim *optim;      /* its state and rates */
-    reel_schedule *schedule;
-    reel_ema *ema;
-    reel_loader *loader;    /* epoch and position in it */
-    reel_tensor_map *extra; /* what else you want to find again: curves, texts */
-    int64_t epoch, batch;   /* yours: where the run stands */
+    reel_module *module;     /* weights and buffers */
+    reel_optim *optim;       /* its state and rates */
+    reel_schedule *schedule; /* its count and base rates */
+    reel_ema *ema;           /* its averages */
+    reel_loader *loader;     /* epoch and position in it */
+    reel_tensor_map *extra;  /* what else you want to find again: curves, texts */
+    int64_t epoch, batch;    /* yours: where the run stands */
 } reel_training;
 
 /** Writes all parts and the state of this thread's random generator, in one atomic step: a

@@ -7,24 +7,16 @@
 #include "base/alloc.h"
 #include "ops/recorder.h"
 
-static _Thread_local bool disabled;
 static atomic_uint_fast64_t sequence;
-
-bool reel__tape_on(void)
-{
-    return !disabled;
-}
 
 bool reel_grad_enabled(void)
 {
-    return !disabled;
+    return reel__tape_enabled();
 }
 
 bool reel_set_grad_enabled(bool on)
 {
-    bool was = !disabled;
-    disabled = !on;
-    return was;
+    return reel__tape_enable(on);
 }
 
 /* ---- life of a node --------------------------------------------------------------------- */
@@ -131,16 +123,16 @@ static uint32_t saves_of(const reel_call *c)
     return c->op->saves_for ? c->op->saves_for(c) : c->op->saves;
 }
 
-reel_status reel__tape_keep(const reel_call *c, reel_tensor *in[])
+static reel_status keep(const reel_call *c, reel_tensor *in[])
 {
     uint32_t saves = wants_node(c) ? saves_of(c) : 0;
     for (int i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];
         bool changes = in[i] && in[i]->storage == c->in[0]->storage;
         if (!changes || i >= 16 || !(saves & SAVE_IN(i))) continue;
-        disabled = true; /* the copy itself is not recorded ... */
+        (void)reel__tape_enable(false); /* the copy itself is not recorded ... */
         in[i] = reel_copy(c->in[i]);
-        disabled = false;
+        (void)reel__tape_enable(true);
         if (!in[i]) return reel_error_status();
         in[i]->node = reel__node_retain(c->in[i]->node); /* ... it stands for the input */
         in[i]->node_out = c->in[i]->node_out;
@@ -175,10 +167,9 @@ reel_status reel__tape_record(const reel_call *c)
 }
 
 /* Changing a value in place is refused where it would make a gradient wrong. */
-reel_status reel__tape_check(const reel_call *c)
+static reel_status check(const reel_call *c)
 {
     unsigned mutates = c->op->mutates | (c->op->traits & REEL_OP_INPLACE ? 1u : 0u);
-    if (disabled) return REEL_OK;
     bool inputs_need = wants_node(c);
     for (int i = 0; i < c->n_in && i < 8; i++) {
         const reel_tensor *x = c->in[i];
@@ -195,7 +186,7 @@ reel_status reel__tape_check(const reel_call *c)
                 "input %d needs a gradient and would be changed; run this under "
                 "reel_set_grad_enabled(false)",
                 i);
-        if (inputs_need && x->storage->viewed)
+        if (inputs_need && (c->op->traits & REEL_OP_INPLACE) && x->storage->viewed)
             return reel__bad(
                 c, REEL_ERR_STATE,
                 "input %d shares memory with a view and needs a gradient; use "
@@ -204,6 +195,8 @@ reel_status reel__tape_check(const reel_call *c)
     }
     return REEL_OK;
 }
+
+static const reel_tape tape = {check, keep, reel__tape_record, reel__grad_composed};
 
 /* ---- leaves --------------------------------------------------------------------------------- */
 
@@ -236,6 +229,7 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
     }
     n = node_new(NULL, 0, 1, NULL);
     if (!n) return NULL;
+    reel__tape_install(&tape);
     n->head.free_fn = free_leaf;
     n->head.leaf = x;
     save(&n->out[0], x, false);
@@ -274,8 +268,7 @@ reel_tensor *reel_detach(reel_tensor *x)
         reel_fail(REEL_ERR_INTERNAL, "detach: the value was not saved");
         return NULL;
     }
-    x->storage->viewed = true;
-    return reel__autorelease(reel__tensor_new(&x->meta, x->storage));
+    return reel__constant(x);
 }
 
 reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)

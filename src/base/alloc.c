@@ -1,4 +1,4 @@
-/* alloc.c: the shim over malloc, its fault injection, and the count of live objects. */
+/* alloc.c: the shim over malloc and its fault injection. */
 #include "base/alloc.h"
 
 #include <stdatomic.h>
@@ -73,18 +73,4 @@ char *reel__strdup(const char *s)
     size_t size = strlen(s) + 1;
     char *copy = reel__malloc(size);
     return copy ? memcpy(copy, s, size) : NULL;
-}
-
-/* ---- live objects ------------------------------------------------------------------ */
-
-static atomic_llong live;
-
-void reel__live_add(int delta)
-{
-    atomic_fetch_add_explicit(&live, delta, memory_order_relaxed);
-}
-
-int64_t reel_live_objects(void)
-{
-    return atomic_load(&live);
 }

@@ -50,7 +50,8 @@ reel_tensor *reel_activate(reel_activation kind, reel_tensor *x)
 {
     const struct row *r = row_of(kind);
     if (r && x) return r->fn(x);
-    reel_fail(REEL_ERR_ARG, "activate: %s", r ? "the input is NULL" : "no such activation");
+    reel_fail(REEL_ERR_ARG, "activate: %s",
+              r ? "the input is NULL" : "no such activation");
     return NULL;
 }
 

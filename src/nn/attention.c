@@ -46,8 +46,9 @@ static reel_tensor *attend(attention *a, reel_tensor *query, reel_tensor *key,
                            reel_tensor *value, reel_tensor *mask)
 {
     if (reel_rank(query) != 3 || reel_rank(key) != 3 || reel_rank(value) != 3) {
-        reel_fail(REEL_ERR_SHAPE, "attention: query, key, value have ranks %d, %d, %d, "
-                                  "expected [n, l, %lld] each",
+        reel_fail(REEL_ERR_SHAPE,
+                  "attention: query, key, value have ranks %d, %d, %d, "
+                  "expected [n, l, %lld] each",
                   reel_rank(query), reel_rank(key), reel_rank(value), (long long)a->dim);
         return NULL;
     }
@@ -73,12 +74,14 @@ static reel_tensor *attention_forward(reel_module *self, reel_tensor *x)
     return attend((attention *)self, x, x, x, NULL);
 }
 
-reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query, reel_tensor *key,
-                                       reel_tensor *value, reel_tensor *mask)
+reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query,
+                                       reel_tensor *key, reel_tensor *value,
+                                       reel_tensor *mask)
 {
     if (!query || !key || !value || !mha || mha->type != attention_type) {
         reel_fail(REEL_ERR_ARG, "nn_attention_forward: %s",
-                  query && key && value ? "the module is no attention" : "an input is NULL");
+                  query && key && value ? "the module is no attention"
+                                        : "an input is NULL");
         return NULL;
     }
     reel_frame f = reel_module_enter(mha, query);
@@ -91,10 +94,11 @@ reel_module *reel_nn_attention(int64_t dim, int heads, const reel_nn_attention_o
     static const reel_nn_attention_opts none = {0};
     const reel_nn_attention_opts *o = opts ? opts : &none;
     if (dim < 1 || heads < 1 || dim % heads || !(o->dropout >= 0 && o->dropout < 1)) {
-        reel_fail(REEL_ERR_ARG,
-                  "nn_attention: dim %lld, %d heads, dropout %g: expected a multiple of the "
-                  "heads, 1 or more, and 0 <= dropout < 1",
-                  (long long)dim, heads, o->dropout);
+        reel_fail(
+            REEL_ERR_ARG,
+            "nn_attention: dim %lld, %d heads, dropout %g: expected a multiple of the "
+            "heads, 1 or more, and 0 <= dropout < 1",
+            (long long)dim, heads, o->dropout);
         return NULL;
     }
     attention *a = reel_module_new(sizeof *a, attention_type, attention_forward);

@@ -51,7 +51,8 @@ reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
 reel_tensor *reel_module_leave(reel_module *m, reel_frame frame, reel_tensor *x,
                                reel_tensor *y)
 {
-    if (!y) reel_fail(REEL_ERR_STATE, "%s: forward gave NULL and no error", m ? m->type : "");
+    if (!y)
+        reel_fail(REEL_ERR_STATE, "%s: forward gave NULL and no error", m ? m->type : "");
     for (int i = 0; m && y && i < m->tree->n_hook; i++) {
         const reel_module_hook *h = &m->tree->hook[i].fns;
         reel_tensor *other = h->after ? h->after(h->user, m, x, y) : NULL;
@@ -65,7 +66,9 @@ reel_tensor *reel_forward(reel_module *m, reel_tensor *x)
 {
     if (!m || !x || !m->forward) {
         reel_fail(REEL_ERR_ARG, "forward: %s%s",
-                  m && x ? m->type : m ? "the input is NULL" : "the module is NULL",
+                  m && x ? m->type
+                  : m    ? "the input is NULL"
+                         : "the module is NULL",
                   m && x ? " has no forward of one tensor" : "");
         return NULL;
     }

@@ -52,7 +52,8 @@ static bool fans(const char *who, reel_tensor *t, double *in, double *out)
     int rank = reel_rank(t);
     if (rank < 2) {
         reel_fail(t ? REEL_ERR_SHAPE : REEL_ERR_ARG, "%s: %s", who,
-                  t ? "needs rank 2 or more, [out, in, window...]" : "the tensor is NULL");
+                  t ? "needs rank 2 or more, [out, in, window...]"
+                    : "the tensor is NULL");
         return false;
     }
     double window = 1;

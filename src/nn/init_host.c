@@ -11,8 +11,8 @@ static double *draw(int64_t n, bool normal)
     double *out = reel__calloc((size_t)n, sizeof *out);
     if (!out) return NULL;
     reel_scope s = reel_scope_begin();
-    reel_tensor *r = normal ? reel_randn(REEL_SHAPE(n), REEL_F64)
-                            : reel_rand(REEL_SHAPE(n), REEL_F64);
+    reel_tensor *r =
+        normal ? reel_randn(REEL_SHAPE(n), REEL_F64) : reel_rand(REEL_SHAPE(n), REEL_F64);
     bool ok = r && !reel_read(r, out, REEL_F64);
     reel_scope_end(s);
     if (ok) return out;
@@ -121,7 +121,8 @@ reel_tensor *reel_init_orthogonal(reel_tensor *t, double gain)
     if (n == 0) return t;
     int64_t out = reel_size(t, 0), rest = n / out;
     int64_t rows = out < rest ? out : rest, columns = n / rows;
-    double *q = draw(n, true), *values = q ? reel__calloc((size_t)n, sizeof *values) : NULL;
+    double *q = draw(n, true),
+           *values = q ? reel__calloc((size_t)n, sizeof *values) : NULL;
     if (values) {
         gram_schmidt(q, rows, columns);
         for (int64_t i = 0; i < rows; i++)

@@ -103,7 +103,8 @@ reel_module *reel_module_add(reel_module *parent, const char *name, reel_module 
         return NULL;
     }
     if (child->tree->parent || is_above(child, parent)) {
-        reel_fail(REEL_ERR_STATE, "module_add: %s \"%s\" %s", child->type, name ? name : "",
+        reel_fail(REEL_ERR_STATE, "module_add: %s \"%s\" %s", child->type,
+                  name ? name : "",
                   child->tree->parent ? "has a parent already" : "is above its parent");
         return NULL;
     }
@@ -136,7 +137,8 @@ static reel_tensor *add_slot(const char *who, reel_module *m, const char *name,
     char *copy = name_fits(who, m, name) ? reel__strdup(name) : NULL;
     if (!copy) return NULL;
     struct reel_module_tree *tree = m->tree;
-    reel__slot *list = reel__realloc(tree->slot, (size_t)(tree->n_slot + 1) * sizeof *list);
+    reel__slot *list =
+        reel__realloc(tree->slot, (size_t)(tree->n_slot + 1) * sizeof *list);
     if (list) tree->slot = list;
     if (!list || (is_param && !reel_requires_grad(t, true))) {
         reel__free(copy);

@@ -12,11 +12,12 @@ typedef struct batch_norm {
 
 static const char batch_norm_type[] = "batch_norm2d";
 
-static reel_tensor *normalize(batch_norm *l, reel_tensor *x, reel_tensor *residual, bool relu)
+static reel_tensor *normalize(batch_norm *l, reel_tensor *x, reel_tensor *residual,
+                              bool relu)
 {
     if (reel_rank(x) != 4) {
-        reel_fail(REEL_ERR_SHAPE, "batch_norm2d: input has rank %d, expected [n, c, h, w]",
-                  reel_rank(x));
+        reel_fail(REEL_ERR_SHAPE,
+                  "batch_norm2d: input has rank %d, expected [n, c, h, w]", reel_rank(x));
         return NULL;
     }
     bool training = l->m.training;
@@ -95,8 +96,8 @@ reel_module *reel_nn_layer_norm(reel_shape shape, const reel_nn_layer_norm_opts 
     static const reel_nn_layer_norm_opts none = {0};
     const reel_nn_layer_norm_opts *o = opts ? opts : &none;
     if (shape.rank < 1 || shape.rank > REEL_MAX_RANK) {
-        reel_fail(REEL_ERR_ARG, "nn_layer_norm: %d dimensions, expected 1 to %d", shape.rank,
-                  REEL_MAX_RANK);
+        reel_fail(REEL_ERR_ARG, "nn_layer_norm: %d dimensions, expected 1 to %d",
+                  shape.rank, REEL_MAX_RANK);
         return NULL;
     }
     layer_norm *l = reel_module_new(sizeof *l, "layer_norm", layer_norm_forward);

@@ -67,8 +67,10 @@ static reel_tensor *adaptive_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_adaptive_avg_pool2d(int h, int w)
 {
-    if (h >= 1 && w >= 1) return two_ints_new("adaptive_avg_pool2d", adaptive_forward, h, w);
-    reel_fail(REEL_ERR_ARG, "nn_adaptive_avg_pool2d: %d x %d, expected 1 or more each", h, w);
+    if (h >= 1 && w >= 1)
+        return two_ints_new("adaptive_avg_pool2d", adaptive_forward, h, w);
+    reel_fail(REEL_ERR_ARG, "nn_adaptive_avg_pool2d: %d x %d, expected 1 or more each", h,
+              w);
     return NULL;
 }
 

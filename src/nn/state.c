@@ -12,7 +12,8 @@ static reel_status put(void *user, const char *path, reel_tensor *t, bool is_par
 reel_status reel_state_dict(reel_module *m, reel_tensor_map *map)
 {
     if (!m || !map)
-        return reel_fail(REEL_ERR_ARG, "state_dict: the %s is NULL", m ? "map" : "module");
+        return reel_fail(REEL_ERR_ARG, "state_dict: the %s is NULL",
+                         m ? "map" : "module");
     if (reel_failed()) return reel_error_status();
     return reel_tensor_each(m, put, map);
 }

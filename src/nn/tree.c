@@ -75,7 +75,8 @@ static reel_status walk_modules(walk *w, reel_module *m)
 reel_status reel_module_each(reel_module *m, reel_module_visit visit, void *user)
 {
     if (!m || !visit)
-        return reel_fail(REEL_ERR_ARG, "module_each: %s is NULL", m ? "visit" : "the module");
+        return reel_fail(REEL_ERR_ARG, "module_each: %s is NULL",
+                         m ? "visit" : "the module");
     walk w = {.visit = visit, .user = user};
     reel_status st = walk_modules(&w, m);
     reel__text_free(&w.path);
@@ -108,7 +109,8 @@ static reel_status visit_slots(void *user, const char *path, reel_module *m)
 reel_status reel_tensor_each(reel_module *m, reel_tensor_visit visit, void *user)
 {
     if (!m || !visit)
-        return reel_fail(REEL_ERR_ARG, "tensor_each: %s is NULL", m ? "visit" : "the module");
+        return reel_fail(REEL_ERR_ARG, "tensor_each: %s is NULL",
+                         m ? "visit" : "the module");
     tensor_walk w = {.visit = visit, .user = user};
     reel_status st = reel_module_each(m, visit_slots, &w);
     reel__text_free(&w.path);

@@ -12,6 +12,24 @@
 #include "ops/recorder.h"
 
 static _Thread_local reel_recorder *recorders;
+static _Thread_local bool tape_disabled;
+static _Atomic(const reel_tape *) the_tape;
+
+void reel__tape_install(const reel_tape *tape) { atomic_store(&the_tape, tape); }
+
+const reel_tape *reel__tape(void)
+{
+    return tape_disabled ? NULL : atomic_load_explicit(&the_tape, memory_order_acquire);
+}
+
+bool reel__tape_enabled(void) { return !tape_disabled; }
+
+bool reel__tape_enable(bool on)
+{
+    bool was = !tape_disabled;
+    tape_disabled = !on;
+    return was;
+}
 
 void reel__recorder_push(reel_recorder *r)
 {
@@ -108,10 +126,9 @@ static void bump_versions(const reel_call *c, unsigned mutates)
         if ((mutates & 1) && c->in[i]) c->in[i]->storage->version++;
 }
 
-/* `before`: c with its inputs as they were before the kernel changed them. */
-static reel_status listen(const reel_call *c, const reel_call *before)
+static reel_status listen(const reel_call *c)
 {
-    reel_status st = reel__tape_on() ? reel__tape_record(before) : REEL_OK;
+    reel_status st = REEL_OK;
     for (reel_recorder *r = recorders, *next; r && !st; r = next) {
         next = r->next;
         st = r->record(r, c);
@@ -119,10 +136,58 @@ static reel_status listen(const reel_call *c, const reel_call *before)
     return st;
 }
 
+/* Step 2: what comes out. */
+static reel_status infer(const reel_call *c, reel_device device, reel_meta *meta)
+{
+    reel_dtype dtype = c->n_in && c->in[0] ? c->in[0]->meta.dtype : REEL_F32;
+    for (int i = 0; i < c->n_out; i++) {
+        meta[i].rank = 0;
+        meta[i].offset = 0;
+        meta[i].dtype = dtype;
+        meta[i].device = device;
+    }
+    return c->op->infer ? c->op->infer(c, meta) : REEL_OK;
+}
+
+/* Steps 4 and 5. The tape records the inputs as they were before an in-place kernel. */
+static reel_status run(const reel_call *c, reel_device device, unsigned mutates)
+{
+    const reel_tape *tape = reel__tape();
+    reel_call before = *c;
+    reel_tensor *kept[REEL_OP_MAX_IN];
+    reel_scope s = reel_scope_begin();
+    reel_status st = REEL_OK;
+    if (tape && (c->op->traits & REEL_OP_INPLACE)) {
+        st = tape->keep(c, kept);
+        before.in = kept;
+    }
+    if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(c, device);
+    if (!st && mutates) bump_versions(c, mutates);
+    if (!st && tape) st = tape->record(&before);
+    if (!st && recorders) st = listen(c);
+    reel_scope_end(s);
+    return st;
+}
+
+/* Step 6. On failure nothing is handed out. */
+static reel_status hand_out(const reel_op *op, reel_tensor *out[], reel_status st)
+{
+    for (int i = 0; i < op->n_out; i++) {
+        if (!out[i]) continue;
+        if (st || (i == 0 && (op->traits & REEL_OP_INPLACE))) {
+            reel__tensor_release(out[i]); /* in place: borrowed, as it came */
+            if (st) out[i] = NULL;
+        } else if (!(out[i] = reel__autorelease(out[i]))) {
+            st = reel_error_status();
+        }
+    }
+    return st;
+}
+
 reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
                         reel_tensor *const in[], reel_tensor *out[])
 {
-    reel_call c = {op, n_in, op->n_out, in, out, attrs, 0, false};
+    const reel_call c = {op, n_in, op->n_out, in, out, attrs, 0, false};
     unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
     reel_meta meta[REEL_OP_MAX_OUT];
     for (int i = 0; i < op->n_out; i++) out[i] = NULL;
@@ -132,44 +197,14 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
     if (st) return st;
 
     reel_device device = n_in && in[0] ? in[0]->meta.device : reel_default_device();
-    reel_dtype dtype = n_in && in[0] ? in[0]->meta.dtype : REEL_F32;
-    for (int i = 0; i < op->n_out; i++) {
-        meta[i].rank = 0;
-        meta[i].offset = 0;
-        meta[i].dtype = dtype;
-        meta[i].device = device;
-    }
-    if (op->infer && (st = op->infer(&c, meta))) return st;
-    if (mutates && (st = reel__tape_check(&c))) return st;
-
+    const reel_tape *tape = reel__tape();
+    if ((st = infer(&c, device, meta))) return st;
+    if (mutates && tape && (st = tape->check(&c))) return st;
     for (int i = 0; i < op->n_out && !st; i++)
         if (!(out[i] = make_output(&c, i, &meta[i])) && meta[i].rank >= 0)
             st = reel_error_status();
-    reel_call before = c;
-    reel_tensor *kept[REEL_OP_MAX_IN];
-    reel_scope s = reel_scope_begin();
-    if (!st && (op->traits & REEL_OP_INPLACE) && reel__tape_on()) {
-        st = reel__tape_keep(&c, kept);
-        before.in = kept;
-    }
-    if (!st && !(op->traits & REEL_OP_VIEW)) st = run_kernel(&c, device);
-    if (!st && mutates) bump_versions(&c, mutates);
-    if (!st) st = listen(&c, &before);
-    if (op->traits & REEL_OP_INPLACE) reel_scope_end(s); /* the copies that were kept */
-
-    for (int i = 0; i < op->n_out; i++) {
-        if (!out[i]) continue;
-        if (i == 0 && (op->traits & REEL_OP_INPLACE)) { /* borrowed, as it came */
-            reel__tensor_release(out[i]);
-            if (st) out[i] = NULL;
-        } else if (st) {
-            reel__tensor_release(out[i]);
-            out[i] = NULL;
-        } else if (!(out[i] = reel__autorelease(out[i]))) {
-            st = reel_error_status();
-        }
-    }
-    return st;
+    if (!st) st = run(&c, device, mutates);
+    return hand_out(op, out, st);
 }
 
 reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,

@@ -151,8 +151,14 @@ void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_
         place[n++] = i;
     }
     reel_tensor *y = composed(&inner);
-    if (!y || reel__grad_composed(y, g, x, n, grad)) return;
+    if (!y || reel__tape()->grad_composed(y, g, x, n, grad)) return;
     for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
+}
+
+reel_tensor *reel__constant(reel_tensor *x)
+{
+    x->storage->viewed = true;
+    return reel__autorelease(reel__tensor_new(&x->meta, x->storage));
 }
 
 reel_tensor *reel__zeros(const reel_meta *m)

@@ -2,9 +2,8 @@
  * for: one walk over the logits instead of three. */
 #include <inttypes.h>
 
-#include <reel/autograd.h>
-
 #include "ops/op.h"
+#include "ops/recorder.h"
 
 #define G gy[0]
 #define CE(c) ATTRS(c, reel_cross_entropy_attrs)
@@ -132,7 +131,7 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
         .smoothing = o->label_smoothing,
         .ignore_index = o->ignore ? o->ignore_index : INT64_MIN,
         .reduction = o->reduction,
-        .want_grad = reel_grad_enabled() && reel_needs_grad(logits)};
+        .want_grad = reel__tape() && logits->node};
     reel_shape shape = reel__shape(&target->meta);
     reel_scope s = reel_scope_begin();
     reel_tensor *y = NULL;

@@ -2,8 +2,6 @@
  * create_graph they come from the same function composed of operators. */
 #include <inttypes.h>
 
-#include <reel/autograd.h>
-
 #include "ops/op.h"
 #include "ops/records.h"
 
@@ -115,8 +113,8 @@ static reel_tensor *batch_norm_composed(const reel_call *c)
         invstd = reel_rsqrt(reel_add_scalar(reel_var(x, dims, 0, true), BN(c)->eps));
     } else { /* constants: what the forward pass used */
         reel_dtype dt = x->meta.dtype;
-        mean = reel_reshape(reel_cast(reel_detach(c->out[1]), dt), column);
-        invstd = reel_reshape(reel_cast(reel_detach(c->out[2]), dt), column);
+        mean = reel_reshape(reel_cast(reel__constant(c->out[1]), dt), column);
+        invstd = reel_reshape(reel_cast(reel__constant(c->out[2]), dt), column);
     }
     reel_tensor *y = reel_mul(reel_sub(x, mean), invstd);
     if (c->in[1]) y = reel_mul(y, reel_reshape(c->in[1], column));

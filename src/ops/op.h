@@ -140,6 +140,8 @@ uint32_t reel__saves_product(const reel_call *);
  * needs it. So second and higher orders need no kernels of their own. */
 void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
                         reel_tensor *g, reel_tensor *gx[]);
+/* The same value without its history. */
+reel_tensor *reel__constant(reel_tensor *x);
 /* Zeros of a meta. */
 reel_tensor *reel__zeros(const reel_meta *m);
 

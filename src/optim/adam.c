@@ -31,7 +31,8 @@ static const reel__opt_kind adam = {
     .step = adam_one,
 };
 
-reel_status reel_adam_add(reel_optim *optim, reel_params params, const reel_adam_opts *opts)
+reel_status reel_adam_add(reel_optim *optim, reel_params params,
+                          const reel_adam_opts *opts)
 {
     reel_adam_opts o = opts ? *opts : (reel_adam_opts){0};
     if (o.beta1 == 0) o.beta1 = 0.9;
@@ -42,17 +43,19 @@ reel_status reel_adam_add(reel_optim *optim, reel_params params, const reel_adam
                          optim ? "no adam" : "NULL");
     if (!(o.lr >= 0 && o.beta1 > 0 && o.beta1 < 1 && o.beta2 > 0 && o.beta2 < 1 &&
           o.eps > 0 && o.weight_decay >= 0))
-        return reel_fail(REEL_ERR_ARG,
-                         "adam: lr %g, beta1 %g, beta2 %g, eps %g, weight_decay %g: expected "
-                         "0 or more, betas below 1",
-                         o.lr, o.beta1, o.beta2, o.eps, o.weight_decay);
+        return reel_fail(
+            REEL_ERR_ARG,
+            "adam: lr %g, beta1 %g, beta2 %g, eps %g, weight_decay %g: expected "
+            "0 or more, betas below 1",
+            o.lr, o.beta1, o.beta2, o.eps, o.weight_decay);
     reel__opt_group *g = reel__optim_add(optim, params, o.lr);
     if (!g) return reel_error_status();
     g->opts.adam = o;
     return REEL_OK;
 }
 
-static reel_optim *adam_new(reel_params params, const reel_adam_opts *opts, bool decoupled)
+static reel_optim *adam_new(reel_params params, const reel_adam_opts *opts,
+                            bool decoupled)
 {
     reel_optim *o = reel__optim_new(&adam);
     if (o) o->decoupled = decoupled;

@@ -74,7 +74,8 @@ static bool ready(const char *who, const reel_ema *e, bool also_swapped)
     if (!e)
         reel_fail(REEL_ERR_ARG, "%s: the average is NULL", who);
     else if (e->swapped && !also_swapped)
-        reel_fail(REEL_ERR_STATE, "%s: the averages are swapped in; swap them back first", who);
+        reel_fail(REEL_ERR_STATE, "%s: the averages are swapped in; swap them back first",
+                  who);
     return !reel_failed();
 }
 
@@ -136,16 +137,17 @@ reel_status reel_ema_state(reel_ema *ema, reel_tensor_map *map)
 static reel_status check(const reel_ema *e, const reel_tensor_map *map)
 {
     if (reel_numel(reel_tensor_map_get(map, UPDATES)) != 1)
-        return reel_fail(REEL_ERR_ARG, "ema_load_state: \"%s\" is missing, or not one number",
-                         UPDATES);
+        return reel_fail(REEL_ERR_ARG,
+                         "ema_load_state: \"%s\" is missing, or not one number", UPDATES);
     for (int i = 0; i < e->n; i++) {
         const entry *it = &e->entries[i];
         reel_tensor *t = reel_tensor_map_get(map, it->name);
         if (!t)
-            return reel_fail(REEL_ERR_ARG, "ema_load_state: \"%.200s\" is missing", it->name);
-        if (!reel__same_sizes(t, it->average))
-            return reel_fail(REEL_ERR_SHAPE, "ema_load_state: \"%.200s\" has another shape",
+            return reel_fail(REEL_ERR_ARG, "ema_load_state: \"%.200s\" is missing",
                              it->name);
+        if (!reel__same_sizes(t, it->average))
+            return reel_fail(REEL_ERR_SHAPE,
+                             "ema_load_state: \"%.200s\" has another shape", it->name);
     }
     int64_t there = reel_tensor_map_count(map);
     if (there != e->n + 1)
@@ -157,11 +159,13 @@ static reel_status check(const reel_ema *e, const reel_tensor_map *map)
 reel_status reel_ema_load_state(reel_ema *ema, const reel_tensor_map *map)
 {
     if (!map) reel_fail(REEL_ERR_ARG, "ema_load_state: the map is NULL");
-    if (!ready("ema_load_state", ema, false) || check(ema, map)) return reel_error_status();
+    if (!ready("ema_load_state", ema, false) || check(ema, map))
+        return reel_error_status();
     reel__quiet q = reel__quiet_begin();
     int64_t updates = reel_item_i64(reel_tensor_map_get(map, UPDATES));
     for (int i = 0; i < ema->n && !reel_failed(); i++)
-        reel_copy_(ema->entries[i].average, reel_tensor_map_get(map, ema->entries[i].name));
+        reel_copy_(ema->entries[i].average,
+                   reel_tensor_map_get(map, ema->entries[i].name));
     reel__quiet_end(q);
     if (!reel_failed()) ema->updates = updates;
     return reel_error_status();

@@ -75,7 +75,8 @@ static inline void reel__quiet_end(reel__quiet q)
 static inline bool reel__same_sizes(reel_tensor *a, reel_tensor *b)
 {
     bool same = reel_rank(a) == reel_rank(b);
-    for (int i = 0; same && i < reel_rank(a); i++) same = reel_size(a, i) == reel_size(b, i);
+    for (int i = 0; same && i < reel_rank(a); i++)
+        same = reel_size(a, i) == reel_size(b, i);
     return same;
 }
 

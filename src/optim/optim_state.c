@@ -49,9 +49,11 @@ static int states_there(const reel_optim *o, const reel__opt_param *p,
         reel_tensor *t = reel_tensor_map_get(map, reel__state_name(o, p, k, name));
         if (!t) continue;
         there++;
-        if (o->kind->scalar[k] ? reel_numel(t) == 1 : reel__same_sizes(t, p->param)) continue;
-        reel_fail(REEL_ERR_SHAPE, "optim_load_state: \"%.200s\" does not have the shape of "
-                                  "its parameter",
+        if (o->kind->scalar[k] ? reel_numel(t) == 1 : reel__same_sizes(t, p->param))
+            continue;
+        reel_fail(REEL_ERR_SHAPE,
+                  "optim_load_state: \"%.200s\" does not have the shape of "
+                  "its parameter",
                   name);
         return -1;
     }
@@ -65,7 +67,8 @@ static bool is_known(const reel_optim *o, const char *name)
         if (strcmp(name, rate_name(i, text)) == 0) return true;
     for (int i = 0; i < o->n_param; i++)
         for (int k = 0; k < o->kind->n_state; k++)
-            if (strcmp(name, reel__state_name(o, &o->param[i], k, text)) == 0) return true;
+            if (strcmp(name, reel__state_name(o, &o->param[i], k, text)) == 0)
+                return true;
     return false;
 }
 
@@ -73,8 +76,9 @@ static reel_status name_unexpected(const reel_optim *o, const reel_tensor_map *m
 {
     for (int64_t i = 0; i < reel_tensor_map_count(map); i++)
         if (!is_known(o, reel_tensor_map_name(map, i)))
-            return reel_fail(REEL_ERR_ARG, "optim_load_state: \"%.200s\" is no state of this "
-                                           "%s",
+            return reel_fail(REEL_ERR_ARG,
+                             "optim_load_state: \"%.200s\" is no state of this "
+                             "%s",
                              reel_tensor_map_name(map, i), o->kind->name);
     return REEL_OK;
 }
@@ -85,8 +89,9 @@ static reel_status check(const reel_optim *o, const reel_tensor_map *map)
     int64_t known = o->n_group;
     for (int i = 0; i < o->n_group; i++)
         if (reel_numel(reel_tensor_map_get(map, rate_name(i, name))) != 1)
-            return reel_fail(REEL_ERR_ARG, "optim_load_state: \"%s\" is missing, or not one "
-                                           "number",
+            return reel_fail(REEL_ERR_ARG,
+                             "optim_load_state: \"%s\" is missing, or not one "
+                             "number",
                              name);
     for (int i = 0; i < o->n_param; i++) {
         const reel__opt_param *p = &o->param[i];
@@ -95,8 +100,9 @@ static reel_status check(const reel_optim *o, const reel_tensor_map *map)
         known += there;
         bool wanted = o->kind->has_state(&o->group[p->group]);
         if (there && (!wanted || there != o->kind->n_state))
-            return reel_fail(REEL_ERR_ARG, "optim_load_state: %d states of \"%.200s\", "
-                                           "expected %d or none",
+            return reel_fail(REEL_ERR_ARG,
+                             "optim_load_state: %d states of \"%.200s\", "
+                             "expected %d or none",
                              there, p->name, wanted ? o->kind->n_state : 0);
     }
     return known == reel_tensor_map_count(map) ? REEL_OK : name_unexpected(o, map);
@@ -113,9 +119,9 @@ static reel_status copy_in(reel_optim *o, const reel_tensor_map *map)
 {
     char name[REEL__STATE_NAME];
     for (int i = 0; i < o->n_group; i++)
-        if (!reel_copy_(o->group[i].lr,
-                        reel_reshape(reel_tensor_map_get(map, rate_name(i, name)),
-                                     REEL_SCALAR)))
+        if (!reel_copy_(
+                o->group[i].lr,
+                reel_reshape(reel_tensor_map_get(map, rate_name(i, name)), REEL_SCALAR)))
             return reel_error_status();
     for (int i = 0; i < o->n_param; i++) {
         reel__opt_param *p = &o->param[i];

@@ -53,8 +53,8 @@ double reel_schedule_at(const reel_schedule *schedule, int group, int64_t t)
 {
     if (schedule && group >= 0 && group < schedule->n && t >= 0)
         return schedule->rate(schedule, schedule->base[group], t);
-    reel_fail(REEL_ERR_ARG, "schedule_at: there is no group %d, or t %lld is below 0", group,
-              (long long)t);
+    reel_fail(REEL_ERR_ARG, "schedule_at: there is no group %d, or t %lld is below 0",
+              group, (long long)t);
     return NAN;
 }
 
@@ -71,7 +71,8 @@ void reel_schedule_free(reel_schedule *schedule)
 
 static bool have(const char *who, const reel_schedule *s, const reel_tensor_map *map)
 {
-    if (!s || !map) reel_fail(REEL_ERR_ARG, "%s: the %s is NULL", who, s ? "map" : "schedule");
+    if (!s || !map)
+        reel_fail(REEL_ERR_ARG, "%s: the %s is NULL", who, s ? "map" : "schedule");
     return !reel_failed();
 }
 

@@ -23,7 +23,8 @@ static double constant_rate(const reel_schedule *s, double base, int64_t t)
 
 reel_schedule *reel_schedule_constant(reel_optim *optim)
 {
-    return reel__schedule_start(reel__schedule_new("schedule_constant", optim, constant_rate));
+    return reel__schedule_start(
+        reel__schedule_new("schedule_constant", optim, constant_rate));
 }
 
 static double step_rate(const reel_schedule *s, double base, int64_t t)
@@ -49,12 +50,13 @@ static double multistep_rate(const reel_schedule *s, double base, int64_t t)
     return base * pow(s->a, passed);
 }
 
-reel_schedule *reel_schedule_multistep(reel_optim *optim, const int64_t *milestones, int n,
-                                       double gamma)
+reel_schedule *reel_schedule_multistep(reel_optim *optim, const int64_t *milestones,
+                                       int n, double gamma)
 {
     bool ok = n >= 0 && (milestones || n == 0) && gamma >= 0;
     for (int i = 1; i < n && ok; i++) ok = milestones[i - 1] < milestones[i];
-    if (!good("schedule_multistep", ok, "milestones that ascend, gamma >= 0")) return NULL;
+    if (!good("schedule_multistep", ok, "milestones that ascend, gamma >= 0"))
+        return NULL;
     reel_schedule *s = reel__schedule_new("schedule_multistep", optim, multistep_rate);
     if (!s) return NULL;
     s->a = gamma;
@@ -74,7 +76,8 @@ static double cosine_rate(const reel_schedule *s, double base, int64_t t)
 
 reel_schedule *reel_schedule_cosine(reel_optim *optim, int64_t steps, double low)
 {
-    if (!good("schedule_cosine", steps >= 1 && low >= 0, "steps >= 1, low >= 0")) return NULL;
+    if (!good("schedule_cosine", steps >= 1 && low >= 0, "steps >= 1, low >= 0"))
+        return NULL;
     reel_schedule *s = reel__schedule_new("schedule_cosine", optim, cosine_rate);
     if (!s) return NULL;
     s->steps = steps;
@@ -159,7 +162,8 @@ reel_schedule *reel_schedule_warmup(reel_schedule *after, int64_t steps, double 
         reel_schedule_free(after);
         return NULL;
     }
-    if (s->n > after->n) s->n = after->n; /* groups that were added since stay as they are */
+    if (s->n > after->n)
+        s->n = after->n; /* groups that were added since stay as they are */
     for (int i = 0; i < s->n; i++) s->base[i] = after->base[i];
     s->steps = steps;
     s->a = start;

@@ -33,17 +33,19 @@ reel_status reel_sgd_add(reel_optim *optim, reel_params params, const reel_sgd_o
     static const reel_sgd_opts none = {0};
     const reel_sgd_opts *o = opts ? opts : &none;
     if (!optim || optim->kind != &sgd)
-        return reel_fail(REEL_ERR_ARG, "sgd: the optimizer is %s", optim ? "no sgd" : "NULL");
+        return reel_fail(REEL_ERR_ARG, "sgd: the optimizer is %s",
+                         optim ? "no sgd" : "NULL");
     if (!(o->lr >= 0 && o->momentum >= 0 && o->momentum < 1 && o->weight_decay >= 0))
         return reel_fail(REEL_ERR_ARG,
                          "sgd: lr %g, momentum %g, weight_decay %g: expected 0 or more, "
                          "momentum below 1",
                          o->lr, o->momentum, o->weight_decay);
     if (o->nesterov && (o->momentum == 0 || o->dampening != 0))
-        return reel_fail(REEL_ERR_ARG,
-                         "sgd: nesterov with momentum %g, dampening %g: it needs momentum "
-                         "and no dampening",
-                         o->momentum, o->dampening);
+        return reel_fail(
+            REEL_ERR_ARG,
+            "sgd: nesterov with momentum %g, dampening %g: it needs momentum "
+            "and no dampening",
+            o->momentum, o->dampening);
     reel__opt_group *g = reel__optim_add(optim, params, o->lr);
     if (!g) return reel_error_status();
     g->opts.sgd = *o;

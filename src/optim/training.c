@@ -23,7 +23,8 @@ static void put_part(reel_tensor_map *map, const char *prefix, reel_tensor_map *
 }
 
 /* What stands behind `prefix`, into `part`, without it. */
-static void take_part(const reel_tensor_map *map, const char *prefix, reel_tensor_map *part)
+static void take_part(const reel_tensor_map *map, const char *prefix,
+                      reel_tensor_map *part)
 {
     size_t n = strlen(prefix);
     for (int64_t i = 0; i < reel_tensor_map_count(map); i++) {
@@ -38,7 +39,8 @@ static void take_part(const reel_tensor_map *map, const char *prefix, reel_tenso
     }
 }
 
-static void put_numbers(reel_tensor_map *map, const char *name, const int64_t *numbers, int n)
+static void put_numbers(reel_tensor_map *map, const char *name, const int64_t *numbers,
+                        int n)
 {
     reel_tensor *t = reel_from(numbers, REEL_SHAPE(n), REEL_I64);
     if (t) reel_tensor_map_set(map, name, t);
@@ -50,7 +52,8 @@ static bool take_numbers(const reel_tensor_map *map, const char *name, int64_t *
     reel_tensor *t = reel_tensor_map_get(map, name);
     if (reel_numel(t) == n && reel_dtype_of(t) == REEL_I64)
         return reel_read(t, numbers, REEL_I64) == REEL_OK;
-    reel_fail(REEL_ERR_FORMAT, "training_load: \"%s\" is missing, or not %d integers", name, n);
+    reel_fail(REEL_ERR_FORMAT, "training_load: \"%s\" is missing, or not %d integers",
+              name, n);
     return false;
 }
 
@@ -63,10 +66,22 @@ typedef struct part {
     reel_status (*load)(const reel_training *run, const reel_tensor_map *map);
 } part;
 
-static bool has_module(const reel_training *run) { return run->module; }
-static bool has_optim(const reel_training *run) { return run->optim; }
-static bool has_schedule(const reel_training *run) { return run->schedule; }
-static bool has_ema(const reel_training *run) { return run->ema; }
+static bool has_module(const reel_training *run)
+{
+    return run->module;
+}
+static bool has_optim(const reel_training *run)
+{
+    return run->optim;
+}
+static bool has_schedule(const reel_training *run)
+{
+    return run->schedule;
+}
+static bool has_ema(const reel_training *run)
+{
+    return run->ema;
+}
 
 static reel_status save_module(const reel_training *run, reel_tensor_map *map)
 {
@@ -133,7 +148,8 @@ static void collect(const reel_training *run, reel_tensor_map *map)
 reel_status reel_training_save(const char *path, const reel_training *run)
 {
     if (!path || !run)
-        return reel_fail(REEL_ERR_ARG, "training_save: the %s is NULL", path ? "run" : "path");
+        return reel_fail(REEL_ERR_ARG, "training_save: the %s is NULL",
+                         path ? "run" : "path");
     reel_tensor_map *map = reel_tensor_map_new();
     if (!map) return reel_error_status();
     reel_scope s = reel_scope_begin();
@@ -176,7 +192,8 @@ static void distribute(const reel_tensor_map *map, reel_training *run)
 reel_status reel_training_load(const char *path, reel_training *run)
 {
     if (!path || !run)
-        return reel_fail(REEL_ERR_ARG, "training_load: the %s is NULL", path ? "run" : "path");
+        return reel_fail(REEL_ERR_ARG, "training_load: the %s is NULL",
+                         path ? "run" : "path");
     if (reel_failed()) return reel_error_status();
     reel_tensor_map *map = reel_checkpoint_load(path);
     if (!map) return reel_error_status();

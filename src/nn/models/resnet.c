@@ -45,8 +45,9 @@ static reel_module *stage(const reel__resnet_plan *plan, int64_t in, int64_t wid
 reel_module *reel__resnet(const reel__resnet_plan *plan)
 {
     if (plan->classes < 1 || plan->channels < 1) {
-        reel_fail(REEL_ERR_ARG, "%s: %lld classes, %lld channels, expected 1 or more each",
-                  plan->type, (long long)plan->classes, (long long)plan->channels);
+        reel_fail(REEL_ERR_ARG,
+                  "%s: %lld classes, %lld channels, expected 1 or more each", plan->type,
+                  (long long)plan->classes, (long long)plan->channels);
         return NULL;
     }
     resnet *net = reel_module_new(sizeof *net, plan->type, resnet_forward);
@@ -125,17 +126,20 @@ static reel_module *imagenet(reel__resnet_plan plan, const reel_resnet_opts *opt
 
 reel_module *reel_resnet18(const reel_resnet_opts *opts)
 {
-    return imagenet((reel__resnet_plan){.type = "resnet18", .blocks = {2, 2, 2, 2}}, opts);
+    return imagenet((reel__resnet_plan){.type = "resnet18", .blocks = {2, 2, 2, 2}},
+                    opts);
 }
 
 reel_module *reel_resnet34(const reel_resnet_opts *opts)
 {
-    return imagenet((reel__resnet_plan){.type = "resnet34", .blocks = {3, 4, 6, 3}}, opts);
+    return imagenet((reel__resnet_plan){.type = "resnet34", .blocks = {3, 4, 6, 3}},
+                    opts);
 }
 
 reel_module *reel_resnet50(const reel_resnet_opts *opts)
 {
-    return imagenet((reel__resnet_plan){
-                        .type = "resnet50", .blocks = {3, 4, 6, 3}, .bottleneck = true},
+    return imagenet((reel__resnet_plan){.type = "resnet50",
+                                        .blocks = {3, 4, 6, 3},
+                                        .bottleneck = true},
                     opts);
 }

@@ -32,7 +32,7 @@ reel_tensor *reel__conv_bn(reel_module *conv, reel_module *bn, reel_tensor *x,
 reel_module *reel__resnet_conv(int64_t in, int64_t out, int kernel, int stride);
 
 /* One residual block from `in` to `width` channels (4 width if `bottleneck`). */
-reel_module *reel__residual_block(const reel__resnet_plan *plan, int64_t in, int64_t width,
-                                  int stride);
+reel_module *reel__residual_block(const reel__resnet_plan *plan, int64_t in,
+                                  int64_t width, int stride);
 
 #endif

@@ -7,7 +7,7 @@
 typedef struct block {
     reel_module m;
     reel_module *conv[3], *bn[3];
-    int n; /* convolutions: 2, or 3 in a bottleneck */
+    int n;                   /* convolutions: 2, or 3 in a bottleneck */
     reel_module *downsample; /* of the shortcut; NULL: none */
     int64_t new_channels;    /* SHORTCUT_PAD: zeros to add */
     int stride;
@@ -15,13 +15,11 @@ typedef struct block {
 
 reel_module *reel__resnet_conv(int64_t in, int64_t out, int kernel, int stride)
 {
-    reel_module *conv = reel_nn_conv2d(
+    return reel_nn_conv2d(
         in, out, kernel,
         &(reel_nn_conv2d_opts){.conv = {.stride = stride, .padding = kernel / 2},
-                               .no_bias = true});
-    reel_init_kaiming_normal(reel_module_find(conv, "weight"),
-                             &(reel_kaiming_opts){.fan_out = true});
-    return reel_module_done(conv);
+                               .no_bias = true,
+                               .kaiming = &(reel_kaiming_opts){.fan_out = true}});
 }
 
 reel_tensor *reel__conv_bn(reel_module *conv, reel_module *bn, reel_tensor *x,
@@ -39,8 +37,8 @@ static reel_tensor *pad_shortcut(const block *b, reel_tensor *x)
     int64_t before = b->new_channels / 2, after = b->new_channels - before;
     reel_tensor *y = reel_slice(x, 2, 0, REEL_END, b->stride);
     y = reel_slice(y, 3, 0, REEL_END, b->stride);
-    return reel_scope_return(s, reel_pad(y, REEL_SHAPE(0, before, 0, 0),
-                                         REEL_SHAPE(0, after, 0, 0), 0));
+    return reel_scope_return(
+        s, reel_pad(y, REEL_SHAPE(0, before, 0, 0), REEL_SHAPE(0, after, 0, 0), 0));
 }
 
 static reel_tensor *block_forward(reel_module *self, reel_tensor *x)
@@ -67,8 +65,8 @@ static void add_conv(block *b, int64_t in, int64_t out, int kernel, int stride)
     b->n++;
 }
 
-reel_module *reel__residual_block(const reel__resnet_plan *plan, int64_t in, int64_t width,
-                                  int stride)
+reel_module *reel__residual_block(const reel__resnet_plan *plan, int64_t in,
+                                  int64_t width, int stride)
 {
     block *b = reel_module_new(
         sizeof *b, plan->bottleneck ? "bottleneck_block" : "basic_block", block_forward);
@@ -89,10 +87,10 @@ reel_module *reel__residual_block(const reel__resnet_plan *plan, int64_t in, int
         if (plan->shortcut == SHORTCUT_PAD)
             b->new_channels = out - in;
         else
-            b->downsample = reel_module_add(
-                &b->m, "downsample",
-                reel_nn_sequential(reel__resnet_conv(in, out, 1, stride),
-                                   reel_nn_batch_norm2d(out, NULL)));
+            b->downsample =
+                reel_module_add(&b->m, "downsample",
+                                reel_nn_sequential(reel__resnet_conv(in, out, 1, stride),
+                                                   reel_nn_batch_norm2d(out, NULL)));
     }
     return reel_module_done(&b->m);
 }

@@ -15,8 +15,8 @@ static reel_tensor *vit_forward(reel_module *self, reel_tensor *x)
 {
     const vit *v = (const vit *)self;
     reel_scope s = reel_scope_begin();
-    reel_tensor *h = reel_forward(v->patch_embed, x);        /* [n, dim, h / p, w / p] */
-    h = reel_transpose(reel_flatten(h, 2, -1), 1, 2);        /* [n, tokens, dim]       */
+    reel_tensor *h = reel_forward(v->patch_embed, x); /* [n, dim, h / p, w / p] */
+    h = reel_transpose(reel_flatten(h, 2, -1), 1, 2); /* [n, tokens, dim]       */
     h = reel_add(h, v->pos_embed);
     if (v->dropout > 0) h = reel_dropout(h, v->dropout, self->training);
     reel_keep(h);
@@ -48,12 +48,12 @@ static reel_module *encoder_layers(const reel_vit_opts *o)
         char name[16];
         snprintf(name, sizeof name, "%d", i);
         reel_module_add(m, name,
-                        reel_nn_encoder_layer(o->dim, o->heads,
-                                              &(reel_nn_encoder_layer_opts){
-                                                  .hidden = o->hidden,
-                                                  .dropout = o->dropout,
-                                                  .activation = REEL_ACT_GELU,
-                                                  .norm_first = true}));
+                        reel_nn_encoder_layer(
+                            o->dim, o->heads,
+                            &(reel_nn_encoder_layer_opts){.hidden = o->hidden,
+                                                          .dropout = o->dropout,
+                                                          .activation = REEL_ACT_GELU,
+                                                          .norm_first = true}));
     }
     return reel_module_done(m);
 }
@@ -68,8 +68,8 @@ static reel_module *build(const reel_vit_opts *o)
     reel_scope s = reel_scope_begin();
     v->pos_embed = reel_module_param(
         m, "pos_embed",
-        reel_init_trunc_normal(reel_empty(REEL_SHAPE(1, side * side, o->dim), REEL_F32), 0,
-                               0.02, -2, 2));
+        reel_init_trunc_normal(reel_empty(REEL_SHAPE(1, side * side, o->dim), REEL_F32),
+                               0, 0.02, -2, 2));
     reel_scope_end(s);
     v->patch_embed = reel_module_add(
         m, "patch_embed",
@@ -95,10 +95,11 @@ reel_module *reel_vit_tiny(const reel_vit_opts *opts)
     if (!o.hidden) o.hidden = 4 * o.dim;
     if (o.patch < 1 || o.image < o.patch || o.image % o.patch || o.depth < 0 ||
         !(o.dropout >= 0 && o.dropout < 1)) {
-        reel_fail(REEL_ERR_ARG,
-                  "vit_tiny: image %d, patch %d, depth %d, dropout %g: the image must be a "
-                  "multiple of the patch, and 0 <= dropout < 1",
-                  o.image, o.patch, o.depth, o.dropout);
+        reel_fail(
+            REEL_ERR_ARG,
+            "vit_tiny: image %d, patch %d, depth %d, dropout %g: the image must be a "
+            "multiple of the patch, and 0 <= dropout < 1",
+            o.image, o.patch, o.depth, o.dropout);
         return NULL;
     }
     return build(&o);

@@ -7,10 +7,10 @@
  *   direct    taps * results + PACK
  *   winograd  36 * tiles + TRANSFORM * tiles * (1/c + 1/k) + WEIGHTS
  *
- * PACK, TRANSFORM and WEIGHTS are what packing, the transforms of a tile's channel and those
- * of a weight cost in the same unit, fitted to Zen 5, AVX-512, one thread. Time of direct
- * over time of winograd, measured | predicted, [n, c, h, h] with k = c, forward and weight
- * gradient:
+ * PACK, TRANSFORM and WEIGHTS are what packing, the transforms of a tile's channel and
+ * those of a weight cost in the same unit, fitted to Zen 5, AVX-512, one thread. Time of
+ * direct over time of winograd, measured | predicted, [n, c, h, h] with k = c, forward
+ * and weight gradient:
  *
  *   [1,512,4]  0.7 0.7 | 0.6 0.4     [1,256,8]  1.6 1.2 | 1.6 1.2
  *   [2,512,4]  1.2 1.0 | 1.0 0.7     [4,64,8]   2.5 2.0 | 2.5 2.2

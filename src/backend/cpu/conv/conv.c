@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- operands -------------------------------------------------------------------------- */
+/* ---- operands ---------------------------------------------------------------------- */
 
 static bool is_activation(const reel_karg *a)
 {
@@ -30,13 +30,19 @@ static void copy_weight(float *plain, float *strided, const reel_meta *m, bool t
                 }
 }
 
-static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x, const reel_meta *w,
-                          const reel_meta *y)
+static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x,
+                          const reel_meta *w, const reel_meta *y)
 {
     return (reel_conv){
-        .n = x->dim[0], .c = x->dim[1], .h = x->dim[2], .w = x->dim[3],
-        .k = y->dim[1], .oh = y->dim[2], .ow = y->dim[3],
-        .r = w->dim[2], .s = w->dim[3],
+        .n = x->dim[0],
+        .c = x->dim[1],
+        .h = x->dim[2],
+        .w = x->dim[3],
+        .k = y->dim[1],
+        .oh = y->dim[2],
+        .ow = y->dim[3],
+        .r = w->dim[2],
+        .s = w->dim[3],
         .stride = {a->stride[0], a->stride[1]},
         .pad = {a->padding[0], a->padding[1]},
         .dil = {a->dilation[0], a->dilation[1]},
@@ -44,7 +50,7 @@ static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x, const 
     };
 }
 
-/* ---- forward and input gradient: in, weight, bias -> out --------------------------------- */
+/* ---- forward and input gradient: in, weight, bias -> out --------------------------- */
 
 static reel_status run(const reel_conv *g, reel_conv_pass pass, const float *in,
                        const float *weight, const float *bias, float *out)
@@ -90,13 +96,15 @@ bool reel__fast_conv2d_input(const reel_kcall *call, reel_status *status)
     return true;
 }
 
-/* ---- weight gradient: gy, x -> gw ---------------------------------------------------------- */
+/* ---- weight gradient: gy, x -> gw -------------------------------------------------- */
 
-static reel_status run_weight(const reel_conv *g, const float *gy, const float *x, float *gw)
+static reel_status run_weight(const reel_conv *g, const float *gy, const float *x,
+                              float *gw)
 {
     bool winograd =
         reel__conv_choose(g, REEL_CONV_WEIGHT, reel_exact()) == REEL_CONV_WINOGRAD;
-    return (winograd ? reel__conv_winograd_weight : reel__conv_direct_weight)(g, gy, x, gw);
+    return (winograd ? reel__conv_winograd_weight : reel__conv_direct_weight)(g, gy, x,
+                                                                              gw);
 }
 
 bool reel__fast_conv2d_weight(const reel_kcall *call, reel_status *status)

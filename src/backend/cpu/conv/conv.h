@@ -7,20 +7,15 @@
  *   direct.c           any shape: forward and input gradient as gathers of pixels
  *   direct_weight.c    any shape: weight gradient as outer products of pixels
  *   choose.c           which of them, from shape and pass alone
- * Inner loops are in isa/conv_*.c. Work is cut by size only, and sums run in one order, so
- * results are the same bit for bit on any number of threads. */
+ * Inner loops are in isa/conv_*.c. Work is cut by size only, and sums run in one order,
+ * so results are the same bit for bit on any number of threads. */
 #ifndef REEL_CPU_CONV_H
 #define REEL_CPU_CONV_H
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/kernels.h"
 
-/* reel_fast_fn: false when the layout or dtype is not theirs. */
-bool reel__fast_conv2d(const reel_kcall *call, reel_status *status);
-bool reel__fast_conv2d_input(const reel_kcall *call, reel_status *status);
-bool reel__fast_conv2d_weight(const reel_kcall *call, reel_status *status);
-
-/* One convolution. x [n,h,w,c] and y [n,oh,ow,k] as they lie in memory; weights contiguous
- * [k, c/groups, r, s]. */
+/* One convolution. x [n,h,w,c] and y [n,oh,ow,k] as they lie in memory; weights
+ * contiguous [k, c/groups, r, s]. */
 typedef struct reel_conv {
     int64_t n, c, h, w;
     int64_t k, oh, ow;
@@ -41,10 +36,7 @@ typedef enum reel_conv_pass {
     REEL_CONV_WEIGHT
 } reel_conv_pass;
 
-typedef enum reel_conv_algo {
-    REEL_CONV_DIRECT,
-    REEL_CONV_WINOGRAD
-} reel_conv_algo;
+typedef enum reel_conv_algo { REEL_CONV_DIRECT, REEL_CONV_WINOGRAD } reel_conv_algo;
 
 reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool exact);
 
@@ -54,15 +46,24 @@ reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass, const f
 reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass, const float *in,
                               const float *weight, const float *bias, float *out);
 /* gw, contiguous like the weight. */
-reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy, const float *x,
-                                       float *gw);
+reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
+                                       const float *x, float *gw);
 reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const float *x,
                                      float *gw);
 /* ---- small helpers ----------------------------------------------------------------- */
 
-static inline int64_t reel__min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t reel__max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t reel__ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t reel__min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t reel__max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+static inline int64_t reel__ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
 static inline int64_t reel__round_up(int64_t a, int64_t b)
 {
     return reel__ceil_div(a, b) * b;
@@ -76,11 +77,11 @@ static inline int64_t reel__reserve(int64_t *total, int64_t floats)
     *total += reel__round_up(floats, 16);
     return at;
 }
-/* Reads one float of each cache line, in the order of memory, of what is about to be read or
- * written in another order. The processor's prefetchers follow this walk and not the jumps
- * of a transform from row to row; prefetch instructions were no substitute. (Zen 5, Winograd
- * weight gradient of [128,16,32,32]: 3.6 ms without, 3.5 with prefetch instructions, 1.9
- * with this.) */
+/* Reads one float of each cache line, in the order of memory, of what is about to be read
+ * or written in another order. The processor's prefetchers follow this walk and not the
+ * jumps of a transform from row to row; prefetch instructions were no substitute. (Zen 5,
+ * Winograd weight gradient of [128,16,32,32]: 3.6 ms without, 3.5 with prefetch
+ * instructions, 1.9 with this.) */
 static inline void reel__touch(const float *p, int64_t floats)
 {
     for (int64_t i = 0; i < floats; i += 16) (void)*(const volatile float *)(p + i);

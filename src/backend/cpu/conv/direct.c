@@ -1,13 +1,14 @@
 /* direct.c: any convolution as an implicit matrix product, forward and input gradient.
  *
- * A result pixel is the sum, over taps, of an input pixel times that tap's [c][k] weights:
- * rows of a product whose left side is gathered by pointer, never written out (indirection:
- * Dukhan 2019, arXiv:1907.02129). strip.h makes each tap a fixed distance from a pixel's
- * first, so one pointer a pixel is enough, and neighbouring taps of a row of the kernel are
- * one run of s * c floats: a 7x7 stem with 3 channels has 7 runs of 21.
+ * A result pixel is the sum, over taps, of an input pixel times that tap's [c][k]
+ * weights: rows of a product whose left side is gathered by pointer, never written out
+ * (indirection: Dukhan 2019, arXiv:1907.02129). strip.h makes each tap a fixed distance
+ * from a pixel's first, so one pointer a pixel is enough, and neighbouring taps of a row
+ * of the kernel are one run of s * c floats: a 7x7 stem with 3 channels has 7 runs of 21.
  *
- * The input gradient gathers too. With stride s, gx pixels that are equal modulo s meet the
- * same taps: s * s phases, each a convolution of gy with stride 1 and some of the taps.
+ * The input gradient gathers too. With stride s, gx pixels that are equal modulo s meet
+ * the same taps: s * s phases, each a convolution of gy with stride 1 and some of the
+ * taps.
  *
  * With one channel a group (depthwise) rows are gathered in the same way, but multiplied
  * channel by channel: one panel as wide as all channels. */
@@ -23,13 +24,13 @@ typedef struct direct {
     const reel_conv_gemm *gemm;
     reel_strip strip;
     bool depthwise;
-    int64_t n, k;                             /* images, result channels */
-    int64_t *tap;                             /* offsets of runs          */
-    int64_t taps, len;                        /* runs, floats of each     */
-    float *out;                               /* result (0, 0, 0)         */
-    int64_t out_image, out_row, out_pixel;    /* floats from one to the next */
+    int64_t n, k;                          /* images, result channels */
+    int64_t *tap;                          /* offsets of runs          */
+    int64_t taps, len;                     /* runs, floats of each     */
+    float *out;                            /* result (0, 0, 0)         */
+    int64_t out_image, out_row, out_pixel; /* floats from one to the next */
     const float *bias;
-    float *packed;  /* [panel][taps][len][width] */
+    float *packed; /* [panel][taps][len][width] */
     /* what packing reads */
     const float *weight;
     int64_t w_k, w_c, w_taps;
@@ -97,13 +98,20 @@ static void run_block(void *ctx, int64_t i, int worker)
     const float **a = (const float **)(d + p->row_size);
     int64_t m = find_rows(p, &b, p->copy + worker * p->copy_size, a, d);
     int64_t group = i % p->groups, panels = panels_of(p);
-    for (int64_t j = panels * group / p->groups; j < panels * (group + 1) / p->groups; j++) {
+    for (int64_t j = panels * group / p->groups; j < panels * (group + 1) / p->groups;
+         j++) {
         int64_t o = j * panel_width(p);
         const reel_conv_gather panel = {
-            .a = a, .d = d, .column = o, .m = m,
-            .tap = p->tap, .taps = p->taps, .len = p->len,
+            .a = a,
+            .d = d,
+            .column = o,
+            .m = m,
+            .tap = p->tap,
+            .taps = p->taps,
+            .len = p->len,
             .b = p->packed + o * p->taps * p->len,
-            .width = width_of(p, o), .valid = reel__min64(p->k - o, width_of(p, o)),
+            .width = width_of(p, o),
+            .valid = reel__min64(p->k - o, width_of(p, o)),
             .bias = p->bias ? p->bias + o : NULL,
         };
         (p->depthwise ? REEL_ISA_PICK(conv_depthwise)->gather : p->gemm->gather)(&panel);
@@ -132,7 +140,8 @@ static reel_status run(direct *p, const int64_t *dy, const int64_t *dx)
                     : reel__min64(panels_of(p), reel__ceil_div(FEW_TASKS, s->blocks));
     int64_t packed = reel__reserve(&floats, columns * p->taps * p->len);
     int64_t copy = reel__reserve(&floats, p->copy_size * workers);
-    int64_t rows = reel__reserve(&floats, 2 * p->row_size * workers * REEL__FLOATS_A_POINTER);
+    int64_t rows =
+        reel__reserve(&floats, 2 * p->row_size * workers * REEL__FLOATS_A_POINTER);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     p->packed = scratch + packed;
@@ -153,25 +162,44 @@ static void set_range(const int64_t *d, int64_t n, int64_t *min, int64_t *max)
     }
 }
 
-/* ---- forward --------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------- */
 
 static reel_status forward(const reel_conv *g, const float *x, const float *weight,
                            const float *bias, float *y, int64_t group, int64_t *list)
 {
     bool depthwise = reel__conv_is_depthwise(g);
-    int64_t c = depthwise ? g->c : g->c / g->groups, k = depthwise ? g->k : g->k / g->groups;
+    int64_t c = depthwise ? g->c : g->c / g->groups,
+            k = depthwise ? g->k : g->k / g->groups;
     direct p = {
-        .gemm = REEL_ISA_PICK(conv_gemm), .depthwise = depthwise, .n = g->n, .k = k,
-        .tap = list, .out = y + group * k, .out_image = g->oh * g->ow * g->k,
-        .out_row = g->ow * g->k, .out_pixel = g->k, .bias = bias ? bias + group * k : NULL,
-        .weight = weight + group * k * c * g->r * g->s, .w_k = k, .w_c = depthwise ? 1 : c,
+        .gemm = REEL_ISA_PICK(conv_gemm),
+        .depthwise = depthwise,
+        .n = g->n,
+        .k = k,
+        .tap = list,
+        .out = y + group * k,
+        .out_image = g->oh * g->ow * g->k,
+        .out_row = g->ow * g->k,
+        .out_pixel = g->k,
+        .bias = bias ? bias + group * k : NULL,
+        .weight = weight + group * k * c * g->r * g->s,
+        .w_k = k,
+        .w_c = depthwise ? 1 : c,
         .w_taps = g->r * g->s,
     };
     p.strip = (reel_strip){
-        .in = x + group * c, .h = g->h, .w = g->w, .c = c, .pixel = g->c, .oh = g->oh,
-        .ow = g->ow, .stride_y = g->stride[0], .stride_x = g->stride[1],
-        .y_min = -g->pad[0], .y_max = (g->r - 1) * g->dil[0] - g->pad[0],
-        .x_min = -g->pad[1], .x_max = (g->s - 1) * g->dil[1] - g->pad[1],
+        .in = x + group * c,
+        .h = g->h,
+        .w = g->w,
+        .c = c,
+        .pixel = g->c,
+        .oh = g->oh,
+        .ow = g->ow,
+        .stride_y = g->stride[0],
+        .stride_x = g->stride[1],
+        .y_min = -g->pad[0],
+        .y_max = (g->r - 1) * g->dil[0] - g->pad[0],
+        .x_min = -g->pad[1],
+        .x_max = (g->s - 1) * g->dil[1] - g->pad[1],
     };
     /* Without dilation the taps of a kernel's row are one run. */
     int64_t runs = g->dil[1] == 1 && !depthwise ? 1 : g->s;
@@ -185,7 +213,7 @@ static reel_status forward(const reel_conv *g, const float *x, const float *weig
     return run(&p, dy, dx);
 }
 
-/* ---- input gradient -------------------------------------------------------------------- */
+/* ---- input gradient ---------------------------------------------------------------- */
 
 /* Taps of one dimension that gx pixels equal to `phase` modulo the stride meet: gx pixel
  * stride * q + phase meets gy pixel q + d[i] at tap t[i]. Returns how many. */
@@ -207,7 +235,8 @@ static reel_status input_phase(const reel_conv *g, const float *gy, const float 
                                int64_t *list)
 {
     bool depthwise = reel__conv_is_depthwise(g);
-    int64_t c = depthwise ? g->c : g->c / g->groups, k = depthwise ? g->k : g->k / g->groups;
+    int64_t c = depthwise ? g->c : g->c / g->groups,
+            k = depthwise ? g->k : g->k / g->groups;
     int64_t most = g->r * g->s;
     int64_t *pick = list + most, *dy = pick + most, *dx = dy + most;
     int64_t *ty = dx + most, *tx = ty + g->r, *ey = tx + g->s, *ex = ey + g->r;
@@ -215,17 +244,33 @@ static reel_status input_phase(const reel_conv *g, const float *gy, const float 
     int64_t nx = phase_taps(px, g->s, g->stride[1], g->pad[1], g->dil[1], tx, ex);
     if (ny * nx == 0) return REEL_OK; /* gx is zero there already */
     direct p = {
-        .gemm = REEL_ISA_PICK(conv_gemm), .depthwise = depthwise, .n = g->n, .k = c,
-        .tap = list, .taps = ny * nx, .len = depthwise ? 1 : k,
-        .out = gx + (py * g->w + px) * g->c + group * c, .out_image = g->h * g->w * g->c,
-        .out_row = g->stride[0] * g->w * g->c, .out_pixel = g->stride[1] * g->c,
-        .weight = weight + group * k * c * g->r * g->s, .w_k = depthwise ? 1 : k, .w_c = c,
-        .w_taps = g->r * g->s, .pick = pick,
+        .gemm = REEL_ISA_PICK(conv_gemm),
+        .depthwise = depthwise,
+        .n = g->n,
+        .k = c,
+        .tap = list,
+        .taps = ny * nx,
+        .len = depthwise ? 1 : k,
+        .out = gx + (py * g->w + px) * g->c + group * c,
+        .out_image = g->h * g->w * g->c,
+        .out_row = g->stride[0] * g->w * g->c,
+        .out_pixel = g->stride[1] * g->c,
+        .weight = weight + group * k * c * g->r * g->s,
+        .w_k = depthwise ? 1 : k,
+        .w_c = c,
+        .w_taps = g->r * g->s,
+        .pick = pick,
     };
     p.strip = (reel_strip){
-        .in = gy + group * k, .h = g->oh, .w = g->ow, .c = k, .pixel = g->k,
+        .in = gy + group * k,
+        .h = g->oh,
+        .w = g->ow,
+        .c = k,
+        .pixel = g->k,
         .oh = reel__ceil_div(g->h - py, g->stride[0]),
-        .ow = reel__ceil_div(g->w - px, g->stride[1]), .stride_y = 1, .stride_x = 1,
+        .ow = reel__ceil_div(g->w - px, g->stride[1]),
+        .stride_y = 1,
+        .stride_x = 1,
     };
     for (int64_t i = 0; i < ny * nx; i++) {
         pick[i] = ty[i / nx] * g->s + tx[i % nx];
@@ -253,12 +298,14 @@ static reel_status input_grad(const reel_conv *g, const float *gy, const float *
     return REEL_OK;
 }
 
-/* Whether every phase of one dimension has a tap (a 1x1 kernel of stride 2 leaves gaps). */
+/* Whether every phase of one dimension has a tap (a 1x1 kernel of stride 2 leaves
+ * gaps). */
 static bool covers(int64_t size, int64_t stride, int64_t pad, int64_t dil)
 {
     for (int64_t phase = 0; phase < stride; phase++) {
         bool met = false;
-        for (int64_t i = 0; i < size && !met; i++) met = (phase + pad - i * dil) % stride == 0;
+        for (int64_t i = 0; i < size && !met; i++)
+            met = (phase + pad - i * dil) % stride == 0;
         if (!met) return false;
     }
     return true;

@@ -1,10 +1,10 @@
-/* direct_weight.c: weight gradient of any convolution: for each tap, outer products of input
- * and gradient pixels, P [taps][c][k] += x[pixel of the tap]' gy[pixel].
+/* direct_weight.c: weight gradient of any convolution: for each tap, outer products of
+ * input and gradient pixels, P [taps][c][k] += x[pixel of the tap]' gy[pixel].
  *
- * The rows of strip.h serve as in direct.c; without dilation the taps of a kernel's row are
- * one run of s * c rows of P. Two ways, by the size of P:
- *   small P: a fixed number of parts of the pixels, each with a P of its own in L2, added up
- *     in order;
+ * The rows of strip.h serve as in direct.c; without dilation the taps of a kernel's row
+ * are one run of s * c rows of P. Two ways, by the size of P:
+ *   small P: a fixed number of parts of the pixels, each with a P of its own in L2, added
+ *     up in order;
  *   large P: one part; workers take pieces of P (a run, a panel) for a large block of
  *     pixels, which they share. */
 #include "backend/cpu/conv/conv.h"
@@ -58,7 +58,7 @@ static int64_t width_of(const direct *w, int64_t o)
     return reel__min64(panel_width(w), w->columns - o);
 }
 
-/* ---- stage 1: rows of pixels ------------------------------------------------------------ */
+/* ---- stage 1: rows of pixels ------------------------------------------------------- */
 
 static void load_image(void *ctx, int64_t i, int worker)
 {
@@ -69,13 +69,13 @@ static void load_image(void *ctx, int64_t i, int worker)
     int64_t image = b->at.image + i;
     const float *first = reel__strip_load(&w->strip, &b->at, image, b->copy);
     for (int64_t y = 0; y < b->at.rows; y++) {
-        b->x[i * b->at.rows + y] = first + reel__strip_at(&w->strip, y, w->strip.y_min,
-                                                          w->strip.x_min);
+        b->x[i * b->at.rows + y] =
+            first + reel__strip_at(&w->strip, y, w->strip.y_min, w->strip.x_min);
         b->gy[i * b->at.rows + y] = w->gy + (image * g->oh + b->at.y + y) * g->ow * g->k;
     }
 }
 
-/* ---- stage 2: a piece of P is one run, one panel ---------------------------------------- */
+/* ---- stage 2: a piece of P is one run, one panel ----------------------------------- */
 
 /* Channels that end within a vector are copied between zeros. */
 static const float **copy_edge(const block *b, int64_t rows, int64_t o, int64_t worker)
@@ -103,11 +103,18 @@ static void multiply(void *ctx, int64_t i, int inner)
     int64_t dy = run / w->row_runs * g->dil[0] - g->pad[0];
     int64_t dx = run % w->row_runs * g->dil[1] - g->pad[1];
     reel_conv_outer outer = {
-        .a = b->x, .b = b->gy, .rows = b->at.images * b->at.rows, .steps = g->ow,
+        .a = b->x,
+        .b = b->gy,
+        .rows = b->at.images * b->at.rows,
+        .steps = g->ow,
         .tap = reel__strip_at(&w->strip, 0, dy, dx),
-        .a_step = w->strip.stride_x * w->strip.step_pixel, .column = o, .b_step = g->k,
-        .m = w->len, .p = b->p + o * w->runs * w->len + run * w->len * width,
-        .width = width, .accumulate = !b->begins,
+        .a_step = w->strip.stride_x * w->strip.step_pixel,
+        .column = o,
+        .b_step = g->k,
+        .m = w->len,
+        .p = b->p + o * w->runs * w->len + run * w->len * width,
+        .width = width,
+        .accumulate = !b->begins,
     };
     if (w->depthwise) {
         outer.m = w->k;
@@ -115,7 +122,8 @@ static void multiply(void *ctx, int64_t i, int inner)
         return;
     }
     if (w->k - o < width) {
-        outer.b = copy_edge(b, outer.rows, o, b->worker + inner); /* one of the two is 0 */
+        outer.b =
+            copy_edge(b, outer.rows, o, b->worker + inner); /* one of the two is 0 */
         outer.column = 0;
         outer.b_step = width;
     }
@@ -125,7 +133,9 @@ static void multiply(void *ctx, int64_t i, int inner)
 static void run_part(void *ctx, int64_t part, int worker)
 {
     const direct *w = ctx;
-    block b = {.w = w, .worker = worker, .p = w->p + part * w->p_size,
+    block b = {.w = w,
+               .worker = worker,
+               .p = w->p + part * w->p_size,
                .copy = w->copy + worker * w->copy_size,
                .x = w->rows + worker * 3 * w->row_size};
     b.gy = b.x + w->row_size;
@@ -139,7 +149,7 @@ static void run_part(void *ctx, int64_t part, int worker)
     }
 }
 
-/* ---- the parts' sum, in the weight's own layout ------------------------------------------ */
+/* ---- the parts' sum, in the weight's own layout ------------------------------------ */
 
 static void unpack(void *ctx, int64_t i, int worker)
 {
@@ -149,11 +159,11 @@ static void unpack(void *ctx, int64_t i, int worker)
     const float *p = w->p + o * w->runs * w->len;
     for (int64_t part = 0; part < w->parts; part++)
         reel__touch(p + part * w->p_size, w->runs * w->len * width_of(w, o));
-    w->gemm->unpack(p, w->parts, w->p_size, w->k,
-                    w->depthwise ? 1 : w->c, w->g->r * w->g->s, o, width_of(w, o), w->gw);
+    w->gemm->unpack(p, w->parts, w->p_size, w->k, w->depthwise ? 1 : w->c,
+                    w->g->r * w->g->s, o, width_of(w, o), w->gw);
 }
 
-/* ---- sizes -------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------- */
 
 /* Floats of P up to which each part has its own. */
 #define SMALL_P (100 << 10)
@@ -179,7 +189,8 @@ static reel_status run(direct *w)
     int64_t p = reel__reserve(&floats, w->p_size * w->parts);
     int64_t copy = reel__reserve(&floats, w->copy_size * (shared ? 1 : workers));
     int64_t edge = reel__reserve(&floats, w->edge_size * workers);
-    int64_t rows = reel__reserve(&floats, 3 * w->row_size * workers * REEL__FLOATS_A_POINTER);
+    int64_t rows =
+        reel__reserve(&floats, 3 * w->row_size * workers * REEL__FLOATS_A_POINTER);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     w->p = scratch + p, w->copy = scratch + copy, w->edge = scratch + edge;
@@ -195,8 +206,11 @@ reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const 
 {
     bool depthwise = reel__conv_is_depthwise(g);
     int64_t groups = depthwise ? 1 : g->groups;
-    direct w = {.g = g, .gemm = REEL_ISA_PICK(conv_gemm), .depthwise = depthwise,
-                .c = g->c / groups, .k = g->k / groups};
+    direct w = {.g = g,
+                .gemm = REEL_ISA_PICK(conv_gemm),
+                .depthwise = depthwise,
+                .c = g->c / groups,
+                .k = g->k / groups};
     w.row_runs = g->dil[1] == 1 && !depthwise ? 1 : g->s;
     w.runs = g->r * w.row_runs;
     w.len = depthwise ? 1 : g->s / w.row_runs * w.c;
@@ -205,10 +219,19 @@ reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const 
         w.gy = gy + group * w.k;
         w.gw = gw + group * w.k * w.c * g->r * g->s;
         w.strip = (reel_strip){
-            .in = x + group * w.c, .h = g->h, .w = g->w, .c = w.c, .pixel = g->c,
-            .oh = g->oh, .ow = g->ow, .stride_y = g->stride[0], .stride_x = g->stride[1],
-            .y_min = -g->pad[0], .y_max = (g->r - 1) * g->dil[0] - g->pad[0],
-            .x_min = -g->pad[1], .x_max = (g->s - 1) * g->dil[1] - g->pad[1],
+            .in = x + group * w.c,
+            .h = g->h,
+            .w = g->w,
+            .c = w.c,
+            .pixel = g->c,
+            .oh = g->oh,
+            .ow = g->ow,
+            .stride_y = g->stride[0],
+            .stride_x = g->stride[1],
+            .y_min = -g->pad[0],
+            .y_max = (g->r - 1) * g->dil[0] - g->pad[0],
+            .x_min = -g->pad[1],
+            .x_max = (g->s - 1) * g->dil[1] - g->pad[1],
         };
         reel_status status = run(&w);
         if (status != REEL_OK) return status;

@@ -61,8 +61,8 @@ static void copy_row(const reel_strip *s, const float *row, float *to)
     }
 }
 
-const float *reel__strip_load(const reel_strip *s, const reel_strip_block *b, int64_t image,
-                              float *scratch)
+const float *reel__strip_load(const reel_strip *s, const reel_strip_block *b,
+                              int64_t image, float *scratch)
 {
     const float *in = s->in + image * s->h * s->w * s->pixel;
     int64_t y = b->y * s->stride_y;

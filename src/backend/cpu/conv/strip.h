@@ -11,18 +11,18 @@
 /* Result pixel (image, y, x) and tap (dy, dx) meet at input pixel
  * (image, y * stride_y + dy, x * stride_x + dx), zero outside [0, h) x [0, w). */
 typedef struct reel_strip {
-    const float *in;        /* first channel that is read                 */
-    int64_t h, w, c;        /* c channels are read ...                    */
-    int64_t pixel;          /* ... of this many floats a pixel            */
-    int64_t oh, ow;         /* results an image                           */
+    const float *in; /* first channel that is read                 */
+    int64_t h, w, c; /* c channels are read ...                    */
+    int64_t pixel;   /* ... of this many floats a pixel            */
+    int64_t oh, ow;  /* results an image                           */
     int64_t stride_y, stride_x;
     int64_t y_min, y_max, x_min, x_max; /* of dy and dx */
     /* filled in by reel__strip_init */
     bool copies;
-    int64_t rows, columns; /* of input that a block's image reads            */
+    int64_t rows, columns;        /* of input that a block's image reads            */
     int64_t step_pixel, step_row; /* floats from an input pixel to the next  */
-    int64_t block_rows;    /* result rows of a block: some of one image, ... */
-    int64_t block_images;  /* ... or all of several                          */
+    int64_t block_rows;           /* result rows of a block: some of one image, ... */
+    int64_t block_images;         /* ... or all of several                          */
     int64_t per_image, blocks;
 } reel_strip;
 
@@ -31,19 +31,22 @@ void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats);
 /* Floats of scratch that a block needs. */
 int64_t reel__strip_size(const reel_strip *s);
 
-/* Rows of results of block i: images [image, image + images), rows [y, y + rows) of each. */
+/* Rows of results of block i: images [image, image + images), rows [y, y + rows) of
+ * each. */
 typedef struct reel_strip_block {
     int64_t image, images, y, rows;
 } reel_strip_block;
 reel_strip_block reel__strip_block(const reel_strip *s, int64_t n, int64_t i);
 /* Copies one image of the block, if the strip copies at all; returns where the tap
  * (y_min, x_min) of result pixel (image, block->y, 0) lies. */
-const float *reel__strip_load(const reel_strip *s, const reel_strip_block *b, int64_t image,
-                              float *scratch);
+const float *reel__strip_load(const reel_strip *s, const reel_strip_block *b,
+                              int64_t image, float *scratch);
 /* Floats from there to the tap (dy, dx) of result row y of the block. */
-static inline int64_t reel__strip_at(const reel_strip *s, int64_t y, int64_t dy, int64_t dx)
+static inline int64_t reel__strip_at(const reel_strip *s, int64_t y, int64_t dy,
+                                     int64_t dx)
 {
-    return (y * s->stride_y + dy - s->y_min) * s->step_row + (dx - s->x_min) * s->step_pixel;
+    return (y * s->stride_y + dy - s->y_min) * s->step_row +
+           (dx - s->x_min) * s->step_pixel;
 }
 
 #endif

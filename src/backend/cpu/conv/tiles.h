@@ -7,10 +7,13 @@
 /* Results of a tile are 4x4. */
 #define REEL__TILE 4
 
-/* Floats from one of the 36 elements of a transform to the next, where each holds `floats`.
- * A line more than it needs: distances of a power of two would put all 36, which are written
- * together, into one set of the L1 cache. */
-static inline int64_t reel__element_step(int64_t floats) { return floats + 16; }
+/* Floats from one of the 36 elements of a transform to the next, where each holds
+ * `floats`. A line more than it needs: distances of a power of two would put all 36,
+ * which are written together, into one set of the L1 cache. */
+static inline int64_t reel__element_step(int64_t floats)
+{
+    return floats + 16;
+}
 
 typedef struct reel_activation {
     const float *data; /* [n, h, w, c] */

@@ -1,16 +1,17 @@
 /* winograd.c: 3x3 convolution of stride 1 by F(4,3), forward and input gradient.
  *
- * y = A' [ (G w G') * (B' x B) ] A for tiles of 4x4 results: 36 products of matrices instead
- * of 144 multiplications a pixel pair. Everything runs block by block of tiles, so that what
- * passes between transforms and products stays in cache:
+ * y = A' [ (G w G') * (B' x B) ] A for tiles of 4x4 results: 36 products of matrices
+ * instead of 144 multiplications a pixel pair. Everything runs block by block of tiles,
+ * so that what passes between transforms and products stays in cache:
  *   V [36][tiles][c]   transformed input of the block
  *   U [36][c][panel]   transformed weights of one panel of output channels
  *   M [36][tiles][panel] = V U, transformed into y at once.
  * Two ways to share this among workers:
  *   small U: U is made once for all; every worker has blocks of its own, V in its L2;
- *   large U (256 channels and more): blocks are large and shared, V in L3; every worker has
- *     panels of its own and makes U as it goes, a slice of channels at a time that stays in
- *     its L2. U as a whole, four times the weights, would only go to memory and back. */
+ *   large U (256 channels and more): blocks are large and shared, V in L3; every worker
+ *     has panels of its own and makes U as it goes, a slice of channels at a time that
+ *     stays in its L2. U as a whole, four times the weights, would only go to memory and
+ *     back. */
 #include "backend/cpu/conv/conv.h"
 #include "backend/cpu/conv/tiles.h"
 #include "backend/cpu/isa/conv_kernels.h"
@@ -32,12 +33,12 @@ typedef struct winograd {
     bool rotate;
 
     reel_tiles tiles;
-    int64_t block, blocks; /* tiles a block            */
-    int64_t v_row;         /* floats a row of V        */
-    bool shared;           /* the second way           */
-    int64_t slice;         /* channels of U at once    */
-    const float *zero;     /* c zeros: pixels outside  */
-    float *v, *u, *m;      /* of worker 0, or of all   */
+    int64_t block, blocks;  /* tiles a block            */
+    int64_t v_row;          /* floats a row of V        */
+    bool shared;            /* the second way           */
+    int64_t slice;          /* channels of U at once    */
+    const float *zero;      /* c zeros: pixels outside  */
+    float *v, *u, *m;       /* of worker 0, or of all   */
     int64_t v_size, m_size; /* of one worker           */
     int64_t u_size;         /* of one panel's slice    */
 } winograd;
@@ -50,10 +51,10 @@ typedef struct block {
     float *v;
 } block;
 
-/* ---- stage 1: V = B' x B ------------------------------------------------------------ */
+/* ---- stage 1: V = B' x B ----------------------------------------------------------- */
 
-/* Tiles a task: all of a worker's own block, or a few whole rows, so that their pixels are
- * a long run of memory. */
+/* Tiles a task: all of a worker's own block, or a few whole rows, so that their pixels
+ * are a long run of memory. */
 static int64_t transform_grain(const winograd *p)
 {
     if (!p->shared) return p->block;
@@ -78,7 +79,7 @@ static void transform_input(void *ctx, int64_t i, int worker)
     }
 }
 
-/* ---- stage 2: M = V U, y = A' M A of one panel --------------------------------------- */
+/* ---- stage 2: M = V U, y = A' M A of one panel ------------------------------------- */
 
 static void transform_output(const winograd *p, const block *b, const float *m, int64_t o,
                              int64_t width)
@@ -145,8 +146,8 @@ static void multiply_panel(void *ctx, int64_t i, int inner)
                            p->o_step, p->i_step, p->rotate, count, width, u, u_step);
         }
         for (int64_t e = 0; e < 36; e++)
-            p->gemm->dense(b->v + e * v_step + c0, p->v_row, b->count, count, u + e * u_step,
-                           width, m + e * m_step, width, c0 > 0);
+            p->gemm->dense(b->v + e * v_step + c0, p->v_row, b->count, count,
+                           u + e * u_step, width, m + e * m_step, width, c0 > 0);
     }
     transform_output(p, b, m, o, width);
 }
@@ -161,7 +162,7 @@ static void run_block(void *ctx, int64_t i, int worker)
     reel__parallel(panels_of(p), multiply_panel, &b);
 }
 
-/* ---- the first way's U --------------------------------------------------------------- */
+/* ---- the first way's U ------------------------------------------------------------- */
 
 static void transform_weight(void *ctx, int64_t i, int worker)
 {
@@ -169,11 +170,12 @@ static void transform_weight(void *ctx, int64_t i, int worker)
     const winograd *p = ctx;
     int64_t o, width;
     panel_of(p, i, &o, &width);
-    p->f43->weight(p->weight + o * p->o_step, p->weight_end, p->o_step, p->i_step, p->rotate,
-                   p->c, width, p->u + i * p->u_size, reel__element_step(p->c * width));
+    p->f43->weight(p->weight + o * p->o_step, p->weight_end, p->o_step, p->i_step,
+                   p->rotate, p->c, width, p->u + i * p->u_size,
+                   reel__element_step(p->c * width));
 }
 
-/* ---- sizes ---------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------- */
 
 /* Floats of U up to which every worker streams all of it for each of its blocks. */
 #define SMALL_U (36 * 128 * 192)
@@ -230,7 +232,10 @@ reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass, const f
     winograd p = {
         .gemm = REEL_ISA_PICK(conv_gemm),
         .f43 = REEL_ISA_PICK(conv_winograd),
-        .out = out, .bias = bias, .weight = weight, .weight_end = weight + g->k * g->c * 9,
+        .out = out,
+        .bias = bias,
+        .weight = weight,
+        .weight_end = weight + g->k * g->c * 9,
     };
     if (pass == REEL_CONV_FORWARD) {
         p.in = (reel_activation){in, g->n, g->h, g->w, g->c};

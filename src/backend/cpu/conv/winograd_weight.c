@@ -4,8 +4,8 @@
  *   V [36][tiles][c], Z [36][tiles][k]: transformed x and gy of a block of tiles
  *   P [36][c][panel] += V' Z, the products; at the end G' P G.
  * Two ways, as in winograd.c, by the size of P:
- *   small P: the tiles are cut into a fixed number of parts, each with a P of its own that
- *     lives through all blocks of the part; the parts' results are added in order;
+ *   small P: the tiles are cut into a fixed number of parts, each with a P of its own
+ *     that lives through all blocks of the part; the parts' results are added in order;
  *   large P: one part; blocks are large and shared, and workers take pieces of P, which
  *     exist only until G' P G is added to the sum. */
 #include "backend/cpu/conv/conv.h"
@@ -40,7 +40,7 @@ typedef struct block {
     float *v, *z, *p, *sum;
 } block;
 
-/* ---- stage 1 -------------------------------------------------------------------------- */
+/* ---- stage 1 ----------------------------------------------------------------------- */
 
 static int64_t transform_grain(const winograd *w) /* see winograd.c */
 {
@@ -63,16 +63,20 @@ static void transform(void *ctx, int64_t i, int worker)
         int64_t image, y, x;
         const float *pixel[36];
         reel__tile_place(&w->tiles, b->first + t, &image, &y, &x);
-        reel__tile_pixels(&w->x, image, y - w->g->pad[0], x - w->g->pad[1], 6, w->zero, pixel);
+        reel__tile_pixels(&w->x, image, y - w->g->pad[0], x - w->g->pad[1], 6, w->zero,
+                          pixel);
         w->f43->input(pixel, w->x.c, b->v + t * w->v_row, v_step);
         reel__tile_pixels(&w->gy, image, y, x, REEL__TILE, w->zero, pixel);
         w->f43->output_grad(pixel, w->gy.c, b->z + t * w->z_row, z_step);
     }
 }
 
-/* ---- stage 2: a piece of P is [36][slice of c][panel of k] ---------------------------- */
+/* ---- stage 2: a piece of P is [36][slice of c][panel of k] ------------------------- */
 
-static int64_t slices_of(const winograd *w) { return reel__ceil_div(w->g->c, w->slice); }
+static int64_t slices_of(const winograd *w)
+{
+    return reel__ceil_div(w->g->c, w->slice);
+}
 static int64_t panels_of(const winograd *w)
 {
     return reel__ceil_div(w->g->k, 2 * w->gemm->lanes);
@@ -92,9 +96,17 @@ static void multiply(void *ctx, int64_t i, int worker)
         const float *v = b->v + e * reel__element_step(b->count * w->v_row);
         const float *z = b->z + e * reel__element_step(b->count * w->z_row);
         w->gemm->outer(&(reel_conv_outer){
-            .a = &v, .b = &z, .rows = 1, .steps = b->count, .tap = c0,
-            .a_step = w->v_row, .column = o, .b_step = w->z_row, .m = count,
-            .p = p + e * step, .width = width,
+            .a = &v,
+            .b = &z,
+            .rows = 1,
+            .steps = b->count,
+            .tap = c0,
+            .a_step = w->v_row,
+            .column = o,
+            .b_step = w->z_row,
+            .m = count,
+            .p = p + e * step,
+            .width = width,
             .accumulate = !b->begins,
         });
     }
@@ -106,8 +118,11 @@ static void multiply(void *ctx, int64_t i, int worker)
 static void run_part(void *ctx, int64_t part, int worker)
 {
     const winograd *w = ctx;
-    block b = {.w = w, .v = w->v + worker * w->v_size, .z = w->z + worker * w->z_size,
-               .p = w->p + worker * w->p_size, .sum = w->sum + part * w->sum_size};
+    block b = {.w = w,
+               .v = w->v + worker * w->v_size,
+               .z = w->z + worker * w->z_size,
+               .p = w->p + worker * w->p_size,
+               .sum = w->sum + part * w->sum_size};
     memset(b.sum, 0, (size_t)w->sum_size * sizeof(float));
     int64_t begin = w->blocks * part / w->parts, end = w->blocks * (part + 1) / w->parts;
     for (int64_t i = begin; i < end; i++) {
@@ -120,7 +135,7 @@ static void run_part(void *ctx, int64_t part, int worker)
     }
 }
 
-/* ---- the parts' sum, in the weight's own layout ---------------------------------------- */
+/* ---- the parts' sum, in the weight's own layout ------------------------------------ */
 
 static void unpack(void *ctx, int64_t i, int worker)
 {
@@ -131,11 +146,10 @@ static void unpack(void *ctx, int64_t i, int worker)
     const float *sum = w->sum + 9 * o * w->g->c;
     for (int64_t part = 0; part < w->parts; part++)
         reel__touch(sum + part * w->sum_size, 9 * w->g->c * width);
-    w->gemm->unpack(sum, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
-                    width, w->gw);
+    w->gemm->unpack(sum, w->parts, w->sum_size, w->g->k, w->g->c, 9, o, width, w->gw);
 }
 
-/* ---- sizes ------------------------------------------------------------------------------ */
+/* ---- sizes ------------------------------------------------------------------------- */
 
 #define SMALL_P (36 * 64 * 64)
 #define PARTS 16
@@ -162,12 +176,15 @@ static void set_sizes(winograd *w)
     w->sum_size = 9 * g->c * g->k;
 }
 
-reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy, const float *x,
-                                       float *gw)
+reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
+                                       const float *x, float *gw)
 {
-    winograd w = {.gemm = REEL_ISA_PICK(conv_gemm), .f43 = REEL_ISA_PICK(conv_winograd),
-                  .g = g, .gw = gw,
-                  .gy = {gy, g->n, g->oh, g->ow, g->k}, .x = {x, g->n, g->h, g->w, g->c}};
+    winograd w = {.gemm = REEL_ISA_PICK(conv_gemm),
+                  .f43 = REEL_ISA_PICK(conv_winograd),
+                  .g = g,
+                  .gw = gw,
+                  .gy = {gy, g->n, g->oh, g->ow, g->k},
+                  .x = {x, g->n, g->h, g->w, g->c}};
     set_sizes(&w);
     int64_t workers = reel__max_workers(), floats = 0;
     int64_t v = reel__reserve(&floats, w.v_size * (w.shared ? 1 : workers));

@@ -1,6 +1,6 @@
 /* conv_depthwise.c: one channel a group: no product of matrices, channels are the lanes.
- * Channels beyond the last whole vector are done one by one: a vector there would reach past
- * the tensor. */
+ * Channels beyond the last whole vector are done one by one: a vector there would reach
+ * past the tensor. */
 #include "backend/cpu/isa/conv_kernels.h"
 
 #if defined(__clang__)
@@ -21,7 +21,8 @@ INLINE void gather_block(const int R, const reel_conv_gather *g, int64_t first)
         UNROLL_FOR (int i = 0; i < R; i++) sum[i] = start;
         for (int64_t t = 0; t < g->taps; t++) {
             reel_vf w = reel_vload(g->b + t * g->width + c);
-            UNROLL_FOR (int i = 0; i < R; i++) sum[i] += reel_vload(a[i] + g->tap[t] + c) * w;
+            UNROLL_FOR (int i = 0; i < R; i++)
+                sum[i] += reel_vload(a[i] + g->tap[t] + c) * w;
         }
         UNROLL_FOR (int i = 0; i < R; i++) reel_vstore(d[i] + c, sum[i]);
     }

@@ -1,5 +1,5 @@
-/* conv_gemm.c: the matrix products inside convolutions, as register blocks of R rows times
- * one or two vectors of columns, and the packing of weights into panels.
+/* conv_gemm.c: the matrix products inside convolutions, as register blocks of R rows
+ * times one or two vectors of columns, and the packing of weights into panels.
  *
  * One block keeps R * NV sums in registers and, for each step of the reduction, loads NV
  * vectors and broadcasts R floats (Goto and van de Geijn 2008). R is a constant in every
@@ -42,8 +42,8 @@ INLINE int64_t next_rows(int64_t left, int64_t most)
 
 /* ---- gather: rows by pointer, several taps ----------------------------------------- */
 
-INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g, int64_t first,
-                         const reel_vf *bias, float *const *d,
+INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g,
+                         int64_t first, const reel_vf *bias, float *const *d,
                          int64_t column)
 {
     reel_vf sum[ROWS1][2];
@@ -64,7 +64,8 @@ INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g, i
         }
     }
     UNROLL_FOR (int i = 0; i < R; i++)
-        UNROLL_FOR (int j = 0; j < NV; j++) reel_vstore(d[i] + column + j * REEL_VW, sum[i][j]);
+        UNROLL_FOR (int j = 0; j < NV; j++)
+            reel_vstore(d[i] + column + j * REEL_VW, sum[i][j]);
 }
 
 static void gather(const reel_conv_gather *g)
@@ -84,11 +85,15 @@ static void gather(const reel_conv_gather *g)
     case R: gather_block(R, NV, g, i, bias, d, column); break;
         if (wide) {
 #define NV 2
-            switch (r) { EACH_ROWS2(CASE) }
+            switch (r) {
+                EACH_ROWS2(CASE)
+            }
 #undef NV
         } else {
 #define NV 1
-            switch (r) { EACH_ROWS1(CASE) }
+            switch (r) {
+                EACH_ROWS1(CASE)
+            }
 #undef NV
         }
 #undef CASE
@@ -97,10 +102,11 @@ static void gather(const reel_conv_gather *g)
     }
 }
 
-/* ---- dense: rows at a fixed distance ------------------------------------------------ */
+/* ---- dense: rows at a fixed distance ----------------------------------------------- */
 
-INLINE void dense_block(const int R, const int NV, const float *a, int64_t lda, int64_t len,
-                        const float *b, float *d, int64_t ldd, bool accumulate)
+INLINE void dense_block(const int R, const int NV, const float *a, int64_t lda,
+                        int64_t len, const float *b, float *d, int64_t ldd,
+                        bool accumulate)
 {
     reel_vf sum[ROWS1][2];
     UNROLL_FOR (int i = 0; i < R; i++)
@@ -131,27 +137,32 @@ static void dense(const float *a, int64_t lda, int64_t m, int64_t len, const flo
     case R: dense_block(R, NV, ai, lda, len, panel, di, ldd, accumulate); break;
         if (wide) {
 #define NV 2
-            switch (r) { EACH_ROWS2(CASE) }
+            switch (r) {
+                EACH_ROWS2(CASE)
+            }
 #undef NV
         } else {
 #define NV 1
-            switch (r) { EACH_ROWS1(CASE) }
+            switch (r) {
+                EACH_ROWS1(CASE)
+            }
 #undef NV
         }
 #undef CASE
     }
 }
 
-/* ---- outer products: the reduction runs over pixels --------------------------------- */
+/* ---- outer products: the reduction runs over pixels -------------------------------- */
 
-INLINE void outer_block(const int R, const int NV, const reel_conv_outer *g, int64_t first)
+INLINE void outer_block(const int R, const int NV, const reel_conv_outer *g,
+                        int64_t first)
 {
     reel_vf sum[ROWS1][2];
     float *p = g->p + first * g->width;
     UNROLL_FOR (int i = 0; i < R; i++)
         UNROLL_FOR (int j = 0; j < NV; j++)
-            sum[i][j] = g->accumulate ? reel_vload(p + (i * NV + j) * REEL_VW)
-                                      : (reel_vf){0};
+            sum[i][j] =
+                g->accumulate ? reel_vload(p + (i * NV + j) * REEL_VW) : (reel_vf){0};
     for (int64_t y = 0; y < g->rows; y++) {
         const float *a = g->a[y] + g->tap + first, *b = g->b[y] + g->column;
         for (int64_t t = 0; t < g->steps; t++, a += g->a_step, b += g->b_step) {
@@ -177,18 +188,22 @@ static void outer(const reel_conv_outer *g)
     case R: outer_block(R, NV, g, i); break;
         if (wide) {
 #define NV 2
-            switch (r) { EACH_ROWS2(CASE) }
+            switch (r) {
+                EACH_ROWS2(CASE)
+            }
 #undef NV
         } else {
 #define NV 1
-            switch (r) { EACH_ROWS1(CASE) }
+            switch (r) {
+                EACH_ROWS1(CASE)
+            }
 #undef NV
         }
 #undef CASE
     }
 }
 
-/* ---- packing ------------------------------------------------------------------------ */
+/* ---- packing ----------------------------------------------------------------------- */
 
 static void pack(const float *w, int64_t k, int64_t c, int64_t taps, int64_t o,
                  int64_t width, float *panel)
@@ -234,7 +249,8 @@ static void unpack(const float *panel, int64_t parts, int64_t part_step, int64_t
             reel_vf v[REEL_VW] = {{0}};
             for (int64_t j = 0; j < cols; j++) {
                 const float *from = panel + (tap * c + channel) * width + h;
-                for (int64_t p = 0; p < parts; p++) v[j] += reel_vload(from + p * part_step);
+                for (int64_t p = 0; p < parts; p++)
+                    v[j] += reel_vload(from + p * part_step);
                 if (++tap == taps) tap = 0, channel++;
             }
             reel_store_columns(w + (o + h) * length + q, length, k - o - h, cols, v);

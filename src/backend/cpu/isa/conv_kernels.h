@@ -61,13 +61,14 @@ REEL_ISA_DECLARE(reel_conv_gemm, conv_gemm);
 typedef struct reel_conv_depthwise {
     /* d[i][c] = bias[c] + sum over t of a[i][tap[t] + c] * b[t][c],  c < valid */
     void (*gather)(const reel_conv_gather *g);
-    /* P[c] (+)= sum over rows, steps of a[..][tap + c] * b[..][c],  c < m; 0 up to width */
+    /* P[c] (+)= sum over rows, steps of a[..][tap + c] * b[..][c],  c < m; 0 up to
+     * width */
     void (*outer)(const reel_conv_outer *g);
 } reel_conv_depthwise;
 REEL_ISA_DECLARE(reel_conv_depthwise, conv_depthwise);
 
-/* Winograd F(4,3): points 0, 1, -1, 2, -2, infinity (Lavin and Gray 2015). Channels are in
- * multiples of 16. Element e of the 36 is at e * step floats from the first. */
+/* Winograd F(4,3): points 0, 1, -1, 2, -2, infinity (Lavin and Gray 2015). Channels are
+ * in multiples of 16. Element e of the 36 is at e * step floats from the first. */
 typedef struct reel_conv_winograd {
     /* B' d B: 6x6 pixels, c channels each. */
     void (*input)(const float *const pixel[36], int64_t c, float *v, int64_t step);
@@ -81,8 +82,8 @@ typedef struct reel_conv_winograd {
     void (*weight)(const float *w, const float *end, int64_t o_step, int64_t i_step,
                    bool rotate, int64_t n, int64_t width, float *u, int64_t step);
     /* sum[tap][i][width] += G' p G, p[e][i][width], i < n; taps sum_step floats apart. */
-    void (*weight_grad)(const float *p, int64_t step, int64_t n, int64_t width, float *sum,
-                        int64_t sum_step);
+    void (*weight_grad)(const float *p, int64_t step, int64_t n, int64_t width,
+                        float *sum, int64_t sum_step);
 } reel_conv_winograd;
 REEL_ISA_DECLARE(reel_conv_winograd, conv_winograd);
 

@@ -14,7 +14,7 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- one-dimensional transforms; s and d are s[0], s[step], ... --------------------- */
+/* ---- one-dimensional transforms; s and d are s[0], s[step], ... -------------------- */
 
 INLINE void b6(reel_vf *d, int ds, const reel_vf *s, int ss) /* 6 -> 6, B' */
 {
@@ -79,7 +79,7 @@ INLINE void g6(reel_vf *d, int ds, const reel_vf *s, int ss) /* 6 -> 3, G' */
     d[2 * ds] = (SIXTH * e - a) + s5;
 }
 
-/* ---- two-dimensional transforms ----------------------------------------------------- */
+/* ---- two-dimensional transforms ---------------------------------------------------- */
 
 static void input(const float *const pixel[36], int64_t c, float *v, int64_t step)
 {
@@ -93,7 +93,8 @@ static void input(const float *const pixel[36], int64_t c, float *v, int64_t ste
         UNROLL_FOR (int y = 0; y < 6; y++) {
             reel_vf d[6];
             b6(d, 1, t + y * 6, 1);
-            UNROLL_FOR (int x = 0; x < 6; x++) reel_vstore(v + (y * 6 + x) * step + i, d[x]);
+            UNROLL_FOR (int x = 0; x < 6; x++)
+                reel_vstore(v + (y * 6 + x) * step + i, d[x]);
         }
     }
 }
@@ -105,13 +106,15 @@ static void output(const float *m, int64_t step, int64_t width, const float *bia
         reel_vf t[24], add = bias ? reel_vload(bias + i) : (reel_vf){0};
         UNROLL_FOR (int x = 0; x < 6; x++) {
             reel_vf s[6];
-            UNROLL_FOR (int y = 0; y < 6; y++) s[y] = reel_vload(m + (y * 6 + x) * step + i);
+            UNROLL_FOR (int y = 0; y < 6; y++)
+                s[y] = reel_vload(m + (y * 6 + x) * step + i);
             a6(t + x, 6, s, 1);
         }
         UNROLL_FOR (int y = 0; y < 4; y++) {
             reel_vf d[4];
             a6(d, 1, t + y * 6, 1);
-            UNROLL_FOR (int x = 0; x < 4; x++) reel_vstore(pixel[y * 4 + x] + i, d[x] + add);
+            UNROLL_FOR (int x = 0; x < 4; x++)
+                reel_vstore(pixel[y * 4 + x] + i, d[x] + add);
         }
     }
 }
@@ -128,7 +131,8 @@ static void output_grad(const float *const pixel[16], int64_t k, float *z, int64
         UNROLL_FOR (int y = 0; y < 6; y++) {
             reel_vf d[6];
             a4(d, 1, t + y * 4, 1);
-            UNROLL_FOR (int x = 0; x < 6; x++) reel_vstore(z + (y * 6 + x) * step + i, d[x]);
+            UNROLL_FOR (int x = 0; x < 6; x++)
+                reel_vstore(z + (y * 6 + x) * step + i, d[x]);
         }
     }
 }
@@ -168,14 +172,15 @@ static void weight(const float *w, const float *end, int64_t o_step, int64_t i_s
         }
 }
 
-static void weight_grad(const float *p, int64_t step, int64_t n, int64_t width, float *sum,
-                        int64_t sum_step)
+static void weight_grad(const float *p, int64_t step, int64_t n, int64_t width,
+                        float *sum, int64_t sum_step)
 {
     for (int64_t i = 0; i < n * width; i += REEL_VW) {
         reel_vf t[18];
         UNROLL_FOR (int x = 0; x < 6; x++) {
             reel_vf s[6];
-            UNROLL_FOR (int y = 0; y < 6; y++) s[y] = reel_vload(p + (y * 6 + x) * step + i);
+            UNROLL_FOR (int y = 0; y < 6; y++)
+                s[y] = reel_vload(p + (y * 6 + x) * step + i);
             g6(t + x, 6, s, 1);
         }
         UNROLL_FOR (int y = 0; y < 3; y++) {

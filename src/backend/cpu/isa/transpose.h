@@ -38,8 +38,10 @@ static inline __attribute__((always_inline)) void reel_transpose(reel_vf v[REEL_
 }
 
 /* dst[j * dst_row + i] = src[i * src_row + j] for i, j < REEL_VW. */
-static inline __attribute__((always_inline)) void
-reel_vtranspose(const float *src, int64_t src_row, float *dst, int64_t dst_row)
+static inline __attribute__((always_inline)) void reel_vtranspose(const float *src,
+                                                                  int64_t src_row,
+                                                                  float *dst,
+                                                                  int64_t dst_row)
 {
     reel_vf v[REEL_VW];
 #pragma GCC unroll 16
@@ -65,8 +67,8 @@ static inline void reel_load_columns(const float *src, int64_t step, int64_t row
 }
 
 /* dst[i * step + j] = v[j][i], i < rows, j < cols. */
-static inline void reel_store_columns(float *dst, int64_t step, int64_t rows, int64_t cols,
-                                      reel_vf v[REEL_VW])
+static inline void reel_store_columns(float *dst, int64_t step, int64_t rows,
+                                      int64_t cols, reel_vf v[REEL_VW])
 {
     reel_transpose(v);
     for (int i = 0; i < REEL_VW && i < rows; i++) {
