@@ -151,7 +151,7 @@ const reel_op reel__attention_backward = {
     .flops = attention_backward_flops,
     .no_vjp = "attention composes it with create_graph",
     .sample =
-        "f[2,3,4]; f[2,3,4]; f[2,5,4]; f[2,5,4]; -; f[2,3,4]; f[2,3] in 1..2 | scale=0.5",
+        "f[2,3,4]; f[2,3,4]; f[2,5,4]; f[2,5,4]; -; f[2,3,4]; s[2,3] in 1..2 | scale=0.5",
 };
 
 /* True where query i may see key j, [..., lq, lk]; NULL: everywhere. */

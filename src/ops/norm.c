@@ -94,8 +94,8 @@ const reel_op reel__batch_norm_backward = {
     .infer = batch_norm_backward_infer,
     .no_vjp = "batch_norm composes it with create_graph",
     .sample =
-        "f[4,3,2,2]; f[4,3,2,2]; f[3]; f[3]; f[3] in 0.5..2; - | training=1 want=7\n"
-        "f[5,3]; f[5,3]; -; f[3]; f[3] in 0.5..2; f[5,3] | relu=1 want=13",
+        "f[4,3,2,2]; f[4,3,2,2]; f[3]; s[3]; s[3] in 0.5..2; - | training=1 want=7\n"
+        "f[5,3]; f[5,3]; -; s[3]; s[3] in 0.5..2; f[5,3] | relu=1 want=13",
 };
 
 /* The same in operators, for gradients of gradients; residual and relu aside. */
@@ -179,8 +179,8 @@ const reel_op reel__batch_norm = {
         "f[5,3]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
         "f[4,2,2,2]; f[2]; f[2]; -; -; f[4,2,2,2] | eps=1e-3 training=1 relu=1\n"
         "f[2,3,2]; -; -; -; -; - | eps=1e-5 training=1\n"
-        "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 training=0\n"
-        "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; f[2,3,2,2] | eps=1e-5 relu=1",
+        "f[2,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; - | eps=1e-5 training=0\n"
+        "f[2,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; f[2,3,2,2] | eps=1e-5 relu=1",
 };
 
 /* In training with running statistics, which it changes: what the tape and a tracer must
@@ -189,9 +189,9 @@ const reel_op reel__batch_norm_update = {
     .name = "batch_norm_update",
     .mutates = 1 << 3 | 1 << 4,
     BATCH_NORM_RECORD,
-    .sample = "f[4,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 momentum=0.1 "
+    .sample = "f[4,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; - | eps=1e-5 momentum=0.1 "
               "training=1\n"
-              "f[5,3]; -; f[3]; c[3]; c[3] in 0.5..2; f[5,3] | eps=1e-5 momentum=0.3 "
+              "f[5,3]; -; f[3]; s[3]; s[3] in 0.5..2; f[5,3] | eps=1e-5 momentum=0.3 "
               "training=1 relu=1",
 };
 
@@ -310,8 +310,8 @@ const reel_op reel__layer_norm_backward = {
     .attrs = &reel__layer_norm_schema,
     .infer = layer_norm_backward_infer,
     .no_vjp = "layer_norm composes it with create_graph",
-    .sample = "f[3,5]; f[3,5]; f[5]; f[3]; f[3] in 0.5..2 | dims=1 want=7\n"
-              "f[2,3,4]; f[2,3,4]; -; f[2]; f[2] in 0.5..2 | dims=2 want=3",
+    .sample = "f[3,5]; f[3,5]; f[5]; s[3]; s[3] in 0.5..2 | dims=1 want=7\n"
+              "f[2,3,4]; f[2,3,4]; -; s[2]; s[2] in 0.5..2 | dims=2 want=3",
 };
 
 static reel_tensor *layer_norm_composed(const reel_call *c)

@@ -294,7 +294,7 @@ MORE = dict(
     log_softmax_backward=["f[5,7]; f[5,7] in -3..0 | dim=1", "f[4,3]; f[4,3] in -3..0"],
     layer_norm=["f[5,67]; f[67]; f[67] | dims=1 eps=1e-5"],
     batch_norm=["f[6,16,4,4]; f[16]; f[16]; -; -; - | eps=1e-5 training=1",
-                "f[6,16,4,4]; f[16]; f[16]; c[16]; c[16] in 0.5..2; - | eps=1e-5"],
+                "f[6,16,4,4]; f[16]; f[16]; s[16]; s[16] in 0.5..2; - | eps=1e-5"],
     cross_entropy=["f[9,67] in -4..4; i64[9] in 0..67; - | ignore_index=-1 want_grad=1"],
     attention=["f[2,17,16]; f[2,19,16]; f[2,19,16]; - | scale=0.25",
                "f[2,17,8]; f[2,17,8]; f[2,17,8]; - | scale=0.3 causal=1"],
@@ -360,6 +360,8 @@ def draw(rng, text, dtype):
     if dtype in INTS:
         least = 0 if dtype == torch.uint8 else -4
         return torch.randint(least, 6, shape, generator=rng).to(dtype)
+    if kind == "s" and dtype in HALVES:
+        dtype = F32  # a statistic
     u = torch.rand(shape, generator=rng, dtype=F64)
     return (low + (high - low) * u).to(dtype)
 
@@ -404,10 +406,8 @@ def gradients_of(record, attrs, inputs, kinds, dtype, rng):
     return gy, [next(got).to(dtype) if k == "f" else None for k in kinds]
 
 
-def adjust(record, inputs, dtype):
+def adjust(record, inputs):
     """What the drawn inputs of some records must also satisfy."""
-    if record.name.startswith("batch_norm") and dtype in HALVES:
-        inputs[3:5] = [t if t is None else t.to(F32) for t in inputs[3:5]]
     if record.name == "attention" and inputs[3] is not None:
         if inputs[3].dtype == torch.bool:
             inputs[3][..., 0] = True  # PyTorch gives NaN for a row that sees nothing
@@ -420,7 +420,7 @@ def sampled_case(record, text, dtype, seed):
     parts = [p.strip() for p in inputs_text.split(";") if p.strip()]
     rng = torch.Generator().manual_seed(
         zlib.crc32(f"{record.name} {text} {dtype} {seed}".encode()))
-    inputs = adjust(record, [draw(rng, p, dtype) for p in parts], dtype)
+    inputs = adjust(record, [draw(rng, p, dtype) for p in parts])
     attrs = Attrs(record, attr_text)
     kinds = [p[0] if t is not None and t.is_floating_point() else "-"
              for p, t in zip(parts, inputs)]
@@ -442,7 +442,7 @@ def sampled_cases(record):
         if "dropout=" in text:
             continue  # another random stream than PyTorch's
         floats = [d for d in (F64, F32, F16, BF16) if record.takes(d)]
-        if "f[" not in text and "c[" not in text:
+        if "f[" not in text:
             floats = [F64]  # nothing depends on the dtype
         for dtype in floats:
             big = "67" in text or "13" in text
