@@ -246,6 +246,7 @@ static void test_special_forwards(void **state)
 static void test_module_state(void **state)
 {
     (void)state;
+    const char *file = json_file();
     reel_module *m = reel_nn_linear(3, 2, NULL);
     reel_tensor_map *map = reel_tensor_map_new();
     BAD("", reel_state_dict(NULL, map));
@@ -258,9 +259,9 @@ static void test_module_state(void **state)
     BAD("weight", reel_load_state_dict(m, map, &(reel_load_opts){.partial = true}));
     BAD("", reel_module_save(NULL, "x"));
     BAD("", reel_module_save(m, NULL));
-    BAD(json_file(), reel_module_save(m, nowhere));
+    BAD(file, reel_module_save(m, nowhere));
     BAD("", reel_module_load(m, NULL, NULL));
-    BAD(json_file(), reel_module_load(m, nowhere, NULL));
+    BAD(file, reel_module_load(m, nowhere, NULL));
     NONE("", reel_summary(NULL, REEL_SHAPE(1, 3), NULL));
     NONE("", reel_summary(m, REEL_SHAPE(1, 4), NULL));
     NONE("", reel_summary(m, (reel_shape){.rank = -2}, NULL));
@@ -517,6 +518,7 @@ static void test_transforms_and_loader(void **state)
 static void test_files(void **state)
 {
     (void)state;
+    const char *file = json_file();
     reel_tensor_map *map = reel_tensor_map_new();
     reel_tensor *x = reel_ones(REEL_SHAPE(2), REEL_F32);
     uint8_t pixel[4] = {0};
@@ -540,9 +542,9 @@ static void test_files(void **state)
     assert_null(reel_tensor_map_text_key(map, 5));
     BAD("", reel_safetensors_save(NULL, map));
     BAD("", reel_safetensors_save(nowhere, NULL));
-    BAD(json_file(), reel_safetensors_save(nowhere, map));
+    BAD(file, reel_safetensors_save(nowhere, map));
     NONE("", reel_safetensors_open(NULL));
-    NONE(json_file(), reel_safetensors_open(nowhere));
+    NONE(file, reel_safetensors_open(nowhere));
     assert_int_equal(reel_safetensors_count(NULL), 0);
     assert_null(reel_safetensors_name(NULL, 0));
     assert_int_equal(reel_safetensors_shape(NULL, 0).rank, 0);
@@ -550,11 +552,11 @@ static void test_files(void **state)
     assert_null(reel_safetensors_text(NULL, "x"));
     reel_safetensors_close(NULL);
     NONE("", reel_safetensors_load(NULL));
-    NONE(json_file(), reel_safetensors_load(nowhere));
+    NONE(file, reel_safetensors_load(nowhere));
     BAD("", reel_checkpoint_save(NULL, map));
-    BAD(json_file(), reel_checkpoint_save(nowhere, map));
+    BAD(file, reel_checkpoint_save(nowhere, map));
     NONE("", reel_checkpoint_load(NULL));
-    NONE(json_file(), reel_checkpoint_load(nowhere));
+    NONE(file, reel_checkpoint_load(nowhere));
     NONE("", reel_npy_load(NULL));
     NONE(nowhere, reel_npy_load(nowhere));
     BAD("", reel_npy_save(NULL, x));
@@ -569,10 +571,10 @@ static void test_files(void **state)
     reel_training run = {0};
     BAD("", reel_training_save(NULL, &run));
     BAD("", reel_training_save(nowhere, NULL));
-    BAD(json_file(), reel_training_save(nowhere, &run));
+    BAD(file, reel_training_save(nowhere, &run));
     BAD("", reel_training_load(NULL, &run));
     BAD("", reel_training_load(nowhere, NULL));
-    BAD(json_file(), reel_training_load(nowhere, &run));
+    BAD(file, reel_training_load(nowhere, &run));
     reel_tensor_map_free(NULL);
     reel_tensor_map_free(map);
 }
