@@ -52,7 +52,8 @@ static const row rows[] = {
     {"--checkpoint-every", WHOLE, AT(checkpoint_every), 1, 1e9,
      "N  and every N steps as well"},
     {"--resume", SWITCH, AT(resume), 0, 0,
-     "      go on from --checkpoint, bit for bit, if the file is there"},
+     "      go on from --checkpoint, bit for bit, if the file is there; logs are cut\n"
+     "                           to where it stands"},
     {"--log", TEXT, AT(log), 0, 0, "FILE  CSV, a row an epoch"},
     {"--log-steps", TEXT, AT(log_steps), 0, 0, "FILE  CSV, a row a step"},
     {"--out", TEXT, AT(out), 0, 0,
@@ -108,6 +109,14 @@ static bool one_of(const char *value, const char *words)
     return false;
 }
 
+/* Adam for models without batch norm. */
+static void set_defaults(options *o)
+{
+    o->adamw = one_of(o->model, "vit-tiny mlp");
+    if (o->lr < 0) o->lr = o->adamw ? 1e-3 : 0.2;
+    if (o->weight_decay < 0) o->weight_decay = o->adamw ? 0.05 : 5e-4;
+}
+
 static int check(const options *o)
 {
     if (!one_of(o->model, "resnet20 resnet32 resnet56 resnet18 mlp vit-tiny"))
@@ -143,5 +152,6 @@ int options_parse(options *o, int argc, char **argv)
         int st = set(o, r, argv[++i]);
         if (st >= 0) return st;
     }
+    set_defaults(o);
     return check(o);
 }

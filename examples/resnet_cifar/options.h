@@ -15,6 +15,7 @@ typedef struct options {
     int64_t epochs, batch, samples, threads, workers, seed, checkpoint_every;
     double lr, weight_decay, label_smoothing;
     bool resume, skip_corrupt, ema;
+    bool adamw; /* instead of SGD; follows from the model */
 } options;
 
 /* Fills `o`. Returns -1 to go on, else the exit status (0 after --help). */

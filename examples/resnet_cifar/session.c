@@ -59,14 +59,12 @@ static reel_module *make_model(const char *name, int64_t classes)
 
 static reel_status make_optim(session *s, const options *o)
 {
-    bool adam = strcmp(o->model, "vit-tiny") == 0 || strcmp(o->model, "mlp") == 0;
-    double lr = o->lr >= 0 ? o->lr : adam ? 1e-3 : 0.2;
-    double decay = o->weight_decay >= 0 ? o->weight_decay : adam ? 0.05 : 5e-4;
+    const double lr = o->lr;
+    const reel_adam_opts adamw = {.lr = lr, .weight_decay = o->weight_decay};
+    const reel_sgd_opts sgd = {
+        .lr = lr, .momentum = 0.9, .weight_decay = o->weight_decay, .nesterov = true};
     reel_params params = reel_parameters(s->net);
-    s->optim = adam ? reel_adamw(params, &(reel_adam_opts){.lr = lr, .weight_decay = decay})
-                    : reel_sgd(params, &(reel_sgd_opts){.lr = lr, .momentum = 0.9,
-                                                        .weight_decay = decay,
-                                                        .nesterov = true});
+    s->optim = o->adamw ? reel_adamw(params, &adamw) : reel_sgd(params, &sgd);
     if (!s->optim) return reel_error_status();
     reel_optim_set_lr(s->optim, -1, lr); /* --lr 0 means 0 */
     int64_t steps = o->epochs * s->steps_per_epoch;
