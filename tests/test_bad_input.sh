@@ -57,13 +57,13 @@ fails 1 'data_batch_1.bin' --data cifar
 rm -r cifar
 
 # ---- folders of images -----------------------------------------------------------------------
-png=iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAALklEQVR42u3NoREAMAzEsG9R9p82rF0iYfKZ6\
-ySvqve+WQ4AAAAAAAAAAAAAAABM9QH7mSE3TkLZMQAAAABJRU5ErkJggg==
-jpeg=/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZlo+AjIqgtObD\
-oKrarYqMyP/L2u71////m8H////6/+b9//j/2wBDASstLTw1PHZBQXb4pYyl+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj\
-4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj/wAARCAAgACADASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAA\
-AABAX/xAAVEAEBAAAAAAAAAAAAAAAAAAAAA//EABcBAAMBAAAAAAAAAAAAAAAAAAIDBQT/xAAWEQEBAQAAAAAAAAAAA\
-AAAAAAAAQP/2gAMAwEAAhEDEQA/AATJmNMmbZsGFTKmLMqaRsZEKZMxpkzV9i4VMqYsyppGxkf/2Q==
+png=iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAALklEQVR42u3NoREAMAzEsG9R9p82rF0iYfKZ6ySv\
+qve+WQ4AAAAAAAAAAABM9QH7mSE3TkLZMQAAAABJRU5ErkJggg==
+jpeg=/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZlo+AjIqgtObDoKra\
+rYqMyP/L2u71////m8H////6/+b9//j/2wBDASstLTw1PHZBQXb4pYyl+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4\
++Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj/wAARCAAgACADASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAA\
+BAX/xAAVEAEBAAAAAAAAAAAAAAAAAAAAA//EABcBAAMBAAAAAAAAAAAAAAAAAAIDBQT/xAAWEQEBAQAAAAAAAAAA\
+AAAAAAAAAQP/2gAMAwEAAhEDEQA/AATJmNMmbZsGFTKmLMqaRsZEKZMxpkzV9i4VMqYsyppGxkf/2Q==
 for class in stripes rings; do
     for part in train test; do
         mkdir -p images/$part/$class
@@ -101,8 +101,6 @@ tiny='--data images --model mlp --batch 4 --epochs 1'
         printf '\377' | dd of=images/train/rings/flipped.png bs=1 seek=60 conv=notrunc \
             2>/dev/null
         corrupt train/rings/flipped.png
-        mkdir images/train/void
-        fails 1 'void' $tiny
     fi
 }
 
