@@ -19,7 +19,8 @@ enum { SEEDS = 2, SEEDS_SECOND = 1, LEAST_FIRST = 3000, LEAST_SECOND = 1500 };
 typedef struct called {
     const sample *s;
     sample_layout layout[SAMPLE_MAX_IN];
-    reel_tensor *base[SAMPLE_MAX_IN]; /* NULL: absent, or the next of the arguments */
+    reel_tensor *base[SAMPLE_MAX_IN];
+    int argument[SAMPLE_MAX_IN]; /* which argument is this input; -1: none, a constant */
 } called;
 
 static reel_tensor *call_record(void *user, reel_tensor *const x[], int n)
@@ -28,32 +29,51 @@ static reel_tensor *call_record(void *user, reel_tensor *const x[], int n)
     const reel_op *op = c->s->op;
     reel_tensor *in[SAMPLE_MAX_IN] = {NULL}, *out[REEL_OP_MAX_OUT];
     unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
-    int next = 0;
+    (void)n;
     for (int i = 0; i < c->s->n_in; i++) {
         if (c->s->in[i].kind == SAMPLE_ABSENT) continue;
-        reel_tensor *base = c->s->in[i].kind == SAMPLE_FLOAT ? x[next++] : c->base[i];
+        reel_tensor *base = c->argument[i] >= 0 ? x[c->argument[i]] : c->base[i];
         in[i] = sample_view(c->s, i, c->layout[i], base);
         if (mutates >> i & 1) in[i] = reel_copy(in[i]); /* what is changed is a copy */
         /* the record only makes views; reel_reshape() copies what has none */
         if (op == &reel__reshape) in[i] = reel_contiguous(in[i]);
     }
-    assert_int_equal(next, n);
     return reel__apply(op, c->s->attrs, c->s->n_in, in, out) ? NULL : out[0];
 }
 
 static int failures; /* all are shown before the test fails */
 
+/* The first differentiable input that input i may be the same tensor as; i: none. */
+static int twin(const sample *s, int i)
+{
+    const sample_input *in = &s->in[i];
+    for (int k = 0; k < i; k++) {
+        const sample_input *other = &s->in[k];
+        bool same = other->kind == SAMPLE_FLOAT && other->shape.rank == in->shape.rank &&
+                    other->low == in->low && other->high == in->high;
+        for (int d = 0; same && d < in->shape.rank; d++)
+            same = in->shape.dim[d] == other->shape.dim[d];
+        if (same) return k;
+    }
+    return i;
+}
+
+/* With `shared`, inputs that can be are one tensor. */
 static void check_layouts(const sample *s, const sample_layout layout[], uint64_t seed,
-                          bool second)
+                          bool second, bool shared)
 {
     called c = {.s = s};
     reel_tensor *x[SAMPLE_MAX_IN];
     int n = 0;
     reel_scope scope = reel_scope_begin();
     for (int i = 0; i < s->n_in; i++) {
+        int first = shared ? twin(s, i) : i;
         c.layout[i] = layout[i];
+        c.argument[i] = -1;
         c.base[i] = sample_base(s, i, layout[i], REEL_F64, seed);
-        if (s->in[i].kind == SAMPLE_FLOAT) x[n++] = reel_requires_grad(c.base[i], true);
+        if (s->in[i].kind != SAMPLE_FLOAT) continue;
+        c.argument[i] = first < i ? c.argument[first] : n;
+        if (first == i) x[n++] = reel_requires_grad(c.base[i], true);
     }
     const reel_gradcheck_opts opts = {.seed = seed + 1};
     if (second)
@@ -72,10 +92,18 @@ static void check_layouts(const sample *s, const sample_layout layout[], uint64_
     reel_scope_end(scope);
 }
 
-/* All inputs in one layout where they can be, then each input alone. Returns the cases. */
+/* All inputs in one layout where they can be, then each input alone; and one tensor as
+ * several inputs. Returns the cases. */
 static int check_sample(const sample *s, uint64_t seed, bool second)
 {
+    static const sample_layout plain[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
     int cases = 0;
+    for (int i = 0; i < s->n_in; i++)
+        if (s->in[i].kind == SAMPLE_FLOAT && twin(s, i) != i) {
+            check_layouts(s, plain, seed, second, true);
+            cases++;
+            break;
+        }
     for (int l = 0; l < SAMPLE_LAYOUTS; l++) {
         sample_layout all[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
         int can = 0;
@@ -85,13 +113,13 @@ static int check_sample(const sample *s, uint64_t seed, bool second)
                 can++;
             }
         if (!can) continue;
-        check_layouts(s, all, seed, second);
+        check_layouts(s, all, seed, second, false);
         cases++;
         for (int i = 0; l && can > 1 && i < s->n_in; i++) {
             sample_layout one[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
             if (all[i] == SAMPLE_CONTIGUOUS) continue;
             one[i] = all[i];
-            check_layouts(s, one, seed, second);
+            check_layouts(s, one, seed, second, false);
             cases++;
         }
     }

@@ -494,6 +494,48 @@ static void test_encoder_layer(void **state)
     }
 }
 
+static reel_tensor *run_module(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_forward(user, x[0]);
+}
+
+/* Gradients to the input of what joins many operators, against differences. */
+static void test_gradients(void **state)
+{
+    (void)state;
+    reel_module *m = reel_nn_encoder_layer(6, 2,
+                                           &(reel_nn_encoder_layer_opts){
+                                               .hidden = 8,
+                                               .activation = REEL_ACT_GELU,
+                                               .norm_first = true,
+                                               .causal = true,
+                                           });
+    reel_module_cast(m, REEL_F64);
+    reel_tensor *x = reel_requires_grad(reel_randn(REEL_SHAPE(2, 4, 6), REEL_F64), true);
+    reel_gradcheck(run_module, m, &x, 1, NULL);
+    assert_ok();
+    reel_module_free(m);
+}
+
+static reel_tensor *takes_log(reel_module *self, reel_tensor *x)
+{
+    (void)self;
+    return reel_log(x);
+}
+
+static void test_anomaly_says_where(void **state)
+{
+    (void)state;
+    reel_module *bad = reel_module_new(sizeof *bad, "takes_log", takes_log);
+    reel_module *m = reel_nn_sequential(reel_nn_relu(), reel_nn_sequential(bad));
+    reel_set_anomaly(true);
+    assert_null(reel_forward(m, reel_zeros(REEL_SHAPE(2), REEL_F32)));
+    reel_set_anomaly(false);
+    expect_error(REEL_ERR_NUMERIC, "(in 1.0)");
+    reel_module_free(m);
+}
+
 /* ---- initializers -------------------------------------------------------------------- */
 
 /* Mean, deviation and largest of n numbers are what is expected, within 6 standard errors. */
@@ -662,6 +704,8 @@ int main(void)
         TEST(test_batch_norm),
         TEST(test_attention),
         TEST(test_encoder_layer),
+        TEST(test_gradients),
+        TEST(test_anomaly_says_where),
         TEST(test_initializers),
         TEST(test_orthogonal),
         TEST(test_summary),

@@ -378,12 +378,77 @@ static void test_ema(void **state)
     reel_module_free(m);
 }
 
+/* ---- memory that is missing ------------------------------------------------------------- */
+
+/* Two steps of a small training run with all that optim.h has. */
+static bool small_run(void)
+{
+    reel_scope scope = reel_scope_begin();
+    reel_module *m = reel_nn_linear(2, 2, NULL);
+    reel_params all = m ? reel_parameters(m) : (reel_params){0};
+    reel_optim *o = reel_adamw(all, &(reel_adam_opts){.weight_decay = 0.1});
+    reel_optim *sgd = reel_sgd(all, &(reel_sgd_opts){.momentum = 0.9});
+    reel_schedule *s = NULL;
+    if (o)
+        s = reel_schedule_warmup(reel_schedule_multistep(o, (int64_t[]){3}, 1, 0.1), 2,
+                                 0.5);
+    reel_ema *e = m ? reel_ema_new(m, 0.9, NULL) : NULL;
+    for (int t = 0; t < 2 && !reel_failed(); t++) {
+        reel_tensor *x = reel_ones(REEL_SHAPE(3, 2), REEL_F32);
+        reel_tensor *loss = reel_sum(reel_square(reel_forward(m, x)), REEL_ALL, false);
+        if (loss) reel_backward(loss, NULL);
+        reel_clip_grad_norm(all, 0.1);
+        reel_clip_grad_value(all, 0.01);
+        reel_optim_step(o);
+        reel_optim_step(sgd);
+        reel_optim_zero_grad(o);
+        if (s) reel_schedule_step(s);
+        reel_ema_update(e);
+    }
+    reel_tensor_map *map = reel_tensor_map_new(), *other = reel_tensor_map_new();
+    if (!reel_failed()) {
+        reel_optim_state(o, map);
+        reel_optim_load_state(o, map);
+        reel_ema_swap(e);
+        reel_ema_swap(e);
+        reel_schedule_state(s, other);
+        reel_schedule_load_state(s, other);
+    }
+    reel_tensor_map_free(map);
+    reel_tensor_map_free(other);
+    reel_ema_free(e);
+    reel_schedule_free(s);
+    reel_optim_free(sgd);
+    reel_optim_free(o);
+    reel_module_free(m);
+    reel_scope_end(scope);
+    return !reel_failed();
+}
+
+/* Each allocation fails in turn: an error that says so, and nothing stays behind. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    assert_true(small_run());
+    int64_t live = reel_live_objects(), k = 1;
+    for (bool hit = true; hit; k++) {
+        reel__fault_alloc(k, false);
+        bool ok = small_run();
+        hit = reel__fault_alloc_count() >= k;
+        reel__fault_alloc(0, false);
+        assert_int_equal(reel_live_objects(), live);
+        assert_true(ok || hit);
+        if (!ok) expect_error(REEL_ERR_MEMORY, "");
+    }
+    assert_true(k > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_formulas), TEST(test_groups), TEST(test_bad_options),
         TEST(test_refuses),  TEST(test_state),  TEST(test_state_errors),
-        TEST(test_clip),     TEST(test_ema),
+        TEST(test_clip),     TEST(test_ema),    TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,10 +51,11 @@ reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
 
 #define AT(c) ATTRS(c, reel_attention_attrs)
 
-static reel_status attention_infer(const reel_call *c, reel_meta *out)
+/* q, k, v and perhaps a mask are inputs `at`, `at` + 1 ... */
+static reel_status check_operands(const reel_call *c, int at)
 {
-    const reel_meta *q = IN_META(c, 0), *k = IN_META(c, 1), *v = IN_META(c, 2);
-    const reel_meta *m = c->in[3] ? IN_META(c, 3) : NULL;
+    const reel_meta *q = IN_META(c, at), *k = IN_META(c, at + 1), *v = IN_META(c, at + 2);
+    const reel_meta *m = c->in[at + 3] ? IN_META(c, at + 3) : NULL;
     int r = q->rank;
     REQUIRE(c,
             q->dtype == k->dtype && q->dtype == v->dtype &&
@@ -63,13 +64,26 @@ static reel_status attention_infer(const reel_call *c, reel_meta *out)
             "q %s, k %s, v %s differ in dtype, or the mask is neither that "
             "nor bool",
             SHOW(q), SHOW(k), SHOW(v));
-    bool fits = r >= 2 && k->rank == r && v->rank == r;
-    for (int i = 0; fits && i < r - 2; i++)
+    bool fits = r >= 2 && k->rank == r && v->rank == r, covers = !m || m->rank == r;
+    for (int i = 0; fits && i < r - 2; i++) {
         fits = q->dim[i] == k->dim[i] && q->dim[i] == v->dim[i];
+        covers = covers && (!m || m->dim[i] == q->dim[i]);
+    }
     REQUIRE(c, fits && q->dim[r - 1] == k->dim[r - 1] && k->dim[r - 2] == v->dim[r - 2],
             REEL_ERR_SHAPE,
             "q %s must be [..., lq, d], k %s [..., lk, d], v %s [..., lk, dv]", SHOW(q),
             SHOW(k), SHOW(v));
+    covers = covers &&
+             (!m || (m->dim[r - 2] == q->dim[r - 2] && m->dim[r - 1] == k->dim[r - 2]));
+    REQUIRE(c, covers, REEL_ERR_SHAPE, "mask %s must be [..., lq, lk] for q %s and k %s",
+            m ? SHOW(m) : "none", SHOW(q), SHOW(k));
+    return REEL_OK;
+}
+
+/* y [..., lq, dv] and lse [..., lq] */
+static void results_of(const reel_meta *q, const reel_meta *v, reel_meta out[2])
+{
+    int r = q->rank;
     out[0] = *q;
     out[0].offset = 0;
     out[0].dim[r - 1] = v->dim[r - 1];
@@ -78,12 +92,28 @@ static reel_status attention_infer(const reel_call *c, reel_meta *out)
     out[1].rank = r - 1;
     if (q->dtype == REEL_F16 || q->dtype == REEL_BF16) out[1].dtype = REEL_F32;
     reel__set_contiguous(&out[1]);
-    return REEL_OK;
+}
+
+static reel_status attention_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = check_operands(c, 0);
+    if (!st) results_of(IN_META(c, 0), IN_META(c, 2), out);
+    return st;
 }
 
 /* inputs gy q k v mask? y lse -> gq gk gv */
 static reel_status attention_backward_infer(const reel_call *c, reel_meta *out)
 {
+    reel_status st = check_operands(c, 1);
+    if (st) return st;
+    results_of(IN_META(c, 1), IN_META(c, 3), out);
+    const int place[] = {0, 5, 6};
+    for (int i = 0; i < 3; i++) {
+        const reel_meta *given = IN_META(c, place[i]), *want = &out[i == 2];
+        REQUIRE(c, reel__same_shape(given, want) && given->dtype == want->dtype,
+                REEL_ERR_SHAPE, "input %d %s must be like %s", place[i], SHOW(given),
+                SHOW(want));
+    }
     for (int i = 0; i < 3; i++) {
         out[i] = *IN_META(c, 1 + i);
         out[i].offset = 0;
@@ -120,6 +150,8 @@ const reel_op reel__attention_backward = {
     .infer = attention_backward_infer,
     .flops = attention_backward_flops,
     .no_vjp = "attention composes it with create_graph",
+    .sample =
+        "f[2,3,4]; f[2,3,4]; f[2,5,4]; f[2,5,4]; -; f[2,3,4]; s[2,3] in 1..2 | scale=0.5",
 };
 
 /* True where query i may see key j, [..., lq, lk]; NULL: everywhere. */

@@ -43,6 +43,31 @@ bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims, int6
     return true;
 }
 
+reel_status reel__check_dim(const reel_call *c, int i, int64_t dim)
+{
+    REQUIRE(c, dim >= 0 && dim < IN_META(c, i)->rank, REEL_ERR_ARG,
+            "dimension %lld is out of range for %s", (long long)dim, SHOW(IN_META(c, i)));
+    return REEL_OK;
+}
+
+reel_status reel__check_mask(const reel_call *c, int i, int64_t mask)
+{
+    REQUIRE(c, mask >= 0 && mask >> IN_META(c, i)->rank == 0, REEL_ERR_ARG,
+            "dimensions %#llx (bits) are out of range for %s", (unsigned long long)mask,
+            SHOW(IN_META(c, i)));
+    return REEL_OK;
+}
+
+reel_status reel__check_alike(const reel_call *c, int i, int k)
+{
+    const reel_meta *a = IN_META(c, i), *b = IN_META(c, k);
+    REQUIRE(c, reel__same_shape(a, b), REEL_ERR_SHAPE,
+            "inputs %d %s and %d %s must have one shape", i, SHOW(a), k, SHOW(b));
+    REQUIRE(c, a->dtype == b->dtype, REEL_ERR_DTYPE,
+            "inputs %d %s and %d %s must have one dtype", i, SHOW(a), k, SHOW(b));
+    return REEL_OK;
+}
+
 reel_status reel__infer_same(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);

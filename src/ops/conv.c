@@ -112,8 +112,39 @@ const reel_op reel__conv2d = {
 
 /* ---- gradient by input: gy [n, k, ho, wo]  weight  ->  gx of shape attrs.input ---------------- */
 
+/* x of the shape `x`, a weight of the shape `w` and the gradient of the result, input 0, must
+ * fit together. */
+static reel_status check_gradient(const reel_call *c, const int64_t x[4],
+                                  const int64_t w[4])
+{
+    const reel_conv2d_attrs *a = ATTRS(c, reel_conv2d_attrs);
+    const reel_meta *g = IN_META(c, 0);
+    REQUIRE(c, g->dtype == IN_META(c, 1)->dtype, REEL_ERR_DTYPE,
+            "%s and %s differ in dtype", SHOW(g), SHOW(IN_META(c, 1)));
+    bool fits = a->groups > 0 && x[1] == w[1] * a->groups && w[0] % a->groups == 0 &&
+                g->dim[0] == x[0] && g->dim[1] == w[0] && x[0] >= 0;
+    for (int i = 0; i < 2 && fits; i++)
+        fits = w[2 + i] > 0 && g->dim[2 + i] == out_size(a, i, x[2 + i], w[2 + i]);
+    REQUIRE(c, fits, REEL_ERR_SHAPE,
+            "gradient %s does not belong to input [%" PRId64 ",%" PRId64 ",%" PRId64
+            ",%" PRId64 "] and weight [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "]",
+            SHOW(g), x[0], x[1], x[2], x[3], w[0], w[1], w[2], w[3]);
+    return REEL_OK;
+}
+
+static reel_status check_ranks(const reel_call *c)
+{
+    REQUIRE(c, IN_META(c, 0)->rank == 4 && IN_META(c, 1)->rank == 4, REEL_ERR_SHAPE,
+            "%s and %s must both have rank 4", SHOW(IN_META(c, 0)), SHOW(IN_META(c, 1)));
+    return REEL_OK;
+}
+
 static reel_status gradient_infer(const reel_call *c, reel_meta *out)
 {
+    reel_status st = check_ranks(c);
+    if (!st)
+        st = check_gradient(c, ATTRS(c, reel_conv2d_attrs)->input, IN_META(c, 1)->dim);
+    if (st) return st;
     *out = *IN_META(c, 0);
     out->offset = 0;
     memcpy(out->dim, ATTRS(c, reel_conv2d_attrs)->input, 4 * sizeof *out->dim);
@@ -146,6 +177,10 @@ const reel_op reel__conv2d_input = {
 
 static reel_status weight_infer(const reel_call *c, reel_meta *out)
 {
+    reel_status st = check_ranks(c);
+    if (!st)
+        st = check_gradient(c, IN_META(c, 1)->dim, ATTRS(c, reel_conv2d_attrs)->input);
+    if (st) return st;
     *out = *IN_META(c, 0);
     out->offset = 0;
     memcpy(out->dim, ATTRS(c, reel_conv2d_attrs)->input, 4 * sizeof *out->dim);

@@ -7,6 +7,8 @@ static reel_status copy_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     const reel_cast_attrs *a = ATTRS(c, reel_cast_attrs);
+    REQUIRE(c, a->format != REEL_CHANNELS_LAST || x->rank == 4, REEL_ERR_ARG,
+            "channels-last needs rank 4, input is %s", SHOW(x));
     *out = *x;
     out->offset = 0;
     out->dtype = (reel_dtype)a->dtype;
@@ -98,13 +100,21 @@ static void copy__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     if (NEEDS(c, 1)) gx[1] = reel_cast(gy[0], IN_META(c, 1)->dtype);
 }
 
+static reel_status copy__infer(const reel_call *c, reel_meta *out)
+{
+    REQUIRE(c, reel__same_shape(IN_META(c, 0), IN_META(c, 1)), REEL_ERR_SHAPE,
+            "%s does not fit into %s: shapes must be equal", SHOW(IN_META(c, 1)),
+            SHOW(IN_META(c, 0)));
+    return reel__infer_same(c, out);
+}
+
 const reel_op reel__copy_ = {
     .name = "copy_",
     .kernel = K_COPY,
     .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
     .n_in = 2,
     .n_out = 1,
-    .infer = reel__infer_same,
+    .infer = copy__infer,
     .vjp = copy__vjp,
     .sample = "f[3,4]; f[3,4]\nf[2,3,2,2]; f[2,3,2,2]\nf[]; f[]",
 };

@@ -8,12 +8,13 @@
 #define G gy[0]
 #define DIM(c) ((int)ATTRS(c, reel_index_attrs)->dim)
 
+/* Input i is an index; if it is the second, it indexes dimension attrs.dim of the first. */
 static reel_status check_index(const reel_call *c, int i)
 {
     reel_dtype dt = IN_META(c, i)->dtype;
     REQUIRE(c, dt == REEL_I64 || dt == REEL_I32, REEL_ERR_DTYPE,
             "index %s must be i64 or i32", SHOW(IN_META(c, i)));
-    return REEL_OK;
+    return i == 1 ? reel__check_dim(c, 0, ATTRS(c, reel_index_attrs)->dim) : REEL_OK;
 }
 
 /* ---- index_select: x [.., m, ..]  index [n]  ->  [.., n, ..] ---------------------------------- */

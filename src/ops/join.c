@@ -10,6 +10,8 @@ static reel_status cat_infer(const reel_call *c, reel_meta *out)
 {
     int d = (int)ATTRS(c, reel_dim_attrs)->dim;
     const reel_meta *x = IN_META(c, 0);
+    reel_status st = reel__check_dim(c, 0, ATTRS(c, reel_dim_attrs)->dim);
+    if (st) return st;
     *out = *x;
     out->offset = 0;
     for (int i = 1; i < c->n_in; i++) {
@@ -153,6 +155,12 @@ reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, doubl
 
 /* ---- flip ---------------------------------------------------------------------------------- */
 
+static reel_status flip_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = reel__check_mask(c, 0, ATTRS(c, reel_mask_attrs)->mask);
+    return st ? st : reel__infer_same(c, out);
+}
+
 static void flip_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = APPLY(c->op, c->attrs, gy[0]);
@@ -164,7 +172,7 @@ const reel_op reel__flip = {
     .n_in = 1,
     .n_out = 1,
     .attrs = &reel__mask_schema,
-    .infer = reel__infer_same,
+    .infer = flip_infer,
     .vjp = flip_vjp,
     .sample = "f[2,3] | mask=2\nf[2,3,4] | mask=5\nf[3] | mask=0",
 };

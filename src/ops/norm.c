@@ -60,8 +60,18 @@ static reel_status batch_norm_infer(const reel_call *c, reel_meta *out)
 
 static reel_status batch_norm_backward_infer(const reel_call *c, reel_meta *out)
 {
+    static const char *const what[] = {"", "", "weight", "mean", "1 / deviation"};
     const reel_meta *x = IN_META(c, 1);
     int64_t want = BN(c)->want;
+    reel_status st = reel__check_alike(c, 0, 1);
+    if (!st && c->in[5]) st = reel__check_alike(c, 5, 1);
+    if (st) return st;
+    REQUIRE(c, x->rank >= 2, REEL_ERR_SHAPE, "input %s must be [n, c, ...]", SHOW(x));
+    REQUIRE(c, c->in[5] || !BN(c)->relu, REEL_ERR_ARG, "relu needs the result, input 5");
+    for (int i = 2; i <= 4; i++) {
+        reel_dtype dt = i == 2 ? x->dtype : stat_dtype(x->dtype);
+        if ((st = check_vector(c, i, what[i], x->dim[1], dt))) return st;
+    }
     out[0] = *x;
     out[0].offset = 0;
     reel__set_strides_like(&out[0], x);
@@ -83,6 +93,9 @@ const reel_op reel__batch_norm_backward = {
     .attrs = &reel__batch_norm_schema,
     .infer = batch_norm_backward_infer,
     .no_vjp = "batch_norm composes it with create_graph",
+    .sample =
+        "f[4,3,2,2]; f[4,3,2,2]; f[3]; s[3]; s[3] in 0.5..2; - | training=1 want=7\n"
+        "f[5,3]; f[5,3]; -; s[3]; s[3] in 0.5..2; f[5,3] | relu=1 want=13",
 };
 
 /* The same in operators, for gradients of gradients; residual and relu aside. */
@@ -166,8 +179,8 @@ const reel_op reel__batch_norm = {
         "f[5,3]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
         "f[4,2,2,2]; f[2]; f[2]; -; -; f[4,2,2,2] | eps=1e-3 training=1 relu=1\n"
         "f[2,3,2]; -; -; -; -; - | eps=1e-5 training=1\n"
-        "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 training=0\n"
-        "f[2,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; f[2,3,2,2] | eps=1e-5 relu=1",
+        "f[2,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; - | eps=1e-5 training=0\n"
+        "f[2,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; f[2,3,2,2] | eps=1e-5 relu=1",
 };
 
 /* In training with running statistics, which it changes: what the tape and a tracer must
@@ -176,9 +189,9 @@ const reel_op reel__batch_norm_update = {
     .name = "batch_norm_update",
     .mutates = 1 << 3 | 1 << 4,
     BATCH_NORM_RECORD,
-    .sample = "f[4,3,2,2]; f[3]; f[3]; c[3]; c[3] in 0.5..2; - | eps=1e-5 momentum=0.1 "
+    .sample = "f[4,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; - | eps=1e-5 momentum=0.1 "
               "training=1\n"
-              "f[5,3]; -; f[3]; c[3]; c[3] in 0.5..2; f[5,3] | eps=1e-5 momentum=0.3 "
+              "f[5,3]; -; f[3]; s[3]; s[3] in 0.5..2; f[5,3] | eps=1e-5 momentum=0.3 "
               "training=1 relu=1",
 };
 
@@ -209,21 +222,50 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
 
 /* ---- layer_norm: x [..., d...] weight [d...]? bias [d...]? -> y, mean [...], rstd [...] ------ */
 
+static reel_status check_layer_norm(const reel_call *c, const reel_meta *x)
+{
+    REQUIRE(c, LN(c)->dims >= 1 && LN(c)->dims <= x->rank, REEL_ERR_ARG,
+            "%" PRId64 " normalized dimensions; input %s has %d", LN(c)->dims, SHOW(x),
+            x->rank);
+    return REEL_OK;
+}
+
+/* Input i, unless absent, has the normalized sizes of x ... */
+static reel_status check_tail(const reel_call *c, const reel_meta *x, int i,
+                              const char *what)
+{
+    int64_t dims = LN(c)->dims;
+    const reel_meta *w = c->in[i] ? IN_META(c, i) : NULL;
+    bool fits = !w || (w->rank == dims && w->dtype == x->dtype);
+    for (int k = 0; w && fits && k < dims; k++)
+        fits = w->dim[k] == x->dim[x->rank - dims + k];
+    REQUIRE(c, fits, REEL_ERR_SHAPE,
+            "%s %s must be the last %" PRId64 " sizes of input %s", what,
+            w ? SHOW(w) : "none", dims, SHOW(x));
+    return REEL_OK;
+}
+
+/* ... or the others. */
+static reel_status check_lead(const reel_call *c, const reel_meta *x, int i,
+                              const char *what)
+{
+    const reel_meta *m = IN_META(c, i);
+    int lead = x->rank - (int)LN(c)->dims;
+    bool fits = m->rank == lead && m->dtype == stat_dtype(x->dtype);
+    for (int k = 0; fits && k < lead; k++) fits = m->dim[k] == x->dim[k];
+    REQUIRE(c, fits, REEL_ERR_SHAPE, "%s %s must be the first %d sizes of input %s", what,
+            SHOW(m), lead, SHOW(x));
+    return REEL_OK;
+}
+
 static reel_status layer_norm_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
-    int64_t dims = LN(c)->dims;
-    REQUIRE(c, dims >= 1 && dims <= x->rank, REEL_ERR_ARG,
-            "%" PRId64 " normalized dimensions; input %s has %d", dims, SHOW(x), x->rank);
-    int lead = x->rank - (int)dims;
-    for (int i = 1; i <= 2; i++) {
-        const reel_meta *w = c->in[i] ? IN_META(c, i) : NULL;
-        bool fits = !w || (w->rank == dims && w->dtype == x->dtype);
-        for (int k = 0; w && fits && k < dims; k++) fits = w->dim[k] == x->dim[lead + k];
-        REQUIRE(c, fits, REEL_ERR_SHAPE,
-                "%s %s must be the last %" PRId64 " sizes of input %s",
-                i == 1 ? "weight" : "bias", w ? SHOW(w) : "none", dims, SHOW(x));
-    }
+    reel_status st = check_layer_norm(c, x);
+    if (!st) st = check_tail(c, x, 1, "weight");
+    if (!st) st = check_tail(c, x, 2, "bias");
+    if (st) return st;
+    int lead = x->rank - (int)LN(c)->dims;
     out[0] = *x;
     out[0].offset = 0;
     reel__set_contiguous(&out[0]);
@@ -239,6 +281,12 @@ static reel_status layer_norm_backward_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 1);
     int lead = x->rank - (int)LN(c)->dims;
+    reel_status st = reel__check_alike(c, 0, 1);
+    if (!st) st = check_layer_norm(c, x);
+    if (!st) st = check_tail(c, x, 2, "weight");
+    if (!st) st = check_lead(c, x, 3, "mean");
+    if (!st) st = check_lead(c, x, 4, "1 / deviation");
+    if (st) return st;
     out[0] = *x;
     out[0].offset = 0;
     reel__set_contiguous(&out[0]);
@@ -262,6 +310,8 @@ const reel_op reel__layer_norm_backward = {
     .attrs = &reel__layer_norm_schema,
     .infer = layer_norm_backward_infer,
     .no_vjp = "layer_norm composes it with create_graph",
+    .sample = "f[3,5]; f[3,5]; f[5]; s[3]; s[3] in 0.5..2 | dims=1 want=7\n"
+              "f[2,3,4]; f[2,3,4]; -; s[2]; s[2] in 0.5..2 | dims=2 want=3",
 };
 
 static reel_tensor *layer_norm_composed(const reel_call *c)

@@ -120,6 +120,13 @@ int reel__dim(const char *name, const reel_meta *m, int dim);
 bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims,
                      int64_t *mask);
 
+/* An attribute that names dimension `dim` of input i: an error unless there is one. */
+reel_status reel__check_dim(const reel_call *c, int i, int64_t dim);
+/* The same for a set of dimensions, bit d for dimension d. */
+reel_status reel__check_mask(const reel_call *c, int i, int64_t mask);
+/* Inputs i and k must have one shape and one dtype. */
+reel_status reel__check_alike(const reel_call *c, int i, int k);
+
 /* Shape rules that many share. */
 reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0 */
 reel_status reel__infer_pointwise(const reel_call *, reel_meta *out);

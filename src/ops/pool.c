@@ -48,15 +48,43 @@ static reel_status pool_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-/* gradients: the size before pooling */
-static reel_status unpool_infer(const reel_call *c, reel_meta *out)
+static reel_status check_rank(const reel_call *c)
 {
+    REQUIRE(c, IN_META(c, 0)->rank == 4, REEL_ERR_SHAPE, "input %s must be [n, c, h, w]",
+            SHOW(IN_META(c, 0)));
+    return REEL_OK;
+}
+
+/* Gradient gy must be what pooling makes of attrs.size. */
+static reel_status check_pooled(const reel_call *c)
+{
+    const reel_meta *g = IN_META(c, 0);
+    reel_status st = check_rank(c);
+    if (st) return st;
+    for (int i = 0; i < 2; i++)
+        REQUIRE(c, g->dim[2 + i] == out_size(A(c), i, A(c)->size[i]), REEL_ERR_SHAPE,
+                "gradient %s does not belong to a size of %" PRId64 " x %" PRId64,
+                SHOW(g), A(c)->size[0], A(c)->size[1]);
+    return REEL_OK;
+}
+
+/* gradients: the size before pooling */
+static reel_status size_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = check_rank(c);
+    if (st) return st;
     *out = *IN_META(c, 0);
     out->offset = 0;
     out->dim[2] = A(c)->size[0];
     out->dim[3] = A(c)->size[1];
     reel__set_channels_last(out);
     return REEL_OK;
+}
+
+static reel_status unpool_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = check_pooled(c);
+    return st ? st : size_infer(c, out);
 }
 
 static reel_pool2d_attrs sized(const reel_call *c)
@@ -83,6 +111,14 @@ static reel_status max_pool2d_infer(const reel_call *c, reel_meta *out)
     return st;
 }
 
+static reel_status max_unpool_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *g = IN_META(c, 0), *index = IN_META(c, 1);
+    REQUIRE(c, index->dtype == REEL_I64 && reel__same_shape(g, index), REEL_ERR_SHAPE,
+            "index %s must be i64 of the shape of gradient %s", SHOW(index), SHOW(g));
+    return unpool_infer(c, out);
+}
+
 /* gx = the elements of gy at the indices: [n, c, ho * wo] from [n, c, h * w] */
 static void max_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
@@ -100,7 +136,7 @@ const reel_op reel__max_pool2d_backward = {
     .saves = SAVE_IN(1),
     .dtypes = DTYPES_FLOAT,
     .attrs = &reel__pool2d_schema,
-    .infer = unpool_infer,
+    .infer = max_unpool_infer,
     .vjp = max_pool2d_backward_vjp,
     /* windows so large that each holds the whole plane: any index is one of a winner */
     .sample = "f[1,2,2,2]; i64[1,2,2,2] in 0..16 | kernel=8,8 stride=4,4 padding=4,4 "
@@ -183,7 +219,7 @@ static reel_status adaptive_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, A(c)->size[0] > 0 && A(c)->size[1] > 0, REEL_ERR_ARG,
             "result size %" PRId64 " x %" PRId64 " must be positive", A(c)->size[0],
             A(c)->size[1]);
-    return unpool_infer(c, out);
+    return size_infer(c, out);
 }
 
 static void adaptive_avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
@@ -200,7 +236,7 @@ const reel_op reel__adaptive_avg_pool2d_backward = {
     .n_out = 1,
     .dtypes = DTYPES_FLOAT,
     .attrs = &reel__pool2d_schema,
-    .infer = unpool_infer,
+    .infer = size_infer,
     .vjp = adaptive_avg_pool2d_backward_vjp,
     .sample = "f[2,3,2,3] | size=5,4",
 };

@@ -21,6 +21,8 @@ static int64_t reduced_count(const reel_meta *x, int64_t mask)
 static reel_status reduce_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
+    reel_status st = reel__check_mask(c, 0, MASK(c));
+    if (st) return st;
     *out = *x;
     out->offset = 0;
     for (int i = 0; i < x->rank; i++)

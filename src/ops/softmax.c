@@ -6,9 +6,18 @@
 #define DIM(c) ((int)ATTRS(c, reel_dim_attrs)->dim)
 #define SUM(x) reel_sum((x), REEL_DIMS(DIM(c)), true)
 
+static reel_status along_infer(const reel_call *c, reel_meta *out)
+{
+    reel_status st = reel__check_dim(c, 0, ATTRS(c, reel_dim_attrs)->dim);
+    return st ? st : reel__infer_same(c, out);
+}
+
 /* gradients: gy and y of one shape */
 static reel_status pair_infer(const reel_call *c, reel_meta *out)
 {
+    reel_status st = reel__check_alike(c, 0, 1);
+    if (!st) st = reel__check_dim(c, 0, ATTRS(c, reel_dim_attrs)->dim);
+    if (st) return st;
     *out = *IN_META(c, 1);
     out->offset = 0;
     reel__set_strides_like(out, IN_META(c, 1));
@@ -23,7 +32,8 @@ static reel_status pair_infer(const reel_call *c, reel_meta *out)
                                 .dtypes = DTYPES_FLOAT,                                  \
                                 .attrs = &reel__dim_schema,                              \
                                 .infer = pair_infer,                                     \
-                                .no_vjp = of " composes it with create_graph"}
+                                .no_vjp = of " composes it with create_graph",           \
+                                .sample = "f[3,5]; f[3,5] | dim=1\nf[4]; f[4] | dim=0"}
 #define FORWARD(fn, row)                                                                 \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
@@ -32,7 +42,7 @@ static reel_status pair_infer(const reel_call *c, reel_meta *out)
                                 .saves = SAVE_OUT(0),                                    \
                                 .dtypes = DTYPES_FLOAT,                                  \
                                 .attrs = &reel__dim_schema,                              \
-                                .infer = reel__infer_same,                               \
+                                .infer = along_infer,                                    \
                                 .vjp = fn##_vjp,                                         \
                                 .sample = "f[3,5] in -2..2 | dim=1\n"                    \
                                           "f[2,3,4] in -2..2 | dim=1\nf[4] | dim=0"};    \
@@ -75,6 +85,8 @@ FORWARD(log_softmax, K_LOG_SOFTMAX)
 
 static reel_status logsumexp_infer(const reel_call *c, reel_meta *out)
 {
+    reel_status st = reel__check_dim(c, 0, ATTRS(c, reel_dim_attrs)->dim);
+    if (st) return st;
     REQUIRE(c, IN_META(c, 0)->dim[DIM(c)] > 0, REEL_ERR_SHAPE,
             "dimension %d of %s is empty", DIM(c), SHOW(IN_META(c, 0)));
     *out = *IN_META(c, 0);

@@ -41,6 +41,7 @@ const reel_op reel__sgd_step = {
     .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
     .attrs = &reel__sgd_schema,
     .infer = sgd_step_infer,
+    .sample = "f[3,4]; f[3,4]; f[3,4]; c64[] | momentum=0.9\nf[5]; f[5]; -; c64[]",
 };
 
 reel_status reel_sgd_step(reel_tensor *param, reel_tensor *grad, reel_tensor *momentum,
@@ -72,6 +73,9 @@ const reel_op reel__adam_step = {
     .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
     .attrs = &reel__adam_schema,
     .infer = adam_step_infer,
+    .sample =
+        "f[3,4]; f[3,4]; f[3,4]; f[3,4] in 0..1; c64[] in 0.01..0.1; c64[] in 1..3 | "
+        "beta1=0.9 beta2=0.99 eps=1e-6",
 };
 
 reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_tensor *m,

@@ -247,7 +247,17 @@ reel_tensor *reel_t(reel_tensor *x)
 static reel_status slice_infer(const reel_call *c, reel_meta *out)
 {
     const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
+    reel_status st = reel__check_dim(c, 0, a->dim);
+    if (st) return st;
     *out = *IN_META(c, 0);
+    int64_t n = out->dim[a->dim];
+    REQUIRE(c,
+            a->start >= 0 && a->length >= 0 && a->step >= 1 && a->start <= n &&
+                (a->length == 0 || (a->length - 1) <= (n - a->start - 1) / a->step),
+            REEL_ERR_ARG,
+            "%" PRId64 " elements from %" PRId64 " by %" PRId64
+            " are outside of dimension %" PRId64 " of %s",
+            a->length, a->start, a->step, a->dim, SHOW(IN_META(c, 0)));
     out->offset += a->start * out->stride[a->dim];
     out->dim[a->dim] = a->length;
     out->stride[a->dim] *= a->step;
@@ -382,7 +392,7 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
                 "%s does not expand to %s: sizes must be equal or 1", SHOW(x), SHOW(out));
         out->stride[i] = i < lead || n != out->dim[i] ? 0 : x->stride[i - lead];
     }
-    return REEL_OK;
+    return reel__meta_check(c->op->name, out); /* the number of elements may overflow */
 }
 
 static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])

@@ -215,7 +215,7 @@ TABLE = dict(
     pow=lambda a, x, y: torch.pow(x, y), maximum=lambda a, x, y: torch.maximum(x, y),
     minimum=lambda a, x, y: torch.minimum(x, y),
     add_scalar=lambda a, x: x + whole(a.a[0], x),
-    pow_scalar=lambda a, x: torch.pow(x, a.a[0]),
+    pow_scalar=lambda a, x: torch.pow(x, torch.full_like(x, a.a[0])),
     eq=lambda a, x, y: x == y, ne=lambda a, x, y: x != y, lt=lambda a, x, y: x < y,
     le=lambda a, x, y: x <= y, gt=lambda a, x, y: x > y, ge=lambda a, x, y: x >= y,
     logical_and=lambda a, x, y: torch.logical_and(x, y),
@@ -294,7 +294,7 @@ MORE = dict(
     log_softmax_backward=["f[5,7]; f[5,7] in -3..0 | dim=1", "f[4,3]; f[4,3] in -3..0"],
     layer_norm=["f[5,67]; f[67]; f[67] | dims=1 eps=1e-5"],
     batch_norm=["f[6,16,4,4]; f[16]; f[16]; -; -; - | eps=1e-5 training=1",
-                "f[6,16,4,4]; f[16]; f[16]; c[16]; c[16] in 0.5..2; - | eps=1e-5"],
+                "f[6,16,4,4]; f[16]; f[16]; s[16]; s[16] in 0.5..2; - | eps=1e-5"],
     cross_entropy=["f[9,67] in -4..4; i64[9] in 0..67; - | ignore_index=-1 want_grad=1"],
     attention=["f[2,17,16]; f[2,19,16]; f[2,19,16]; - | scale=0.25",
                "f[2,17,8]; f[2,17,8]; f[2,17,8]; - | scale=0.3 causal=1"],
@@ -360,6 +360,8 @@ def draw(rng, text, dtype):
     if dtype in INTS:
         least = 0 if dtype == torch.uint8 else -4
         return torch.randint(least, 6, shape, generator=rng).to(dtype)
+    if kind == "s" and dtype in HALVES:
+        dtype = F32  # a statistic
     u = torch.rand(shape, generator=rng, dtype=F64)
     return (low + (high - low) * u).to(dtype)
 
@@ -404,10 +406,8 @@ def gradients_of(record, attrs, inputs, kinds, dtype, rng):
     return gy, [next(got).to(dtype) if k == "f" else None for k in kinds]
 
 
-def adjust(record, inputs, dtype):
+def adjust(record, inputs):
     """What the drawn inputs of some records must also satisfy."""
-    if record.name.startswith("batch_norm") and dtype in HALVES:
-        inputs[3:5] = [t if t is None else t.to(F32) for t in inputs[3:5]]
     if record.name == "attention" and inputs[3] is not None:
         if inputs[3].dtype == torch.bool:
             inputs[3][..., 0] = True  # PyTorch gives NaN for a row that sees nothing
@@ -420,7 +420,7 @@ def sampled_case(record, text, dtype, seed):
     parts = [p.strip() for p in inputs_text.split(";") if p.strip()]
     rng = torch.Generator().manual_seed(
         zlib.crc32(f"{record.name} {text} {dtype} {seed}".encode()))
-    inputs = adjust(record, [draw(rng, p, dtype) for p in parts], dtype)
+    inputs = adjust(record, [draw(rng, p, dtype) for p in parts])
     attrs = Attrs(record, attr_text)
     kinds = [p[0] if t is not None and t.is_floating_point() else "-"
              for p, t in zip(parts, inputs)]
@@ -442,7 +442,7 @@ def sampled_cases(record):
         if "dropout=" in text:
             continue  # another random stream than PyTorch's
         floats = [d for d in (F64, F32, F16, BF16) if record.takes(d)]
-        if "f[" not in text and "c[" not in text:
+        if "f[" not in text:
             floats = [F64]  # nothing depends on the dtype
         for dtype in floats:
             big = "67" in text or "13" in text
@@ -457,6 +457,47 @@ def sampled_cases(record):
         for dtype in (F32, F16, BF16, *INTS):
             for text in record.samples:
                 yield sampled_case(record, text, dtype, 0)
+
+
+# ---- NaN, infinities, zeros, numbers that overflow ---------------------------------------------
+
+EDGES = [torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, 3.0, -3.0,
+         6.0, 20.5, -20.5, 88.5, -88.5, 104.0, -104.0, 710.0, -710.0, 1e4, -1e4, 1e30, -1e30]
+PAIRED = [torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1.0, 2.0, -3.5, 0.5, 1e30, -1e30]
+EDGES_OF_ONE = ("add_scalar mul_scalar pow_scalar clamp isfinite logical_not neg abs sign square "
+                "exp log log1p expm1 sqrt rsqrt reciprocal sin cos tanh erf floor ceil round relu "
+                "relu6 leaky_relu elu gelu gelu_tanh silu softplus sigmoid hardsigmoid "
+                "hardswish").split()
+EDGES_OF_TWO = ("add sub mul div pow maximum minimum eq ne lt le gt ge logical_and logical_or "
+                "logical_xor squared_error").split()
+EDGES_REDUCED = "sum max min argmax argmin any all softmax log_softmax logsumexp".split()
+
+
+def edge_cases(record):
+    texts = record.samples[:1] if record.name != "pow_scalar" else record.samples
+    for dtype in (F64, F32):
+        for text in texts:
+            attr_text = text.partition("|")[2].strip()
+            if record.name in EDGES_OF_ONE:
+                inputs = [torch.tensor(EDGES)]
+            elif record.name in EDGES_OF_TWO:
+                x = torch.tensor(PAIRED)
+                inputs = [x.repeat_interleave(len(x)), x.repeat(len(x))]
+            elif record.name in EDGES_REDUCED:
+                # rows that are ordinary, and rows with one thing or two that are not
+                x = torch.linspace(-2, 3, 8 * 19).reshape(8, 19)
+                x[1, 5], x[2, 17], x[3, 0] = torch.nan, torch.inf, -torch.inf
+                x[4, 3], x[4, 9], x[5, 2], x[5, 11] = torch.inf, -torch.inf, 64, -64
+                x[6], x[7, 18], x[7, 4] = 0, torch.nan, torch.inf
+                inputs = [x]
+                attr_text = ("dim=1" if record.name in ("softmax", "log_softmax", "logsumexp")
+                             else "mask=2 scale=1")
+            else:
+                return
+            inputs = [t.to(dtype) for t in inputs]
+            attrs = Attrs(record, attr_text)
+            results = results_of(record, attrs, [wide(t) for t in inputs], dtype)
+            yield attr_text, inputs, results, None, []
 
 
 # ---- records whose inputs must fit together, and optimizers over several steps -----------------
@@ -633,7 +674,7 @@ def main():
         if record.name in SPECIAL:
             cases = SPECIAL[record.name](record)
         elif record.name in TABLE:
-            cases = sampled_cases(record)
+            cases = [*sampled_cases(record), *edge_cases(record)]
         else:
             without.append(record.name)
             continue

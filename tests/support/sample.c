@@ -67,8 +67,12 @@ static bool parse_input(const char **at, sample_input *in)
     if (starts(at, "-")) return true;
     if (starts(at, "f"))
         in->kind = SAMPLE_FLOAT;
+    else if (starts(at, "c64"))
+        in->kind = SAMPLE_CONST64;
     else if (starts(at, "c"))
         in->kind = SAMPLE_CONST;
+    else if (starts(at, "s"))
+        in->kind = SAMPLE_STATISTIC;
     else if (starts(at, "i64"))
         in->kind = SAMPLE_I64;
     else if (starts(at, "bool"))
@@ -127,7 +131,8 @@ const char *sample_layout_name(sample_layout layout)
 
 static bool is_float(const sample_input *in)
 {
-    return in->kind == SAMPLE_FLOAT || in->kind == SAMPLE_CONST;
+    return in->kind == SAMPLE_FLOAT || in->kind == SAMPLE_CONST ||
+           in->kind == SAMPLE_STATISTIC;
 }
 
 /* The first dimension larger than 1; -1: none. */
@@ -207,6 +212,9 @@ reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtyp
     if (in->kind == SAMPLE_ABSENT) return NULL;
     if (in->kind == SAMPLE_I64) dtype = REEL_I64;
     if (in->kind == SAMPLE_BOOL) dtype = REEL_BOOL;
+    if (in->kind == SAMPLE_CONST64) dtype = REEL_F64;
+    if (in->kind == SAMPLE_STATISTIC && (dtype == REEL_F16 || dtype == REEL_BF16))
+        dtype = REEL_F32;
     reel_tensor *f64 = draw(in, base_shape(in, layout), stream_of(s, i, seed));
     return f64 ? reel_cast(f64, dtype) : NULL;
 }

@@ -3,6 +3,8 @@
  * One sample a line: inputs separated by ';', then perhaps "| attributes":
  *     f[2,3] in -2..2     float, differentiable; -1..1 unless said
  *     c[3] in 0.5..2      float, constant: no gradient is asked for
+ *     s[3] in 0.5..2      the same, a statistic: f32 where the dtype under test is a half
+ *     c64[]               the same, f64 whatever the dtype under test
  *     i64[4] in 0..5      integers below the upper bound
  *     bool[3,4]           either
  *     -                   an optional input that is absent
@@ -17,6 +19,8 @@ typedef enum sample_kind {
     SAMPLE_ABSENT,
     SAMPLE_FLOAT,
     SAMPLE_CONST,
+    SAMPLE_STATISTIC,
+    SAMPLE_CONST64,
     SAMPLE_I64,
     SAMPLE_BOOL
 } sample_kind;
