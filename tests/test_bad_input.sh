@@ -111,6 +111,7 @@ drawn='--samples 40 --model mlp --batch 8 --epochs 1'
     fails 1 'file' $drawn --out file/below
     fails 1 'nowhere/log.csv' $drawn --log nowhere/log.csv
     fails 1 'nowhere/run.ckpt' $drawn --checkpoint nowhere/run.ckpt
+    ! grep -q epoch stderr || fail "it found out only after training"
 
     # A disk that is full: the checkpoint and the pictures of before stay whole.
     mkdir disk
