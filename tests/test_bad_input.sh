@@ -2,6 +2,7 @@
 # What a user gets wrong, and what disks do: a clear message on stderr, a non-zero exit, earlier
 # files as they were.
 set -u
+# shellcheck source=tests/support/shell.sh
 . "$(dirname "$0")/support/shell.sh"
 
 # ---- the command line ------------------------------------------------------------------------
