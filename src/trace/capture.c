@@ -107,6 +107,7 @@ static reel_status record(reel_recorder *self, const reel_call *c)
         if (out[i] < 0) out[i] = add(t, REEL_VALUE_NODE, c->out[i], NULL);
         if (out[i] < 0) return reel_error_status();
     }
+    if ((c->op->traits & REEL_OP_VIEW) && out[0] == in[0]) return REEL_OK; /* no change */
     return reel__graph_add_node(t->graph, c, in, out, reel__error_where()) < 0
                ? reel_error_status()
                : REEL_OK;
