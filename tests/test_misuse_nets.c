@@ -266,8 +266,46 @@ static void test_module_state(void **state)
     NONE("", reel_summary(m, REEL_SHAPE(1, 4), NULL));
     NONE("", reel_summary(m, (reel_shape){.rank = -2}, NULL));
     BAD("", reel_summary_write(m, REEL_SHAPE(1, 3), NULL, NULL));
+    NONE("trace", reel_trace(NULL, NULL));
+    NONE("trace", reel_trace(m, NULL));
+    NONE("", reel_trace(m, reel_ones(REEL_SHAPE(1, 4), REEL_F32)));
+    BAD("capture_state", reel_capture_module(m)); /* no capture is under way */
     reel_tensor_map_free(map);
     reel_module_free(m);
+}
+
+static reel_tensor *same(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    return n ? x[0] : NULL;
+}
+
+static void test_graphs(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y = NULL;
+    BAD("capture_input", reel_capture_input(x, "x"));
+    BAD("capture_state", reel_capture_state(x, "w", true));
+    NONE("capture_end", reel_capture_end(&x, NULL, 1));
+    NONE("trace_function", reel_trace_function(NULL, NULL, &x, 1));
+    NONE("trace_function", reel_trace_function(same, NULL, NULL, 1));
+    NONE("trace_function", reel_trace_function(same, NULL, &x, 0));
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    BAD("capture_begin", reel_capture_begin());
+    BAD("capture_input", reel_capture_input(NULL, NULL));
+    BAD("capture_state", reel_capture_state(NULL, "w", true));
+    BAD("capture_state", reel_capture_state(x, NULL, true));
+    reel_capture_cancel();
+    reel_graph_free(NULL);
+    assert_int_equal(reel_graph_nodes(NULL), 0);
+    assert_int_equal(reel_graph_inputs(NULL), 0);
+    assert_int_equal(reel_graph_outputs(NULL), 0);
+    assert_string_equal(reel_graph_reads(NULL), "");
+    assert_true(reel_graph_cost(NULL).calls == 0);
+    BAD("graph_run", reel_graph_run(NULL, &x, 1, &y, 1));
+    BAD("graph_check", reel_graph_check(NULL));
+    NONE("graph_to_string", reel_graph_to_string(NULL));
+    BAD("graph_write_dot", reel_graph_write_dot(NULL, stdout));
 }
 
 static void test_initializers(void **state)
@@ -584,7 +622,7 @@ static void test_every_function_is_here(void **state)
     (void)state;
     static const char *const header[] = {"base.h",    "nn.h",      "optim.h",
                                          "data.h",    "io.h",      "training.h",
-                                         "profile.h", "progress.h"};
+                                         "profile.h", "progress.h",  "trace.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
@@ -619,6 +657,7 @@ int main(void)
         TEST(test_module_tree),
         TEST(test_special_forwards),
         TEST(test_module_state),
+        TEST(test_graphs),
         TEST(test_initializers),
         TEST(test_optimizers),
         TEST(test_schedules),
