@@ -48,8 +48,11 @@ static uint32_t div_saves(const reel_call *c)
 
 static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    if (NEEDS(c, 0))
-        gx[0] = TO(0, reel_mul(G, reel_mul(Y, reel_pow(X, reel_add_scalar(Y, -1)))));
+    if (NEEDS(c, 0)) { /* x^0 is 1 everywhere: no 0 times infinity where x is 0 as well */
+        reel_tensor *slope = reel_mul(Y, reel_pow(X, reel_add_scalar(Y, -1)));
+        reel_tensor *flat = reel_eq(Y, reel__zeros(IN_META(c, 1)));
+        gx[0] = TO(0, reel_mul(G, reel_masked_fill(slope, flat, 0)));
+    }
     if (NEEDS(c, 1)) {
         reel_tensor *zero = reel_eq(X, reel__zeros(IN_META(c, 0)));
         reel_tensor *log_x = reel_log(reel_masked_fill(X, zero, 1));
@@ -59,7 +62,7 @@ static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 
 static void pow_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    gx[0] = A(0) == 0 ? reel_mul_scalar(G, 0)
+    gx[0] = A(0) == 0 ? reel_zeros_like(G)
                       : reel_mul(G, reel_mul_scalar(reel_pow_scalar(X, A(0) - 1), A(0)));
 }
 
