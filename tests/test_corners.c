@@ -1,8 +1,10 @@
 /* Corners of the operators and of the tape: operands that share memory, results larger than
  * the input, rank 8, gradients where a factor is not finite, hooks that let go. */
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -150,6 +152,16 @@ static void linspace_has_both_ends(void **state)
     assert_int_equal(reel_numel(reel_linspace(2, 5, 0, REEL_F32)), 0);
 }
 
+static void prints_what_numpy_prints(void **state)
+{
+    (void)state;
+    const double odd[] = {-NAN, NAN, -INFINITY};
+    char *s = reel_to_string(reel_from(odd, REEL_SHAPE(3), REEL_F64),
+                             &(reel_print_opts){.edge = INT_MAX, .threshold = 1});
+    assert_string_equal(s, "[ nan,  nan, -inf]  f64[3]");
+    free(s);
+}
+
 /* ---- gradients ------------------------------------------------------------------------------ */
 
 /* The gradient that comes in is 1 / 0; what does not depend on x passes nothing of it on. */
@@ -271,6 +283,7 @@ int main(void)
         TEST(split_size_is_any),
         TEST(target_has_the_shape_of_logits),
         TEST(linspace_has_both_ends),
+        TEST(prints_what_numpy_prints),
         TEST(nothing_is_zero_even_of_infinity),
         TEST(zero_to_the_zero),
         TEST(constants_that_ask_for_gradients),

@@ -2,9 +2,11 @@
  *
  * All take borrowed tensors and return a result that belongs to the innermost scope; NULL on
  * an error, and NULL for NULL. Inputs of one operator share a device, and a dtype unless
- * said otherwise: nothing is promoted silently, cast with reel_cast(). A dimension counts from the
- * end if negative. `[...]` is any number of dimensions. "Broadcast" follows NumPy. A name that ends in _ works in place on its
- * first argument, which may share memory with the others but must not be expanded. Errors are those of base.h; only the less obvious ones are named here. */
+ * said otherwise: nothing is promoted silently, cast with reel_cast(). A dimension counts from
+ * the end if negative. `[...]` is any number of dimensions. "Broadcast" follows NumPy. A name
+ * that ends in _ works in place on its first argument, which may share memory with the others
+ * but must not be expanded. Errors are those of base.h; only the less obvious ones are named
+ * here. */
 #ifndef REEL_OPS_H
 #define REEL_OPS_H
 

@@ -55,6 +55,7 @@ static int format_one(const printer *p, int64_t at, char *buf, size_t size)
             return snprintf(buf, size, "%s", p->i[at] ? "true" : "false");
         return snprintf(buf, size, "%" PRId64, p->i[at]);
     }
+    if (isnan(p->f[at])) return snprintf(buf, size, "nan"); /* printf shows its sign */
     return snprintf(buf, size, p->scientific ? "%.*e" : "%.*f", p->precision, p->f[at]);
 }
 
