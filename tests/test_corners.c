@@ -162,6 +162,19 @@ static void prints_what_numpy_prints(void **state)
     free(s);
 }
 
+static void integers_take_whole_numbers(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(2), REEL_I32);
+    assert_null(reel_mul_scalar(x, 0.5));
+    expect_error(REEL_ERR_DTYPE, "mul_scalar: value 0.5 is no integer, input is i32[2]");
+    assert_null(reel_mul_scalar_(x, NAN));
+    expect_error(REEL_ERR_DTYPE, "mul_scalar_");
+    assert_null(reel_add_scalar(x, INFINITY));
+    expect_error(REEL_ERR_DTYPE, "add_scalar");
+    assert_true(reel_item_i64(total(reel_add_scalar(reel_mul_scalar_(x, 3), -1))) == 4);
+}
+
 /* ---- gradients ------------------------------------------------------------------------------ */
 
 /* The gradient that comes in is 1 / 0; what does not depend on x passes nothing of it on. */
@@ -211,6 +224,18 @@ static void constants_that_ask_for_gradients(void **state)
     assert_non_null(reel_grad_of(x));
     assert_null(reel_grad_of(c));
     assert_int_equal(reel_set_grad(x, NULL), REEL_OK); /* it holds the graph that holds x */
+}
+
+static void gradients_given_stay_the_callers(void **state)
+{
+    (void)state;
+    for (int create = 0; create < 2; create++) {
+        reel_tensor *x = leaf(reel_ones(REEL_SHAPE(2), REEL_F32));
+        reel_tensor *gy = reel_ones(REEL_SHAPE(2), REEL_F32);
+        const reel_backward_opts o = {.gradient = gy, .create_graph = create != 0};
+        assert_int_equal(reel_backward(x, &o), REEL_OK);
+        assert_ptr_not_equal(reel_grad_of(x), gy);
+    }
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
@@ -283,10 +308,12 @@ int main(void)
         TEST(split_size_is_any),
         TEST(target_has_the_shape_of_logits),
         TEST(linspace_has_both_ends),
+        TEST(integers_take_whole_numbers),
         TEST(prints_what_numpy_prints),
         TEST(nothing_is_zero_even_of_infinity),
         TEST(zero_to_the_zero),
         TEST(constants_that_ask_for_gradients),
+        TEST(gradients_given_stay_the_callers),
         TEST(a_hook_may_release_the_output),
         TEST(gradients_are_like_their_tensor),
         TEST(commands_wait_for_the_error),

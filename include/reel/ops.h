@@ -112,9 +112,9 @@ REEL_API reel_tensor *reel_add_scaled(reel_tensor *x, reel_tensor *y, double alp
 /** x + weight * (y - x). Floating. */
 REEL_API reel_tensor *reel_lerp(reel_tensor *x, reel_tensor *y, double weight);
 
-/** x + value. */
+/** x + value; `value` is whole if x is of integers. */
 REEL_API reel_tensor *reel_add_scalar(reel_tensor *x, double value);
-/** x * value. */
+/** x * value; `value` is whole if x is of integers. */
 REEL_API reel_tensor *reel_mul_scalar(reel_tensor *x, double value);
 /** x to the power `value`. Floating. */
 REEL_API reel_tensor *reel_pow_scalar(reel_tensor *x, double value);

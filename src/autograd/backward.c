@@ -144,7 +144,8 @@ static reel_status into_leaf(run *r, reel_tensor *leaf, reel_tensor **slot)
 {
     reel_tensor *g = *slot;
     if (leaf->grad) return add_to(&leaf->grad, g, r->create_graph);
-    if (r->create_graph || exclusive(g)) {
+    /* A tensor of the leaf's own, unless its history must go with it. */
+    if (exclusive(g) || (r->create_graph && g->node)) {
         leaf->grad = g; /* the run's reference becomes the leaf's */
         *slot = NULL;
         return REEL_OK;
