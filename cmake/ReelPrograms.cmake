@@ -5,6 +5,14 @@
 #   examples, tools   use the public headers and link the shared library, as a user would
 #   tests, bench      link the static library, so that internal functions are in reach
 
+# reel_internal(TARGET): links the static library and may include what is in src/.
+function(reel_internal target)
+    target_link_libraries(${target} PRIVATE reel_static ${reel_libraries})
+    target_include_directories(${target} PRIVATE src)
+    target_include_directories(${target} SYSTEM PRIVATE ${reel_include_dirs})
+    target_compile_definitions(${target} PRIVATE ${reel_definitions})
+endfunction()
+
 # reel_programs(KIND LIBRARY PATTERN): makes the programs, sets KIND_programs to their names.
 function(reel_programs kind library pattern)
     file(GLOB sources CONFIGURE_DEPENDS ${kind}/${pattern})
@@ -27,10 +35,7 @@ function(reel_programs kind library pattern)
             target_link_libraries(${target} PRIVATE m)
         endif()
         if(library STREQUAL reel_static)
-            target_include_directories(${target} PRIVATE src)
-            target_include_directories(${target} SYSTEM PRIVATE ${reel_include_dirs})
-            target_compile_definitions(${target} PRIVATE ${reel_definitions})
-            target_link_libraries(${target} PRIVATE ${reel_libraries})
+            reel_internal(${target})
         endif()
         list(APPEND names ${name})
     endforeach()
@@ -77,11 +82,14 @@ function(reel_test_properties name)
 endfunction()
 
 file(GLOB support CONFIGURE_DEPENDS tests/support/*.c)
+add_library(tests_support STATIC EXCLUDE_FROM_ALL ${support})
+reel_compile_options(tests_support)
+reel_internal(tests_support)
+
 reel_programs(tests reel_static test_*.c)
 foreach(name IN LISTS tests_programs)
     target_include_directories(tests_${name} SYSTEM PRIVATE ${REEL_CMOCKA_INCLUDE_DIR})
-    target_link_libraries(tests_${name} PRIVATE ${REEL_CMOCKA_LIBRARY})
-    target_sources(tests_${name} PRIVATE ${support})
+    target_link_libraries(tests_${name} PRIVATE tests_support ${REEL_CMOCKA_LIBRARY})
     # Where committed vectors are, and where the programs are that a test runs.
     target_compile_definitions(tests_${name} PRIVATE
         REEL_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}"

@@ -6,7 +6,8 @@
  *     resnet_cifar --help                        everything else
  *
  * Read it from main() at the end. The folder beside this file holds the rest: options.c (the
- * command line), session.c (data, model, optimizer from the options), report.c (pictures). */
+ * command line), session.c (data, model, optimizer from the options), resume.c (checkpoints),
+ * csv.c (logs), report.c (pictures). */
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -16,14 +17,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "resnet_cifar/session.h"
+#include "resnet_cifar/resume.h"
 
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number)
 {
+    static const char text[] = "\nending after this step; once more stops at once\n";
     (void)signal_number;
     interrupted = 1;
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
 }
 
 static double seconds(void)
@@ -31,74 +35,6 @@ static double seconds(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Where a run stands beyond what reel_training keeps: sums of the unfinished epoch and the
- * rows of the finished ones. */
-typedef struct progress {
-    double loss_sum, correct, seen, seconds;
-    epoch_row *row;
-    int64_t rows;
-} progress;
-
-/* ---- checkpoints --------------------------------------------------------------------------- */
-
-static reel_status put(reel_tensor_map *map, const char *name, const void *values, int64_t n,
-                       int64_t columns)
-{
-    reel_scope s = reel_scope_begin();
-    reel_tensor *t = reel_from(values, (reel_shape){2, {n, columns}}, REEL_F64);
-    reel_status st = t ? reel_tensor_map_set(map, name, t) : reel_error_status();
-    reel_scope_end(s);
-    return st;
-}
-
-static reel_training training_of(session *s, int64_t epoch)
-{
-    return (reel_training){.module = s->net, .optim = s->optim, .schedule = s->schedule,
-                           .ema = s->ema, .loader = s->train_loader, .epoch = epoch};
-}
-
-static reel_status save_checkpoint(const options *o, session *s, const progress *p,
-                                   int64_t epoch)
-{
-    if (!o->checkpoint) return REEL_OK;
-    const double now[4] = {p->loss_sum, p->correct, p->seen, p->seconds};
-    reel_training run = training_of(s, epoch);
-    if (!(run.extra = reel_tensor_map_new())) return reel_error_status();
-    reel_status st = put(run.extra, "progress", now, 1, 4);
-    if (!st && p->rows) st = put(run.extra, "rows", p->row, p->rows, REPORT_COLUMNS);
-    if (!st) st = reel_tensor_map_set_text(run.extra, "model", o->model);
-    if (!st) st = reel_training_save(o->checkpoint, &run);
-    reel_tensor_map_free(run.extra);
-    return st;
-}
-
-/* Loads --checkpoint if it is there; *epoch is where to go on. */
-static reel_status resume(const options *o, session *s, progress *p, int64_t *epoch)
-{
-    if (!o->resume || access(o->checkpoint, F_OK) != 0) return REEL_OK;
-    double now[4] = {0};
-    reel_training run = training_of(s, 0);
-    if (!(run.extra = reel_tensor_map_new())) return reel_error_status();
-    reel_status st = reel_training_load(o->checkpoint, &run);
-    reel_tensor *sums = reel_tensor_map_get(run.extra, "progress");
-    reel_tensor *rows = reel_tensor_map_get(run.extra, "rows");
-    if (!st && (reel_numel(sums) != 4 || (rows && reel_size(rows, 0) > o->epochs)))
-        st = reel_fail(REEL_ERR_FORMAT, "%s is not of a run with these options",
-                       o->checkpoint);
-    if (!st) st = reel_read(sums, now, REEL_F64);
-    if (!st && rows) {
-        p->rows = reel_size(rows, 0);
-        st = reel_read(rows, p->row, REEL_F64);
-    }
-    reel_tensor_map_free(run.extra);
-    if (st) return st;
-    p->loss_sum = now[0], p->correct = now[1], p->seen = now[2], p->seconds = now[3];
-    *epoch = run.epoch;
-    printf("going on from %s: epoch %lld, step %lld\n", o->checkpoint,
-           (long long)run.epoch + 1, (long long)reel_schedule_count(s->schedule));
-    return REEL_OK;
 }
 
 /* ---- training ------------------------------------------------------------------------------- */
@@ -110,8 +46,8 @@ static double count_correct(reel_tensor *logits, reel_tensor *y)
     return reel_item(reel_sum(hit, REEL_ALL, false));
 }
 
-static reel_status train_step(const options *o, session *s, const reel_batch *b, progress *p,
-                              FILE *log)
+static reel_status train_step(const options *o, session *s, const reel_batch *b,
+                              progress *p)
 {
     const reel_cross_entropy_opts ce = {.label_smoothing = o->label_smoothing};
     reel_scope scope = reel_scope_begin();
@@ -130,15 +66,13 @@ static reel_status train_step(const options *o, session *s, const reel_batch *b,
     reel_scope_end(scope);
     if (!reel_failed() && !isfinite(value))
         reel_fail(REEL_ERR_NUMERIC, "the loss became %g; a lower --lr may help", value);
-    if (log && fprintf(log, "%lld,%lld,%.9g,%.17g\n",
-                       (long long)reel_schedule_count(s->schedule), (long long)b->epoch + 1,
-                       lr, value) < 0)
-        reel_fail(REEL_ERR_IO, "cannot write %s: %s", o->log_steps, strerror(errno));
+    csv_row(&p->steps, "%lld,%lld,%.9g,%.17g\n",
+            (long long)reel_schedule_count(s->schedule), (long long)b->epoch + 1, lr,
+            value);
     return reel_error_status();
 }
 
-static reel_status train_epoch(const options *o, session *s, progress *p, int64_t epoch,
-                               FILE *log)
+static reel_status train_epoch(const options *o, session *s, progress *p, int64_t epoch)
 {
     char label[48];
     double start = seconds();
@@ -150,7 +84,7 @@ static reel_status train_epoch(const options *o, session *s, progress *p, int64_
     reel_progress_step(bar, at.position / o->batch, NULL);
     reel_train(s->net, true);
     for (reel_batch b; !interrupted && reel_loader_next(s->train_loader, &b);) {
-        if (train_step(o, s, &b, p, log)) break;
+        if (train_step(o, s, &b, p)) break;
         reel_progress_step(bar, 1, "loss %.4f  accuracy %.2f %%", p->loss_sum / p->seen,
                            100 * p->correct / p->seen);
         int64_t done = reel_schedule_count(s->schedule);
@@ -192,7 +126,8 @@ static reel_status test(session *s, prediction *all, double *loss, double *accur
         reel_status st = predict(&b, logits, all + seen);
         reel_scope_end(scope);
         if (st) break;
-        for (int64_t i = 0; i < b.size; i++) correct += all[seen + i].guess == all[seen + i].label;
+        for (int64_t i = 0; i < b.size; i++)
+            correct += all[seen + i].guess == all[seen + i].label;
         seen += b.size;
     }
     (void)reel_set_grad_enabled(was);
@@ -204,50 +139,58 @@ static reel_status test(session *s, prediction *all, double *loss, double *accur
 
 /* ---- the run ------------------------------------------------------------------------------------ */
 
-/* Opens a CSV; a run that goes on appends. */
-static FILE *open_log(const char *path, bool append, const char *header)
-{
-    if (!path) return NULL;
-    FILE *f = fopen(path, append ? "a" : "w");
-    if (!f)
-        reel_fail(REEL_ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    else if (!append)
-        fprintf(f, "%s\n", header);
-    return f;
-}
-
 static reel_status close_epoch(const options *o, session *s, progress *p, int64_t epoch,
-                               prediction *all, FILE *log)
+                               prediction *all)
 {
     epoch_row *r = &p->row[p->rows];
-    *r = (epoch_row){.lr = reel_optim_lr(s->optim, 0), .train_loss = p->loss_sum / p->seen,
-                     .train_accuracy = p->correct / p->seen, .seconds = p->seconds};
+    *r = (epoch_row){.lr = reel_optim_lr(s->optim, 0),
+                     .train_loss = p->loss_sum / p->seen,
+                     .train_accuracy = p->correct / p->seen,
+                     .seconds = p->seconds};
     if (test(s, all, &r->test_loss, &r->test_accuracy)) return reel_error_status();
     p->rows++;
-    printf("epoch %lld/%lld  training loss %.4f accuracy %.2f %%  test loss %.4f accuracy "
-           "%.2f %%  %.1f s\n", (long long)epoch + 1, (long long)o->epochs, r->train_loss,
-           100 * r->train_accuracy, r->test_loss, 100 * r->test_accuracy, r->seconds);
+    printf(
+        "epoch %lld/%lld  training loss %.4f accuracy %.2f %%  test loss %.4f accuracy "
+        "%.2f %%  %.1f s\n",
+        (long long)epoch + 1, (long long)o->epochs, r->train_loss,
+        100 * r->train_accuracy, r->test_loss, 100 * r->test_accuracy, r->seconds);
     fflush(stdout);
-    if (log && (fprintf(log, "%lld,%.9g,%.17g,%.9g,%.17g,%.9g,%.3f\n", (long long)epoch + 1,
-                        r->lr, r->train_loss, r->train_accuracy, r->test_loss,
-                        r->test_accuracy, r->seconds) < 0 || fflush(log)))
-        return reel_fail(REEL_ERR_IO, "cannot write %s: %s", o->log, strerror(errno));
+    csv_row(&p->log, "%lld,%.9g,%.17g,%.9g,%.17g,%.9g,%.3f\n", (long long)epoch + 1,
+            r->lr, r->train_loss, r->train_accuracy, r->test_loss, r->test_accuracy,
+            r->seconds);
+    if (csv_flush(&p->log)) return reel_error_status();
     p->loss_sum = p->correct = p->seen = p->seconds = 0;
     return save_checkpoint(o, s, p, epoch + 1);
 }
 
 static reel_status train(const options *o, session *s, progress *p, int64_t epoch,
-                         prediction *all, FILE *log, FILE *steps)
+                         prediction *all)
 {
     for (; epoch < o->epochs && !reel_failed(); epoch++) {
-        if (train_epoch(o, s, p, epoch, steps)) break;
+        if (train_epoch(o, s, p, epoch)) break;
         if (interrupted) {
             save_checkpoint(o, s, p, epoch);
             break;
         }
-        close_epoch(o, s, p, epoch, all, log);
+        close_epoch(o, s, p, epoch, all);
     }
     return reel_error_status();
+}
+
+/* At the start: nobody wants to hear after an hour of training that there is no place for what
+ * came out. */
+static reel_status check_places(const options *o)
+{
+    if (mkdir(o->out, 0777) && errno != EEXIST)
+        return reel_fail(REEL_ERR_IO, "cannot make folder %s: %s", o->out,
+                         strerror(errno));
+    char folder[4096];
+    const char *slash = o->checkpoint ? strrchr(o->checkpoint, '/') : NULL;
+    if (!slash) return REEL_OK;
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - o->checkpoint + 1),
+             o->checkpoint);
+    if (access(folder, W_OK) == 0) return REEL_OK;
+    return reel_fail(REEL_ERR_IO, "cannot write %s: %s", o->checkpoint, strerror(errno));
 }
 
 static reel_status show(const options *o, session *s, const progress *p, prediction *all)
@@ -255,29 +198,31 @@ static reel_status show(const options *o, session *s, const progress *p, predict
     char path[4096], title[128];
     int64_t n = reel_dataset_length(s->test);
     double loss, accuracy;
-    if (mkdir(o->out, 0777) && errno != EEXIST)
-        return reel_fail(REEL_ERR_IO, "cannot make folder %s: %s", o->out, strerror(errno));
     if (test(s, all, &loss, &accuracy)) return reel_error_status();
     report_classes(stdout, s->test, all, n);
     snprintf(path, sizeof path, "%s/mistakes.png", o->out);
     if (report_mistakes(stdout, path, s->test, all, n)) return reel_error_status();
     snprintf(path, sizeof path, "%s/curves.svg", o->out);
-    snprintf(title, sizeof title, "%s on %s images", o->model, o->data ? "real" : "drawn");
+    snprintf(title, sizeof title, "%s on %s images", o->model,
+             o->data ? "real" : "drawn");
     if (report_curves(path, title, p->row, p->rows)) return reel_error_status();
     snprintf(path, sizeof path, "%s/%s.safetensors", o->out, o->model);
     if (reel_module_save(s->net, path)) return reel_error_status();
-    printf("\ntest accuracy %.2f %%, loss %.4f; weights, curves and mistakes are in %s/\n",
-           100 * accuracy, loss, o->out);
+    printf(
+        "\ntest accuracy %.2f %%, loss %.4f; weights, curves and mistakes are in %s/\n",
+        100 * accuracy, loss, o->out);
     return REEL_OK;
 }
 
 static void introduce(const options *o, const session *s)
 {
-    printf("%s, %lld parameters; %lld training and %lld test images of %lld classes%s; %d "
-           "threads, %s\n", o->model, (long long)reel_param_count(s->net),
-           (long long)reel_dataset_length(s->train), (long long)reel_dataset_length(s->test),
-           (long long)reel_dataset_classes(s->train), o->data ? "" : " (drawn)",
-           reel_threads(), reel_cpu_isa());
+    printf(
+        "%s, %lld parameters; %lld training and %lld test images of %lld classes%s; %d "
+        "threads, %s\n",
+        o->model, (long long)reel_param_count(s->net),
+        (long long)reel_dataset_length(s->train), (long long)reel_dataset_length(s->test),
+        (long long)reel_dataset_classes(s->train), o->data ? "" : " (drawn)",
+        reel_threads(), reel_cpu_isa());
     int64_t skipped = reel_dataset_skipped(s->train) + reel_dataset_skipped(s->test);
     if (skipped) printf("%lld corrupt images were left out\n", (long long)skipped);
     fflush(stdout);
@@ -286,14 +231,15 @@ static void introduce(const options *o, const session *s)
 static reel_status run(const options *o, session *s, progress *p, prediction *all)
 {
     int64_t epoch = 0;
-    if (resume(o, s, p, &epoch)) return reel_error_status();
-    bool append = epoch > 0 || p->seen > 0;
-    FILE *log = open_log(o->log, append, "epoch,lr,train_loss,train_accuracy,test_loss,"
-                                         "test_accuracy,seconds");
-    FILE *steps = open_log(o->log_steps, append, "step,epoch,lr,loss");
-    if (!reel_failed()) train(o, s, p, epoch, all, log, steps);
-    if (log && fclose(log)) reel_fail(REEL_ERR_IO, "cannot write %s", o->log);
-    if (steps && fclose(steps)) reel_fail(REEL_ERR_IO, "cannot write %s", o->log_steps);
+    if (check_places(o) || resume(o, s, p, &epoch)) return reel_error_status();
+    csv_open(&p->log, o->log,
+             "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds",
+             p->rows);
+    csv_open(&p->steps, o->log_steps, "step,epoch,lr,loss",
+             reel_schedule_count(s->schedule));
+    if (!reel_failed()) train(o, s, p, epoch, all);
+    csv_close(&p->log);
+    csv_close(&p->steps);
     if (!reel_failed() && !interrupted) show(o, s, p, all);
     return reel_error_status();
 }
@@ -335,7 +281,9 @@ int main(int argc, char **argv)
         return 1;
     }
     if (!interrupted) return 0;
-    fprintf(stderr, "interrupted%s%s\n", o.checkpoint ? "; go on with --resume from " : "",
-            o.checkpoint ? o.checkpoint : "");
+    if (o.checkpoint)
+        fprintf(stderr, "interrupted; the same command with --resume goes on\n");
+    else
+        fprintf(stderr, "interrupted; without --checkpoint nothing is kept\n");
     return 130;
 }

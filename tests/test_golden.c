@@ -157,7 +157,9 @@ static void compare(const golden *g, const char *what, int i, const char *order,
     double *x = values(got), *y = values(want), rtol, atol;
     tolerance(want->meta.dtype, &rtol, &atol);
     for (int64_t k = 0; k < reel_numel(want); k++) {
-        if (x[k] == y[k] || fabs(x[k] - y[k]) <= atol + rtol * fabs(y[k])) continue;
+        bool both_nan = isnan(x[k]) && isnan(y[k]);
+        if (both_nan || x[k] == y[k]) continue;
+        if (fabs(x[k] - y[k]) <= atol + rtol * fabs(y[k]) && isfinite(y[k])) continue;
         complain(g, what, i, order);
         fprintf(stderr, "element %" PRId64 " is %.17g, must be %.17g\n", k, x[k], y[k]);
         break;

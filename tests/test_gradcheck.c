@@ -19,7 +19,8 @@ enum { SEEDS = 2, SEEDS_SECOND = 1, LEAST_FIRST = 3000, LEAST_SECOND = 1500 };
 typedef struct called {
     const sample *s;
     sample_layout layout[SAMPLE_MAX_IN];
-    reel_tensor *base[SAMPLE_MAX_IN]; /* NULL: absent, or the next of the arguments */
+    reel_tensor *base[SAMPLE_MAX_IN];
+    int argument[SAMPLE_MAX_IN]; /* which argument is this input; -1: none, a constant */
 } called;
 
 static reel_tensor *call_record(void *user, reel_tensor *const x[], int n)
@@ -28,72 +29,117 @@ static reel_tensor *call_record(void *user, reel_tensor *const x[], int n)
     const reel_op *op = c->s->op;
     reel_tensor *in[SAMPLE_MAX_IN] = {NULL}, *out[REEL_OP_MAX_OUT];
     unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
-    int next = 0;
+    (void)n;
     for (int i = 0; i < c->s->n_in; i++) {
         if (c->s->in[i].kind == SAMPLE_ABSENT) continue;
-        reel_tensor *base = c->s->in[i].kind == SAMPLE_FLOAT ? x[next++] : c->base[i];
+        reel_tensor *base = c->argument[i] >= 0 ? x[c->argument[i]] : c->base[i];
         in[i] = sample_view(c->s, i, c->layout[i], base);
         if (mutates >> i & 1) in[i] = reel_copy(in[i]); /* what is changed is a copy */
         /* the record only makes views; reel_reshape() copies what has none */
         if (op == &reel__reshape) in[i] = reel_contiguous(in[i]);
     }
-    assert_int_equal(next, n);
     return reel__apply(op, c->s->attrs, c->s->n_in, in, out) ? NULL : out[0];
 }
 
 static int failures; /* all are shown before the test fails */
 
-static void check_layouts(const sample *s, const sample_layout layout[], uint64_t seed,
-                          bool second)
+/* The first differentiable input that input i may be the same tensor as; i: none. */
+static int twin(const sample *s, int i)
+{
+    const sample_input *in = &s->in[i];
+    for (int k = 0; k < i; k++) {
+        const sample_input *other = &s->in[k];
+        bool same = other->kind == SAMPLE_FLOAT && other->shape.rank == in->shape.rank &&
+                    other->low == in->low && other->high == in->high;
+        for (int d = 0; same && d < in->shape.rank; d++)
+            same = in->shape.dim[d] == other->shape.dim[d];
+        if (same) return k;
+    }
+    return i;
+}
+
+/* How the inputs of a sample are given. */
+typedef struct variant {
+    sample_layout layout[SAMPLE_MAX_IN];
+    bool shared;       /* inputs that can be are one tensor */
+    uint32_t constant; /* bit i: input i asks for no gradient, though it could */
+} variant;
+
+static void complain(const sample *s, const variant *v, uint64_t seed)
+{
+    fprintf(stderr, "%s, sample %d, seed %d%s, constants %#x, layouts", s->op->name,
+            s->line, (int)seed, v->shared ? ", one tensor" : "", (unsigned)v->constant);
+    for (int i = 0; i < s->n_in; i++)
+        fprintf(stderr, " %s", sample_layout_name(v->layout[i]));
+    fprintf(stderr, ": %s\n", reel_error_message());
+    failures++;
+    reel_error_clear();
+}
+
+/* One case. Returns 1, to be counted. */
+static int check(const sample *s, const variant *v, uint64_t seed, bool second)
 {
     called c = {.s = s};
     reel_tensor *x[SAMPLE_MAX_IN];
     int n = 0;
     reel_scope scope = reel_scope_begin();
     for (int i = 0; i < s->n_in; i++) {
-        c.layout[i] = layout[i];
-        c.base[i] = sample_base(s, i, layout[i], REEL_F64, seed);
-        if (s->in[i].kind == SAMPLE_FLOAT) x[n++] = reel_requires_grad(c.base[i], true);
+        int first = v->shared ? twin(s, i) : i;
+        c.layout[i] = v->layout[i];
+        c.argument[i] = -1;
+        c.base[i] = sample_base(s, i, v->layout[i], REEL_F64, seed);
+        if (s->in[i].kind != SAMPLE_FLOAT || (v->constant >> i & 1)) continue;
+        c.argument[i] = first < i ? c.argument[first] : n;
+        if (first == i) x[n++] = reel_requires_grad(c.base[i], true);
     }
     const reel_gradcheck_opts opts = {.seed = seed + 1};
     if (second)
         (void)reel_gradgradcheck(call_record, &c, x, n, &opts);
     else
         (void)reel_gradcheck(call_record, &c, x, n, &opts);
-    if (reel_failed()) {
-        fprintf(stderr, "%s, sample %d, seed %d, layouts", s->op->name, s->line,
-                (int)seed);
-        for (int i = 0; i < s->n_in; i++)
-            fprintf(stderr, " %s", sample_layout_name(layout[i]));
-        fprintf(stderr, ": %s\n", reel_error_message());
-        failures++;
-        reel_error_clear();
-    }
+    if (reel_failed()) complain(s, v, seed);
     reel_scope_end(scope);
+    return 1;
 }
 
-/* All inputs in one layout where they can be, then each input alone. Returns the cases. */
-static int check_sample(const sample *s, uint64_t seed, bool second)
+/* All inputs in one layout where they can be, then each input alone in it. */
+static int check_layouts(const sample *s, uint64_t seed, bool second)
 {
     int cases = 0;
     for (int l = 0; l < SAMPLE_LAYOUTS; l++) {
-        sample_layout all[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
+        variant all = {.shared = false};
         int can = 0;
         for (int i = 0; i < s->n_in; i++)
             if (sample_has_layout(&s->in[i], (sample_layout)l)) {
-                all[i] = (sample_layout)l;
+                all.layout[i] = (sample_layout)l;
                 can++;
             }
-        if (!can) continue;
-        check_layouts(s, all, seed, second);
-        cases++;
+        if (can) cases += check(s, &all, seed, second);
         for (int i = 0; l && can > 1 && i < s->n_in; i++) {
-            sample_layout one[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
-            if (all[i] == SAMPLE_CONTIGUOUS) continue;
-            one[i] = all[i];
-            check_layouts(s, one, seed, second);
-            cases++;
+            variant one = {.shared = false};
+            one.layout[i] = all.layout[i];
+            if (one.layout[i]) cases += check(s, &one, seed, second);
         }
+    }
+    return cases;
+}
+
+/* One tensor as several inputs; and each input alone to be differentiated, the others
+ * constant: then the tape saves less. */
+static int check_roles(const sample *s, uint64_t seed, bool second)
+{
+    int cases = 0, twins = 0;
+    uint32_t floats = 0;
+    for (int i = 0; i < s->n_in; i++)
+        if (s->in[i].kind == SAMPLE_FLOAT) {
+            floats |= 1u << i;
+            twins += twin(s, i) != i;
+        }
+    if (twins) cases += check(s, &(variant){.shared = true}, seed, second);
+    for (int i = 0; i < s->n_in; i++) {
+        uint32_t others = floats & ~(1u << i);
+        if (others != floats && others)
+            cases += check(s, &(variant){.constant = others}, seed, second);
     }
     return cases;
 }
@@ -104,8 +150,10 @@ static int check_record(const reel_op *op, int seeds, bool second)
     for (int line = 0; line < sample_lines(op->sample); line++) {
         sample s;
         assert_true(sample_parse(op, op->sample, line, &s));
-        for (int seed = 0; seed < seeds; seed++)
-            cases += check_sample(&s, (uint64_t)seed, second);
+        for (int seed = 0; seed < seeds; seed++) {
+            cases += check_layouts(&s, (uint64_t)seed, second);
+            cases += check_roles(&s, (uint64_t)seed, second);
+        }
     }
     if (!cases) {
         fprintf(stderr, "%s has a gradient but no sample to test it with\n", op->name);

@@ -15,14 +15,20 @@ static _Thread_local reel_recorder *recorders;
 static _Thread_local bool tape_disabled;
 static _Atomic(const reel_tape *) the_tape;
 
-void reel__tape_install(const reel_tape *tape) { atomic_store(&the_tape, tape); }
+void reel__tape_install(const reel_tape *tape)
+{
+    atomic_store(&the_tape, tape);
+}
 
 const reel_tape *reel__tape(void)
 {
     return tape_disabled ? NULL : atomic_load_explicit(&the_tape, memory_order_acquire);
 }
 
-bool reel__tape_enabled(void) { return !tape_disabled; }
+bool reel__tape_enabled(void)
+{
+    return !tape_disabled;
+}
 
 bool reel__tape_enable(bool on)
 {

@@ -130,11 +130,11 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
                   o->label_smoothing, (int)o->reduction);
         return NULL;
     }
-    const reel_cross_entropy_attrs a = {
-        .smoothing = o->label_smoothing,
-        .ignore_index = o->ignore ? o->ignore_index : INT64_MIN,
-        .reduction = o->reduction,
-        .want_grad = reel__tape() && logits->node};
+    const reel_cross_entropy_attrs a = {.smoothing = o->label_smoothing,
+                                        .ignore_index =
+                                            o->ignore ? o->ignore_index : INT64_MIN,
+                                        .reduction = o->reduction,
+                                        .want_grad = reel__tape() && logits->node};
     reel_shape shape = reel__shape(&target->meta);
     reel_scope s = reel_scope_begin();
     reel_tensor *y = NULL, *weight = o->weight;

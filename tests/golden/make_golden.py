@@ -215,7 +215,7 @@ TABLE = dict(
     pow=lambda a, x, y: torch.pow(x, y), maximum=lambda a, x, y: torch.maximum(x, y),
     minimum=lambda a, x, y: torch.minimum(x, y),
     add_scalar=lambda a, x: x + whole(a.a[0], x),
-    pow_scalar=lambda a, x: torch.pow(x, a.a[0]),
+    pow_scalar=lambda a, x: torch.pow(x, torch.full_like(x, a.a[0])),
     eq=lambda a, x, y: x == y, ne=lambda a, x, y: x != y, lt=lambda a, x, y: x < y,
     le=lambda a, x, y: x <= y, gt=lambda a, x, y: x > y, ge=lambda a, x, y: x >= y,
     logical_and=lambda a, x, y: torch.logical_and(x, y),
@@ -459,6 +459,47 @@ def sampled_cases(record):
                 yield sampled_case(record, text, dtype, 0)
 
 
+# ---- NaN, infinities, zeros, numbers that overflow ---------------------------------------------
+
+EDGES = [torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, 3.0, -3.0,
+         6.0, 20.5, -20.5, 88.5, -88.5, 104.0, -104.0, 710.0, -710.0, 1e4, -1e4, 1e30, -1e30]
+PAIRED = [torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1.0, 2.0, -3.5, 0.5, 1e30, -1e30]
+EDGES_OF_ONE = ("add_scalar mul_scalar pow_scalar clamp isfinite logical_not neg abs sign square "
+                "exp log log1p expm1 sqrt rsqrt reciprocal sin cos tanh erf floor ceil round relu "
+                "relu6 leaky_relu elu gelu gelu_tanh silu softplus sigmoid hardsigmoid "
+                "hardswish").split()
+EDGES_OF_TWO = ("add sub mul div pow maximum minimum eq ne lt le gt ge logical_and logical_or "
+                "logical_xor squared_error").split()
+EDGES_REDUCED = "sum max min argmax argmin any all softmax log_softmax logsumexp".split()
+
+
+def edge_cases(record):
+    texts = record.samples[:1] if record.name != "pow_scalar" else record.samples
+    for dtype in (F64, F32):
+        for text in texts:
+            attr_text = text.partition("|")[2].strip()
+            if record.name in EDGES_OF_ONE:
+                inputs = [torch.tensor(EDGES)]
+            elif record.name in EDGES_OF_TWO:
+                x = torch.tensor(PAIRED)
+                inputs = [x.repeat_interleave(len(x)), x.repeat(len(x))]
+            elif record.name in EDGES_REDUCED:
+                # rows that are ordinary, and rows with one thing or two that are not
+                x = torch.linspace(-2, 3, 8 * 19).reshape(8, 19)
+                x[1, 5], x[2, 17], x[3, 0] = torch.nan, torch.inf, -torch.inf
+                x[4, 3], x[4, 9], x[5, 2], x[5, 11] = torch.inf, -torch.inf, 64, -64
+                x[6], x[7, 18], x[7, 4] = 0, torch.nan, torch.inf
+                inputs = [x]
+                attr_text = ("dim=1" if record.name in ("softmax", "log_softmax", "logsumexp")
+                             else "mask=2 scale=1")
+            else:
+                return
+            inputs = [t.to(dtype) for t in inputs]
+            attrs = Attrs(record, attr_text)
+            results = results_of(record, attrs, [wide(t) for t in inputs], dtype)
+            yield attr_text, inputs, results, None, []
+
+
 # ---- records whose inputs must fit together, and optimizers over several steps -----------------
 
 def randn(rng, *shape):
@@ -633,7 +674,7 @@ def main():
         if record.name in SPECIAL:
             cases = SPECIAL[record.name](record)
         elif record.name in TABLE:
-            cases = sampled_cases(record)
+            cases = [*sampled_cases(record), *edge_cases(record)]
         else:
             without.append(record.name)
             continue
