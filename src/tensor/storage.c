@@ -85,6 +85,7 @@ void reel__tensor_release(reel_tensor *t)
 
 reel_status reel_set_data(reel_tensor *x, reel_tensor *src)
 {
+    if (reel_failed()) return reel_error_status();
     if (!x || !src)
         return reel_fail(REEL_ERR_ARG, "set_data: %s is NULL", x ? "src" : "x");
     if (!src->storage) return reel_fail(REEL_ERR_INTERNAL, "set_data: src has no value");
