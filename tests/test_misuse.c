@@ -14,6 +14,7 @@
 #include <reel/autograd.h>
 
 #include "ops/op.h"
+#include "support/every_function.h"
 #include "support/sample.h"
 
 /* ---- records: one input replaced ------------------------------------------------------------ */
@@ -812,49 +813,12 @@ static void test_makers_take_every_dtype(void **state)
 
 /* ---- none is forgotten -------------------------------------------------------------------------- */
 
-static char *read_text(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) fail_msg("cannot open %s", path);
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(text);
-    assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
-    (void)fclose(f);
-    return text;
-}
-
-/* Every "reel_name(" that a REEL_API declaration of the header has stands in this file, as
- * reel_name( or ONE(name). */
-static void check_header(const char *path, const char *tests)
-{
-    char *header = read_text(path);
-    int found = 0;
-    for (char *at = header; (at = strstr(at, "\nREEL_API ")) != NULL;) {
-        char name[64], call_form[80], table_form[80];
-        char *end = strchr(at, '('), *start = end;
-        while (start[-1] == '_' || (start[-1] >= 'a' && start[-1] <= 'z') ||
-               (start[-1] >= '0' && start[-1] <= '9'))
-            start--;
-        snprintf(name, sizeof name, "%.*s", (int)(end - start), start);
-        snprintf(call_form, sizeof call_form, "%s(", name);
-        snprintf(table_form, sizeof table_form, "ONE(%s)", name + strlen("reel_"));
-        if (!strstr(tests, call_form) && !strstr(tests, table_form))
-            fail_msg("%s is not called wrongly in test_misuse.c", name);
-        found++;
-        at = end;
-    }
-    assert_true(found > 10);
-    free(header);
-}
-
 static void test_every_function_is_here(void **state)
 {
     (void)state;
-    char *tests = read_text(REEL_SOURCE_DIR "/tests/test_misuse.c");
-    check_header(REEL_SOURCE_DIR "/include/reel/tensor.h", tests);
-    check_header(REEL_SOURCE_DIR "/include/reel/ops.h", tests);
-    check_header(REEL_SOURCE_DIR "/include/reel/autograd.h", tests);
-    free(tests);
+    check_every_function(REEL_SOURCE_DIR, "tensor.h", "test_misuse.c");
+    check_every_function(REEL_SOURCE_DIR, "ops.h", "test_misuse.c");
+    check_every_function(REEL_SOURCE_DIR, "autograd.h", "test_misuse.c");
 }
 
 static int clean(void **state)

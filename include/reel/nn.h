@@ -139,9 +139,9 @@ typedef struct reel_params {
 } reel_params;
 /** Every parameter of `m` and below, once each, frozen ones too. The lists belong to `m`:
  *  valid until something is added below it, reel_parameters(m) is called again, or `m` goes.
- *  Empty on an error or for NULL. */
+ *  Empty on an error. Errors: REEL_ERR_ARG for NULL, REEL_ERR_MEMORY. */
 REEL_API reel_params reel_parameters(reel_module *m);
-/** Number of elements of all parameters of `m` and below. */
+/** Number of elements of all parameters of `m` and below. Errors: as reel_parameters. */
 REEL_API int64_t reel_param_count(reel_module *m);
 
 /** Training (dropout drops, batch norm uses the batch) or not, for `m` and below. */
@@ -315,6 +315,7 @@ REEL_API reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
                                             const reel_nn_encoder_layer_opts *opts);
 
 /* ---- initializers: change a tensor in place, record nothing, return it --------------- */
+/* Random ones need a floating tensor (REEL_ERR_DTYPE). */
 
 /** Every element `value`. */
 REEL_API reel_tensor *reel_init_constant(reel_tensor *t, double value);
