@@ -46,7 +46,8 @@ static double count_correct(reel_tensor *logits, reel_tensor *y)
     return reel_item(reel_sum(hit, REEL_ALL, false));
 }
 
-static reel_status train_step(const options *o, session *s, const reel_batch *b, progress *p)
+static reel_status train_step(const options *o, session *s, const reel_batch *b,
+                              progress *p)
 {
     const reel_cross_entropy_opts ce = {.label_smoothing = o->label_smoothing};
     reel_scope scope = reel_scope_begin();
@@ -65,8 +66,9 @@ static reel_status train_step(const options *o, session *s, const reel_batch *b,
     reel_scope_end(scope);
     if (!reel_failed() && !isfinite(value))
         reel_fail(REEL_ERR_NUMERIC, "the loss became %g; a lower --lr may help", value);
-    csv_row(&p->steps, "%lld,%lld,%.9g,%.17g\n", (long long)reel_schedule_count(s->schedule),
-            (long long)b->epoch + 1, lr, value);
+    csv_row(&p->steps, "%lld,%lld,%.9g,%.17g\n",
+            (long long)reel_schedule_count(s->schedule), (long long)b->epoch + 1, lr,
+            value);
     return reel_error_status();
 }
 
@@ -124,7 +126,8 @@ static reel_status test(session *s, prediction *all, double *loss, double *accur
         reel_status st = predict(&b, logits, all + seen);
         reel_scope_end(scope);
         if (st) break;
-        for (int64_t i = 0; i < b.size; i++) correct += all[seen + i].guess == all[seen + i].label;
+        for (int64_t i = 0; i < b.size; i++)
+            correct += all[seen + i].guess == all[seen + i].label;
         seen += b.size;
     }
     (void)reel_set_grad_enabled(was);
@@ -140,16 +143,21 @@ static reel_status close_epoch(const options *o, session *s, progress *p, int64_
                                prediction *all)
 {
     epoch_row *r = &p->row[p->rows];
-    *r = (epoch_row){.lr = reel_optim_lr(s->optim, 0), .train_loss = p->loss_sum / p->seen,
-                     .train_accuracy = p->correct / p->seen, .seconds = p->seconds};
+    *r = (epoch_row){.lr = reel_optim_lr(s->optim, 0),
+                     .train_loss = p->loss_sum / p->seen,
+                     .train_accuracy = p->correct / p->seen,
+                     .seconds = p->seconds};
     if (test(s, all, &r->test_loss, &r->test_accuracy)) return reel_error_status();
     p->rows++;
-    printf("epoch %lld/%lld  training loss %.4f accuracy %.2f %%  test loss %.4f accuracy "
-           "%.2f %%  %.1f s\n", (long long)epoch + 1, (long long)o->epochs, r->train_loss,
-           100 * r->train_accuracy, r->test_loss, 100 * r->test_accuracy, r->seconds);
+    printf(
+        "epoch %lld/%lld  training loss %.4f accuracy %.2f %%  test loss %.4f accuracy "
+        "%.2f %%  %.1f s\n",
+        (long long)epoch + 1, (long long)o->epochs, r->train_loss,
+        100 * r->train_accuracy, r->test_loss, 100 * r->test_accuracy, r->seconds);
     fflush(stdout);
-    csv_row(&p->log, "%lld,%.9g,%.17g,%.9g,%.17g,%.9g,%.3f\n", (long long)epoch + 1, r->lr,
-            r->train_loss, r->train_accuracy, r->test_loss, r->test_accuracy, r->seconds);
+    csv_row(&p->log, "%lld,%.9g,%.17g,%.9g,%.17g,%.9g,%.3f\n", (long long)epoch + 1,
+            r->lr, r->train_loss, r->train_accuracy, r->test_loss, r->test_accuracy,
+            r->seconds);
     if (csv_flush(&p->log)) return reel_error_status();
     p->loss_sum = p->correct = p->seen = p->seconds = 0;
     return save_checkpoint(o, s, p, epoch + 1);
@@ -171,11 +179,18 @@ static reel_status train(const options *o, session *s, progress *p, int64_t epoc
 
 /* At the start: nobody wants to hear after an hour of training that there is no place for what
  * came out. */
-static reel_status make_folder(const options *o)
+static reel_status check_places(const options *o)
 {
     if (mkdir(o->out, 0777) && errno != EEXIST)
-        return reel_fail(REEL_ERR_IO, "cannot make folder %s: %s", o->out, strerror(errno));
-    return REEL_OK;
+        return reel_fail(REEL_ERR_IO, "cannot make folder %s: %s", o->out,
+                         strerror(errno));
+    char folder[4096];
+    const char *slash = o->checkpoint ? strrchr(o->checkpoint, '/') : NULL;
+    if (!slash) return REEL_OK;
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - o->checkpoint + 1),
+             o->checkpoint);
+    if (access(folder, W_OK) == 0) return REEL_OK;
+    return reel_fail(REEL_ERR_IO, "cannot write %s: %s", o->checkpoint, strerror(errno));
 }
 
 static reel_status show(const options *o, session *s, const progress *p, prediction *all)
@@ -188,22 +203,26 @@ static reel_status show(const options *o, session *s, const progress *p, predict
     snprintf(path, sizeof path, "%s/mistakes.png", o->out);
     if (report_mistakes(stdout, path, s->test, all, n)) return reel_error_status();
     snprintf(path, sizeof path, "%s/curves.svg", o->out);
-    snprintf(title, sizeof title, "%s on %s images", o->model, o->data ? "real" : "drawn");
+    snprintf(title, sizeof title, "%s on %s images", o->model,
+             o->data ? "real" : "drawn");
     if (report_curves(path, title, p->row, p->rows)) return reel_error_status();
     snprintf(path, sizeof path, "%s/%s.safetensors", o->out, o->model);
     if (reel_module_save(s->net, path)) return reel_error_status();
-    printf("\ntest accuracy %.2f %%, loss %.4f; weights, curves and mistakes are in %s/\n",
-           100 * accuracy, loss, o->out);
+    printf(
+        "\ntest accuracy %.2f %%, loss %.4f; weights, curves and mistakes are in %s/\n",
+        100 * accuracy, loss, o->out);
     return REEL_OK;
 }
 
 static void introduce(const options *o, const session *s)
 {
-    printf("%s, %lld parameters; %lld training and %lld test images of %lld classes%s; %d "
-           "threads, %s\n", o->model, (long long)reel_param_count(s->net),
-           (long long)reel_dataset_length(s->train), (long long)reel_dataset_length(s->test),
-           (long long)reel_dataset_classes(s->train), o->data ? "" : " (drawn)",
-           reel_threads(), reel_cpu_isa());
+    printf(
+        "%s, %lld parameters; %lld training and %lld test images of %lld classes%s; %d "
+        "threads, %s\n",
+        o->model, (long long)reel_param_count(s->net),
+        (long long)reel_dataset_length(s->train), (long long)reel_dataset_length(s->test),
+        (long long)reel_dataset_classes(s->train), o->data ? "" : " (drawn)",
+        reel_threads(), reel_cpu_isa());
     int64_t skipped = reel_dataset_skipped(s->train) + reel_dataset_skipped(s->test);
     if (skipped) printf("%lld corrupt images were left out\n", (long long)skipped);
     fflush(stdout);
@@ -212,10 +231,12 @@ static void introduce(const options *o, const session *s)
 static reel_status run(const options *o, session *s, progress *p, prediction *all)
 {
     int64_t epoch = 0;
-    if (make_folder(o) || resume(o, s, p, &epoch)) return reel_error_status();
+    if (check_places(o) || resume(o, s, p, &epoch)) return reel_error_status();
     csv_open(&p->log, o->log,
-             "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds", p->rows);
-    csv_open(&p->steps, o->log_steps, "step,epoch,lr,loss", reel_schedule_count(s->schedule));
+             "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds",
+             p->rows);
+    csv_open(&p->steps, o->log_steps, "step,epoch,lr,loss",
+             reel_schedule_count(s->schedule));
     if (!reel_failed()) train(o, s, p, epoch, all);
     csv_close(&p->log);
     csv_close(&p->steps);

@@ -38,6 +38,14 @@ static inline int end_test(void **state)
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, begin_test, end_test)
 
+/* Skips a test that saves or loads weights, where this build has no JSON to do it with. */
+static inline void needs_json(void)
+{
+#ifndef REEL_HAVE_JANSSON
+    skip();
+#endif
+}
+
 /* The pending error has this status and says `part`; forgets it. */
 static inline void expect_error(reel_status status, const char *part)
 {

@@ -2,6 +2,7 @@
 # What a user gets wrong, and what disks do: a clear message on stderr, a non-zero exit, earlier
 # files as they were.
 set -u
+# shellcheck source=tests/support/shell.sh
 . "$(dirname "$0")/support/shell.sh"
 
 # ---- the command line ------------------------------------------------------------------------
@@ -57,13 +58,13 @@ fails 1 'data_batch_1.bin' --data cifar
 rm -r cifar
 
 # ---- folders of images -----------------------------------------------------------------------
-png=iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAALklEQVR42u3NoREAMAzEsG9R9p82rF0iYfKZ6\
-ySvqve+WQ4AAAAAAAAAAAAAAABM9QH7mSE3TkLZMQAAAABJRU5ErkJggg==
-jpeg=/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZlo+AjIqgtObD\
-oKrarYqMyP/L2u71////m8H////6/+b9//j/2wBDASstLTw1PHZBQXb4pYyl+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj\
-4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj/wAARCAAgACADASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAA\
-AABAX/xAAVEAEBAAAAAAAAAAAAAAAAAAAAA//EABcBAAMBAAAAAAAAAAAAAAAAAAIDBQT/xAAWEQEBAQAAAAAAAAAAA\
-AAAAAAAAQP/2gAMAwEAAhEDEQA/AATJmNMmbZsGFTKmLMqaRsZEKZMxpkzV9i4VMqYsyppGxkf/2Q==
+png=iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAALklEQVR42u3NoREAMAzEsG9R9p82rF0iYfKZ6ySv\
+qve+WQ4AAAAAAAAAAABM9QH7mSE3TkLZMQAAAABJRU5ErkJggg==
+jpeg=/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZlo+AjIqgtObDoKra\
+rYqMyP/L2u71////m8H////6/+b9//j/2wBDASstLTw1PHZBQXb4pYyl+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4\
++Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj/wAARCAAgACADASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAA\
+BAX/xAAVEAEBAAAAAAAAAAAAAAAAAAAAA//EABcBAAMBAAAAAAAAAAAAAAAAAAIDBQT/xAAWEQEBAQAAAAAAAAAA\
+AAAAAAAAAQP/2gAMAwEAAhEDEQA/AATJmNMmbZsGFTKmLMqaRsZEKZMxpkzV9i4VMqYsyppGxkf/2Q==
 for class in stripes rings; do
     for part in train test; do
         mkdir -p images/$part/$class
@@ -101,8 +102,6 @@ tiny='--data images --model mlp --batch 4 --epochs 1'
         printf '\377' | dd of=images/train/rings/flipped.png bs=1 seek=60 conv=notrunc \
             2>/dev/null
         corrupt train/rings/flipped.png
-        mkdir images/train/void
-        fails 1 'void' $tiny
     fi
 }
 
@@ -113,6 +112,7 @@ drawn='--samples 40 --model mlp --batch 8 --epochs 1'
     fails 1 'file' $drawn --out file/below
     fails 1 'nowhere/log.csv' $drawn --log nowhere/log.csv
     fails 1 'nowhere/run.ckpt' $drawn --checkpoint nowhere/run.ckpt
+    ! grep -q epoch stderr || fail "it found out only after training"
 
     # A disk that is full: the checkpoint and the pictures of before stay whole.
     mkdir disk

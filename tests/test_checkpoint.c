@@ -82,6 +82,7 @@ static void train(parts *p, double *losses, int stop)
 static void test_resume(void **state)
 {
     (void)state;
+    needs_json();
     double whole[EPOCHS * BATCHES], broken[EPOCHS * BATCHES];
     parts a = begin(1);
     train(&a, whole, -1);
@@ -120,6 +121,7 @@ static void test_resume(void **state)
 static void test_missing_parts(void **state)
 {
     (void)state;
+    needs_json();
     const char *path = temp_name("part.ckpt");
     parts p = begin(1);
     reel_training some = {.module = p.run.module, .epoch = 3};
@@ -156,6 +158,7 @@ static void test_missing_parts(void **state)
 static void test_save_fails(void **state)
 {
     (void)state;
+    needs_json();
     const char *path = temp_name("full.ckpt");
     parts p = begin(1);
     double losses[EPOCHS * BATCHES];

@@ -307,7 +307,7 @@ static void test_fill_and_arange(void **state)
             free_layout(&out);
 
             layout line = random_layout(REEL_SHAPE(1500), (reel_dtype)dtype, how);
-            reel_arange_attrs range = {-3, 0.5};
+            reel_arange_attrs range = {-3, 0.5, 0, 0};
             reel_karg line_arg = {line.data, &line.meta};
             reel_kcall arange = {K_ARANGE, 0, 1, NULL, &line_arg, &range};
             assert_int_equal(reel__ref_arange(&arange), REEL_OK);

@@ -58,20 +58,37 @@ static int twin(const sample *s, int i)
     return i;
 }
 
-/* With `shared`, inputs that can be are one tensor. */
-static void check_layouts(const sample *s, const sample_layout layout[], uint64_t seed,
-                          bool second, bool shared)
+/* How the inputs of a sample are given. */
+typedef struct variant {
+    sample_layout layout[SAMPLE_MAX_IN];
+    bool shared;       /* inputs that can be are one tensor */
+    uint32_t constant; /* bit i: input i asks for no gradient, though it could */
+} variant;
+
+static void complain(const sample *s, const variant *v, uint64_t seed)
+{
+    fprintf(stderr, "%s, sample %d, seed %d%s, constants %#x, layouts", s->op->name,
+            s->line, (int)seed, v->shared ? ", one tensor" : "", (unsigned)v->constant);
+    for (int i = 0; i < s->n_in; i++)
+        fprintf(stderr, " %s", sample_layout_name(v->layout[i]));
+    fprintf(stderr, ": %s\n", reel_error_message());
+    failures++;
+    reel_error_clear();
+}
+
+/* One case. Returns 1, to be counted. */
+static int check(const sample *s, const variant *v, uint64_t seed, bool second)
 {
     called c = {.s = s};
     reel_tensor *x[SAMPLE_MAX_IN];
     int n = 0;
     reel_scope scope = reel_scope_begin();
     for (int i = 0; i < s->n_in; i++) {
-        int first = shared ? twin(s, i) : i;
-        c.layout[i] = layout[i];
+        int first = v->shared ? twin(s, i) : i;
+        c.layout[i] = v->layout[i];
         c.argument[i] = -1;
-        c.base[i] = sample_base(s, i, layout[i], REEL_F64, seed);
-        if (s->in[i].kind != SAMPLE_FLOAT) continue;
+        c.base[i] = sample_base(s, i, v->layout[i], REEL_F64, seed);
+        if (s->in[i].kind != SAMPLE_FLOAT || (v->constant >> i & 1)) continue;
         c.argument[i] = first < i ? c.argument[first] : n;
         if (first == i) x[n++] = reel_requires_grad(c.base[i], true);
     }
@@ -80,48 +97,49 @@ static void check_layouts(const sample *s, const sample_layout layout[], uint64_
         (void)reel_gradgradcheck(call_record, &c, x, n, &opts);
     else
         (void)reel_gradcheck(call_record, &c, x, n, &opts);
-    if (reel_failed()) {
-        fprintf(stderr, "%s, sample %d, seed %d, layouts", s->op->name, s->line,
-                (int)seed);
-        for (int i = 0; i < s->n_in; i++)
-            fprintf(stderr, " %s", sample_layout_name(layout[i]));
-        fprintf(stderr, ": %s\n", reel_error_message());
-        failures++;
-        reel_error_clear();
-    }
+    if (reel_failed()) complain(s, v, seed);
     reel_scope_end(scope);
+    return 1;
 }
 
-/* All inputs in one layout where they can be, then each input alone; and one tensor as
- * several inputs. Returns the cases. */
-static int check_sample(const sample *s, uint64_t seed, bool second)
+/* All inputs in one layout where they can be, then each input alone in it. */
+static int check_layouts(const sample *s, uint64_t seed, bool second)
 {
-    static const sample_layout plain[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
     int cases = 0;
-    for (int i = 0; i < s->n_in; i++)
-        if (s->in[i].kind == SAMPLE_FLOAT && twin(s, i) != i) {
-            check_layouts(s, plain, seed, second, true);
-            cases++;
-            break;
-        }
     for (int l = 0; l < SAMPLE_LAYOUTS; l++) {
-        sample_layout all[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
+        variant all = {.shared = false};
         int can = 0;
         for (int i = 0; i < s->n_in; i++)
             if (sample_has_layout(&s->in[i], (sample_layout)l)) {
-                all[i] = (sample_layout)l;
+                all.layout[i] = (sample_layout)l;
                 can++;
             }
-        if (!can) continue;
-        check_layouts(s, all, seed, second, false);
-        cases++;
+        if (can) cases += check(s, &all, seed, second);
         for (int i = 0; l && can > 1 && i < s->n_in; i++) {
-            sample_layout one[SAMPLE_MAX_IN] = {SAMPLE_CONTIGUOUS};
-            if (all[i] == SAMPLE_CONTIGUOUS) continue;
-            one[i] = all[i];
-            check_layouts(s, one, seed, second, false);
-            cases++;
+            variant one = {.shared = false};
+            one.layout[i] = all.layout[i];
+            if (one.layout[i]) cases += check(s, &one, seed, second);
         }
+    }
+    return cases;
+}
+
+/* One tensor as several inputs; and each input alone to be differentiated, the others
+ * constant: then the tape saves less. */
+static int check_roles(const sample *s, uint64_t seed, bool second)
+{
+    int cases = 0, twins = 0;
+    uint32_t floats = 0;
+    for (int i = 0; i < s->n_in; i++)
+        if (s->in[i].kind == SAMPLE_FLOAT) {
+            floats |= 1u << i;
+            twins += twin(s, i) != i;
+        }
+    if (twins) cases += check(s, &(variant){.shared = true}, seed, second);
+    for (int i = 0; i < s->n_in; i++) {
+        uint32_t others = floats & ~(1u << i);
+        if (others != floats && others)
+            cases += check(s, &(variant){.constant = others}, seed, second);
     }
     return cases;
 }
@@ -132,8 +150,10 @@ static int check_record(const reel_op *op, int seeds, bool second)
     for (int line = 0; line < sample_lines(op->sample); line++) {
         sample s;
         assert_true(sample_parse(op, op->sample, line, &s));
-        for (int seed = 0; seed < seeds; seed++)
-            cases += check_sample(&s, (uint64_t)seed, second);
+        for (int seed = 0; seed < seeds; seed++) {
+            cases += check_layouts(&s, (uint64_t)seed, second);
+            cases += check_roles(&s, (uint64_t)seed, second);
+        }
     }
     if (!cases) {
         fprintf(stderr, "%s has a gradient but no sample to test it with\n", op->name);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include <reel/autograd.h>
 
 #include "ops/op.h"
-#include "support/every_function.h"
+#include "support/misuse.h"
 #include "support/sample.h"
 
 /* ---- records: one input replaced ------------------------------------------------------------ */
@@ -164,27 +165,6 @@ static void test_records_without_sample(void **state)
 }
 
 /* ---- functions --------------------------------------------------------------------------------- */
-
-/* The pending error must be there and name `who`; it is cleared. */
-static void refused_by(const char *who, int line)
-{
-    if (!reel_failed()) fail_msg("line %d: %s reports no error", line, who);
-    if (!strstr(reel_error_message(), who))
-        fail_msg("line %d: no \"%s\" in \"%s\"", line, who, reel_error_message());
-    reel_error_clear();
-}
-
-/* A function that makes something, or one that does something. */
-#define NONE(who, call)                                                                  \
-    do {                                                                                 \
-        if ((call) != NULL) fail_msg("line %d: a result", __LINE__);                     \
-        refused_by(who, __LINE__);                                                       \
-    } while (0)
-#define BAD(who, call)                                                                   \
-    do {                                                                                 \
-        if ((call) == REEL_OK) fail_msg("line %d: no error", __LINE__);                  \
-        refused_by(who, __LINE__);                                                       \
-    } while (0)
 
 typedef struct things {
     reel_tensor *f, *other, *i, *b, *scalar, *image, *empty; /* f [3,4], other [5,7] */
@@ -816,9 +796,9 @@ static void test_makers_take_every_dtype(void **state)
 static void test_every_function_is_here(void **state)
 {
     (void)state;
-    check_every_function(REEL_SOURCE_DIR, "tensor.h", "test_misuse.c");
-    check_every_function(REEL_SOURCE_DIR, "ops.h", "test_misuse.c");
-    check_every_function(REEL_SOURCE_DIR, "autograd.h", "test_misuse.c");
+    check_all_called("tensor.h", "test_misuse.c");
+    check_all_called("ops.h", "test_misuse.c");
+    check_all_called("autograd.h", "test_misuse.c");
 }
 
 static int clean(void **state)
@@ -826,7 +806,7 @@ static int clean(void **state)
     (void)state;
     reel_error_clear();
     reel_scope_end(0);
-    return 0;
+    return misuse_ended();
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, clean, clean)

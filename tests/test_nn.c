@@ -256,6 +256,7 @@ static void test_modes(void **state)
 static void test_state_dict(void **state)
 {
     (void)state;
+    needs_json();
     reel_module *a =
         reel_nn_sequential(reel_nn_conv2d(2, 3, 3, NULL), reel_nn_batch_norm2d(3, NULL));
     reel_module *b =
@@ -291,6 +292,7 @@ static void test_state_dict(void **state)
 static void test_state_dict_errors(void **state)
 {
     (void)state;
+    needs_json();
     reel_module *a =
         reel_nn_sequential(reel_nn_linear(2, 3, NULL), reel_nn_linear(3, 1, NULL));
     reel_tensor *before = reel_copy(reel_detach(reel_module_find(a, "0.weight")));

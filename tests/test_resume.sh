@@ -2,6 +2,7 @@
 # A run computes the same bits on any number of threads, and when it is killed or interrupted
 # and goes on from its checkpoint.
 set -u
+# shellcheck source=tests/support/shell.sh
 . "$(dirname "$0")/support/shell.sh"
 
 small='--samples 200 --batch 8 --epochs 4 --threads 1' # 100 steps

@@ -55,8 +55,8 @@ static use measure(void)
 static reel_module *small_net(void)
 {
     const reel_nn_conv2d_opts same = {.conv = {.padding = 1}, .no_bias = true};
-    return reel_nn_sequential(reel_nn_conv2d(3, 8, 3, &same), reel_nn_batch_norm2d(8, NULL),
-                              reel_nn_relu(),
+    return reel_nn_sequential(reel_nn_conv2d(3, 8, 3, &same),
+                              reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
                               reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 4}),
                               reel_nn_conv2d(8, 16, 3, &same), reel_nn_gelu(),
                               reel_nn_adaptive_avg_pool2d(1, 1), reel_nn_flatten(1, -1),
@@ -103,9 +103,11 @@ static void memory_is_flat_from_step_100_to_1000(void **state)
             if (++done == WARM) warm = measure();
         }
     use end = measure();
-    print_message("live objects %lld, then %lld; in use %zu, then %zu bytes; resident %ld, "
-                  "then %ld KiB\n", (long long)warm.objects, (long long)end.objects,
-                  warm.in_use, end.in_use, warm.resident, end.resident);
+    print_message(
+        "live objects %lld, then %lld; in use %zu, then %zu bytes; resident %ld, "
+        "then %ld KiB\n",
+        (long long)warm.objects, (long long)end.objects, warm.in_use, end.in_use,
+        warm.resident, end.resident);
     assert_int_equal(warm.objects, end.objects);
     assert_int_equal(warm.reserved, end.reserved);
     if (!SIZE_SAYS_NOTHING) assert_true(labs(end.resident - warm.resident) <= 1024);

@@ -37,8 +37,10 @@ reel_status csv_open(csv *c, const char *path, const char *header, int64_t keep)
     if (end < 0) {
         fclose(c->f);
         c->f = NULL;
-        return reel_fail(REEL_ERR_FORMAT, "%s is no log to go on with: its first line is not "
-                         "\"%s\"", path, header);
+        return reel_fail(REEL_ERR_FORMAT,
+                         "%s is no log to go on with: its first line is not "
+                         "\"%s\"",
+                         path, header);
     }
     if (fseek(c->f, end, SEEK_SET) || ftruncate(fileno(c->f), end)) return fail(c);
     return REEL_OK;

@@ -12,6 +12,7 @@ typedef enum kind { TEXT, WHOLE, REAL, SWITCH } kind;
 
 typedef struct row {
     const char *name;
+    const char *value; /* what --help calls it */
     kind kind;
     size_t at;        /* offset in options */
     double low, high; /* of a number */
@@ -20,54 +21,67 @@ typedef struct row {
 
 #define AT(field) offsetof(options, field)
 static const row rows[] = {
-    {"--data", TEXT, AT(data), 0, 0,
-     "DIR   CIFAR-10 binary batches, or folders train/ and test/ of images; without it\n"
-     "                           10 classes of drawn shapes and textures"},
-    {"--model", TEXT, AT(model), 0, 0,
-     "NAME  resnet20 (default), resnet32, resnet56, resnet18, mlp, vit-tiny"},
-    {"--epochs", WHOLE, AT(epochs), 1, 1e6, "N     passes over the data (default 6)"},
-    {"--batch", WHOLE, AT(batch), 1, 65536, "N     images a step (default 128)"},
-    {"--lr", REAL, AT(lr), 0, 1e3,
-     "X     highest learning rate (default 0.2 with SGD for ResNets, 0.001 with\n"
-     "                           AdamW for vit-tiny and mlp)"},
-    {"--schedule", TEXT, AT(schedule), 0, 0,
-     "NAME  onecycle (default), cosine, step, constant"},
-    {"--weight-decay", REAL, AT(weight_decay), 0, 10, "X     (default 5e-4; 0.05 with AdamW)"},
-    {"--label-smoothing", REAL, AT(label_smoothing), 0, 1, "X  (default 0)"},
-    {"--augment", TEXT, AT(augment), 0, 0,
-     "NAME  crop (default: padded crop and mirror), cutout (the same and a hole),\n"
-     "                           none"},
-    {"--samples", WHOLE, AT(samples), 10, 1e6,
-     "N     drawn training images (default 20000; a tenth more for testing)"},
-    {"--seed", WHOLE, AT(seed), 0, 9e15, "N     the same seed gives the same run (default 1)"},
-    {"--threads", WHOLE, AT(threads), 0, 1024, "N     0: all (default)"},
-    {"--workers", WHOLE, AT(workers), 0, 256,
-     "N     threads that prepare batches (default 1)"},
-    {"--ema", SWITCH, AT(ema), 0, 0, "      test with a moving average of the weights"},
-    {"--init", TEXT, AT(init), 0, 0, "FILE  first weights, a safetensors file"},
-    {"--skip-corrupt", SWITCH, AT(skip_corrupt), 0, 0,
-     "      leave corrupt images out instead of stopping"},
-    {"--checkpoint", TEXT, AT(checkpoint), 0, 0,
-     "FILE  written after each epoch and on Ctrl-C"},
-    {"--checkpoint-every", WHOLE, AT(checkpoint_every), 1, 1e9,
-     "N  and every N steps as well"},
-    {"--resume", SWITCH, AT(resume), 0, 0,
-     "      go on from --checkpoint, bit for bit, if the file is there; logs are cut\n"
-     "                           to where it stands"},
-    {"--log", TEXT, AT(log), 0, 0, "FILE  CSV, a row an epoch"},
-    {"--log-steps", TEXT, AT(log_steps), 0, 0, "FILE  CSV, a row a step"},
-    {"--out", TEXT, AT(out), 0, 0,
-     "DIR   where pictures and weights go (default resnet_cifar_out)"},
+    {"--data", "DIR", TEXT, AT(data), 0, 0,
+     "CIFAR-10 binary batches, or folders train/ and test/ of images\n"
+     "(default: drawn shapes and textures of 10 classes)"},
+    {"--samples", "N", WHOLE, AT(samples), 10, 1e6,
+     "drawn training images; a tenth more for testing (default 20000)"},
+    {"--skip-corrupt", "", SWITCH, AT(skip_corrupt), 0, 0,
+     "leave corrupt images out instead of stopping"},
+    {"--augment", "NAME", TEXT, AT(augment), 0, 0,
+     "crop: padded crop and mirror (default); cutout: the same and a hole;\nnone"},
+
+    {"--model", "NAME", TEXT, AT(model), 0, 0,
+     "resnet20 (default), resnet32, resnet56, resnet18, mlp, vit-tiny"},
+    {"--init", "FILE", TEXT, AT(init), 0, 0, "first weights, a safetensors file"},
+    {"--epochs", "N", WHOLE, AT(epochs), 1, 1e6, "passes over the data (default 6)"},
+    {"--batch", "N", WHOLE, AT(batch), 1, 65536, "images a step (default 128)"},
+    {"--lr", "X", REAL, AT(lr), 0, 1e3,
+     "highest learning rate (default 0.2; 0.001 for vit-tiny and mlp, which\n"
+     "use AdamW instead of SGD)"},
+    {"--schedule", "NAME", TEXT, AT(schedule), 0, 0,
+     "onecycle (default), cosine, step, constant"},
+    {"--weight-decay", "X", REAL, AT(weight_decay), 0, 10,
+     "(default 5e-4; 0.05 with AdamW)"},
+    {"--label-smoothing", "X", REAL, AT(label_smoothing), 0, 1, "(default 0)"},
+    {"--ema", "", SWITCH, AT(ema), 0, 0, "test with a moving average of the weights"},
+    {"--seed", "N", WHOLE, AT(seed), 0, 9e15,
+     "the same seed gives the same run (default 1)"},
+
+    {"--threads", "N", WHOLE, AT(threads), 0, 1024, "that compute (default 0: all)"},
+    {"--workers", "N", WHOLE, AT(workers), 0, 256,
+     "threads that prepare batches (default 1)"},
+    {"--checkpoint", "FILE", TEXT, AT(checkpoint), 0, 0,
+     "written after each epoch and on Ctrl-C"},
+    {"--checkpoint-every", "N", WHOLE, AT(checkpoint_every), 1, 1e9,
+     "and after every N steps"},
+    {"--resume", "", SWITCH, AT(resume), 0, 0,
+     "go on from --checkpoint, bit for bit, if the file is there; logs are\n"
+     "cut to where it stands"},
+    {"--log", "FILE", TEXT, AT(log), 0, 0, "CSV, a row an epoch"},
+    {"--log-steps", "FILE", TEXT, AT(log_steps), 0, 0, "CSV, a row a step"},
+    {"--out", "DIR", TEXT, AT(out), 0, 0,
+     "for pictures and weights (default resnet_cifar_out)"},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
+
+static void help_row(FILE *to, const char *name, const char *value, const char *text)
+{
+    fprintf(to, "  %s %-*s ", name, 23 - (int)strlen(name), value);
+    for (; *text; text++) {
+        putc(*text, to);
+        if (*text == '\n') fprintf(to, "%27s", "");
+    }
+    putc('\n', to);
+}
 
 static void help(FILE *to)
 {
     fprintf(to, "usage: resnet_cifar [OPTIONS]\n\n"
                 "Trains an image classifier and says how good it became.\n\n");
     for (int i = 0; i < N_ROWS; i++)
-        fprintf(to, "  %-17s %s\n", rows[i].name, rows[i].help);
-    fprintf(to, "  %-17s       this page\n", "--help");
+        help_row(to, rows[i].name, rows[i].value, rows[i].help);
+    help_row(to, "--help", "", "this page");
 }
 
 static int bad(const char *what, const char *value, const char *right)
@@ -123,18 +137,28 @@ static int check(const options *o)
         return bad("--model", o->model,
                    ": is none of resnet20 resnet32 resnet56 resnet18 mlp vit-tiny");
     if (!one_of(o->schedule, "onecycle cosine step constant"))
-        return bad("--schedule", o->schedule, ": is none of onecycle cosine step constant");
+        return bad("--schedule", o->schedule,
+                   ": is none of onecycle cosine step constant");
     if (!one_of(o->augment, "crop cutout none"))
         return bad("--augment", o->augment, ": is none of crop cutout none");
-    if (o->resume && !o->checkpoint) return bad("--resume needs --checkpoint FILE", NULL, "");
+    if (o->resume && !o->checkpoint)
+        return bad("--resume needs --checkpoint FILE", NULL, "");
     return -1;
 }
 
 int options_parse(options *o, int argc, char **argv)
 {
-    *o = (options){.model = "resnet20", .schedule = "onecycle", .augment = "crop",
-                   .out = "resnet_cifar_out", .epochs = 6, .batch = 128, .samples = 20000,
-                   .workers = 1, .seed = 1, .lr = -1, .weight_decay = -1};
+    *o = (options){.model = "resnet20",
+                   .schedule = "onecycle",
+                   .augment = "crop",
+                   .out = "resnet_cifar_out",
+                   .epochs = 6,
+                   .batch = 128,
+                   .samples = 20000,
+                   .workers = 1,
+                   .seed = 1,
+                   .lr = -1,
+                   .weight_decay = -1};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             help(stdout);

@@ -6,12 +6,12 @@
 #include <stdint.h>
 
 typedef struct options {
-    const char *data;     /* NULL: drawn data */
+    const char *data; /* NULL: drawn data */
     const char *model;
     const char *schedule;
     const char *augment;
     const char *checkpoint, *log, *log_steps, *out;
-    const char *init;     /* safetensors with the first weights */
+    const char *init; /* safetensors with the first weights */
     int64_t epochs, batch, samples, threads, workers, seed, checkpoint_every;
     double lr, weight_decay, label_smoothing;
     bool resume, skip_corrupt, ema;

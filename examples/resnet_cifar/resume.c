@@ -8,13 +8,14 @@
 /* The options that decide what a run computes, as text. */
 static void describe(const options *o, const session *s, char *text, size_t size)
 {
-    snprintf(text, size,
-             "--model %s --epochs %lld --batch %lld --lr %g --schedule %s --weight-decay %g "
-             "--label-smoothing %g --augment %s --seed %lld%s on %lld %s images",
-             o->model, (long long)o->epochs, (long long)o->batch, o->lr, o->schedule,
-             o->weight_decay, o->label_smoothing, o->augment, (long long)o->seed,
-             o->ema ? " --ema" : "", (long long)reel_dataset_length(s->train),
-             o->data ? "real" : "drawn");
+    snprintf(
+        text, size,
+        "--model %s --epochs %lld --batch %lld --lr %g --schedule %s --weight-decay %g "
+        "--label-smoothing %g --augment %s --seed %lld%s on %lld %s images",
+        o->model, (long long)o->epochs, (long long)o->batch, o->lr, o->schedule,
+        o->weight_decay, o->label_smoothing, o->augment, (long long)o->seed,
+        o->ema ? " --ema" : "", (long long)reel_dataset_length(s->train),
+        o->data ? "real" : "drawn");
 }
 
 static reel_training training_of(session *s, int64_t epoch)
@@ -27,8 +28,8 @@ static reel_training training_of(session *s, int64_t epoch)
                            .epoch = epoch};
 }
 
-static reel_status put(reel_tensor_map *map, const char *name, const void *values, int64_t n,
-                       int64_t columns)
+static reel_status put(reel_tensor_map *map, const char *name, const void *values,
+                       int64_t n, int64_t columns)
 {
     reel_scope s = reel_scope_begin();
     reel_tensor *t = reel_from(values, REEL_SHAPE(n, columns), REEL_F64);
@@ -60,8 +61,8 @@ static reel_status take(const options *o, const reel_tensor_map *extra, progress
     double now[4];
     reel_tensor *sums = reel_tensor_map_get(extra, "progress");
     reel_tensor *rows = reel_tensor_map_get(extra, "rows");
-    if (reel_numel(sums) != 4 ||
-        (rows && (reel_size(rows, 0) > o->epochs || reel_size(rows, 1) != REPORT_COLUMNS)))
+    if (reel_numel(sums) != 4 || (rows && (reel_size(rows, 0) > o->epochs ||
+                                           reel_size(rows, 1) != REPORT_COLUMNS)))
         return reel_fail(REEL_ERR_FORMAT, "%s has not what this program puts there",
                          o->checkpoint);
     if (reel_read(sums, now, REEL_F64)) return reel_error_status();
@@ -77,8 +78,10 @@ static reel_status check_options(const options *o, const session *s,
     describe(o, s, now, sizeof now);
     const char *then = reel_tensor_map_text(extra, "options");
     if (then && strcmp(now, then) == 0) return REEL_OK;
-    return reel_fail(REEL_ERR_ARG, "%s is of another run; it was made with\n  %s\nand this is"
-                     "\n  %s", o->checkpoint, then ? then : "another program", now);
+    return reel_fail(REEL_ERR_ARG,
+                     "%s is of another run; it was made with\n  %s\nand this is"
+                     "\n  %s",
+                     o->checkpoint, then ? then : "another program", now);
 }
 
 reel_status resume(const options *o, session *s, progress *p, int64_t *epoch)
@@ -91,7 +94,8 @@ reel_status resume(const options *o, session *s, progress *p, int64_t *epoch)
     reel_training run = training_of(s, 0);
     if (!(run.extra = reel_tensor_map_new())) return reel_error_status();
     /* First the options: they explain more than a shape that differs would. */
-    reel_status st = reel_training_load(o->checkpoint, &(reel_training){.extra = run.extra});
+    reel_status st =
+        reel_training_load(o->checkpoint, &(reel_training){.extra = run.extra});
     if (!st) st = check_options(o, s, run.extra);
     if (!st) st = reel_training_load(o->checkpoint, &run);
     if (!st) st = take(o, run.extra, p);

@@ -21,14 +21,17 @@ static reel_loader *make_loader(const options *o, reel_dataset *ds, bool trainin
     static const float cifar_std[] = {0.2470f, 0.2435f, 0.2616f};
     static const float mid[] = {0.5f, 0.5f, 0.5f}, quarter[] = {0.25f, 0.25f, 0.25f};
     reel_shape shape = reel_dataset_shape(ds);
-    if (shape.rank == 3 && (shape.dim[0] != 32 || shape.dim[1] != 32 || shape.dim[2] != 3)) {
-        reel_fail(REEL_ERR_SHAPE, "images are %lld x %lld with %lld channels; this program "
-                  "takes 32 x 32 with 3", (long long)shape.dim[0], (long long)shape.dim[1],
+    if (shape.rank == 3 &&
+        (shape.dim[0] != 32 || shape.dim[1] != 32 || shape.dim[2] != 3)) {
+        reel_fail(REEL_ERR_SHAPE,
+                  "images are %lld x %lld with %lld channels; this program "
+                  "takes 32 x 32 with 3",
+                  (long long)shape.dim[0], (long long)shape.dim[1],
                   (long long)shape.dim[2]);
         return NULL;
     }
-    reel_transform *norm = reel_normalize(o->data ? cifar_mean : mid,
-                                          o->data ? cifar_std : quarter, 3);
+    reel_transform *norm =
+        reel_normalize(o->data ? cifar_mean : mid, o->data ? cifar_std : quarter, 3);
     bool augment = training && strcmp(o->augment, "none") != 0;
     bool hole = training && strcmp(o->augment, "cutout") == 0;
     reel_transform *all = norm;
@@ -53,8 +56,10 @@ static reel_module *make_model(const char *name, int64_t classes)
     if (strcmp(name, "resnet56") == 0) return reel_resnet56(&resnet);
     if (strcmp(name, "resnet18") == 0) return reel_resnet18(&resnet);
     if (strcmp(name, "vit-tiny") == 0)
-        return reel_vit_tiny(&(reel_vit_opts){.classes = classes, .dim = 128, .heads = 4});
-    return reel_mlp(&(reel_mlp_opts){.in = 3 * 32 * 32, .out = classes, .hidden = {512, 256}});
+        return reel_vit_tiny(
+            &(reel_vit_opts){.classes = classes, .dim = 128, .heads = 4});
+    return reel_mlp(
+        &(reel_mlp_opts){.in = 3 * 32 * 32, .out = classes, .hidden = {512, 256}});
 }
 
 static reel_status make_optim(session *s, const options *o)
@@ -93,9 +98,11 @@ reel_status session_open(session *s, const options *o)
         return reel_fail(REEL_ERR_ARG, "%lld images do not fill one batch of %lld",
                          (long long)reel_dataset_length(s->train), (long long)o->batch);
     s->net = make_model(o->model, reel_dataset_classes(s->train));
-    if (!s->net || (o->init && reel_module_load(s->net, o->init, NULL)) || make_optim(s, o))
+    if (!s->net || (o->init && reel_module_load(s->net, o->init, NULL)) ||
+        make_optim(s, o))
         return reel_error_status();
-    if (o->ema && !(s->ema = reel_ema_new(s->net, 0.999, &(reel_ema_opts){.warmup = true})))
+    if (o->ema &&
+        !(s->ema = reel_ema_new(s->net, 0.999, &(reel_ema_opts){.warmup = true})))
         return reel_error_status();
     return REEL_OK;
 }

@@ -17,9 +17,11 @@ REEL_API reel_tensor *reel_requires_grad(reel_tensor *x, bool on);
 /** True if x is a leaf that asks for a gradient or was computed from one. */
 REEL_API bool reel_needs_grad(const reel_tensor *x);
 /** The gradient that backward accumulated in leaf x; NULL if there is none. Borrowed: valid
- *  until it is cleared or x goes. */
+ *  until it is cleared, x goes or a backward adds to it, which may put another tensor in its
+ *  place. */
 REEL_API reel_tensor *reel_grad_of(reel_tensor *x);
-/** Replaces the gradient of leaf x (shape, dtype and device must be x's); NULL clears it. */
+/** Replaces the gradient of leaf x (shape, dtype and device must be x's); NULL clears it, also
+ *  while an error is pending. */
 REEL_API reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad);
 
 /** Options of backward and grad. Zero is the default. */

@@ -156,15 +156,15 @@ typedef enum reel_log_level {
 } reel_log_level;
 
 /** Called with each line that the library has to say; `message` has no newline.
- *  May be called from any thread. */
+ *  May be called from any thread, one at a time. It must not call the library. */
 typedef void (*reel_log_fn)(void *user, reel_log_level level, const char *message);
 /** Sets the one log callback of the process; NULL (the default) is silence. */
 REEL_API void reel_set_log(reel_log_fn fn, void *user);
 
 /* ---- computing --------------------------------------------------------------------- */
 
-/** Sets how many threads the CPU kernels use. 0: as many as the machine has.
- *  Results do not depend on it, bit for bit. */
+/** Sets how many threads the CPU kernels use. 0: as many as the machine has. Not while another
+ *  thread computes. Results do not depend on it, bit for bit. */
 REEL_API reel_status reel_set_threads(int n);
 /** How many threads the CPU kernels use. */
 REEL_API int reel_threads(void);

@@ -30,6 +30,7 @@
 
 #include <reel/io.h>
 #include <reel/ops.h>
+#include <reel/trace.h>
 #include <stdio.h>
 
 #ifdef __cplusplus
@@ -392,6 +393,15 @@ typedef struct reel_vit_opts {
  *  [patch_embed (convolution), pos_embed [1, tokens, dim], layers.0 ... (encoder layers),
  *  norm, head]. Source: Dosovitskiy et al. 2020, arXiv:2010.11929. `opts` may be NULL. */
 REEL_API reel_module *reel_vit_tiny(const reel_vit_opts *opts);
+
+/* ---- graph ------------------------------------------------------------------------- */
+
+/** Runs `m` once on `x` and gives the graph of what ran: input "input0", output "output0",
+ *  parameters and buffers under their paths, shared with `m`; the module's path on every
+ *  node. Train or eval mode and whether gradients are enabled are taken as they are. */
+REEL_API reel_graph *reel_trace(reel_module *m, reel_tensor *x);
+/** Declares all parameters and buffers of `m` in a capture of your own. */
+REEL_API reel_status reel_capture_module(reel_module *m);
 
 /* ---- summary ----------------------------------------------------------------------- */
 

@@ -2,9 +2,11 @@
  *
  * All take borrowed tensors and return a result that belongs to the innermost scope; NULL on
  * an error, and NULL for NULL. Inputs of one operator share a device, and a dtype unless
- * said otherwise: nothing is promoted silently, cast with reel_cast(). A dimension counts from the
- * end if negative. `[...]` is any number of dimensions. "Broadcast" follows NumPy. A name that ends in _ works in place on its
- * first argument. Errors are those of base.h; only the less obvious ones are named here. */
+ * said otherwise: nothing is promoted silently, cast with reel_cast(). A dimension counts from
+ * the end if negative. `[...]` is any number of dimensions. "Broadcast" follows NumPy. A name
+ * that ends in _ works in place on its first argument, which may share memory with the others
+ * but must not be expanded. Errors are those of base.h; only the less obvious ones are named
+ * here. */
 #ifndef REEL_OPS_H
 #define REEL_OPS_H
 
@@ -110,9 +112,9 @@ REEL_API reel_tensor *reel_add_scaled(reel_tensor *x, reel_tensor *y, double alp
 /** x + weight * (y - x). Floating. */
 REEL_API reel_tensor *reel_lerp(reel_tensor *x, reel_tensor *y, double weight);
 
-/** x + value. */
+/** x + value; `value` is whole if x is of integers. */
 REEL_API reel_tensor *reel_add_scalar(reel_tensor *x, double value);
-/** x * value. */
+/** x * value; `value` is whole if x is of integers. */
 REEL_API reel_tensor *reel_mul_scalar(reel_tensor *x, double value);
 /** x to the power `value`. Floating. */
 REEL_API reel_tensor *reel_pow_scalar(reel_tensor *x, double value);

@@ -14,6 +14,7 @@
 #include <reel/io.h>
 #include <reel/training.h>
 #include <reel/profile.h>
+#include <reel/trace.h>
 #include <reel/progress.h>
 
 #endif

@@ -106,7 +106,8 @@ REEL_API void reel_rng_set(reel_rng_state state);
 REEL_API reel_tensor *reel_rand(reel_shape shape, reel_dtype dtype);
 /** Standard normal (Box-Muller). Floating dtypes. */
 REEL_API reel_tensor *reel_randn(reel_shape shape, reel_dtype dtype);
-/** Uniform integers in [low, high). Any dtype but bool that can hold them. */
+/** Uniform integers in [low, high). Any dtype but bool that holds all of them exactly; for i64,
+ *  which draws through f64, within 2^53. */
 REEL_API reel_tensor *reel_randint(int64_t low, int64_t high, reel_shape shape,
                                    reel_dtype dtype);
 /** A random permutation of 0 .. n-1; i64 [n]. */

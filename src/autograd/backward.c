@@ -68,6 +68,7 @@ static bool add_node(run *r, reel_node *n)
         r->capacity = capacity;
         if (capacity > UINT32_MAX / 4 || !rehash(r, 2 * capacity)) return false;
     }
+    (void)reel__node_retain(&n->head); /* must outlive the run, whatever hooks release */
     r->v[r->n] = (visit){.node = n};
     *find_slot(r, n) = (uint32_t)r->n + 1;
     r->n++;
@@ -143,7 +144,8 @@ static reel_status into_leaf(run *r, reel_tensor *leaf, reel_tensor **slot)
 {
     reel_tensor *g = *slot;
     if (leaf->grad) return add_to(&leaf->grad, g, r->create_graph);
-    if (r->create_graph || exclusive(g)) {
+    /* A tensor of the leaf's own, unless its history must go with it. */
+    if (exclusive(g) || (r->create_graph && g->node)) {
         leaf->grad = g; /* the run's reference becomes the leaf's */
         *slot = NULL;
         return REEL_OK;
@@ -162,9 +164,10 @@ static reel_status run_hooks(reel_node *n, reel_tensor **grad)
         reel_tensor *g = h->fn(h->user, grad[h->out]);
         if (reel_failed()) return reel_error_status();
         if (!g) continue;
-        if (!reel__same_shape(&g->meta, &grad[h->out]->meta))
+        const reel_meta *want = &grad[h->out]->meta;
+        if (!reel__same_shape(&g->meta, want) || g->meta.dtype != want->dtype)
             return reel_fail(REEL_ERR_SHAPE, "hook: returned %s for a gradient %s",
-                             SHOW(&g->meta), SHOW(&grad[h->out]->meta));
+                             SHOW(&g->meta), SHOW(want));
         reel__tensor_retain(g);
         reel__tensor_release(grad[h->out]);
         grad[h->out] = g;
@@ -338,7 +341,6 @@ bool reel__accumulates(void)
 static reel_status start(run *r, reel_tensor *const y[], int n_y, reel_tensor *const gy[])
 {
     if (reel_failed()) return reel_error_status();
-    /* The outputs' nodes must outlive the run, whatever hooks release. */
     bool was = reel_set_grad_enabled(r->create_graph), outer = accumulates;
     accumulates = r->accumulate;
     reel_scope s = reel_scope_begin();
@@ -346,7 +348,10 @@ static reel_status start(run *r, reel_tensor *const y[], int n_y, reel_tensor *c
     reel_scope_end(s);
     (void)reel_set_grad_enabled(was);
     accumulates = outer;
-    for (size_t i = 0; i < r->n; i++) drop_grads(&r->v[i]);
+    for (size_t i = 0; i < r->n; i++) {
+        drop_grads(&r->v[i]);
+        reel__node_release(&r->v[i].node->head);
+    }
     reel__free(r->v);
     reel__free(r->slot);
     return st;

@@ -251,10 +251,20 @@ reel_tensor *reel_grad_of(reel_tensor *x)
 reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 {
     if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
+    if (grad && reel_failed()) return reel_error_status(); /* clearing is for cleaning up */
+    if (x->node && !x->node->leaf)
+        return reel_fail(REEL_ERR_STATE, "set_grad: %s was computed and is no leaf",
+                         SHOW(&x->meta));
     if (grad &&
         (!reel__same_shape(&x->meta, &grad->meta) || x->meta.dtype != grad->meta.dtype))
         return reel_fail(REEL_ERR_SHAPE, "set_grad: gradient %s must be like %s",
                          SHOW(&grad->meta), SHOW(&x->meta));
+    if (grad && (grad->meta.device.type != x->meta.device.type ||
+                 grad->meta.device.index != x->meta.device.index))
+        return reel_fail(REEL_ERR_DEVICE,
+                         "set_grad: gradient on device %d of type %d, x on %d of type %d",
+                         grad->meta.device.index, (int)grad->meta.device.type,
+                         x->meta.device.index, (int)x->meta.device.type);
     reel__tensor_retain(grad);
     reel__tensor_release(x->grad);
     x->grad = grad;
@@ -273,6 +283,7 @@ reel_tensor *reel_detach(reel_tensor *x)
 
 reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)
 {
+    if (reel_failed()) return reel_error_status();
     if (!x || !hook)
         return reel_fail(REEL_ERR_ARG, "register_hook: %s is NULL", x ? "hook" : "x");
     if (!x->node)

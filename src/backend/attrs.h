@@ -31,7 +31,8 @@ typedef struct reel_fill_attrs {
     double value;
 } reel_fill_attrs;
 typedef struct reel_arange_attrs {
-    double start, step;
+    double start, step, end;
+    int64_t ends; /* the last element is `end`, whatever rounding says */
 } reel_arange_attrs;
 typedef struct reel_pad_attrs {
     int64_t before[REEL_MAX_RANK], after[REEL_MAX_RANK];

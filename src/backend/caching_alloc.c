@@ -142,12 +142,12 @@ static void *pool_take(pool *p, size_t size, size_t *granted)
     return at;
 }
 
-static void *out_of_memory(reel_device device, size_t bytes, const pool *p)
+static void *out_of_memory(reel_device device, size_t bytes, reel_memory_stats stats)
 {
     reel_fail(REEL_ERR_MEMORY,
               "out of memory on %s:%d: %zu bytes wanted, %zu in use, %zu reserved",
-              p->large.backend->name, device.index, bytes, p->stats.in_use,
-              p->stats.reserved);
+              reel__backend(device.type)->name, device.index, bytes, stats.in_use,
+              stats.reserved);
     return NULL;
 }
 
@@ -173,12 +173,13 @@ void *reel__device_alloc(reel_device device, size_t bytes)
         p->stats.in_use += granted;
         if (p->stats.in_use > p->stats.peak) p->stats.peak = p->stats.in_use;
     }
+    reel_memory_stats stats = at || !p ? (reel_memory_stats){0} : p->stats;
     pthread_mutex_unlock(&lock);
     if (!p) {
         no_device(device);
         return NULL;
     }
-    if (!at) return out_of_memory(device, bytes, p);
+    if (!at) return out_of_memory(device, bytes, stats);
     if (device.type == REEL_CPU) reel__unpoison(at, bytes);
     return at;
 }

@@ -12,6 +12,18 @@ static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double sh
         reel_fail(REEL_ERR_ARG, "%s: the tensor is NULL", who);
         return NULL;
     }
+    if (!reel_dtype_is_float(reel_dtype_of(t))) {
+        reel_fail(REEL_ERR_DTYPE, "%s: a tensor of %s must be floating", who,
+                  reel_dtype_name(reel_dtype_of(t)));
+        return NULL;
+    }
+    if (!(scale >= 0) || !isfinite(shift) || !isfinite(scale)) {
+        reel_fail(REEL_ERR_ARG,
+                  "%s: %s %g, %s %g: must be finite, the second not negative", who,
+                  normal ? "mean" : "low", shift, normal ? "deviation" : "high - low",
+                  scale);
+        return NULL;
+    }
     if (reel_failed()) return NULL;
     if (!reel_dtype_is_float(reel_dtype_of(t))) {
         reel_fail(REEL_ERR_DTYPE, "%s: the tensor is %s, expected a floating dtype", who,

@@ -52,6 +52,12 @@ reel_module *reel_nn_batch_norm2d(int64_t channels, const reel_nn_batch_norm2d_o
                   (long long)channels);
         return NULL;
     }
+    if (opts && !(opts->eps >= 0 && opts->momentum >= 0 && opts->momentum <= 1)) {
+        reel_fail(REEL_ERR_ARG,
+                  "nn_batch_norm2d: eps %g must be positive, momentum %g in [0, 1]",
+                  opts->eps, opts->momentum);
+        return NULL;
+    }
     batch_norm *l = reel_module_new(sizeof *l, batch_norm_type, batch_norm_forward);
     if (!l) return NULL;
     reel_scope s = reel_scope_begin();

@@ -22,8 +22,10 @@ static reel_module *pool_new(const char *type,
                              reel_tensor *(*forward)(reel_module *, reel_tensor *),
                              const reel_pool2d_opts *opts)
 {
-    if (!opts) {
-        reel_fail(REEL_ERR_ARG, "nn_%s: needs options, at least the window", type);
+    const int *hw = opts ? opts->kernel_hw : NULL;
+    if (!opts || (hw[0] || hw[1] ? hw[0] < 1 || hw[1] < 1 : opts->kernel < 1)) {
+        reel_fail(REEL_ERR_ARG, "nn_%s: needs options, at least a window of 1 or more",
+                  type);
         return NULL;
     }
     pool *p = reel_module_new(sizeof *p, type, forward);

@@ -64,18 +64,13 @@ static reel_tensor *between(reel_tensor *x, double low, double high)
                      dt);
 }
 
-static reel_tensor *positive(reel_tensor *x)
-{
-    return reel_cast(reel_gt(x, reel_scalar(0, x->meta.dtype)), x->meta.dtype);
-}
-
 /* ---- relu, relu6, leaky_relu, elu ------------------------------------------------------ */
 
 /* The result serves as well as the input: y > 0 exactly where x > 0. */
 static reel_tensor *relu_grad_derivative(const reel_call *c, reel_tensor *y)
 {
     (void)c;
-    return positive(y);
+    return reel__positive(y);
 }
 ACTIVATION(relu, K_RELU, K_RELU_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(relu)
@@ -93,7 +88,7 @@ NO_ATTRS(relu6)
 
 static reel_tensor *leaky_relu_grad_derivative(const reel_call *c, reel_tensor *x)
 {
-    return reel_add_scalar(reel_mul_scalar(positive(x), 1 - A(c)), A(c));
+    return reel_add_scalar(reel_mul_scalar(reel__positive(x), 1 - A(c)), A(c));
 }
 ACTIVATION(leaky_relu, K_LEAKY_RELU, K_LEAKY_RELU_GRAD, SAVE_IN(0), &reel__scalar_schema,
            " | a=0.1");
@@ -107,7 +102,7 @@ reel_tensor *reel_leaky_relu(reel_tensor *x, double slope)
 /* x > 0 ? 1 : a exp(x) = (1 - p) a exp(min(x, 0)) + p */
 static reel_tensor *elu_grad_derivative(const reel_call *c, reel_tensor *x)
 {
-    reel_tensor *p = positive(x), *q = reel_add_scalar(reel_neg(p), 1);
+    reel_tensor *p = reel__positive(x), *q = reel_add_scalar(reel_neg(p), 1);
     return reel_add(reel_mul(q, reel_mul_scalar(reel_exp(reel_mul(q, x)), A(c))), p);
 }
 ACTIVATION(elu, K_ELU, K_ELU_GRAD, SAVE_IN(0), &reel__scalar_schema, " | a=0.7");

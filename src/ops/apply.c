@@ -125,6 +125,50 @@ static reel_status run_kernel(const reel_call *c, reel_device device)
     return reel__backend(device.type)->run(device.index, &k);
 }
 
+/* What is changed must have a place for each element: on an expanded tensor the result would
+ * depend on which thread comes last. */
+static reel_status check_changed(const reel_call *c, unsigned mutates)
+{
+    for (int i = 0; i < c->n_in && mutates >> i; i++) {
+        const reel_meta *m = (mutates >> i & 1) && c->in[i] ? IN_META(c, i) : NULL;
+        for (int d = 0; m && d < m->rank; d++)
+            REQUIRE(c, m->stride[d] != 0 || m->dim[d] <= 1, REEL_ERR_ARG,
+                    "input %d %s is expanded, its elements share memory, and would be "
+                    "changed in place; use reel_copy()",
+                    i, SHOW(m));
+    }
+    return REEL_OK;
+}
+
+/* The memory of two views of one storage meets, but not element by element. */
+static bool meets_in_part(const reel_tensor *x, const reel_tensor *y)
+{
+    const reel_meta *a = &x->meta, *b = &y->meta;
+    if (x->storage != y->storage || !reel__numel(a) || !reel__numel(b)) return false;
+    bool same = a->offset == b->offset && reel__same_shape(a, b);
+    int64_t a_end = a->offset, b_end = b->offset;
+    for (int d = 0; same && d < a->rank; d++)
+        same = a->dim[d] == 1 || a->stride[d] == b->stride[d];
+    for (int d = 0; d < a->rank; d++) a_end += (a->dim[d] - 1) * a->stride[d];
+    for (int d = 0; d < b->rank; d++) b_end += (b->dim[d] - 1) * b->stride[d];
+    return !same && a->offset <= b_end && b->offset <= a_end;
+}
+
+/* The inputs of an in-place kernel; what it would overwrite before it has read it, such as
+ * the first row in x += x[0], is copied. The tape keeps what it needs by itself. */
+static reel_status part_inputs(const reel_call *c, reel_tensor *in[])
+{
+    for (int i = 0; i < c->n_in; i++) {
+        in[i] = c->in[i];
+        if (i == 0 || !in[i] || !meets_in_part(in[0], in[i])) continue;
+        bool was = reel__tape_enable(false);
+        in[i] = reel_copy(in[i]);
+        (void)reel__tape_enable(was);
+        if (!in[i]) return reel_error_status();
+    }
+    return REEL_OK;
+}
+
 /* Whatever this call changes carries a new version, so that the tape can tell. */
 static void bump_versions(const reel_call *c, unsigned mutates)
 {
@@ -159,15 +203,19 @@ static reel_status infer(const reel_call *c, reel_device device, reel_meta *meta
 static reel_status run(const reel_call *c, reel_device device, unsigned mutates)
 {
     const reel_tape *tape = reel__tape();
-    reel_call before = *c;
-    reel_tensor *kept[REEL_OP_MAX_IN];
+    reel_call before = *c, parted = *c;
+    reel_tensor *kept[REEL_OP_MAX_IN], *apart[REEL_OP_MAX_IN];
     reel_scope s = reel_scope_begin();
     reel_status st = REEL_OK;
     if (tape && (c->op->traits & REEL_OP_INPLACE)) {
         st = tape->keep(c, kept);
         before.in = kept;
     }
-    if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(c, device);
+    if (!st && (c->op->traits & REEL_OP_INPLACE)) {
+        st = part_inputs(c, apart);
+        parted.in = apart;
+    }
+    if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(&parted, device);
     if (!st && mutates) bump_versions(c, mutates);
     if (!st && tape) st = tape->record(&before);
     if (!st && recorders) st = listen(c);
@@ -205,6 +253,7 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
     reel_device device = n_in && in[0] ? in[0]->meta.device : reel_default_device();
     const reel_tape *tape = reel__tape();
     if ((st = infer(&c, device, meta))) return st;
+    if (mutates && (st = check_changed(&c, mutates))) return st;
     if (mutates && tape && (st = tape->check(&c))) return st;
     for (int i = 0; i < op->n_out && !st; i++)
         if (!(out[i] = make_output(&c, i, &meta[i])) && meta[i].rank >= 0)

@@ -48,8 +48,11 @@ static uint32_t div_saves(const reel_call *c)
 
 static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    if (NEEDS(c, 0))
-        gx[0] = TO(0, reel_mul(G, reel_mul(Y, reel_pow(X, reel_add_scalar(Y, -1)))));
+    if (NEEDS(c, 0)) { /* x^0 is 1 everywhere: no 0 times infinity where x is 0 as well */
+        reel_tensor *slope = reel_mul(Y, reel_pow(X, reel_add_scalar(Y, -1)));
+        reel_tensor *flat = reel_eq(Y, reel__zeros(IN_META(c, 1)));
+        gx[0] = TO(0, reel_mul(G, reel_masked_fill(slope, flat, 0)));
+    }
     if (NEEDS(c, 1)) {
         reel_tensor *zero = reel_eq(X, reel__zeros(IN_META(c, 0)));
         reel_tensor *log_x = reel_log(reel_masked_fill(X, zero, 1));
@@ -59,7 +62,7 @@ static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 
 static void pow_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    gx[0] = A(0) == 0 ? reel_mul_scalar(G, 0)
+    gx[0] = A(0) == 0 ? reel_zeros_like(G)
                       : reel_mul(G, reel_mul_scalar(reel_pow_scalar(X, A(0) - 1), A(0)));
 }
 
@@ -241,7 +244,17 @@ BINARY(minimum, K_MINIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
 BINARY_A(add_scaled, K_ADD_SCALED, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=-2")
 BINARY_A(lerp, K_LERP, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=0.9")
 
-#define UNARY_A(fn, row, saves_, dtypes_, sample_)                                       \
+/* An integer times 0.5 is not what an integer dtype holds: no silent 0. */
+static reel_status number_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    REQUIRE(c, reel_dtype_is_float(x->dtype) || (isfinite(A(0)) && trunc(A(0)) == A(0)),
+            REEL_ERR_DTYPE, "value %g is no integer, input is %s; use reel_cast()", A(0),
+            SHOW(x));
+    return reel__infer_same(c, out);
+}
+
+#define UNARY_A(fn, row, infer_, saves_, dtypes_, sample_)                               \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE,                             \
@@ -250,15 +263,18 @@ BINARY_A(lerp, K_LERP, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=0.9")
                                 .saves = saves_,                                         \
                                 .dtypes = dtypes_,                                       \
                                 .attrs = &reel__scalar_schema,                           \
-                                .infer = reel__infer_same,                               \
+                                .infer = infer_,                                         \
                                 .vjp = fn##_vjp,                                         \
                                 .sample = sample_}
 
-UNARY_A(add_scalar, K_ADD_SCALAR, 0, DTYPES_NUMBER, "f[3,4] | a=0.3\nf[] | a=-1");
-UNARY_A(mul_scalar, K_MUL_SCALAR, 0, DTYPES_NUMBER, "f[3,4] | a=0.3\nf[2] | a=0");
-UNARY_A(pow_scalar, K_POW_SCALAR, SAVE_IN(0), DTYPES_FLOAT,
+UNARY_A(add_scalar, K_ADD_SCALAR, number_infer, 0, DTYPES_NUMBER,
+        "f[3,4] | a=0.3\nf[] | a=-1");
+UNARY_A(mul_scalar, K_MUL_SCALAR, number_infer, 0, DTYPES_NUMBER,
+        "f[3,4] | a=0.3\nf[2] | a=0");
+UNARY_A(pow_scalar, K_POW_SCALAR, reel__infer_same, SAVE_IN(0), DTYPES_FLOAT,
         "f[3,4] in 0.2..2 | a=1.7\nf[3] | a=2\nf[3] | a=0\nf[4] in 0.3..2 | a=-0.5");
-UNARY_A(clamp, K_CLAMP, SAVE_IN(0), DTYPES_NUMBER, "f[3,4] in -2..2 | a=-0.7,1.1");
+UNARY_A(clamp, K_CLAMP, reel__infer_same, SAVE_IN(0), DTYPES_NUMBER,
+        "f[3,4] in -2..2 | a=-0.7,1.1");
 
 reel_tensor *reel_add_scalar(reel_tensor *x, double value)
 {
@@ -293,7 +309,7 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
 
 /* ---- in place: the same rows and gradients ---------------------------------------------- */
 
-#define IN_PLACE(fn, of, n, row, schema, saves_, saves_for_, dtypes_, sample_)           \
+#define IN_PLACE(fn, of, n, infer_, row, schema, saves_, saves_for_, dtypes_, sample_)   \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE | REEL_OP_INPLACE,           \
@@ -303,24 +319,25 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
                                 .saves_for = saves_for_,                                 \
                                 .dtypes = dtypes_,                                       \
                                 .attrs = schema,                                         \
-                                .infer = reel__infer_pointwise,                          \
+                                .infer = infer_,                                         \
                                 .vjp = of##_vjp,                                         \
                                 .sample = sample_}
+#define POINTWISE reel__infer_pointwise
 #define ONTO_FIRST "f[3,4]; f[3,4]\nf[2,3,4]; f[3,1]\nf[2,3]; f[]\nf[0,3]; f[3]"
 #define ONTO_FIRST_A "f[3,4]; f[3,4] | a=0.3\nf[2,3,4]; f[3,1] | a=-2"
 
-IN_PLACE(add_, add, 2, K_ADD, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
-IN_PLACE(sub_, sub, 2, K_SUB, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
-IN_PLACE(mul_, mul, 2, K_MUL, NULL, BOTH, reel__saves_product, DTYPES_ANY, ONTO_FIRST);
-IN_PLACE(div_, div, 2, K_DIV, NULL, QUOTIENT, div_saves, DTYPES_FLOAT,
+IN_PLACE(add_, add, 2, POINTWISE, K_ADD, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(sub_, sub, 2, POINTWISE, K_SUB, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
+IN_PLACE(mul_, mul, 2, POINTWISE, K_MUL, NULL, BOTH, reel__saves_product, DTYPES_ANY, ONTO_FIRST);
+IN_PLACE(div_, div, 2, POINTWISE, K_DIV, NULL, QUOTIENT, div_saves, DTYPES_FLOAT,
          "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[3,1] in -2..-0.5");
-IN_PLACE(add_scaled_, add_scaled, 2, K_ADD_SCALED, &reel__scalar_schema, 0, NULL,
+IN_PLACE(add_scaled_, add_scaled, 2, POINTWISE, K_ADD_SCALED, &reel__scalar_schema, 0, NULL,
          DTYPES_FLOAT, ONTO_FIRST_A);
-IN_PLACE(lerp_, lerp, 2, K_LERP, &reel__scalar_schema, 0, NULL, DTYPES_FLOAT,
+IN_PLACE(lerp_, lerp, 2, POINTWISE, K_LERP, &reel__scalar_schema, 0, NULL, DTYPES_FLOAT,
          ONTO_FIRST_A);
-IN_PLACE(mul_scalar_, mul_scalar, 1, K_MUL_SCALAR, &reel__scalar_schema, 0, NULL,
+IN_PLACE(mul_scalar_, mul_scalar, 1, number_infer, K_MUL_SCALAR, &reel__scalar_schema, 0, NULL,
          DTYPES_NUMBER, "f[3,4] | a=0.3\nf[] | a=-1");
-IN_PLACE(clamp_, clamp, 1, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), NULL, DTYPES_NUMBER,
+IN_PLACE(clamp_, clamp, 1, POINTWISE, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), NULL, DTYPES_NUMBER,
          "f[3,4] in -2..2 | a=-0.7,1.1");
 
 reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)

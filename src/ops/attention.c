@@ -221,14 +221,14 @@ const reel_op reel__attention = {
               "f[2,3,2]; f[2,4,2]; f[2,4,2]; - | scale=1 dropout=0.4 seed=5",
 };
 
-/* The mask with stride 0 where it broadcasts to [..., lq, lk]. */
+/* The mask without history, with stride 0 where it broadcasts to [..., lq, lk]. */
 static reel_tensor *full_mask(reel_tensor *mask, const reel_tensor *q,
                               const reel_tensor *k)
 {
     int r = q->meta.rank;
     reel_shape s = reel__shape(&q->meta);
     if (r >= 1 && k->meta.rank == r && r >= 2) s.dim[r - 1] = k->meta.dim[r - 2];
-    return reel_expand(mask, s);
+    return reel_expand(mask->node ? reel__constant(mask) : mask, s);
 }
 
 reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,

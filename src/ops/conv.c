@@ -8,11 +8,6 @@
 
 #define G gy[0]
 
-static reel_tensor *channels_last(reel_tensor *x)
-{
-    return reel_to_format(x, REEL_CHANNELS_LAST);
-}
-
 static reel_tensor *apply_gradient(const reel_op *op, const reel_call *c, reel_tensor *a,
                                    reel_tensor *b, const reel_meta *result)
 {
@@ -211,7 +206,7 @@ const reel_op reel__conv2d_weight = {
 
 static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    reel_tensor *g = channels_last(G);
+    reel_tensor *g = reel__channels_last(G);
     if (NEEDS(c, 0))
         gx[0] = apply_gradient(&reel__conv2d_input, c, g, c->in[1], IN_META(c, 0));
     if (NEEDS(c, 1))
@@ -222,7 +217,7 @@ static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
 static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[],
                              reel_tensor *gx[])
 {
-    reel_tensor *g = channels_last(G);
+    reel_tensor *g = reel__channels_last(G);
     if (NEEDS(c, 0)) gx[0] = APPLY(&reel__conv2d, c->attrs, g, c->in[1], NULL);
     if (NEEDS(c, 1))
         gx[1] = apply_gradient(&reel__conv2d_weight, c, c->in[0], g, IN_META(c, 1));
@@ -267,6 +262,6 @@ reel_tensor *reel_conv2d(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,
         return NULL;
     }
     reel_scope s = reel_scope_begin();
-    if (x->meta.rank == 4) x = channels_last(x);
-    return reel_scope_return(s, APPLY(&reel__conv2d, &a, x, weight, bias));
+    return reel_scope_return(
+        s, APPLY(&reel__conv2d, &a, reel__channels_last(x), weight, bias));
 }

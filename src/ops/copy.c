@@ -96,7 +96,7 @@ reel_tensor *reel_to(reel_tensor *x, reel_device device)
 
 static void copy__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    if (NEEDS(c, 0)) gx[0] = reel_mul_scalar(gy[0], 0);
+    if (NEEDS(c, 0)) gx[0] = reel_zeros_like(gy[0]);
     if (NEEDS(c, 1)) gx[1] = reel_cast(gy[0], IN_META(c, 1)->dtype);
 }
 
@@ -140,7 +140,7 @@ reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
 static void fill__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     (void)c;
-    gx[0] = reel_mul_scalar(gy[0], 0);
+    gx[0] = reel_zeros_like(gy[0]);
 }
 
 const reel_op reel__fill_ = {

@@ -33,6 +33,8 @@ REEL_SCHEMA(fill_schema, made,
 REEL_SCHEMA(arange_schema, made,
             {"start", REEL_ATTR_REAL, offsetof(made, kernel.arange.start), 1},
             {"step", REEL_ATTR_REAL, offsetof(made, kernel.arange.step), 1},
+            {"end", REEL_ATTR_REAL, offsetof(made, kernel.arange.end), 1},
+            {"ends", REEL_ATTR_INT, offsetof(made, kernel.arange.ends), 1},
             SHAPE_FIELDS);
 REEL_SCHEMA(random_schema, made,
             {"seed", REEL_ATTR_INT, offsetof(made, kernel.random.seed), 1},
@@ -126,11 +128,11 @@ reel_tensor *reel_ones_like(reel_tensor *x)
     return full_like("ones_like", x, 1);
 }
 
-/* n values from start by step. */
-static reel_tensor *steps(const char *who, double start, double step, double n,
+/* n values as `range` says. */
+static reel_tensor *steps(const char *who, reel_arange_attrs range, double n,
                           reel_dtype dtype)
 {
-    made a = {.kernel.arange = {start, step}};
+    made a = {.kernel.arange = range};
     if (!(n >= 0 && n < 0x1p53)) {
         reel_fail(REEL_ERR_ARG, "%s: %g elements", who, n);
         return NULL;
@@ -149,7 +151,7 @@ reel_tensor *reel_arange(double start, double end, double step, reel_dtype dtype
         return NULL;
     }
     double n = ceil((end - start) / step);
-    return steps("arange", start, step, n > 0 ? n : 0, dtype);
+    return steps("arange", (reel_arange_attrs){start, step, 0, 0}, n > 0 ? n : 0, dtype);
 }
 
 reel_tensor *reel_linspace(double start, double end, int64_t n, reel_dtype dtype)
@@ -161,8 +163,9 @@ reel_tensor *reel_linspace(double start, double end, int64_t n, reel_dtype dtype
                   start, end, n);
         return NULL;
     }
-    return steps("linspace", start, n > 1 ? (end - start) / (double)(n - 1) : 0,
-                 (double)n, dtype);
+    double step = n > 1 ? (end - start) / (double)(n - 1) : 0;
+    return steps("linspace", (reel_arange_attrs){start, step, end, n > 1}, (double)n,
+                 dtype);
 }
 
 reel_tensor *reel_eye(int64_t n, int64_t m, reel_dtype dtype)

@@ -95,7 +95,10 @@ static bool rows_of(reel_tensor **x, reel_tensor **target)
 {
     int r = (*x)->meta.rank;
     if (r <= 2) return true;
-    if ((*target)->meta.rank != r - 1) {
+    bool fits = (*target)->meta.rank == r - 1;
+    for (int i = 0; fits && i < r - 1; i++)
+        fits = (*target)->meta.dim[i] == (*x)->meta.dim[i ? i + 1 : 0];
+    if (!fits) {
         reel_fail(REEL_ERR_SHAPE,
                   "cross_entropy: target %s does not fit logits %s: it has "
                   "their shape without dimension 1",
@@ -134,9 +137,11 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
                                         .want_grad = reel__tape() && logits->node};
     reel_shape shape = reel__shape(&target->meta);
     reel_scope s = reel_scope_begin();
-    reel_tensor *y = NULL;
-    if (rows_of(&logits, &target))
-        y = APPLY(&reel__cross_entropy, &a, logits, target, o->weight);
+    reel_tensor *y = NULL, *weight = o->weight;
+    /* cut off: a node of which only the weight needs a gradient would have none to give */
+    bool ok = !weight || !weight->node || (weight = reel__constant(weight));
+    if (ok && rows_of(&logits, &target))
+        y = APPLY(&reel__cross_entropy, &a, logits, target, weight);
     if (y && o->reduction == REEL_NONE) y = reel_reshape(y, shape);
     return reel_scope_return(s, y);
 }

@@ -129,18 +129,11 @@ static reel_tensor *like(reel_tensor *g, const reel_meta *x)
     return last ? reel_to_format(g, REEL_CHANNELS_LAST) : g;
 }
 
-/* 1 where the result is: relu's derivative */
-static reel_tensor *positive(reel_tensor *y)
-{
-    reel_dtype dt = y->meta.dtype;
-    return reel_cast(reel_gt(y, reel_scalar(0, dt)), dt);
-}
-
 static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     bool relu = BN(c)->relu;
     if (c->create_graph) {
-        reel_tensor *g = relu ? reel_mul(G, positive(c->out[0])) : G;
+        reel_tensor *g = relu ? reel_mul(G, reel__positive(c->out[0])) : G;
         reel_call inner = *c;
         inner.needs &= ~(UINT64_C(1) << 5);
         if (inner.needs) reel__vjp_composed(&inner, batch_norm_composed, g, gx);

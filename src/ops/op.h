@@ -142,6 +142,10 @@ void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_
                         reel_tensor *g, reel_tensor *gx[]);
 /* The same value without its history. */
 reel_tensor *reel__constant(reel_tensor *x);
+/* Channels-last in memory, if it has rank 4; x itself if it is so. NULL for NULL. */
+reel_tensor *reel__channels_last(reel_tensor *x);
+/* 1 where x > 0, else 0, as x's dtype: the derivative of relu, which x may be the result of. */
+reel_tensor *reel__positive(reel_tensor *x);
 /* Zeros of a meta. */
 reel_tensor *reel__zeros(const reel_meta *m);
 

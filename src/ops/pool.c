@@ -9,11 +9,6 @@
 #define G gy[0]
 #define A(c) ATTRS(c, reel_pool2d_attrs)
 
-static reel_tensor *channels_last(reel_tensor *x)
-{
-    return x && x->meta.rank == 4 ? reel_to_format(x, REEL_CHANNELS_LAST) : x;
-}
-
 /* PyTorch's rule: with ceil_mode the last window may hang over, but must start inside the
  * input or its left padding. */
 static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
@@ -146,7 +141,7 @@ const reel_op reel__max_pool2d_backward = {
 static void max_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_pool2d_attrs a = sized(c);
-    gx[0] = APPLY(&reel__max_pool2d_backward, &a, channels_last(G), c->out[1]);
+    gx[0] = APPLY(&reel__max_pool2d_backward, &a, reel__channels_last(G), c->out[1]);
 }
 
 const reel_op reel__max_pool2d = {
@@ -170,7 +165,7 @@ const reel_op reel__max_pool2d = {
 static void avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
 {
-    gx[0] = APPLY(&reel__avg_pool2d, c->attrs, channels_last(G));
+    gx[0] = APPLY(&reel__avg_pool2d, c->attrs, reel__channels_last(G));
 }
 
 const reel_op reel__avg_pool2d_backward = {
@@ -189,7 +184,7 @@ const reel_op reel__avg_pool2d_backward = {
 static void avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_pool2d_attrs a = sized(c);
-    gx[0] = APPLY(&reel__avg_pool2d_backward, &a, channels_last(G));
+    gx[0] = APPLY(&reel__avg_pool2d_backward, &a, reel__channels_last(G));
 }
 
 const reel_op reel__avg_pool2d = {
@@ -226,7 +221,7 @@ static void adaptive_avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *co
                                              reel_tensor *gx[])
 {
     reel_pool2d_attrs a = sized(c);
-    gx[0] = APPLY(&reel__adaptive_avg_pool2d, &a, channels_last(G));
+    gx[0] = APPLY(&reel__adaptive_avg_pool2d, &a, reel__channels_last(G));
 }
 
 const reel_op reel__adaptive_avg_pool2d_backward = {
@@ -245,7 +240,7 @@ static void adaptive_avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
 {
     reel_pool2d_attrs a = sized(c);
-    gx[0] = APPLY(&reel__adaptive_avg_pool2d_backward, &a, channels_last(G));
+    gx[0] = APPLY(&reel__adaptive_avg_pool2d_backward, &a, reel__channels_last(G));
 }
 
 const reel_op reel__adaptive_avg_pool2d = {
@@ -289,7 +284,7 @@ static reel_tensor *pool(const reel_op *op, reel_tensor *x, const reel_pool2d_op
     }
     reel_pool2d_attrs a = from_opts(opts);
     reel_scope s = reel_scope_begin();
-    return reel_scope_return(s, APPLY(op, &a, channels_last(x)));
+    return reel_scope_return(s, APPLY(op, &a, reel__channels_last(x)));
 }
 
 reel_tensor *reel_max_pool2d(reel_tensor *x, const reel_pool2d_opts *opts)
@@ -312,5 +307,5 @@ reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w)
     if (!reel__have("adaptive_avg_pool2d", x, "x")) return NULL;
     const reel_pool2d_attrs a = {.size = {h, w}};
     reel_scope s = reel_scope_begin();
-    return reel_scope_return(s, APPLY(&reel__adaptive_avg_pool2d, &a, channels_last(x)));
+    return reel_scope_return(s, APPLY(&reel__adaptive_avg_pool2d, &a, reel__channels_last(x)));
 }

@@ -36,7 +36,7 @@
 
 UNARY(neg, K_NEG, 0, DTYPES_SIGNED, ANY, reel_neg(G))
 UNARY(abs, K_ABS, IN, DTYPES_SIGNED, ANY, reel_mul(G, reel_sign(X)))
-UNARY(sign, K_SIGN, 0, DTYPES_SIGNED, ANY, reel_mul_scalar(G, 0))
+UNARY(sign, K_SIGN, 0, DTYPES_SIGNED, ANY, reel_zeros_like(G))
 UNARY(square, K_SQUARE, IN, DTYPES_NUMBER, ANY, reel_mul(G, reel_mul_scalar(X, 2)))
 UNARY(exp, K_EXP, OUT, F, ANY, reel_mul(G, Y))
 UNARY(log, K_LOG, IN, F, POSITIVE, reel_div(G, X))
@@ -53,6 +53,6 @@ UNARY(cos, K_COS, IN, F, ANY, reel_neg(reel_mul(G, reel_sin(X))))
 UNARY(erf, K_ERF, IN, F, ANY,
       reel_mul(G,
                reel_mul_scalar(reel_exp(reel_neg(reel_square(X))), 1.1283791670955126)))
-UNARY(floor, K_FLOOR, 0, F, ANY, reel_mul_scalar(G, 0))
-UNARY(ceil, K_CEIL, 0, F, ANY, reel_mul_scalar(G, 0))
-UNARY(round, K_ROUND, 0, F, ANY, reel_mul_scalar(G, 0))
+UNARY(floor, K_FLOOR, 0, F, ANY, reel_zeros_like(G))
+UNARY(ceil, K_CEIL, 0, F, ANY, reel_zeros_like(G))
+UNARY(round, K_ROUND, 0, F, ANY, reel_zeros_like(G))

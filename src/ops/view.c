@@ -264,8 +264,21 @@ static reel_status slice_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-/* The gradient goes back to its places among zeros: step - 1 zeros after each element (a
- * new dimension, padded and merged), then zeros before and after. */
+/* step - 1 zeros after each of g's elements along d, by a new dimension that is padded and
+ * merged; of rank 4 whatever g's rank is, because rank 8 has no room for one more. */
+static reel_tensor *spread(reel_tensor *g, int d, int64_t step)
+{
+    reel_shape to = reel__shape(&g->meta);
+    int64_t before = 1, after = 1;
+    for (int i = 0; i < to.rank; i++)
+        if (i != d) *(i < d ? &before : &after) *= to.dim[i];
+    reel_tensor *apart = reel_reshape(g, REEL_SHAPE(before, to.dim[d], 1, after));
+    apart = reel_pad(apart, REEL_SHAPE(0, 0, 0, 0), REEL_SHAPE(0, 0, step - 1, 0), 0);
+    to.dim[d] *= step;
+    return reel_reshape(apart, to);
+}
+
+/* The gradient goes back to its places among zeros: between, before and after. */
 static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
@@ -273,13 +286,9 @@ static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     int d = (int)a->dim;
     reel_tensor *g = gy[0];
     if (a->step > 1 && a->length > 0) {
-        reel_shape none = {.rank = x->rank + 1}, after = {.rank = x->rank + 1};
-        after.dim[d + 1] = a->step - 1;
-        reel_shape merged = reel__shape(x);
-        merged.dim[d] = a->length * a->step;
-        g = reel_reshape(reel_pad(reel_unsqueeze(g, d + 1), none, after, 0), merged);
         int64_t room = x->dim[d] - a->start;
-        if (merged.dim[d] > room) g = reel_narrow(g, d, 0, room);
+        g = spread(g, d, a->step);
+        if (a->length * a->step > room) g = reel_narrow(g, d, 0, room);
     }
     if (!g) return;
     reel_shape before = {.rank = x->rank}, after = {.rank = x->rank};
@@ -360,7 +369,7 @@ int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int ma
     if (!reel__have("split", x, "x")) return -1;
     int d = reel__dim("split", &x->meta, dim);
     if (d < 0) return -1;
-    int64_t n = x->meta.dim[d], pieces = size > 0 ? (n + size - 1) / size : 0;
+    int64_t n = x->meta.dim[d], pieces = size > 0 ? n / size + (n % size != 0) : 0;
     if (size < 1 || !out || pieces > max) {
         reel_fail(REEL_ERR_ARG,
                   "split: dimension %d of %s in pieces of %" PRId64 " needs "

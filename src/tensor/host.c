@@ -6,6 +6,12 @@
 
 static const reel_device cpu = {REEL_CPU, 0};
 static _Thread_local reel_device default_device;
+static _Thread_local reel__read_fn on_read;
+
+void reel__set_on_read(reel__read_fn fn)
+{
+    on_read = fn;
+}
 
 reel_device reel_default_device(void)
 {
@@ -83,6 +89,7 @@ reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dt
     if (n == 0) return REEL_OK;
     if (!x->storage)
         return reel_fail(REEL_ERR_INTERNAL, "%s: the value was not saved", who);
+    if (on_read) on_read(who, x);
     reel_meta m = reel__meta(reel__shape(&x->meta), dtype, x->meta.device);
     if (x->meta.device.type == REEL_CPU) {
         const reel_karg in = {reel__ptr(x), &x->meta}, to = {out, &m};
@@ -151,7 +158,9 @@ void *reel_data(reel_tensor *x)
         reel_fail(REEL_ERR_STATE,
                   "data: %s is not contiguous; use reel_contiguous() or reel_read()",
                   reel__meta_text(&x->meta, text));
-    else
+    else {
+        if (on_read) on_read("data", x);
         return reel__ptr(x);
+    }
     return NULL;
 }

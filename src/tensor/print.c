@@ -55,6 +55,7 @@ static int format_one(const printer *p, int64_t at, char *buf, size_t size)
             return snprintf(buf, size, "%s", p->i[at] ? "true" : "false");
         return snprintf(buf, size, "%" PRId64, p->i[at]);
     }
+    if (isnan(p->f[at])) return snprintf(buf, size, "nan"); /* printf shows its sign */
     return snprintf(buf, size, p->scientific ? "%.*e" : "%.*f", p->precision, p->f[at]);
 }
 
@@ -75,7 +76,7 @@ static void measure(printer *p, int dim, int64_t at, int64_t step, double *lo, d
     int64_t n = p->m->dim[dim];
     step /= n ? n : 1;
     for (int64_t k = 0; k < n; k++) {
-        if (p->summarize && n > 2 * p->edge && k == p->edge) k = n - p->edge;
+        if (p->summarize && n > 2 * (int64_t)p->edge && k == p->edge) k = n - p->edge;
         measure(p, dim + 1, at + k * step, step, lo, hi);
     }
 }
@@ -100,7 +101,7 @@ static void emit(printer *p, int dim, int64_t at, int64_t step)
             if (!inner)
                 for (int b = 0; b <= dim; b++) put(&p->out, " ");
         }
-        if (p->summarize && n > 2 * p->edge && k == p->edge) {
+        if (p->summarize && n > 2 * (int64_t)p->edge && k == p->edge) {
             put(&p->out, inner ? "..., " : "...,");
             for (int b = dim + 1; b < p->m->rank; b++) put(&p->out, "\n");
             if (!inner)

@@ -85,12 +85,14 @@ void reel__tensor_release(reel_tensor *t)
 
 reel_status reel_set_data(reel_tensor *x, reel_tensor *src)
 {
+    if (reel_failed()) return reel_error_status();
     if (!x || !src)
         return reel_fail(REEL_ERR_ARG, "set_data: %s is NULL", x ? "src" : "x");
     if (!src->storage) return reel_fail(REEL_ERR_INTERNAL, "set_data: src has no value");
     if (x->node || x->grad)
-        return reel_fail(REEL_ERR_STATE, "set_data: x takes part in gradients; "
-                                         "reel_requires_grad(x, false) and clear its gradient");
+        return reel_fail(REEL_ERR_STATE,
+                         "set_data: x takes part in gradients; "
+                         "reel_requires_grad(x, false) and clear its gradient");
     reel_storage *old = x->storage;
     x->storage = reel__storage_retain(src->storage);
     x->storage->viewed = true;

@@ -11,7 +11,8 @@
 typedef struct reel_storage {
     atomic_int refs;
     uint32_t version;
-    bool viewed; /* a view of part of it exists or existed */
+    uint64_t number; /* given by the first capture that sees it (trace/); 0: none yet */
+    bool viewed;     /* a view of part of it exists or existed */
     reel_device device;
     void *data;
     size_t bytes;
@@ -68,6 +69,11 @@ static inline void *reel__ptr(const reel_tensor *t)
     return (char *)t->storage->data +
            (size_t)t->meta.offset * reel_dtype_size(t->meta.dtype);
 }
+
+/* Called whenever this thread reads a value (reel_item, reel_data, ...): a capture reports
+ * it. NULL: nobody listens. */
+typedef void (*reel__read_fn)(const char *who, const reel_tensor *x);
+void reel__set_on_read(reel__read_fn fn);
 
 /* Copies x, converted, into contiguous host memory. */
 reel_status reel__read(const char *who, const reel_tensor *x, void *out,

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # shell.sh: what the shell tests share. They source it first; it makes an empty folder, goes
 # there, and removes it at the end.
 
@@ -42,5 +43,5 @@ same()
 
 rows()
 {
-    [ ! -f "$1" ] && echo 0 || wc -l <"$1"
+    if [ -f "$1" ]; then wc -l <"$1"; else echo 0; fi
 }

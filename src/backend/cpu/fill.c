@@ -29,6 +29,7 @@ reel_status reel__ref_arange(const reel_kcall *call)
         int64_t count = n - at < BLOCK ? n - at : BLOCK;
         for (int64_t i = 0; i < count; i++)
             block[i] = a->start + (double)(at + i) * a->step;
+        if (a->ends && at + count == n) block[count - 1] = a->end;
         store(1, count, (char *)out->data + at * step * size, 0, step, block);
     }
     return REEL_OK;

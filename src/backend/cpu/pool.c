@@ -132,7 +132,8 @@ static reel_status run(const reel_kcall *call, const reel_meta *x, const reel_me
     void *tables = make_plan(&t.plan, x, y, call->attrs, rule);
     if (!tables) return REEL_ERR_MEMORY;
     const int64_t row_floats = reel__numel(x) / (out->dim[0] * t.rows);
-    const int64_t grain = TASK_FLOATS / row_floats;
+    /* a result with more rows than x has elements, by padding or adaptive */
+    const int64_t grain = TASK_FLOATS / (row_floats > 0 ? row_floats : 1);
     reel__parallel_range(out->dim[0] * t.rows, grain > 0 ? grain : 1, rows, &t);
     reel__scratch_free(tables);
     return REEL_OK;

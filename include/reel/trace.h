@@ -1,0 +1,81 @@
+/* reel/trace.h: what ran becomes a graph.
+ *
+ *     reel_graph *g = reel_trace(net, x, NULL);          // <reel/nn.h>
+ *     char *text = reel_graph_to_string(g);              // one line a node
+ *     reel_graph_run(g, &x2, 1, &y2, 1);                 // the same operators on other inputs
+ *     reel_graph_free(g);
+ *
+ * A node of a graph is a record with its attributes, so a graph that is run goes through the
+ * same path as any code: it has gradients, and shares its parameters with the module that
+ * was traced. A whole training step (forward, backward, optimizer) can be captured: what it
+ * changes in place is state, and nodes run in the order in which they ran. */
+#ifndef REEL_TRACE_H
+#define REEL_TRACE_H
+
+#include <reel/autograd.h>
+#include <reel/profile.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Operators in the order in which they ran, and the values between them. Opaque. */
+typedef struct reel_graph reel_graph;
+
+/* ---- capture ------------------------------------------------------------------------ */
+
+/** Begins to record every operator of this thread. What is neither declared below nor
+ *  computed under way becomes a constant of the graph. Errors: REEL_ERR_STATE if a capture of
+ *  this thread is under way; one pending. */
+REEL_API reel_status reel_capture_begin(void);
+/** Declares `x` an input of the graph. The name is copied; NULL: "input0", "input1", ... */
+REEL_API reel_status reel_capture_input(reel_tensor *x, const char *name);
+/** Declares `x` a parameter (is_param) or buffer: the graph shares it. A tensor declared
+ *  twice (tied weights) keeps its first name. */
+REEL_API reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param);
+/** Ends the capture; y[0..n-1] are the outputs, name[i] or "output0", ... their names (name
+ *  may be NULL). n may be 0: a step that only changes state. The caller frees the graph.
+ *  Errors: REEL_ERR_STATE without a capture; an output that is no value of it; what went
+ *  wrong under way. The capture is over in any case. */
+REEL_API reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[],
+                                      int n);
+/** Ends the capture without a graph. */
+REEL_API void reel_capture_cancel(void);
+/** Runs fn once and gives its graph, with inputs x[0..n-1] and one output. */
+REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
+                                         reel_tensor *const x[], int n);
+
+/* ---- a graph ------------------------------------------------------------------------ */
+
+/** Frees it. Tensors that it shares live on. NULL is allowed. */
+REEL_API void reel_graph_free(reel_graph *g);
+/** Number of nodes, inputs, outputs; 0 for NULL. */
+REEL_API int reel_graph_nodes(const reel_graph *g);
+REEL_API int reel_graph_inputs(const reel_graph *g);
+REEL_API int reel_graph_outputs(const reel_graph *g);
+/** Runs the operators on other inputs (shape and dtype as traced), in order, and gives the
+ *  outputs, which belong to the innermost scope. Gradients are recorded if they are enabled;
+ *  random operators draw anew from this thread's generator. Errors: REEL_ERR_ARG for a wrong
+ *  number, REEL_ERR_SHAPE naming the input, both shapes; what an operator says. */
+REEL_API reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
+                                    reel_tensor *y[], int n_y);
+/** Verifies it: each value is made before it is read, operands are as many as the record
+ *  takes, and every shape rule gives the shapes that are stored. Errors: REEL_ERR_INTERNAL
+ *  naming the node. */
+REEL_API reel_status reel_graph_check(const reel_graph *g);
+/** Costs of all nodes together. */
+REEL_API reel_cost reel_graph_cost(const reel_graph *g);
+/** Reads of values while the graph was captured (reel_item, reel_data, ...), a line each with
+ *  the value and where in the model: control flow that depends on them is frozen. "" if there
+ *  were none. Owned by the graph. */
+REEL_API const char *reel_graph_reads(const reel_graph *g);
+/** One line a value and node. The caller frees it with free(). NULL on an error. */
+REEL_API char *reel_graph_to_string(const reel_graph *g);
+/** Writes it in Graphviz's language. */
+REEL_API reel_status reel_graph_write_dot(const reel_graph *g, FILE *to);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

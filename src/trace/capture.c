@@ -1,0 +1,259 @@
+/* capture.c: the recorder that writes a graph.
+ *
+ * A value is known by its storage and by how it looks at it (its meta), not by its tensor:
+ * backward revives what it saved as new tensors, and those are the same values. Storages are
+ * numbered when they are first seen, so memory that is freed and used again is not mistaken
+ * for what it was. What changes in place stays one value: state, read and written in order. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "ops/recorder.h"
+#include "trace/graph.h"
+
+typedef struct capture {
+    reel_recorder listener; /* first */
+    reel_graph *graph;      /* NULL: no capture under way */
+    uint64_t *key;          /* storage number of each value */
+    int cap_key;
+    int *slot; /* open addressing: number of a value plus 1 */
+    size_t mask;
+} capture;
+
+static _Thread_local capture mine;
+static atomic_uint_fast64_t storages;
+
+/* ---- values by storage and meta ------------------------------------------------------------ */
+
+static uint64_t number_of(reel_storage *s)
+{
+    if (!s->number) s->number = atomic_fetch_add(&storages, 1) + 1;
+    return s->number;
+}
+
+static bool same_look(const reel_meta *a, const reel_meta *b)
+{
+    if (a->dtype != b->dtype || a->offset != b->offset || !reel__same_shape(a, b))
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] > 1 && a->stride[i] != b->stride[i]) return false;
+    return true;
+}
+
+static size_t place_of(const capture *t, uint64_t key, const reel_meta *m)
+{
+    size_t i = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & t->mask;
+    for (; t->slot[i]; i = (i + 1) & t->mask) {
+        int v = t->slot[i] - 1;
+        if (t->key[v] == key && same_look(&t->graph->value[v].meta, m)) break;
+    }
+    return i;
+}
+
+static bool rehash(capture *t, size_t size)
+{
+    int *slot = reel__calloc(size, sizeof *slot);
+    if (!slot) return false;
+    reel__free(t->slot);
+    t->slot = slot;
+    t->mask = size - 1;
+    for (int v = 0; v < t->graph->n_value; v++)
+        t->slot[place_of(t, t->key[v], &t->graph->value[v].meta)] = v + 1;
+    return true;
+}
+
+/* The value that x is; -1 if it is none yet. */
+static int find(const capture *t, reel_tensor *x)
+{
+    if (!t->slot) return -1;
+    return t->slot[place_of(t, number_of(x->storage), &x->meta)] - 1;
+}
+
+static int add(capture *t, reel_value_kind kind, reel_tensor *x, const char *name)
+{
+    int n = t->graph->n_value;
+    void *keys = t->key;
+    if (!reel__grow(&keys, n, &t->cap_key, sizeof *t->key)) return -1;
+    t->key = keys;
+    if ((!t->slot || (size_t)n * 2 > t->mask) &&
+        !rehash(t, t->slot ? 2 * t->mask + 2 : 128))
+        return -1;
+    reel_tensor *keep = kind == REEL_VALUE_INPUT || kind == REEL_VALUE_NODE ? NULL : x;
+    int v = reel__graph_add_value(t->graph, kind, &x->meta, name, keep);
+    if (v < 0) return -1;
+    t->key[v] = number_of(x->storage);
+    t->slot[place_of(t, t->key[v], &x->meta)] = v + 1;
+    return v;
+}
+
+/* ---- the recorder --------------------------------------------------------------------------- */
+
+static reel_status record(reel_recorder *self, const reel_call *c)
+{
+    capture *t = (capture *)(void *)self;
+    int in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
+    for (int i = 0; i < c->n_in; i++) {
+        in[i] = REEL_NO_VALUE;
+        if (!c->in[i]) continue;
+        in[i] = find(t, c->in[i]);
+        if (in[i] < 0) in[i] = add(t, REEL_VALUE_CONST, c->in[i], NULL);
+        if (in[i] < 0) return reel_error_status();
+    }
+    for (int i = 0; i < c->n_out; i++) {
+        out[i] = REEL_NO_VALUE;
+        if (!c->out[i]) continue;
+        out[i] = find(t, c->out[i]); /* in place, or a view that looks as another did */
+        if (out[i] < 0) out[i] = add(t, REEL_VALUE_NODE, c->out[i], NULL);
+        if (out[i] < 0) return reel_error_status();
+    }
+    if ((c->op->traits & REEL_OP_VIEW) && out[0] == in[0]) return REEL_OK; /* no change */
+    return reel__graph_add_node(t->graph, c, in, out, reel__error_where()) < 0
+               ? reel_error_status()
+               : REEL_OK;
+}
+
+/* A read of a value that the capture knows: the program may decide by it. */
+static void note_read(const char *who, const reel_tensor *x)
+{
+    capture *t = &mine;
+    int v = t->graph ? find(t, (reel_tensor *)(uintptr_t)x) : -1;
+    if (v < 0 || t->graph->value[v].kind != REEL_VALUE_NODE) return;
+    char name[32], line[512];
+    const char *where = reel__error_where();
+    int n = snprintf(line, sizeof line, "%s of %s, made by %s%s%s\n", who,
+                     reel__value_text(t->graph, v, name, sizeof name),
+                     t->graph->node[t->graph->value[v].maker].op->name,
+                     where && *where ? ", in " : "", where ? where : "");
+    size_t old = t->graph->reads ? strlen(t->graph->reads) : 0;
+    char *reads = n > 0 ? reel__realloc(t->graph->reads, old + (size_t)n + 1) : NULL;
+    if (!reads) return;
+    memcpy(reads + old, line, (size_t)n + 1);
+    t->graph->reads = reads;
+}
+
+/* ---- public ------------------------------------------------------------------------------------ */
+
+/* Takes the graph out; the capture is over. */
+static reel_graph *stop(void)
+{
+    reel_graph *g = mine.graph;
+    reel__recorder_remove(&mine.listener);
+    reel__set_on_read(NULL);
+    reel__free(mine.key);
+    reel__free(mine.slot);
+    mine = (capture){0};
+    return g;
+}
+
+reel_status reel_capture_begin(void)
+{
+    if (reel_failed()) return reel_error_status();
+    if (mine.graph)
+        return reel_fail(REEL_ERR_STATE,
+                         "capture_begin: a capture of this thread is under "
+                         "way; end or cancel it first");
+    mine = (capture){.listener = {.record = record}, .graph = reel__graph_new()};
+    if (!mine.graph) return reel_error_status();
+    mine.graph->rng = reel_rng_get();
+    reel__recorder_push(&mine.listener);
+    reel__set_on_read(note_read);
+    return REEL_OK;
+}
+
+void reel_capture_cancel(void)
+{
+    if (mine.graph) reel_graph_free(stop());
+}
+
+static reel_status need_capture(const char *who, const reel_tensor *x)
+{
+    if (!mine.graph) return reel_fail(REEL_ERR_STATE, "%s: no capture is under way", who);
+    if (!x) return reel_fail(REEL_ERR_ARG, "%s: x is NULL", who);
+    return REEL_OK;
+}
+
+reel_status reel_capture_input(reel_tensor *x, const char *name)
+{
+    char text[32];
+    reel_graph *g = mine.graph;
+    if (need_capture("capture_input", x)) return reel_error_status();
+    if (find(&mine, x) >= 0)
+        return reel_fail(REEL_ERR_ARG,
+                         "capture_input: %s is a value of this capture already",
+                         SHOW(&x->meta));
+    (void)snprintf(text, sizeof text, "input%d", g->n_input);
+    void *list = g->input;
+    if (!reel__grow(&list, g->n_input, &g->cap_input, sizeof *g->input))
+        return reel_error_status();
+    g->input = list;
+    int v = add(&mine, REEL_VALUE_INPUT, x, name ? name : text);
+    if (v < 0) return reel_error_status();
+    g->input[g->n_input++] = v;
+    return REEL_OK;
+}
+
+reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)
+{
+    if (need_capture("capture_state", x)) return reel_error_status();
+    if (!name) return reel_fail(REEL_ERR_ARG, "capture_state: name is NULL");
+    if (find(&mine, x) >= 0) return REEL_OK; /* tied weights */
+    reel_value_kind kind = is_param ? REEL_VALUE_PARAM : REEL_VALUE_BUFFER;
+    return add(&mine, kind, x, name) < 0 ? reel_error_status() : REEL_OK;
+}
+
+static reel_status set_outputs(reel_tensor *const y[], const char *const name[], int n)
+{
+    reel_graph *g = mine.graph;
+    char text[32];
+    if (n < 0 || (n && !y))
+        return reel_fail(REEL_ERR_ARG, "capture_end: %d outputs%s", n,
+                         y ? "" : ", y is NULL");
+    g->output = reel__calloc((size_t)n, sizeof *g->output);
+    g->output_name = reel__calloc((size_t)n, sizeof *g->output_name);
+    if (!g->output || !g->output_name) return reel_error_status();
+    for (int i = 0; i < n; i++) {
+        int v = y[i] ? find(&mine, y[i]) : -1;
+        if (v < 0)
+            return reel_fail(REEL_ERR_ARG, "capture_end: output %d %s", i,
+                             y[i] ? "was not computed during this capture" : "is NULL");
+        (void)snprintf(text, sizeof text, "output%d", i);
+        g->output[i] = v;
+        g->output_name[i] = reel__strdup(name && name[i] ? name[i] : text);
+        if (!g->output_name[i]) return reel_error_status();
+        g->n_output++;
+    }
+    return REEL_OK;
+}
+
+reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[], int n)
+{
+    if (!mine.graph) {
+        reel_fail(REEL_ERR_STATE, "capture_end: no capture is under way");
+        return NULL;
+    }
+    reel_status st = reel_failed() ? reel_error_status() : set_outputs(y, name, n);
+    reel_graph *g = stop();
+    g->rng_blocks = reel_rng_get().offset - g->rng.offset;
+    if (!st) return g;
+    reel_graph_free(g);
+    return NULL;
+}
+
+reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const x[],
+                                int n)
+{
+    if (!fn || n < 0 || (n && !x)) {
+        reel_fail(REEL_ERR_ARG, "trace_function: %s",
+                  fn ? "the inputs are missing" : "fn is NULL");
+        return NULL;
+    }
+    if (reel_capture_begin()) return NULL;
+    reel_scope s = reel_scope_begin();
+    for (int i = 0; i < n && !reel_failed(); i++) reel_capture_input(x[i], NULL);
+    reel_tensor *y = reel_failed() ? NULL : fn(user, x, n);
+    if (!y) reel_fail(REEL_ERR_STATE, "trace_function: fn gave NULL and no error");
+    reel_graph *g = reel_capture_end(&y, NULL, 1);
+    reel_scope_end(s);
+    return g;
+}

@@ -1,0 +1,130 @@
+/* graph.c: making and freeing graphs. */
+#include "trace/graph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+bool reel__grow(void **list, int n, int *capacity, size_t size)
+{
+    if (n < *capacity) return true;
+    int more = *capacity ? 2 * *capacity : 32;
+    void *p = reel__realloc(*list, (size_t)more * size);
+    if (!p) return false;
+    *list = p;
+    *capacity = more;
+    return true;
+}
+
+reel_graph *reel__graph_new(void)
+{
+    reel_graph *g = reel__calloc(1, sizeof *g);
+    if (g) reel__live_add(1);
+    return g;
+}
+
+int reel__graph_add_value(reel_graph *g, reel_value_kind kind, const reel_meta *meta,
+                          const char *name, reel_tensor *tensor)
+{
+    void *list = g->value;
+    if (!reel__grow(&list, g->n_value, &g->cap_value, sizeof *g->value)) return -1;
+    g->value = list;
+    char *copy = name ? reel__strdup(name) : NULL;
+    if (name && !copy) return -1;
+    g->value[g->n_value] = (reel_value){kind, *meta, copy, reel_keep(tensor), -1};
+    return g->n_value++;
+}
+
+/* One block holds the numbers, then the attributes. */
+static bool fill_node(reel_gnode *n, const reel_call *c, const int *in, const int *out)
+{
+    size_t attr_size = c->attrs && c->op->attrs ? c->op->attrs->size : 0;
+    size_t n_numbers = (size_t)(c->n_in + c->n_out);
+    size_t numbers = (n_numbers * sizeof(int) + 15) & ~(size_t)15;
+    if (attr_size > REEL_ATTRS_MAX) {
+        reel__bad(c, REEL_ERR_INTERNAL, "attributes of %zu bytes", attr_size);
+        return false;
+    }
+    char *block = reel__malloc(numbers + attr_size);
+    if (!block) return false;
+    n->in = (int *)(void *)block;
+    n->out = n->in + c->n_in;
+    if (c->n_in) memcpy(n->in, in, (size_t)c->n_in * sizeof *in);
+    if (c->n_out) memcpy(n->out, out, (size_t)c->n_out * sizeof *out);
+    n->attrs = attr_size ? memcpy(block + numbers, c->attrs, attr_size) : NULL;
+    return true;
+}
+
+int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const int *out,
+                         const char *where)
+{
+    void *list = g->node;
+    if (!reel__grow(&list, g->n_node, &g->cap_node, sizeof *g->node)) return -1;
+    g->node = list;
+    reel_gnode n = {.op = c->op, .n_in = c->n_in, .n_out = c->n_out};
+    if (where && *where && !(n.where = reel__strdup(where))) return -1;
+    if (!fill_node(&n, c, in, out)) {
+        reel__free(n.where);
+        return -1;
+    }
+    for (int i = 0; i < n.n_out; i++)
+        if (n.out[i] >= 0 && g->value[n.out[i]].kind == REEL_VALUE_NODE &&
+            g->value[n.out[i]].maker < 0)
+            g->value[n.out[i]].maker = g->n_node;
+    g->node[g->n_node] = n;
+    return g->n_node++;
+}
+
+void reel_graph_free(reel_graph *g)
+{
+    if (!g) return;
+    for (int i = 0; i < g->n_value; i++) {
+        reel__free(g->value[i].name);
+        reel_release(g->value[i].tensor);
+    }
+    for (int i = 0; i < g->n_node; i++) {
+        reel__free(g->node[i].in);
+        reel__free(g->node[i].where);
+    }
+    for (int i = 0; i < g->n_output; i++) reel__free(g->output_name[i]);
+    reel__free(g->value);
+    reel__free(g->node);
+    reel__free(g->input);
+    reel__free(g->output);
+    reel__free(g->output_name);
+    reel__free(g->reads);
+    reel__free(g);
+    reel__live_add(-1);
+}
+
+int reel_graph_nodes(const reel_graph *g)
+{
+    return g ? g->n_node : 0;
+}
+
+int reel_graph_inputs(const reel_graph *g)
+{
+    return g ? g->n_input : 0;
+}
+
+int reel_graph_outputs(const reel_graph *g)
+{
+    return g ? g->n_output : 0;
+}
+
+const char *reel_graph_reads(const reel_graph *g)
+{
+    return g && g->reads ? g->reads : "";
+}
+
+const char *reel__value_text(const reel_graph *g, int v, char *buf, size_t size)
+{
+    if (v < 0)
+        (void)snprintf(buf, size, "-");
+    else if (g->value[v].name)
+        (void)snprintf(buf, size, "%s", g->value[v].name);
+    else
+        (void)snprintf(buf, size, "%%%d", v);
+    return buf;
+}

@@ -1,0 +1,118 @@
+/* replay.c: running a graph through apply(). Its results have gradients and whoever listens
+ * to apply() hears it. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "trace/graph.h"
+
+/* The last node that reads each value; n_node for outputs. */
+static int *last_reads(const reel_graph *g)
+{
+    int *last = reel__calloc((size_t)g->n_value + 1, sizeof *last);
+    if (!last) return NULL;
+    for (int i = 0; i < g->n_node; i++) {
+        for (int k = 0; k < g->node[i].n_in; k++)
+            if (g->node[i].in[k] >= 0) last[g->node[i].in[k]] = i;
+        for (int k = 0; k < g->node[i].n_out; k++)
+            if (g->node[i].out[k] >= 0 && last[g->node[i].out[k]] < i)
+                last[g->node[i].out[k]] = i;
+    }
+    for (int i = 0; i < g->n_output; i++) last[g->output[i]] = g->n_node;
+    return last;
+}
+
+/* Where an int64_t attribute of this name lies; NULL if the record has none. */
+static int64_t *attribute(const reel_attr_schema *s, void *attrs, const char *name)
+{
+    for (int i = 0; s && attrs && i < s->n_fields; i++)
+        if (s->field[i].type == REEL_ATTR_INT && strcmp(s->field[i].name, name) == 0)
+            return (int64_t *)(void *)((char *)attrs + s->field[i].offset);
+    return NULL;
+}
+
+/* Attributes for this run. Places in the random stream move with the stream: two nodes that
+ * drew the same numbers when they were traced (a dropout and its gradient) do so again. */
+static const void *attrs_now(const reel_graph *g, const reel_gnode *n, reel_rng_state rng,
+                             void *room)
+{
+    const reel_attr_schema *s = n->op->attrs;
+    const int64_t *seed = attribute(s, n->attrs, "seed");
+    if (!seed || g->rng_blocks == 0 || (uint64_t)*seed != g->rng.seed) return n->attrs;
+    memcpy(room, n->attrs, s->size);
+    int64_t *offset = attribute(s, room, "offset");
+    *attribute(s, room, "seed") = (int64_t)rng.seed;
+    *offset = (int64_t)((uint64_t)*offset - g->rng.offset + rng.offset);
+    return room;
+}
+
+static void drop(reel_tensor **env, int v, const int *last, int now)
+{
+    if (v < 0 || last[v] != now) return;
+    reel_release(env[v]);
+    env[v] = NULL;
+}
+
+static reel_status run_node(const reel_graph *g, int i, reel_tensor **env,
+                            const int *last, reel_rng_state rng)
+{
+    const reel_gnode *n = &g->node[i];
+    reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT];
+    _Alignas(16) char room[REEL_ATTRS_MAX];
+    for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] >= 0 ? env[n->in[k]] : NULL;
+    reel_scope s = reel_scope_begin();
+    reel_status st = reel__apply(n->op, attrs_now(g, n, rng, room), n->n_in, in, out);
+    for (int k = 0; k < n->n_out && !st; k++) {
+        int v = n->out[k];
+        if (v < 0 || env[v] == out[k]) continue; /* left out, or in place */
+        reel_release(env[v]);
+        env[v] = reel_keep(out[k]);
+    }
+    reel_scope_end(s);
+    for (int k = 0; k < n->n_in; k++) drop(env, n->in[k], last, i);
+    for (int k = 0; k < n->n_out; k++) drop(env, n->out[k], last, i);
+    return st;
+}
+
+static reel_status bind_inputs(const reel_graph *g, reel_tensor *const x[],
+                               reel_tensor **env)
+{
+    for (int v = 0; v < g->n_value; v++) env[v] = reel_keep(g->value[v].tensor);
+    for (int i = 0; i < g->n_input; i++) {
+        const reel_value *want = &g->value[g->input[i]];
+        if (!x[i])
+            return reel_fail(REEL_ERR_ARG, "graph_run: input %s is NULL", want->name);
+        if (!reel__same_shape(&x[i]->meta, &want->meta) ||
+            x[i]->meta.dtype != want->meta.dtype)
+            return reel_fail(REEL_ERR_SHAPE,
+                             "graph_run: input %s is %s, the graph was traced "
+                             "with %s",
+                             want->name, SHOW(&x[i]->meta), SHOW(&want->meta));
+        env[g->input[i]] = reel_keep(x[i]);
+    }
+    return REEL_OK;
+}
+
+reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
+                           reel_tensor *y[], int n_y)
+{
+    if (reel_failed()) return reel_error_status();
+    if (!g || n_x != g->n_input || n_y != g->n_output || (n_x && !x) || (n_y && !y))
+        return reel_fail(REEL_ERR_ARG,
+                         "graph_run: %d inputs and %d outputs for a graph of %d "
+                         "and %d",
+                         n_x, n_y, reel_graph_inputs(g), reel_graph_outputs(g));
+    for (int i = 0; i < n_y; i++) y[i] = NULL;
+    int *last = last_reads(g);
+    reel_tensor **env = reel__calloc((size_t)g->n_value + 1, sizeof *env);
+    reel_rng_state rng = reel__rng_take((int64_t)g->rng_blocks);
+    reel_status st = last && env ? bind_inputs(g, x, env) : reel_error_status();
+    for (int i = 0; i < g->n_node && !st; i++) st = run_node(g, i, env, last, rng);
+    for (int i = 0; i < n_y && !st; i++) {
+        y[i] = reel__autorelease(reel_keep(env[g->output[i]]));
+        if (!y[i]) st = reel_error_status();
+    }
+    for (int v = 0; env && v < g->n_value; v++) reel_release(env[v]);
+    reel__free(env);
+    reel__free(last);
+    return st;
+}

@@ -1,0 +1,92 @@
+/* misuse.h: what tests of wrong calls share. Include after cmocka.h. */
+#ifndef TESTS_SUPPORT_MISUSE_H
+#define TESTS_SUPPORT_MISUSE_H
+
+#include <reel/base.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* All that is wrong is shown; misuse_ended(), in the teardown, fails the test. */
+static int misuse_failures;
+
+static inline int misuse_ended(void)
+{
+    int n = misuse_failures;
+    misuse_failures = 0;
+    return n != 0;
+}
+
+#define COMPLAIN(...)                                                                    \
+    do {                                                                                 \
+        print_error(__VA_ARGS__);                                                        \
+        misuse_failures++;                                                               \
+    } while (0)
+
+/* The pending error must be there and name `who`; it is cleared. */
+static inline void refused_by(const char *who, int line)
+{
+    if (!reel_failed())
+        COMPLAIN("line %d: %s reports no error\n", line, who);
+    else if (!strstr(reel_error_message(), who))
+        COMPLAIN("line %d: no \"%s\" in \"%s\"\n", line, who, reel_error_message());
+    reel_error_clear();
+}
+
+/* A function that makes something, and one that does something. */
+#define NONE(who, call)                                                                  \
+    do {                                                                                 \
+        if ((call) != NULL) COMPLAIN("line %d: a result\n", __LINE__);                   \
+        refused_by(who, __LINE__);                                                       \
+    } while (0)
+#define BAD(who, call)                                                                   \
+    do {                                                                                 \
+        if ((call) == REEL_OK) COMPLAIN("line %d: no error\n", __LINE__);                \
+        refused_by(who, __LINE__);                                                       \
+    } while (0)
+
+static inline char *read_text(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("cannot open %s", path);
+    char *text = calloc(1, 1 << 20);
+    assert_non_null(text);
+    assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
+    (void)fclose(f);
+    return text;
+}
+
+/* "reel_relu" of the declaration that begins at `at`, and where its arguments begin. */
+static inline char *declared_name(char *at, char *name, size_t size)
+{
+    char *end = strchr(at, '('), *start = end;
+    assert_non_null(end);
+    while (start[-1] == '_' || (start[-1] >= 'a' && start[-1] <= 'z') ||
+           (start[-1] >= '0' && start[-1] <= '9'))
+        start--;
+    snprintf(name, size, "%.*s", (int)(end - start), start);
+    return end;
+}
+
+/* Every function that include/reel/`header` declares stands in tests/`test`, as reel_name( or
+ * ONE(name). */
+static inline void check_all_called(const char *header, const char *test)
+{
+    char path[2][1024], name[64], call_form[80], table_form[80];
+    snprintf(path[0], sizeof path[0], "%s/include/reel/%s", REEL_SOURCE_DIR, header);
+    snprintf(path[1], sizeof path[1], "%s/tests/%s", REEL_SOURCE_DIR, test);
+    char *declarations = read_text(path[0]), *calls = read_text(path[1]);
+    int found = 0;
+    for (char *at = declarations; (at = strstr(at, "\nREEL_API ")) != NULL; found++) {
+        at = declared_name(at, name, sizeof name);
+        snprintf(call_form, sizeof call_form, "%s(", name);
+        snprintf(table_form, sizeof table_form, "ONE(%s)", name + strlen("reel_"));
+        if (!strstr(calls, call_form) && !strstr(calls, table_form))
+            fail_msg("%s of %s is not called wrongly in %s", name, header, test);
+    }
+    assert_true(found > 0);
+    free(declarations);
+    free(calls);
+}
+
+#endif

@@ -1,0 +1,670 @@
+/* Wrong calls of base.h, nn.h, optim.h, data.h, io.h, training.h, profile.h, progress.h: as in
+ * test_misuse.c, an error where one is promised, and never a crash. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <reel/reel.h>
+
+#include "support/misuse.h"
+
+/* Frees what should not have been made. */
+#define NO_MODULE(who, call)                                                             \
+    do {                                                                                 \
+        reel_module *made_ = (call);                                                     \
+        reel_module_free(made_);                                                         \
+        if (made_) COMPLAIN("line %d: a module\n", __LINE__);                            \
+        refused_by(who, __LINE__);                                                       \
+    } while (0)
+
+static const char *const nowhere = "/no/such/folder/file";
+
+/* What errors of safetensors files name: the file, unless this build has no JSON. */
+static const char *json_file(void)
+{
+    reel_tensor_map *map = reel_safetensors_load(nowhere);
+    bool lacking = reel_error_status() == REEL_ERR_UNSUPPORTED;
+    reel_tensor_map_free(map);
+    reel_error_clear();
+    return lacking ? "" : nowhere;
+}
+
+/* ---- base.h, profile.h, progress.h -------------------------------------------------------- */
+
+static void test_base(void **state)
+{
+    (void)state;
+    reel_memory_stats stats;
+    reel_device none = {(reel_device_type)9, 0}, cpu = {REEL_CPU, 0},
+                cpu5 = {REEL_CPU, 5};
+    assert_non_null(reel_version());
+    assert_string_equal(reel_error_message(), "");
+    assert_int_equal(reel_error_status(), REEL_OK);
+    assert_non_null(reel_status_name((reel_status)99));
+    assert_non_null(reel_status_name((reel_status)-1));
+    assert_int_equal(reel_fail(REEL_OK, "no such failure"), REEL_ERR_INTERNAL);
+    assert_int_equal(reel_fail(REEL_ERR_IO, "a second"), REEL_ERR_INTERNAL);
+    refused_by("no such failure", __LINE__);
+    assert_int_equal(reel_dtype_size((reel_dtype)-1), 0);
+    assert_int_equal(reel_dtype_size(REEL_DTYPE_COUNT), 0);
+    assert_string_equal(reel_dtype_name((reel_dtype)77), "?");
+    assert_false(reel_dtype_is_float((reel_dtype)-5));
+    assert_true(reel_device_available(reel_best_device()));
+    assert_false(reel_device_available(none) || reel_device_available(cpu5));
+    reel_set_log(NULL, NULL);
+    BAD("threads", reel_set_threads(-1));
+    assert_true(reel_threads() >= 1);
+    assert_non_null(reel_cpu_isa());
+    bool exact = reel_exact();
+    reel_set_exact(exact);
+    reel_set_flush_denormals(true);
+    BAD("memory", reel_memory(none, &stats));
+    BAD("memory", reel_memory(cpu, NULL));
+    reel_memory_reset_peak(none);
+    reel_memory_trim(cpu5);
+    assert_false(reel_failed());
+    reel_error_clear();
+    assert_true(reel_live_objects() >= 0);
+}
+
+static void test_profile_and_progress(void **state)
+{
+    (void)state;
+    reel_cost cost;
+    BAD("cost_end", reel_cost_end(&cost));
+    assert_int_equal(reel_cost_begin(), REEL_OK);
+    BAD("cost_begin", reel_cost_begin());
+    assert_int_equal(reel_cost_end(NULL), REEL_OK);
+    assert_null(reel_progress_begin(NULL, 5, NULL));
+    assert_false(reel_failed());
+    NONE("progress", reel_progress_begin(stderr, -1, NULL));
+    NONE("progress", reel_progress_begin(stderr, 1, &(reel_progress_opts){.every = -1}));
+    reel_progress_step(NULL, 1, NULL);
+    reel_progress_end(NULL);
+    assert_false(reel_failed());
+}
+
+/* ---- nn.h ------------------------------------------------------------------------------------ */
+
+static void test_layers(void **state)
+{
+    (void)state;
+    const reel_pool2d_opts none = {0};
+    NO_MODULE("linear", reel_nn_linear(0, 3, NULL));
+    NO_MODULE("linear", reel_nn_linear(3, -1, NULL));
+    NO_MODULE("", reel_nn_linear(INT64_MAX, INT64_MAX, NULL));
+    NO_MODULE("conv2d", reel_nn_conv2d(0, 4, 3, NULL));
+    NO_MODULE("conv2d", reel_nn_conv2d(3, 4, 0, NULL));
+    NO_MODULE("conv2d",
+              reel_nn_conv2d(3, 4, 3, &(reel_nn_conv2d_opts){.conv.groups = 2}));
+    NO_MODULE("conv2d",
+              reel_nn_conv2d(3, 4, 3, &(reel_nn_conv2d_opts){.conv.groups = -1}));
+    NO_MODULE("norm", reel_nn_batch_norm2d(-1, NULL));
+    NO_MODULE("norm",
+              reel_nn_batch_norm2d(3, &(reel_nn_batch_norm2d_opts){.momentum = 2}));
+    NO_MODULE("", reel_nn_layer_norm((reel_shape){.rank = 99}, NULL));
+    NO_MODULE("", reel_nn_layer_norm(REEL_SHAPE(-1), NULL));
+    NO_MODULE("pool", reel_nn_max_pool2d(NULL));
+    NO_MODULE("pool", reel_nn_max_pool2d(&none));
+    NO_MODULE("pool", reel_nn_avg_pool2d(NULL));
+    NO_MODULE("pool", reel_nn_adaptive_avg_pool2d(0, -1));
+    NO_MODULE("activation", reel_nn_activation(REEL_ACT_COUNT));
+    NO_MODULE("activation", reel_nn_activation((reel_activation)-1));
+    NONE("", reel_activate(REEL_ACT_COUNT, reel_ones(REEL_SHAPE(2), REEL_F32)));
+    NONE("", reel_activate(REEL_ACT_RELU, NULL));
+    assert_string_equal(reel_activation_name(REEL_ACT_COUNT), "?");
+    NO_MODULE("dropout", reel_nn_dropout(1));
+    NO_MODULE("dropout", reel_nn_dropout(NAN));
+    NO_MODULE("embedding", reel_nn_embedding(0, 4));
+    NO_MODULE("embedding", reel_nn_embedding(4, -4));
+    NO_MODULE("", reel_nn_sequential_n(NULL, 2));
+    NO_MODULE("attention", reel_nn_attention(10, 3, NULL));
+    NO_MODULE("attention", reel_nn_attention(10, 0, NULL));
+    NO_MODULE("attention",
+              reel_nn_attention(4, 2, &(reel_nn_attention_opts){.dropout = 1}));
+    NO_MODULE("", reel_nn_encoder_layer(10, 3, NULL));
+    NO_MODULE(
+        "", reel_nn_encoder_layer(
+                8, 2, &(reel_nn_encoder_layer_opts){.activation = (reel_activation)99}));
+    NO_MODULE("mlp", reel_mlp(NULL));
+    NO_MODULE("mlp", reel_mlp(&(reel_mlp_opts){.in = -4}));
+    const reel_resnet_opts bad = {.classes = -1};
+    NO_MODULE("", reel_resnet20(&bad));
+    NO_MODULE("", reel_resnet32(&bad));
+    NO_MODULE("", reel_resnet56(&bad));
+    NO_MODULE("", reel_resnet18(&bad));
+    NO_MODULE("", reel_resnet34(&(reel_resnet_opts){.channels = -3}));
+    NO_MODULE("", reel_resnet50(&bad));
+    NO_MODULE("", reel_vit_tiny(&(reel_vit_opts){.image = 30, .patch = 4}));
+    NO_MODULE("", reel_vit_tiny(&(reel_vit_opts){.dim = 10, .heads = 3}));
+    /* what is made behind an error is not made */
+    reel_fail(REEL_ERR_ARG, "before");
+    assert_null(reel_nn_relu());
+    assert_null(reel_nn_gelu());
+    assert_null(reel_nn_flatten(1, -1));
+    refused_by("before", __LINE__);
+}
+
+static reel_tensor *forward_of_nothing(reel_module *m, reel_tensor *x)
+{
+    (void)m;
+    (void)x;
+    return NULL;
+}
+
+static void test_module_tree(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 3), REEL_F32);
+    NONE("module", reel_module_new(1, "tiny", NULL));
+    reel_module *m = reel_module_new(sizeof *m, "box", NULL);
+    reel_module *broken = reel_module_new(sizeof *m, "broken", forward_of_nothing);
+    assert_non_null(m);
+    assert_non_null(broken);
+    assert_null(reel_module_done(NULL));
+    reel_error_clear();
+    NO_MODULE("", reel_module_add(m, "", reel_nn_relu()));
+    NO_MODULE("", reel_module_add(m, "a.b", reel_nn_relu()));
+    NO_MODULE("", reel_module_add(m, NULL, reel_nn_relu()));
+    NO_MODULE("", reel_module_add(NULL, "a", reel_nn_relu()));
+    assert_null(reel_module_add(m, "a", NULL));
+    reel_error_clear();
+    reel_module *child = reel_module_add(m, "a", reel_nn_linear(3, 2, NULL));
+    assert_non_null(child);
+    NONE("", reel_module_add(m, "again", child)); /* it has a parent, and is left alone */
+    NO_MODULE("", reel_module_add(m, "a", reel_nn_relu()));
+    assert_null(reel_module_param(m, "p", NULL));
+    reel_error_clear();
+    NONE("", reel_module_param(m, "a.b", x));
+    NONE("", reel_module_param(m, "i", reel_ones(REEL_SHAPE(2), REEL_I64)));
+    NONE("", reel_module_param(NULL, "p", x));
+    NONE("", reel_module_buffer(NULL, "p", x));
+    NONE("", reel_module_buffer(m, "", x));
+    NONE("", reel_forward(NULL, x));
+    NONE("", reel_forward(child, NULL));
+    NONE("", reel_forward(m, x));
+    NONE("broken", reel_forward(broken, x));
+    NONE("linear", reel_forward(child, reel_ones(REEL_SHAPE(2, 4), REEL_F32)));
+    reel_frame frame = reel_module_enter(NULL, NULL);
+    assert_null(reel_module_leave(NULL, frame, NULL, NULL));
+    reel_error_clear();
+    assert_int_equal(reel_module_add_hook(NULL, (reel_module_hook){0}), 0);
+    refused_by("hook", __LINE__);
+    BAD("hook", reel_module_remove_hook(m, 7));
+    BAD("hook", reel_module_remove_hook(NULL, 1));
+    assert_string_equal(reel_module_name(NULL), "");
+    assert_int_equal(reel_module_count(NULL), 0);
+    assert_null(reel_module_child(m, 9));
+    assert_null(reel_module_child(NULL, 0));
+    assert_null(reel_module_at(m, "nothing.here"));
+    assert_null(reel_module_at(NULL, ""));
+    assert_null(reel_module_at(m, NULL));
+    assert_null(reel_module_find(m, "a.nothing"));
+    assert_null(reel_module_find(NULL, "a"));
+    assert_null(reel_module_find(m, NULL));
+    reel_error_clear();
+    BAD("", reel_module_each(NULL, NULL, NULL));
+    BAD("", reel_module_each(m, NULL, NULL));
+    BAD("", reel_tensor_each(m, NULL, NULL));
+    assert_int_equal(reel_parameters(NULL).n, 0);
+    assert_int_equal(reel_param_count(NULL), 0);
+    reel_error_clear();
+    reel_train(NULL, true);
+    reel_zero_grad(NULL);
+    reel_error_clear();
+    BAD("", reel_freeze(NULL, true));
+    BAD("", reel_module_to(NULL, (reel_device){REEL_CPU, 0}));
+    BAD("", reel_module_to(m, (reel_device){REEL_CPU, 8}));
+    BAD("", reel_module_cast(NULL, REEL_F64));
+    BAD("", reel_module_cast(m, REEL_I64));
+    reel_module_free(NULL);
+    reel_module_free(broken);
+    reel_module_free(m);
+}
+
+static void test_special_forwards(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 3, 4, 4), REEL_F32);
+    reel_tensor *seq = reel_ones(REEL_SHAPE(2, 3, 4), REEL_F32);
+    reel_module *bn = reel_nn_batch_norm2d(5, NULL), *mha = reel_nn_attention(4, 2, NULL);
+    NONE("norm", reel_nn_batch_norm2d_forward(bn, x, NULL, false));
+    NONE("", reel_nn_batch_norm2d_forward(NULL, x, NULL, false));
+    NONE("", reel_nn_batch_norm2d_forward(bn, NULL, NULL, false));
+    NONE("", reel_nn_batch_norm2d_forward(mha, x, NULL, false)); /* another kind */
+    NONE("", reel_nn_attention_forward(NULL, seq, seq, seq, NULL));
+    NONE("", reel_nn_attention_forward(mha, NULL, seq, seq, NULL));
+    NONE("", reel_nn_attention_forward(mha, seq, seq, x, NULL));
+    NONE("", reel_nn_attention_forward(bn, seq, seq, seq, NULL));
+    reel_module_free(bn);
+    reel_module_free(mha);
+}
+
+static void test_module_state(void **state)
+{
+    (void)state;
+    const char *file = json_file();
+    reel_module *m = reel_nn_linear(3, 2, NULL);
+    reel_tensor_map *map = reel_tensor_map_new();
+    BAD("", reel_state_dict(NULL, map));
+    BAD("", reel_state_dict(m, NULL));
+    BAD("", reel_load_state_dict(NULL, map, NULL));
+    BAD("", reel_load_state_dict(m, NULL, NULL));
+    BAD("weight", reel_load_state_dict(m, map, NULL)); /* missing */
+    assert_int_equal(
+        reel_tensor_map_set(map, "weight", reel_ones(REEL_SHAPE(9), REEL_F32)), REEL_OK);
+    BAD("weight", reel_load_state_dict(m, map, &(reel_load_opts){.partial = true}));
+    BAD("", reel_module_save(NULL, "x"));
+    BAD("", reel_module_save(m, NULL));
+    BAD(file, reel_module_save(m, nowhere));
+    BAD("", reel_module_load(m, NULL, NULL));
+    BAD(file, reel_module_load(m, nowhere, NULL));
+    NONE("", reel_summary(NULL, REEL_SHAPE(1, 3), NULL));
+    NONE("", reel_summary(m, REEL_SHAPE(1, 4), NULL));
+    NONE("", reel_summary(m, (reel_shape){.rank = -2}, NULL));
+    BAD("", reel_summary_write(m, REEL_SHAPE(1, 3), NULL, NULL));
+    NONE("trace", reel_trace(NULL, NULL));
+    NONE("trace", reel_trace(m, NULL));
+    NONE("", reel_trace(m, reel_ones(REEL_SHAPE(1, 4), REEL_F32)));
+    BAD("capture_state", reel_capture_module(m)); /* no capture is under way */
+    reel_tensor_map_free(map);
+    reel_module_free(m);
+}
+
+static reel_tensor *same(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    return n ? x[0] : NULL;
+}
+
+static void test_graphs(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y = NULL;
+    BAD("capture_input", reel_capture_input(x, "x"));
+    BAD("capture_state", reel_capture_state(x, "w", true));
+    NONE("capture_end", reel_capture_end(&x, NULL, 1));
+    NONE("trace_function", reel_trace_function(NULL, NULL, &x, 1));
+    NONE("trace_function", reel_trace_function(same, NULL, NULL, 1));
+    NONE("trace_function", reel_trace_function(same, NULL, &x, 0));
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    BAD("capture_begin", reel_capture_begin());
+    BAD("capture_input", reel_capture_input(NULL, NULL));
+    BAD("capture_state", reel_capture_state(NULL, "w", true));
+    BAD("capture_state", reel_capture_state(x, NULL, true));
+    reel_capture_cancel();
+    reel_graph_free(NULL);
+    assert_int_equal(reel_graph_nodes(NULL), 0);
+    assert_int_equal(reel_graph_inputs(NULL), 0);
+    assert_int_equal(reel_graph_outputs(NULL), 0);
+    assert_string_equal(reel_graph_reads(NULL), "");
+    assert_true(reel_graph_cost(NULL).calls == 0);
+    BAD("graph_run", reel_graph_run(NULL, &x, 1, &y, 1));
+    BAD("graph_check", reel_graph_check(NULL));
+    NONE("graph_to_string", reel_graph_to_string(NULL));
+    BAD("graph_write_dot", reel_graph_write_dot(NULL, stdout));
+}
+
+static void test_initializers(void **state)
+{
+    (void)state;
+    reel_tensor *v = reel_ones(REEL_SHAPE(3), REEL_F32);
+    reel_tensor *i = reel_ones(REEL_SHAPE(3, 3), REEL_I64);
+    reel_tensor *w = reel_ones(REEL_SHAPE(3, 3), REEL_F32);
+    NONE("", reel_init_constant(NULL, 1));
+    NONE("", reel_init_uniform(NULL, 0, 1));
+    NONE("", reel_init_uniform(i, 0, 1));
+    NONE("", reel_init_uniform(w, 1, 0));
+    NONE("", reel_init_normal(NULL, 0, 1));
+    NONE("", reel_init_normal(w, 0, -1));
+    NONE("", reel_init_trunc_normal(NULL, 0, 1, -1, 1));
+    NONE("", reel_init_trunc_normal(w, 0, 1, 1, -1));
+    NONE("kaiming", reel_init_kaiming_uniform(NULL, NULL));
+    NONE("kaiming", reel_init_kaiming_uniform(v, NULL));
+    NONE("kaiming", reel_init_kaiming_normal(v, NULL));
+    NONE("kaiming", reel_init_kaiming_normal(i, NULL));
+    NONE("xavier", reel_init_xavier_uniform(v, 1));
+    NONE("xavier", reel_init_xavier_normal(NULL, 1));
+    NONE("orthogonal", reel_init_orthogonal(v, 1));
+    NONE("orthogonal", reel_init_orthogonal(NULL, 1));
+}
+
+/* ---- optim.h ------------------------------------------------------------------------------------ */
+
+static void test_optimizers(void **state)
+{
+    (void)state;
+    reel_module *m = reel_nn_linear(3, 2, NULL);
+    reel_params p = reel_parameters(m), none = {0},
+                hole = {(reel_tensor *[]){NULL}, NULL, 1};
+    reel_tensor *ints[] = {reel_ones(REEL_SHAPE(2), REEL_I64)};
+    reel_params wrong = {ints, NULL, 1}, minus = {ints, NULL, -1},
+                lists = {NULL, NULL, 2};
+    NONE("sgd", reel_sgd(hole, NULL));
+    NONE("", reel_sgd(wrong, NULL));
+    NONE("sgd", reel_sgd(minus, NULL));
+    NONE("sgd", reel_sgd(lists, NULL));
+    NONE("sgd", reel_sgd(p, &(reel_sgd_opts){.lr = -1}));
+    NONE("sgd", reel_sgd(p, &(reel_sgd_opts){.lr = NAN}));
+    NONE("sgd", reel_sgd(p, &(reel_sgd_opts){.momentum = -1}));
+    NONE("sgd", reel_sgd(p, &(reel_sgd_opts){.nesterov = true}));
+    NONE("adam", reel_adam(hole, NULL));
+    NONE("adam", reel_adam(p, &(reel_adam_opts){.beta1 = 1}));
+    NONE("adam", reel_adam(p, &(reel_adam_opts){.eps = -1}));
+    NONE("adam", reel_adamw(p, &(reel_adam_opts){.lr = -3}));
+    reel_optim *sgd = reel_sgd(p, NULL), *adam = reel_adam(p, NULL);
+    reel_tensor_map *map = reel_tensor_map_new();
+    assert_non_null(sgd);
+    assert_non_null(adam);
+    BAD("", reel_sgd_add(NULL, none, NULL));
+    BAD("", reel_sgd_add(adam, none, NULL)); /* another kind */
+    BAD("", reel_sgd_add(sgd, p, NULL));     /* twice */
+    BAD("", reel_adam_add(NULL, none, NULL));
+    BAD("", reel_adam_add(sgd, none, NULL));
+    BAD("", reel_optim_step(NULL));
+    reel_optim_zero_grad(NULL);
+    assert_int_equal(reel_optim_groups(NULL), 0);
+    assert_true(isnan(reel_optim_lr(sgd, 5)));
+    refused_by("", __LINE__);
+    assert_true(isnan(reel_optim_lr(NULL, 0)));
+    refused_by("", __LINE__);
+    BAD("", reel_optim_set_lr(sgd, 0, NAN));
+    BAD("", reel_optim_set_lr(sgd, 3, 1));
+    BAD("", reel_optim_set_lr(NULL, 0, 1));
+    BAD("", reel_optim_state(NULL, map));
+    BAD("", reel_optim_state(sgd, NULL));
+    BAD("", reel_optim_load_state(sgd, NULL));
+    BAD("", reel_optim_load_state(sgd, map));
+    BAD("", reel_optim_load_state(NULL, map));
+    assert_true(reel_clip_grad_norm(p, -1) == -1);
+    refused_by("clip", __LINE__);
+    assert_true(reel_clip_grad_norm(lists, 1) == -1);
+    refused_by("clip", __LINE__);
+    BAD("clip", reel_clip_grad_value(p, -1));
+    BAD("clip", reel_clip_grad_value(p, NAN));
+    reel_tensor_map_free(map);
+    reel_optim_free(NULL);
+    reel_optim_free(sgd);
+    reel_optim_free(adam);
+    reel_module_free(m);
+}
+
+static void test_schedules(void **state)
+{
+    (void)state;
+    reel_module *m = reel_nn_linear(3, 2, NULL);
+    reel_optim *o = reel_sgd(reel_parameters(m), NULL);
+    reel_tensor_map *map = reel_tensor_map_new();
+    const int64_t down[] = {5, 3};
+    NONE("schedule", reel_schedule_constant(NULL));
+    NONE("schedule", reel_schedule_step_decay(NULL, 1, 0.1));
+    NONE("schedule", reel_schedule_step_decay(o, 0, 0.1));
+    NONE("schedule", reel_schedule_multistep(o, down, 2, 0.1));
+    NONE("schedule", reel_schedule_multistep(o, NULL, 2, 0.1));
+    NONE("schedule", reel_schedule_multistep(o, down, -2, 0.1));
+    NONE("schedule", reel_schedule_cosine(o, 0, 0));
+    NONE("schedule", reel_schedule_cosine(NULL, 5, 0));
+    NONE("schedule", reel_schedule_linear(o, 0, 1, -1));
+    NONE("schedule", reel_schedule_one_cycle(o, -1, 5, NULL));
+    NONE("schedule", reel_schedule_one_cycle(o, 1, 0, NULL));
+    NONE("schedule",
+         reel_schedule_one_cycle(o, 1, 5, &(reel_one_cycle_opts){.warmup = 2}));
+    NONE("schedule", reel_schedule_warmup(NULL, 5, 0.1));
+    NONE("schedule", reel_schedule_warmup(reel_schedule_constant(o), -1, 0.1));
+    reel_schedule *s = reel_schedule_constant(o);
+    assert_non_null(s);
+    BAD("schedule", reel_schedule_step(NULL));
+    assert_int_equal(reel_schedule_count(NULL), -1);
+    assert_true(isnan(reel_schedule_at(s, 4, 0)));
+    refused_by("schedule", __LINE__);
+    assert_true(isnan(reel_schedule_at(s, 0, -1)));
+    refused_by("schedule", __LINE__);
+    assert_true(isnan(reel_schedule_at(NULL, 0, 0)));
+    refused_by("schedule", __LINE__);
+    BAD("schedule", reel_schedule_state(s, NULL));
+    BAD("schedule", reel_schedule_state(NULL, map));
+    BAD("schedule", reel_schedule_load_state(s, map));
+    BAD("schedule", reel_schedule_load_state(s, NULL));
+    reel_schedule_free(NULL);
+    reel_schedule_free(s);
+    NONE("ema", reel_ema_new(NULL, 0.9, NULL));
+    NONE("ema", reel_ema_new(m, 1, NULL));
+    NONE("ema", reel_ema_new(m, NAN, NULL));
+    reel_ema *e = reel_ema_new(m, 0.9, NULL);
+    BAD("ema", reel_ema_update(NULL));
+    BAD("ema", reel_ema_swap(NULL));
+    assert_int_equal(reel_ema_swap(e), REEL_OK);
+    BAD("ema", reel_ema_update(e));
+    BAD("ema", reel_ema_state(e, map));
+    assert_int_equal(reel_ema_swap(e), REEL_OK);
+    BAD("ema", reel_ema_state(e, NULL));
+    BAD("ema", reel_ema_load_state(e, map));
+    BAD("ema", reel_ema_load_state(NULL, map));
+    reel_ema_free(NULL);
+    reel_ema_free(e);
+    reel_tensor_map_free(map);
+    reel_optim_free(o);
+    reel_module_free(m);
+}
+
+/* ---- data.h --------------------------------------------------------------------------------------- */
+
+static void test_datasets(void **state)
+{
+    (void)state;
+    reel_sample s = {0};
+    reel_dataset *ds = reel_drawn_images(10, 1, REEL_TRAIN);
+    reel_tensor *x = reel_ones(REEL_SHAPE(3, 2), REEL_F32);
+    assert_non_null(ds);
+    NONE("", reel_sample_out(NULL, REEL_F32, REEL_SHAPE(2)));
+    NONE("", reel_sample_out(&s, REEL_I64, REEL_SHAPE(2)));
+    NONE("", reel_sample_out(&s, REEL_F32, REEL_SHAPE(-2)));
+    NONE("", reel_sample_out(&s, REEL_F32, REEL_SHAPE(INT64_MAX, INT64_MAX)));
+    assert_int_equal(reel_dataset_length(NULL), -1);
+    BAD("", reel_dataset_get(NULL, 0, &s));
+    BAD("", reel_dataset_get(ds, 0, NULL));
+    BAD("", reel_dataset_get(ds, 10, &s));
+    BAD("", reel_dataset_get(ds, -1, &s));
+    assert_int_equal(reel_dataset_shape(NULL).rank, 0);
+    assert_int_equal(reel_dataset_classes(NULL), 0);
+    assert_string_equal(reel_dataset_class_name(NULL, 0), "?");
+    assert_string_equal(reel_dataset_class_name(ds, 99), "?");
+    assert_int_equal(reel_dataset_skipped(NULL), 0);
+    assert_null(reel_dataset_keep(NULL));
+    reel_dataset_free(NULL);
+    NONE("", reel_cifar10(NULL, REEL_TRAIN));
+    NONE(nowhere, reel_cifar10(nowhere, REEL_TRAIN));
+    NONE("", reel_cifar10(nowhere, (reel_part)9));
+    NONE("", reel_image_folder(NULL, NULL));
+    NONE("", reel_image_folder(nowhere, NULL));
+    NONE("", reel_arrays(NULL, x));
+    NONE("", reel_arrays(x, NULL));
+    NONE("", reel_arrays(x, x));
+    NONE("", reel_arrays(x, reel_zeros(REEL_SHAPE(4), REEL_I64)));
+    NONE("", reel_arrays(x, reel_full(REEL_SHAPE(3), -1, REEL_I64)));
+    NONE("", reel_arrays(reel_scalar(1, REEL_F32), reel_scalar(1, REEL_I64)));
+    NONE("drawn", reel_drawn_images(0, 1, REEL_TRAIN));
+    NONE("drawn", reel_drawn_images(INT64_MAX, 1, REEL_TRAIN));
+    NONE("", reel_open_data(NULL, REEL_TRAIN, NULL));
+    NONE(nowhere, reel_open_data(nowhere, REEL_TRAIN, NULL));
+    NONE("", reel_dataset_new(NULL, NULL));
+    NONE("", reel_dataset_new(&(reel_dataset_fns){.name = "empty"}, NULL));
+    reel_sample_free(&s);
+    reel_sample_free(NULL);
+    reel_dataset_free(ds);
+}
+
+static void test_transforms_and_loader(void **state)
+{
+    (void)state;
+    const float mean[] = {0, 0, 0}, zero[] = {1, 0, 1};
+    reel_sample s = {0};
+    reel_draw d = reel_draw_new(1, 2, 3);
+    (void)reel_draw_u32(&d);
+    assert_true(reel_draw_f32(&d) < 1);
+    assert_int_equal(reel_draw_below(&d, 0), 0);
+    NONE("crop", reel_random_crop(0, 4));
+    NONE("crop", reel_random_crop(32, -1));
+    NONE("flip", reel_random_hflip(2));
+    NONE("flip", reel_random_hflip(NAN));
+    NONE("normalize", reel_normalize(NULL, mean, 3));
+    NONE("normalize", reel_normalize(mean, NULL, 3));
+    NONE("normalize", reel_normalize(mean, zero, 3));
+    NONE("normalize", reel_normalize(mean, mean, 99));
+    NONE("cutout", reel_cutout(-1));
+    NONE("resize", reel_resize(0, 5));
+    NONE("compose", reel_compose_n(NULL, 3));
+    NONE("compose", reel_compose_n((reel_transform *[]){NULL, NULL}, -1));
+    NONE("", reel_transform_new(NULL, NULL, NULL));
+    reel_transform *t = reel_cutout(4);
+    BAD("", reel_transform_apply(NULL, &s, &d));
+    BAD("", reel_transform_apply(t, NULL, &d));
+    BAD("", reel_transform_apply(t, &s, NULL));
+    BAD("", reel_transform_apply(t, &s, &d)); /* no image */
+    assert_null(reel_transform_keep(NULL));
+    reel_transform_free(NULL);
+    reel_dataset *ds = reel_drawn_images(10, 1, REEL_TRAIN);
+    reel_batch b;
+    NONE("loader", reel_loader_new(NULL, NULL));
+    NONE("loader", reel_loader_new(ds, &(reel_loader_opts){.batch = -1}));
+    NONE("loader", reel_loader_new(ds, &(reel_loader_opts){.workers = -1}));
+    NONE("loader", reel_loader_new(ds, &(reel_loader_opts){.workers = 1000}));
+    NONE("loader", reel_loader_new(ds, &(reel_loader_opts){.prefetch = -1}));
+    NONE("loader", reel_loader_new(ds, &(reel_loader_opts){.batch = -1, .transform = t}));
+    reel_loader *l = reel_loader_new(ds, &(reel_loader_opts){.batch = 4});
+    assert_false(reel_loader_next(NULL, &b));
+    refused_by("loader", __LINE__);
+    assert_false(reel_loader_next(l, NULL));
+    refused_by("loader", __LINE__);
+    assert_int_equal(reel_loader_batches(NULL), -1);
+    assert_int_equal(reel_loader_get_state(NULL).position, 0);
+    BAD("loader", reel_loader_set_state(NULL, (reel_loader_state){0}));
+    BAD("loader", reel_loader_set_state(l, (reel_loader_state){.position = 3}));
+    BAD("loader", reel_loader_set_state(l, (reel_loader_state){.position = -4}));
+    BAD("loader", reel_loader_set_state(l, (reel_loader_state){.position = 400}));
+    BAD("loader", reel_loader_set_state(l, (reel_loader_state){.epoch = -1}));
+    reel_loader_free(NULL);
+    reel_loader_free(l);
+    reel_dataset_free(ds);
+}
+
+/* ---- io.h, training.h ------------------------------------------------------------------------------- */
+
+static void test_files(void **state)
+{
+    (void)state;
+    const char *file = json_file();
+    reel_tensor_map *map = reel_tensor_map_new();
+    reel_tensor *x = reel_ones(REEL_SHAPE(2), REEL_F32);
+    uint8_t pixel[4] = {0};
+    BAD("", reel_tensor_map_set(NULL, "x", x));
+    BAD("", reel_tensor_map_set(map, NULL, x));
+    BAD("", reel_tensor_map_set(map, "x", NULL));
+    assert_null(reel_tensor_map_get(NULL, "x"));
+    assert_null(reel_tensor_map_get(map, NULL));
+    assert_null(reel_tensor_map_get(map, "x"));
+    assert_int_equal(reel_tensor_map_count(NULL), 0);
+    assert_null(reel_tensor_map_name(map, 0));
+    assert_null(reel_tensor_map_name(NULL, -1));
+    assert_null(reel_tensor_map_at(map, -1));
+    assert_null(reel_tensor_map_at(NULL, 0));
+    BAD("", reel_tensor_map_set_text(map, NULL, "x"));
+    BAD("", reel_tensor_map_set_text(map, "x", NULL));
+    BAD("", reel_tensor_map_set_text(NULL, "x", "x"));
+    assert_null(reel_tensor_map_text(NULL, "x"));
+    assert_null(reel_tensor_map_text(map, NULL));
+    assert_int_equal(reel_tensor_map_text_count(NULL), 0);
+    assert_null(reel_tensor_map_text_key(map, 5));
+    BAD("", reel_safetensors_save(NULL, map));
+    BAD("", reel_safetensors_save(nowhere, NULL));
+    BAD(file, reel_safetensors_save(nowhere, map));
+    NONE("", reel_safetensors_open(NULL));
+    NONE(file, reel_safetensors_open(nowhere));
+    assert_int_equal(reel_safetensors_count(NULL), 0);
+    assert_null(reel_safetensors_name(NULL, 0));
+    assert_int_equal(reel_safetensors_shape(NULL, 0).rank, 0);
+    NONE("", reel_safetensors_get(NULL, "x"));
+    assert_null(reel_safetensors_text(NULL, "x"));
+    reel_safetensors_close(NULL);
+    NONE("", reel_safetensors_load(NULL));
+    NONE(file, reel_safetensors_load(nowhere));
+    BAD("", reel_checkpoint_save(NULL, map));
+    BAD(file, reel_checkpoint_save(nowhere, map));
+    NONE("", reel_checkpoint_load(NULL));
+    NONE(file, reel_checkpoint_load(nowhere));
+    NONE("", reel_npy_load(NULL));
+    NONE(nowhere, reel_npy_load(nowhere));
+    BAD("", reel_npy_save(NULL, x));
+    BAD("", reel_npy_save(nowhere, NULL));
+    BAD(nowhere, reel_npy_save(nowhere, x));
+    BAD("", reel_png_save(NULL, pixel, 1, 1, 1));
+    BAD("", reel_png_save(nowhere, NULL, 1, 1, 1));
+    BAD("", reel_png_save(nowhere, pixel, 0, 1, 1));
+    BAD("", reel_png_save(nowhere, pixel, 1, 1, 5));
+    BAD("", reel_png_save(nowhere, pixel, INT32_MAX, INT32_MAX, 4));
+    BAD(nowhere, reel_png_save(nowhere, pixel, 1, 1, 1));
+    reel_training run = {0};
+    BAD("", reel_training_save(NULL, &run));
+    BAD("", reel_training_save(nowhere, NULL));
+    BAD(file, reel_training_save(nowhere, &run));
+    BAD("", reel_training_load(NULL, &run));
+    BAD("", reel_training_load(nowhere, NULL));
+    BAD(file, reel_training_load(nowhere, &run));
+    reel_tensor_map_free(NULL);
+    reel_tensor_map_free(map);
+}
+
+static void test_every_function_is_here(void **state)
+{
+    (void)state;
+    static const char *const header[] = {"base.h",    "nn.h",      "optim.h",
+                                         "data.h",    "io.h",      "training.h",
+                                         "profile.h", "progress.h",  "trace.h"};
+    for (size_t i = 0; i < sizeof header / sizeof *header; i++)
+        check_all_called(header[i], "test_misuse_nets.c");
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    reel_error_clear();
+    reel_scope_end(0);
+    return 0;
+}
+
+/* Nothing that a failed constructor made is left. */
+static int nothing_left(void **state)
+{
+    static int64_t before;
+    (void)clean(state);
+    int64_t left = reel_live_objects() - before;
+    before += left;
+    if (left) print_error("%d objects are left\n", (int)left);
+    return misuse_ended() || left;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, clean, nothing_left)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_base),
+        TEST(test_profile_and_progress),
+        TEST(test_layers),
+        TEST(test_module_tree),
+        TEST(test_special_forwards),
+        TEST(test_module_state),
+        TEST(test_graphs),
+        TEST(test_initializers),
+        TEST(test_optimizers),
+        TEST(test_schedules),
+        TEST(test_datasets),
+        TEST(test_transforms_and_loader),
+        TEST(test_files),
+        TEST(test_every_function_is_here),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,321 @@
+/* test_trace.c: what ran becomes a graph; the graph does the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <reel/reel.h>
+
+#include "base/alloc.h"
+#include "trace/graph.h"
+
+static void no_error(void)
+{
+    if (reel_failed()) print_error("%s\n", reel_error_message());
+    assert_false(reel_failed());
+}
+
+static void expect(reel_status status, const char *word)
+{
+    assert_int_equal(reel_error_status(), status);
+    assert_non_null(strstr(reel_error_message(), word));
+    reel_error_clear();
+}
+
+static void same_bits(reel_tensor *a, reel_tensor *b)
+{
+    no_error();
+    assert_int_equal(reel_numel(a), reel_numel(b));
+    float *x = malloc((size_t)reel_numel(a) * sizeof *x),
+          *y = malloc((size_t)reel_numel(a) * sizeof *y);
+    assert_int_equal(reel_read(a, x, REEL_F32), REEL_OK);
+    assert_int_equal(reel_read(b, y, REEL_F32), REEL_OK);
+    assert_memory_equal(x, y, (size_t)reel_numel(a) * sizeof *x);
+    free(x);
+    free(y);
+}
+
+static reel_module *small_net(void)
+{
+    reel_seed(3);
+    return reel_resnet20(&(reel_resnet_opts){.classes = 10});
+}
+
+static reel_tensor *images(int64_t n)
+{
+    return reel_randn(REEL_SHAPE(n, 3, 32, 32), REEL_F32);
+}
+
+/* ---- a module -------------------------------------------------------------------------- */
+
+static void test_module_runs_the_same(void **state)
+{
+    (void)state;
+    int64_t live = reel_live_objects();
+    reel_module *net = small_net();
+    reel_train(net, false);
+    reel_graph *g = reel_trace(net, images(2));
+    no_error();
+    assert_int_equal(reel_graph_check(g), REEL_OK);
+    assert_string_equal(reel_graph_reads(g), "");
+    reel_tensor *x = images(2), *y = reel_forward(net, x), *z;
+    assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
+    same_bits(y, z);
+    char *text = reel_graph_to_string(g);
+    assert_non_null(strstr(text, "param layer1.0.conv1.weight f32[16,16,3,3]"));
+    assert_non_null(strstr(text, ", conv1.weight, -)"));
+    assert_non_null(strstr(text, "# layer3.2.bn2"));
+    assert_non_null(strstr(text, "output output0 = "));
+    free(text);
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+    assert_int_equal(reel_live_objects(), live);
+}
+
+static void test_graph_has_gradients(void **state)
+{
+    (void)state;
+    reel_module *net = small_net();
+    reel_train(net, false);
+    reel_graph *g = reel_trace(net, images(2));
+    reel_tensor *x = images(2), *z;
+    reel_tensor *w = reel_module_find(net, "layer2.0.conv1.weight");
+    reel_backward(reel_sum(reel_forward(net, x), REEL_ALL, false), NULL);
+    reel_tensor *want = reel_copy(reel_grad_of(w));
+    reel_zero_grad(net);
+    assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
+    reel_backward(reel_sum(z, REEL_ALL, false), NULL);
+    same_bits(want, reel_grad_of(w));
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+}
+
+static void test_cost_is_that_of_the_run(void **state)
+{
+    (void)state;
+    reel_module *net = small_net();
+    reel_tensor *x = images(2);
+    reel_cost eager;
+    reel_train(net, false);
+    reel_graph *g = reel_trace(net, x);
+    reel_cost_begin();
+    reel_forward(net, x);
+    reel_cost_end(&eager);
+    reel_cost traced = reel_graph_cost(g);
+    assert_true(traced.flops == eager.flops && traced.calls == eager.calls);
+    assert_true(traced.bytes_read == eager.bytes_read);
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+}
+
+/* ---- a training step -------------------------------------------------------------------- */
+
+typedef struct trainer {
+    reel_module *net;
+    reel_optim *optim;
+} trainer;
+
+static trainer trainer_new(void)
+{
+    reel_seed(5);
+    trainer t;
+    t.net = reel_nn_sequential(
+        reel_nn_conv2d(3, 8, 3, NULL), reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
+        reel_nn_dropout(0.3), reel_nn_flatten(1, -1), reel_nn_linear(8 * 6 * 6, 4, NULL));
+    t.optim = reel_adamw(reel_parameters(t.net),
+                         &(reel_adam_opts){.lr = 0.01, .weight_decay = 0.1});
+    return t;
+}
+
+static void trainer_free(trainer t)
+{
+    reel_optim_free(t.optim);
+    reel_module_free(t.net);
+}
+
+static reel_tensor *step(trainer t, reel_tensor *x, reel_tensor *y)
+{
+    reel_tensor *loss = reel_cross_entropy(reel_forward(t.net, x), y, NULL);
+    reel_backward(loss, NULL);
+    reel_optim_step(t.optim);
+    reel_optim_zero_grad(t.optim);
+    return loss;
+}
+
+/* One step in eager mode first (the optimizer makes its state), then the second captured, then
+ * more as a graph: the same losses as eager, bit for bit, dropout and statistics included. */
+static void test_training_step(void **state)
+{
+    (void)state;
+    enum { STEPS = 6 };
+    trainer eager = trainer_new(), traced = trainer_new();
+    reel_tensor *x[STEPS], *y[STEPS], *loss[STEPS];
+    reel_seed(9);
+    for (int i = 0; i < STEPS; i++) {
+        x[i] = reel_randn(REEL_SHAPE(4, 3, 8, 8), REEL_F32);
+        y[i] = reel_randint(0, 4, REEL_SHAPE(4), REEL_I64);
+    }
+    reel_rng_state rng = reel_rng_get();
+    for (int i = 0; i < STEPS; i++) loss[i] = step(eager, x[i], y[i]);
+
+    reel_rng_set(rng);
+    same_bits(loss[0], step(traced, x[0], y[0]));
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    reel_capture_module(traced.net);
+    reel_capture_input(x[1], "x");
+    reel_capture_input(y[1], "y");
+    reel_tensor *l = step(traced, x[1], y[1]);
+    same_bits(loss[1], l);
+    reel_graph *g = reel_capture_end(&l, NULL, 1);
+    no_error();
+    assert_int_equal(reel_graph_check(g), REEL_OK);
+    bool was = reel_set_grad_enabled(false); /* the gradients are in the graph */
+    for (int i = 2; i < STEPS; i++) {
+        reel_tensor *in[] = {x[i], y[i]}, *out;
+        reel_graph_run(g, in, 2, &out, 1);
+        same_bits(loss[i], out);
+    }
+    (void)reel_set_grad_enabled(was);
+    same_bits(reel_module_find(eager.net, "0.weight"),
+              reel_module_find(traced.net, "0.weight"));
+    same_bits(reel_module_find(eager.net, "1.running_var"),
+              reel_module_find(traced.net, "1.running_var"));
+    reel_graph_free(g);
+    trainer_free(eager);
+    trainer_free(traced);
+    reel_scope_end(0);
+}
+
+/* ---- what can go wrong -------------------------------------------------------------------- */
+
+static reel_tensor *reads(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    reel_tensor *s = reel_sum(x[0], REEL_ALL, false);
+    return reel_item(s) > 0 ? reel_relu(x[0]) : reel_neg(x[0]);
+}
+
+static void test_reads_are_reported(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+    no_error();
+    assert_non_null(strstr(reel_graph_reads(g), "item of %"));
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+static reel_tensor *fails(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return reel_add(x[0], reel_ones(REEL_SHAPE(7), REEL_F32));
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    int64_t live = reel_live_objects();
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y;
+    assert_null(reel_trace_function(fails, NULL, &x, 1));
+    expect(REEL_ERR_SHAPE, "add");
+    assert_null(reel_capture_end(&x, NULL, 1));
+    expect(REEL_ERR_STATE, "no capture");
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    assert_int_equal(reel_capture_begin(), REEL_ERR_STATE);
+    expect(REEL_ERR_STATE, "under way");
+    assert_null(reel_capture_end(&x, NULL, 1)); /* x was not computed in it */
+    expect(REEL_ERR_ARG, "output 0");
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+    reel_tensor *wrong = reel_ones(REEL_SHAPE(4), REEL_F32);
+    assert_int_equal(reel_graph_run(g, &wrong, 1, &y, 1), REEL_ERR_SHAPE);
+    expect(REEL_ERR_SHAPE, "input0 is f32[4]");
+    assert_int_equal(reel_graph_run(g, &x, 1, &y, 2), REEL_ERR_ARG);
+    expect(REEL_ERR_ARG, "outputs");
+    reel_capture_cancel(); /* nothing under way: nothing happens */
+    reel_graph_free(g);
+    reel_graph_free(NULL);
+    reel_scope_end(0);
+    assert_int_equal(reel_live_objects(), live);
+}
+
+static void test_verifier(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+    g->value[g->output[0]].meta.dim[0] = 5; /* relu of 3 elements gives 3 */
+    assert_int_equal(reel_graph_check(g), REEL_ERR_INTERNAL);
+    expect(REEL_ERR_INTERNAL, "shape rule");
+    reel_graph_free(g);
+    g = reel_trace_function(reads, NULL, &x, 1);
+    int t = g->node[0].in[0];
+    g->node[0].in[0] = g->output[0]; /* made by the last node */
+    assert_int_equal(reel_graph_check(g), REEL_ERR_INTERNAL);
+    expect(REEL_ERR_INTERNAL, "before it is made");
+    g->node[0].in[0] = t;
+    assert_int_equal(reel_graph_check(g), REEL_OK);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y;
+    for (int64_t k = 1;; k++) {
+        reel_scope s = reel_scope_begin();
+        int64_t live = reel_live_objects();
+        reel__fault_alloc(k, false);
+        reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+        if (g) reel_graph_run(g, &x, 1, &y, 1);
+        bool hit = reel__fault_alloc_count() >= k;
+        reel__fault_alloc(0, false);
+        assert_true(!hit || reel_error_status() == REEL_ERR_MEMORY);
+        reel_error_clear();
+        reel_graph_free(g);
+        reel_scope_end(s);
+        assert_int_equal(reel_live_objects(), live);
+        if (!hit) break;
+    }
+    reel_scope_end(0);
+}
+
+static void test_dot(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+    FILE *to = open_memstream(&text, &size);
+    assert_int_equal(reel_graph_write_dot(g, to), REEL_OK);
+    fclose(to);
+    assert_non_null(strstr(text, "label=\"relu\""));
+    free(text);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_module_runs_the_same),
+        cmocka_unit_test(test_graph_has_gradients),
+        cmocka_unit_test(test_cost_is_that_of_the_run),
+        cmocka_unit_test(test_training_step),
+        cmocka_unit_test(test_reads_are_reported),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_verifier),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_dot),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
