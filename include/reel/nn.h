@@ -316,7 +316,6 @@ REEL_API reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
                                             const reel_nn_encoder_layer_opts *opts);
 
 /* ---- initializers: change a tensor in place, record nothing, return it --------------- */
-/* Random ones need a floating tensor (REEL_ERR_DTYPE). */
 
 /** Every element `value`. */
 REEL_API reel_tensor *reel_init_constant(reel_tensor *t, double value);

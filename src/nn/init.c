@@ -25,11 +25,6 @@ static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double sh
         return NULL;
     }
     if (reel_failed()) return NULL;
-    if (!reel_dtype_is_float(reel_dtype_of(t))) {
-        reel_fail(REEL_ERR_DTYPE, "%s: the tensor is %s, expected a floating dtype", who,
-                  reel_dtype_name(reel_dtype_of(t)));
-        return NULL;
-    }
     reel_scope s = reel_scope_begin();
     bool was = reel_set_grad_enabled(false);
     reel_dtype dtype = reel_dtype_of(t) == REEL_F64 ? REEL_F64 : REEL_F32;
