@@ -6,7 +6,6 @@
  *
  * A case is set up, warmed up, then repeated for S seconds; the median and the fastest are
  * printed, and the peak memory above the size of the process before the first step. */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +54,8 @@ const bench_case *bench_find(const char *name)
 
 static int fail(const char *what)
 {
-    fprintf(stderr, "bench: %s%s%s\n", what, reel_failed() ? ": " : "", reel_error_message());
+    fprintf(stderr, "bench: %s%s%s\n", what, reel_failed() ? ": " : "",
+            reel_error_message());
     return 1;
 }
 
@@ -74,6 +74,7 @@ static int worker(const char *name)
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
         int n = atoi(line);
+        if (n < 1) return fail("a line must be a number of steps, 1 or more");
         double t = now();
         for (int i = 0; i < n; i++)
             if (c->step(state)) return fail(name);
@@ -116,17 +117,26 @@ static int run(const bench_case *c, double limit, FILE *json, bool first)
            (double)peak / 1024, c->what);
     fflush(stdout);
     if (json)
-        fprintf(json, "%s\n  {\"case\": \"%s\", \"median_s\": %.9g, \"best_s\": %.9g, "
-                      "\"samples\": %d, \"peak_mib\": %.2f}",
+        fprintf(json,
+                "%s\n  {\"case\": \"%s\", \"median_s\": %.9g, \"best_s\": %.9g, "
+                "\"samples\": %d, \"peak_mib\": %.2f}",
                 first ? "" : ",", c->name, t[n / 2], t[0], n, (double)peak / 1024);
     return 0;
 }
 
-static int usage(FILE *to, int status)
+static int usage(FILE *to)
 {
-    fprintf(to, "usage: bench [--case NAME]... [--seconds S] [--threads N] [--json FILE]\n"
-                "       bench --list\n");
-    return status;
+    fprintf(to,
+            "usage: bench [--case NAME]... [--seconds S] [--threads N] [--json FILE]\n"
+            "       bench --list\n");
+    return to == stderr ? 2 : 0;
+}
+
+static int bad(const char *option, const char *value, const char *why)
+{
+    fprintf(stderr, "bench: %s%s%s %s\n", option, value ? " " : "", value ? value : "",
+            why);
+    return usage(stderr);
 }
 
 static int list(void)
@@ -158,34 +168,65 @@ static int run_all(const bench_case *const c[], int n, double limit, const char 
     return status;
 }
 
+typedef struct options {
+    const bench_case *chosen[MAX_CASES];
+    int n;
+    double limit; /* seconds a case */
+    const char *json, *worker;
+} options;
+
+/* One option and its value into `o`; 0, or the exit status. */
+static int set(options *o, const char *option, const char *value)
+{
+    char *end;
+    if (strcmp(option, "--json") == 0) {
+        o->json = value;
+    } else if (strcmp(option, "--worker") == 0) {
+        o->worker = value;
+    } else if (strcmp(option, "--threads") == 0) {
+        long n = strtol(value, &end, 10);
+        if (end == value || *end || n < 0 || n > 1024)
+            return bad(option, value, "must be a whole number from 0 (all) to 1024");
+        reel_set_threads((int)n);
+    } else if (strcmp(option, "--seconds") == 0) {
+        o->limit = strtod(value, &end);
+        if (end == value || *end || !(o->limit > 0 && o->limit <= 3600))
+            return bad(option, value, "must be a number above 0, at most 3600");
+    } else {
+        const bench_case *c = bench_find(value);
+        if (!c) return bad(option, value, "is no case; --list shows them");
+        if (o->n == MAX_CASES) return bad(option, value, "is one case too many");
+        o->chosen[o->n++] = c;
+    }
+    return 0;
+}
+
+static bool takes_value(const char *option)
+{
+    static const char *const known[] = {"--case", "--seconds", "--threads", "--json",
+                                        "--worker"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(option, known[i]) == 0) return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
-    const bench_case *chosen[MAX_CASES];
-    int n = 0;
-    double limit = 1;
-    const char *json = NULL;
-    reel_seed(1);
+    options o = {.limit = 1};
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--list") == 0) return list();
-        if (strcmp(argv[i], "--help") == 0) return usage(stdout, 0);
-        if (!value) return usage(stderr, 2);
+        if (strcmp(argv[i], "--help") == 0) return usage(stdout);
+        if (!takes_value(argv[i])) return bad(argv[i], NULL, "is no option");
+        if (i + 1 == argc) return bad(argv[i], NULL, "needs a value");
+        int status = set(&o, argv[i], argv[i + 1]);
+        if (status) return status;
         i++;
-        if (strcmp(argv[i - 1], "--worker") == 0) return worker(value);
-        if (strcmp(argv[i - 1], "--json") == 0)
-            json = value;
-        else if (strcmp(argv[i - 1], "--threads") == 0 && isdigit((unsigned char)*value))
-            reel_set_threads(atoi(value));
-        else if (strcmp(argv[i - 1], "--seconds") == 0 && atof(value) > 0)
-            limit = atof(value);
-        else if (strcmp(argv[i - 1], "--case") == 0 && n < MAX_CASES && bench_find(value))
-            chosen[n++] = bench_find(value);
-        else
-            return usage(stderr, 2);
     }
-    if (n == 0) {
-        for (int i = 0; i < bench_n_models; i++) chosen[n++] = &bench_models[i];
-        for (int i = 0; i < bench_n_ops; i++) chosen[n++] = &bench_ops[i];
+    reel_seed(1);
+    if (o.worker) return worker(o.worker);
+    if (o.n == 0) {
+        for (int i = 0; i < bench_n_models; i++) o.chosen[o.n++] = &bench_models[i];
+        for (int i = 0; i < bench_n_ops; i++) o.chosen[o.n++] = &bench_ops[i];
     }
-    return run_all(chosen, n, limit, json);
+    return run_all(o.chosen, o.n, o.limit, o.json);
 }

@@ -410,6 +410,32 @@ static void each_allocation_may_fail(void **state)
     }
 }
 
+static reel_status no_rank_get(void *self, int64_t index, reel_sample *out)
+{
+    (void)index;
+    out->dtype = REEL_F32;
+    out->shape.rank = *(int *)self;
+    out->data = self;
+    return REEL_OK;
+}
+
+/* A data set of one's own may say nonsense; no transform looks at it first. */
+static void ranks_are_checked(void **state)
+{
+    (void)state;
+    static const reel_dataset_fns fns = {.length = odd_length, .get = no_rank_get};
+    for (int i = 0; i < 2; i++) {
+        int rank = i ? REEL_MAX_RANK : -1;
+        reel_batch b;
+        reel_dataset *ds = reel_dataset_new(&fns, &rank);
+        reel_loader *l = reel_loader_new(ds, &(reel_loader_opts){.batch = 4});
+        assert_false(reel_loader_next(l, &b));
+        assert_error(REEL_ERR_SHAPE, "loader: samples of rank");
+        reel_loader_free(l);
+        reel_dataset_free(ds);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, temp_clean)
@@ -422,6 +448,7 @@ int main(void)
         TEST(resume_goes_on_the_same),
         TEST(states_are_checked),
         TEST(errors_arrive_in_their_place),
+        TEST(ranks_are_checked),
         TEST(loaders_refuse),
         TEST(free_is_safe_at_any_time),
         TEST(each_allocation_may_fail),

@@ -34,15 +34,14 @@ extern "C" {
 /** One sample. Start with {0}, reuse it for any number of reel_dataset_get() calls (its
  *  memory is reused too), end with reel_sample_free(). One thread at a time. */
 typedef struct reel_sample {
-    reel_dtype dtype; /* REEL_U8 or REEL_F32                                            */
-    reel_shape shape; /* [h, w, c] of an image, else any                                */
-    bool image;       /* rank 3, height x width x channels                              */
+    reel_dtype dtype; /* REEL_U8 or REEL_F32 */
+    reel_shape shape; /* [h, w, c] of an image, else any of rank 0 to 7 */
+    bool image;       /* rank 3, height x width x channels */
     bool skip;        /* the dataset has nothing to give here: the loader leaves it out */
-    const void *data; /* row-major; of the dataset or of this sample. Never free it     */
-    int64_t label;    /* class                                                          */
-    void *own[2];     /* private: buffers of reel_sample_out()                          */
-    size_t
-        own_size[2]; /* private                                                       */
+    const void *data; /* row-major; of the dataset or of this sample. Never free it */
+    int64_t label;    /* class */
+    void *own[2];     /* private: buffers of reel_sample_out() */
+    size_t own_size[2]; /* private */
 } reel_sample;
 
 /** Memory for the next form of a sample: room for `shape` elements of `dtype` (REEL_U8 or
@@ -91,19 +90,14 @@ REEL_API reel_dataset *reel_cifar10(const char *dir, reel_part part);
 
 /** Options of reel_image_folder. Zero is the default. */
 typedef struct reel_image_opts {
-    int height,
-        width;    /* resize to this; 0: leave as is, all must then be equal         */
-    int channels; /* 3: RGB (0 means 3); 1: gray                                    */
-    bool
-        skip_corrupt; /* leave corrupt files out, instead of failing on the first       */
-    const char
-        *class_dir; /* folder whose subfolders name the classes; NULL: `dir` itself   */
-    int64_t
-        max_files; /* more files than this is an error; 0 means 10,000,000           */
-    int64_t
-        max_pixels; /* an image of more is corrupt; 0 means 2^25                      */
-    int64_t max_memory; /* decode all when loading if it fits in so many bytes, else each
-                              image when it is asked for; 0 means 2 GiB */
+    int height, width;     /* resize to this; 0: leave as is, all must then be equal */
+    int channels;          /* 3: RGB (0 means 3); 1: gray */
+    bool skip_corrupt;     /* leave corrupt files out, instead of failing on the first */
+    const char *class_dir; /* its subfolders name the classes; NULL: those of `dir` */
+    int64_t max_files;     /* more files than this is an error; 0 means 10,000,000 */
+    int64_t max_pixels;    /* an image of more is corrupt; 0 means 2^25 */
+    int64_t max_memory;    /* bytes; decode all when loading if that fits, else each image
+                            * when it is asked for; 0 means 2 GiB */
 } reel_image_opts;
 
 /** Images in one folder a class: dir/<class>/<file>.{jpg,jpeg,png} (any case). Classes
@@ -138,7 +132,7 @@ REEL_API reel_dataset *reel_open_data(const char *dir, reel_part part,
  *  out->data at memory that lives as long as `self`, or fills what reel_sample_out()
  *  gives; it sets dtype, shape, image and label. On failure it calls reel_fail(). */
 typedef struct reel_dataset_fns {
-    const char *name; /* for errors; static                            */
+    const char *name; /* for errors; static */
     int64_t (*length)(void *self);
     reel_status (*get)(void *self, int64_t index, reel_sample *out);
     reel_shape (*shape)(void *self);                  /* optional */
@@ -225,32 +219,23 @@ typedef struct reel_loader reel_loader;
 
 /** Options of reel_loader_new. Zero is the default. */
 typedef struct reel_loader_opts {
-    int64_t
-        batch;    /* samples a batch; 0 means 32                                        */
-    bool shuffle; /* a new order each epoch, from seed and epoch                        */
-    bool drop_last; /* leave out a last batch that is not full */
-    int workers;  /* threads that prepare batches ahead; 0: in the calling thread       */
-    int prefetch; /* batches kept ready; 0 means 2 a worker                             */
-    uint64_t
-        seed; /* of the order and of the transforms                                 */
-    reel_transform
-        *transform; /* taken over; NULL: none. u8 that is left becomes x / 255  */
+    int64_t batch;             /* samples a batch; 0 means 32 */
+    bool shuffle;              /* a new order each epoch, from seed and epoch */
+    bool drop_last;            /* leave out a last batch that is not full */
+    int workers;               /* threads that prepare ahead; 0: in the calling thread */
+    int prefetch;              /* batches kept ready; 0 means 2 a worker */
+    uint64_t seed;             /* of the order and of the transforms */
+    reel_transform *transform; /* taken over; NULL: none. u8 becomes x / 255 at the end */
 } reel_loader_opts;
 
 /** One batch. */
 typedef struct reel_batch {
-    reel_tensor
-        *x; /* f32 [n, c, h, w] in channels-last memory, or [n, ...] of arrays     */
-    reel_tensor
-        *y; /* i64 [n]                                                             */
-    int64_t
-        size; /* n                                                                   */
-    int64_t
-        index; /* number of the batch in this epoch, from 0                           */
-    int64_t
-        epoch; /* number of the epoch, from 0                                         */
-    const int64_t
-        *samples; /* [n] index in the dataset of each row                        */
+    reel_tensor *x;         /* f32 [n, c, h, w] in channels-last memory, or [n, ...] */
+    reel_tensor *y;         /* i64 [n] */
+    int64_t size;           /* n */
+    int64_t index;          /* number of the batch in this epoch, from 0 */
+    int64_t epoch;          /* number of the epoch, from 0 */
+    const int64_t *samples; /* [n] index in the dataset of each row */
 } reel_batch;
 
 /** A loader over `ds`, of which it keeps a share. opts may be NULL.
@@ -271,8 +256,8 @@ REEL_API int64_t reel_loader_batches(const reel_loader *loader);
 /** Where a loader stands: what a checkpoint stores. */
 typedef struct reel_loader_state {
     uint64_t seed;
-    int64_t epoch;    /* epochs completed                          */
-    int64_t position; /* samples of this epoch given out so far    */
+    int64_t epoch;    /* epochs completed */
+    int64_t position; /* samples of this epoch given out so far */
 } reel_loader_state;
 /** Where `loader` stands; batches that are only prepared do not count. Zero for NULL. */
 REEL_API reel_loader_state reel_loader_get_state(const reel_loader *loader);

@@ -100,7 +100,8 @@ typedef struct reel_module_hook {
     void *user;
 } reel_module_hook;
 /** Adds a hook; hooks run in the order in which they were added, and must not add or remove
- *  any on `m`. Returns its number, above 0, for reel_module_unhook(); 0 on an error. */
+ *  any on `m`. Returns its number, above 0, for reel_module_remove_hook(); 0 on an
+ *  error. */
 REEL_API int reel_module_add_hook(reel_module *m, reel_module_hook hook);
 /** Removes a hook of `m`. Errors: REEL_ERR_ARG if there is none of that number. */
 REEL_API reel_status reel_module_remove_hook(reel_module *m, int number);
@@ -139,9 +140,9 @@ typedef struct reel_params {
 } reel_params;
 /** Every parameter of `m` and below, once each, frozen ones too. The lists belong to `m`:
  *  valid until something is added below it, reel_parameters(m) is called again, or `m` goes.
- *  Empty on an error or for NULL. */
+ *  Empty on an error. Errors: REEL_ERR_ARG for NULL, REEL_ERR_MEMORY. */
 REEL_API reel_params reel_parameters(reel_module *m);
-/** Number of elements of all parameters of `m` and below. */
+/** Number of elements of all parameters of `m` and below. Errors: as reel_parameters. */
 REEL_API int64_t reel_param_count(reel_module *m);
 
 /** Training (dropout drops, batch norm uses the batch) or not, for `m` and below. */

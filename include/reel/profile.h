@@ -17,7 +17,7 @@ typedef struct reel_cost {
 
 /** Begins to count what this thread runs. Errors: REEL_ERR_STATE if it already counts. */
 REEL_API reel_status reel_cost_begin(void);
-/** Ends counting and gives the sums. Errors: REEL_ERR_STATE without a begin. */
+/** Ends counting and gives the sums; `out` may be NULL. Errors: REEL_ERR_STATE without a begin. */
 REEL_API reel_status reel_cost_end(reel_cost *out);
 
 #ifdef __cplusplus

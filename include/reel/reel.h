@@ -16,10 +16,5 @@
 #include <reel/profile.h>
 #include <reel/trace.h>
 #include <reel/progress.h>
-#include <reel/io.h>
-#include <reel/nn.h>
-#include <reel/optim.h>
-#include <reel/data.h>
-#include <reel/training.h>
 
 #endif

@@ -50,9 +50,8 @@ static int64_t elements(reel_shape s)
 /* Room for `rows` samples like the first one. */
 static reel_status allocate(reel__filled *out, int64_t rows, const reel_sample *first)
 {
-    if (first->shape.rank >= REEL_MAX_RANK)
-        return reel_fail(REEL_ERR_SHAPE,
-                         "loader: samples of rank %d, expected at most %d",
+    if (first->shape.rank < 0 || first->shape.rank >= REEL_MAX_RANK)
+        return reel_fail(REEL_ERR_SHAPE, "loader: samples of rank %d, expected 0 to %d",
                          first->shape.rank, REEL_MAX_RANK - 1);
     reel_shape shape = {.rank = first->shape.rank + 1, .dim = {rows}};
     memcpy(shape.dim + 1, first->shape.dim, (size_t)first->shape.rank * sizeof rows);
