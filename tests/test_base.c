@@ -50,8 +50,10 @@ static void abort_on_error_aborts(void **state)
         }
         int status;
         assert_int_equal(waitpid(child, &status, 0), child);
-        if (on) assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-        else assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        if (on)
+            assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        else
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     }
 }
 
@@ -355,12 +357,18 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clear, clear)
     const struct CMUnitTest tests[] = {
         TEST(abort_on_error_aborts),
-        TEST(first_error_stays),    TEST(long_message_is_cut),
-        TEST(place_is_appended),    TEST(names),
-        TEST(memory_orders),        TEST(strides_like),
-        TEST(broadcasting),         TEST(overflow_is_an_error),
-        TEST(shape_texts),          TEST(kth_allocation_fails),
-        TEST(live_objects),         TEST(philox_known_answers),
+        TEST(first_error_stays),
+        TEST(long_message_is_cut),
+        TEST(place_is_appended),
+        TEST(names),
+        TEST(memory_orders),
+        TEST(strides_like),
+        TEST(broadcasting),
+        TEST(overflow_is_an_error),
+        TEST(shape_texts),
+        TEST(kth_allocation_fails),
+        TEST(live_objects),
+        TEST(philox_known_answers),
         TEST(library_philox_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,11 +53,26 @@ static void expect_elements(reel_tensor *x, double (*wanted)(int i))
         if (v[i] != wanted(i)) fail_msg("element %d is %g, not %g", i, v[i], wanted(i));
 }
 
-static double added_to_the_next(int i) { return i ? 2 * i - 1 : 0; }
-static double moved_on(int i) { return i ? i - 1 : 0; }
-static double with_the_first_row(int i) { return i + i % 1000; }
-static double with_its_mirror(int i) { return i % 2 ? 2 * i : 2 * i + 1; }
-static double doubled(int i) { return 2 * i; }
+static double added_to_the_next(int i)
+{
+    return i ? 2 * i - 1 : 0;
+}
+static double moved_on(int i)
+{
+    return i ? i - 1 : 0;
+}
+static double with_the_first_row(int i)
+{
+    return i + i % 1000;
+}
+static double with_its_mirror(int i)
+{
+    return i % 2 ? 2 * i : 2 * i + 1;
+}
+static double doubled(int i)
+{
+    return 2 * i;
+}
 
 static void in_place_on_what_overlaps(void **state)
 {
@@ -74,7 +89,8 @@ static void in_place_on_what_overlaps(void **state)
     expect_elements(x, with_the_first_row);
     /* disjoint, though the ranges meet */
     x = count_up();
-    reel_tensor *even = reel_slice(x, 0, 0, REEL_END, 2), *odd = reel_slice(x, 0, 1, REEL_END, 2);
+    reel_tensor *even = reel_slice(x, 0, 0, REEL_END, 2),
+                *odd = reel_slice(x, 0, 1, REEL_END, 2);
     assert_non_null(reel_add_(even, odd));
     assert_non_null(reel_copy_(odd, reel_mul_scalar(odd, 2)));
     expect_elements(x, with_its_mirror);
@@ -145,7 +161,8 @@ static void linspace_has_both_ends(void **state)
     (void)state;
     double v[200];
     for (int n = 2; n <= 200; n++) {
-        assert_int_equal(reel_read(reel_linspace(0.1, 1, n, REEL_F64), v, REEL_F64), REEL_OK);
+        assert_int_equal(reel_read(reel_linspace(0.1, 1, n, REEL_F64), v, REEL_F64),
+                         REEL_OK);
         assert_true(v[0] == 0.1 && v[n - 1] == 1);
     }
     assert_true(reel_item(reel_linspace(2, 5, 1, REEL_F32)) == 2);
@@ -223,7 +240,8 @@ static void constants_that_ask_for_gradients(void **state)
     assert_int_equal(reel_backward(y, &twice), REEL_OK);
     assert_non_null(reel_grad_of(x));
     assert_null(reel_grad_of(c));
-    assert_int_equal(reel_set_grad(x, NULL), REEL_OK); /* it holds the graph that holds x */
+    assert_int_equal(reel_set_grad(x, NULL),
+                     REEL_OK); /* it holds the graph that holds x */
 }
 
 static void gradients_given_stay_the_callers(void **state)
@@ -300,7 +318,8 @@ static void gradients_are_like_their_tensor(void **state)
 static void commands_wait_for_the_error(void **state)
 {
     (void)state;
-    reel_tensor *x = leaf(reel_ones(REEL_SHAPE(2), REEL_F32)), *g = reel_copy(reel_detach(x));
+    reel_tensor *x = leaf(reel_ones(REEL_SHAPE(2), REEL_F32)),
+                *g = reel_copy(reel_detach(x));
     reel_tensor *other = reel_zeros(REEL_SHAPE(2), REEL_F32);
     assert_int_equal(reel_set_grad(x, g), REEL_OK);
     (void)reel_fail(REEL_ERR_IO, "before");

@@ -38,8 +38,8 @@ static reel_status run(reel_kernel_id k, int n_in, const reel_karg *in, int n_ou
 
 static void convert(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)
 {
-    assert_int_equal(run(K_COPY, 1, &(reel_karg){src, sm}, 1, &(reel_karg){dst, dm}, NULL),
-                     REEL_OK);
+    assert_int_equal(
+        run(K_COPY, 1, &(reel_karg){src, sm}, 1, &(reel_karg){dst, dm}, NULL), REEL_OK);
 }
 
 static size_t in_use(void)
@@ -136,7 +136,8 @@ static void support_is_declared(void **state)
         assert_true(strlen(reel__kernel_name((reel_kernel_id)k)) > 1);
         for (int d = 0; d < REEL_DTYPE_COUNT; d++) /* floats are everywhere */
             if (reel_dtype_is_float((reel_dtype)d))
-                assert_int_equal(b->supports((reel_kernel_id)k, (reel_dtype)d), k != K_NONE);
+                assert_int_equal(b->supports((reel_kernel_id)k, (reel_dtype)d),
+                                 k != K_NONE);
     }
     assert_string_equal(reel__kernel_name(K_CONV2D), "CONV2D");
     assert_string_equal(reel__kernel_name(K_COUNT), "?");
@@ -144,10 +145,10 @@ static void support_is_declared(void **state)
         reel_kernel_id k;
         reel_dtype d;
         bool yes;
-    } c[] = {{K_ADD, REEL_I64, true},     {K_EXP, REEL_I64, false},
-             {K_SUM, REEL_I64, true},     {K_CONV2D, REEL_I64, false},
-             {K_COPY, REEL_BOOL, true},   {K_SOFTMAX, REEL_I32, false},
-             {K_GATHER, REEL_U8, true},   {K_COUNT, REEL_F32, false},
+    } c[] = {{K_ADD, REEL_I64, true},         {K_EXP, REEL_I64, false},
+             {K_SUM, REEL_I64, true},         {K_CONV2D, REEL_I64, false},
+             {K_COPY, REEL_BOOL, true},       {K_SOFTMAX, REEL_I32, false},
+             {K_GATHER, REEL_U8, true},       {K_COUNT, REEL_F32, false},
              {K_ADD, REEL_DTYPE_COUNT, false}};
     for (size_t i = 0; i < sizeof c / sizeof *c; i++)
         assert_int_equal(b->supports(c[i].k, c[i].d), c[i].yes);
@@ -200,12 +201,9 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "isa") == 0) return (int)reel__isa();
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clear, clear)
     const struct CMUnitTest tests[] = {
-        TEST(halves_run_in_f32),
-        TEST(halves_are_updated_in_place),
-        TEST(denormals_follow_the_switch),
-        TEST(support_is_declared),
-        TEST(isa_can_be_lowered),
-        TEST(exact_mode),
+        TEST(halves_run_in_f32),           TEST(halves_are_updated_in_place),
+        TEST(denormals_follow_the_switch), TEST(support_is_declared),
+        TEST(isa_can_be_lowered),          TEST(exact_mode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,7 +96,8 @@ static void reads_exactly(void **state)
         size_t n;
     } bad[] = {{4, 7}, {11, 0}, {-1, 1}, {0, SIZE_MAX}, {INT64_MAX, 1}, {INT64_MIN, 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(reel__file_read(&f, bad[i].offset, b, bad[i].n), REEL_ERR_FORMAT);
+        assert_int_equal(reel__file_read(&f, bad[i].offset, b, bad[i].n),
+                         REEL_ERR_FORMAT);
         assert_error(REEL_ERR_FORMAT, path);
     }
     assert_int_equal(truncate(path, 5), 0); /* while it is open */
@@ -253,8 +254,9 @@ static void every_write_fault(void **state)
             reel__fault_io(0, false, REEL__FAULT_EIO);
             assert_int_equal(status, reel_error_status());
             if (status != REEL_OK) {
-                assert_non_null(strstr(reel_error_message(),
-                                       mode % 2 ? "No space left" : "Input/output error"));
+                assert_non_null(strstr(reel_error_message(), mode % 2
+                                                                 ? "No space left"
+                                                                 : "Input/output error"));
                 assert_error(REEL_ERR_IO, path);
             }
             size_t n;

@@ -362,8 +362,10 @@ static void *churn(void *arg)
         }
         n[i] = 1 + (next(&seed) & ((1u << next(&seed) % 18) - 1));
         p[i] = reel__device_alloc(cpu, n[i]);
-        if (!p[i]) c->bad = true;
-        else p[i][0] = p[i][n[i] - 1] = c->mark;
+        if (!p[i])
+            c->bad = true;
+        else
+            p[i][0] = p[i][n[i] - 1] = c->mark;
     }
     for (int i = 0; i < HELD; i++) reel__device_free(cpu, p[i], n[i]);
     return NULL;

@@ -27,9 +27,12 @@ static void lines(void **state)
         int columns;
         const char *line;
     } c[] = {
-        {{"train", "loss 1.5", 100, 400, 50, false}, 0,
+        {{"train", "loss 1.5", 100, 400, 50, false},
+         0,
          "train 100/400  25% 2/s left 2:30 loss 1.5"},
-        {{"train", "", 400, 400, 3725, true}, 0, "train 400/400 100% 9.31 s each in 1:02:05"},
+        {{"train", "", 400, 400, 3725, true},
+         0,
+         "train 400/400 100% 9.31 s each in 1:02:05"},
         {{"", "", 7, 0, 0.5, false}, 0, "7 14/s so far 0:00"},
         {{"", "", 0, 9, 0, false}, 0, "0/9   0% 0/s left --:--"},
         {{"", "", 5000, 0, 1, true}, 0, "5000 5 k/s in 0:01"},
@@ -65,8 +68,8 @@ static void written_to_the_file_given(void **state)
     assert_null(reel_progress_begin(f, 1, NULL));
     assert_int_equal(reel_error_status(), REEL_ERR_MEMORY);
     reel_error_clear();
-    reel_progress *p =
-        reel_progress_begin(f, 2, &(reel_progress_opts){.label = "te\nst", .every = 1e-9});
+    reel_progress *p = reel_progress_begin(
+        f, 2, &(reel_progress_opts){.label = "te\nst", .every = 1e-9});
     assert_non_null(p);
     reel_progress_step(p, 1, "loss %.1f", 0.5);
     reel_progress_step(p, 1, NULL);

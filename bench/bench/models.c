@@ -65,9 +65,10 @@ static void *resnet_open(const bench_case *c)
     m->y = reel_keep(reel_randint(0, 10, REEL_SHAPE(c->size[1]), REEL_I64));
     reel_train(m->net, c->size[2]);
     if (c->size[2])
-        m->optim = reel_sgd(reel_parameters(m->net),
-                            &(reel_sgd_opts){.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4,
-                                             .nesterov = true});
+        m->optim = reel_sgd(
+            reel_parameters(m->net),
+            &(reel_sgd_opts){
+                .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .nesterov = true});
     reel_scope_end(s);
     return m;
 }
@@ -80,8 +81,8 @@ static void *mlp_open(const bench_case *c)
     m->net = reel_mlp(&(reel_mlp_opts){.in = 3072, .out = 10, .hidden = {512, 256}});
     m->x = reel_keep(reel_randn(REEL_SHAPE(c->size[0], 3072), REEL_F32));
     m->y = reel_keep(reel_randint(0, 10, REEL_SHAPE(c->size[0]), REEL_I64));
-    m->optim = reel_adamw(reel_parameters(m->net), &(reel_adam_opts){.lr = 1e-3,
-                                                                    .weight_decay = 0.01});
+    m->optim = reel_adamw(reel_parameters(m->net),
+                          &(reel_adam_opts){.lr = 1e-3, .weight_decay = 0.01});
     reel_scope_end(s);
     return m;
 }
@@ -113,16 +114,18 @@ static void *gpt_open(const bench_case *c)
     g->depth = (int)c->size[3];
     g->tokens = reel_module_add(&g->m, "tokens", reel_nn_embedding(vocab, dim));
     g->positions = reel_module_param(
-        &g->m, "positions", reel_mul_scalar(reel_randn(REEL_SHAPE(t, dim), REEL_F32), 0.02));
+        &g->m, "positions",
+        reel_mul_scalar(reel_randn(REEL_SHAPE(t, dim), REEL_F32), 0.02));
     for (int i = 0; i < g->depth; i++) {
         const char *const names[] = {"b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"};
-        g->block[i] = reel_module_add(
-            &g->m, names[i],
-            reel_nn_encoder_layer(dim, (int)c->size[4],
-                                  &(reel_nn_encoder_layer_opts){.hidden = 4 * dim,
-                                                                .activation = REEL_ACT_GELU,
-                                                                .norm_first = true,
-                                                                .causal = true}));
+        g->block[i] =
+            reel_module_add(&g->m, names[i],
+                            reel_nn_encoder_layer(
+                                dim, (int)c->size[4],
+                                &(reel_nn_encoder_layer_opts){.hidden = 4 * dim,
+                                                              .activation = REEL_ACT_GELU,
+                                                              .norm_first = true,
+                                                              .causal = true}));
     }
     g->norm = reel_module_add(&g->m, "norm", reel_nn_layer_norm(REEL_SHAPE(dim), NULL));
     g->head = reel_module_add(&g->m, "head",
@@ -131,24 +134,32 @@ static void *gpt_open(const bench_case *c)
     m->tokens = true;
     m->x = reel_keep(reel_randint(0, vocab, REEL_SHAPE(n, t), REEL_I64));
     m->y = reel_keep(reel_randint(0, vocab, REEL_SHAPE(n, t), REEL_I64));
-    m->optim = reel_adamw(reel_parameters(m->net), &(reel_adam_opts){.lr = 1e-3,
-                                                                    .weight_decay = 0.01});
+    m->optim = reel_adamw(reel_parameters(m->net),
+                          &(reel_adam_opts){.lr = 1e-3, .weight_decay = 0.01});
     reel_scope_end(s);
     return m;
 }
 
 #define TRAIN(name, what, open, ...)                                                     \
-    {name, what, open, model_train, model_close, {__VA_ARGS__}, 0}
+    {                                                                                    \
+        name, what, open, model_train, model_close, {__VA_ARGS__}, 0                     \
+    }
 #define INFER(name, what, open, ...)                                                     \
-    {name, what, open, model_infer, model_close, {__VA_ARGS__}, 0}
+    {                                                                                    \
+        name, what, open, model_infer, model_close, {__VA_ARGS__}, 0                     \
+    }
 
 const bench_case bench_models[] = {
-    TRAIN("train_resnet20_b128", "ResNet-20 training step, batch 128", resnet_open, 20, 128, 1),
-    TRAIN("train_resnet18_b32", "ResNet-18 training step, batch 32", resnet_open, 18, 32, 1),
-    TRAIN("train_resnet18_b128", "ResNet-18 training step, batch 128", resnet_open, 18, 128, 1),
-    TRAIN("train_mlp_b128", "MLP 3072-512-256-10 training step, batch 128", mlp_open, 128),
-    TRAIN("train_gpt_b12", "GPT 4 layers, 128 wide, 12 x 64 tokens, training step", gpt_open,
-          12, 64, 128, 4, 4, 65),
+    TRAIN("train_resnet20_b128", "ResNet-20 training step, batch 128", resnet_open, 20,
+          128, 1),
+    TRAIN("train_resnet18_b32", "ResNet-18 training step, batch 32", resnet_open, 18, 32,
+          1),
+    TRAIN("train_resnet18_b128", "ResNet-18 training step, batch 128", resnet_open, 18,
+          128, 1),
+    TRAIN("train_mlp_b128", "MLP 3072-512-256-10 training step, batch 128", mlp_open,
+          128),
+    TRAIN("train_gpt_b12", "GPT 4 layers, 128 wide, 12 x 64 tokens, training step",
+          gpt_open, 12, 64, 128, 4, 4, 65),
     INFER("infer_resnet20_b1", "ResNet-20 inference, batch 1", resnet_open, 20, 1, 0),
     INFER("infer_resnet20_b64", "ResNet-20 inference, batch 64", resnet_open, 20, 64, 0),
     INFER("infer_resnet18_b1", "ResNet-18 inference, batch 1", resnet_open, 18, 1, 0),

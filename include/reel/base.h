@@ -100,11 +100,7 @@ REEL_API bool reel_dtype_is_float(reel_dtype dtype);
 /* ---- losses ------------------------------------------------------------------------ */
 
 /** What becomes of the losses of single elements. Zero is the default, the mean. */
-typedef enum reel_reduction {
-    REEL_MEAN = 0,
-    REEL_SUM,
-    REEL_NONE
-} reel_reduction;
+typedef enum reel_reduction { REEL_MEAN = 0, REEL_SUM, REEL_NONE } reel_reduction;
 
 /* ---- devices ----------------------------------------------------------------------- */
 

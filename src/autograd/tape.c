@@ -251,7 +251,8 @@ reel_tensor *reel_grad_of(reel_tensor *x)
 reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 {
     if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
-    if (grad && reel_failed()) return reel_error_status(); /* clearing is for cleaning up */
+    if (grad && reel_failed())
+        return reel_error_status(); /* clearing is for cleaning up */
     if (x->node && !x->node->leaf)
         return reel_fail(REEL_ERR_STATE, "set_grad: %s was computed and is no leaf",
                          SHOW(&x->meta));

@@ -16,8 +16,8 @@ typedef struct reel_dim_attrs {
 /* several: bit i is dimension i (reductions, flip) */
 typedef struct reel_mask_attrs {
     int64_t mask;
-    int64_t keepdim;   /* the record drops the dims as a view when 0 */
-    double scale;      /* SUM: factor; VAR: correction */
+    int64_t keepdim; /* the record drops the dims as a view when 0 */
+    double scale;    /* SUM: factor; VAR: correction */
 } reel_mask_attrs;
 /* a shape or a permutation */
 typedef struct reel_shape_attrs {
@@ -88,7 +88,8 @@ typedef struct reel_cross_entropy_attrs {
     double smoothing;
     int64_t ignore_index;
     int64_t reduction; /* reel_reduction */
-    int64_t want_grad; /* fill dlogits, the gradient of the loss (reduction none: per row) */
+    int64_t
+        want_grad; /* fill dlogits, the gradient of the loss (reduction none: per row) */
 } reel_cross_entropy_attrs;
 /* q [.., lq, d] k [.., lk, d] v [.., lk, dv]; mask broadcast to [.., lq, lk]: bool (true:
  * attend) or float (added). Dropout on the probabilities: element (b, i, j) of the

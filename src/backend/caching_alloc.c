@@ -192,8 +192,10 @@ void reel__device_free(reel_device device, void *at, size_t bytes)
     pthread_mutex_lock(&lock);
     pool *p = pool_open(device);
     size_t given = size;
-    if (p && size <= SMALL_MAX) small_give(p, at, size);
-    else if (p) given = reel__segments_give(&p->large, at);
+    if (p && size <= SMALL_MAX)
+        small_give(p, at, size);
+    else if (p)
+        given = reel__segments_give(&p->large, at);
     if (p) p->stats.in_use -= given;
     pthread_mutex_unlock(&lock);
     if (!p || !given)

@@ -15,11 +15,23 @@
 
 #ifdef REEL_POISON
 #include <sanitizer/asan_interface.h>
-static inline void reel__poison(void *p, size_t n) { __asan_poison_memory_region(p, n); }
-static inline void reel__unpoison(void *p, size_t n) { __asan_unpoison_memory_region(p, n); }
+static inline void reel__poison(void *p, size_t n)
+{
+    __asan_poison_memory_region(p, n);
+}
+static inline void reel__unpoison(void *p, size_t n)
+{
+    __asan_unpoison_memory_region(p, n);
+}
 #else
-static inline void reel__poison(void *p, size_t n) { (void)p, (void)n; }
-static inline void reel__unpoison(void *p, size_t n) { (void)p, (void)n; }
+static inline void reel__poison(void *p, size_t n)
+{
+    (void)p, (void)n;
+}
+static inline void reel__unpoison(void *p, size_t n)
+{
+    (void)p, (void)n;
+}
 #endif
 
 #endif

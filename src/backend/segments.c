@@ -119,10 +119,12 @@ static size_t free_find(const reel__segments *s, size_t size, const char *at)
     while (low < high) {
         size_t mid = low + (high - low) / 2;
         const block *b = s->free_blocks[mid];
-        bool below = b->size < size ||
-                     (b->size == size && (uintptr_t)b->at < (uintptr_t)at);
-        if (below) low = mid + 1;
-        else high = mid;
+        bool below =
+            b->size < size || (b->size == size && (uintptr_t)b->at < (uintptr_t)at);
+        if (below)
+            low = mid + 1;
+        else
+            high = mid;
     }
     return low;
 }

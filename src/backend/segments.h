@@ -14,7 +14,7 @@ typedef struct reel__block reel__block;
 typedef struct reel__segments {
     const reel_backend *backend;
     int device;
-    size_t reserved; /* bytes of all segments */
+    size_t reserved;           /* bytes of all segments */
     reel__block **free_blocks; /* sorted by size, then address */
     size_t n_free;
     reel__block **used; /* hash table of chains by address; size a power of two */

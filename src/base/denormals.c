@@ -7,8 +7,14 @@
 #if defined(__SSE2__)
 #include <immintrin.h>
 #define FLUSH_BITS 0x8040u /* MXCSR: flush to zero, denormals are zero */
-static uint64_t control_get(void) { return _mm_getcsr(); }
-static void control_set(uint64_t v) { _mm_setcsr((unsigned)v); }
+static uint64_t control_get(void)
+{
+    return _mm_getcsr();
+}
+static void control_set(uint64_t v)
+{
+    _mm_setcsr((unsigned)v);
+}
 #elif defined(__aarch64__)
 #define FLUSH_BITS (UINT64_C(1) << 24) /* FPCR.FZ */
 static uint64_t control_get(void)
@@ -17,11 +23,20 @@ static uint64_t control_get(void)
     __asm__ volatile("mrs %0, fpcr" : "=r"(v));
     return v;
 }
-static void control_set(uint64_t v) { __asm__ volatile("msr fpcr, %0" : : "r"(v)); }
+static void control_set(uint64_t v)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(v));
+}
 #else /* a processor without such a mode: denormals are computed */
 #define FLUSH_BITS 0u
-static uint64_t control_get(void) { return 0; }
-static void control_set(uint64_t v) { (void)v; }
+static uint64_t control_get(void)
+{
+    return 0;
+}
+static void control_set(uint64_t v)
+{
+    (void)v;
+}
 #endif
 
 static atomic_bool keep_denormals; /* inverted, so that all zero is the default */

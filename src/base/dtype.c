@@ -9,10 +9,10 @@ static const struct {
     size_t size;
     bool is_float;
 } dtypes[REEL_DTYPE_COUNT] = {
-    [REEL_F32] = {"f32", 4, true},   [REEL_F64] = {"f64", 8, true},
-    [REEL_F16] = {"f16", 2, true},   [REEL_BF16] = {"bf16", 2, true},
-    [REEL_I64] = {"i64", 8, false},  [REEL_I32] = {"i32", 4, false},
-    [REEL_I8] = {"i8", 1, false},    [REEL_U8] = {"u8", 1, false},
+    [REEL_F32] = {"f32", 4, true},    [REEL_F64] = {"f64", 8, true},
+    [REEL_F16] = {"f16", 2, true},    [REEL_BF16] = {"bf16", 2, true},
+    [REEL_I64] = {"i64", 8, false},   [REEL_I32] = {"i32", 4, false},
+    [REEL_I8] = {"i8", 1, false},     [REEL_U8] = {"u8", 1, false},
     [REEL_BOOL] = {"bool", 1, false},
 };
 

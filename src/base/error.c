@@ -26,7 +26,10 @@ static bool abort_on_error(void)
     return on != 0;
 }
 
-const char *reel__error_where(void) { return where_fn ? where_fn() : NULL; }
+const char *reel__error_where(void)
+{
+    return where_fn ? where_fn() : NULL;
+}
 
 reel__where_fn reel__set_error_where(reel__where_fn where)
 {

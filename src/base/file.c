@@ -21,8 +21,9 @@ static reel_status check(int fd, const char *path, int64_t max_size, int64_t *si
         return reel_fail(REEL_ERR_IO, "cannot read %s: %s, must be a regular file", path,
                          S_ISDIR(st.st_mode) ? "is a folder" : "is a pipe or device");
     if ((int64_t)st.st_size > max_size)
-        return reel_fail(REEL_ERR_FORMAT, "%s has %" PRId64 " bytes, must be at most %" PRId64,
-                         path, (int64_t)st.st_size, max_size);
+        return reel_fail(REEL_ERR_FORMAT,
+                         "%s has %" PRId64 " bytes, must be at most %" PRId64, path,
+                         (int64_t)st.st_size, max_size);
     *size = (int64_t)st.st_size;
     return REEL_OK;
 }
@@ -56,7 +57,8 @@ reel_status reel__file_read(const reel__file *f, int64_t offset, void *buf, size
         ssize_t got = reel__sys_pread(f->fd, to, n, offset);
         if (got < 0) return reel__io_error("read", f->path);
         if (got == 0)
-            return reel_fail(REEL_ERR_FORMAT, "%s: was cut off while it was read", f->path);
+            return reel_fail(REEL_ERR_FORMAT, "%s: was cut off while it was read",
+                             f->path);
         to += got;
         offset += got;
         n -= (size_t)got;
@@ -76,8 +78,8 @@ void reel__file_close(reel__file *f)
 static char *load(const reel__file *f)
 {
     if ((uint64_t)f->size >= SIZE_MAX) {
-        reel_fail(REEL_ERR_MEMORY, "%s: %" PRId64 " bytes do not fit into memory", f->path,
-                  f->size);
+        reel_fail(REEL_ERR_MEMORY, "%s: %" PRId64 " bytes do not fit into memory",
+                  f->path, f->size);
         return NULL;
     }
     char *data = reel__malloc((size_t)f->size + 1);
@@ -116,7 +118,9 @@ reel_status reel__file_map(const reel__file *f, reel__map *map)
 
 void reel__file_unmap(reel__map *map)
 {
-    if (map->memory) reel__free(map->memory);
-    else if (map->data) munmap((void *)(uintptr_t)map->data, map->size);
+    if (map->memory)
+        reel__free(map->memory);
+    else if (map->data)
+        munmap((void *)(uintptr_t)map->data, map->size);
     *map = (reel__map){0};
 }

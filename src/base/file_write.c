@@ -51,8 +51,8 @@ static char *target_of(const char *path, mode_t *mode)
     *mode = 0;
     if (stat(path, &st) != 0) return reel__strdup(path);
     if (!S_ISREG(st.st_mode)) {
-        reel_fail(REEL_ERR_IO, "cannot write %s: %s, must be a regular file or none", path,
-                  S_ISDIR(st.st_mode) ? "is a folder" : "is a pipe or device");
+        reel_fail(REEL_ERR_IO, "cannot write %s: %s, must be a regular file or none",
+                  path, S_ISDIR(st.st_mode) ? "is a folder" : "is a pipe or device");
         return NULL;
     }
     *mode = st.st_mode & 07777;
@@ -271,7 +271,8 @@ reel_status reel__folder_list(const char *path, reel__names *out)
     closedir(dir);
     if (status != REEL_OK) reel__names_free(out);
     /* The system lists in any order; results must not depend on it. */
-    else if (out->n) qsort(out->name, out->n, sizeof *out->name, by_bytes);
+    else if (out->n)
+        qsort(out->name, out->n, sizeof *out->name, by_bytes);
     return status;
 }
 

@@ -34,15 +34,20 @@ static void put_time(char *buf, size_t size, double seconds)
         return;
     }
     int s = (int)seconds;
-    if (s >= 3600) snprintf(buf, size, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
-    else snprintf(buf, size, "%d:%02d", s / 60, s % 60);
+    if (s >= 3600)
+        snprintf(buf, size, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(buf, size, "%d:%02d", s / 60, s % 60);
 }
 
 static void put_rate(char *buf, size_t size, double rate)
 {
-    if (rate >= 1000) snprintf(buf, size, "%.4g k/s", rate / 1000);
-    else if (rate >= 1 || rate <= 0) snprintf(buf, size, "%.3g/s", rate);
-    else snprintf(buf, size, "%.3g s each", 1 / rate);
+    if (rate >= 1000)
+        snprintf(buf, size, "%.4g k/s", rate / 1000);
+    else if (rate >= 1 || rate <= 0)
+        snprintf(buf, size, "%.3g/s", rate);
+    else
+        snprintf(buf, size, "%.3g s each", 1 / rate);
 }
 
 /* "176/391 45%", or "176" where the end is not known. */
@@ -51,7 +56,8 @@ static void put_count(char *buf, size_t size, const reel__progress_view *v)
     if (v->total > 0)
         snprintf(buf, size, "%" PRId64 "/%" PRId64 " %3d%%", v->done, v->total,
                  (int)((double)v->done * 100 / (double)v->total));
-    else snprintf(buf, size, "%" PRId64, v->done);
+    else
+        snprintf(buf, size, "%" PRId64, v->done);
 }
 
 /* "[=====>    ]" of `width` cells between the brackets. */
@@ -119,8 +125,10 @@ static void draw(reel_progress *p, double at, bool ended)
     const reel__progress_view v = {p->label, p->text,       p->done,
                                    p->total, at - p->begun, ended};
     reel__progress_line(&v, columns_of(p), line);
-    if (!p->terminal) fprintf(p->to, "%s\n", line);
-    else fprintf(p->to, "\r%s\033[K%s", line, ended ? "\n" : ""); /* erases the rest */
+    if (!p->terminal)
+        fprintf(p->to, "%s\n", line);
+    else
+        fprintf(p->to, "\r%s\033[K%s", line, ended ? "\n" : ""); /* erases the rest */
     fflush(p->to);
     p->drawn = at;
 }
@@ -134,7 +142,8 @@ static void make_printable(char *s)
 
 /* ---- the calls --------------------------------------------------------------------- */
 
-reel_progress *reel_progress_begin(FILE *to, int64_t total, const reel_progress_opts *opts)
+reel_progress *reel_progress_begin(FILE *to, int64_t total,
+                                   const reel_progress_opts *opts)
 {
     double every = opts ? opts->every : 0;
     if (total < 0 || !(every >= 0)) {

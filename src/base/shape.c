@@ -103,8 +103,9 @@ static void memory_order(const reel_meta *m, int *order)
         int k = i;
         for (; k > 0; k--) {
             int j = order[k - 1];
-            bool outer = m->stride[i] > m->stride[j] ||
-                         (m->stride[i] == m->stride[j] && m->dim[j] == 1 && m->dim[i] != 1);
+            bool outer =
+                m->stride[i] > m->stride[j] ||
+                (m->stride[i] == m->stride[j] && m->dim[j] == 1 && m->dim[i] != 1);
             if (!outer) break;
             order[k] = j;
         }

@@ -34,8 +34,7 @@ REEL_SCHEMA(arange_schema, made,
             {"start", REEL_ATTR_REAL, offsetof(made, kernel.arange.start), 1},
             {"step", REEL_ATTR_REAL, offsetof(made, kernel.arange.step), 1},
             {"end", REEL_ATTR_REAL, offsetof(made, kernel.arange.end), 1},
-            {"ends", REEL_ATTR_INT, offsetof(made, kernel.arange.ends), 1},
-            SHAPE_FIELDS);
+            {"ends", REEL_ATTR_INT, offsetof(made, kernel.arange.ends), 1}, SHAPE_FIELDS);
 REEL_SCHEMA(random_schema, made,
             {"seed", REEL_ATTR_INT, offsetof(made, kernel.random.seed), 1},
             {"offset", REEL_ATTR_INT, offsetof(made, kernel.random.offset), 1},

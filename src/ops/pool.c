@@ -307,5 +307,6 @@ reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w)
     if (!reel__have("adaptive_avg_pool2d", x, "x")) return NULL;
     const reel_pool2d_attrs a = {.size = {h, w}};
     reel_scope s = reel_scope_begin();
-    return reel_scope_return(s, APPLY(&reel__adaptive_avg_pool2d, &a, reel__channels_last(x)));
+    return reel_scope_return(
+        s, APPLY(&reel__adaptive_avg_pool2d, &a, reel__channels_last(x)));
 }

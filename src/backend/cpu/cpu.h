@@ -10,7 +10,12 @@
 
 #include "backend/backend.h"
 
-typedef enum reel_isa { REEL_ISA_BASELINE = 0, REEL_ISA_AVX2, REEL_ISA_AVX512, REEL_ISA_COUNT } reel_isa;
+typedef enum reel_isa {
+    REEL_ISA_BASELINE = 0,
+    REEL_ISA_AVX2,
+    REEL_ISA_AVX512,
+    REEL_ISA_COUNT
+} reel_isa;
 /* Chosen once: the best that processor, build and REEL_ISA allow. */
 reel_isa reel__isa(void);
 
@@ -24,7 +29,8 @@ extern const reel_fast_fn reel__cpu_fast[K_COUNT];
 reel_status reel__cpu_pointwise(const reel_kcall *);
 /* Strided copy with conversion (copy.c), also for use inside other kernels. */
 reel_status reel__cpu_copy(const reel_kcall *);
-void reel__copy_strided(void *dst, const reel_meta *dm, const void *src, const reel_meta *sm);
+void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
+                        const reel_meta *sm);
 
 /* Single precision GEMM (gemm.c): C[m,n] = A[m,k] * B[k,n] (+ C if accumulate), row stride
  * and column stride of each operand free. Parallel, bit-identical on any number of threads.

@@ -20,7 +20,8 @@ static int cpu_count(void)
 
 static void *map(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -91,7 +92,8 @@ static reel_status unsupported(const reel_kcall *call)
     const reel_karg *first = call->n_in > 0 ? call->in : call->out;
     const reel_meta *m = call->n_in + call->n_out > 0 ? first->meta : NULL;
     return reel_fail(REEL_ERR_UNSUPPORTED, "%s: no kernel for %s on the CPU",
-                     reel__kernel_name(call->kernel), m ? reel_dtype_name(m->dtype) : "?");
+                     reel__kernel_name(call->kernel),
+                     m ? reel_dtype_name(m->dtype) : "?");
 }
 
 /* Pointwise rows have one driver. Of the others the fast kernel goes first, where it takes
@@ -120,7 +122,8 @@ static reel_status cpu_run(int device, const reel_kcall *call)
 
 static bool cpu_supports(reel_kernel_id kernel, reel_dtype dtype)
 {
-    if (kernel <= K_NONE || kernel >= K_COUNT || reel_dtype_size(dtype) == 0) return false;
+    if (kernel <= K_NONE || kernel >= K_COUNT || reel_dtype_size(dtype) == 0)
+        return false;
     if (pointwise_types[kernel]) return pointwise_types[kernel] >> dtype & 1;
     if (!reel__cpu_ref[kernel] && !reel__cpu_fast[kernel]) return false;
     return reel_dtype_is_float(dtype) || reel__takes_ints(kernel);

@@ -115,7 +115,8 @@ reel_status reel__run_in_f32(const reel_kcall *call, reel_kernel_fn run)
     reel_karg arg[MAX_ARGS];
     int n = call->n_in + call->n_out, made = 0;
     if (n > MAX_ARGS)
-        return reel_fail(REEL_ERR_INTERNAL, "%s: %d operands, at most %d in half precision",
+        return reel_fail(REEL_ERR_INTERNAL,
+                         "%s: %d operands, at most %d in half precision",
                          reel__kernel_name(call->kernel), n, MAX_ARGS);
     reel_status status = REEL_OK;
     for (; made < n && status == REEL_OK; made++) {
@@ -132,7 +133,8 @@ reel_status reel__run_in_f32(const reel_kcall *call, reel_kernel_fn run)
     for (int i = 0; i < made; i++) {
         bool is_out = i >= call->n_in || flags[call->kernel] & IN(i);
         if (stand[i].data && is_out && status == REEL_OK) {
-            const reel_karg *a = i < call->n_in ? &call->in[i] : &call->out[i - call->n_in];
+            const reel_karg *a =
+                i < call->n_in ? &call->in[i] : &call->out[i - call->n_in];
             status = copy(a->data, &stand[i].half, stand[i].data, &stand[i].meta);
         }
         reel__scratch_free(stand[i].data);

@@ -48,7 +48,7 @@ reel_status reel__indices_load(reel_indices *out, const reel_karg *index, const 
         out->owned = reel__scratch((size_t)out->n * sizeof *out->owned);
         if (!out->owned) return reel_error_status();
         reel__walk_gather(narrow ? (void *)((int32_t *)out->owned + out->n) : out->owned,
-                     index->data, &w, out->n, reel_dtype_size(m->dtype));
+                          index->data, &w, out->n, reel_dtype_size(m->dtype));
         if (narrow) widen(out->owned, out->n);
         out->at = out->owned;
     }

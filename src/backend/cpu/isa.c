@@ -16,9 +16,9 @@ static reel_isa best(void)
     /* F16C, which the AVX2 build uses too, cannot be asked for with every compiler; each
      * processor with AVX2 and FMA has it. */
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                  __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    bool avx512 =
+        avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     return avx512 ? REEL_ISA_AVX512 : avx2 ? REEL_ISA_AVX2 : REEL_ISA_BASELINE;
 #else
     return REEL_ISA_BASELINE;
@@ -34,12 +34,13 @@ static reel_isa choose(void)
     for (int i = 0; i < REEL_ISA_COUNT; i++)
         if (strcmp(env, names[i]) == 0) {
             if (i > (int)isa)
-                reel__log_line(REEL_LOG_WARN, "REEL_ISA=%s: this processor has only %s", env,
-                          names[isa]);
+                reel__log_line(REEL_LOG_WARN, "REEL_ISA=%s: this processor has only %s",
+                               env, names[isa]);
             return i < (int)isa ? (reel_isa)i : isa;
         }
-    reel__log_line(REEL_LOG_WARN, "REEL_ISA=%s: unknown, must be baseline, avx2 or avx512; using %s",
-              env, names[isa]);
+    reel__log_line(REEL_LOG_WARN,
+                   "REEL_ISA=%s: unknown, must be baseline, avx2 or avx512; using %s",
+                   env, names[isa]);
     return isa;
 }
 

@@ -19,8 +19,8 @@
 #define REEL_ISA_DECLARE(type, name)                                                     \
     extern const type reel__##name##_baseline, reel__##name##_avx2, reel__##name##_avx512
 #define REEL_ISA_PICK(name)                                                              \
-    (reel__isa() == REEL_ISA_AVX512 ? &reel__##name##_avx512                              \
-     : reel__isa() == REEL_ISA_AVX2 ? &reel__##name##_avx2                                \
+    (reel__isa() == REEL_ISA_AVX512 ? &reel__##name##_avx512                             \
+     : reel__isa() == REEL_ISA_AVX2 ? &reel__##name##_avx2                               \
                                     : &reel__##name##_baseline)
 #else
 #define REEL_ISA_DECLARE(type, name) extern const type reel__##name##_baseline
@@ -40,8 +40,17 @@ typedef int32_t reel_vi __attribute__((vector_size(REEL_VW * 4)));
 /* The same without alignment: *(const reel_vfu *)p loads from any address. */
 typedef float reel_vfu __attribute__((vector_size(REEL_VW * 4), aligned(4), may_alias));
 
-static inline reel_vf reel_vload(const float *p) { return *(const reel_vfu *)p; }
-static inline void reel_vstore(float *p, reel_vf v) { *(reel_vfu *)p = v; }
-static inline reel_vf reel_vset(float x) { return x - (reel_vf){0}; }
+static inline reel_vf reel_vload(const float *p)
+{
+    return *(const reel_vfu *)p;
+}
+static inline void reel_vstore(float *p, reel_vf v)
+{
+    *(reel_vfu *)p = v;
+}
+static inline reel_vf reel_vset(float x)
+{
+    return x - (reel_vf){0};
+}
 
 #endif
