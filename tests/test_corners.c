@@ -238,6 +238,23 @@ static void gradients_given_stay_the_callers(void **state)
     }
 }
 
+/* A row hidden by -inf gives zeros, to every order. */
+static void hidden_rows_under_create_graph(void **state)
+{
+    (void)state;
+    const double mask[] = {0, -INFINITY, 0, -INFINITY, -INFINITY, -INFINITY, 0, 0, 1};
+    const reel_attention_opts o = {.mask = reel_from(mask, REEL_SHAPE(3, 3), REEL_F64)};
+    reel_tensor *x = leaf(reel_randn(REEL_SHAPE(2, 3, 4), REEL_F64)), *g[2];
+    reel_tensor *y = total(reel_sin(reel_attention(x, x, x, &o)));
+    for (int create = 0; create < 2; create++) {
+        const reel_backward_opts b = {.retain_graph = true, .create_graph = create != 0};
+        assert_int_equal(reel_grad(&y, 1, NULL, &x, 1, &g[create], &b), REEL_OK);
+    }
+    assert_true(reel_item(total(reel_square(reel_sub(g[0], g[1])))) < 1e-20);
+    assert_int_equal(reel_backward(total(reel_square(g[1])), NULL), REEL_OK);
+    assert_true(isfinite(reel_item(total(reel_grad_of(x)))));
+}
+
 /* ---- the run --------------------------------------------------------------------------------- */
 
 static reel_tensor *let_go(void *user, reel_tensor *g)
@@ -313,6 +330,7 @@ int main(void)
         TEST(nothing_is_zero_even_of_infinity),
         TEST(zero_to_the_zero),
         TEST(constants_that_ask_for_gradients),
+        TEST(hidden_rows_under_create_graph),
         TEST(gradients_given_stay_the_callers),
         TEST(a_hook_may_release_the_output),
         TEST(gradients_are_like_their_tensor),

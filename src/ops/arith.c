@@ -268,9 +268,9 @@ static reel_status number_infer(const reel_call *c, reel_meta *out)
                                 .sample = sample_}
 
 UNARY_A(add_scalar, K_ADD_SCALAR, number_infer, 0, DTYPES_NUMBER,
-        "f[3,4] | a=0.3\nf[] | a=-1");
+        "f[] | a=-1\nf[3,4] | a=0.3");
 UNARY_A(mul_scalar, K_MUL_SCALAR, number_infer, 0, DTYPES_NUMBER,
-        "f[3,4] | a=0.3\nf[2] | a=0");
+        "f[2] | a=-2\nf[3,4] | a=0.3\nf[2] | a=0");
 UNARY_A(pow_scalar, K_POW_SCALAR, reel__infer_same, SAVE_IN(0), DTYPES_FLOAT,
         "f[3,4] in 0.2..2 | a=1.7\nf[3] | a=2\nf[3] | a=0\nf[4] in 0.3..2 | a=-0.5");
 UNARY_A(clamp, K_CLAMP, reel__infer_same, SAVE_IN(0), DTYPES_NUMBER,
@@ -328,17 +328,18 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
 
 IN_PLACE(add_, add, 2, POINTWISE, K_ADD, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
 IN_PLACE(sub_, sub, 2, POINTWISE, K_SUB, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
-IN_PLACE(mul_, mul, 2, POINTWISE, K_MUL, NULL, BOTH, reel__saves_product, DTYPES_ANY, ONTO_FIRST);
+IN_PLACE(mul_, mul, 2, POINTWISE, K_MUL, NULL, BOTH, reel__saves_product, DTYPES_ANY,
+         ONTO_FIRST);
 IN_PLACE(div_, div, 2, POINTWISE, K_DIV, NULL, QUOTIENT, div_saves, DTYPES_FLOAT,
          "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[3,1] in -2..-0.5");
-IN_PLACE(add_scaled_, add_scaled, 2, POINTWISE, K_ADD_SCALED, &reel__scalar_schema, 0, NULL,
-         DTYPES_FLOAT, ONTO_FIRST_A);
+IN_PLACE(add_scaled_, add_scaled, 2, POINTWISE, K_ADD_SCALED, &reel__scalar_schema, 0,
+         NULL, DTYPES_FLOAT, ONTO_FIRST_A);
 IN_PLACE(lerp_, lerp, 2, POINTWISE, K_LERP, &reel__scalar_schema, 0, NULL, DTYPES_FLOAT,
          ONTO_FIRST_A);
-IN_PLACE(mul_scalar_, mul_scalar, 1, number_infer, K_MUL_SCALAR, &reel__scalar_schema, 0, NULL,
-         DTYPES_NUMBER, "f[3,4] | a=0.3\nf[] | a=-1");
-IN_PLACE(clamp_, clamp, 1, POINTWISE, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), NULL, DTYPES_NUMBER,
-         "f[3,4] in -2..2 | a=-0.7,1.1");
+IN_PLACE(mul_scalar_, mul_scalar, 1, number_infer, K_MUL_SCALAR, &reel__scalar_schema, 0,
+         NULL, DTYPES_NUMBER, "f[] | a=-1\nf[3,4] | a=0.3");
+IN_PLACE(clamp_, clamp, 1, POINTWISE, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), NULL,
+         DTYPES_NUMBER, "f[3,4] in -2..2 | a=-0.7,1.1");
 
 reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)
 {

@@ -164,8 +164,12 @@ static reel_tensor *visible(const reel_call *c)
         reel_tensor *i = reel_unsqueeze(reel_arange(0, (double)lq, 1, REEL_I64), 1);
         see = reel_ge(i, reel_arange(0, (double)lk, 1, REEL_I64));
     }
-    if (c->in[3] && IN_META(c, 3)->dtype == REEL_BOOL)
-        see = see ? reel_logical_and(see, c->in[3]) : c->in[3];
+    if (c->in[3]) { /* an added -inf hides too: of a row of them softmax would make NaN */
+        reel_dtype dt = IN_META(c, 3)->dtype;
+        reel_tensor *open =
+            dt == REEL_BOOL ? c->in[3] : reel_ne(c->in[3], reel_scalar(-INFINITY, dt));
+        see = see ? reel_logical_and(see, open) : open;
+    }
     return see;
 }
 
