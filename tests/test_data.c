@@ -526,6 +526,18 @@ static void hurt_pictures_do_no_harm(void **state)
         assert_null(reel__image_decode("x", jpeg, i, 3, 1 << 16, &h, &w));
         reel_error_clear();
     }
+    /* A byte that belongs to no segment, here before the frame header, is passed over. */
+    size_t frame = 0;
+    while (jpeg[frame] != 0xFF || (jpeg[frame + 1] & 0xFE) != 0xC0) frame++;
+    uint8_t *more = malloc(sizeof small_jpeg + 1);
+    memcpy(more, small_jpeg, frame);
+    more[frame] = 0xF8;
+    memcpy(more + frame + 1, small_jpeg + frame, sizeof small_jpeg - frame);
+    uint8_t *pixels =
+        reel__image_decode("x", more, sizeof small_jpeg + 1, 3, 1 << 16, &h, &w);
+    assert_non_null(pixels);
+    reel__free(pixels);
+    free(more);
     free(jpeg);
     reel__free(png);
 }

@@ -56,8 +56,9 @@ static bool huffman_tables_fit(const uint8_t *p, size_t n)
     return true;
 }
 
-/* The place after the pixel data that begin at `at`: of FF and a byte that is neither 00
- * (FF as a value), FF (padding) nor D0 to D7 (restart). n if there is none. */
+/* The next marker from `at` on, past pixel data or bytes that belong to no segment (some files
+ * have a few, and stb_image passes over them before the frame header): FF and a byte that is
+ * neither 00 (FF as a value), FF (padding) nor D0 to D7 (restart). n if there is none. */
 static size_t next_marker(const uint8_t *bytes, size_t n, size_t at)
 {
     for (; at + 1 < n; at++) {
@@ -68,15 +69,12 @@ static size_t next_marker(const uint8_t *bytes, size_t n, size_t at)
     return n;
 }
 
-/* Segments of marker, length and content, with pixel data after each start of scan (DA),
- * up to the end of the image (D9). */
+/* Segments of marker, length and content, with pixel data after starts of scans, up to the
+ * end of the image (D9). */
 static const char *jpeg_problem(const uint8_t *bytes, size_t n)
 {
-    size_t at = 2;
-    for (;;) {
-        while (n - at >= 2 && bytes[at] == 0xFF && bytes[at + 1] == 0xFF) at++;
+    for (size_t at = next_marker(bytes, n, 2);; at = next_marker(bytes, n, at)) {
         if (n - at < 2) return jpeg_cut;
-        if (bytes[at] != 0xFF) return jpeg_damaged;
         uint8_t marker = bytes[at + 1];
         if (marker == 0xD9) return NULL;
         if (n - at < 4) return jpeg_cut;
@@ -86,7 +84,6 @@ static const char *jpeg_problem(const uint8_t *bytes, size_t n)
         if (marker == 0xC4 && !huffman_tables_fit(bytes + at + 4, length - 2))
             return jpeg_damaged;
         at += 2 + length;
-        if (marker == 0xDA) at = next_marker(bytes, n, at);
     }
 }
 
