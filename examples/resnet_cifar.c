@@ -78,10 +78,10 @@ static reel_status train_epoch(const options *o, session *s, progress *p, int64_
     double start = seconds();
     snprintf(label, sizeof label, "epoch %lld/%lld", (long long)epoch + 1,
              (long long)o->epochs);
-    reel_progress *bar = reel_progress_begin(stderr, s->steps_per_epoch,
-                                             &(reel_progress_opts){.label = label});
     reel_loader_state at = reel_loader_get_state(s->train_loader);
-    reel_progress_step(bar, at.position / o->batch, NULL);
+    reel_progress *bar = reel_progress_begin(
+        stderr, s->steps_per_epoch,
+        &(reel_progress_opts){.label = label, .start = at.position / o->batch});
     reel_train(s->net, true);
     for (reel_batch b; !interrupted && reel_loader_next(s->train_loader, &b);) {
         if (train_step(o, s, &b, p)) break;
@@ -185,7 +185,7 @@ static reel_status check_places(const options *o)
         return reel_fail(REEL_ERR_IO, "cannot make folder %s: %s", o->out,
                          strerror(errno));
     char folder[4096];
-    const char *slash = o->checkpoint ? strrchr(o->checkpoint, '/') : NULL;
+    const char *slash = strrchr(o->checkpoint, '/');
     if (!slash) return REEL_OK;
     snprintf(folder, sizeof folder, "%.*s", (int)(slash - o->checkpoint + 1),
              o->checkpoint);
@@ -281,9 +281,6 @@ int main(int argc, char **argv)
         return 1;
     }
     if (!interrupted) return 0;
-    if (o.checkpoint)
-        fprintf(stderr, "interrupted; the same command with --resume goes on\n");
-    else
-        fprintf(stderr, "interrupted; without --checkpoint nothing is kept\n");
+    fprintf(stderr, "interrupted; the same command with --resume goes on\n");
     return 130;
 }

@@ -20,7 +20,6 @@ fails 2 '--lr needs a value' --lr
 fails 2 '--model "alexnet": is none of resnet20' --model alexnet
 fails 2 '--schedule "up"' --schedule up
 fails 2 '--augment "mixup"' --augment mixup
-fails 2 '--resume needs --checkpoint' --resume
 fails 1 'no batch: 100 samples in batches of 200' --samples 100 --batch 200
 run --help || fail "--help failed"
 grep -q -e --checkpoint stdout || fail "--help does not list the options"

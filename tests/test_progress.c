@@ -27,25 +27,26 @@ static void lines(void **state)
         int columns;
         const char *line;
     } c[] = {
-        {{"train", "loss 1.5", 100, 400, 50, false},
+        {{"train", "loss 1.5", 100, 400, 50, false, 0},
          0,
-         "train 100/400  25% 2/s left 2:30 loss 1.5"},
-        {{"train", "", 400, 400, 3725, true},
+         "train 100/400  25% 2/s, 2:30 left  loss 1.5"},
+        {{"train", "", 400, 400, 3725, true, 0},
          0,
          "train 400/400 100% 9.31 s each in 1:02:05"},
-        {{"", "", 7, 0, 0.5, false}, 0, "7 14/s so far 0:00"},
-        {{"", "", 0, 9, 0, false}, 0, "0/9   0% 0/s left --:--"},
-        {{"", "", 5000, 0, 1, true}, 0, "5000 5 k/s in 0:01"},
-        {{"x", "", 1, 2, 1, false}, 40, "x [======>     ] 1/2  50% 1/s left 0:01"},
-        {{"x", "", 1, 2, 1, false}, 34, "x 1/2  50% 1/s left 0:01"},
-        {{"x", "", 1, 2, 1, false}, 10, "x 1/2  50"},
+        {{"", "", 7, 0, 0.5, false, 0}, 0, "7 14/s, 0:00 so far"},
+        {{"", "", 0, 9, 0, false, 0}, 0, "0/9   0% 0/s, --:-- left"},
+        {{"", "", 5000, 0, 1, true, 0}, 0, "5000 5 k/s in 0:01"},
+        {{"x", "", 1, 2, 1, false, 0}, 40, "x [=====>     ] 1/2  50% 1/s, 0:01 left"},
+        {{"", "", 50, 90, 4, false, 42}, 0, "50/90  55% 2/s, 0:20 left"},
+        {{"x", "", 1, 2, 1, false, 0}, 34, "x 1/2  50% 1/s, 0:01 left"},
+        {{"x", "", 1, 2, 1, false, 0}, 10, "x 1/2  50"},
     };
     for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
         char buf[REEL__PROGRESS_LINE];
         assert_string_equal(reel__progress_line(&c[i].v, c[i].columns, buf), c[i].line);
     }
     /* Never as wide as the terminal: the cursor would go to the next line. */
-    const reel__progress_view v = {"a label", "and a text", 123, 456, 7, false};
+    const reel__progress_view v = {"a label", "and a text", 123, 456, 7, false, 0};
     for (int columns = 1; columns < 600; columns++) {
         char buf[REEL__PROGRESS_LINE];
         assert_true((int)strlen(reel__progress_line(&v, columns, buf)) < columns);

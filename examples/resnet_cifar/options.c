@@ -52,7 +52,8 @@ static const row rows[] = {
     {"--workers", "N", WHOLE, AT(workers), 0, 256,
      "threads that prepare batches (default 1)"},
     {"--checkpoint", "FILE", TEXT, AT(checkpoint), 0, 0,
-     "written after each epoch and on Ctrl-C"},
+     "written after each epoch and on Ctrl-C (default: checkpoint.safetensors\n"
+     "in --out)"},
     {"--checkpoint-every", "N", WHOLE, AT(checkpoint_every), 1, 1e9,
      "and after every N steps"},
     {"--resume", "", SWITCH, AT(resume), 0, 0,
@@ -141,8 +142,6 @@ static int check(const options *o)
                    ": is none of onecycle cosine step constant");
     if (!one_of(o->augment, "crop cutout none"))
         return bad("--augment", o->augment, ": is none of crop cutout none");
-    if (o->resume && !o->checkpoint)
-        return bad("--resume needs --checkpoint FILE", NULL, "");
     return -1;
 }
 
@@ -177,5 +176,10 @@ int options_parse(options *o, int argc, char **argv)
         if (st >= 0) return st;
     }
     set_defaults(o);
+    if (!o->checkpoint) {
+        snprintf(o->own_checkpoint, sizeof o->own_checkpoint, "%s/checkpoint.safetensors",
+                 o->out);
+        o->checkpoint = o->own_checkpoint;
+    }
     return check(o);
 }

@@ -20,7 +20,7 @@ struct reel_progress {
     FILE *to;
     bool terminal;
     double begun, drawn, every;
-    int64_t done, total;
+    int64_t done, total, start;
     char label[REEL__PROGRESS_TEXT], text[REEL__PROGRESS_TEXT];
 };
 
@@ -76,15 +76,16 @@ static void put_bar(char *buf, int width, const reel__progress_view *v)
 char *reel__progress_line(const reel__progress_view *v, int columns, char *buf)
 {
     char count[64], rate[32], when[32], tail[256], bar[BAR_MAX + 4] = "";
-    double speed = v->seconds > 0 ? (double)v->done / v->seconds : 0;
+    double speed = v->seconds > 0 ? (double)(v->done - v->start) / v->seconds : 0;
     put_count(count, sizeof count, v);
     put_rate(rate, sizeof rate, speed);
-    const char *word = v->ended ? " in " : v->total > 0 ? " left " : " so far ";
+    const char *lead = v->ended ? " in " : ", ";
+    const char *word = v->ended ? "" : v->total > 0 ? " left" : " so far";
     double left = speed > 0 ? (double)(v->total - v->done) / speed : 1e9;
     bool counts_down = v->total > 0 && !v->ended;
     put_time(when, sizeof when, counts_down ? (left > 0 ? left : 0) : v->seconds);
-    snprintf(tail, sizeof tail, "%s %s%s%s%s%s", count, rate, word, when,
-             *v->text ? " " : "", v->text);
+    snprintf(tail, sizeof tail, "%s %s%s%s%s%s%s", count, rate, lead, when, word,
+             *v->text ? "  " : "", v->text);
     const char *gap = *v->label ? " " : "";
     if (columns > 0 && v->total > 0) { /* the bar takes what is left, if that is enough */
         int room = columns - 1 - (int)(strlen(v->label) + strlen(gap) + strlen(tail)) - 3;
@@ -122,8 +123,8 @@ static int columns_of(const reel_progress *p)
 static void draw(reel_progress *p, double at, bool ended)
 {
     char line[REEL__PROGRESS_LINE];
-    const reel__progress_view v = {p->label, p->text,       p->done,
-                                   p->total, at - p->begun, ended};
+    const reel__progress_view v = {p->label,      p->text, p->done, p->total,
+                                   at - p->begun, ended,   p->start};
     reel__progress_line(&v, columns_of(p), line);
     if (!p->terminal)
         fprintf(p->to, "%s\n", line);
@@ -159,6 +160,7 @@ reel_progress *reel_progress_begin(FILE *to, int64_t total,
     p->terminal = is_terminal(to);
     p->every = p->terminal ? REDRAW : every > 0 ? every : PLAIN_EVERY;
     p->total = total;
+    p->start = p->done = opts && opts->start > 0 ? opts->start : 0;
     p->begun = p->drawn = now();
     if (opts && opts->label) snprintf(p->label, sizeof p->label, "%s", opts->label);
     make_printable(p->label);

@@ -12,6 +12,7 @@ typedef struct reel__progress_view {
     int64_t done, total; /* total 0: not known */
     double seconds;      /* since the beginning */
     bool ended;          /* the time taken stands in place of the time left */
+    int64_t start;       /* of `done`, those that took none of the seconds */
 } reel__progress_view;
 
 /* One line without its end. `columns`: of the terminal, which the line leaves one short of,
