@@ -200,7 +200,7 @@ static void test_sequential_lets_go(void **state)
     expect_error(REEL_ERR_ARG, "NULL");
     m = reel_nn_sequential_n(NULL, 0);
     for (int i = 0; i < 10; i++) {
-        char name[8];
+        char name[12];
         snprintf(name, sizeof name, "%d", i);
         reel_module_add(m, name, reel_nn_relu());
     }

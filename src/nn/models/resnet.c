@@ -63,7 +63,7 @@ reel_module *reel__resnet(const reel__resnet_plan *plan)
                  reel_nn_max_pool2d(
                      &(reel_pool2d_opts){.kernel = 3, .stride = 2, .padding = 1}));
     for (int i = 0; i < plan->stages; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "layer%d", i + 1);
         add_body(net, name, stage(plan, in, width, plan->blocks[i], i ? 2 : 1));
         in = plan->bottleneck ? 4 * width : width;
