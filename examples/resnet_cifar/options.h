@@ -12,7 +12,7 @@ typedef struct options {
     const char *augment;
     const char *checkpoint, *log, *log_steps, *out;
     char own_checkpoint[4096]; /* what `checkpoint` is unless it was given */
-    const char *init; /* safetensors with the first weights */
+    const char *init;          /* safetensors with the first weights */
     int64_t epochs, batch, samples, threads, workers, seed, checkpoint_every;
     double lr, weight_decay, label_smoothing;
     bool resume, skip_corrupt, ema;
