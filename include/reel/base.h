@@ -3,10 +3,11 @@
  * Conventions of the whole library:
  *  - Functions that make something return a pointer; NULL means "failed", and NULL in gives
  *    NULL out, so calls nest without a check between them.
- *  - Functions that do something return reel_status and refuse to run while an error is
- *    pending: a failed forward pass never touches the weights.
+ *  - Functions that change something return reel_status and refuse to run while an error is
+ *    pending: a failed forward pass never touches the weights. Reading still works.
  *  - The first error of a thread stays until reel_error_clear(): it is the cause.
- *  - The library never aborts, exits or prints on its own. */
+ *  - The library never aborts, exits or prints on its own, but where the environment asks for
+ *    it: REEL_ABORT_ON_ERROR=1 stops at the first error, under a debugger. */
 #ifndef REEL_BASE_H
 #define REEL_BASE_H
 
