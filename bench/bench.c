@@ -213,14 +213,13 @@ static bool takes_value(const char *option)
 int main(int argc, char **argv)
 {
     options o = {.limit = 1};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         if (strcmp(argv[i], "--list") == 0) return list();
         if (strcmp(argv[i], "--help") == 0) return usage(stdout);
         if (!takes_value(argv[i])) return bad(argv[i], NULL, "is no option");
         if (i + 1 == argc) return bad(argv[i], NULL, "needs a value");
         int status = set(&o, argv[i], argv[i + 1]);
         if (status) return status;
-        i++;
     }
     reel_seed(1);
     if (o.worker) return worker(o.worker);
