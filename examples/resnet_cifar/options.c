@@ -34,7 +34,8 @@ static const row rows[] = {
     {"--model", "NAME", TEXT, AT(model), 0, 0,
      "resnet20 (default), resnet32, resnet56, resnet18, mlp, vit-tiny"},
     {"--init", "FILE", TEXT, AT(init), 0, 0, "first weights, a safetensors file"},
-    {"--epochs", "N", WHOLE, AT(epochs), 1, 1e6, "passes over the data (default 6)"},
+    {"--epochs", "N", WHOLE, AT(epochs), 1, 1e6,
+     "passes over the data (default 6; 4 over drawn data)"},
     {"--batch", "N", WHOLE, AT(batch), 1, 65536, "images a step (default 128)"},
     {"--lr", "X", REAL, AT(lr), 0, 1e3,
      "highest learning rate (default 0.2; 0.001 for vit-tiny and mlp, which\n"
@@ -151,7 +152,6 @@ int options_parse(options *o, int argc, char **argv)
                    .schedule = "onecycle",
                    .augment = "crop",
                    .out = "resnet_cifar_out",
-                   .epochs = 6,
                    .batch = 128,
                    .samples = 20000,
                    .workers = 1,
@@ -176,6 +176,7 @@ int options_parse(options *o, int argc, char **argv)
         if (st >= 0) return st;
     }
     set_defaults(o);
+    if (!o->epochs) o->epochs = o->data ? 6 : 4;
     if (!o->checkpoint) {
         snprintf(o->own_checkpoint, sizeof o->own_checkpoint, "%s/checkpoint.safetensors",
                  o->out);
