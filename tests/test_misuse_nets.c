@@ -382,6 +382,7 @@ static void test_optimizers(void **state)
     BAD("", reel_optim_load_state(sgd, NULL));
     BAD("", reel_optim_load_state(sgd, map));
     BAD("", reel_optim_load_state(NULL, map));
+    NONE("clip", reel_clip_grad_norm_tensor(p, 0));
     assert_true(reel_clip_grad_norm(p, -1) == -1);
     refused_by("clip", __LINE__);
     assert_true(reel_clip_grad_norm(lists, 1) == -1);
