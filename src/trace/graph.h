@@ -48,7 +48,7 @@ struct reel_graph {
 };
 
 /* Room for the attributes of any record. */
-#define REEL_ATTRS_MAX 512
+#define REEL_ATTRS_MAX 1024
 
 reel_graph *reel__graph_new(void);
 /* Appends; the new number, or -1 with an error. `tensor` is retained, `name` copied. */
