@@ -138,9 +138,11 @@ static bool run_chain(chain *t)
 {
     const reel_call *c = t->call;
     const reel_pointwise_attrs *p = PROGRAM(c);
+    reel_shape shape = reel__shape(&c->out[0]->meta);
     for (int i = 0; i < c->n_in; i++) {
-        t->value[i] = c->in[i];
+        t->value[i] = reel_expand(c->in[i], shape); /* some steps do not broadcast */
         t->flows[i] = NEEDS(c, i);
+        if (!t->value[i]) return false;
     }
     for (int s = 0; s < p->n_step; s++) {
         reel_tensor *in[3];
@@ -191,12 +193,9 @@ static void pointwise_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
     const reel_pointwise_attrs *p = PROGRAM(c);
     chain t = {.call = c};
     if (!run_chain(&t)) return;
-    for (int i = 0; i < p->n_out; i++) {
-        int y = c->n_in + (int)p->out[i]; /* it may be smaller than the output */
-        add_to(&t.grad[y], reel__sum_to(gy[i], &t.value[y]->meta));
-    }
+    for (int i = 0; i < p->n_out; i++) t.grad[c->n_in + p->out[i]] = gy[i];
     for (int s = (int)p->n_step - 1; s >= 0 && !reel_failed(); s--) back_step(&t, s);
-    for (int i = 0; i < c->n_in; i++) gx[i] = t.grad[i];
+    for (int i = 0; i < c->n_in; i++) gx[i] = reel__sum_to(t.grad[i], IN_META(c, i));
 }
 
 static double pointwise_flops(const reel_call *c)
