@@ -74,6 +74,12 @@ REEL_SCHEMA(reel__adam_schema, reel_adam_attrs, R(reel_adam_attrs, beta1),
             R(reel_adam_attrs, weight_decay), I(reel_adam_attrs, decoupled),
             I(reel_adam_attrs, maximize));
 
+#define L(f, kind, n, each) ATTR_LIST(reel_pointwise_attrs, f, kind, n, each)
+REEL_SCHEMA(reel__pointwise_schema, reel_pointwise_attrs, I(reel_pointwise_attrs, n_in),
+            I(reel_pointwise_attrs, n_step), I(reel_pointwise_attrs, n_out),
+            L(row, ROW, n_step, 1), L(src, INT, n_step, 3), L(a, REAL, n_step, 2),
+            L(out, INT, n_out, 1));
+
 /* ---- pointwise rows by name ----------------------------------------------------------- */
 
 /* Lower case, as the operators are called. */

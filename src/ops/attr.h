@@ -57,6 +57,6 @@ extern const reel_attr_schema reel__scalar_schema, reel__dim_schema, reel__mask_
     reel__cast_schema, reel__random_schema, reel__conv2d_schema, reel__pool2d_schema,
     reel__conv2d_fused_schema, reel__linear_fused_schema, reel__batch_norm_schema,
     reel__layer_norm_schema, reel__cross_entropy_schema, reel__attention_schema,
-    reel__index_schema, reel__sgd_schema, reel__adam_schema;
+    reel__index_schema, reel__sgd_schema, reel__adam_schema, reel__pointwise_schema;
 
 #endif
