@@ -30,8 +30,8 @@ static void no_such(const reel_onnx *o, const char *op, reel_dtype dtype)
     int since = reel__onnx_since(op, dtype);
     char later[64] = "";
     if (since) (void)snprintf(later, sizeof later, ", only from opset %d on", since);
-    reel_fail(REEL_ERR_UNSUPPORTED, "onnx: opset %d has no %s of %s%s", o->opset, op,
-              reel_dtype_name(dtype), later);
+    reel_fail(REEL_ERR_UNSUPPORTED, "%s: opset %d has no %s of %s%s", o->op, o->opset,
+              op, reel_dtype_name(dtype), later);
 }
 
 reel_ref reel__onnx_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n,
@@ -113,9 +113,9 @@ reel_status reel__onnx_give(reel_onnx *o, int k, reel_ref v)
     if (reel_failed()) return reel_error_status();
     if (!same_type(v, &o->out[k]))
         return reel_fail(REEL_ERR_INTERNAL,
-                         "onnx: the rule gives result %d as %s of rank %d, not %s of rank "
-                         "%d, or in another shape",
-                         k, reel_dtype_name(v->dtype), v->rank,
+                         "%s: the ONNX rule gives result %d as %s of rank %d, not %s of "
+                         "rank %d, or in another shape",
+                         o->op, k, reel_dtype_name(v->dtype), v->rank,
                          reel_dtype_name(o->out[k].dtype), o->out[k].rank);
     o->given[k] = v;
     return REEL_OK;

@@ -30,7 +30,8 @@ static reel_ref made(reel_onnx *o, reel_kernel_id kernel, const void *attrs,
     const reel_meta m = reel__meta(shape, dtype, (reel_device){REEL_CPU, 0});
     void *data = reel__malloc((size_t)reel__numel(&m) * reel_dtype_size(dtype));
     const reel_karg out = {data, &m};
-    const reel_kcall call = {kernel, 0, 1, NULL, &out, attrs};
+    const reel_kcall call = {
+        .kernel = kernel, .n_out = 1, .out = &out, .attrs = attrs};
     reel_ref r = NULL;
     if (data && !reel__backend(REEL_CPU)->run(0, &call))
         r = reel__onnx_const(o, shape, dtype, data);
@@ -61,7 +62,7 @@ static reel_ref batch_size(reel_onnx *o)
     if (reel_failed()) return NULL;
     if (o->batch_size) return o->batch_size;
     if (!o->batch_from) {
-        reel_fail(REEL_ERR_STATE, "onnx: no input says how large the batch is");
+        reel_fail(REEL_ERR_STATE, "%s: no input says how large the batch is", o->op);
         return NULL;
     }
     const char *where = o->where;
@@ -100,7 +101,7 @@ reel_ref reel__onnx_range(reel_onnx *o, const reel_arange_attrs *a, reel_dtype d
     if (!grow) return made(o, K_ARANGE, a, REEL_SHAPE(n), dtype);
     if (a->ends) {
         reel_fail(REEL_ERR_UNSUPPORTED,
-                  "onnx: a linspace of as many steps as the batch has rows");
+                  "%s: a linspace of as many steps as the batch has rows", o->op);
         return NULL;
     }
     const reel_onnx_ref scalar = {.dtype = REEL_I64},
@@ -167,8 +168,8 @@ reel_ref reel__onnx_reshape(reel_onnx *o, reel_ref x, reel_onnx_ref type)
     if (open <= 1 && !zero && !(open && empty))
         return ONNX_NODE("Reshape", type, x, reel__onnx_list(o, type.rank, dim));
     if (zero && o->opset < 14) {
-        reel_fail(REEL_ERR_UNSUPPORTED, "onnx: opset %d cannot reshape to a size of 0",
-                  o->opset);
+        reel_fail(REEL_ERR_UNSUPPORTED, "%s: opset %d cannot reshape to a size of 0",
+                  o->op, o->opset);
         return NULL;
     }
     reel_ref y = ONNX_NODE("Reshape", type, x,
