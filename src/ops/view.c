@@ -444,21 +444,7 @@ static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     gx[0] = reel__sum_to(gy[0], IN_META(c, 0));
 }
 
-/* Sizes that x has already are left 1, which Expand takes for x's. */
-static reel_status expand_onnx(const reel_call *c, reel_onnx *o)
-{
-    const reel_ref x = o->in[0], y = &o->out[0];
-    int64_t dim[REEL_MAX_RANK], grow[REEL_MAX_RANK];
-    int lead = y->rank - x->rank;
-    (void)c;
-    for (int i = 0; i < y->rank; i++) {
-        bool kept = i >= lead && reel__onnx_same_size(x, i - lead, y, i);
-        dim[i] = kept ? 1 : y->dim[i];
-        grow[i] = kept ? 0 : y->grow[i];
-    }
-    return reel__onnx_give(
-        o, 0, ONNX_NODE("Expand", *y, x, reel__onnx_sizes(o, y->rank, dim, grow)));
-}
+ONNX_RULE(expand, reel__onnx_expand(o, x, o->out[0]))
 
 const reel_op reel__expand = {
     .name = "expand",
