@@ -21,8 +21,8 @@ static double now(void)
 enum { MOST = 1 << 22 };
 
 /* y = ((((x + b) * c) relu) * x ... : rows that cost little, so that memory decides. */
-static const reel_kernel_id rows[LONGEST] = {K_ADD,        K_RELU, K_MUL_SCALAR, K_MUL,
-                                             K_ADD_SCALAR, K_ABS,  K_SUB,        K_SQUARE};
+static const reel_kernel_id rows[LONGEST] = {
+    K_ADD, K_RELU, K_MUL_SCALAR, K_MUL, K_ADD_SCALAR, K_ABS, K_SUB, K_SQUARE};
 static const int reads_b[LONGEST] = {1, 0, 0, 1, 0, 0, 1, 0};
 
 typedef struct bench {
@@ -34,7 +34,8 @@ typedef struct bench {
 
 static void run_program(bench *w)
 {
-    const reel_karg in[2] = {{w->x, &w->whole}, {w->second, &w->b}}, out = {w->y, &w->whole};
+    const reel_karg in[2] = {{w->x, &w->whole}, {w->second, &w->b}},
+                    out = {w->y, &w->whole};
     const reel_kcall call = {K_POINTWISE, 2, 1, in, &out, &w->program};
     (void)reel__cpu_pointwise_program(&call);
 }
@@ -112,7 +113,8 @@ static void measure(bench *w, const char *what, reel_shape shape, reel_shape b, 
         one_by_one = least(run_rows, w, one_by_one);
         whole = least(run_loop, w, whole);
     }
-    printf("%-24s %d rows %9.1f us, one by one %9.1f us (%.2f x), a loop %9.1f us (%.2f x)\n",
+    printf("%-24s %d rows %9.1f us, one by one %9.1f us (%.2f x), a loop %9.1f us (%.2f "
+           "x)\n",
            what, n, program * 1e6, one_by_one * 1e6, one_by_one / program, whole * 1e6,
            whole / program);
 }
@@ -131,8 +133,10 @@ int main(int argc, char **argv)
     for (int n = 2; n <= LONGEST; n *= 2) {
         measure(&w, "[1M], [1M]", REEL_SHAPE(1 << 20), REEL_SHAPE(1 << 20), n, rounds);
         measure(&w, "[16384,64], [64]", REEL_SHAPE(16384, 64), REEL_SHAPE(64), n, rounds);
-        measure(&w, "[1024,1024], [1024]", REEL_SHAPE(1024, 1024), REEL_SHAPE(1024), n, rounds);
-        measure(&w, "[64,256], [256]", REEL_SHAPE(64, 256), REEL_SHAPE(256), n, rounds * 20);
+        measure(&w, "[1024,1024], [1024]", REEL_SHAPE(1024, 1024), REEL_SHAPE(1024), n,
+                rounds);
+        measure(&w, "[64,256], [256]", REEL_SHAPE(64, 256), REEL_SHAPE(256), n,
+                rounds * 20);
         measure(&w, "[4M], [4M]", REEL_SHAPE(1 << 22), REEL_SHAPE(1 << 22), n, rounds);
     }
     for (int k = 0; k < 5; k++) free(*all[k]);

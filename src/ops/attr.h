@@ -28,7 +28,7 @@ typedef struct reel_attr_schema {
 } reel_attr_schema;
 
 #define REEL__ATTR_N(type, f, unit) ((uint16_t)(sizeof(((type *)0)->f) / sizeof(unit)))
-#define REEL__ATTR(type, f, kind, unit, length, each)                                     \
+#define REEL__ATTR(type, f, kind, unit, length, each)                                    \
     {                                                                                    \
 #f, kind, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, unit), length, each \
     }

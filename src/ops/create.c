@@ -27,20 +27,15 @@ typedef struct made {
     FIELD("rank", INT, shape.rank, 1), FIELD("dim", INT, shape.dim, REEL_MAX_RANK),      \
         FIELD("dtype", INT, dtype, 1), FIELD("format", INT, format, 1),                  \
         FIELD("device", INT, device_type, 2)
-REEL_SCHEMA(fill_schema, made,
-            FIELD("value", REAL, kernel.fill.value, 1),
-            SHAPE_FIELDS);
-REEL_SCHEMA(arange_schema, made,
-            FIELD("start", REAL, kernel.arange.start, 1),
+REEL_SCHEMA(fill_schema, made, FIELD("value", REAL, kernel.fill.value, 1), SHAPE_FIELDS);
+REEL_SCHEMA(arange_schema, made, FIELD("start", REAL, kernel.arange.start, 1),
             FIELD("step", REAL, kernel.arange.step, 1),
             FIELD("end", REAL, kernel.arange.end, 1),
             FIELD("ends", INT, kernel.arange.ends, 1), SHAPE_FIELDS);
-REEL_SCHEMA(random_schema, made,
-            FIELD("seed", INT, kernel.random.seed, 1),
+REEL_SCHEMA(random_schema, made, FIELD("seed", INT, kernel.random.seed, 1),
             FIELD("offset", INT, kernel.random.offset, 1),
             FIELD("low", REAL, kernel.random.low, 1),
-            FIELD("high", REAL, kernel.random.high, 1),
-            SHAPE_FIELDS);
+            FIELD("high", REAL, kernel.random.high, 1), SHAPE_FIELDS);
 
 static reel_status made_infer(const reel_call *c, reel_meta *out)
 {
