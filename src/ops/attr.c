@@ -33,6 +33,18 @@ REEL_SCHEMA(reel__random_schema, reel_random_attrs, I(reel_random_attrs, seed),
 REEL_SCHEMA(reel__conv2d_schema, reel_conv2d_attrs, I(reel_conv2d_attrs, stride),
             I(reel_conv2d_attrs, padding), I(reel_conv2d_attrs, dilation),
             I(reel_conv2d_attrs, groups), I(reel_conv2d_attrs, input));
+/* The convolution's own, by the same names. */
+#define CONV(f)                                                                          \
+    {                                                                                    \
+#f, REEL_ATTR_INT, offsetof(reel_conv2d_fused_attrs, conv.f),                    \
+            REEL__ATTR_N(reel_conv2d_attrs, f, int64_t), 0, 0                            \
+    }
+REEL_SCHEMA(reel__conv2d_fused_schema, reel_conv2d_fused_attrs, CONV(stride),
+            CONV(padding), CONV(dilation), CONV(groups),
+            ATTR_ROW(reel_conv2d_fused_attrs, act), R(reel_conv2d_fused_attrs, a),
+            I(reel_conv2d_fused_attrs, algo));
+REEL_SCHEMA(reel__linear_fused_schema, reel_linear_fused_attrs,
+            ATTR_ROW(reel_linear_fused_attrs, act), R(reel_linear_fused_attrs, a));
 REEL_SCHEMA(reel__pool2d_schema, reel_pool2d_attrs, I(reel_pool2d_attrs, kernel),
             I(reel_pool2d_attrs, stride), I(reel_pool2d_attrs, padding),
             I(reel_pool2d_attrs, dilation), I(reel_pool2d_attrs, ceil_mode),
