@@ -15,9 +15,14 @@
 #include "ops/records.h"
 #include "random_layout.h"
 #include "support/sample.h"
-#include <reel/autograd.h>
+#include <reel/trace.h>
 
-enum { PROGRAMS = 600, GRADIENTS = 150, IN_PLACE = 400, VALUES = REEL_STEP_INS + REEL_STEPS };
+enum {
+    PROGRAMS = 600,
+    GRADIENTS = 150,
+    IN_PLACE = 400,
+    VALUES = REEL_STEP_INS + REEL_STEPS
+};
 
 /* ---- random programs ------------------------------------------------------------------ */
 
@@ -39,7 +44,8 @@ static int candidates(const reel_op *list[], bool smooth)
     for (int i = 0; i < reel__n_ops; i++) {
         const reel_op *op = reel__ops[i];
         if (!(op->traits & REEL_OP_POINTWISE) || (op->traits & REEL_OP_INPLACE)) continue;
-        if (reel__pw_info((reel_kernel_id)op->kernel)->floats && (!smooth || is_smooth(op)))
+        if (reel__pw_info((reel_kernel_id)op->kernel)->floats &&
+            (!smooth || is_smooth(op)))
             list[n++] = op;
     }
     return n;
@@ -211,7 +217,8 @@ static void check_equal(const program *g, reel_tensor *const in[], reel_dtype dt
         reel_tensor *y = value[g->p.n_in + g->p.out[i]];
         assert_int_equal(out[i]->meta.dtype, g->dtype[g->p.n_in + g->p.out[i]]);
         assert_true(reel__same_shape(&out[i]->meta, &y->meta));
-        if (!same_bits(out[i], reel_cast(y, out[i]->meta.dtype))) fail_program(g, "differs from its steps");
+        if (!same_bits(out[i], reel_cast(y, out[i]->meta.dtype)))
+            fail_program(g, "differs from its steps");
     }
 }
 
@@ -329,7 +336,12 @@ static bool run_over_input(const program *g, layout *x, int o, int k)
         assert_true(apart[i] && over[i]);
         out[i] = (reel_karg){apart[i], &meta[i]};
     }
-    const reel_kcall call = {K_POINTWISE, n_in, n_out, in, out, &g->p};
+    const reel_kcall call = {.kernel = K_POINTWISE,
+                             .n_in = n_in,
+                             .n_out = n_out,
+                             .in = in,
+                             .out = out,
+                             .attrs = &g->p};
     assert_int_equal(reel__cpu_pointwise_program(&call), REEL_OK);
     for (int i = 0; i < n_out; i++) out[i].data = i == o ? x[k].data : over[i];
     assert_int_equal(reel__cpu_pointwise_program(&call), REEL_OK);
@@ -452,8 +464,9 @@ static void test_gradients(void **state)
     assert_true(cases > GRADIENTS / 2);
 }
 
-static const char tanh_twice[] = "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
-                                 "out=0,1";
+static const char tanh_twice[] =
+    "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
+    "out=0,1";
 
 static reel_tensor *both_outputs(void *user, reel_tensor *const x[], int n)
 {
@@ -487,6 +500,32 @@ static void test_step_without_gradient(void **state)
     assert_int_equal(reel_backward(y, NULL), REEL_ERR_UNSUPPORTED);
     assert_non_null(strstr(reel_error_message(), "step 0, relu_grad, has no gradient"));
     reel_error_clear();
+    reel_scope_end(s);
+}
+
+/* ---- in a graph ------------------------------------------------------------------------- */
+
+/* Outputs that are not there, attributes larger than any other record's: a graph holds, checks,
+ * counts and runs them. */
+static void test_graph(void **state)
+{
+    (void)state;
+    reel_scope s = reel_scope_begin();
+    reel_pointwise_attrs p = {0};
+    assert_true(reel__attr_parse(&reel__pointwise_schema, tanh_twice, &p));
+    reel_tensor *x = reel_randn(REEL_SHAPE(2, 3), REEL_F32), *y = NULL;
+    reel_graph *g = reel_trace_function(both_outputs, &p, &x, 1, NULL);
+    assert_non_null(g);
+    assert_int_equal(reel_graph_check(g), REEL_OK);
+    assert_int_equal(reel_graph_nodes(g), 3);
+    assert_true(reel_graph_cost(g).flops == 2 * 6 + 6 + 6);
+    assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
+    assert_true(same_bits(y, both_outputs(&p, &x, 1)));
+    char *text = reel_graph_to_string(g);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "row=tanh,square"));
+    free(text);
+    reel_graph_free(g);
     reel_scope_end(s);
 }
 
@@ -569,8 +608,9 @@ static void test_text(void **state)
     assert_int_equal(p.row[0], K_TANH);
     assert_int_equal(p.row[1], K_SQUARE);
     reel__attr_text(&reel__pointwise_schema, &p, text, sizeof text);
-    assert_string_equal(text, "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
-                              "a=0,0,0,0 out=0,1");
+    assert_string_equal(text,
+                        "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
+                        "a=0,0,0,0 out=0,1");
     for (size_t n = 1; n <= sizeof tanh_twice; n++) { /* never past its end */
         memset(text, '#', sizeof text);
         reel__attr_text(&reel__pointwise_schema, &p, text, n);
@@ -594,10 +634,15 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_programs),  cmocka_unit_test(test_largest),
-        cmocka_unit_test(test_threads_agree),    cmocka_unit_test(test_output_over_input),
-        cmocka_unit_test(test_gradients),        cmocka_unit_test(test_second_order),
-        cmocka_unit_test(test_step_without_gradient), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random_programs),
+        cmocka_unit_test(test_largest),
+        cmocka_unit_test(test_threads_agree),
+        cmocka_unit_test(test_output_over_input),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_second_order),
+        cmocka_unit_test(test_step_without_gradient),
+        cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_text),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
