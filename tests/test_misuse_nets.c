@@ -266,9 +266,9 @@ static void test_module_state(void **state)
     NONE("", reel_summary(m, REEL_SHAPE(1, 4), NULL));
     NONE("", reel_summary(m, (reel_shape){.rank = -2}, NULL));
     BAD("", reel_summary_write(m, REEL_SHAPE(1, 3), NULL, NULL));
-    NONE("trace", reel_trace(NULL, NULL));
-    NONE("trace", reel_trace(m, NULL));
-    NONE("", reel_trace(m, reel_ones(REEL_SHAPE(1, 4), REEL_F32)));
+    NONE("trace", reel_trace(NULL, NULL, NULL));
+    NONE("trace", reel_trace(m, NULL, NULL));
+    NONE("", reel_trace(m, reel_ones(REEL_SHAPE(1, 4), REEL_F32), NULL));
     BAD("capture_state", reel_capture_module(m)); /* no capture is under way */
     reel_tensor_map_free(map);
     reel_module_free(m);
@@ -287,9 +287,9 @@ static void test_graphs(void **state)
     BAD("capture_input", reel_capture_input(x, "x"));
     BAD("capture_state", reel_capture_state(x, "w", true));
     NONE("capture_end", reel_capture_end(&x, NULL, 1));
-    NONE("trace_function", reel_trace_function(NULL, NULL, &x, 1));
-    NONE("trace_function", reel_trace_function(same, NULL, NULL, 1));
-    NONE("trace_function", reel_trace_function(same, NULL, &x, 0));
+    NONE("trace_function", reel_trace_function(NULL, NULL, &x, 1, NULL));
+    NONE("trace_function", reel_trace_function(same, NULL, NULL, 1, NULL));
+    NONE("trace_function", reel_trace_function(same, NULL, &x, 0, NULL));
     assert_int_equal(reel_capture_begin(), REEL_OK);
     BAD("capture_begin", reel_capture_begin());
     BAD("capture_input", reel_capture_input(NULL, NULL));
@@ -298,6 +298,15 @@ static void test_graphs(void **state)
     reel_capture_cancel();
     reel_graph_free(NULL);
     assert_int_equal(reel_graph_nodes(NULL), 0);
+    assert_int_equal(reel_graph_batch(NULL), 0);
+    NONE("graph_copy", reel_graph_copy(NULL));
+    assert_null(reel_graph_input_name(NULL, 0));
+    assert_null(reel_graph_output_name(NULL, 0));
+    assert_null(reel_graph_node_op(NULL, 0));
+    assert_null(reel_graph_node_where(NULL, 0));
+    assert_int_equal(reel_graph_input_shape(NULL, 0, NULL).rank, -1);
+    BAD("graph_run", reel_graph_run_watched(NULL, &x, 1, &y, 1, NULL, NULL));
+    BAD("graph_set_batch", reel_graph_set_batch(NULL, 1));
     assert_int_equal(reel_graph_inputs(NULL), 0);
     assert_int_equal(reel_graph_outputs(NULL), 0);
     assert_string_equal(reel_graph_reads(NULL), "");
@@ -379,6 +388,7 @@ static void test_optimizers(void **state)
     BAD("", reel_optim_load_state(sgd, NULL));
     BAD("", reel_optim_load_state(sgd, map));
     BAD("", reel_optim_load_state(NULL, map));
+    NONE("clip", reel_clip_grad_norm_tensor(p, 0));
     assert_true(reel_clip_grad_norm(p, -1) == -1);
     refused_by("clip", __LINE__);
     assert_true(reel_clip_grad_norm(lists, 1) == -1);

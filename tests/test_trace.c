@@ -56,7 +56,7 @@ static void test_module_runs_the_same(void **state)
     int64_t live = reel_live_objects();
     reel_module *net = small_net();
     reel_train(net, false);
-    reel_graph *g = reel_trace(net, images(2));
+    reel_graph *g = reel_trace(net, images(2), NULL);
     no_error();
     assert_int_equal(reel_graph_check(g), REEL_OK);
     assert_string_equal(reel_graph_reads(g), "");
@@ -75,12 +75,62 @@ static void test_module_runs_the_same(void **state)
     assert_int_equal(reel_live_objects(), live);
 }
 
+/* Patches, reshape, permute, attention, mean of tokens: no batch size may be baked in. */
+static void test_any_batch_size(void **state)
+{
+    (void)state;
+    reel_seed(4);
+    reel_module *net = reel_vit_tiny(&(reel_vit_opts){.dim = 32, .depth = 2, .heads = 2});
+    reel_train(net, false);
+    reel_graph *g = reel_trace(net, images(5), NULL);
+    no_error();
+    assert_int_equal(reel_graph_batch(g), 5);
+    for (int i = 0; i < 3; i++) {
+        const int64_t batch[] = {1, 7, 64};
+        reel_tensor *x = images(batch[i]), *y = reel_forward(net, x), *z;
+        assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
+        same_bits(y, z);
+        assert_int_equal(reel_graph_set_batch(g, batch[i]), REEL_OK);
+        assert_int_equal(reel_graph_check(g), REEL_OK);
+        assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
+        same_bits(y, z);
+    }
+    char *text = reel_graph_to_string(g);
+    assert_non_null(strstr(text, "f32[batch,3,32,32]"));
+    free(text);
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+}
+
+static reel_tensor *by_batch(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return x[0]->meta.dim[0] % 2 ? reel_relu(x[0]) : reel_neg(x[0]);
+}
+
+static void test_batch_that_decides(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(4, 2), REEL_F32);
+    assert_null(reel_trace_function(by_batch, NULL, &x, 1, NULL));
+    expect(REEL_ERR_STATE, "node 0 (neg; relu)");
+    reel_graph *g = reel_trace_function(by_batch, NULL, &x, 1,
+                                        &(reel_trace_opts){.fixed_batch = true});
+    assert_int_equal(reel_graph_batch(g), 0);
+    assert_int_equal(reel_graph_set_batch(g, 3), REEL_ERR_STATE);
+    expect(REEL_ERR_STATE, "no batch dimension");
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
 static void test_graph_has_gradients(void **state)
 {
     (void)state;
     reel_module *net = small_net();
     reel_train(net, false);
-    reel_graph *g = reel_trace(net, images(2));
+    reel_graph *g = reel_trace(net, images(2), NULL);
     reel_tensor *x = images(2), *z;
     reel_tensor *w = reel_module_find(net, "layer2.0.conv1.weight");
     reel_backward(reel_sum(reel_forward(net, x), REEL_ALL, false), NULL);
@@ -101,7 +151,7 @@ static void test_cost_is_that_of_the_run(void **state)
     reel_tensor *x = images(2);
     reel_cost eager;
     reel_train(net, false);
-    reel_graph *g = reel_trace(net, x);
+    reel_graph *g = reel_trace(net, x, NULL);
     reel_cost_begin();
     reel_forward(net, x);
     reel_cost_end(&eager);
@@ -205,7 +255,7 @@ static void test_reads_are_reported(void **state)
 {
     (void)state;
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
     no_error();
     assert_non_null(strstr(reel_graph_reads(g), "item of %"));
     reel_graph_free(g);
@@ -224,7 +274,7 @@ static void test_errors(void **state)
     (void)state;
     int64_t live = reel_live_objects();
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y;
-    assert_null(reel_trace_function(fails, NULL, &x, 1));
+    assert_null(reel_trace_function(fails, NULL, &x, 1, NULL));
     expect(REEL_ERR_SHAPE, "add");
     assert_null(reel_capture_end(&x, NULL, 1));
     expect(REEL_ERR_STATE, "no capture");
@@ -233,10 +283,10 @@ static void test_errors(void **state)
     expect(REEL_ERR_STATE, "under way");
     assert_null(reel_capture_end(&x, NULL, 1)); /* x was not computed in it */
     expect(REEL_ERR_ARG, "output 0");
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
-    reel_tensor *wrong = reel_ones(REEL_SHAPE(4), REEL_F32);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
+    reel_tensor *wrong = reel_ones(REEL_SHAPE(4, 2), REEL_F32);
     assert_int_equal(reel_graph_run(g, &wrong, 1, &y, 1), REEL_ERR_SHAPE);
-    expect(REEL_ERR_SHAPE, "input0 is f32[4]");
+    expect(REEL_ERR_SHAPE, "input0 is f32[4,2], the graph takes f32[batch]");
     assert_int_equal(reel_graph_run(g, &x, 1, &y, 2), REEL_ERR_ARG);
     expect(REEL_ERR_ARG, "outputs");
     reel_capture_cancel(); /* nothing under way: nothing happens */
@@ -250,12 +300,12 @@ static void test_verifier(void **state)
 {
     (void)state;
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
     g->value[g->output[0]].meta.dim[0] = 5; /* relu of 3 elements gives 3 */
     assert_int_equal(reel_graph_check(g), REEL_ERR_INTERNAL);
     expect(REEL_ERR_INTERNAL, "shape rule");
     reel_graph_free(g);
-    g = reel_trace_function(reads, NULL, &x, 1);
+    g = reel_trace_function(reads, NULL, &x, 1, NULL);
     int t = g->node[0].in[0];
     g->node[0].in[0] = g->output[0]; /* made by the last node */
     assert_int_equal(reel_graph_check(g), REEL_ERR_INTERNAL);
@@ -274,7 +324,7 @@ static void test_no_memory(void **state)
         reel_scope s = reel_scope_begin();
         int64_t live = reel_live_objects();
         reel__fault_alloc(k, false);
-        reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+        reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
         if (g) reel_graph_run(g, &x, 1, &y, 1);
         bool hit = reel__fault_alloc_count() >= k;
         reel__fault_alloc(0, false);
@@ -294,7 +344,7 @@ static void test_dot(void **state)
     char *text = NULL;
     size_t size = 0;
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
     FILE *to = open_memstream(&text, &size);
     assert_int_equal(reel_graph_write_dot(g, to), REEL_OK);
     fclose(to);
@@ -308,6 +358,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_module_runs_the_same),
+        cmocka_unit_test(test_any_batch_size),
+        cmocka_unit_test(test_batch_that_decides),
         cmocka_unit_test(test_graph_has_gradients),
         cmocka_unit_test(test_cost_is_that_of_the_run),
         cmocka_unit_test(test_training_step),

@@ -395,10 +395,11 @@ REEL_API reel_module *reel_vit_tiny(const reel_vit_opts *opts);
 
 /* ---- graph ------------------------------------------------------------------------- */
 
-/** Runs `m` once on `x` and gives the graph of what ran: input "input0", output "output0",
- *  parameters and buffers under their paths, shared with `m`; the module's path on every
- *  node. Train or eval mode and whether gradients are enabled are taken as they are. */
-REEL_API reel_graph *reel_trace(reel_module *m, reel_tensor *x);
+/** The graph of what `m` does to `x`: parameters and buffers under their paths, shared with
+ *  `m`; the module's path on every node. Train or eval mode and whether gradients are enabled
+ *  are taken as they are. `opts` and errors as for reel_trace_function(), which this is. */
+REEL_API reel_graph *reel_trace(reel_module *m, reel_tensor *x,
+                                const reel_trace_opts *opts);
 /** Declares all parameters and buffers of `m` in a capture of your own. */
 REEL_API reel_status reel_capture_module(reel_module *m);
 

@@ -42,24 +42,69 @@ REEL_API reel_graph *reel_capture_end(reel_tensor *const y[], const char *const 
                                       int n);
 /** Ends the capture without a graph. */
 REEL_API void reel_capture_cancel(void);
-/** Runs fn once and gives its graph, with inputs x[0..n-1] and one output. */
+
+/** Options of tracing; zero is the default. */
+typedef struct reel_trace_opts {
+    bool
+        fixed_batch; /* one run, shapes as they are; default: the first dimension of every
+                         * input is the batch, and the graph runs at any size of it */
+    uint64_t unbatched;              /* bit i: input i has no batch dimension */
+    const char *const *input_names;  /* one each, or NULL: "input0", ... */
+    const char *const *output_names; /* one each, or NULL: "output0", ... */
+    /* Called before each run: reel_capture_state() for what is to be a parameter or buffer. */
+    reel_status (*declare)(void *user);
+} reel_trace_opts;
+
+/** Runs fn on the inputs x[0..n-1] and gives its graph, with one output. With a batch
+ *  dimension fn runs twice, at two sizes of a few rows of the inputs, and what differs between
+ *  the runs is what grows with the batch. A function that changes state (training) or draws
+ *  random numbers runs once and keeps the batch size of x. opts NULL: defaults.
+ *  Errors: REEL_ERR_ARG; REEL_ERR_STATE naming the operator, where fn does different things
+ *  at different batch sizes; what fn says. The caller frees the graph. */
 REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
-                                         reel_tensor *const x[], int n);
+                                         reel_tensor *const x[], int n,
+                                         const reel_trace_opts *opts);
 
 /* ---- a graph ------------------------------------------------------------------------ */
 
 /** Frees it. Tensors that it shares live on. NULL is allowed. */
 REEL_API void reel_graph_free(reel_graph *g);
+/** Name of input or output i; NULL out of range. Owned by the graph. */
+REEL_API const char *reel_graph_input_name(const reel_graph *g, int i);
+REEL_API const char *reel_graph_output_name(const reel_graph *g, int i);
+/** Shape and dtype of input i at the graph's batch size; rank -1 out of range. */
+REEL_API reel_shape reel_graph_input_shape(const reel_graph *g, int i, reel_dtype *dtype);
+/** Record of node i, such as "conv2d", and its module path ("" if none); NULL out of range. */
+REEL_API const char *reel_graph_node_op(const reel_graph *g, int i);
+REEL_API const char *reel_graph_node_where(const reel_graph *g, int i);
 /** Number of nodes, inputs, outputs; 0 for NULL. */
 REEL_API int reel_graph_nodes(const reel_graph *g);
 REEL_API int reel_graph_inputs(const reel_graph *g);
 REEL_API int reel_graph_outputs(const reel_graph *g);
-/** Runs the operators on other inputs (shape and dtype as traced), in order, and gives the
- *  outputs, which belong to the innermost scope. Gradients are recorded if they are enabled;
+/** A copy that shares the tensors: to optimize one and keep the other. The caller frees it. */
+REEL_API reel_graph *reel_graph_copy(const reel_graph *g);
+/** The batch size that shapes are printed at and costs are counted for; 0 if the graph has no
+ *  batch dimension. */
+REEL_API int64_t reel_graph_batch(const reel_graph *g);
+/** Sets it. Errors: REEL_ERR_STATE if the graph has no batch dimension; REEL_ERR_ARG for a
+ *  size below 1; what a shape rule says. */
+REEL_API reel_status reel_graph_set_batch(reel_graph *g, int64_t batch);
+/** Runs the operators on other inputs (shape and dtype as traced, but for the batch), in
+ *  order, and gives the outputs, which belong to the innermost scope. Gradients are recorded if they are enabled;
  *  random operators draw anew from this thread's generator. Errors: REEL_ERR_ARG for a wrong
  *  number, REEL_ERR_SHAPE naming the input, both shapes; what an operator says. */
 REEL_API reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                                     reel_tensor *y[], int n_y);
+
+/** Called after a node ran: its record's name, its module path ("" if none) and its first
+ *  result, which is borrowed and may change later. */
+typedef void (*reel_watch_fn)(void *user, int node, const char *op, const char *where,
+                              reel_tensor *value);
+/** reel_graph_run(), and `watch` hears of every node that has a result: to compare two graphs
+ *  layer by layer. */
+REEL_API reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[],
+                                            int n_x, reel_tensor *y[], int n_y,
+                                            reel_watch_fn watch, void *user);
 /** Verifies it: each value is made before it is read, operands are as many as the record
  *  takes, and every shape rule gives the shapes that are stored. Errors: REEL_ERR_INTERNAL
  *  naming the node. */
@@ -74,6 +119,28 @@ REEL_API const char *reel_graph_reads(const reel_graph *g);
 REEL_API char *reel_graph_to_string(const reel_graph *g);
 /** Writes it in Graphviz's language. */
 REEL_API reel_status reel_graph_write_dot(const reel_graph *g, FILE *to);
+
+/* ---- passes ------------------------------------------------------------------------- */
+
+/** Options of reel_graph_optimize; zero is the default: every pass. */
+typedef struct reel_optimize_opts {
+    const char *only; /* names of passes, separated by commas; NULL: all */
+    const char *skip; /* those that shall not run; NULL: none */
+    bool exact;       /* only passes after which results keep every bit */
+    FILE *log;        /* a line for each pass that ran; NULL: none */
+} reel_optimize_opts;
+/** Changes the graph in place into one that computes the same with less work: passes run in
+ *  order, over and over until none finds anything. It still runs through the operators, at
+ *  every batch size, and has gradients. Weights that are folded together become parameters of
+ *  the graph's own; the module that was traced keeps its. opts NULL: defaults.
+ *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_INTERNAL
+ *  naming the pass. On an error the graph is as it was. */
+REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);
+/** Number of passes, in the order in which they run. */
+REEL_API int reel_pass_count(void);
+/** Name of pass i, and what it does in a line. Static storage; NULL out of range. */
+REEL_API const char *reel_pass_name(int i);
+REEL_API const char *reel_pass_about(int i);
 
 #ifdef __cplusplus
 }

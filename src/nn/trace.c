@@ -13,17 +13,24 @@ reel_status reel_capture_module(reel_module *m)
     return reel_tensor_each(m, declare, NULL);
 }
 
-reel_graph *reel_trace(reel_module *m, reel_tensor *x)
+static reel_status declare_module(void *user)
+{
+    return reel_capture_module(user);
+}
+
+static reel_tensor *forward(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_forward(user, x[0]);
+}
+
+reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *opts)
 {
     if (!m || !x) {
         reel_fail(REEL_ERR_ARG, "trace: the %s is NULL", m ? "input" : "module");
         return NULL;
     }
-    if (reel_capture_begin()) return NULL;
-    reel_scope s = reel_scope_begin();
-    if (!reel_capture_module(m)) (void)reel_capture_input(x, NULL);
-    reel_tensor *y = reel_failed() ? NULL : reel_forward(m, x);
-    reel_graph *g = reel_capture_end(&y, NULL, 1);
-    reel_scope_end(s);
-    return g;
+    reel_trace_opts o = opts ? *opts : (reel_trace_opts){0};
+    o.declare = declare_module;
+    return reel_trace_function(forward, m, &x, 1, &o);
 }

@@ -183,14 +183,8 @@ reel_status reel_capture_input(reel_tensor *x, const char *name)
                          "capture_input: %s is a value of this capture already",
                          SHOW(&x->meta));
     (void)snprintf(text, sizeof text, "input%d", g->n_input);
-    void *list = g->input;
-    if (!reel__grow(&list, g->n_input, &g->cap_input, sizeof *g->input))
-        return reel_error_status();
-    g->input = list;
     int v = add(&mine, REEL_VALUE_INPUT, x, name ? name : text);
-    if (v < 0) return reel_error_status();
-    g->input[g->n_input++] = v;
-    return REEL_OK;
+    return v < 0 ? reel_error_status() : reel__graph_add_input(g, v);
 }
 
 reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)
@@ -209,19 +203,14 @@ static reel_status set_outputs(reel_tensor *const y[], const char *const name[],
     if (n < 0 || (n && !y))
         return reel_fail(REEL_ERR_ARG, "capture_end: %d outputs%s", n,
                          y ? "" : ", y is NULL");
-    g->output = reel__calloc((size_t)n, sizeof *g->output);
-    g->output_name = reel__calloc((size_t)n, sizeof *g->output_name);
-    if (!g->output || !g->output_name) return reel_error_status();
     for (int i = 0; i < n; i++) {
         int v = y[i] ? find(&mine, y[i]) : -1;
         if (v < 0)
             return reel_fail(REEL_ERR_ARG, "capture_end: output %d %s", i,
                              y[i] ? "was not computed during this capture" : "is NULL");
         (void)snprintf(text, sizeof text, "output%d", i);
-        g->output[i] = v;
-        g->output_name[i] = reel__strdup(name && name[i] ? name[i] : text);
-        if (!g->output_name[i]) return reel_error_status();
-        g->n_output++;
+        if (reel__graph_add_output(g, v, name && name[i] ? name[i] : text))
+            return reel_error_status();
     }
     return REEL_OK;
 }
@@ -238,22 +227,4 @@ reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[], i
     if (!st) return g;
     reel_graph_free(g);
     return NULL;
-}
-
-reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const x[],
-                                int n)
-{
-    if (!fn || n < 0 || (n && !x)) {
-        reel_fail(REEL_ERR_ARG, "trace_function: %s",
-                  fn ? "the inputs are missing" : "fn is NULL");
-        return NULL;
-    }
-    if (reel_capture_begin()) return NULL;
-    reel_scope s = reel_scope_begin();
-    for (int i = 0; i < n && !reel_failed(); i++) reel_capture_input(x[i], NULL);
-    reel_tensor *y = reel_failed() ? NULL : fn(user, x, n);
-    if (!y) reel_fail(REEL_ERR_STATE, "trace_function: fn gave NULL and no error");
-    reel_graph *g = reel_capture_end(&y, NULL, 1);
-    reel_scope_end(s);
-    return g;
 }

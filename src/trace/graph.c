@@ -1,6 +1,7 @@
 /* graph.c: making and freeing graphs. */
 #include "trace/graph.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,7 +33,11 @@ int reel__graph_add_value(reel_graph *g, reel_value_kind kind, const reel_meta *
     g->value = list;
     char *copy = name ? reel__strdup(name) : NULL;
     if (name && !copy) return -1;
-    g->value[g->n_value] = (reel_value){kind, *meta, copy, reel_keep(tensor), -1};
+    g->value[g->n_value] = (reel_value){.kind = kind,
+                                        .meta = *meta,
+                                        .name = copy,
+                                        .tensor = reel_keep(tensor),
+                                        .maker = -1};
     return g->n_value++;
 }
 
@@ -62,7 +67,10 @@ int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const
     void *list = g->node;
     if (!reel__grow(&list, g->n_node, &g->cap_node, sizeof *g->node)) return -1;
     g->node = list;
-    reel_gnode n = {.op = c->op, .n_in = c->n_in, .n_out = c->n_out};
+    reel_gnode n = {.op = c->op,
+                    .n_in = c->n_in,
+                    .n_out = c->n_out,
+                    .place = (g->n_node + 1) * REEL__PLACE_GAP};
     if (where && *where && !(n.where = reel__strdup(where))) return -1;
     if (!fill_node(&n, c, in, out)) {
         reel__free(n.where);
@@ -76,6 +84,30 @@ int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const
     return g->n_node++;
 }
 
+reel_status reel__graph_add_input(reel_graph *g, int v)
+{
+    void *list = g->input;
+    if (!reel__grow(&list, g->n_input, &g->cap_input, sizeof *g->input))
+        return reel_error_status();
+    g->input = list;
+    g->input[g->n_input++] = v;
+    return REEL_OK;
+}
+
+reel_status reel__graph_add_output(reel_graph *g, int v, const char *name)
+{
+    size_t n = (size_t)g->n_output + 1;
+    int *list = reel__realloc(g->output, n * sizeof *list);
+    if (list) g->output = list;
+    char **names = list ? reel__realloc(g->output_name, n * sizeof *names) : NULL;
+    if (names) g->output_name = names;
+    char *copy = names ? reel__strdup(name) : NULL;
+    if (!copy) return reel_error_status();
+    g->output[g->n_output] = v;
+    g->output_name[g->n_output++] = copy;
+    return REEL_OK;
+}
+
 void reel_graph_free(reel_graph *g)
 {
     if (!g) return;
@@ -85,6 +117,7 @@ void reel_graph_free(reel_graph *g)
     }
     for (int i = 0; i < g->n_node; i++) {
         reel__free(g->node[i].in);
+        reel__free(g->node[i].per_batch);
         reel__free(g->node[i].where);
     }
     for (int i = 0; i < g->n_output; i++) reel__free(g->output_name[i]);
@@ -103,6 +136,11 @@ int reel_graph_nodes(const reel_graph *g)
     return g ? g->n_node : 0;
 }
 
+int64_t reel_graph_batch(const reel_graph *g)
+{
+    return g ? g->batch : 0;
+}
+
 int reel_graph_inputs(const reel_graph *g)
 {
     return g ? g->n_input : 0;
@@ -111,6 +149,34 @@ int reel_graph_inputs(const reel_graph *g)
 int reel_graph_outputs(const reel_graph *g)
 {
     return g ? g->n_output : 0;
+}
+
+const char *reel_graph_input_name(const reel_graph *g, int i)
+{
+    return g && i >= 0 && i < g->n_input ? g->value[g->input[i]].name : NULL;
+}
+
+const char *reel_graph_output_name(const reel_graph *g, int i)
+{
+    return g && i >= 0 && i < g->n_output ? g->output_name[i] : NULL;
+}
+
+reel_shape reel_graph_input_shape(const reel_graph *g, int i, reel_dtype *dtype)
+{
+    if (!g || i < 0 || i >= g->n_input) return (reel_shape){.rank = -1};
+    if (dtype) *dtype = g->value[g->input[i]].meta.dtype;
+    return reel__shape(&g->value[g->input[i]].meta);
+}
+
+const char *reel_graph_node_op(const reel_graph *g, int i)
+{
+    return g && i >= 0 && i < g->n_node ? g->node[i].op->name : NULL;
+}
+
+const char *reel_graph_node_where(const reel_graph *g, int i)
+{
+    if (!g || i < 0 || i >= g->n_node) return NULL;
+    return g->node[i].where ? g->node[i].where : "";
 }
 
 const char *reel_graph_reads(const reel_graph *g)
@@ -126,5 +192,30 @@ const char *reel__value_text(const reel_graph *g, int v, char *buf, size_t size)
         (void)snprintf(buf, size, "%s", g->value[v].name);
     else
         (void)snprintf(buf, size, "%%%d", v);
+    return buf;
+}
+
+/* A size that depends on the batch as text: "batch", "4*batch", "batch+1". */
+static int put_size(char *to, size_t size, int64_t dim, int64_t grow, int64_t batch)
+{
+    int64_t rest = dim - grow * batch;
+    int n = 0;
+    if (!grow) return snprintf(to, size, "%" PRId64, dim);
+    if (grow != 1) n = snprintf(to, size, "%" PRId64 "*", grow);
+    n += snprintf(to + n, size - (size_t)n, "batch");
+    if (rest) n += snprintf(to + n, size - (size_t)n, "%+" PRId64, rest);
+    return n;
+}
+
+const char *reel__value_shape_text(const reel_graph *g, int v, char *buf)
+{
+    const reel_meta *m = &g->value[v].meta;
+    size_t at = (size_t)snprintf(buf, REEL__SHAPE_TEXT, "%s[", reel_dtype_name(m->dtype));
+    for (int d = 0; d < m->rank && at < REEL__SHAPE_TEXT - 64; d++) {
+        if (d) buf[at++] = ',';
+        at += (size_t)put_size(buf + at, REEL__SHAPE_TEXT - at, m->dim[d],
+                               g->batch ? g->value[v].grow[d] : 0, g->batch);
+    }
+    (void)snprintf(buf + at, REEL__SHAPE_TEXT - at, "]");
     return buf;
 }

@@ -1,5 +1,9 @@
 /* graph.h (internal): values and nodes. Values are numbered; a node reads and makes them by
- * number. Nodes hold the same records as calls do, so there is no second implementation. */
+ * number. Nodes hold the same records as calls do, so there is no second implementation.
+ *
+ * Shapes stand at the batch size g->batch. What depends on it says how: a value by `grow`, a
+ * node by `per_batch`. So a graph at another batch size is arithmetic and the records' own
+ * shape rules (batch.c), and no size is baked in. */
 #ifndef REEL_TRACE_GRAPH_H
 #define REEL_TRACE_GRAPH_H
 
@@ -17,38 +21,49 @@ typedef enum reel_value_kind {
 
 typedef struct reel_value {
     reel_value_kind kind;
-    reel_meta meta;
-    char *name;          /* of inputs and state; else NULL */
-    reel_tensor *tensor; /* kept: parameters, buffers, constants */
-    int maker;           /* node that makes it; -1 */
+    reel_meta meta; /* at g->batch */
+    int64_t
+        grow[REEL_MAX_RANK]; /* dim[i] at batch b: dim[i] + grow[i] * (b - g->batch) */
+    char *name;              /* of inputs and state; else NULL */
+    reel_tensor *tensor;     /* kept: parameters, buffers, constants */
+    int maker;               /* node that makes it; -1 */
 } reel_value;
 
 /* An absent optional operand, or an output that was left out. */
 #define REEL_NO_VALUE (-1)
 
 typedef struct reel_gnode {
-    const reel_op *op;
-    void *attrs; /* op->attrs->size bytes; NULL if it has none */
+    const reel_op *op; /* NULL: removed, until the graph is compacted */
+    void *attrs;       /* op->attrs->size bytes; NULL if it has none */
+    void *
+        per_batch; /* NULL, or the same struct: an int64_t v stands for v + k (b - g->batch)
+                        * with its k here, a double for k / b where k is not 0 */
     int n_in, n_out;
     int *in, *out; /* numbers of values; an in-place result is its input's number */
     char *where;   /* module path; or NULL */
+    int64_t place; /* program order: see reel__graph_emit() */
 } reel_gnode;
 
 struct reel_graph {
     reel_value *value;
     int n_value, cap_value;
-    reel_gnode *node;
+    reel_gnode *node; /* in program order, except while a pass edits */
     int n_node, cap_node;
     int *input, *output;
     char **output_name;
     int n_input, n_output, cap_input;
+    int64_t batch;       /* 0: no dimension depends on it, shapes are fixed */
     char *reads;         /* text; or NULL */
     reel_rng_state rng;  /* where the random stream stood when the capture began */
     uint64_t rng_blocks; /* how far it went */
 };
 
+/* Distance of the places of neighbours: how many nodes can be emitted before one. */
+#define REEL__PLACE_GAP (INT64_C(1) << 24)
 /* Room for the attributes of any record. */
-#define REEL_ATTRS_MAX 512
+#define REEL_ATTRS_MAX 1024
+
+/* ---- graph.c --------------------------------------------------------------------------- */
 
 reel_graph *reel__graph_new(void);
 /* Appends; the new number, or -1 with an error. `tensor` is retained, `name` copied. */
@@ -58,7 +73,93 @@ int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const
                          const char *where);
 /* "%5" or the value's name, into buf of `size` bytes; returns buf. */
 const char *reel__value_text(const reel_graph *g, int v, char *buf, size_t size);
+/* "f32[batch,3,32,32]" or, where nothing depends on the batch, "f32[10,64]". */
+#define REEL__SHAPE_TEXT 256
+const char *reel__value_shape_text(const reel_graph *g, int v, char *buf);
 /* Makes room for one more of `size` bytes; false with an error. */
 bool reel__grow(void **list, int n, int *capacity, size_t size);
+/* Adds x to the inputs, or to the outputs under a name (copied). */
+reel_status reel__graph_add_input(reel_graph *g, int v);
+reel_status reel__graph_add_output(reel_graph *g, int v, const char *name);
+
+/* ---- batch.c: one graph, any batch size ------------------------------------------------- */
+
+/* Two captures of one function, at two batch sizes: writes into `a` what depends on the batch,
+ * and sets a->batch. Errors: REEL_ERR_STATE naming the first node where they differ in more
+ * than sizes that grow in proportion. */
+reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_graph *b,
+                                   int64_t batch_b);
+/* Attributes of node n at batch b; `room` holds REEL_ATTRS_MAX bytes. b 0: as they stand. */
+const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
+                           void *room);
+/* Metas of all values at batch b, by the records' shape rules: meta[n_value]. State keeps its
+ * own. Errors: what a shape rule says. */
+reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta);
+/* The same by the rules alone, the present batch size (or 0) not excepted: after an edit that
+ * changed how values lie in memory. from >= 0: only nodes from that one on, meta[] holding the
+ * rest. */
+reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta);
+/* The batch size that these inputs are for (0: the graph has none), or an error, -1, that
+ * names the input: a wrong dtype, a size that does not fit. `who` begins the message. */
+int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const x[]);
+
+/* ---- replay.c ---------------------------------------------------------------------------- */
+
+/* Right numbers of inputs and outputs, no error pending; else an error. `who` begins it. */
+reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *const x[],
+                            int n_x, reel_tensor *y[], int n_y);
+/* Attributes of a node for one run, at a batch size and a place in the random stream. `room`
+ * holds REEL_ATTRS_MAX bytes. */
+const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t batch,
+                            reel_rng_state rng, void *room);
+
+/* ---- edit.c: how passes and readers change a graph --------------------------------------- */
+
+/* Adds a node of op, whose results' shapes come from the record's rule (at g->batch, and at
+ * the next size for `grow`). It stands right before node `before` in program order, after
+ * those emitted there earlier; -1: at the end. Its results' values are written to
+ * out[op->n_out] (REEL_NO_VALUE: left out). Node order in the array is restored by
+ * reel__graph_compact(). The node's number, or -1 with an error. */
+int reel__graph_emit(reel_graph *g, int before, const reel_op *op, const void *attrs,
+                     const void *per_batch, const int *in, int n_in, const char *where,
+                     int *out);
+/* The same; the value of its first result, or -1 with an error. */
+int reel__graph_emit1(reel_graph *g, int before, const reel_op *op, const void *attrs,
+                      const void *per_batch, const int *in, int n_in, const char *where);
+/* Everybody who reads v, outputs included, reads `by` instead. */
+void reel__graph_replace(reel_graph *g, int v, int by);
+/* Takes the node out. Its values stay until the graph is compacted. */
+void reel__graph_remove(reel_graph *g, int node);
+/* Brings nodes into program order, drops what was removed and values that nobody names (inputs
+ * stay), and numbers everything again. Any number held outside is stale after it. */
+reel_status reel__graph_compact(reel_graph *g);
+/* A copy that shares the tensors. NULL with an error. */
+reel_graph *reel__graph_copy(const reel_graph *g);
+/* How often each value is read, by nodes and as output: n_value counts, for reel__free(). */
+int *reel__graph_uses(const reel_graph *g);
+/* Whether a value's kind means that it holds a tensor. */
+static inline bool reel__is_state(const reel_value *v)
+{
+    return v->kind == REEL_VALUE_PARAM || v->kind == REEL_VALUE_BUFFER ||
+           v->kind == REEL_VALUE_CONST;
+}
+
+/* ---- effects.c: which memory changes when ------------------------------------------------ */
+
+/* Of one state of a graph: stale after any edit. */
+typedef struct reel_effects {
+    int *root;       /* of each value: the first value that looks at the same memory */
+    int n_write;     /* nodes that change memory ... */
+    int *write_root; /* ... of this root ... */
+    int *write_node; /* ... in program order */
+} reel_effects;
+/* False with an error. Free with reel__effects_free(). */
+bool reel__effects(const reel_graph *g, reel_effects *e);
+void reel__effects_free(reel_effects *e);
+/* True if no node changes the memory of v. */
+bool reel__never_changes(const reel_effects *e, int v);
+/* True if no node i with from <= i < to changes it: what was read at `from` can be read at
+ * `to` as well. */
+bool reel__same_between(const reel_effects *e, int v, int from, int to);
 
 #endif

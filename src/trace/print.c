@@ -7,6 +7,9 @@
 
 static const char *const kind_name[] = {"input", "param", "buffer", "const", ""};
 
+/* Shape of value v as text, in the caller's block. */
+#define shape(g, v) reel__value_shape_text((g), (v), (char[REEL__SHAPE_TEXT]){0})
+
 static void put_values(FILE *to, const reel_graph *g, const int *v, int n)
 {
     char text[256];
@@ -16,10 +19,10 @@ static void put_values(FILE *to, const reel_graph *g, const int *v, int n)
 
 static void put_node(FILE *to, const reel_graph *g, const reel_gnode *n)
 {
-    char attrs[1024];
+    char attrs[2048];
     if (n->n_out) {
         put_values(to, g, n->out, n->n_out);
-        if (n->out[0] >= 0) fprintf(to, " %s", SHOW(&g->value[n->out[0]].meta));
+        if (n->out[0] >= 0) fprintf(to, " %s", shape(g, n->out[0]));
         fprintf(to, " = ");
     }
     fprintf(to, "%s(", n->op->name);
@@ -37,7 +40,7 @@ static void put_graph(FILE *to, const reel_graph *g)
     for (int v = 0; v < g->n_value; v++)
         if (g->value[v].kind != REEL_VALUE_NODE)
             fprintf(to, "%s %s %s\n", kind_name[g->value[v].kind],
-                    reel__value_text(g, v, text, sizeof text), SHOW(&g->value[v].meta));
+                    reel__value_text(g, v, text, sizeof text), shape(g, v));
     for (int i = 0; i < g->n_node; i++) put_node(to, g, &g->node[i]);
     for (int i = 0; i < g->n_output; i++)
         fprintf(to, "output %s = %s\n", g->output_name[i],
@@ -71,7 +74,7 @@ reel_status reel_graph_write_dot(const reel_graph *g, FILE *to)
             "  edge [fontname=\"sans-serif\", fontsize=8];\n");
     for (int i = 0; i < g->n_input; i++)
         fprintf(to, "  v%d [label=\"%s\\n%s\", shape=ellipse];\n", g->input[i],
-                g->value[g->input[i]].name, SHOW(&g->value[g->input[i]].meta));
+                g->value[g->input[i]].name, shape(g, g->input[i]));
     for (int i = 0; i < g->n_node; i++) {
         const reel_gnode *n = &g->node[i];
         fprintf(to, "  n%d [label=\"%s%s%s\"];\n", i, n->op->name, n->where ? "\\n" : "",
@@ -80,7 +83,7 @@ reel_status reel_graph_write_dot(const reel_graph *g, FILE *to)
             const reel_value *v = n->in[k] >= 0 ? &g->value[n->in[k]] : NULL;
             if (v && v->maker >= 0)
                 fprintf(to, "  n%d -> n%d [label=\"%s\"];\n", v->maker, i,
-                        SHOW(&v->meta));
+                        shape(g, n->in[k]));
             else if (v && v->kind == REEL_VALUE_INPUT)
                 fprintf(to, "  v%d -> n%d;\n", n->in[k], i);
         }
@@ -88,7 +91,7 @@ reel_status reel_graph_write_dot(const reel_graph *g, FILE *to)
     for (int i = 0; i < g->n_output; i++) {
         const reel_value *v = &g->value[g->output[i]];
         fprintf(to, "  o%d [label=\"%s\\n%s\", shape=ellipse];\n", i, g->output_name[i],
-                SHOW(&v->meta));
+                shape(g, g->output[i]));
         if (v->maker >= 0) fprintf(to, "  n%d -> o%d;\n", v->maker, i);
     }
     fprintf(to, "}\n");

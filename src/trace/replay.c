@@ -31,13 +31,15 @@ static int64_t *attribute(const reel_attr_schema *s, void *attrs, const char *na
 }
 
 /* Attributes for this run. Places in the random stream move with the stream: two nodes that
- * drew the same numbers when they were traced (a dropout and its gradient) do so again. */
-static const void *attrs_now(const reel_graph *g, const reel_gnode *n, reel_rng_state rng,
-                             void *room)
+ * drew the same numbers when they were traced (a dropout and its gradient) do so again. A
+ * graph that draws has a fixed batch. */
+const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t batch,
+                            reel_rng_state rng, void *room)
 {
     const reel_attr_schema *s = n->op->attrs;
     const int64_t *seed = attribute(s, n->attrs, "seed");
-    if (!seed || g->rng_blocks == 0 || (uint64_t)*seed != g->rng.seed) return n->attrs;
+    if (!seed || g->rng_blocks == 0 || (uint64_t)*seed != g->rng.seed)
+        return reel__attrs_at(g, n, batch, room);
     memcpy(room, n->attrs, s->size);
     int64_t *offset = attribute(s, room, "offset");
     *attribute(s, room, "seed") = (int64_t)rng.seed;
@@ -52,67 +54,86 @@ static void drop(reel_tensor **env, int v, const int *last, int now)
     env[v] = NULL;
 }
 
-static reel_status run_node(const reel_graph *g, int i, reel_tensor **env,
-                            const int *last, reel_rng_state rng)
+/* One run: the values so far, and what it was called with. */
+typedef struct replay {
+    reel_tensor **env;
+    int *last;
+    int64_t batch;
+    reel_rng_state rng;
+    reel_watch_fn watch; /* or NULL */
+    void *user;
+} replay;
+
+static reel_status run_node(const reel_graph *g, int i, const replay *r)
 {
+    reel_tensor **env = r->env;
     const reel_gnode *n = &g->node[i];
     reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT];
     _Alignas(16) char room[REEL_ATTRS_MAX];
     for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] >= 0 ? env[n->in[k]] : NULL;
     reel_scope s = reel_scope_begin();
-    reel_status st = reel__apply(n->op, attrs_now(g, n, rng, room), n->n_in, in, out);
+    reel_status st = reel__apply(n->op, reel__attrs_now(g, n, r->batch, r->rng, room),
+                                 n->n_in, in, out);
     for (int k = 0; k < n->n_out && !st; k++) {
         int v = n->out[k];
         if (v < 0 || env[v] == out[k]) continue; /* left out, or in place */
         reel_release(env[v]);
         env[v] = reel_keep(out[k]);
     }
+    if (r->watch && !st && n->n_out && out[0])
+        r->watch(r->user, i, n->op->name, n->where ? n->where : "", out[0]);
     reel_scope_end(s);
-    for (int k = 0; k < n->n_in; k++) drop(env, n->in[k], last, i);
-    for (int k = 0; k < n->n_out; k++) drop(env, n->out[k], last, i);
+    for (int k = 0; k < n->n_in; k++) drop(env, n->in[k], r->last, i);
+    for (int k = 0; k < n->n_out; k++) drop(env, n->out[k], r->last, i);
     return st;
 }
 
-static reel_status bind_inputs(const reel_graph *g, reel_tensor *const x[],
-                               reel_tensor **env)
+reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *const x[],
+                            int n_x, reel_tensor *y[], int n_y)
 {
-    for (int v = 0; v < g->n_value; v++) env[v] = reel_keep(g->value[v].tensor);
-    for (int i = 0; i < g->n_input; i++) {
-        const reel_value *want = &g->value[g->input[i]];
-        if (!x[i])
-            return reel_fail(REEL_ERR_ARG, "graph_run: input %s is NULL", want->name);
-        if (!reel__same_shape(&x[i]->meta, &want->meta) ||
-            x[i]->meta.dtype != want->meta.dtype)
-            return reel_fail(REEL_ERR_SHAPE,
-                             "graph_run: input %s is %s, the graph was traced "
-                             "with %s",
-                             want->name, SHOW(&x[i]->meta), SHOW(&want->meta));
-        env[g->input[i]] = reel_keep(x[i]);
+    if (reel_failed()) return reel_error_status();
+    if (g && n_x == g->n_input && n_y == g->n_output && (!n_x || x) && (!n_y || y))
+        return REEL_OK;
+    return reel_fail(REEL_ERR_ARG,
+                     "%s: %d inputs and %d outputs for a graph of %d and %d", who, n_x,
+                     n_y, reel_graph_inputs(g), reel_graph_outputs(g));
+}
+
+static reel_status run_all(reel_graph *g, replay *r, reel_tensor *const x[],
+                           reel_tensor *y[])
+{
+    reel_status st = REEL_OK;
+    r->rng = reel__rng_take((int64_t)g->rng_blocks);
+    for (int v = 0; v < g->n_value; v++) r->env[v] = reel_keep(g->value[v].tensor);
+    for (int i = 0; i < g->n_input; i++) r->env[g->input[i]] = reel_keep(x[i]);
+    for (int i = 0; i < g->n_node && !st; i++) st = run_node(g, i, r);
+    for (int i = 0; i < g->n_output && !st; i++) {
+        y[i] = reel__autorelease(reel_keep(r->env[g->output[i]]));
+        if (!y[i]) st = reel_error_status();
     }
-    return REEL_OK;
+    for (int v = 0; v < g->n_value; v++) reel_release(r->env[v]);
+    return st;
 }
 
 reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                            reel_tensor *y[], int n_y)
 {
-    if (reel_failed()) return reel_error_status();
-    if (!g || n_x != g->n_input || n_y != g->n_output || (n_x && !x) || (n_y && !y))
-        return reel_fail(REEL_ERR_ARG,
-                         "graph_run: %d inputs and %d outputs for a graph of %d "
-                         "and %d",
-                         n_x, n_y, reel_graph_inputs(g), reel_graph_outputs(g));
+    return reel_graph_run_watched(g, x, n_x, y, n_y, NULL, NULL);
+}
+
+reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_x,
+                                   reel_tensor *y[], int n_y, reel_watch_fn watch,
+                                   void *user)
+{
+    reel_status st = reel__check_run(g, "graph_run", x, n_x, y, n_y);
+    if (st) return st;
     for (int i = 0; i < n_y; i++) y[i] = NULL;
-    int *last = last_reads(g);
-    reel_tensor **env = reel__calloc((size_t)g->n_value + 1, sizeof *env);
-    reel_rng_state rng = reel__rng_take((int64_t)g->rng_blocks);
-    reel_status st = last && env ? bind_inputs(g, x, env) : reel_error_status();
-    for (int i = 0; i < g->n_node && !st; i++) st = run_node(g, i, env, last, rng);
-    for (int i = 0; i < n_y && !st; i++) {
-        y[i] = reel__autorelease(reel_keep(env[g->output[i]]));
-        if (!y[i]) st = reel_error_status();
-    }
-    for (int v = 0; env && v < g->n_value; v++) reel_release(env[v]);
-    reel__free(env);
-    reel__free(last);
+    replay r = {.batch = reel__batch_of(g, "graph_run", x), .watch = watch, .user = user};
+    if (r.batch < 0) return reel_error_status();
+    r.last = last_reads(g);
+    r.env = reel__calloc((size_t)g->n_value + 1, sizeof *r.env);
+    st = r.last && r.env ? run_all(g, &r, x, y) : reel_error_status();
+    reel__free(r.env);
+    reel__free(r.last);
     return st;
 }

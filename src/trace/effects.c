@@ -1,0 +1,81 @@
+/* effects.c: which memory changes when. Views share memory with what they look at, and so do
+ * parameters that lie in one storage. */
+#include "trace/graph.h"
+
+#include "base/alloc.h"
+
+/* Parameters, buffers and constants of one storage have one root. n is small or the storages
+ * differ, so the search is by storage number order of appearance. */
+static void root_state(const reel_graph *g, int *root)
+{
+    for (int v = 0; v < g->n_value; v++) {
+        root[v] = v;
+        const reel_tensor *t = g->value[v].tensor;
+        if (!t || !t->storage->viewed) continue;
+        for (int u = 0; u < v && root[v] == v; u++)
+            if (g->value[u].tensor && g->value[u].tensor->storage == t->storage)
+                root[v] = root[u];
+    }
+}
+
+static unsigned changes(const reel_op *op)
+{
+    return op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
+}
+
+static bool collect(const reel_graph *g, reel_effects *e)
+{
+    int cap_root = 0, cap_node = 0;
+    for (int i = 0; i < g->n_node; i++) {
+        const reel_gnode *n = &g->node[i];
+        if (!n->op) continue;
+        if ((n->op->traits & REEL_OP_VIEW) && n->in[0] >= 0 && n->out[0] >= 0)
+            e->root[n->out[0]] = e->root[n->in[0]];
+        for (int k = 0; k < n->n_in && changes(n->op) >> k; k++) {
+            if (!(changes(n->op) >> k & 1) || n->in[k] < 0) continue;
+            void *roots = e->write_root, *nodes = e->write_node;
+            bool room = reel__grow(&roots, e->n_write, &cap_root, sizeof(int));
+            e->write_root = roots;
+            room = room && reel__grow(&nodes, e->n_write, &cap_node, sizeof(int));
+            e->write_node = nodes;
+            if (!room) return false;
+            e->write_root[e->n_write] = e->root[n->in[k]];
+            e->write_node[e->n_write++] = i;
+        }
+    }
+    return true;
+}
+
+bool reel__effects(const reel_graph *g, reel_effects *e)
+{
+    *e = (reel_effects){.root = reel__calloc((size_t)g->n_value + 1, sizeof(int))};
+    if (!e->root) return false;
+    root_state(g, e->root);
+    if (collect(g, e)) return true;
+    reel__effects_free(e);
+    return false;
+}
+
+void reel__effects_free(reel_effects *e)
+{
+    reel__free(e->root);
+    reel__free(e->write_root);
+    reel__free(e->write_node);
+    *e = (reel_effects){0};
+}
+
+bool reel__never_changes(const reel_effects *e, int v)
+{
+    for (int i = 0; i < e->n_write; i++)
+        if (e->write_root[i] == e->root[v]) return false;
+    return true;
+}
+
+bool reel__same_between(const reel_effects *e, int v, int from, int to)
+{
+    for (int i = 0; i < e->n_write; i++)
+        if (e->write_root[i] == e->root[v] && e->write_node[i] >= from &&
+            e->write_node[i] < to)
+            return false;
+    return true;
+}
