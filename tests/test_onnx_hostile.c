@@ -292,6 +292,19 @@ static void bad_attributes_are_errors(void **state)
     buf g = {0}, n = node_of("", NULL, NULL);
     put_message(&g, GRAPH_NODE, &n);
     refuse_graph(&g, "has no op_type");
+    for (int many = 2; many <= REEL__ONNX_ATTRIBUTES_MAX + 1;
+         many += REEL__ONNX_ATTRIBUTES_MAX - 1) {
+        n = node_of("Op", NULL, NULL);
+        for (int i = 0; i < many; i++) {
+            a = attribute_of("a", REEL_ONNX_A_INT);
+            put_message(&n, NODE_ATTRIBUTE, &a);
+        }
+        put_message(&g, GRAPH_NODE, &n);
+        refuse_graph(&g, many == 2
+                             ? "attribute[1]: attribute \"a\" of node \"\" (Op) comes "
+                               "a second time"
+                             : "has 101 attributes, must have at most 100");
+    }
     char *name = calloc(1, REEL__ONNX_NAME_MAX + 2);
     assert_non_null(name);
     memset(name, 'n', REEL__ONNX_NAME_MAX + 1);

@@ -267,8 +267,8 @@ static operand operand_of(const reel_plan *p, const reel_karg *a, int arg, int64
     return (operand){.data = a->data,
                      .size = (int64_t)reel_dtype_size(a->meta->dtype),
                      .arg = arg,
-                     .direct = a->meta->dtype == stored &&
-                               reel__plan_in_blocks(p, arg, rows)};
+                     .direct =
+                         a->meta->dtype == stored && reel__plan_in_blocks(p, arg, rows)};
 }
 
 static void find_operands(walk *w, const reel_plan *plan, const reel_kcall *call,
@@ -279,8 +279,8 @@ static void find_operands(walk *w, const reel_plan *plan, const reel_kcall *call
     const reel_elem_rows *elem = reel__elem_rows();
     for (int i = 0; i < p->n_out; i++) {
         bool bytes = p->step[p->out[i]].info->out_bool;
-        w->out[i] = operand_of(plan, &call->out[i], i, rows,
-                               bytes ? REEL_BOOL : computed);
+        w->out[i] =
+            operand_of(plan, &call->out[i], i, rows, bytes ? REEL_BOOL : computed);
         w->store[i] = elem->store[p->type][call->out[i].meta->dtype];
     }
     for (int k = 0; k < p->n_in; k++) {
