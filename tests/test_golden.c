@@ -25,6 +25,8 @@ static const struct {
     {"randn", "draws from reel's own stream (test_random.c)"},
     {"randint", "draws from reel's own stream (test_random.c)"},
     {"dropout", "draws from reel's own stream (test_random.c)"},
+    {"conv2d_fused", "conv2d, add and an activation, which have cases (test_fused.c)"},
+    {"linear_fused", "linear, add and an activation, which have cases (test_fused.c)"},
 };
 
 /* ---- the file ------------------------------------------------------------------------------ */
@@ -320,7 +322,10 @@ static int print_records(void)
         for (int k = 0; op->attrs && k < op->attrs->n_fields; k++) {
             const reel_attr_field *f = &op->attrs->field[k];
             printf("%s%s:%s:%d", k ? "," : "", f->name,
-                   f->type == REEL_ATTR_INT ? "int" : "real", f->count);
+                   f->type == REEL_ATTR_REAL  ? "real"
+                   : f->type == REEL_ATTR_INT ? "int"
+                                              : "row",
+                   f->count);
         }
         putchar('\t');
         for (const char *p = op->sample; p && *p; p++) putchar(*p == '\n' ? '\x1f' : *p);

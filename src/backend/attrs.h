@@ -66,6 +66,25 @@ typedef struct reel_conv2d_attrs {
     int64_t stride[2], padding[2], dilation[2], groups;
     int64_t input[4]; /* gradients only: shape of the result, [n,c,h,w] or [k,c/g,r,s] */
 } reel_conv2d_attrs;
+/* act(conv2d(x, w) + bias + residual). The convolution's attributes come first, so that what
+ * reads those reads these. act: the kernel of a unary pointwise row, K_NONE for none; a: its
+ * attributes. */
+typedef enum reel_conv2d_algo {
+    REEL_ALGO_MODEL = 0, /* what the cost model says */
+    REEL_ALGO_DIRECT,
+    REEL_ALGO_WINOGRAD /* where the shape allows it */
+} reel_conv2d_algo;
+typedef struct reel_conv2d_fused_attrs {
+    reel_conv2d_attrs conv;
+    int64_t act;
+    double a[2];
+    int64_t algo; /* reel_conv2d_algo */
+} reel_conv2d_fused_attrs;
+/* act(x w' + bias + residual) */
+typedef struct reel_linear_fused_attrs {
+    int64_t act;
+    double a[2];
+} reel_linear_fused_attrs;
 typedef struct reel_pool2d_attrs {
     int64_t kernel[2], stride[2], padding[2], dilation[2];
     int64_t ceil_mode, count_include_pad;

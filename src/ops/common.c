@@ -134,6 +134,23 @@ uint32_t reel__saves_product(const reel_call *c)
     return saves;
 }
 
+/* Inputs for composing: each that needs a gradient as a view of its own, so that
+ * attention(x, x, x) has three partial gradients and not three times the total; the others
+ * without their history, which is nobody's here (going back through it would free it). */
+static bool inputs_to_compose(const reel_call *c, reel_tensor *in[])
+{
+    for (int i = 0; i < c->n_in; i++) {
+        in[i] = c->in[i];
+        if (!in[i]) continue;
+        if (NEEDS(c, i))
+            in[i] = reel_reshape(in[i], reel__shape(IN_META(c, i)));
+        else if (!c->create_graph)
+            in[i] = reel__constant(in[i]);
+        if (!in[i]) return false;
+    }
+    return true;
+}
+
 void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
                         reel_tensor *g, reel_tensor *gx[])
 {
@@ -141,18 +158,16 @@ void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_
     int place[REEL_OP_MAX_IN], n = 0;
     reel_call inner = *c;
     inner.in = in;
-    for (int i = 0; i < c->n_in; i++) {
-        in[i] = c->in[i];
+    bool was = reel__tape_enable(true); /* off, unless create_graph */
+    reel_tensor *y = inputs_to_compose(c, in) ? composed(&inner) : NULL;
+    for (int i = 0; y && i < c->n_in; i++) {
         if (!NEEDS(c, i)) continue;
-        /* A view of its own for each input, so that attention(x, x, x) has three partial
-         * gradients and not three times the total. */
-        if (!(in[i] = reel_reshape(in[i], reel__shape(IN_META(c, i))))) return;
         x[n] = in[i];
         place[n++] = i;
     }
-    reel_tensor *y = composed(&inner);
-    if (!y || reel__tape()->grad_composed(y, g, x, n, grad)) return;
-    for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
+    if (y && !reel__tape()->grad_composed(y, g, x, n, grad, c->create_graph))
+        for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
+    (void)reel__tape_enable(was);
 }
 
 reel_tensor *reel__constant(reel_tensor *x)

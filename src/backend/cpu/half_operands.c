@@ -68,7 +68,7 @@ typedef struct stand_in {
 static reel_status copy(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)
 {
     const reel_karg in = {src, sm}, out = {dst, dm};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL};
+    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
     return reel__cpu_copy(&call);
 }
 

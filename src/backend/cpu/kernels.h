@@ -28,6 +28,8 @@ reel_status reel__ref_all(const reel_kcall *call);
 reel_status reel__ref_matmul(const reel_kcall *call);
 reel_status reel__ref_linear(const reel_kcall *call);
 reel_status reel__ref_conv2d(const reel_kcall *call);
+reel_status reel__ref_conv2d_fused(const reel_kcall *call);
+reel_status reel__ref_linear_fused(const reel_kcall *call);
 reel_status reel__ref_conv2d_input(const reel_kcall *call);
 reel_status reel__ref_conv2d_weight(const reel_kcall *call);
 reel_status reel__ref_max_pool2d(const reel_kcall *call);
