@@ -95,6 +95,12 @@ const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
 /* Metas of all values at batch b, by the records' shape rules: meta[n_value]. State keeps its
  * own. Errors: what a shape rule says. */
 reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta);
+/* Meta of one value at batch b, as far as it is known without shape rules: of inputs and
+ * state. */
+void reel__value_meta_at(const reel_graph *g, int v, int64_t b, reel_meta *m);
+/* The shape rules alone: fills in the metas of what nodes make. meta[] holds those of inputs
+ * and state, which may lie otherwise than the graph has them. */
+reel_status reel__metas_infer(const reel_graph *g, int64_t b, reel_meta *meta);
 /* The batch size that these inputs are for (0: the graph has none), or an error, -1, that
  * names the input: a wrong dtype, a size that does not fit. `who` begins the message. */
 int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const x[]);
@@ -108,6 +114,14 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
  * holds REEL_ATTRS_MAX bytes. */
 const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t batch,
                             reel_rng_state rng, void *room);
+
+/* Whether these attributes change from run to run: the node has a place in the stream. */
+bool reel__draws(const reel_graph *g, const reel_gnode *n);
+
+/* ---- capture.c ---------------------------------------------------------------------------- */
+
+/* Whether this thread is capturing. */
+bool reel__capturing(void);
 
 /* ---- edit.c: how passes and readers change a graph --------------------------------------- */
 
