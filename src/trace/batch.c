@@ -35,8 +35,9 @@ const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
 
 /* ---- shapes ------------------------------------------------------------------------------ */
 
-static void grown(const reel_graph *g, const reel_value *v, int64_t b, reel_meta *m)
+void reel__value_meta_at(const reel_graph *g, int value, int64_t b, reel_meta *m)
 {
+    const reel_value *v = &g->value[value];
     *m = v->meta;
     bool same = true;
     for (int d = 0; d < m->rank; d++) {
@@ -82,7 +83,7 @@ reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta)
 reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta)
 {
     if (from < 0)
-        for (int v = 0; v < g->n_value; v++) grown(g, &g->value[v], b, &meta[v]);
+        for (int v = 0; v < g->n_value; v++) reel__value_meta_at(g, v, b, &meta[v]);
     for (int i = from < 0 ? 0 : from; i < g->n_node; i++) {
         reel_status st = g->node[i].op ? infer_node(g, &g->node[i], b, meta) : REEL_OK;
         if (st) return st;
@@ -241,7 +242,7 @@ int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const 
         if (x[i]->meta.rank == want->meta.rank && !batch)
             batch = one_batch(g, want, &x[i]->meta);
         reel_meta m;
-        grown(g, want, batch, &m);
+        reel__value_meta_at(g, g->input[i], batch, &m);
         if (reel__same_shape(&x[i]->meta, &m) && x[i]->meta.dtype == m.dtype &&
             batch >= 0)
             continue;
