@@ -166,7 +166,8 @@ typedef reel_status (*reel_state_visit)(void *user, const char *name, reel_tenso
 REEL_API reel_status reel_graph_each_state(const reel_graph *g, reel_state_visit visit,
                                            void *user);
 /** Gives every constant a name, "const.0", ..., and every state and input a name of its own,
- *  by a suffix where two have the same. */
+ *  by a suffix where two have the same. Errors: REEL_ERR_UNSUPPORTED if two share memory
+ *  that training or the graph itself changes: names could not say so. */
 REEL_API reel_status reel_graph_name_state(reel_graph *g);
 
 /* ---- pictures ------------------------------------------------------------------------ */

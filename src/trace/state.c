@@ -100,11 +100,69 @@ static reel_status name_constants(reel_graph *g, const named *names, int n)
     return REEL_OK;
 }
 
+/* ---- shared memory ----------------------------------------------------------------------------- */
+
+static int by_memory(const void *a, const void *b)
+{
+    const reel_value *x = *(const reel_value *const *)a, *y = *(const reel_value *const *)b;
+    uintptr_t p = (uintptr_t)x->tensor->storage, q = (uintptr_t)y->tensor->storage;
+    if (p != q) return p < q ? -1 : 1;
+    return (x->tensor->meta.offset > y->tensor->meta.offset) -
+           (x->tensor->meta.offset < y->tensor->meta.offset);
+}
+
+/* One past the last element of the storage that x may touch. */
+static int64_t end_of(const reel_value *x)
+{
+    const reel_meta *m = &x->tensor->meta;
+    int64_t end = m->offset + (reel__numel(m) > 0);
+    for (int d = 0; d < m->rank; d++)
+        if (m->dim[d] > 1) end += (m->dim[d] - 1) * m->stride[d];
+    return end;
+}
+
+/* Two names for one piece of memory would be two pieces in a file: that is only right for what
+ * nobody changes. */
+static reel_status check_apart(const reel_graph *g, const reel_value **list,
+                               const reel_effects *e)
+{
+    int n = 0;
+    for (int v = 0; v < g->n_value; v++)
+        if (reel__is_state(&g->value[v])) list[n++] = &g->value[v];
+    qsort(list, (size_t)n, sizeof *list, by_memory);
+    for (int i = 1; i < n; i++) {
+        const reel_value *a = list[i - 1], *b = list[i];
+        if (a->tensor->storage != b->tensor->storage ||
+            end_of(a) <= b->tensor->meta.offset)
+            continue;
+        bool fixed = a->kind == REEL_VALUE_CONST && b->kind == REEL_VALUE_CONST &&
+                     reel__never_changes(e, (int)(a - g->value));
+        if (!fixed)
+            return reel_fail(REEL_ERR_UNSUPPORTED,
+                             "graph_name_state: %s %s and %s %s share memory, which names "
+                             "cannot say",
+                             SHOW(&a->meta), a->name ? a->name : "(constant)",
+                             SHOW(&b->meta), b->name ? b->name : "(constant)");
+    }
+    return REEL_OK;
+}
+
+static reel_status check_memory(const reel_graph *g)
+{
+    reel_effects e;
+    if (!reel__effects(g, &e)) return reel_error_status();
+    const reel_value **list = reel__calloc((size_t)g->n_value + 1, sizeof *list);
+    reel_status st = list ? check_apart(g, list, &e) : reel_error_status();
+    reel__free(list);
+    reel__effects_free(&e);
+    return st;
+}
+
 reel_status reel_graph_name_state(reel_graph *g)
 {
     named *names = NULL;
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_name_state: the graph is NULL");
-    if (reel_failed()) return reel_error_status();
+    if (reel_failed() || check_memory(g)) return reel_error_status();
     int n = sorted_names(g, &names);
     char **old = n < 0 ? NULL : reel__calloc((size_t)n + 1, sizeof *old);
     reel_status st = old ? rename_doubles(g, names, n, old) : reel_error_status();
