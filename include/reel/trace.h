@@ -69,6 +69,14 @@ REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
 
 /** Frees it. Tensors that it shares live on. NULL is allowed. */
 REEL_API void reel_graph_free(reel_graph *g);
+/** Name of input or output i; NULL out of range. Owned by the graph. */
+REEL_API const char *reel_graph_input_name(const reel_graph *g, int i);
+REEL_API const char *reel_graph_output_name(const reel_graph *g, int i);
+/** Shape and dtype of input i at the graph's batch size; rank -1 out of range. */
+REEL_API reel_shape reel_graph_input_shape(const reel_graph *g, int i, reel_dtype *dtype);
+/** Record of node i, such as "conv2d", and its module path ("" if none); NULL out of range. */
+REEL_API const char *reel_graph_node_op(const reel_graph *g, int i);
+REEL_API const char *reel_graph_node_where(const reel_graph *g, int i);
 /** Number of nodes, inputs, outputs; 0 for NULL. */
 REEL_API int reel_graph_nodes(const reel_graph *g);
 REEL_API int reel_graph_inputs(const reel_graph *g);
@@ -87,6 +95,16 @@ REEL_API reel_status reel_graph_set_batch(reel_graph *g, int64_t batch);
  *  number, REEL_ERR_SHAPE naming the input, both shapes; what an operator says. */
 REEL_API reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                                     reel_tensor *y[], int n_y);
+
+/** Called after a node ran: its record's name, its module path ("" if none) and its first
+ *  result, which is borrowed and may change later. */
+typedef void (*reel_watch_fn)(void *user, int node, const char *op, const char *where,
+                              reel_tensor *value);
+/** reel_graph_run(), and `watch` hears of every node that has a result: to compare two graphs
+ *  layer by layer. */
+REEL_API reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[],
+                                            int n_x, reel_tensor *y[], int n_y,
+                                            reel_watch_fn watch, void *user);
 /** Verifies it: each value is made before it is read, operands are as many as the record
  *  takes, and every shape rule gives the shapes that are stored. Errors: REEL_ERR_INTERNAL
  *  naming the node. */
@@ -188,6 +206,28 @@ REEL_API reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
  *  costs. Errors: as reel_graph_write_svg. */
 REEL_API reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
                                            const reel_view_opts *opts);
+
+/* ---- passes ------------------------------------------------------------------------- */
+
+/** Options of reel_graph_optimize; zero is the default: every pass. */
+typedef struct reel_optimize_opts {
+    const char *only; /* names of passes, separated by commas; NULL: all */
+    const char *skip; /* those that shall not run; NULL: none */
+    bool exact;       /* only passes after which results keep every bit */
+    FILE *log;        /* a line for each pass that ran; NULL: none */
+} reel_optimize_opts;
+/** Changes the graph in place into one that computes the same with less work: passes run in
+ *  order, over and over until none finds anything. It still runs through the operators, at
+ *  every batch size, and has gradients. Weights that are folded together become parameters of
+ *  the graph's own; the module that was traced keeps its. opts NULL: defaults.
+ *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_INTERNAL
+ *  naming the pass. On an error the graph is as it was. */
+REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);
+/** Number of passes, in the order in which they run. */
+REEL_API int reel_pass_count(void);
+/** Name of pass i, and what it does in a line. Static storage; NULL out of range. */
+REEL_API const char *reel_pass_name(int i);
+REEL_API const char *reel_pass_about(int i);
 
 #ifdef __cplusplus
 }

@@ -306,14 +306,16 @@ static bool check_slopes(const line *l)
 {
     const reel_attr_schema *s = l->op->attrs;
     for (int i = 0; i < s->n_fields; i++)
-        for (int k = 0; k < s->field[i].count && s->field[i].type == REEL_ATTR_INT; k++) {
+        for (int k = 0; k < s->field[i].count; k++) {
             size_t at = s->field[i].offset + (size_t)k * 8;
             int64_t v, slope;
             memcpy(&v, l->attrs + at, sizeof v);
             memcpy(&slope, l->slopes + at, sizeof slope);
-            if (slope && (slope > MOST_BATCH || slope < -MOST_BATCH || v > INT64_MAX / 4 ||
-                          v < -INT64_MAX / 4))
-                return reel__scan_fail(&l->op_place, "%s grows too fast", s->field[i].name);
+            if (slope == 0 || s->field[i].type == REEL_ATTR_REAL) continue;
+            if (s->field[i].type == REEL_ATTR_ROW || slope > MOST_BATCH ||
+                slope < -MOST_BATCH || v > INT64_MAX / 4 || v < -INT64_MAX / 4)
+                return reel__scan_fail(&l->op_place, "%s cannot grow so",
+                                       s->field[i].name);
         }
     return true;
 }

@@ -99,16 +99,21 @@ static bool is_zero(const void *p, size_t n)
     return true;
 }
 
-/* Slopes by name; fields that do not depend on the batch are left out. */
-static void put_slopes(FILE *to, const reel_attr_schema *s, const void *slopes)
+/* Slopes by name; fields that do not depend on the batch are left out. A list is as long as
+ * the attribute is. */
+static void put_slopes(FILE *to, const reel_gnode *n)
 {
+    _Alignas(16) char room[REEL_ATTRS_MAX];
     char text[REEL__ATTRS_TEXT];
+    const reel_attr_schema *s = n->op->attrs;
     fprintf(to, " per batch");
     for (int i = 0; i < s->n_fields; i++) {
         const reel_attr_field *f = &s->field[i];
         const reel_attr_schema one = {s->size, 1, f};
-        if (!is_zero((const char *)slopes + f->offset, (size_t)f->count * 8))
-            fprintf(to, " %s", reel__attr_text(&one, slopes, text, sizeof text));
+        memcpy(room, n->per_batch, s->size);
+        if (is_zero(room + f->offset, (size_t)f->count * 8)) continue;
+        if (f->each) memcpy(room + f->length, (char *)n->attrs + f->length, 8);
+        fprintf(to, " %s", reel__attr_text(&one, room, text, sizeof text));
     }
 }
 
@@ -140,7 +145,7 @@ static void put_node(FILE *to, const reel_graph *g, const reel_gnode *n)
     if (n->attrs)
         fprintf(to, " %s", reel__attr_text(n->op->attrs, n->attrs, attrs, sizeof attrs));
     if (n->per_batch && !is_zero(n->per_batch, n->op->attrs->size))
-        put_slopes(to, n->op->attrs, n->per_batch);
+        put_slopes(to, n);
     if (n->where) put_where(to, n->where);
     fputc('\n', to);
 }

@@ -80,15 +80,6 @@ bool reel__scan_u64(reel__scan *s, uint64_t *out)
     return true;
 }
 
-bool reel__scan_real(reel__scan *s, double *out)
-{
-    char *end = NULL;
-    *out = isspace((unsigned char)*s->at) ? 0 : strtod(s->at, &end);
-    if (!end || end == s->at) return reel__scan_fail(s, "a number should stand here");
-    s->at = end;
-    return true;
-}
-
 /* ---- words ---------------------------------------------------------------------------------------- */
 
 bool reel__scan_word(reel__scan *s, char *out, size_t size)
@@ -227,27 +218,6 @@ bool reel__scan_shape(reel__scan *s, int64_t batch, reel_meta *m, int64_t *grow)
 
 /* ---- attributes ------------------------------------------------------------------------------------ */
 
-static const reel_attr_field *find(const reel_attr_schema *s, const char *name)
-{
-    for (int i = 0; s && i < s->n_fields; i++)
-        if (strcmp(s->field[i].name, name) == 0) return &s->field[i];
-    return NULL;
-}
-
-/* "2,2": as many as the field has. */
-static bool scan_values(reel__scan *s, const reel_attr_field *f, void *attrs)
-{
-    char *base = (char *)attrs + f->offset;
-    for (int k = 0; k < f->count; k++) {
-        if (k && !reel__scan_need(s, ",")) return false;
-        if (f->type == REEL_ATTR_INT
-                ? !reel__scan_int(s, (int64_t *)(void *)base + k)
-                : !reel__scan_real(s, (double *)(void *)base + k))
-            return false;
-    }
-    return true;
-}
-
 bool reel__scan_attrs(reel__scan *s, const reel_attr_schema *schema, const char *what,
                       void *attrs)
 {
@@ -257,9 +227,12 @@ bool reel__scan_attrs(reel__scan *s, const reel_attr_schema *schema, const char 
         s->at++;
         const reel__scan begin = *s;
         if (!reel__scan_word(s, name, sizeof name)) return false;
-        const reel_attr_field *f = find(schema, name);
+        const reel_attr_field *f = reel__attr_field(schema, name, strlen(name));
         if (!f) return reel__scan_fail(&begin, "%s has no \"%s\"", what, name);
-        if (!reel__scan_need(s, "=") || !scan_values(s, f, attrs)) return false;
+        if (!reel__scan_need(s, "=")) return false;
+        const char *rest = reel__attr_values(f, s->at, attrs);
+        if (!rest) return reel__scan_fail(s, "these are no values of \"%s\"", name);
+        s->at = rest;
     }
     return true;
 }

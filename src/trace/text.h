@@ -21,7 +21,7 @@ extern const char *const reel__keyword[REEL__KEYWORDS];
 bool reel__bare_char(unsigned char c);
 
 /* Attributes of REEL_ATTRS_MAX bytes as text. */
-#define REEL__ATTRS_TEXT (REEL_ATTRS_MAX / 8 * 26 + 1024)
+#define REEL__ATTRS_TEXT (REEL_ATTRS_MAX / 8 * 32 + 1024)
 
 /* Limits of the parser. */
 enum {
@@ -50,7 +50,6 @@ bool reel__scan_need(reel__scan *s, const char *text);
 /* A decimal number, with a sign or without. */
 bool reel__scan_int(reel__scan *s, int64_t *out);
 bool reel__scan_u64(reel__scan *s, uint64_t *out);
-bool reel__scan_real(reel__scan *s, double *out);
 /* A bare word of [a-z0-9_], as operators and attributes have. */
 bool reel__scan_word(reel__scan *s, char *out, size_t size);
 /* A bare or quoted name into out. */
