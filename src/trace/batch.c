@@ -52,24 +52,14 @@ static reel_status infer_node(const reel_graph *g, const reel_gnode *n, int64_t 
                               reel_meta *meta)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
-    reel_tensor *in[REEL_OP_MAX_IN] = {NULL};
+    const reel_meta *in[REEL_OP_MAX_IN];
     reel_meta out[REEL_OP_MAX_OUT];
-    const reel_call c = {
-        n->op, n->n_in, n->n_out, in, NULL, reel__attrs_at(g, n, b, room), 0, false};
-    reel_status st = REEL_OK;
-    for (int k = 0; k < n->n_in && !st; k++)
-        if (n->in[k] >= 0 && !(in[k] = reel__tensor_ghost(&meta[n->in[k]])))
-            st = reel_error_status();
-    for (int k = 0; k < n->n_out; k++) {
-        out[k] = n->n_in && in[0] ? in[0]->meta : (reel_meta){.dtype = REEL_F32};
-        out[k].rank = 0;
-        out[k].offset = 0;
-    }
-    if (!st && n->op->infer) st = n->op->infer(&c, out);
+    for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] < 0 ? NULL : &meta[n->in[k]];
+    reel_status st =
+        reel__infer(n->op, reel__attrs_at(g, n, b, room), in, n->n_in, out);
     for (int k = 0; k < n->n_out && !st; k++)
         if (n->out[k] >= 0 && !(k == 0 && (n->op->traits & REEL_OP_INPLACE)))
             meta[n->out[k]] = out[k];
-    for (int k = 0; k < n->n_in; k++) reel__tensor_release(in[k]);
     return st;
 }
 

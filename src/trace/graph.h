@@ -82,6 +82,20 @@ bool reel__grow(void **list, int n, int *capacity, size_t size);
 reel_status reel__graph_add_input(reel_graph *g, int v);
 reel_status reel__graph_add_output(reel_graph *g, int v, const char *name);
 
+/* ---- state.c ---------------------------------------------------------------------------- */
+
+/* x with elements in the order in memory that `m` has (of x's shape and dtype): x itself if it
+ * lies so, else a copy without gaps, which belongs to the innermost scope. */
+reel_tensor *reel__in_order(reel_tensor *x, const reel_meta *m);
+
+/* ---- infer.c ---------------------------------------------------------------------------- */
+
+/* Metas of the op->n_out results for operands of these metas (NULL: absent), by the record's
+ * shape rule; rank -1: left out. Errors: what the rule says; a dtype that the record does not
+ * take; a result too large to exist. */
+reel_status reel__infer(const reel_op *op, const void *attrs,
+                        const reel_meta *const in[], int n_in, reel_meta *out);
+
 /* ---- batch.c: one graph, any batch size ------------------------------------------------- */
 
 /* Two captures of one function, at two batch sizes: writes into `a` what depends on the batch,
