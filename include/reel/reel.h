@@ -15,6 +15,7 @@
 #include <reel/training.h>
 #include <reel/profile.h>
 #include <reel/trace.h>
+#include <reel/executor.h>
 #include <reel/progress.h>
 
 #endif

@@ -153,7 +153,7 @@ bool reel__find_match(reel__walk *w, const reel_pattern *p, int node)
     if (!record_fits(&p->term[0], &w->g->node[node])) return false;
     for (int t = 0; t < p->n_term; t++) n_swap += swaps(&p->term[t]);
     for (w->orders = 0; w->orders < 1u << n_swap; w->orders++) {
-        w->m = (reel_match){.pattern = p, .root = node};
+        w->m = (reel_match){.pattern = p, .effects = &w->e, .root = node};
         w->n_swap = 0;
         memset(w->bound, 0, sizeof w->bound);
         if (!node_fits(w, 0, w->g->node[node].out[0])) continue;
