@@ -219,10 +219,10 @@ static reel_tensor *tricks(void *user, reel_tensor *const x[], int n)
 {
     (void)n;
     reel_tensor *w = user;
-    reel_tensor *a = reel_matmul(x[0], reel_t(w));               /* [4, 4] */
-    reel_tensor *b = reel_add(a, reel_t(a));                     /* not over a */
-    reel_tensor *c = reel_mul(b, reel_slice(b, 0, 1, 1, 1));     /* nor over b */
-    reel_add_(c, reel_slice(c, 0, 0, 1, 1));                  /* the first row is read whole */
+    reel_tensor *a = reel_matmul(x[0], reel_t(w));           /* [4, 4] */
+    reel_tensor *b = reel_add(a, reel_t(a));                 /* not over a */
+    reel_tensor *c = reel_mul(b, reel_slice(b, 0, 1, 1, 1)); /* nor over b */
+    reel_add_(c, reel_slice(c, 0, 0, 1, 1)); /* the first row is read whole */
     reel_mul_(reel_slice(c, 1, 0, 2, 1), reel_slice(c, 1, 2, 2, 1));
     reel_fill_(reel_slice(c, 0, 3, 1, 1), 0.25);
     reel_tensor *d = reel_reshape(reel_reshape(c, REEL_SHAPE(16)), REEL_SHAPE(4, 4));
@@ -235,8 +235,8 @@ static void test_memory_that_is_shared(void **state)
     reel_seed(11);
     reel_tensor *x = reel_randn(REEL_SHAPE(4, 6), REEL_F32),
                 *w = reel_randn(REEL_SHAPE(4, 6), REEL_F32);
-    reel_graph *g = reel_trace_function(tricks, w, &x, 1,
-                                        &(reel_trace_opts){.fixed_batch = true});
+    reel_graph *g =
+        reel_trace_function(tricks, w, &x, 1, &(reel_trace_opts){.fixed_batch = true});
     no_error();
     reel_executor *e = reel_executor_new(g, &(reel_executor_opts){.poison = true});
     no_error();
@@ -379,7 +379,8 @@ static void test_threads(void **state)
     worker w[THREADS];
     pthread_t thread[THREADS];
     for (int i = 0; i < THREADS; i++) {
-        w[i] = (worker){.e = i ? reel_executor_clone(w[0].e) : reel_executor_new(g, NULL)};
+        w[i] =
+            (worker){.e = i ? reel_executor_clone(w[0].e) : reel_executor_new(g, NULL)};
         for (int k = 0; k < 2; k++) {
             w[i].x[k] = images(1 + k * (i + 1));
             assert_int_equal(reel_graph_run(g, &w[i].x[k], 1, &w[i].y[k], 1), REEL_OK);
@@ -412,7 +413,8 @@ static void test_weights_change(void **state)
     runs_alike(g, e, &x, 1);
     reel_executor_memory(e, &one);
     for (int k = 0; k < 3; k++) {
-        reel_tensor *w = reel_module_find(net, k ? "conv1.weight" : "layer2.0.conv1.weight");
+        reel_tensor *w =
+            reel_module_find(net, k ? "conv1.weight" : "layer2.0.conv1.weight");
         reel_mul_(w, reel_scalar(1.25, REEL_F32));
         runs_alike(g, e, &x, 1);
         runs_alike(g, f, &x, 1);
