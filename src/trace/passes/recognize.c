@@ -70,7 +70,7 @@ static int norm_of(reel_graph *g, const reel_match *m)
 {
     const reel_value *x = &g->value[reel__bound(m, "x")];
     int dims = last_dims(reel__bound_number(m, "m"), x->meta.rank);
-    if (!dims || !is_mean(g, m, dims, "s") || !reel__is_contiguous(&x->meta)) return -1;
+    if (!dims || !is_mean(g, m, dims, "s")) return -1;
     const reel_layer_norm_attrs a = {.dims = dims, .eps = reel__bound_number(m, "e")};
     const int in[] = {reel__bound(m, "x"), REEL_NO_VALUE, REEL_NO_VALUE};
     return reel__graph_emit1(g, m->root, &reel__layer_norm, &a, NULL, in, 3,
