@@ -259,13 +259,13 @@ static int64_t groups_of(const reel_conv *g)
     return reel__conv_is_depthwise(g) ? 1 : g->groups;
 }
 
-int64_t reel__conv_direct_prepared(const reel_conv *g)
+int64_t reel__conv_packed_size(const reel_conv *g)
 {
     direct p = forward_weights(g, NULL, 0);
     return groups_of(g) * packed_size(&p);
 }
 
-void reel__conv_direct_prepare(const reel_conv *g, const float *weight, float *to)
+void reel__conv_pack(const reel_conv *g, const float *weight, float *to)
 {
     for (int64_t group = 0; group < groups_of(g); group++) {
         direct p = forward_weights(g, weight, group);
