@@ -135,6 +135,8 @@ bool reel__meets_in_part(const reel_meta *a, const reel_meta *b);
 /* Shape rules that many share. */
 reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0 */
 reel_status reel__infer_pointwise(const reel_call *, reel_meta *out);
+/* The shape that all inputs broadcast to, in the memory order of the first that has it. */
+reel_status reel__infer_broadcast(const reel_call *, reel_meta *out);
 /* The one reduction of a gradient to the shape of a broadcast input: all operators use it. */
 reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target);
 /* saves_for of a product of inputs 0 and 1: a factor is saved only if the other one needs its

@@ -62,7 +62,7 @@ static reel_status find_metas(reel_plan *p)
     for (int i = 0; i < g->n_input; i++)
         if (p->copied[i])
             reel__set_strides_like(&p->meta[g->input[i]], &p->meta[g->input[i]]);
-    reel_status st = reel__metas_infer(g, p->batch, p->meta);
+    reel_status st = reel__metas_anew(g, p->batch, 0, p->meta);
     for (int i = 0; i < g->n_node && !st; i++)
         for (int k = 0; k < g->node[i].n_out && !st; k++)
             if (g->node[i].out[k] >= 0)
