@@ -31,7 +31,10 @@ enum reel_op_traits {
     REEL_OP_INPLACE = 1 << 2,   /* output 0 is input 0                             */
     REEL_OP_OVERWRITE = 1 << 3, /* INPLACE, and the kernel does not read input 0   */
     REEL_OP_RANDOM = 1 << 4,    /* attrs hold a place in the random stream         */
-    REEL_OP_NO_GRAD = 1 << 5    /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_NO_GRAD = 1 << 5,   /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_REPLACES = 1 << 6 /* the kernel may write a result exactly where an input lies
+                                 * that shares its memory with no other operand; a
+                                 * POINTWISE one also where several inputs lie alike */
 };
 
 #define REEL_OP_MAX_IN 64

@@ -207,6 +207,7 @@ static double pointwise_flops(const reel_call *c)
 const reel_op reel__pointwise = {
     .name = "pointwise",
     .kernel = K_POINTWISE,
+    .traits = REEL_OP_REPLACES,
     .n_in = REEL_OP_VARIADIC,
     .n_out = REEL_STEP_OUTS,
     .saves = (1u << REEL_STEP_INS) - 1,
