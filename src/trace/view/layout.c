@@ -10,7 +10,7 @@ enum {
     LONG = 16,  /* a link across more layers is not drawn */
     SWEEPS = 12 /* each from top to bottom, or back */
 };
-static const double gap_y = 46, least_gap = 26;
+static const double gap_y = 58, least_gap = 26;
 
 /* ---- layers ---------------------------------------------------------------------------------- */
 

@@ -66,10 +66,27 @@ static int put_number(const reel_graph *g, const reel_gnode *n, const reel_attr_
     return snprintf(buf, size, "%" PRId64, whole);
 }
 
+/* What goes without saying: these attributes while they are 1. */
+static const char *const quiet[] = {"stride", "dilation", "groups"};
+
+static bool is_quiet(const reel_gnode *n, const reel_attr_field *f)
+{
+    bool named = false, ones = true;
+    for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
+        named = named || strcmp(f->name, quiet[i]) == 0;
+    for (int k = 0; k < f->count && named; k++) {
+        int64_t v;
+        memcpy(&v, (const char *)n->attrs + f->offset + (size_t)k * 8, sizeof v);
+        ones = ones && v == 1;
+    }
+    return named && ones;
+}
+
 /* Values of a field that are shown: all but zeros at the end. */
 static int shown(const reel_gnode *n, const reel_attr_field *f)
 {
     int last = 0;
+    if (is_quiet(n, f)) return 0;
     for (int k = 0; k < f->count; k++) {
         int64_t bits;
         memcpy(&bits, (const char *)n->attrs + f->offset + (size_t)k * 8, sizeof bits);
@@ -87,7 +104,7 @@ const char *reel__attrs_short(const reel_graph *g, const reel_gnode *n, char *bu
     for (int i = 0; s && i < s->n_fields; i++) {
         const reel_attr_field *f = &s->field[i];
         int count = shown(n, f);
-        if (f->type == REEL_ATTR_ROW || (f->each && f->type != REEL_ATTR_ROW)) {
+        if (f->type == REEL_ATTR_ROW || f->each) {
             /* names and lists as the exact text has them */
             const reel_attr_schema one = {s->size, 1, f};
             if (!count || at + 2 >= size) continue;
@@ -105,14 +122,14 @@ const char *reel__attrs_short(const reel_graph *g, const reel_gnode *n, char *bu
     return buf;
 }
 
-/* "weight" of "layer1.conv.weight" in layer1.conv; else the last two parts of the name. */
+/* "weight" of "layer1.conv.weight" in layer1.conv, or in net.layer1.conv; else the whole. */
 static const char *short_name(const char *name, const char *where)
 {
-    size_t n = where ? strlen(where) : 0;
-    if (n && strncmp(name, where, n) == 0 && name[n] == '.') return name + n + 1;
-    const char *dot = strrchr(name, '.');
-    while (dot && dot > name && dot[-1] != '.') dot--;
-    return dot ? dot : name;
+    const char *last = strrchr(name, '.');
+    size_t n = where ? strlen(where) : 0, lead = last ? (size_t)(last - name) : 0;
+    bool inside = last && lead <= n && memcmp(where + n - lead, name, lead) == 0 &&
+                  (lead == n || where[n - lead - 1] == '.');
+    return inside ? last + 1 : name;
 }
 
 /* States that a node reads; those of one shape after one another share a line. */

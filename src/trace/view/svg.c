@@ -49,9 +49,9 @@ void reel__put_escaped(FILE *to, const char *text)
 /* ---- style ---------------------------------------------------------------------------------------- */
 
 /* White to orange, and slate to rust: text keeps a contrast of 4.5 on each. */
-static const char *const light[REEL__COST_STEPS] = {"#ffffff", "#fff6e6", "#ffedcc",
-                                                    "#ffe0a8", "#ffd080", "#ffbd59",
-                                                    "#fca63a", "#f59127", "#ec7c1a"};
+static const char *const light[REEL__COST_STEPS] = {"#ffffff", "#fff6e6", "#ffeed0",
+                                                    "#ffe4b5", "#ffd898", "#ffca7a",
+                                                    "#ffbb5e", "#fbaa43", "#f5962c"};
 static const char *const dark[REEL__COST_STEPS] = {"#262a31", "#332e2b", "#403329",
                                                    "#4f3a26", "#604223", "#724a1f",
                                                    "#84521c", "#955917", "#a35f13"};
@@ -62,7 +62,7 @@ static void put_style(FILE *to)
           ".reel{font-family:ui-monospace,Menlo,'DejaVu Sans Mono',Consolas,monospace}\n"
           ".reel .bg{fill:#fbfbfc}.reel rect.b{stroke:#b9bec6}.reel text{fill:#1d2127}\n"
           ".reel .io{fill:#dfeafe;stroke:#8aabea}.reel .view{stroke-dasharray:4 3}\n"
-          ".reel .m{fill:#4b5260}.reel .e{fill:none;stroke:#7d8694;stroke-width:1.3}\n"
+          ".reel .m{fill:#363b45}.reel .e{fill:none;stroke:#7d8694;stroke-width:1.3}\n"
           ".reel .a{fill:#7d8694}.reel .l{fill:#fbfbfc}\n"
           ".reel .n:hover rect.b,.reel .n.on rect.b{stroke:#2166d8;stroke-width:2.5}\n",
           to);
@@ -147,9 +147,9 @@ static void put_box(FILE *to, const reel__picture *p, int i)
     fputs(">", to);
     if (node) put_tip(to, p, panel->index);
     fprintf(to,
-            "<rect class=\"b %s%d%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
+            "<rect class=\"b %s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
             "height=\"%.1f\" rx=\"%.1f\"/>",
-            node ? "c" : "io c", panel->step,
+            node ? (char[]){'c', (char)('0' + panel->step), '\0'} : "io",
             op && (op->traits & REEL_OP_VIEW) ? " view" : "", b->x, b->y, b->w, b->h,
             node ? 5 : b->h / 2);
     if (node)
@@ -173,12 +173,17 @@ static void put_curve(FILE *to, double x0, double y0, double x1, double y1)
                 (y0 + y1) / 2, x1, y1);
 }
 
+/* Room of a label below a box. */
+static const double label_height = 21;
+
 static void put_link(FILE *to, const reel__picture *p, const reel__link *l)
 {
     const reel__box *from = &p->layout.box[l->from], *target = &p->layout.box[l->to];
     double x = l->x0, y = from->y + from->h, tip = target->y;
     if (l->is_long) return;
     fprintf(to, "<path class=\"e\" d=\"M%.1f %.1f", x, y);
+    y += label_height; /* straight past the label */
+    fprintf(to, "V%.1f", y);
     for (int i = 0; i < l->n_bend; i++) {
         const reel__bend *b = &p->layout.bend[l->bend + i];
         put_curve(to, x, y, b->x, b->y);
