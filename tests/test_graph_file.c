@@ -78,9 +78,9 @@ static reel_tensor *odd(void *user, reel_tensor *const x[], int n)
     reel_tensor *y = reel_mul(reel_add(x[0], c[0]), reel_permute(c[1], REEL_DIMS(1, 0)));
     y = reel_mean(reel_add(y, c[2]), REEL_DIMS(0), false);
     y = reel_clamp(y, -INFINITY, 0.1);
-    return reel_matmul(reel_reshape(reel_mul_scalar(x[0], 1.0 / 3), REEL_SHAPE(-1, 6)),
-                       reel_reshape(reel_cat((reel_tensor *[]){y, y}, 2, 0),
-                                    REEL_SHAPE(6, 1)));
+    return reel_matmul(
+        reel_reshape(reel_mul_scalar(x[0], 1.0 / 3), REEL_SHAPE(-1, 6)),
+        reel_reshape(reel_cat((reel_tensor *[]){y, y}, 2, 0), REEL_SHAPE(6, 1)));
 }
 
 static reel_graph *odd_graph(void)
@@ -265,7 +265,8 @@ static void test_errors_name_the_place(void **state)
         {HEAD "%0 f32[batch,3] = rolu(x)\n", "line 4, column 19: no operator"},
         {HEAD "%0 f32[batch,3] = relu(x, x)\n", "relu takes 1 operands, not 2"},
         {HEAD "%0 f32[batch,3] = relu(-)\n", "operand 0 of relu cannot be absent"},
-        {HEAD "%0 f32[batch,4] = relu(x)\n", "relu gives f32[2,3], the text says f32[2,4]"},
+        {HEAD "%0 f32[batch,4] = relu(x)\n",
+         "relu gives f32[2,3], the text says f32[2,4]"},
         {HEAD "%0 f32[2,3] = relu(x)\n", "dimension 0 does not grow"},
         {HEAD "- = relu(x)\n", "relu gives result 0"},
         {HEAD "x f32[batch,3] = relu(x)\n", "x is there already"},
@@ -273,10 +274,12 @@ static void test_errors_name_the_place(void **state)
         {HEAD "%0 f32[batch,3], %1 f32[] = relu(x)\n", "relu has 1 results, not 2"},
         {HEAD "relu(x)\n", "relu has 1 results, not 0"},
         {HEAD "%0 f32[batch,3] = relu(x) a=1\n", "column 27: relu has no \"a\""},
-        {HEAD "%0 f32[batch,3] = mul_scalar(x) a=z\n", "column 35: these are no values of \"a\""},
+        {HEAD "%0 f32[batch,3] = mul_scalar(x) a=z\n",
+         "column 35: these are no values of \"a\""},
         {HEAD "%0 f32[batch,3] = mul_scalar(x) a=1,\n", "no values of \"a\""},
         {HEAD "%0 f32[batch,4] = linear(x, w, -) junk\n", "column 35: linear has no"},
-        {HEAD "%0 f32[batch,4] = matmul(x, w)\n", "line 4, column 19: this cannot be: matmul"},
+        {HEAD "%0 f32[batch,4] = matmul(x, w)\n",
+         "line 4, column 19: this cannot be: matmul"},
         {HEAD "%0 f32[batch,3] = relu(x)x\n", "the line should end here"},
         {HEAD "output y = z\n", "line 4, column 12: nothing is called z"},
         {HEAD "output y = -\n", "an output cannot be absent"},
@@ -363,8 +366,13 @@ static uint32_t draw(uint64_t *x)
 /* One change: a byte, a number that matters, a piece taken from elsewhere. */
 static void mutate(char *text, size_t n, uint64_t *seed)
 {
-    static const char *const number[] = {"-1", "0", "9", "64", "-9223372036854775808",
-                                         "9223372036854775807", "4611686018427387904"};
+    static const char *const number[] = {"-1",
+                                         "0",
+                                         "9",
+                                         "64",
+                                         "-9223372036854775808",
+                                         "9223372036854775807",
+                                         "4611686018427387904"};
     static const char interesting[] = "0123456789-%,=()[] \n\"#ab.";
     size_t at = draw(seed) % n, from = draw(seed) % n;
     switch (draw(seed) % 4) {
@@ -596,7 +604,8 @@ static void test_module_of_a_loaded_graph_trains(void **state)
                *b = reel_sgd(reel_parameters(again), &opts);
     same_bits(step(net, a, x, y), step(again, b, x, y));
     reel_params p = reel_parameters(net);
-    for (int i = 0; i < p.n; i++) same_bits(p.tensor[i], reel_module_find(again, p.name[i]));
+    for (int i = 0; i < p.n; i++)
+        same_bits(p.tensor[i], reel_module_find(again, p.name[i]));
     same_bits(step(net, a, x, y), step(again, b, x, y));
     reel_optim_free(a);
     reel_optim_free(b);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ops/records.h"
 #include "trace/passes/pass.h"
 
 /* ---- how values lie in memory --------------------------------------------------------------- */
@@ -32,8 +33,7 @@ bool reel__same_layout(const reel_graph *g, int v, int by)
     const reel_value *a = &g->value[v], *b = &g->value[by];
     if (!reel__same_kind(g, v, by)) return false;
     for (int d = 0; d < a->meta.rank; d++) /* the stride of a single element is nothing */
-        if ((a->meta.dim[d] != 1 || a->grow[d]) &&
-            a->meta.stride[d] != b->meta.stride[d])
+        if ((a->meta.dim[d] != 1 || a->grow[d]) && a->meta.stride[d] != b->meta.stride[d])
             return false;
     return true;
 }
@@ -68,6 +68,21 @@ int reel__emit_like(reel_graph *g, int before, int node, const int *in)
     return reel__graph_emit1(g, before, n.op, n.attrs, n.per_batch, in, n.n_in, n.where);
 }
 
+int reel__emit_reshape(reel_graph *g, int before, int x, int like)
+{
+    const reel_value *v = &g->value[like];
+    reel_shape_attrs to = {.rank = v->meta.rank}, grow = {.rank = 0};
+    bool grows = false;
+    if (reel__same_kind(g, x, like)) return x;
+    for (int d = 0; d < v->meta.rank; d++) {
+        to.dim[d] = v->meta.dim[d];
+        grow.dim[d] = v->grow[d];
+        grows = grows || v->grow[d];
+    }
+    return reel__graph_emit1(g, before, &reel__reshape, &to, grows ? &grow : NULL, &x, 1,
+                             NULL);
+}
+
 bool reel__changed_directly(const reel_graph *g, int v)
 {
     for (int i = 0; i < g->n_node; i++) {
@@ -95,8 +110,7 @@ bool reel__constant_number(const reel_graph *g, int v, double *number)
 {
     const reel_value *x = v >= 0 ? &g->value[v] : NULL;
     if (!x || x->kind != REEL_VALUE_CONST || x->tensor->node ||
-        reel__numel(&x->meta) != 1 ||
-        !reel_dtype_is_float(x->meta.dtype))
+        reel__numel(&x->meta) != 1 || !reel_dtype_is_float(x->meta.dtype))
         return false;
     return reel__read("graph_optimize", x->tensor, number, REEL_F64) == REEL_OK;
 }

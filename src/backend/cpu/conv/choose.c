@@ -27,7 +27,7 @@
 #define WEIGHTS 220.0      /* G w G', forward and input gradient */
 #define WEIGHTS_GRAD 350.0 /* G' p G, and adding it up           */
 
-static bool winograd_takes(const reel_conv *g)
+bool reel__conv_winograd_takes(const reel_conv *g)
 {
     bool takes = g->r == 3 && g->s == 3 && g->groups == 1;
     for (int i = 0; i < 2; i++)
@@ -35,15 +35,16 @@ static bool winograd_takes(const reel_conv *g)
     return takes && g->c % 16 == 0 && g->k % 16 == 0;
 }
 
-reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool exact)
+reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool exact,
+                                 bool ready)
 {
-    if (exact || !winograd_takes(g)) return REEL_CONV_DIRECT;
+    if (exact || !reel__conv_winograd_takes(g)) return REEL_CONV_DIRECT;
     bool input = pass == REEL_CONV_INPUT; /* its results are the input's pixels */
     int64_t h = input ? g->h : g->oh, w = input ? g->w : g->ow;
     double tiles = (double)(g->n * reel__ceil_div(h, 4) * reel__ceil_div(w, 4));
-    double direct = 9.0 * (double)(g->n * h * w) + PACK;
+    double weights = pass == REEL_CONV_WEIGHT ? WEIGHTS_GRAD : ready ? 0 : WEIGHTS;
+    double direct = 9.0 * (double)(g->n * h * w) + (ready ? 0 : PACK);
     double winograd = 36.0 * tiles +
-                      TRANSFORM * tiles * (1 / (double)g->c + 1 / (double)g->k) +
-                      (pass == REEL_CONV_WEIGHT ? WEIGHTS_GRAD : WEIGHTS);
+                      TRANSFORM * tiles * (1 / (double)g->c + 1 / (double)g->k) + weights;
     return winograd < direct ? REEL_CONV_WINOGRAD : REEL_CONV_DIRECT;
 }

@@ -100,7 +100,7 @@ static void input(const float *const pixel[36], int64_t c, float *v, int64_t ste
 }
 
 static void output(const float *m, int64_t step, int64_t width, const float *bias,
-                   float *const pixel[16])
+                   const float *const *residual, bool relu, float *const pixel[16])
 {
     for (int64_t i = 0; i < width; i += REEL_VW) {
         reel_vf t[24], add = bias ? reel_vload(bias + i) : (reel_vf){0};
@@ -113,8 +113,12 @@ static void output(const float *m, int64_t step, int64_t width, const float *bia
         UNROLL_FOR (int y = 0; y < 4; y++) {
             reel_vf d[4];
             a6(d, 1, t + y * 6, 1);
-            UNROLL_FOR (int x = 0; x < 4; x++)
-                reel_vstore(pixel[y * 4 + x] + i, d[x] + add);
+            UNROLL_FOR (int x = 0; x < 4; x++) {
+                d[x] += add;
+                if (residual) d[x] += reel_vload(residual[y * 4 + x] + i);
+                if (relu) d[x] = reel_vrelu(d[x]);
+                reel_vstore(pixel[y * 4 + x] + i, d[x]);
+            }
         }
     }
 }
