@@ -300,6 +300,12 @@ static void test_graphs(void **state)
     assert_int_equal(reel_graph_nodes(NULL), 0);
     assert_int_equal(reel_graph_batch(NULL), 0);
     NONE("graph_copy", reel_graph_copy(NULL));
+    assert_null(reel_graph_input_name(NULL, 0));
+    assert_null(reel_graph_output_name(NULL, 0));
+    assert_null(reel_graph_node_op(NULL, 0));
+    assert_null(reel_graph_node_where(NULL, 0));
+    assert_int_equal(reel_graph_input_shape(NULL, 0, NULL).rank, -1);
+    BAD("graph_run", reel_graph_run_watched(NULL, &x, 1, &y, 1, NULL, NULL));
     BAD("graph_set_batch", reel_graph_set_batch(NULL, 1));
     assert_int_equal(reel_graph_inputs(NULL), 0);
     assert_int_equal(reel_graph_outputs(NULL), 0);

@@ -69,6 +69,14 @@ REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
 
 /** Frees it. Tensors that it shares live on. NULL is allowed. */
 REEL_API void reel_graph_free(reel_graph *g);
+/** Name of input or output i; NULL out of range. Owned by the graph. */
+REEL_API const char *reel_graph_input_name(const reel_graph *g, int i);
+REEL_API const char *reel_graph_output_name(const reel_graph *g, int i);
+/** Shape and dtype of input i at the graph's batch size; rank -1 out of range. */
+REEL_API reel_shape reel_graph_input_shape(const reel_graph *g, int i, reel_dtype *dtype);
+/** Record of node i, such as "conv2d", and its module path ("" if none); NULL out of range. */
+REEL_API const char *reel_graph_node_op(const reel_graph *g, int i);
+REEL_API const char *reel_graph_node_where(const reel_graph *g, int i);
 /** Number of nodes, inputs, outputs; 0 for NULL. */
 REEL_API int reel_graph_nodes(const reel_graph *g);
 REEL_API int reel_graph_inputs(const reel_graph *g);
@@ -87,6 +95,16 @@ REEL_API reel_status reel_graph_set_batch(reel_graph *g, int64_t batch);
  *  number, REEL_ERR_SHAPE naming the input, both shapes; what an operator says. */
 REEL_API reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                                     reel_tensor *y[], int n_y);
+
+/** Called after a node ran: its record's name, its module path ("" if none) and its first
+ *  result, which is borrowed and may change later. */
+typedef void (*reel_watch_fn)(void *user, int node, const char *op, const char *where,
+                              reel_tensor *value);
+/** reel_graph_run(), and `watch` hears of every node that has a result: to compare two graphs
+ *  layer by layer. */
+REEL_API reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[],
+                                            int n_x, reel_tensor *y[], int n_y,
+                                            reel_watch_fn watch, void *user);
 /** Verifies it: each value is made before it is read, operands are as many as the record
  *  takes, and every shape rule gives the shapes that are stored. Errors: REEL_ERR_INTERNAL
  *  naming the node. */

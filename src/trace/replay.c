@@ -60,6 +60,8 @@ typedef struct replay {
     int *last;
     int64_t batch;
     reel_rng_state rng;
+    reel_watch_fn watch; /* or NULL */
+    void *user;
 } replay;
 
 static reel_status run_node(const reel_graph *g, int i, const replay *r)
@@ -78,6 +80,8 @@ static reel_status run_node(const reel_graph *g, int i, const replay *r)
         reel_release(env[v]);
         env[v] = reel_keep(out[k]);
     }
+    if (r->watch && !st && n->n_out && out[0])
+        r->watch(r->user, i, n->op->name, n->where ? n->where : "", out[0]);
     reel_scope_end(s);
     for (int k = 0; k < n->n_in; k++) drop(env, n->in[k], r->last, i);
     for (int k = 0; k < n->n_out; k++) drop(env, n->out[k], r->last, i);
@@ -114,10 +118,17 @@ static reel_status run_all(reel_graph *g, replay *r, reel_tensor *const x[],
 reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                            reel_tensor *y[], int n_y)
 {
+    return reel_graph_run_watched(g, x, n_x, y, n_y, NULL, NULL);
+}
+
+reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_x,
+                                   reel_tensor *y[], int n_y, reel_watch_fn watch,
+                                   void *user)
+{
     reel_status st = reel__check_run(g, "graph_run", x, n_x, y, n_y);
     if (st) return st;
     for (int i = 0; i < n_y; i++) y[i] = NULL;
-    replay r = {.batch = reel__batch_of(g, "graph_run", x)};
+    replay r = {.batch = reel__batch_of(g, "graph_run", x), .watch = watch, .user = user};
     if (r.batch < 0) return reel_error_status();
     r.last = last_reads(g);
     r.env = reel__calloc((size_t)g->n_value + 1, sizeof *r.env);
