@@ -2,6 +2,10 @@
 #ifndef REEL_ONNX_SCHEMA_H
 #define REEL_ONNX_SCHEMA_H
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "protobuf and ONNX hold little endian numbers, and this machine does not"
+#endif
+
 /* Protobuf's wire types; 3 and 4, groups, are long out of use and refused. */
 enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
