@@ -82,6 +82,13 @@ bool reel__grow(void **list, int n, int *capacity, size_t size);
 reel_status reel__graph_add_input(reel_graph *g, int v);
 reel_status reel__graph_add_output(reel_graph *g, int v, const char *name);
 
+/* ---- infer.c ---------------------------------------------------------------------------- */
+
+/* Metas of the op->n_out results for operands of these metas (NULL: absent), by the record's
+ * shape rule; rank -1: left out. Errors: what the rule says. */
+reel_status reel__infer(const reel_op *op, const void *attrs,
+                        const reel_meta *const in[], int n_in, reel_meta *out);
+
 /* ---- batch.c: one graph, any batch size ------------------------------------------------- */
 
 /* Two captures of one function, at two batch sizes: writes into `a` what depends on the batch,
