@@ -66,7 +66,8 @@ static int step(int at, const char *part, bool last, const char *path)
     errno = cause;
     /* A link is ELOOP, or ENOTDIR where a folder is wanted: name both. */
     if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
-        reel_fail(REEL_ERR_FORMAT, "%s: \"%s\" is a symbolic link or no folder", path, part);
+        reel_fail(REEL_ERR_FORMAT, "%s: \"%s\" is a symbolic link or no folder", path,
+                  part);
     else if (fd < 0)
         reel__io_error("open", path);
     return fd;
@@ -94,10 +95,11 @@ static reel_status one_name(int fd, const char *path)
     struct stat st;
     if (fstat(fd, &st) != 0) return reel__io_error("ask about", path);
     if (S_ISREG(st.st_mode) && st.st_nlink > 1)
-        return reel_fail(REEL_ERR_FORMAT,
-                         "%s: has %ju names (hard links), must have one, which shows that it "
-                         "lies in this folder alone",
-                         path, (uintmax_t)st.st_nlink);
+        return reel_fail(
+            REEL_ERR_FORMAT,
+            "%s: has %ju names (hard links), must have one, which shows that it "
+            "lies in this folder alone",
+            path, (uintmax_t)st.st_nlink);
     return REEL_OK;
 }
 

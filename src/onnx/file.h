@@ -47,8 +47,9 @@ reel_status reel__onnx_check(const reel_onnx_model *m, const char *file);
 typedef struct reel_onnx_names reel_onnx_names;
 /* REEL_ERR_FORMAT if two makers give one name. `m` must outlive it. */
 reel_onnx_names *reel__onnx_names_new(const reel_onnx_model *m, const char *file);
+/* How many numbers there are, those of "" (outputs that nobody wants) included. */
+size_t reel__onnx_made(const reel_onnx_graph *g);
 void reel__onnx_names_free(reel_onnx_names *names);
-size_t reel__onnx_names_count(const reel_onnx_names *names);
 /* The number of a name; -1 if nothing makes it. O(log n). */
 int64_t reel__onnx_names_find(const reel_onnx_names *names, const char *name);
 

@@ -24,9 +24,9 @@
 /* Files of external data; some exporters write one for each weight. */
 #define REEL__ONNX_FILES_MAX 4096
 
-/* Decoded memory for each byte of the file, and what even the smallest may have: a hostile
- * file of the shortest possible messages stays below, and real ones need a tenth. */
-#define REEL__ONNX_MEMORY_FACTOR 40
+/* Decoded memory for each byte of the file, and what even the smallest may have. Real models
+ * need 1 to 5; a file of nodes of five bytes each, which do nothing, is refused. */
+#define REEL__ONNX_MEMORY_FACTOR 16
 #define REEL__ONNX_MEMORY_FLOOR ((size_t)64 << 10)
 
 #endif

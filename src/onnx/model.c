@@ -80,8 +80,7 @@ static bool reserve(reel_onnx_model *m, void *at, size_t n, size_t *room, size_t
 
 /* True if `item` is there and could be appended. */
 #define APPEND(m, list, item)                                                            \
-    ((item) &&                                                                           \
-     reserve(m, &(list)->at, (list)->n, &(list)->room, sizeof *(list)->at) &&            \
+    ((item) && reserve(m, &(list)->at, (list)->n, &(list)->room, sizeof *(list)->at) &&  \
      ((list)->at[(list)->n++] = (item), true))
 
 /* ---- parts ------------------------------------------------------------------------- */
@@ -124,14 +123,16 @@ static reel_onnx_tensor *tensor_new(reel_onnx_model *m, const char *name,
 {
     reel_onnx_tensor made = {.dtype = dtype, .shape = shape, .data = data};
     if (!reel__onnx_bytes(shape, dtype, &made.bytes)) {
-        reel_fail(REEL_ERR_ARG,
-                  "onnx: tensor \"%s\" of type %s: must be of a type with a size, at most "
-                  "%d dimensions of 0 or more, and fewer than 2^60 bytes",
-                  name ? name : "", reel__onnx_dtype_name(dtype), REEL_MAX_RANK);
+        reel_fail(
+            REEL_ERR_ARG,
+            "onnx: tensor \"%s\" of type %s: must be of a type with a size, at most "
+            "%d dimensions of 0 or more, and fewer than 2^60 bytes",
+            name ? name : "", reel__onnx_dtype_name(dtype), REEL_MAX_RANK);
         return NULL;
     }
     if (!data && made.bytes) {
-        reel_fail(REEL_ERR_ARG, "onnx: tensor \"%s\": its data are NULL", name ? name : "");
+        reel_fail(REEL_ERR_ARG, "onnx: tensor \"%s\": its data are NULL",
+                  name ? name : "");
         return NULL;
     }
     made.name = reel__onnx_text(m, name);
@@ -225,26 +226,26 @@ bool reel__onnx_add_string(reel_onnx_model *m, reel_onnx_node *node, const char 
 bool reel__onnx_add_tensor(reel_onnx_model *m, reel_onnx_node *node, const char *name,
                            const reel_onnx_tensor *t)
 {
-    return t && add(m, node, name,
-                    (reel_onnx_attribute){.kind = REEL_ONNX_A_TENSOR, .t = t});
+    return t &&
+           add(m, node, name, (reel_onnx_attribute){.kind = REEL_ONNX_A_TENSOR, .t = t});
 }
 
 bool reel__onnx_add_floats(reel_onnx_model *m, reel_onnx_node *node, const char *name,
                            const float *floats, size_t n)
 {
     const float *copy = reel__onnx_copy(m, floats, n * sizeof *floats);
-    return copy && add(m, node, name,
-                       (reel_onnx_attribute){
-                           .kind = REEL_ONNX_A_FLOATS, .n = n, .floats = copy});
+    return copy &&
+           add(m, node, name,
+               (reel_onnx_attribute){.kind = REEL_ONNX_A_FLOATS, .n = n, .floats = copy});
 }
 
 bool reel__onnx_add_ints(reel_onnx_model *m, reel_onnx_node *node, const char *name,
                          const int64_t *ints, size_t n)
 {
     const int64_t *copy = reel__onnx_copy(m, ints, n * sizeof *ints);
-    return copy && add(m, node, name,
-                       (reel_onnx_attribute){
-                           .kind = REEL_ONNX_A_INTS, .n = n, .ints = copy});
+    return copy &&
+           add(m, node, name,
+               (reel_onnx_attribute){.kind = REEL_ONNX_A_INTS, .n = n, .ints = copy});
 }
 
 bool reel__onnx_add_strings(reel_onnx_model *m, reel_onnx_node *node, const char *name,
@@ -254,9 +255,9 @@ bool reel__onnx_add_strings(reel_onnx_model *m, reel_onnx_node *node, const char
     if (!copy) return false;
     for (size_t i = 0; i < n; i++)
         if (!(copy[i] = reel__onnx_text(m, strings[i]))) return false;
-    return add(m, node, name,
-               (reel_onnx_attribute){
-                   .kind = REEL_ONNX_A_STRINGS, .n = n, .strings = copy});
+    return add(
+        m, node, name,
+        (reel_onnx_attribute){.kind = REEL_ONNX_A_STRINGS, .n = n, .strings = copy});
 }
 
 const reel_onnx_attribute *reel__onnx_attribute(const reel_onnx_node *node,

@@ -87,6 +87,7 @@ typedef struct reel_onnx_value {
     reel_onnx_dtype dtype;
     int rank;
     const reel_onnx_dim *dim;
+    uint64_t offset; /* in a model that was read: where it stands in the file */
 } reel_onnx_value;
 
 /* AttributeProto.AttributeType, with its numbers; the others (graphs and such) are refused
