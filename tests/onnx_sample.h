@@ -50,10 +50,9 @@ static inline void sample_initializers(reel_onnx_model *m)
 {
     for (int i = 1; i < REEL_ONNX_DTYPE_COUNT; i++)
         if (reel__onnx_dtype_bits((reel_onnx_dtype)i))
-            reel__onnx_add_initializer(m, reel__onnx_dtype_name((reel_onnx_dtype)i),
-                                       (reel_onnx_dtype)i,
-                                       (reel_shape){.rank = 2, .dim = {3, 1}},
-                                       sample_bytes);
+            reel__onnx_add_initializer(
+                m, reel__onnx_dtype_name((reel_onnx_dtype)i), (reel_onnx_dtype)i,
+                (reel_shape){.rank = 2, .dim = {3, 1}}, sample_bytes);
     const reel_shape scalar = {.rank = 0}, empty = {.rank = 2, .dim = {3, 0}};
     reel__onnx_add_initializer(m, "scalar", REEL_ONNX_DOUBLE, scalar, sample_bytes);
     reel__onnx_add_initializer(m, "empty", REEL_ONNX_FLOAT, empty, NULL);

@@ -171,7 +171,8 @@ static bool run_fast(const operands *o, int pass, bool bias, float *result)
                        1,
                        in,
                        &out,
-                       &attrs};
+                       &attrs,
+                       NULL};
     reel_status status = REEL_ERR_INTERNAL;
     bool taken = pass == 0   ? reel__fast_conv2d(&call, &status)
                  : pass == 1 ? reel__fast_conv2d_input(&call, &status)

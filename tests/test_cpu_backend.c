@@ -32,7 +32,7 @@ static reel_meta meta(reel_shape shape, reel_dtype dtype)
 static reel_status run(reel_kernel_id k, int n_in, const reel_karg *in, int n_out,
                        const reel_karg *out, const void *attrs)
 {
-    const reel_kcall call = {k, n_in, n_out, in, out, attrs};
+    const reel_kcall call = {k, n_in, n_out, in, out, attrs, NULL};
     return reel__backend(REEL_CPU)->run(0, &call);
 }
 

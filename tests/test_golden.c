@@ -24,7 +24,10 @@ static const struct {
     {"rand", "draws from reel's own stream (test_random.c)"},
     {"randn", "draws from reel's own stream (test_random.c)"},
     {"randint", "draws from reel's own stream (test_random.c)"},
+    {"pointwise", "is compared with its steps, bit by bit (test_pointwise_program.c)"},
     {"dropout", "draws from reel's own stream (test_random.c)"},
+    {"conv2d_fused", "conv2d, add and an activation, which have cases (test_fused.c)"},
+    {"linear_fused", "linear, add and an activation, which have cases (test_fused.c)"},
 };
 
 /* ---- the file ------------------------------------------------------------------------------ */
@@ -81,7 +84,7 @@ static reel_tensor *take_tensor(reader *r)
 typedef struct golden {
     const reel_op *op;
     char attr_text[256];
-    int64_t attr_memory[64];
+    int64_t attr_memory[128];
     int n_in, n_results, n_grads;
     reel_tensor *in[MOST_TENSORS], *result[MOST_TENSORS], *grad[MOST_TENSORS], *gy;
     unsigned place[MOST_TENSORS];
@@ -320,7 +323,10 @@ static int print_records(void)
         for (int k = 0; op->attrs && k < op->attrs->n_fields; k++) {
             const reel_attr_field *f = &op->attrs->field[k];
             printf("%s%s:%s:%d", k ? "," : "", f->name,
-                   f->type == REEL_ATTR_INT ? "int" : "real", f->count);
+                   f->type == REEL_ATTR_REAL  ? "real"
+                   : f->type == REEL_ATTR_INT ? "int"
+                                              : "row",
+                   f->count);
         }
         putchar('\t');
         for (const char *p = op->sample; p && *p; p++) putchar(*p == '\n' ? '\x1f' : *p);

@@ -155,12 +155,11 @@ static void large_models_have_external_data(void **state)
     assert_int_equal(r->owned->n_files, 1);
     reel__onnx_model_free(r);
 
-    assert_null(reel__onnx_read(temp_path(F),
-                                &(reel_onnx_read_opts){.max_bytes = 5000}));
+    assert_null(reel__onnx_read(temp_path(F), &(reel_onnx_read_opts){.max_bytes = 5000}));
     assert_error(REEL_ERR_FORMAT, "must be at most 5000");
-    assert_int_equal(reel__onnx_write(m, temp_path(F),
-                                      &(reel_onnx_write_opts){.max_bytes = 1000}),
-                     REEL_ERR_ARG);
+    assert_int_equal(
+        reel__onnx_write(m, temp_path(F), &(reel_onnx_write_opts){.max_bytes = 1000}),
+        REEL_ERR_ARG);
     assert_error(REEL_ERR_ARG, "must be at most 1000");
     reel__onnx_model_free(m);
 }
@@ -181,12 +180,12 @@ static void wrong_calls_are_errors(void **state)
     assert_error(REEL_ERR_ARG, "model");
     reel__onnx_write(m, temp_path(F), &(reel_onnx_write_opts){.max_bytes = -1});
     assert_error(REEL_ERR_ARG, "max_bytes");
-    assert_null(reel__onnx_new_tensor(m, "s", REEL_ONNX_STRING,
-                                      (reel_shape){.rank = 0}, ""));
+    assert_null(
+        reel__onnx_new_tensor(m, "s", REEL_ONNX_STRING, (reel_shape){.rank = 0}, ""));
     assert_error(REEL_ERR_ARG, "STRING");
     assert_null(reel__onnx_add_initializer(
-        m, "big", REEL_ONNX_FLOAT,
-        (reel_shape){.rank = 2, .dim = {INT64_MAX, INT64_MAX}}, ""));
+        m, "big", REEL_ONNX_FLOAT, (reel_shape){.rank = 2, .dim = {INT64_MAX, INT64_MAX}},
+        ""));
     assert_error(REEL_ERR_ARG, "big");
     assert_null(reel__onnx_add_initializer(m, "null", REEL_ONNX_FLOAT,
                                            (reel_shape){.rank = 0}, NULL));
@@ -215,7 +214,8 @@ static void names_are_numbered(void **state)
     assert_ok();
     int64_t inputs = 2, initializers = (int64_t)m->graph.initializer.n;
     assert_int_equal(reel__onnx_names_find(names, "x"), 0);
-    assert_int_equal(reel__onnx_names_find(names, "FLOAT"), 1); /* not the initializer's */
+    assert_int_equal(reel__onnx_names_find(names, "FLOAT"),
+                     1); /* not the initializer's */
     assert_int_equal(reel__onnx_names_find(names, "UINT8"), inputs + 1);
     assert_int_equal(reel__onnx_names_find(names, "y"), inputs + initializers);
     assert_int_equal(reel__onnx_names_find(names, "z"), inputs + initializers + 2);

@@ -20,7 +20,7 @@ static void refuse(buf *bytes, const char *named)
 {
     reel_onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
     assert_null(m);
-    assert_int_equal(strncmp(reel_error_message(), F ": byte ", 14), 0);
+    assert_ptr_equal(strstr(reel_error_message(), F ": byte "), reel_error_message());
     assert_error(REEL_ERR_FORMAT, named);
     buf_free(bytes);
 }
@@ -135,14 +135,18 @@ static void bad_wires_are_errors(void **state)
         {{0x80}, 1, "byte 0: the field's number"},
         {{0x00, 0x00}, 2, "0 is no number of a field"},
         {{0x08}, 1, "ir_version: the number is cut off"},
-        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02}, 11, "ten bytes"},
-        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, 12,
+        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
+         11,
+         "ten bytes"},
+        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01},
+         12,
          "ten bytes"},
         {{0x12, 0x05, 'a'}, 3, "producer_name: has a length of 5 bytes, but 1"},
-        {{0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, 11,
+        {{0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01},
+         11,
          "has a length of 18446744073709551615 bytes, but 0"},
         {{0x12, 0x80}, 2, "the length is cut off"},
-        {{0x12, 0x01, 0x00}, 3, "zero byte"},
+        {{0x12, 0x01, 0x00}, 3, "producer_name: is text with a zero byte"},
         {{0x0b, 0x0c}, 2, "wire type 3"},
         {{0x0c}, 1, "wire type 4"},
         {{0xf3, 0x07}, 2, "field 126 is of wire type 3"},
@@ -211,7 +215,7 @@ static void deep_nesting_is_refused_or_skipped(void **state)
     size_t at = ROOM; /* written from its end, the innermost first */
     for (int i = 0; i < DEEP; i++) {
         buf head = {0};
-        put_tag(&head, i % 2 ? 1 : 6, WIRE_BYTES);
+        put_tag(&head, i % 2 ? 6 : 1, WIRE_BYTES);
         put_varint(&head, ROOM - at);
         at -= head.n;
         memcpy(bytes + at, head.at, head.n);
@@ -288,6 +292,19 @@ static void bad_attributes_are_errors(void **state)
     buf g = {0}, n = node_of("", NULL, NULL);
     put_message(&g, GRAPH_NODE, &n);
     refuse_graph(&g, "has no op_type");
+    for (int many = 2; many <= REEL__ONNX_ATTRIBUTES_MAX + 1;
+         many += REEL__ONNX_ATTRIBUTES_MAX - 1) {
+        n = node_of("Op", NULL, NULL);
+        for (int i = 0; i < many; i++) {
+            a = attribute_of("a", REEL_ONNX_A_INT);
+            put_message(&n, NODE_ATTRIBUTE, &a);
+        }
+        put_message(&g, GRAPH_NODE, &n);
+        refuse_graph(&g, many == 2
+                             ? "attribute[1]: attribute \"a\" of node \"\" (Op) comes "
+                               "a second time"
+                             : "has 101 attributes, must have at most 100");
+    }
     char *name = calloc(1, REEL__ONNX_NAME_MAX + 2);
     assert_non_null(name);
     memset(name, 'n', REEL__ONNX_NAME_MAX + 1);
@@ -300,7 +317,8 @@ static void bad_attributes_are_errors(void **state)
 static void packed_and_unpacked_are_the_same(void **state)
 {
     (void)state;
-    buf a = attribute_of("ints", REEL_ONNX_A_INTS), n = node_of("Op", NULL, NULL), g = {0};
+    buf a = attribute_of("ints", REEL_ONNX_A_INTS), n = node_of("Op", NULL, NULL),
+        g = {0};
     put_int(&a, ATTRIBUTE_INTS, 1);
     put_bytes(&a, ATTRIBUTE_INTS, "\x02\x80\x01", 3);
     put_bytes(&a, ATTRIBUTE_INTS, "", 0);
@@ -333,9 +351,11 @@ static void bad_tensors_are_errors(void **state)
     (void)state;
     buf t = tensor_of("w", REEL_ONNX_FLOAT, 2);
     put_bytes(&t, TENSOR_RAW, "1234567", 7);
-    refuse_initializer(&t, "initializer[0]: raw_data has 7 bytes, its type and shape need 8");
+    refuse_initializer(&t,
+                       "initializer[0]: raw_data has 7 bytes, its type and shape need 8");
     t = tensor_of("w", REEL_ONNX_FLOAT, 1LL << 40);
-    refuse_initializer(&t, "has 0 numbers of data, its type and shape need 1099511627776");
+    refuse_initializer(&t,
+                       "has 0 numbers of data, its type and shape need 1099511627776");
     t = tensor_of("w", REEL_ONNX_FLOAT, INT64_MAX);
     refuse_initializer(&t, "more bytes than can be counted");
     t = tensor_of("w", REEL_ONNX_FLOAT, 1LL << 32);
@@ -347,9 +367,9 @@ static void bad_tensors_are_errors(void **state)
     for (int i = 0; i < 8; i++) put_int(&t, TENSOR_DIMS, 1);
     refuse_initializer(&t, "has 9 dimensions, must have at most 8");
     t = tensor_of("w", REEL_ONNX_STRING, 1);
-    refuse_initializer(&t, "data_type 8 (STRING)");
+    refuse_initializer(&t, "data_type 8 is not read");
     t = tensor_of("w", 99, 1);
-    refuse_initializer(&t, "data_type 99 (?)");
+    refuse_initializer(&t, "data_type 99 is not read");
     t = tensor_of("", REEL_ONNX_FLOAT, 0);
     refuse_initializer(&t, "has no name");
     t = tensor_of("w", REEL_ONNX_FLOAT, 1);
@@ -377,8 +397,9 @@ static void bad_tensors_are_errors(void **state)
 }
 
 /* One tensor with typed data has these bytes. */
-static void check_typed(int dtype, int64_t n, int field, unsigned type, const void *number,
-                        size_t numbers, const void *want, size_t bytes)
+static void check_typed(int dtype, int64_t n, int field, unsigned type,
+                        const void *number, size_t numbers, const void *want,
+                        size_t bytes)
 {
     buf t = tensor_of("w", dtype, n);
     if (type == WIRE_BYTES) {
@@ -399,8 +420,8 @@ static void typed_data_becomes_raw(void **state)
     check_typed(REEL_ONNX_FLOAT, 1, TENSOR_FLOAT_DATA, WIRE_32, "abcd", 4, "abcd", 4);
     check_typed(REEL_ONNX_COMPLEX64, 1, TENSOR_FLOAT_DATA, WIRE_BYTES, "abcdefgh", 8,
                 "abcdefgh", 8);
-    check_typed(REEL_ONNX_DOUBLE, 1, TENSOR_DOUBLE_DATA, WIRE_64, "abcdefgh", 8, "abcdefgh",
-                8);
+    check_typed(REEL_ONNX_DOUBLE, 1, TENSOR_DOUBLE_DATA, WIRE_64, "abcdefgh", 8,
+                "abcdefgh", 8);
     check_typed(REEL_ONNX_INT64, 2, TENSOR_INT64_DATA, WIRE_BYTES,
                 "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11,
                 "\1\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", 16);
@@ -440,8 +461,9 @@ static void bad_values_are_errors(void **state)
         put_text(&v, VALUE_NAME, "x");
         put_message(&v, VALUE_TYPE, &type);
         put_message(&g, GRAPH_VALUE_INFO, &v);
-        refuse_graph(&g, i == 0   ? "value_info[0].type.tensor_type.shape.dim[0].dim_value: "
-                                    "is -1"
+        refuse_graph(&g, i == 0
+                             ? "value_info[0].type.tensor_type.shape.dim[0].dim_value: "
+                               "is -1"
                          : i == 1 ? "has 9 dimensions"
                                   : "type.tensor_type.elem_type: 27 is no type");
     }
@@ -565,7 +587,8 @@ static void external_data_stay_in_the_folder(void **state)
         {"./sub/w.bin", "0", NULL, "sub/"},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        reel_onnx_model *m = read_external(good[i].location, good[i].offset, good[i].length);
+        reel_onnx_model *m =
+            read_external(good[i].location, good[i].offset, good[i].length);
         assert_ok();
         assert_memory_equal(m->graph.initializer.at[0]->data, good[i].want, 4);
         reel__onnx_model_free(m);

@@ -33,7 +33,7 @@ static reel_status run(int k, const strided *x, strided *y, int64_t mask, double
 {
     reel_mask_attrs attrs = {.mask = mask, .keepdim = 1, .scale = scale};
     reel_karg in = strided_arg(x), out = strided_arg(y);
-    reel_kcall call = {kernels[k].id, 1, 1, &in, &out, &attrs};
+    reel_kcall call = {kernels[k].id, 1, 1, &in, &out, &attrs, NULL};
     return kernels[k].fn(&call);
 }
 

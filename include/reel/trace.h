@@ -120,6 +120,28 @@ REEL_API char *reel_graph_to_string(const reel_graph *g);
 /** Writes it in Graphviz's language. */
 REEL_API reel_status reel_graph_write_dot(const reel_graph *g, FILE *to);
 
+/* ---- passes ------------------------------------------------------------------------- */
+
+/** Options of reel_graph_optimize; zero is the default: every pass. */
+typedef struct reel_optimize_opts {
+    const char *only; /* names of passes, separated by commas; NULL: all */
+    const char *skip; /* those that shall not run; NULL: none */
+    bool exact;       /* only passes after which results keep every bit */
+    FILE *log;        /* a line for each pass that ran; NULL: none */
+} reel_optimize_opts;
+/** Changes the graph in place into one that computes the same with less work: passes run in
+ *  order, over and over until none finds anything. It still runs through the operators, at
+ *  every batch size, and has gradients. Weights that are folded together become parameters of
+ *  the graph's own; the module that was traced keeps its. opts NULL: defaults.
+ *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_INTERNAL
+ *  naming the pass. On an error the graph is as it was. */
+REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);
+/** Number of passes, in the order in which they run. */
+REEL_API int reel_pass_count(void);
+/** Name of pass i, and what it does in a line. Static storage; NULL out of range. */
+REEL_API const char *reel_pass_name(int i);
+REEL_API const char *reel_pass_about(int i);
+
 #ifdef __cplusplus
 }
 #endif

@@ -420,8 +420,8 @@ reel_status reel_grad(reel_tensor *const y[], int n_y, reel_tensor *const gy[],
 }
 
 reel_status reel__grad_composed(reel_tensor *y, reel_tensor *gy, reel_tensor *const x[],
-                                int n_x, reel_tensor *gx[])
+                                int n_x, reel_tensor *gx[], bool create_graph)
 {
-    const reel_backward_opts opts = {.create_graph = true, .allow_unused = true};
+    const reel_backward_opts opts = {.create_graph = create_graph, .allow_unused = true};
     return grad(&y, 1, &gy, x, n_x, gx, &opts, true);
 }

@@ -60,6 +60,6 @@ void reel__node_clear(reel_node *n);
 /* What the tape installs in apply(), see ops/recorder.h; backward.c has the second. */
 reel_status reel__tape_record(const reel_call *call);
 reel_status reel__grad_composed(reel_tensor *y, reel_tensor *gy, reel_tensor *const x[],
-                                int n_x, reel_tensor *gx[]);
+                                int n_x, reel_tensor *gx[], bool create_graph);
 
 #endif

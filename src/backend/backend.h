@@ -27,7 +27,8 @@ typedef struct reel_kcall {
     reel_kernel_id kernel;
     int n_in, n_out;
     const reel_karg *in, *out;
-    const void *attrs; /* the struct of attrs.h that kernel.def names */
+    const void *attrs;    /* the struct of attrs.h that kernel.def names */
+    const void *prepared; /* what prepare() filled for this call; NULL: nothing */
 } reel_kcall;
 
 /* Shapes have been checked by the record: a kernel trusts them. It may fail with
@@ -53,6 +54,16 @@ typedef struct reel_backend {
     /* Whether `run` takes this kernel in this dtype: for the support table and for a clear
      * error before anything is allocated. */
     bool (*supports)(reel_kernel_id kernel, reel_dtype dtype);
+    /* Work that is done once for many runs, such as packing a weight. `constant`: bit i,
+     * input i keeps its value; its data must be there, other operands need only metas.
+     * prepare_size: bytes that prepare() fills, 0 where there is nothing to gain. The result
+     * serves every run with the same metas, attributes and values of those inputs, and
+     * changes no bit of what run() gives. It is read only: several threads may share it.
+     * NULL in a backend that prepares nothing. */
+    size_t (*prepare_size)(int device, const reel_kcall *call, unsigned constant);
+    /* `to` is 64-byte aligned. */
+    reel_status (*prepare)(int device, const reel_kcall *call, unsigned constant,
+                           void *to);
 } reel_backend;
 
 /* Backend of a device type; NULL if this build lacks it. */

@@ -121,7 +121,14 @@ static reel_status run_kernel(const reel_call *c, reel_device device)
         const reel_tensor *y = c->out[i];
         out[i] = y ? (reel_karg){reel__ptr(y), &y->meta} : (reel_karg){NULL, NULL};
     }
-    const reel_kcall k = {(reel_kernel_id)c->op->kernel, n, c->n_out, in, out, c->attrs};
+    const reel_kcall k = {
+        .kernel = (reel_kernel_id)c->op->kernel,
+        .n_in = n,
+        .n_out = c->n_out,
+        .in = in,
+        .out = out,
+        .attrs = c->attrs,
+    };
     return reel__backend(device.type)->run(device.index, &k);
 }
 

@@ -1,11 +1,14 @@
 /* attr.c: the schemas of attrs.h, and attributes as text. */
 #include "ops/attr.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "backend/pw_info.h"
 
 #define I(T, f) ATTR_INT(T, f)
 #define R(T, f) ATTR_REAL(T, f)
@@ -30,6 +33,18 @@ REEL_SCHEMA(reel__random_schema, reel_random_attrs, I(reel_random_attrs, seed),
 REEL_SCHEMA(reel__conv2d_schema, reel_conv2d_attrs, I(reel_conv2d_attrs, stride),
             I(reel_conv2d_attrs, padding), I(reel_conv2d_attrs, dilation),
             I(reel_conv2d_attrs, groups), I(reel_conv2d_attrs, input));
+/* The convolution's own, by the same names. */
+#define CONV(f)                                                                          \
+    {                                                                                    \
+#f, REEL_ATTR_INT, offsetof(reel_conv2d_fused_attrs, conv.f),                    \
+            REEL__ATTR_N(reel_conv2d_attrs, f, int64_t), 0, 0                            \
+    }
+REEL_SCHEMA(reel__conv2d_fused_schema, reel_conv2d_fused_attrs, CONV(stride),
+            CONV(padding), CONV(dilation), CONV(groups),
+            ATTR_ROW(reel_conv2d_fused_attrs, act), R(reel_conv2d_fused_attrs, a),
+            I(reel_conv2d_fused_attrs, algo));
+REEL_SCHEMA(reel__linear_fused_schema, reel_linear_fused_attrs,
+            ATTR_ROW(reel_linear_fused_attrs, act), R(reel_linear_fused_attrs, a));
 REEL_SCHEMA(reel__pool2d_schema, reel_pool2d_attrs, I(reel_pool2d_attrs, kernel),
             I(reel_pool2d_attrs, stride), I(reel_pool2d_attrs, padding),
             I(reel_pool2d_attrs, dilation), I(reel_pool2d_attrs, ceil_mode),
@@ -59,6 +74,42 @@ REEL_SCHEMA(reel__adam_schema, reel_adam_attrs, R(reel_adam_attrs, beta1),
             R(reel_adam_attrs, weight_decay), I(reel_adam_attrs, decoupled),
             I(reel_adam_attrs, maximize));
 
+#define L(f, kind, n, each) ATTR_LIST(reel_pointwise_attrs, f, kind, n, each)
+REEL_SCHEMA(reel__pointwise_schema, reel_pointwise_attrs, I(reel_pointwise_attrs, n_in),
+            I(reel_pointwise_attrs, n_step), I(reel_pointwise_attrs, n_out),
+            L(row, ROW, n_step, 1), L(src, INT, n_step, 3), L(a, REAL, n_step, 2),
+            L(out, INT, n_out, 1));
+
+/* ---- pointwise rows by name ----------------------------------------------------------- */
+
+/* Lower case, as the operators are called. */
+static const char *row_name(int64_t row, char *buf, size_t size)
+{
+    const reel_pw_info *info =
+        row > K_NONE && row < K_COUNT ? reel__pw_info((reel_kernel_id)row) : NULL;
+    const char *name = info ? info->name : "none";
+    size_t n = 0;
+    for (; name[n] && n + 1 < size; n++) buf[n] = (char)tolower((unsigned char)name[n]);
+    buf[n] = '\0';
+    return buf;
+}
+
+/* The row that `at` begins with, in *row; returns what follows, or `at` if there is none. */
+static const char *parse_row(const char *at, int64_t *row)
+{
+    char name[32];
+    size_t n = strcspn(at, ", ");
+    for (int64_t k = K_NONE; k < K_COUNT; k++) {
+        row_name(k, name, sizeof name);
+        if (strlen(name) != n || memcmp(name, at, n) != 0) continue;
+        *row = k;
+        return at + n;
+    }
+    return at;
+}
+
+/* ---- text ------------------------------------------------------------------------------ */
+
 static const reel_attr_field *find(const reel_attr_schema *s, const char *name, size_t n)
 {
     for (int i = 0; s && i < s->n_fields; i++)
@@ -70,15 +121,18 @@ static const reel_attr_field *find(const reel_attr_schema *s, const char *name, 
 /* "2,2" into up to f->count values; returns what follows, or NULL. */
 static const char *parse_values(const reel_attr_field *f, const char *at, char *base)
 {
+    int64_t *whole = (int64_t *)(void *)(base + f->offset);
+    double *real = (double *)(void *)(base + f->offset);
     for (int k = 0; k < f->count; k++) {
+        const char *from = at;
         char *end = NULL;
         errno = 0;
-        if (f->type == REEL_ATTR_INT)
-            ((int64_t *)(void *)(base + f->offset))[k] = strtoll(at, &end, 10);
-        else
-            ((double *)(void *)(base + f->offset))[k] = strtod(at, &end);
-        if (end == at || errno) return NULL;
-        at = end;
+        switch (f->type) {
+        case REEL_ATTR_INT: whole[k] = strtoll(from, &end, 10), at = end; break;
+        case REEL_ATTR_REAL: real[k] = strtod(from, &end), at = end; break;
+        case REEL_ATTR_ROW: at = parse_row(from, &whole[k]); break;
+        }
+        if (at == from || errno) return NULL;
         if (*at != ',') break;
         at++;
     }
@@ -101,6 +155,30 @@ bool reel__attr_parse(const reel_attr_schema *s, const char *text, void *attrs)
     return true;
 }
 
+/* Values of a field that mean something. */
+static int count_of(const reel_attr_field *f, const char *base)
+{
+    if (!f->each) return f->count;
+    int64_t n = *(const int64_t *)(const void *)(base + f->length);
+    int most = f->count / f->each;
+    return f->each * (n < 0 ? 0 : n > most ? most : (int)n);
+}
+
+static int put_value(const reel_attr_field *f, const char *base, int k, char *buf,
+                     size_t size)
+{
+    char name[32];
+    const int64_t *whole = (const int64_t *)(const void *)(base + f->offset);
+    const double *real = (const double *)(const void *)(base + f->offset);
+    switch (f->type) {
+    case REEL_ATTR_INT: return snprintf(buf, size, "%" PRId64, whole[k]);
+    case REEL_ATTR_REAL: return snprintf(buf, size, "%.17g", real[k]);
+    case REEL_ATTR_ROW:
+        return snprintf(buf, size, "%s", row_name(whole[k], name, sizeof name));
+    }
+    return 0;
+}
+
 char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf,
                       size_t size)
 {
@@ -109,15 +187,13 @@ char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf,
     buf[0] = '\0';
     for (int i = 0; s && i < s->n_fields; i++) {
         const reel_attr_field *f = &s->field[i];
-        for (int k = 0; k < f->count && at < size; k++) {
-            const char *lead = k ? "," : at ? " " : "";
-            const char *name = k ? "" : f->name, *eq = k ? "" : "=";
-            int n = f->type == REEL_ATTR_INT
-                        ? snprintf(buf + at, size - at, "%s%s%s%" PRId64, lead, name, eq,
-                                   ((const int64_t *)(const void *)(base + f->offset))[k])
-                        : snprintf(buf + at, size - at, "%s%s%s%.17g", lead, name, eq,
-                                   ((const double *)(const void *)(base + f->offset))[k]);
-            at += n > 0 ? (size_t)n : 0;
+        int n = count_of(f, base);
+        for (int k = 0; k < n && at < size; k++) {
+            int lead = k ? snprintf(buf + at, size - at, ",")
+                         : snprintf(buf + at, size - at, "%s%s=", at ? " " : "", f->name);
+            at += lead > 0 ? (size_t)lead : 0;
+            int put = at < size ? put_value(f, base, k, buf + at, size - at) : 0;
+            at += put > 0 ? (size_t)put : 0;
         }
     }
     return buf;

@@ -5,13 +5,19 @@
 
 #include "backend/attrs.h"
 
-typedef enum reel_attr_type { REEL_ATTR_INT, REEL_ATTR_REAL } reel_attr_type;
+typedef enum reel_attr_type {
+    REEL_ATTR_INT,
+    REEL_ATTR_REAL,
+    REEL_ATTR_ROW /* a kernel id; as text the pointwise row's name, "relu", or "none" */
+} reel_attr_type;
 
-/* `count` values of int64_t or double at `offset` of the struct. */
+/* `count` values of int64_t or double at `offset` of the struct. A list with a length: only
+ * `each` values for every one that the int64_t at `length` counts mean something. */
 typedef struct reel_attr_field {
     const char *name;
     reel_attr_type type;
     uint16_t offset, count;
+    uint16_t length, each; /* each 0: all */
 } reel_attr_field;
 
 /* n_fields 0 with a size: opaque (holds pointers; never saved). */
@@ -22,14 +28,16 @@ typedef struct reel_attr_schema {
 } reel_attr_schema;
 
 #define REEL__ATTR_N(type, f, unit) ((uint16_t)(sizeof(((type *)0)->f) / sizeof(unit)))
-#define ATTR_INT(type, f)                                                                \
+#define REEL__ATTR(type, f, kind, unit, length, each)                                    \
     {                                                                                    \
-#f, REEL_ATTR_INT, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, int64_t)   \
+#f, kind, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, unit), length, each \
     }
-#define ATTR_REAL(type, f)                                                               \
-    {                                                                                    \
-#f, REEL_ATTR_REAL, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, double)   \
-    }
+#define ATTR_INT(type, f) REEL__ATTR(type, f, REEL_ATTR_INT, int64_t, 0, 0)
+#define ATTR_REAL(type, f) REEL__ATTR(type, f, REEL_ATTR_REAL, double, 0, 0)
+#define ATTR_ROW(type, f) REEL__ATTR(type, f, REEL_ATTR_ROW, int64_t, 0, 0)
+/* kind INT, REAL or ROW; n the field that counts, each the values of one. */
+#define ATTR_LIST(type, f, kind, n, each)                                                \
+    REEL__ATTR(type, f, REEL_ATTR_##kind, int64_t, (uint16_t)offsetof(type, n), each)
 /* REEL_SCHEMA(name, type, fields...) defines `const reel_attr_schema name`. */
 #define REEL_SCHEMA(name, type, ...)                                                     \
     static const reel_attr_field name##_fields[] = {__VA_ARGS__};                        \
@@ -47,7 +55,8 @@ char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf,
 extern const reel_attr_schema reel__scalar_schema, reel__dim_schema, reel__mask_schema,
     reel__shape_schema, reel__slice_schema, reel__fill_schema, reel__pad_schema,
     reel__cast_schema, reel__random_schema, reel__conv2d_schema, reel__pool2d_schema,
-    reel__batch_norm_schema, reel__layer_norm_schema, reel__cross_entropy_schema,
-    reel__attention_schema, reel__index_schema, reel__sgd_schema, reel__adam_schema;
+    reel__conv2d_fused_schema, reel__linear_fused_schema, reel__batch_norm_schema,
+    reel__layer_norm_schema, reel__cross_entropy_schema, reel__attention_schema,
+    reel__index_schema, reel__sgd_schema, reel__adam_schema, reel__pointwise_schema;
 
 #endif

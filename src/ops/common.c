@@ -89,14 +89,8 @@ static void stride_result(const reel_call *c, reel_meta *out)
     reel__set_contiguous(out);
 }
 
-reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
+reel_status reel__infer_broadcast(const reel_call *c, reel_meta *out)
 {
-    const reel_meta *last = IN_META(c, c->n_in - 1);
-    /* `where` has a bool condition before two values; all others have one dtype. */
-    for (int i = c->n_in == 3 ? 1 : 0; i < c->n_in; i++)
-        REQUIRE(c, IN_META(c, i)->dtype == last->dtype, REEL_ERR_DTYPE,
-                "inputs %s and %s differ in dtype; use reel_cast()", SHOW(IN_META(c, i)),
-                SHOW(last));
     *out = *IN_META(c, 0);
     for (int i = 1; i < c->n_in; i++) {
         reel_meta sum = *out;
@@ -105,12 +99,25 @@ reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
                 SHOW(IN_META(c, 0)), SHOW(IN_META(c, i)));
         *out = sum;
     }
+    out->offset = 0;
+    stride_result(c, out);
+    return REEL_OK;
+}
+
+reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *last = IN_META(c, c->n_in - 1);
+    /* `where` has a bool condition before two values; all others have one dtype. */
+    for (int i = c->n_in == 3 ? 1 : 0; i < c->n_in; i++)
+        REQUIRE(c, IN_META(c, i)->dtype == last->dtype, REEL_ERR_DTYPE,
+                "inputs %s and %s differ in dtype; use reel_cast()", SHOW(IN_META(c, i)),
+                SHOW(last));
+    reel_status st = reel__infer_broadcast(c, out);
+    if (st) return st;
     REQUIRE(c, !(c->op->traits & REEL_OP_INPLACE) || reel__same_shape(out, IN_META(c, 0)),
             REEL_ERR_SHAPE, "%s does not broadcast to %s, which is changed in place",
             SHOW(last), SHOW(IN_META(c, 0)));
     out->dtype = last->dtype;
-    out->offset = 0;
-    stride_result(c, out);
     return REEL_OK;
 }
 
@@ -134,6 +141,23 @@ uint32_t reel__saves_product(const reel_call *c)
     return saves;
 }
 
+/* Inputs for composing: each that needs a gradient as a view of its own, so that
+ * attention(x, x, x) has three partial gradients and not three times the total; the others
+ * without their history, which is nobody's here (going back through it would free it). */
+static bool inputs_to_compose(const reel_call *c, reel_tensor *in[])
+{
+    for (int i = 0; i < c->n_in; i++) {
+        in[i] = c->in[i];
+        if (!in[i]) continue;
+        if (NEEDS(c, i))
+            in[i] = reel_reshape(in[i], reel__shape(IN_META(c, i)));
+        else if (!c->create_graph)
+            in[i] = reel__constant(in[i]);
+        if (!in[i]) return false;
+    }
+    return true;
+}
+
 void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
                         reel_tensor *g, reel_tensor *gx[])
 {
@@ -141,18 +165,16 @@ void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_
     int place[REEL_OP_MAX_IN], n = 0;
     reel_call inner = *c;
     inner.in = in;
-    for (int i = 0; i < c->n_in; i++) {
-        in[i] = c->in[i];
+    bool was = reel__tape_enable(true); /* off, unless create_graph */
+    reel_tensor *y = inputs_to_compose(c, in) ? composed(&inner) : NULL;
+    for (int i = 0; y && i < c->n_in; i++) {
         if (!NEEDS(c, i)) continue;
-        /* A view of its own for each input, so that attention(x, x, x) has three partial
-         * gradients and not three times the total. */
-        if (!(in[i] = reel_reshape(in[i], reel__shape(IN_META(c, i))))) return;
         x[n] = in[i];
         place[n++] = i;
     }
-    reel_tensor *y = composed(&inner);
-    if (!y || reel__tape()->grad_composed(y, g, x, n, grad)) return;
-    for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
+    if (y && !reel__tape()->grad_composed(y, g, x, n, grad, c->create_graph))
+        for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
+    (void)reel__tape_enable(was);
 }
 
 reel_tensor *reel__constant(reel_tensor *x)

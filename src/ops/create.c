@@ -10,28 +10,23 @@
 
 typedef reel_make_attrs made;
 
-#define SHAPE_FIELDS                                                                     \
-    {"rank", REEL_ATTR_INT, offsetof(made, shape.rank), 1},                              \
-        {"dim", REEL_ATTR_INT, offsetof(made, shape.dim), REEL_MAX_RANK},                \
-        {"dtype", REEL_ATTR_INT, offsetof(made, dtype), 1},                              \
-        {"format", REEL_ATTR_INT, offsetof(made, format), 1},                            \
+#define FIELD(name, kind, member, n)                                                     \
     {                                                                                    \
-        "device", REEL_ATTR_INT, offsetof(made, device_type), 2                          \
+        name, REEL_ATTR_##kind, offsetof(made, member), n, 0, 0                          \
     }
-REEL_SCHEMA(fill_schema, made,
-            {"value", REEL_ATTR_REAL, offsetof(made, kernel.fill.value), 1},
-            SHAPE_FIELDS);
-REEL_SCHEMA(arange_schema, made,
-            {"start", REEL_ATTR_REAL, offsetof(made, kernel.arange.start), 1},
-            {"step", REEL_ATTR_REAL, offsetof(made, kernel.arange.step), 1},
-            {"end", REEL_ATTR_REAL, offsetof(made, kernel.arange.end), 1},
-            {"ends", REEL_ATTR_INT, offsetof(made, kernel.arange.ends), 1}, SHAPE_FIELDS);
-REEL_SCHEMA(random_schema, made,
-            {"seed", REEL_ATTR_INT, offsetof(made, kernel.random.seed), 1},
-            {"offset", REEL_ATTR_INT, offsetof(made, kernel.random.offset), 1},
-            {"low", REEL_ATTR_REAL, offsetof(made, kernel.random.low), 1},
-            {"high", REEL_ATTR_REAL, offsetof(made, kernel.random.high), 1},
-            SHAPE_FIELDS);
+#define SHAPE_FIELDS                                                                     \
+    FIELD("rank", INT, shape.rank, 1), FIELD("dim", INT, shape.dim, REEL_MAX_RANK),      \
+        FIELD("dtype", INT, dtype, 1), FIELD("format", INT, format, 1),                  \
+        FIELD("device", INT, device_type, 2)
+REEL_SCHEMA(fill_schema, made, FIELD("value", REAL, kernel.fill.value, 1), SHAPE_FIELDS);
+REEL_SCHEMA(arange_schema, made, FIELD("start", REAL, kernel.arange.start, 1),
+            FIELD("step", REAL, kernel.arange.step, 1),
+            FIELD("end", REAL, kernel.arange.end, 1),
+            FIELD("ends", INT, kernel.arange.ends, 1), SHAPE_FIELDS);
+REEL_SCHEMA(random_schema, made, FIELD("seed", INT, kernel.random.seed, 1),
+            FIELD("offset", INT, kernel.random.offset, 1),
+            FIELD("low", REAL, kernel.random.low, 1),
+            FIELD("high", REAL, kernel.random.high, 1), SHAPE_FIELDS);
 
 static reel_status made_infer(const reel_call *c, reel_meta *out)
 {

@@ -222,7 +222,7 @@ typedef struct one_hot_attrs {
     int64_t dtype;
 } one_hot_attrs;
 REEL_SCHEMA(one_hot_schema, one_hot_attrs,
-            {"size", REEL_ATTR_INT, offsetof(one_hot_attrs, kernel.size), 1},
+            {"size", REEL_ATTR_INT, offsetof(one_hot_attrs, kernel.size), 1, 0, 0},
             ATTR_INT(one_hot_attrs, dtype));
 
 static reel_status one_hot_infer(const reel_call *c, reel_meta *out)

@@ -130,14 +130,17 @@ reel_status reel__check_alike(const reel_call *c, int i, int k);
 /* Shape rules that many share. */
 reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0 */
 reel_status reel__infer_pointwise(const reel_call *, reel_meta *out);
+/* The shape that all inputs broadcast to, in the memory order of the first that has it. */
+reel_status reel__infer_broadcast(const reel_call *, reel_meta *out);
 /* The one reduction of a gradient to the shape of a broadcast input: all operators use it. */
 reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target);
 /* saves_for of a product of inputs 0 and 1: a factor is saved only if the other one needs its
  * gradient. */
 uint32_t reel__saves_product(const reel_call *);
-/* The gradient under create_graph of a record whose own backward is fused: `composed` is the
- * same function of the inputs in differentiable operators; fills gx[i] for every input that
- * needs it. So second and higher orders need no kernels of their own. */
+/* The gradient of a record that has no backward of its own, or a fused one that create_graph
+ * cannot use: `composed` is the same function of the inputs in differentiable operators; fills
+ * gx[i] for every input that needs it. So second and higher orders need no kernels of their
+ * own. */
 void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
                         reel_tensor *g, reel_tensor *gx[]);
 /* The same value without its history. */

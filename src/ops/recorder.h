@@ -26,9 +26,9 @@ typedef struct reel_tape {
     reel_status (*keep)(const reel_call *call, reel_tensor *in[]);
     reel_status (*record)(const reel_call *call);
     /* Gradients of y, composed just now, to x, whose histories are not looked into; this is
-     * recorded itself. */
+     * recorded itself if `create_graph`. */
     reel_status (*grad_composed)(reel_tensor *y, reel_tensor *gy, reel_tensor *const x[],
-                                 int n_x, reel_tensor *gx[]);
+                                 int n_x, reel_tensor *gx[], bool create_graph);
 } reel_tape;
 void reel__tape_install(const reel_tape *tape);
 /* The tape, if there is one and this thread records; else NULL. */

@@ -74,9 +74,16 @@ static reel_status infer_node(const reel_graph *g, const reel_gnode *n, int64_t 
 
 reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta)
 {
-    for (int v = 0; v < g->n_value; v++) grown(g, &g->value[v], b, &meta[v]);
-    if (!b || b == g->batch) return REEL_OK;
-    for (int i = 0; i < g->n_node; i++) {
+    if (b && b != g->batch) return reel__metas_anew(g, b, REEL_NO_VALUE, meta);
+    for (int v = 0; v < g->n_value; v++) meta[v] = g->value[v].meta;
+    return REEL_OK;
+}
+
+reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta)
+{
+    if (from < 0)
+        for (int v = 0; v < g->n_value; v++) grown(g, &g->value[v], b, &meta[v]);
+    for (int i = from < 0 ? 0 : from; i < g->n_node; i++) {
         reel_status st = g->node[i].op ? infer_node(g, &g->node[i], b, meta) : REEL_OK;
         if (st) return st;
     }

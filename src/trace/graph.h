@@ -102,6 +102,10 @@ const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
 /* Metas of all values at batch b, by the records' shape rules: meta[n_value]. State keeps its
  * own. Errors: what a shape rule says. */
 reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta);
+/* The same by the rules alone, the present batch size (or 0) not excepted: after an edit that
+ * changed how values lie in memory. from >= 0: only nodes from that one on, meta[] holding the
+ * rest. */
+reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta);
 /* The batch size that these inputs are for (0: the graph has none), or an error, -1, that
  * names the input: a wrong dtype, a size that does not fit. `who` begins the message. */
 int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const x[]);

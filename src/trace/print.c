@@ -19,7 +19,7 @@ static void put_values(FILE *to, const reel_graph *g, const int *v, int n)
 
 static void put_node(FILE *to, const reel_graph *g, const reel_gnode *n)
 {
-    char attrs[1024];
+    char attrs[2048];
     if (n->n_out) {
         put_values(to, g, n->out, n->n_out);
         if (n->out[0] >= 0) fprintf(to, " %s", shape(g, n->out[0]));

@@ -24,9 +24,18 @@ reel_isa reel__isa(void);
 typedef bool (*reel_fast_fn)(const reel_kcall *, reel_status *status);
 extern const reel_kernel_fn reel__cpu_ref[K_COUNT];
 extern const reel_fast_fn reel__cpu_fast[K_COUNT];
+/* What can be done once for operands that keep their value, see backend.h; both NULL where
+ * there is nothing. */
+typedef struct reel_prepare {
+    size_t (*size)(const reel_kcall *, unsigned constant);
+    reel_status (*fill)(const reel_kcall *, void *to);
+} reel_prepare;
+extern const reel_prepare reel__cpu_prepare[K_COUNT];
 
 /* Pointwise rows (pointwise.c): one driver for all rows. */
 reel_status reel__cpu_pointwise(const reel_kcall *);
+/* A program of them (pointwise_program.c). */
+reel_status reel__cpu_pointwise_program(const reel_kcall *);
 /* Strided copy with conversion (copy.c), also for use inside other kernels. */
 reel_status reel__cpu_copy(const reel_kcall *);
 void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,

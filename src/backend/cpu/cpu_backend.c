@@ -129,6 +129,26 @@ static bool cpu_supports(reel_kernel_id kernel, reel_dtype dtype)
     return reel_dtype_is_float(dtype) || reel__takes_ints(kernel);
 }
 
+static size_t cpu_prepare_size(int device, const reel_kcall *call, unsigned constant)
+{
+    (void)device;
+    reel_kernel_id k = call->kernel;
+    if (k <= K_NONE || k >= K_COUNT || !reel__cpu_prepare[k].size) return 0;
+    return reel__needs_f32(call) ? 0 : reel__cpu_prepare[k].size(call, constant);
+}
+
+static reel_status cpu_prepare(int device, const reel_kcall *call, unsigned constant,
+                               void *to)
+{
+    if (cpu_prepare_size(device, call, constant) == 0)
+        return reel_fail(REEL_ERR_INTERNAL, "%s: nothing to prepare for this call",
+                         reel__kernel_name(call->kernel));
+    uint64_t control = reel__flush_begin();
+    reel_status status = reel__cpu_prepare[call->kernel].fill(call, to);
+    reel__flush_end(control);
+    return status;
+}
+
 const reel_backend reel__cpu_backend = {
     .name = "cpu",
     .count = cpu_count,
@@ -138,6 +158,8 @@ const reel_backend reel__cpu_backend = {
     .synchronize = cpu_synchronize,
     .run = cpu_run,
     .supports = cpu_supports,
+    .prepare_size = cpu_prepare_size,
+    .prepare = cpu_prepare,
 };
 
 /* ---- exact mode -------------------------------------------------------------------- */

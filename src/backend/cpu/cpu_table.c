@@ -3,6 +3,7 @@
 #include "backend/cpu/kernels.h"
 
 const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
+    [K_POINTWISE] = reel__cpu_pointwise_program,
     [K_COPY] = reel__cpu_copy,
     [K_FILL] = reel__ref_fill,
     [K_ARANGE] = reel__ref_arange,
@@ -24,6 +25,8 @@ const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
     [K_MATMUL] = reel__ref_matmul,
     [K_LINEAR] = reel__ref_linear,
     [K_CONV2D] = reel__ref_conv2d,
+    [K_CONV2D_FUSED] = reel__ref_conv2d_fused,
+    [K_LINEAR_FUSED] = reel__ref_linear_fused,
     [K_CONV2D_INPUT] = reel__ref_conv2d_input,
     [K_CONV2D_WEIGHT] = reel__ref_conv2d_weight,
     [K_MAX_POOL2D] = reel__ref_max_pool2d,
@@ -78,3 +81,5 @@ const reel_fast_fn reel__cpu_fast[K_COUNT] = {
     [K_ATTENTION] = reel__fast_attention,
     [K_ATTENTION_BACKWARD] = reel__fast_attention_backward,
 };
+
+const reel_prepare reel__cpu_prepare[K_COUNT] = {{NULL, NULL}};

@@ -12,6 +12,7 @@
 #define INTS 2u
 #define IN(i) (4u << (i))
 static const uint32_t flags[K_COUNT] = {
+    [K_POINTWISE] = HALF,
     [K_COPY] = HALF | INTS,
     [K_FILL] = HALF | INTS,
     [K_ARANGE] = HALF | INTS,
@@ -68,7 +69,7 @@ typedef struct stand_in {
 static reel_status copy(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)
 {
     const reel_karg in = {src, sm}, out = {dst, dm};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL};
+    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
     return reel__cpu_copy(&call);
 }
 

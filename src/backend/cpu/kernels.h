@@ -6,7 +6,7 @@
 
 #include "backend/cpu/cpu.h"
 
-/* ---- reference: any strides; COPY is reel__cpu_copy() ------------------------------- */
+/* ---- reference: any strides; COPY and POINTWISE are in cpu.h ------------------------------- */
 
 reel_status reel__ref_fill(const reel_kcall *call);
 reel_status reel__ref_arange(const reel_kcall *call);
@@ -28,6 +28,8 @@ reel_status reel__ref_all(const reel_kcall *call);
 reel_status reel__ref_matmul(const reel_kcall *call);
 reel_status reel__ref_linear(const reel_kcall *call);
 reel_status reel__ref_conv2d(const reel_kcall *call);
+reel_status reel__ref_conv2d_fused(const reel_kcall *call);
+reel_status reel__ref_linear_fused(const reel_kcall *call);
 reel_status reel__ref_conv2d_input(const reel_kcall *call);
 reel_status reel__ref_conv2d_weight(const reel_kcall *call);
 reel_status reel__ref_max_pool2d(const reel_kcall *call);
