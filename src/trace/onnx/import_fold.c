@@ -67,7 +67,7 @@ static reel_tensor *compute(const reel_op *op, const void *attrs, int n,
     reel_tensor *y = reel__tensor_new(meta, NULL);
     if (!y) return NULL;
     out = (reel_karg){reel__ptr(y), &y->meta};
-    const reel_kcall call = {(reel_kernel_id)op->kernel, n, 1, in, &out, attrs};
+    const reel_kcall call = {(reel_kernel_id)op->kernel, n, 1, in, &out, attrs, NULL};
     if (!reel__backend(REEL_CPU)->run(0, &call)) return y;
     reel__tensor_release(y);
     return NULL;
@@ -96,7 +96,7 @@ reel_status reel__im_read(const reel_tensor *t, void *to, reel_dtype dtype)
     reel_meta m = reel__meta(reel__shape(&t->meta), dtype, t->meta.device);
     if (reel__numel(&m) == 0) return REEL_OK;
     const reel_karg in = {reel__ptr(t), &t->meta}, out = {to, &m};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL};
+    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
     return reel__backend(REEL_CPU)->run(0, &call);
 }
 

@@ -169,11 +169,10 @@ static void clip(reel_import *im)
     int x = IN(0);
     double low = reel__im_float(im, "min", -INFINITY),
            high = reel__im_float(im, "max", INFINITY);
-    if (bound(im, 1, &low) && bound(im, 2, &high)) {
+    if (reel_dtype_is_float(META(x)->dtype) && bound(im, 1, &low) && bound(im, 2, &high)) {
         /* of bounds in the wrong order the upper one decides */
         const reel_scalar_attrs a = {{low < high ? low : high, high}};
-        bool six = low == 0 && high == 6 && reel_dtype_is_float(META(x)->dtype);
-        OUT(0, six ? CALL(relu6, NULL, x) : CALL(clamp, &a, x));
+        OUT(0, low == 0 && high == 6 ? CALL(relu6, NULL, x) : CALL(clamp, &a, x));
         return;
     }
     if (reel__im_has_in(im, 1)) x = CALL(maximum, NULL, x, IN(1));
