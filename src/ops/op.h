@@ -11,7 +11,7 @@
 #include "tensor/tensor.h"
 
 typedef struct reel_op reel_op;
-typedef struct reel_onnx reel_onnx; /* what an ONNX rule writes to (trace room) */
+typedef struct reel_onnx reel_onnx; /* what an ONNX rule writes to (onnx.h) */
 
 /* One call: a record with its operands. Recorders see it after the kernel ran; a vjp sees the
  * one of the forward, with ghosts (no storage) where a value was not saved. */
@@ -58,9 +58,10 @@ struct reel_op {
     /* Floating-point operations of a call; NULL: one for each element of the result. Bytes
      * follow from the operands. */
     double (*flops)(const reel_call *);
-    reel_status (*onnx)(const reel_call *, reel_onnx *); /* a later room fills these in */
+    /* Writes the call into an ONNX model (ops/onnx.h). */
+    reel_status (*onnx)(const reel_call *, reel_onnx *);
     /* Why a slot is empty, where it is: for the support table. */
-    const char *no_vjp;
+    const char *no_vjp, *no_onnx;
     /* Inputs and attributes that tests draw from, see tests/support/sample.h:
      * "f[2,3] in -1..1; i64[4] in 0..9; - | dim=1", samples separated by newlines. */
     const char *sample;

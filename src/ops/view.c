@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 /* ---- reshape: x [a, b] -> y of the same number of elements ------------------------------ */
 
@@ -61,6 +61,8 @@ static void reshape_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     gx[0] = reel_reshape(gy[0], reel__shape(IN_META(c, 0)));
 }
 
+ONNX_RULE(reshape, reel__onnx_reshape(o, x, o->out[0]))
+
 const reel_op reel__reshape = {
     .name = "reshape",
     .traits = REEL_OP_VIEW,
@@ -69,6 +71,7 @@ const reel_op reel__reshape = {
     .attrs = &reel__shape_schema,
     .infer = reshape_infer,
     .vjp = reshape_vjp,
+    .onnx = reshape_onnx,
     .sample = "f[2,6] | rank=3 dim=3,2,2\nf[4] | rank=2 dim=2,2\nf[1] | rank=0",
 };
 
@@ -193,6 +196,14 @@ static void permute_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     gx[0] = reel_permute(gy[0], back);
 }
 
+static reel_status permute_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    reel_ref y = ONNX_NODE("Transpose", o->out[0], o->in[0]);
+    reel__onnx_ints(o, "perm", (int)a->rank, a->dim);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__permute = {
     .name = "permute",
     .traits = REEL_OP_VIEW,
@@ -201,6 +212,7 @@ const reel_op reel__permute = {
     .attrs = &reel__shape_schema,
     .infer = permute_infer,
     .vjp = permute_vjp,
+    .onnx = permute_onnx,
     .sample = "f[2,3,4] | rank=3 dim=2,0,1\nf[2,3] | rank=2 dim=1,0",
 };
 
@@ -296,6 +308,28 @@ static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     gx[0] = reel_pad(g, before, after, 0);
 }
 
+/* The end is left open where the last element is one of the last `step`, so a slice of all
+ * rows stays one at any batch size. */
+static reel_status slice_onnx(const reel_call *c, reel_onnx *o)
+{
+    static const reel_slice_attrs fixed = {0};
+    const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
+    const reel_slice_attrs *k = o->per_batch ? o->per_batch : &fixed;
+    const reel_ref x = o->in[0];
+    int64_t end = a->start + (a->length - 1) * a->step + 1;
+    int64_t slope = k->start + k->length * a->step;
+    if (!a->length) end = a->start;
+    bool open = a->length && end + a->step > x->dim[a->dim] && slope == x->grow[a->dim];
+    if (open) end = INT64_MAX, slope = 0;
+    if (k->step)
+        return reel__bad(c, REEL_ERR_UNSUPPORTED, "the step grows with the batch");
+    reel_ref y = ONNX_NODE("Slice", o->out[0], x,
+                           reel__onnx_sizes(o, 1, &a->start, &k->start),
+                           reel__onnx_sizes(o, 1, &end, &slope),
+                           reel__onnx_list(o, 1, &a->dim), reel__onnx_list(o, 1, &a->step));
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__slice = {
     .name = "slice",
     .traits = REEL_OP_VIEW,
@@ -304,6 +338,7 @@ const reel_op reel__slice = {
     .attrs = &reel__slice_schema,
     .infer = slice_infer,
     .vjp = slice_vjp,
+    .onnx = slice_onnx,
     .sample =
         "f[5,3] | dim=0 start=1 length=3 step=1\nf[3,7] | dim=1 start=1 length=3 step=2"
         "\nf[7] | dim=0 start=0 length=3 step=3\nf[4] | dim=0 start=4 length=0 step=1",
@@ -408,6 +443,22 @@ static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     gx[0] = reel__sum_to(gy[0], IN_META(c, 0));
 }
 
+/* Sizes that x has already are left 1, which Expand takes for x's. */
+static reel_status expand_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0], y = &o->out[0];
+    int64_t dim[REEL_MAX_RANK], grow[REEL_MAX_RANK];
+    int lead = y->rank - x->rank;
+    (void)c;
+    for (int i = 0; i < y->rank; i++) {
+        bool kept = i >= lead && reel__onnx_same_size(x, i - lead, y, i);
+        dim[i] = kept ? 1 : y->dim[i];
+        grow[i] = kept ? 0 : y->grow[i];
+    }
+    return reel__onnx_give(
+        o, 0, ONNX_NODE("Expand", *y, x, reel__onnx_sizes(o, y->rank, dim, grow)));
+}
+
 const reel_op reel__expand = {
     .name = "expand",
     .traits = REEL_OP_VIEW,
@@ -416,6 +467,7 @@ const reel_op reel__expand = {
     .attrs = &reel__shape_schema,
     .infer = expand_infer,
     .vjp = expand_vjp,
+    .onnx = expand_onnx,
     .sample = "f[3,1] | rank=3 dim=2,3,4\nf[] | rank=1 dim=3\nf[1,2] | rank=2 dim=0,2",
 };
 
