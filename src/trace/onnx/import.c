@@ -100,9 +100,8 @@ static void check_node(const reel_import *im)
         reel_fail(REEL_ERR_FORMAT, "%zu outputs; it has 1 to %d", n->output.n, r->max_out);
     for (size_t i = 0; i < n->attribute.n && !reel_failed(); i++)
         if (!has_word(r->attributes, n->attribute.at[i]->name))
-            reel_fail(REEL_ERR_UNSUPPORTED, "attribute %.60s has no counterpart; %s",
-                      n->attribute.at[i]->name,
-                      *r->attributes ? r->attributes : "there is none");
+            reel_fail(REEL_ERR_UNSUPPORTED, "attribute %.60s; it may have %s",
+                      n->attribute.at[i]->name, *r->attributes ? r->attributes : "none");
 }
 
 /* ---- messages --------------------------------------------------------------------------------- */

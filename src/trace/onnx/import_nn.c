@@ -162,7 +162,7 @@ static void conv(reel_import *im)
 
 /* Padding of a transposed convolution cuts off its result; pads or output_shape say which. */
 static void transposed_pads(reel_import *im, window *w, const int64_t in[2],
-                            const int64_t extra[2])
+                            int64_t extra[2])
 {
     reel_im_list want = reel__im_ints(im, "output_shape");
     const char *mode = reel__im_string(im, "auto_pad", "NOTSET");
@@ -174,12 +174,13 @@ static void transposed_pads(reel_import *im, window *w, const int64_t in[2],
         int64_t full = (in[i] - 1) * w->stride[i] + extra[i] +
                        w->dilation[i] * (w->size[i] - 1) + 1;
         int64_t to = want.n >= 0 ? want.at[i - 2 + w->dims] : in[i] * w->stride[i];
-        int64_t all = full - to;
-        if (to < 1 || all < 0) {
-            reel_fail(REEL_ERR_UNSUPPORTED, "output size %" PRId64 " of at most %" PRId64,
+        int64_t all = full > to ? full - to : 0;
+        if (to < 1 || to - full >= w->stride[i]) {
+            reel_fail(REEL_ERR_FORMAT, "output size %" PRId64 ", the input makes %" PRId64,
                       to, full);
             return;
         }
+        if (to > full) extra[i] += to - full;
         bool upper = strcmp(mode, "SAME_UPPER") == 0;
         w->before[i] = upper ? all / 2 : all - all / 2;
         w->after[i] = all - w->before[i];
@@ -304,13 +305,22 @@ static void average_pool(reel_import *im)
     if (w.dilation[0] != 1 || w.dilation[1] != 1)
         reel_fail(REEL_ERR_UNSUPPORTED, "dilations %" PRId64 " x %" PRId64
                                         "; there is only 1", w.dilation[0], w.dilation[1]);
-    if (!plain_padding(&w) && (!count_pad || w.ceil_mode))
-        reel_fail(REEL_ERR_UNSUPPORTED, "padding that differs between sides without "
-                                        "count_include_pad, or with ceil_mode");
-    if (!plain_padding(&w)) x = pad_explicitly(im, x, &w, 0);
+    if (!plain_padding(&w) && w.ceil_mode)
+        reel_fail(REEL_ERR_UNSUPPORTED, "padding that differs between sides, with ceil_mode");
+    if (reel_failed()) return;
+    const reel_meta m = *META(x);
+    window around = w;
+    bool padded = !plain_padding(&w);
+    if (padded) x = pad_explicitly(im, x, &w, 0);
     reel_pool2d_attrs a = pool_attrs(&w);
-    a.count_include_pad = count_pad;
-    OUT(0, as_line(im, CALL(avg_pool2d, &a, reel__im_channels_last(im, x)), dims));
+    a.count_include_pad = count_pad || padded;
+    int y = CALL(avg_pool2d, &a, reel__im_channels_last(im, x));
+    if (padded && !count_pad) { /* what part of each window is not padding */
+        int part = reel__im_full(im, REEL_SHAPE(1, 1, m.dim[2], m.dim[3]), 1, m.dtype);
+        part = reel__im_channels_last(im, pad_explicitly(im, part, &around, 0));
+        y = CALL(div, NULL, y, CALL(avg_pool2d, &a, part));
+    }
+    OUT(0, as_line(im, y, dims));
 }
 
 static void global_average_pool(reel_import *im)

@@ -156,7 +156,7 @@ static void rms_norm(reel_import *im)
     OUT(0, CALL(mul, NULL, y, IN(1)));
 }
 
-/* x / |x|, by the sum of squares or of sizes. */
+/* x / |x|, by the sum of squares or of sizes; 0 where all are. */
 static void lp_norm(reel_import *im)
 {
     int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank);
@@ -164,6 +164,8 @@ static void lp_norm(reel_import *im)
     if (p != 1 && p != 2) reel_fail(REEL_ERR_FORMAT, "p %" PRId64 " must be 1 or 2", p);
     int s = p == 1 ? CALL(abs, NULL, x) : CALL(square, NULL, x);
     s = reel__im_reduce(im, &reel__sum, s, mask, 1, true);
+    int empty = CALL(eq, NULL, s, reel__im_scalar(im, 0, x));
+    s = CALL(where, NULL, empty, reel__im_scalar(im, 1, x), s);
     OUT(0, CALL(div, NULL, x, p == 1 ? s : CALL(sqrt, NULL, s)));
 }
 

@@ -119,14 +119,18 @@ static void reduce_prod(reel_import *im)
 
 /* ---- ArgMax, ArgMin ------------------------------------------------------------------------ */
 
+/* Of equal values records choose the first; the last is the first from behind. */
 static void arg(reel_import *im)
 {
     int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
-    bool keep = reel__im_int(im, "keepdims", 1) != 0;
-    if (reel__im_int(im, "select_last_index", 0))
-        reel_fail(REEL_ERR_UNSUPPORTED, "select_last_index: of equal values the first is "
-                                        "chosen");
-    OUT(0, reel__im_reduce(im, im->row->record, x, INT64_C(1) << axis, 0, keep));
+    bool keep = reel__im_int(im, "keepdims", 1) != 0,
+         last = reel__im_int(im, "select_last_index", 0) != 0;
+    if (reel_failed()) return;
+    const reel_mask_attrs behind = {.mask = INT64_C(1) << axis};
+    const double n = (double)META(x)->dim[axis];
+    if (last) x = CALL(flip, &behind, x);
+    int y = reel__im_reduce(im, im->row->record, x, behind.mask, 0, keep);
+    OUT(0, last ? reel__im_shift(im, reel__im_scale(im, y, -1), n - 1) : y);
 }
 
 /* ---- Softmax, LogSoftmax --------------------------------------------------------------------- */
