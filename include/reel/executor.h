@@ -64,11 +64,11 @@ typedef struct reel_plan_memory {
     int64_t batch;       /* the size that it is for; 0: the graph has none */
     int64_t arena;       /* the block in which intermediate values lie */
     int64_t lower_bound; /* most that is alive at one time: no plan takes less */
-    int64_t values;      /* all intermediate values side by side: what no reuse would take */
-    int64_t n_values;    /* how many of them there are */
-    int64_t scratch;     /* kernels' room; known after the first run */
-    int64_t prepared;    /* weights as kernels like them, shared by clones */
-    int64_t state;       /* parameters, buffers and constants */
+    int64_t values;   /* all intermediate values side by side: what no reuse would take */
+    int64_t n_values; /* how many of them there are */
+    int64_t scratch;  /* kernels' room; known after the first run */
+    int64_t prepared; /* weights as kernels like them, shared by clones */
+    int64_t state;    /* parameters, buffers and constants */
 } reel_plan_memory;
 
 /** Says what the last plan takes. Errors: REEL_ERR_ARG. */

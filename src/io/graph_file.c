@@ -39,7 +39,8 @@ static reel_status fill(reel_tensor_map *map, const reel_graph *g, const char *t
 reel_status reel_graph_save(const reel_graph *g, const char *path)
 {
     if (!g || !path)
-        return reel_fail(REEL_ERR_ARG, "graph_save: the %s is NULL", g ? "path" : "graph");
+        return reel_fail(REEL_ERR_ARG, "graph_save: the %s is NULL",
+                         g ? "path" : "graph");
     if (reel_failed()) return reel_error_status();
     reel_graph *named = reel_graph_copy(g);
     char *text = NULL;
@@ -82,7 +83,8 @@ static reel_graph *from_map(const char *path, reel_tensor_map *map)
     const char *version = reel_tensor_map_text(map, VERSION);
     if (!text || !version || strcmp(version, CURRENT) != 0) {
         reel_fail(REEL_ERR_FORMAT, "graph_load: %s holds %s%.40s", path,
-                  text && version ? "a graph of version " : "no graph (metadata " TEXT ")",
+                  text && version ? "a graph of version "
+                                  : "no graph (metadata " TEXT ")",
                   text && version ? version : "");
         return NULL;
     }

@@ -33,8 +33,8 @@ static reel_module *folder(reel_module *m, const char *path, size_t n)
         if (!reel__text_add(&name, "%.*s", (int)len, path)) return NULL;
         reel_module *child = reel_module_at(m, name.s);
         if (!child)
-            child = reel_module_add(m, name.s,
-                                    reel_module_new(sizeof *child, "part of a graph", NULL));
+            child = reel_module_add(
+                m, name.s, reel_module_new(sizeof *child, "part of a graph", NULL));
         reel__text_free(&name);
         path += len + (dot != NULL);
         n -= len + (dot != NULL);
@@ -59,8 +59,9 @@ static reel_status add(void *user, const char *name, reel_tensor *t, reel_state_
 reel_module *reel_graph_module(const reel_graph *g)
 {
     if (!g || reel_graph_inputs(g) != 1 || reel_graph_outputs(g) != 1) {
-        reel_fail(REEL_ERR_ARG, "graph_module: %d inputs and %d outputs, a module has one "
-                                "of each",
+        reel_fail(REEL_ERR_ARG,
+                  "graph_module: %d inputs and %d outputs, a module has one "
+                  "of each",
                   reel_graph_inputs(g), reel_graph_outputs(g));
         return NULL;
     }

@@ -8,16 +8,7 @@
 #include "base/alloc.h"
 #include "ops/onnx.h"
 
-/* Kernel attributes first, so that kernels read the same pointer; then what comes out. */
-typedef struct made {
-    union {
-        reel_fill_attrs fill;
-        reel_arange_attrs arange;
-        reel_random_attrs random;
-    } kernel;
-    reel_shape_attrs shape;
-    int64_t dtype, format, device_type, device_index;
-} made;
+typedef reel_make_attrs made;
 
 #define FIELD(name, kind, member, n)                                                     \
     {                                                                                    \

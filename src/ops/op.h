@@ -31,7 +31,10 @@ enum reel_op_traits {
     REEL_OP_INPLACE = 1 << 2,   /* output 0 is input 0                             */
     REEL_OP_OVERWRITE = 1 << 3, /* INPLACE, and the kernel does not read input 0   */
     REEL_OP_RANDOM = 1 << 4,    /* attrs hold a place in the random stream         */
-    REEL_OP_NO_GRAD = 1 << 5    /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_NO_GRAD = 1 << 5,   /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_REPLACES = 1 << 6 /* the kernel may write a result exactly where an input lies
+                                 * that shares its memory with no other operand; a
+                                 * POINTWISE one also where several inputs lie alike */
 };
 
 #define REEL_OP_MAX_IN 64
@@ -155,6 +158,9 @@ reel_tensor *reel__constant(reel_tensor *x);
 reel_tensor *reel__channels_last(reel_tensor *x);
 /* 1 where x > 0, else 0, as x's dtype: the derivative of relu, which x may be the result of. */
 reel_tensor *reel__positive(reel_tensor *x);
+/* Fills in the strides with which `to`, of as many elements, looks at the memory of `from`;
+ * false if there are none: reshaping then takes a contiguous copy. */
+bool reel__view_strides(const reel_meta *from, reel_meta *to);
 /* Zeros of a meta. */
 reel_tensor *reel__zeros(const reel_meta *m);
 

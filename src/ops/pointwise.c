@@ -241,6 +241,7 @@ static reel_status pointwise_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__pointwise = {
     .name = "pointwise",
     .kernel = K_POINTWISE,
+    .traits = REEL_OP_REPLACES,
     .n_in = REEL_OP_VARIADIC,
     .n_out = REEL_STEP_OUTS,
     .saves = (1u << REEL_STEP_INS) - 1,

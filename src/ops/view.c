@@ -6,10 +6,9 @@
 
 /* ---- reshape: x [a, b] -> y of the same number of elements ------------------------------ */
 
-/* Strides of `to` over the memory of `from`, if there are any: dimensions of `from` that lie
- * in one piece are matched with runs of dimensions of `to`. The idea is NumPy's and PyTorch's
- * computeStride. */
-static bool view_strides(const reel_meta *from, reel_meta *to)
+/* Dimensions of `from` that lie in one piece are matched with runs of dimensions of `to`. The
+ * idea is NumPy's and PyTorch's computeStride. */
+bool reel__view_strides(const reel_meta *from, reel_meta *to)
 {
     if (reel__numel(from) == 0) {
         reel__set_contiguous(to);
@@ -56,7 +55,7 @@ static reel_status reshape_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, reel__numel(out) == reel__numel(x), REEL_ERR_SHAPE,
             "%s has %" PRId64 " elements, %s has %" PRId64, SHOW(x), reel__numel(x),
             SHOW(out), reel__numel(out));
-    REQUIRE(c, view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
+    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
             SHOW(x));
     return REEL_OK;
 }
@@ -120,7 +119,7 @@ reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape)
     reel_shape_attrs a = {.rank = shape.rank};
     memcpy(a.dim, shape.dim, (size_t)shape.rank * sizeof *a.dim);
     reel_scope s = reel_scope_begin();
-    if (!view_strides(&x->meta, &to)) x = reel_contiguous(x);
+    if (!reel__view_strides(&x->meta, &to)) x = reel_contiguous(x);
     return reel_scope_return(s, APPLY(&reel__reshape, &a, x));
 }
 

@@ -55,8 +55,7 @@ static reel_status infer_node(const reel_graph *g, const reel_gnode *n, int64_t 
     const reel_meta *in[REEL_OP_MAX_IN];
     reel_meta out[REEL_OP_MAX_OUT];
     for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] < 0 ? NULL : &meta[n->in[k]];
-    reel_status st =
-        reel__infer(n->op, reel__attrs_at(g, n, b, room), in, n->n_in, out);
+    reel_status st = reel__infer(n->op, reel__attrs_at(g, n, b, room), in, n->n_in, out);
     for (int k = 0; k < n->n_out && !st; k++)
         if (n->out[k] >= 0 && !(k == 0 && (n->op->traits & REEL_OP_INPLACE)))
             meta[n->out[k]] = out[k];

@@ -67,9 +67,8 @@ reel_status reel_graph_node_cost(const reel_graph *g, int node,
                          reel_graph_nodes(g), out ? "" : ", out is NULL");
     if (reel__check_peaks("graph_node_cost", peaks)) return reel_error_status();
     const reel_gnode *n = &g->node[node];
-    *out = (reel_node_cost){.op = n->op->name,
-                            .where = n->where ? n->where : "",
-                            .params = params_of(g, n)};
+    *out = (reel_node_cost){
+        .op = n->op->name, .where = n->where ? n->where : "", .params = params_of(g, n)};
     reel_status st = cost_of(g, n, &out->cost);
     if (st) return st;
     out->intensity = reel__intensity(&out->cost);

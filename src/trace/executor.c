@@ -285,7 +285,8 @@ static reel_status hand_out(reel_tensor *y[], const bool *mine, int n, reel_stat
 {
     for (int i = 0; i < n; i++) {
         if (!mine[i]) continue;
-        if (!st && !(y[i] = reel__autorelease(y[i]))) st = reel_error_status();
+        if (!st && !(y[i] = reel__autorelease(y[i])))
+            st = reel_error_status();
         else if (st) {
             reel__tensor_release(y[i]);
             y[i] = NULL;
@@ -300,8 +301,9 @@ reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
     const reel_graph *g = e ? e->program->graph : NULL;
     reel_status st = reel__check_run(g, "executor_run", x, n_x, y, n_y);
     if (!st && reel__capturing())
-        st = reel_fail(REEL_ERR_STATE, "executor_run: a capture of this thread is under way "
-                                       "and would not hear it; use reel_graph_run()");
+        st = reel_fail(REEL_ERR_STATE,
+                       "executor_run: a capture of this thread is under way "
+                       "and would not hear it; use reel_graph_run()");
     if (st) return st;
     int64_t batch = reel__batch_of(g, "executor_run", x);
     if (batch < 0 || check_device(e, x, n_x, "input") ||

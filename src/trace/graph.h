@@ -93,8 +93,8 @@ reel_tensor *reel__in_order(reel_tensor *x, const reel_meta *m);
 /* Metas of the op->n_out results for operands of these metas (NULL: absent), by the record's
  * shape rule; rank -1: left out. Errors: what the rule says; a dtype that the record does not
  * take; a result too large to exist. */
-reel_status reel__infer(const reel_op *op, const void *attrs,
-                        const reel_meta *const in[], int n_in, reel_meta *out);
+reel_status reel__infer(const reel_op *op, const void *attrs, const reel_meta *const in[],
+                        int n_in, reel_meta *out);
 
 /* ---- batch.c: one graph, any batch size ------------------------------------------------- */
 

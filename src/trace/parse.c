@@ -48,7 +48,8 @@ typedef struct parser {
 static size_t hash_of(int64_t number, const char *name)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);
-    if (number >= 0) return (size_t)((uint64_t)number * UINT64_C(0x9e3779b97f4a7c15) >> 20);
+    if (number >= 0)
+        return (size_t)((uint64_t)number * UINT64_C(0x9e3779b97f4a7c15) >> 20);
     for (; *name; name++) h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
     return (size_t)(h ^ h >> 32);
 }
@@ -90,7 +91,8 @@ static bool scan_ref(parser *p, ref *r)
         r->absent = true;
         return true;
     }
-    if (!reel__scan_is(&p->s, "%")) return reel__scan_name(&p->s, r->name, sizeof r->name);
+    if (!reel__scan_is(&p->s, "%"))
+        return reel__scan_name(&p->s, r->name, sizeof r->name);
     if (!reel__scan_int(&p->s, &r->number)) return false;
     if (r->number < 0) return reel__scan_fail(&r->place, "a number below 0");
     (void)snprintf(r->name, sizeof r->name, "%%%" PRId64, r->number);
@@ -114,8 +116,8 @@ static int define(parser *p, const ref *r, reel_value_kind kind, const reel_meta
     void *list = p->value;
     int n = p->g->n_value;
     if (r->absent || lookup(p, r) >= 0) {
-        reel__scan_fail(&r->place, r->absent ? "a name should stand here"
-                                             : "%.80s is there already",
+        reel__scan_fail(&r->place,
+                        r->absent ? "a name should stand here" : "%.80s is there already",
                         r->name);
         return -1;
     }
@@ -175,7 +177,8 @@ static bool scan_strides(parser *p, reel_meta *m)
     reel_meta order = *m;
     if (!reel__scan_is(&p->s, " strides ")) return true;
     for (int d = 0; d < m->rank; d++)
-        if ((d && !reel__scan_need(&p->s, ",")) || !reel__scan_int(&p->s, &order.stride[d]))
+        if ((d && !reel__scan_need(&p->s, ",")) ||
+            !reel__scan_int(&p->s, &order.stride[d]))
             return false;
     *m = order;
     return true;
@@ -206,7 +209,8 @@ static bool parse_outside(parser *p, reel_value_kind kind)
         return reel__scan_fail(&r.place, "an input has a name");
     for (int d = 0; d < m.rank; d++)
         if (grow[d] && !is_input)
-            return reel__scan_fail(&r.place, "only inputs and results grow with the batch");
+            return reel__scan_fail(&r.place,
+                                   "only inputs and results grow with the batch");
     reel_scope s = reel_scope_begin();
     bool good = is_input || find_state(p, &r, &m, &t);
     if (is_input) {
@@ -324,12 +328,13 @@ static bool scan_attributes(parser *p, line *l)
 {
     const reel_attr_schema *s = l->op->attrs;
     if (s && (s->n_fields == 0 || s->size > REEL_ATTRS_MAX))
-        return reel__scan_fail(&l->op_place, "attributes of %s have no text", l->op->name);
+        return reel__scan_fail(&l->op_place, "attributes of %s have no text",
+                               l->op->name);
     if (!reel__scan_attrs(&p->s, s, l->op->name, l->attrs)) return false;
     if (!reel__scan_is(&p->s, " per batch")) return true;
     if (!p->g->batch || !s)
-        return reel__scan_fail(&p->s, "%s", s ? "the text names no batch size"
-                                              : "there are no attributes");
+        return reel__scan_fail(
+            &p->s, "%s", s ? "the text names no batch size" : "there are no attributes");
     l->has_slopes = true;
     return reel__scan_attrs(&p->s, s, l->op->name, l->slopes) && check_slopes(l);
 }
@@ -340,7 +345,8 @@ static bool scan_where(parser *p, line *l)
     if (*p->s.at == '"') return reel__scan_name(&p->s, l->where, sizeof l->where);
     size_t n = strcspn(p->s.at, "\n");
     if (n >= sizeof l->where)
-        return reel__scan_fail(&p->s, "a path of more than %zu bytes", sizeof l->where - 1);
+        return reel__scan_fail(&p->s, "a path of more than %zu bytes",
+                               sizeof l->where - 1);
     memcpy(l->where, p->s.at, n);
     p->s.at += n;
     return true;
@@ -377,8 +383,9 @@ static bool add_result(parser *p, line *l, int k, const reel_meta *m)
     bool in_place = k == 0 && (l->op->traits & REEL_OP_INPLACE);
     if (in_place || v >= 0) {
         if (v < 0 || !is_again(p, l, k, v, m))
-            return reel__scan_fail(&r->place, in_place ? "the result is the first operand"
-                                                       : "%.80s is there already",
+            return reel__scan_fail(&r->place,
+                                   in_place ? "the result is the first operand"
+                                            : "%.80s is there already",
                                    r->name);
         l->out[k] = v;
         return true;
@@ -448,7 +455,8 @@ static bool parse_line(parser *p, line *l)
 static bool check_growth(parser *p)
 {
     const reel_graph *g = p->g;
-    reel_meta *next = g->batch ? reel__calloc((size_t)g->n_value + 1, sizeof *next) : NULL;
+    reel_meta *next =
+        g->batch ? reel__calloc((size_t)g->n_value + 1, sizeof *next) : NULL;
     if (!g->batch) return true;
     bool good = next != NULL;
     if (good && reel__metas_at(g, g->batch + 1, next))

@@ -58,8 +58,7 @@ static void choose_inputs(reel_plan *p, const bool *copied)
 static reel_status find_metas(reel_plan *p)
 {
     const reel_graph *g = p->program->graph;
-    for (int v = 0; v < g->n_value; v++)
-        reel__value_meta_at(g, v, p->batch, &p->meta[v]);
+    for (int v = 0; v < g->n_value; v++) reel__value_meta_at(g, v, p->batch, &p->meta[v]);
     for (int i = 0; i < g->n_input; i++)
         if (p->copied[i])
             reel__set_strides_like(&p->meta[g->input[i]], &p->meta[g->input[i]]);

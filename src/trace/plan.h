@@ -68,8 +68,8 @@ void reel__program_release(reel_program *p);
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 
 typedef struct reel_place {
-    int base;          /* number of a base address, see below; -1: none */
-    ptrdiff_t offset;  /* bytes from there */
+    int base;         /* number of a base address, see below; -1: none */
+    ptrdiff_t offset; /* bytes from there */
 } reel_place;
 
 typedef struct reel_step {
@@ -96,7 +96,7 @@ typedef struct reel_plan {
     reel_karg *arg;
     int *arg_slot; /* -1: absent */
     int n_arg;
-    int *moving, n_moving; /* arguments that lie at an input, output or state */
+    int *moving, n_moving;   /* arguments that lie at an input, output or state */
     int *drawing, n_drawing; /* steps whose attributes move with the random stream */
     char *attrs;
 

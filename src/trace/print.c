@@ -70,8 +70,7 @@ static void put_value(FILE *to, const reel_graph *g, int v)
 
 static void put_shape(FILE *to, const reel_graph *g, int v)
 {
-    fprintf(to, " %s",
-            reel__value_shape_text(g, v, (char[REEL__SHAPE_TEXT]){0}));
+    fprintf(to, " %s", reel__value_shape_text(g, v, (char[REEL__SHAPE_TEXT]){0}));
 }
 
 /* What a shape rule cannot know: the order in memory of what comes from outside. */
@@ -144,8 +143,7 @@ static void put_node(FILE *to, const reel_graph *g, const reel_gnode *n)
     fputc(')', to);
     if (n->attrs)
         fprintf(to, " %s", reel__attr_text(n->op->attrs, n->attrs, attrs, sizeof attrs));
-    if (n->per_batch && !is_zero(n->per_batch, n->op->attrs->size))
-        put_slopes(to, n);
+    if (n->per_batch && !is_zero(n->per_batch, n->op->attrs->size)) put_slopes(to, n);
     if (n->where) put_where(to, n->where);
     fputc('\n', to);
 }

@@ -127,18 +127,18 @@ static void put_table(FILE *to, const reel_graph *g, const reel__totals *t)
         widen(&where, t->node[i].where);
         widen(&result, result_text(g, i, shape));
     }
-    fprintf(to, "%5s  %-*s  %-*s  %-*s  %10s  %10s  %10s  %9s  %8s  %9s  %6s\n", "node", op,
-            "operator", where, "where", result, "result", "MFLOP", "read kB", "write kB",
-            "params", "FLOP/B", t->timed ? "bound us" : "-", "share");
+    fprintf(to, "%5s  %-*s  %-*s  %-*s  %10s  %10s  %10s  %9s  %8s  %9s  %6s\n", "node",
+            op, "operator", where, "where", result, "result", "MFLOP", "read kB",
+            "write kB", "params", "FLOP/B", t->timed ? "bound us" : "-", "share");
     for (int i = 0; i < g->n_node; i++) {
         const reel_node_cost *n = &t->node[i];
         fprintf(to,
                 "%5d  %-*.*s  %-*.*s  %-*.*s  %10.3f  %10.1f  %10.1f  %9" PRId64
                 "  %8.2f  %9.2f  %5.1f%%\n",
                 i, op, op, n->op, where, where, n->where, result, result,
-                result_text(g, i, shape), n->cost.flops * 1e-6,
-                n->cost.bytes_read * 1e-3, n->cost.bytes_written * 1e-3, n->params,
-                n->intensity, n->seconds_bound * 1e6,
+                result_text(g, i, shape), n->cost.flops * 1e-6, n->cost.bytes_read * 1e-3,
+                n->cost.bytes_written * 1e-3, n->params, n->intensity,
+                n->seconds_bound * 1e6,
                 t->weight > 0 ? 100 * reel__weight(t, i) / t->weight : 0);
     }
 }
@@ -172,7 +172,8 @@ reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline
     reel__totals t;
     reel__locale locale;
     if (!g || !to)
-        return reel_fail(REEL_ERR_ARG, "graph_report: %s is NULL", g ? "to" : "the graph");
+        return reel_fail(REEL_ERR_ARG, "graph_report: %s is NULL",
+                         g ? "to" : "the graph");
     if (reel__totals_of(g, "graph_report", peaks, &t)) return reel_error_status();
     reel_status st = reel__c_locale(&locale);
     if (!st) {

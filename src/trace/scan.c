@@ -89,8 +89,8 @@ bool reel__scan_word(reel__scan *s, char *out, size_t size)
            s->at[n] == '_')
         n++;
     if (n == 0 || n >= size)
-        return reel__scan_fail(s, n ? "a word of %zu letters" : "a word should stand here",
-                               n);
+        return reel__scan_fail(
+            s, n ? "a word of %zu letters" : "a word should stand here", n);
     memcpy(out, s->at, n);
     out[n] = '\0';
     s->at += n;
@@ -154,7 +154,8 @@ bool reel__scan_name(reel__scan *s, char *out, size_t size)
 
 char *reel__scan_text(reel__scan *s)
 {
-    size_t size = strcspn(s->at, "\n") + 1; /* what is quoted is not shorter than the text */
+    size_t size =
+        strcspn(s->at, "\n") + 1; /* what is quoted is not shorter than the text */
     char *out = reel__malloc(size);
     if (out && scan_quoted(s, out, size)) return out;
     reel__free(out);

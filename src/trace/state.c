@@ -104,7 +104,8 @@ static reel_status name_constants(reel_graph *g, const named *names, int n)
 
 static int by_memory(const void *a, const void *b)
 {
-    const reel_value *x = *(const reel_value *const *)a, *y = *(const reel_value *const *)b;
+    const reel_value *x = *(const reel_value *const *)a,
+                     *y = *(const reel_value *const *)b;
     uintptr_t p = (uintptr_t)x->tensor->storage, q = (uintptr_t)y->tensor->storage;
     if (p != q) return p < q ? -1 : 1;
     return (x->tensor->meta.offset > y->tensor->meta.offset) -
@@ -138,11 +139,12 @@ static reel_status check_apart(const reel_graph *g, const reel_value **list,
         bool fixed = a->kind == REEL_VALUE_CONST && b->kind == REEL_VALUE_CONST &&
                      reel__never_changes(e, (int)(a - g->value));
         if (!fixed)
-            return reel_fail(REEL_ERR_UNSUPPORTED,
-                             "graph_name_state: %s %s and %s %s share memory, which names "
-                             "cannot say",
-                             SHOW(&a->meta), a->name ? a->name : "(constant)",
-                             SHOW(&b->meta), b->name ? b->name : "(constant)");
+            return reel_fail(
+                REEL_ERR_UNSUPPORTED,
+                "graph_name_state: %s %s and %s %s share memory, which names "
+                "cannot say",
+                SHOW(&a->meta), a->name ? a->name : "(constant)", SHOW(&b->meta),
+                b->name ? b->name : "(constant)");
     }
     return REEL_OK;
 }

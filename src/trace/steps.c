@@ -129,7 +129,6 @@ reel_status reel__plan_steps(reel_plan *p)
         if (p->copied[i]) add_copy(p, reel__slot_input(g, i), g->input[i]);
     for (int i = 0; i < g->n_node && !st; i++) st = add_node(&b, i);
     for (int i = 0; i < g->n_output; i++)
-        if (p->copied[g->n_input + i])
-            add_copy(p, g->output[i], reel__slot_output(g, i));
+        if (p->copied[g->n_input + i]) add_copy(p, g->output[i], reel__slot_output(g, i));
     return st;
 }
