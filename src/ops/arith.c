@@ -114,6 +114,17 @@ static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 
 /* ---- ONNX: pow_scalar and the like have their number as a constant ----------------------- */
 
+/* Integers wrap: to add -1 to a u8 is to add 255. */
+static double wrapped(double a, reel_dtype dtype)
+{
+    switch (dtype) {
+    case REEL_U8: return (uint8_t)(int64_t)a;
+    case REEL_I8: return (int8_t)(int64_t)a;
+    case REEL_I32: return (int32_t)(int64_t)a;
+    default: return a;
+    }
+}
+
 /* A product of bools is an And. */
 ONNX_RULE(mul, x->dtype == REEL_BOOL ? ONNX("And", x, y) : ONNX("Mul", x, y))
 ONNX_RULE(add, ONNX("Add", x, y))
@@ -124,8 +135,8 @@ ONNX_RULE(maximum, ONNX("Max", x, y))
 ONNX_RULE(minimum, ONNX("Min", x, y))
 ONNX_RULE(add_scaled, ONNX("Add", x, ONNX("Mul", y, NUM(A(0)))))
 ONNX_RULE(lerp, ONNX("Add", x, ONNX("Mul", ONNX("Sub", y, x), NUM(A(0)))))
-ONNX_RULE(add_scalar, ONNX("Add", x, NUM(A(0))))
-ONNX_RULE(mul_scalar, ONNX("Mul", x, NUM(A(0))))
+ONNX_RULE(add_scalar, ONNX("Add", x, NUM(wrapped(A(0), x->dtype))))
+ONNX_RULE(mul_scalar, ONNX("Mul", x, NUM(wrapped(A(0), x->dtype))))
 ONNX_RULE(pow_scalar, ONNX("Pow", x, NUM(A(0))))
 ONNX_RULE(where, ONNX("Where", x, y, z))
 

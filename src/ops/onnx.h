@@ -5,7 +5,7 @@
  * A rule adds nodes to a model. It works on references: names with a type, in which a size
  * may grow with the batch, so that no batch size is written into a file. Every word gives
  * NULL once an error is pending and takes NULL from the others, so rules check nothing in
- * between. Which operators ONNX has, from which opset on and for which dtypes is one table
+ * between. The call tells attributes; its tensors are not there. Which operators ONNX has, from which opset on and for which dtypes is one table
  * (onnx/table.c), which every word asks. */
 #ifndef REEL_OPS_ONNX_H
 #define REEL_OPS_ONNX_H
@@ -52,6 +52,8 @@ reel_ref reel__onnx_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n
                          const reel_ref in[]);
 /* The same, elementwise: the shape is what operands broadcast to, the dtype that of the last. */
 reel_ref reel__onnx_map(reel_onnx *o, const char *op, int n, const reel_ref in[]);
+/* What operands broadcast to, with the dtype of the last. Absent ones do not count. */
+reel_onnx_ref reel__onnx_broadcast(int n, const reel_ref in[]);
 /* Elementwise, with a bool result. */
 reel_ref reel__onnx_bool(reel_onnx *o, const char *op, int n, const reel_ref in[]);
 /* One more result of the latest node. */
@@ -96,6 +98,11 @@ reel_ref reel__onnx_cast(reel_onnx *o, reel_ref x, reel_dtype dtype);
 reel_ref reel__onnx_reshape(reel_onnx *o, reel_ref x, reel_onnx_ref type);
 /* ReduceSum and its like over the dims of the mask, which stay as 1; x itself for none. */
 reel_ref reel__onnx_reduce(reel_onnx *o, const char *op, reel_ref x, int64_t mask);
+/* x in the shape of `type`, to which it broadcasts. */
+reel_ref reel__onnx_expand(reel_onnx *o, reel_ref x, reel_onnx_ref type);
+/* What a call of another record, with one result of this type, gives. */
+reel_ref reel__onnx_call(reel_onnx *o, const reel_op *op, const void *attrs,
+                         reel_onnx_ref type, int n, const reel_ref in[]);
 /* x with its last two dims exchanged. */
 reel_ref reel__onnx_transpose(reel_onnx *o, reel_ref x);
 /* Whether two sizes are equal at every batch. */

@@ -31,7 +31,10 @@ enum reel_op_traits {
     REEL_OP_INPLACE = 1 << 2,   /* output 0 is input 0                             */
     REEL_OP_OVERWRITE = 1 << 3, /* INPLACE, and the kernel does not read input 0   */
     REEL_OP_RANDOM = 1 << 4,    /* attrs hold a place in the random stream         */
-    REEL_OP_NO_GRAD = 1 << 5    /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_NO_GRAD = 1 << 5,   /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_REPLACES = 1 << 6 /* the kernel may write a result exactly where an input lies
+                                 * that shares its memory with no other operand; a
+                                 * POINTWISE one also where several inputs lie alike */
 };
 
 #define REEL_OP_MAX_IN 64
@@ -127,6 +130,11 @@ reel_status reel__check_dim(const reel_call *c, int i, int64_t dim);
 reel_status reel__check_mask(const reel_call *c, int i, int64_t mask);
 /* Inputs i and k must have one shape and one dtype. */
 reel_status reel__check_alike(const reel_call *c, int i, int k);
+
+/* Some elements share memory: a dimension of stride 0. */
+bool reel__is_expanded(const reel_meta *m);
+/* Two views of one storage: their memory meets, but not element by element. */
+bool reel__meets_in_part(const reel_meta *a, const reel_meta *b);
 
 /* Shape rules that many share. */
 reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0 */

@@ -2,6 +2,7 @@
  * gradient gathers from them; mean pooling and its gradient are linear and each other's
  * transpose. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "ops/onnx.h"
 #include "ops/records.h"
@@ -13,9 +14,16 @@
  * input or its left padding. */
 static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
 {
-    int64_t span = n + 2 * a->padding[i] - a->dilation[i] * (a->kernel[i] - 1) - 1;
+    int64_t pad, reach, span; /* attributes may come from a file: nothing may overflow */
+    if (a->stride[i] < 1 || a->padding[i] < 0 || a->dilation[i] < 1 || a->kernel[i] < 1 ||
+        n < 0 || !reel__checked_mul(a->padding[i], 2, &pad) ||
+        !reel__checked_mul(a->dilation[i], a->kernel[i] - 1, &reach) ||
+        !reel__checked_add(n, pad, &span))
+        return 0;
+    span -= reach + 1;
     if (span < 0) return 0;
-    int64_t out = (span + (a->ceil_mode ? a->stride[i] - 1 : 0)) / a->stride[i] + 1;
+    int64_t out = span / a->stride[i] + 1;
+    if (a->ceil_mode && span % a->stride[i]) out++;
     if (a->ceil_mode && (out - 1) * a->stride[i] >= n + a->padding[i]) out--;
     return out;
 }
@@ -29,7 +37,7 @@ static reel_status pool_infer(const reel_call *c, reel_meta *out)
     for (int i = 0; i < 2; i++) {
         REQUIRE(c,
                 A(c)->kernel[i] >= 1 && A(c)->stride[i] >= 1 && A(c)->padding[i] >= 0 &&
-                    2 * A(c)->padding[i] <= A(c)->kernel[i],
+                    A(c)->padding[i] <= A(c)->kernel[i] / 2 && A(c)->dilation[i] >= 1,
                 REEL_ERR_ARG,
                 "window %" PRId64 ", stride %" PRId64 ", padding %" PRId64
                 ": window and stride must be 1 or more, padding at most half the window",
@@ -166,21 +174,47 @@ static void window(reel_onnx *o, const reel_pool2d_attrs *a, const int64_t pads[
     reel__onnx_int(o, "ceil_mode", 0);
 }
 
-/* ONNX numbers winners through the whole tensor. */
-static reel_status max_pool2d_onnx(const reel_call *c, reel_onnx *o)
+/* More padding behind than a window has elements, which no runtime takes, becomes part of the
+ * tensor: -inf never wins. */
+static reel_ref pad_behind(const reel_call *c, reel_onnx *o, int64_t pads[4])
 {
     const reel_ref x = o->in[0];
-    const bool index = o->out[1].rank >= 0;
+    int64_t more[8] = {0};
+    if (pads[2] < A(c)->kernel[0] && pads[3] < A(c)->kernel[1]) return x;
+    reel_onnx_ref wide = *x;
+    for (int i = 0; i < 2; i++) {
+        more[6 + i] = pads[2 + i] - A(c)->padding[i];
+        wide.dim[2 + i] += more[6 + i];
+        pads[2 + i] = A(c)->padding[i];
+    }
+    return ONNX_NODE("Pad", wide, x, reel__onnx_list(o, 8, more), NUM(-INFINITY));
+}
+
+/* ONNX numbers winners through the whole tensor; `wide` is x with what was padded. */
+static reel_ref place_in_plane(reel_onnx *o, reel_ref at, reel_ref x, reel_ref wide)
+{
+    if (reel_failed()) return NULL;
+#define SIZE(n) reel__onnx_number(o, (double)(n), REEL_I64)
+    reel_ref plane = ONNX("Mod", at, SIZE(wide->dim[2] * wide->dim[3]));
+    if (x->dim[3] == wide->dim[3]) return plane;
+    reel_ref row = ONNX("Div", plane, SIZE(wide->dim[3]));
+    reel_ref column = ONNX("Mod", plane, SIZE(wide->dim[3]));
+    return ONNX("Add", ONNX("Mul", row, SIZE(x->dim[3])), column);
+#undef SIZE
+}
+
+static reel_status max_pool2d_onnx(const reel_call *c, reel_onnx *o)
+{
     int64_t pads[4];
-    pads_of(c, x, &o->out[0], pads);
-    reel_ref y = ONNX_NODE("MaxPool", o->out[0], x);
+    pads_of(c, o->in[0], &o->out[0], pads);
+    reel_ref wide = pad_behind(c, o, pads);
+    reel_ref y = ONNX_NODE("MaxPool", o->out[0], wide);
     window(o, A(c), pads);
     reel__onnx_ints(o, "dilations", 2, A(c)->dilation);
-    reel_ref at = index ? reel__onnx_more(o, o->out[1]) : NULL;
-    reel_status st = reel__onnx_give(o, 0, y);
-    if (st || !index) return st;
-    reel_ref plane = reel__onnx_number(o, (double)(x->dim[2] * x->dim[3]), REEL_I64);
-    return reel__onnx_give(o, 1, ONNX("Mod", at, plane));
+    if (o->out[1].rank < 0) return reel__onnx_give(o, 0, y);
+    reel_ref at = reel__onnx_more(o, o->out[1]);
+    (void)reel__onnx_give(o, 0, y);
+    return reel__onnx_give(o, 1, place_in_plane(o, at, o->in[0], wide));
 }
 
 const reel_op reel__max_pool2d = {

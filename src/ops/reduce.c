@@ -47,6 +47,18 @@ static void sum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     gx[0] = reel_expand(g, reel__shape(IN_META(c, 0)));
 }
 
+/* How many elements are reduced, and how that grows: with one of the dims at most. */
+static int64_t count_onnx(reel_ref x, int64_t mask, int64_t *grow)
+{
+    int64_t n = 1;
+    *grow = 0;
+    for (int i = 0; i < x->rank; i++)
+        if (mask >> i & 1) n *= x->dim[i];
+    for (int i = 0; i < x->rank; i++)
+        if ((mask >> i & 1) && x->grow[i]) *grow = n / x->dim[i] * x->grow[i];
+    return n;
+}
+
 /* A mean, also where the count grows with the batch. Integers are added as i64. */
 static reel_status sum_onnx(const reel_call *c, reel_onnx *o)
 {
@@ -54,8 +66,8 @@ static reel_status sum_onnx(const reel_call *c, reel_onnx *o)
     const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
     const reel_mask_attrs *k = o->per_batch ? o->per_batch : &fixed;
     const reel_ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
-    double n = (double)reduced_count(IN_META(c, 0), a->mask);
-    bool mean = a->scale != 1 && fabs(a->scale * n - 1) < 1e-12;
+    int64_t grow, n = count_onnx(o->in[0], a->mask, &grow);
+    bool mean = a->scale != 1 && fabs(a->scale * (double)n - 1) < 1e-12;
     if (k->scale != 0 && !mean)
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "a factor that depends on the batch");
     reel_ref y = reel__onnx_reduce(o, mean ? "ReduceMean" : "ReduceSum", x, a->mask);
@@ -94,9 +106,7 @@ static void var_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 static reel_ref divisor(const reel_call *c, reel_onnx *o, reel_ref x)
 {
     const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
-    int64_t n = reduced_count(IN_META(c, 0), a->mask), grow = 0;
-    for (int i = 0; i < x->rank; i++)
-        if ((a->mask >> i & 1) && x->grow[i]) grow = n / x->dim[i] * x->grow[i];
+    int64_t grow, n = count_onnx(x, a->mask, &grow);
     if (!grow) return NUM((double)n - a->scale);
     reel_ref count = reel__onnx_cast(o, reel__onnx_sizes(o, 1, &n, &grow), x->dtype);
     return ONNX("Sub", count, NUM(a->scale));
@@ -187,13 +197,11 @@ static reel_status bool_infer(const reel_call *c, reel_meta *out)
     return st;
 }
 
-/* The type of all elements in one dimension, of which at most one may grow. */
+/* The type of all elements in one dimension. */
 static reel_onnx_ref in_line(reel_ref x)
 {
-    reel_onnx_ref line = {.dtype = x->dtype, .rank = 1, .dim = {1}};
-    for (int i = 0; i < x->rank; i++) line.dim[0] *= x->dim[i];
-    for (int i = 0; i < x->rank; i++)
-        if (x->grow[i]) line.grow[0] = line.dim[0] / x->dim[i] * x->grow[i];
+    reel_onnx_ref line = {.dtype = x->dtype, .rank = 1};
+    line.dim[0] = count_onnx(x, -1, &line.grow[0]);
     return line;
 }
 

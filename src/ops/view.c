@@ -36,22 +36,26 @@ bool reel__view_strides(const reel_meta *from, reel_meta *to)
     return true;
 }
 
-static void attr_shape(const reel_call *c, reel_meta *out)
+/* Rank and dims of the result, checked: attributes may come from a file. */
+static reel_status attr_shape(const reel_call *c, reel_meta *out)
 {
     const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    REQUIRE(c, a->rank >= 0 && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
+            "rank %" PRId64 "; 0 to %d are possible", a->rank, REEL_MAX_RANK);
     out->rank = (int)a->rank;
     memcpy(out->dim, a->dim, sizeof out->dim);
+    return reel__meta_check(c->op->name, out);
 }
 
 static reel_status reshape_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
-    attr_shape(c, out);
+    if (attr_shape(c, out)) return reel_error_status();
     REQUIRE(c, reel__numel(out) == reel__numel(x), REEL_ERR_SHAPE,
             "%s has %" PRId64 " elements, %s has %" PRId64, SHOW(x), reel__numel(x),
             SHOW(out), reel__numel(out));
-    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_INTERNAL, "%s is no view of %s", SHOW(out),
+    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
             SHOW(x));
     return REEL_OK;
 }
@@ -181,7 +185,13 @@ static reel_status permute_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, a->rank == x->rank, REEL_ERR_ARG, "%" PRId64 " dimensions for %s", a->rank,
             SHOW(x));
     *out = *x;
+    int64_t seen = 0;
     for (int i = 0; i < x->rank; i++) {
+        reel_status st = reel__check_dim(c, 0, a->dim[i]);
+        if (st) return st;
+        REQUIRE(c, !(seen >> a->dim[i] & 1), REEL_ERR_ARG,
+                "dimension %" PRId64 " stands twice", a->dim[i]);
+        seen |= INT64_C(1) << a->dim[i];
         out->dim[i] = x->dim[a->dim[i]];
         out->stride[i] = x->stride[a->dim[i]];
     }
@@ -271,7 +281,7 @@ static reel_status slice_infer(const reel_call *c, reel_meta *out)
             a->length, a->start, a->step, a->dim, SHOW(IN_META(c, 0)));
     out->offset += a->start * out->stride[a->dim];
     out->dim[a->dim] = a->length;
-    out->stride[a->dim] *= a->step;
+    if (a->length > 1) out->stride[a->dim] *= a->step;
     return REEL_OK;
 }
 
@@ -425,7 +435,7 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
-    attr_shape(c, out);
+    if (attr_shape(c, out)) return reel_error_status();
     int lead = out->rank - x->rank;
     REQUIRE(c, lead >= 0, REEL_ERR_SHAPE, "%s has more dimensions than %s", SHOW(x),
             SHOW(out));
@@ -435,7 +445,7 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
                 "%s does not expand to %s: sizes must be equal or 1", SHOW(x), SHOW(out));
         out->stride[i] = i < lead || n != out->dim[i] ? 0 : x->stride[i - lead];
     }
-    return reel__meta_check(c->op->name, out); /* the number of elements may overflow */
+    return REEL_OK;
 }
 
 static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
@@ -443,21 +453,7 @@ static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     gx[0] = reel__sum_to(gy[0], IN_META(c, 0));
 }
 
-/* Sizes that x has already are left 1, which Expand takes for x's. */
-static reel_status expand_onnx(const reel_call *c, reel_onnx *o)
-{
-    const reel_ref x = o->in[0], y = &o->out[0];
-    int64_t dim[REEL_MAX_RANK], grow[REEL_MAX_RANK];
-    int lead = y->rank - x->rank;
-    (void)c;
-    for (int i = 0; i < y->rank; i++) {
-        bool kept = i >= lead && reel__onnx_same_size(x, i - lead, y, i);
-        dim[i] = kept ? 1 : y->dim[i];
-        grow[i] = kept ? 0 : y->grow[i];
-    }
-    return reel__onnx_give(
-        o, 0, ONNX_NODE("Expand", *y, x, reel__onnx_sizes(o, y->rank, dim, grow)));
-}
+ONNX_RULE(expand, reel__onnx_expand(o, x, o->out[0]))
 
 const reel_op reel__expand = {
     .name = "expand",

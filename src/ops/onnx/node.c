@@ -79,12 +79,18 @@ static void broadcast(reel_onnx_ref *x, reel_ref y)
     *x = t;
 }
 
-static reel_ref map(reel_onnx *o, const char *op, int n, const reel_ref in[], bool test)
+reel_onnx_ref reel__onnx_broadcast(int n, const reel_ref in[])
 {
-    if (reel_failed()) return NULL;
     reel_onnx_ref type = *in[0];
     for (int i = 1; i < n; i++)
         if (in[i]) broadcast(&type, in[i]);
+    return type;
+}
+
+static reel_ref map(reel_onnx *o, const char *op, int n, const reel_ref in[], bool test)
+{
+    if (reel_failed()) return NULL;
+    reel_onnx_ref type = reel__onnx_broadcast(n, in);
     if (test) type.dtype = REEL_BOOL;
     return reel__onnx_node(o, op, type, n, in);
 }
@@ -119,6 +125,24 @@ reel_status reel__onnx_give(reel_onnx *o, int k, reel_ref v)
                          reel_dtype_name(o->out[k].dtype), o->out[k].rank);
     o->given[k] = v;
     return REEL_OK;
+}
+
+reel_ref reel__onnx_call(reel_onnx *o, const reel_op *op, const void *attrs,
+                         reel_onnx_ref type, int n, const reel_ref in[])
+{
+    if (reel_failed()) return NULL;
+    const reel_call c = {.op = op, .n_in = n, .n_out = 1, .attrs = attrs};
+    reel_onnx outer = *o;
+    for (int i = 0; i < REEL_OP_MAX_IN; i++) o->in[i] = i < n ? in[i] : NULL;
+    o->out[0] = type;
+    o->per_batch = NULL;
+    (void)op->onnx(&c, o);
+    reel_ref result = reel_failed() ? NULL : o->given[0];
+    memcpy(o->in, outer.in, sizeof o->in);
+    memcpy(o->out, outer.out, sizeof o->out);
+    memcpy(o->given, outer.given, sizeof o->given);
+    o->per_batch = outer.per_batch;
+    return result;
 }
 
 reel_status reel__onnx_training(const reel_call *c, const char *what)

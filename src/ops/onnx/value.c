@@ -178,6 +178,21 @@ reel_ref reel__onnx_reshape(reel_onnx *o, reel_ref x, reel_onnx_ref type)
     return y;
 }
 
+/* Sizes that x has already are left 1, which Expand takes for x's. */
+reel_ref reel__onnx_expand(reel_onnx *o, reel_ref x, reel_onnx_ref type)
+{
+    if (reel_failed() || same_shape(x, &type)) return reel_failed() ? NULL : x;
+    int64_t dim[REEL_MAX_RANK], grow[REEL_MAX_RANK];
+    int lead = type.rank - x->rank;
+    for (int i = 0; i < type.rank; i++) {
+        bool kept = i >= lead && reel__onnx_same_size(x, i - lead, &type, i);
+        dim[i] = kept ? 1 : type.dim[i];
+        grow[i] = kept ? 0 : type.grow[i];
+    }
+    type.dtype = x->dtype;
+    return ONNX_NODE("Expand", type, x, reel__onnx_sizes(o, type.rank, dim, grow));
+}
+
 /* Axes of ReduceSum are an operand since opset 13, those of the others since 18. */
 reel_ref reel__onnx_reduce(reel_onnx *o, const char *op, reel_ref x, int64_t mask)
 {

@@ -162,21 +162,11 @@ static reel_status check_given(const walk *w, const reel_gnode *n)
     return REEL_OK;
 }
 
-/* The rule sees the call as apply() did, with ghosts for tensors. */
 static reel_status apply_rule(walk *w, const reel_gnode *n)
 {
-    reel_tensor *in[REEL_OP_MAX_IN] = {NULL}, *out[REEL_OP_MAX_OUT] = {NULL};
-    const reel_call c = {n->op, n->n_in, n->n_out, in, out, n->attrs, 0, false};
-    reel_status st = REEL_OK;
-    for (int k = 0; k < n->n_in && !st; k++)
-        if (n->in[k] >= 0 && !(in[k] = reel__tensor_ghost(&w->g->value[n->in[k]].meta)))
-            st = reel_error_status();
-    for (int k = 0; k < n->n_out && !st; k++)
-        if (n->out[k] >= 0 && !(out[k] = reel__tensor_ghost(&w->g->value[n->out[k]].meta)))
-            st = reel_error_status();
-    if (!st) st = n->op->onnx ? n->op->onnx(&c, &w->o) : no_rule(n->op);
-    for (int k = 0; k < n->n_in; k++) reel__tensor_release(in[k]);
-    for (int k = 0; k < n->n_out; k++) reel__tensor_release(out[k]);
+    const reel_call c = {
+        .op = n->op, .n_in = n->n_in, .n_out = n->n_out, .attrs = n->attrs};
+    reel_status st = n->op->onnx ? n->op->onnx(&c, &w->o) : no_rule(n->op);
     return st ? st : check_given(w, n);
 }
 
