@@ -270,7 +270,7 @@ void *reel__onnx_array(reel__onnx_reader *r, size_t n, size_t size, size_t align
     return p;
 }
 
-const char *reel__onnx_string(reel__onnx_reader *r, const reel__onnx_field *field,
+const char *reel__onnx_read_string(reel__onnx_reader *r, const reel__onnx_field *field,
                               size_t max)
 {
     reel__onnx_span s = field->bytes;
