@@ -143,11 +143,11 @@ static void run_winograd(const operands *o, int pass, bool bias, float *result)
                    .pad = {s->pad, s->pad},
                    .dil = {1, 1},
                    .groups = 1};
-    reel_status status =
-        pass == 0   ? reel__conv_winograd(&g, REEL_CONV_FORWARD, o->x, o->w,
-                                        bias ? o->b : NULL, result)
-        : pass == 1 ? reel__conv_winograd(&g, REEL_CONV_INPUT, o->y, o->w, NULL, result)
-                    : reel__conv_winograd_weight(&g, o->y, o->x, result);
+    reel_conv_io io = {.in = pass == 0 ? o->x : o->y, .weight = o->w, .out = result};
+    if (bias && pass == 0) io.end.bias = o->b;
+    reel_status status = pass == 0   ? reel__conv_winograd(&g, REEL_CONV_FORWARD, &io)
+                         : pass == 1 ? reel__conv_winograd(&g, REEL_CONV_INPUT, &io)
+                                     : reel__conv_winograd_weight(&g, o->y, o->x, result);
     assert_int_equal(status, REEL_OK);
 }
 
@@ -320,17 +320,19 @@ static void test_choice(void **state)
                    .dil = {1, 1},
                    .groups = 1};
     for (int pass = 0; pass < 3; pass++) {
-        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, false),
+        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, false, false),
                          REEL_CONV_WINOGRAD);
-        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, true),
+        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, true, false),
                          REEL_CONV_DIRECT);
     }
     reel_conv one = g;
     one.n = 1, one.h = one.w = one.oh = one.ow = 4; /* one tile: not worth its weights */
-    assert_int_equal(reel__conv_choose(&one, REEL_CONV_FORWARD, false), REEL_CONV_DIRECT);
+    assert_int_equal(reel__conv_choose(&one, REEL_CONV_FORWARD, false, false),
+                     REEL_CONV_DIRECT);
     reel_conv odd = g;
     odd.c = 24;
-    assert_int_equal(reel__conv_choose(&odd, REEL_CONV_FORWARD, false), REEL_CONV_DIRECT);
+    assert_int_equal(reel__conv_choose(&odd, REEL_CONV_FORWARD, false, false),
+                     REEL_CONV_DIRECT);
 }
 
 /* A weight in another order of memory gives the same numbers. */

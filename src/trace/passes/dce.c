@@ -1,5 +1,6 @@
 /* dce.c: dead code. A node lives if an output needs it, or if it changes memory that is seen:
- * a state, an input, or what a living node reads later. */
+ * a state, an input, or what a living node reads later. A view that leads back to a value that
+ * is there already is dead as well. */
 #include "base/alloc.h"
 #include "trace/passes/pass.h"
 
@@ -16,9 +17,18 @@ static void need(liveness *l, int v)
     l->memory[l->e.root[v]] = true;
 }
 
-/* Nodes are asked from last to first: all readers of a value have been asked before. */
-static bool lives(const liveness *l, const reel_gnode *n)
+/* A capture knows values by their place in memory: permuted and permuted back is one value. */
+static bool is_there_already(const reel_graph *g, int i)
 {
+    const reel_gnode *n = &g->node[i];
+    return (n->op->traits & REEL_OP_VIEW) && g->value[n->out[0]].maker != i;
+}
+
+/* Nodes are asked from last to first: all readers of a value have been asked before. */
+static bool lives(const liveness *l, int i)
+{
+    const reel_gnode *n = &l->g->node[i];
+    if (is_there_already(l->g, i)) return false;
     unsigned changes = n->op->mutates | (n->op->traits & REEL_OP_INPLACE ? 1u : 0u);
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] >= 0 && l->value[n->out[k]]) return true;
@@ -36,7 +46,7 @@ static int sweep(reel_graph *g, liveness *l)
     for (int i = 0; i < g->n_output; i++) need(l, g->output[i]);
     for (int i = g->n_node - 1; i >= 0; i--) {
         const reel_gnode *n = &g->node[i];
-        if (lives(l, n)) {
+        if (lives(l, i)) {
             for (int k = 0; k < n->n_in; k++) need(l, n->in[k]);
         } else {
             reel__graph_remove(g, i);

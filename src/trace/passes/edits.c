@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ops/records.h"
 #include "trace/passes/pass.h"
 
 /* ---- how values lie in memory --------------------------------------------------------------- */
@@ -65,6 +66,21 @@ int reel__emit_like(reel_graph *g, int before, int node, const int *in)
 {
     const reel_gnode n = g->node[node]; /* its blocks stay where they are */
     return reel__graph_emit1(g, before, n.op, n.attrs, n.per_batch, in, n.n_in, n.where);
+}
+
+int reel__emit_reshape(reel_graph *g, int before, int x, int like)
+{
+    const reel_value *v = &g->value[like];
+    reel_shape_attrs to = {.rank = v->meta.rank}, grow = {.rank = 0};
+    bool grows = false;
+    if (reel__same_kind(g, x, like)) return x;
+    for (int d = 0; d < v->meta.rank; d++) {
+        to.dim[d] = v->meta.dim[d];
+        grow.dim[d] = v->grow[d];
+        grows = grows || v->grow[d];
+    }
+    return reel__graph_emit1(g, before, &reel__reshape, &to, grows ? &grow : NULL, &x, 1,
+                             NULL);
 }
 
 bool reel__changed_directly(const reel_graph *g, int v)

@@ -149,14 +149,16 @@ static bool memory_allows(const reel__walk *w, int i)
 
 bool reel__find_match(reel__walk *w, const reel_pattern *p, int node)
 {
-    int n_swap = 0;
-    if (!record_fits(&p->term[0], &w->g->node[node])) return false;
+    int n_swap = 0, result = w->g->node[node].out[0];
+    if (!record_fits(&p->term[0], &w->g->node[node]) || result < 0 ||
+        w->g->value[result].maker != node) /* a view of what is there already: see dce */
+        return false;
     for (int t = 0; t < p->n_term; t++) n_swap += swaps(&p->term[t]);
     for (w->orders = 0; w->orders < 1u << n_swap; w->orders++) {
-        w->m = (reel_match){.pattern = p, .root = node};
+        w->m = (reel_match){.pattern = p, .effects = &w->e, .root = node};
         w->n_swap = 0;
         memset(w->bound, 0, sizeof w->bound);
-        if (!node_fits(w, 0, w->g->node[node].out[0])) continue;
+        if (!node_fits(w, 0, result)) continue;
         bool good = true;
         for (int i = 0; i < w->m.n_node && good; i++)
             good = results_are_ours(w, i) && memory_allows(w, i);

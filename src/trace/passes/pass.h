@@ -40,6 +40,9 @@ int reel__layout_fits(const reel_graph *g, int v, int by);
 /* A node like `node`, with its attributes, of other operands: the value of its first result, or
  * -1 with an error. */
 int reel__emit_like(reel_graph *g, int before, int node, const int *in);
+/* A reshape of x to the shape of `like`, at every batch size; x itself if it has it. -1 with an
+ * error, such as that it is no view. */
+int reel__emit_reshape(reel_graph *g, int before, int x, int like);
 /* A node changes it, by this number. */
 bool reel__changed_directly(const reel_graph *g, int v);
 /* Whether a record changes memory. */
@@ -49,6 +52,11 @@ static inline bool reel__changes_memory(const reel_op *op)
 }
 /* True, and the number, if v is a constant with one element. */
 bool reel__constant_number(const reel_graph *g, int v, double *number);
+/* True if v holds a tensor that no run changes. */
+static inline bool reel__is_fixed(const reel_graph *g, const reel_effects *e, int v)
+{
+    return v >= 0 && reel__is_state(&g->value[v]) && reel__never_changes(e, v);
+}
 /* A float64 copy of a state's elements, for reel__free(); NULL with an error. */
 double *reel__state_numbers(const reel_graph *g, int v);
 /* Adds a state value of `kind` from float64 numbers, as dtype m->dtype; -1 with an error. */

@@ -50,41 +50,28 @@ static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x,
     };
 }
 
-/* ---- forward and input gradient: in, weight, bias -> out --------------------------- */
+/* ---- forward and input gradient: in, weight -> out --------------------------------- */
 
-static reel_status run(const reel_conv *g, reel_conv_pass pass, const float *in,
-                       const float *weight, const float *bias, float *out)
+static reel_status run(const reel_conv *g, reel_conv_pass pass, reel_conv_algo algo,
+                       const reel_conv_io *io)
 {
-    bool winograd = reel__conv_choose(g, pass, reel_exact()) == REEL_CONV_WINOGRAD;
-    return (winograd ? reel__conv_winograd : reel__conv_direct)(g, pass, in, weight, bias,
-                                                                out);
+    return (algo == REEL_CONV_WINOGRAD ? reel__conv_winograd : reel__conv_direct)(g, pass,
+                                                                                  io);
 }
 
+/* The weight in io->weight may have any strides. */
 static reel_status run_with_plain_weight(const reel_conv *g, reel_conv_pass pass,
-                                         const reel_karg *in, const reel_karg *weight,
-                                         const float *bias, float *out)
+                                         reel_conv_algo algo, const reel_meta *weight,
+                                         reel_conv_io *io)
 {
-    if (reel__is_contiguous(weight->meta))
-        return run(g, pass, in->data, weight->data, bias, out);
-    float *plain = reel__scratch((size_t)reel__numel(weight->meta) * sizeof(float));
+    if (reel__is_contiguous(weight) || io->prepared) return run(g, pass, algo, io);
+    float *plain = reel__scratch((size_t)reel__numel(weight) * sizeof(float));
     if (!plain) return REEL_ERR_MEMORY;
-    copy_weight(plain, weight->data, weight->meta, true);
-    reel_status status = run(g, pass, in->data, plain, bias, out);
+    copy_weight(plain, (float *)io->weight, weight, true);
+    io->weight = plain;
+    reel_status status = run(g, pass, algo, io);
     reel__scratch_free(plain);
     return status;
-}
-
-bool reel__fast_conv2d(const reel_kcall *call, reel_status *status)
-{
-    const reel_karg *x = &call->in[0], *w = &call->in[1], *y = &call->out[0];
-    const reel_karg *bias = call->n_in > 2 && call->in[2].data ? &call->in[2] : NULL;
-    if (!is_activation(x) || !is_activation(y) || !is_weight(w)) return false;
-    if (bias && (bias->meta->dtype != REEL_F32 || !reel__is_contiguous(bias->meta)))
-        return false;
-    reel_conv g = geometry(call->attrs, x->meta, w->meta, y->meta);
-    *status = run_with_plain_weight(&g, REEL_CONV_FORWARD, x, w, bias ? bias->data : NULL,
-                                    y->data);
-    return true;
 }
 
 bool reel__fast_conv2d_input(const reel_kcall *call, reel_status *status)
@@ -92,8 +79,101 @@ bool reel__fast_conv2d_input(const reel_kcall *call, reel_status *status)
     const reel_karg *gy = &call->in[0], *w = &call->in[1], *gx = &call->out[0];
     if (!is_activation(gy) || !is_activation(gx) || !is_weight(w)) return false;
     reel_conv g = geometry(call->attrs, gx->meta, w->meta, gy->meta);
-    *status = run_with_plain_weight(&g, REEL_CONV_INPUT, gy, w, NULL, gx->data);
+    reel_conv_io io = {.in = gy->data, .weight = w->data, .out = gx->data};
+    reel_conv_algo algo = reel__conv_choose(&g, REEL_CONV_INPUT, reel_exact(), false);
+    *status = run_with_plain_weight(&g, REEL_CONV_INPUT, algo, w->meta, &io);
     return true;
+}
+
+/* ---- forward, alone or with what follows it ---------------------------------------- */
+
+static const reel_karg *operand(const reel_kcall *call, int i)
+{
+    return call->n_in > i && call->in[i].meta ? &call->in[i] : NULL;
+}
+
+static bool takes(const reel_kcall *call)
+{
+    const reel_karg *bias = operand(call, 2), *residual = operand(call, 3);
+    if (bias && (bias->meta->dtype != REEL_F32 || !reel__is_contiguous(bias->meta)))
+        return false;
+    return is_activation(&call->in[0]) && is_weight(&call->in[1]) &&
+           is_activation(&call->out[0]) && (!residual || is_activation(residual));
+}
+
+/* A fused convolution's weight is a constant as a rule: it chooses as if that were prepared,
+ * so that preparing it changes no bit. */
+static reel_conv_algo algo_of(const reel_kcall *call, const reel_conv *g)
+{
+    if (call->kernel != K_CONV2D_FUSED)
+        return reel__conv_choose(g, REEL_CONV_FORWARD, reel_exact(), false);
+    const reel_conv2d_fused_attrs *a = call->attrs;
+    if (a->algo == REEL_ALGO_DIRECT) return REEL_CONV_DIRECT;
+    if (a->algo == REEL_ALGO_WINOGRAD && reel__conv_winograd_takes(g) && !reel_exact())
+        return REEL_CONV_WINOGRAD;
+    return reel__conv_choose(g, REEL_CONV_FORWARD, reel_exact(), true);
+}
+
+static reel_status forward(const reel_kcall *call, const reel_epilogue *end)
+{
+    reel_conv g =
+        geometry(call->attrs, call->in[0].meta, call->in[1].meta, call->out[0].meta);
+    reel_conv_algo algo = algo_of(call, &g);
+    reel_conv_io io = {
+        .in = call->in[0].data,
+        .weight = call->in[1].data,
+        .prepared = call->prepared,
+        .out = call->out[0].data,
+        .end = *end,
+    };
+    return run_with_plain_weight(&g, REEL_CONV_FORWARD, algo, call->in[1].meta, &io);
+}
+
+static const float *data_of(const reel_karg *a)
+{
+    return a ? a->data : NULL;
+}
+
+bool reel__fast_conv2d(const reel_kcall *call, reel_status *status)
+{
+    if (!takes(call)) return false;
+    const reel_epilogue end = {.bias = data_of(operand(call, 2))};
+    *status = forward(call, &end);
+    return true;
+}
+
+bool reel__fast_conv2d_fused(const reel_kcall *call, reel_status *status)
+{
+    const reel_conv2d_fused_attrs *a = call->attrs;
+    if (!takes(call)) return false;
+    const reel_epilogue end =
+        reel__epilogue(data_of(operand(call, 2)), data_of(operand(call, 3)),
+                       call->out[0].data, a->act, a->a);
+    *status = forward(call, &end);
+    return true;
+}
+
+size_t reel__prepare_conv2d_size(const reel_kcall *call, unsigned constant)
+{
+    if (!(constant & 2u) || !takes(call)) return 0;
+    reel_conv g =
+        geometry(call->attrs, call->in[0].meta, call->in[1].meta, call->out[0].meta);
+    return (size_t)reel__conv_packed_size(&g) * sizeof(float);
+}
+
+reel_status reel__prepare_conv2d(const reel_kcall *call, void *to)
+{
+    const reel_karg *w = &call->in[1];
+    reel_conv g = geometry(call->attrs, call->in[0].meta, w->meta, call->out[0].meta);
+    float *plain = NULL;
+    if (!reel__is_contiguous(w->meta)) {
+        plain = reel__scratch((size_t)reel__numel(w->meta) * sizeof(float));
+        if (!plain) return REEL_ERR_MEMORY;
+        copy_weight(plain, w->data, w->meta, true);
+    }
+    reel__conv_pack(&g, plain ? plain : w->data, to);
+    reel__scratch_free(plain);
+    return REEL_OK;
 }
 
 /* ---- weight gradient: gy, x -> gw -------------------------------------------------- */
@@ -102,7 +182,7 @@ static reel_status run_weight(const reel_conv *g, const float *gy, const float *
                               float *gw)
 {
     bool winograd =
-        reel__conv_choose(g, REEL_CONV_WEIGHT, reel_exact()) == REEL_CONV_WINOGRAD;
+        reel__conv_choose(g, REEL_CONV_WEIGHT, reel_exact(), false) == REEL_CONV_WINOGRAD;
     return (winograd ? reel__conv_winograd_weight : reel__conv_direct_weight)(g, gy, x,
                                                                               gw);
 }

@@ -12,6 +12,7 @@
 #ifndef REEL_CPU_CONV_H
 #define REEL_CPU_CONV_H
 
+#include "backend/cpu/epilogue.h"
 #include "backend/cpu/kernels.h"
 
 /* One convolution. x [n,h,w,c] and y [n,oh,ow,k] as they lie in memory; weights
@@ -38,13 +39,28 @@ typedef enum reel_conv_pass {
 
 typedef enum reel_conv_algo { REEL_CONV_DIRECT, REEL_CONV_WINOGRAD } reel_conv_algo;
 
-reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool exact);
+/* ready: weights are prepared, or the choice is to be as if they were. */
+reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool exact,
+                                 bool ready);
+/* Whether Winograd's algorithm takes this convolution at all. */
+bool reel__conv_winograd_takes(const reel_conv *g);
 
-/* forward: in = x, out = y. Input gradient: in = gy, out = gx, no bias. */
-reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass, const float *in,
-                                const float *weight, const float *bias, float *out);
-reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass, const float *in,
-                              const float *weight, const float *bias, float *out);
+/* forward: in = x, out = y. Input gradient: in = gy, out = gx, an epilogue of zeros. */
+typedef struct reel_conv_io {
+    const float *in, *weight;
+    const float *prepared; /* the weight as reel__conv_pack() left it, or NULL */
+    float *out;
+    reel_epilogue end;
+} reel_conv_io;
+
+reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,
+                                const reel_conv_io *io);
+reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
+                              const reel_conv_io *io);
+/* The forward pass's weights, packed as both algorithms read them: how many floats, and the
+ * packing. */
+int64_t reel__conv_packed_size(const reel_conv *g);
+void reel__conv_pack(const reel_conv *g, const float *weight, float *to);
 /* gw, contiguous like the weight. */
 reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
                                        const float *x, float *gw);

@@ -29,8 +29,9 @@ typedef struct direct {
     int64_t taps, len;                     /* runs, floats of each     */
     float *out;                            /* result (0, 0, 0)         */
     int64_t out_image, out_row, out_pixel; /* floats from one to the next */
-    const float *bias;
-    float *packed; /* [panel][taps][len][width] */
+    reel_epilogue end;
+    float *packed;      /* [panel][taps][len][width] */
+    const float *ready; /* the same, prepared; NULL: packed by this call */
     /* what packing reads */
     const float *weight;
     int64_t w_k, w_c, w_taps;
@@ -39,7 +40,15 @@ typedef struct direct {
     float *copy;         /* per worker */
     float **rows;        /* per worker: left sides, then results */
     int64_t copy_size, row_size;
+    struct held *held; /* per worker */
 } direct;
+
+/* The block whose rows a worker has found: its next task often is another group of panels of
+ * the same. A cache line each. */
+typedef struct held {
+    _Alignas(64) int64_t block;
+    int64_t m;
+} held;
 
 static int64_t panel_width(const direct *p)
 {
@@ -90,32 +99,43 @@ static int64_t find_rows(const direct *p, const reel_strip_block *b, float *copy
     return m;
 }
 
+static void run_panel(const direct *p, int64_t o, const float *const *a, float *const *d,
+                      int64_t m)
+{
+    int64_t width = width_of(p, o), valid = reel__min64(p->k - o, width);
+    const reel_conv_gather panel = {
+        .a = a,
+        .d = d,
+        .column = o,
+        .m = m,
+        .tap = p->tap,
+        .taps = p->taps,
+        .len = p->len,
+        .b = p->ready + o * p->taps * p->len,
+        .width = width,
+        .valid = valid,
+        .end = &p->end,
+    };
+    (p->depthwise ? REEL_ISA_PICK(conv_depthwise)->gather : p->gemm->gather)(&panel);
+    for (int64_t i = 0; p->end.act && i < m; i++)
+        reel__epilogue_act(&p->end, d[i] + o, valid);
+}
+
 static void run_block(void *ctx, int64_t i, int worker)
 {
     const direct *p = ctx;
-    reel_strip_block b = reel__strip_block(&p->strip, p->n, i / p->groups);
+    held *h = &p->held[worker];
     float **d = p->rows + worker * 2 * p->row_size;
     const float **a = (const float **)(d + p->row_size);
-    int64_t m = find_rows(p, &b, p->copy + worker * p->copy_size, a, d);
-    int64_t group = i % p->groups, panels = panels_of(p);
-    for (int64_t j = panels * group / p->groups; j < panels * (group + 1) / p->groups;
-         j++) {
-        int64_t o = j * panel_width(p);
-        const reel_conv_gather panel = {
-            .a = a,
-            .d = d,
-            .column = o,
-            .m = m,
-            .tap = p->tap,
-            .taps = p->taps,
-            .len = p->len,
-            .b = p->packed + o * p->taps * p->len,
-            .width = width_of(p, o),
-            .valid = reel__min64(p->k - o, width_of(p, o)),
-            .bias = p->bias ? p->bias + o : NULL,
-        };
-        (p->depthwise ? REEL_ISA_PICK(conv_depthwise)->gather : p->gemm->gather)(&panel);
+    if (h->block != i / p->groups) {
+        h->block = i / p->groups;
+        reel_strip_block b = reel__strip_block(&p->strip, p->n, h->block);
+        h->m = find_rows(p, &b, p->copy + worker * p->copy_size, a, d);
     }
+    int64_t group = i % p->groups, panels = panels_of(p);
+    int64_t end = panels * (group + 1) / p->groups;
+    for (int64_t j = panels * group / p->groups; j < end; j++)
+        run_panel(p, j * panel_width(p), a, d, h->m);
 }
 
 /* Results a block: enough to read a panel of weights from L2 not too often. */
@@ -125,6 +145,12 @@ static void run_block(void *ctx, int64_t i, int worker)
 /* Fewer tasks than this are split by panels. */
 #define FEW_TASKS 16
 
+/* Floats of a group's packed weights. */
+static int64_t packed_size(const direct *p)
+{
+    return reel__round_up(p->k, p->gemm->lanes) * p->taps * p->len;
+}
+
 /* `dy`, `dx`: taps of the phase, or of runs in the forward pass. */
 static reel_status run(direct *p, const int64_t *dy, const int64_t *dx)
 {
@@ -132,22 +158,28 @@ static reel_status run(direct *p, const int64_t *dy, const int64_t *dx)
     reel__strip_init(s, p->n, BLOCK_PIXELS, BLOCK_FLOATS);
     for (int64_t t = 0; t < p->taps; t++) p->tap[t] = reel__strip_at(s, 0, dy[t], dx[t]);
     int64_t workers = reel__max_workers(), floats = 0;
-    int64_t columns = reel__round_up(p->k, p->gemm->lanes);
     p->copy_size = reel__round_up(reel__strip_size(s), 16);
     p->row_size = s->block_images * s->block_rows * s->ow;
     p->groups = s->blocks >= FEW_TASKS
                     ? 1
                     : reel__min64(panels_of(p), reel__ceil_div(FEW_TASKS, s->blocks));
-    int64_t packed = reel__reserve(&floats, columns * p->taps * p->len);
+    int64_t packed = reel__reserve(&floats, p->ready ? 0 : packed_size(p));
+    int64_t held_at =
+        reel__reserve(&floats, workers * (int64_t)(sizeof(held) / sizeof(float)));
     int64_t copy = reel__reserve(&floats, p->copy_size * workers);
     int64_t rows =
         reel__reserve(&floats, 2 * p->row_size * workers * REEL__FLOATS_A_POINTER);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     p->packed = scratch + packed;
+    p->held = (held *)(void *)(scratch + held_at);
+    for (int64_t i = 0; i < workers; i++) p->held[i].block = -1;
     p->copy = scratch + copy;
     p->rows = (float **)(void *)(scratch + rows);
-    reel__parallel(panels_of(p), pack_panel, p);
+    if (!p->ready) {
+        reel__parallel(panels_of(p), pack_panel, p);
+        p->ready = p->packed;
+    }
     reel__parallel(s->blocks * p->groups, run_block, p);
     reel__scratch_free(scratch);
     return REEL_OK;
@@ -164,30 +196,43 @@ static void set_range(const int64_t *d, int64_t n, int64_t *min, int64_t *max)
 
 /* ---- forward ----------------------------------------------------------------------- */
 
-static reel_status forward(const reel_conv *g, const float *x, const float *weight,
-                           const float *bias, float *y, int64_t group, int64_t *list)
+/* Group `group` of a forward pass, so far as packing its weights goes. */
+static direct forward_weights(const reel_conv *g, const float *weight, int64_t group)
 {
     bool depthwise = reel__conv_is_depthwise(g);
     int64_t c = depthwise ? g->c : g->c / g->groups,
             k = depthwise ? g->k : g->k / g->groups;
-    direct p = {
+    /* Without dilation the taps of a kernel's row are one run. */
+    int64_t runs = g->dil[1] == 1 && !depthwise ? 1 : g->s;
+    return (direct){
         .gemm = REEL_ISA_PICK(conv_gemm),
         .depthwise = depthwise,
         .n = g->n,
         .k = k,
-        .tap = list,
-        .out = y + group * k,
-        .out_image = g->oh * g->ow * g->k,
-        .out_row = g->ow * g->k,
-        .out_pixel = g->k,
-        .bias = bias ? bias + group * k : NULL,
+        .taps = g->r * runs,
+        .len = depthwise ? 1 : g->s / runs * c,
         .weight = weight + group * k * c * g->r * g->s,
         .w_k = k,
         .w_c = depthwise ? 1 : c,
         .w_taps = g->r * g->s,
     };
+}
+
+static reel_status forward(const reel_conv *g, const reel_conv_io *io, int64_t group,
+                           int64_t *list)
+{
+    direct p = forward_weights(g, io->weight, group);
+    int64_t c = p.depthwise ? g->c : p.w_c, runs = p.taps / g->r;
+    p.tap = list;
+    p.ready = io->prepared ? io->prepared + group * packed_size(&p) : NULL;
+    p.out = io->out + group * p.k;
+    p.out_image = g->oh * g->ow * g->k;
+    p.out_row = g->ow * g->k;
+    p.out_pixel = g->k;
+    p.end = io->end;
+    if (p.end.bias) p.end.bias += group * p.k;
     p.strip = (reel_strip){
-        .in = x + group * c,
+        .in = io->in + group * c,
         .h = g->h,
         .w = g->w,
         .c = c,
@@ -201,16 +246,32 @@ static reel_status forward(const reel_conv *g, const float *x, const float *weig
         .x_min = -g->pad[1],
         .x_max = (g->s - 1) * g->dil[1] - g->pad[1],
     };
-    /* Without dilation the taps of a kernel's row are one run. */
-    int64_t runs = g->dil[1] == 1 && !depthwise ? 1 : g->s;
-    p.taps = g->r * runs;
-    p.len = depthwise ? 1 : g->s / runs * c;
     int64_t *dy = list + p.taps, *dx = dy + p.taps;
     for (int64_t t = 0; t < p.taps; t++) {
         dy[t] = t / runs * g->dil[0] - g->pad[0];
         dx[t] = t % runs * g->dil[1] - g->pad[1];
     }
     return run(&p, dy, dx);
+}
+
+static int64_t groups_of(const reel_conv *g)
+{
+    return reel__conv_is_depthwise(g) ? 1 : g->groups;
+}
+
+int64_t reel__conv_packed_size(const reel_conv *g)
+{
+    direct p = forward_weights(g, NULL, 0);
+    return groups_of(g) * packed_size(&p);
+}
+
+void reel__conv_pack(const reel_conv *g, const float *weight, float *to)
+{
+    for (int64_t group = 0; group < groups_of(g); group++) {
+        direct p = forward_weights(g, weight, group);
+        p.packed = to + group * packed_size(&p);
+        reel__parallel(panels_of(&p), pack_panel, &p);
+    }
 }
 
 /* ---- input gradient ---------------------------------------------------------------- */
@@ -311,8 +372,8 @@ static bool covers(int64_t size, int64_t stride, int64_t pad, int64_t dil)
     return true;
 }
 
-reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass, const float *in,
-                              const float *weight, const float *bias, float *out)
+reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
+                              const reel_conv_io *io)
 {
     /* tap, pick, dy, dx of each tap; and four lists a dimension */
     int64_t numbers = 4 * g->r * g->s + 2 * (g->r + g->s);
@@ -320,13 +381,12 @@ reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass, const flo
     if (!list) return REEL_ERR_MEMORY;
     if (pass == REEL_CONV_INPUT && !(covers(g->r, g->stride[0], g->pad[0], g->dil[0]) &&
                                      covers(g->s, g->stride[1], g->pad[1], g->dil[1])))
-        reel__parallel_range(g->n * g->h * g->w * g->c, 64 << 10, zero_image, out);
-    int64_t groups = reel__conv_is_depthwise(g) ? 1 : g->groups;
+        reel__parallel_range(g->n * g->h * g->w * g->c, 64 << 10, zero_image, io->out);
     reel_status status = REEL_OK;
-    for (int64_t group = 0; group < groups && status == REEL_OK; group++)
+    for (int64_t group = 0; group < groups_of(g) && status == REEL_OK; group++)
         status = pass == REEL_CONV_FORWARD
-                     ? forward(g, in, weight, bias, out, group, list)
-                     : input_grad(g, in, weight, out, group, list);
+                     ? forward(g, io, group, list)
+                     : input_grad(g, io->in, io->weight, io->out, group, list);
     reel__free(list);
     return status;
 }

@@ -7,11 +7,13 @@
  *   U [36][c][panel]   transformed weights of one panel of output channels
  *   M [36][tiles][panel] = V U, transformed into y at once.
  * Two ways to share this among workers:
- *   small U: U is made once for all; every worker has blocks of its own, V in its L2;
- *   large U (256 channels and more): blocks are large and shared, V in L3; every worker
- *     has panels of its own and makes U as it goes, a slice of channels at a time that
- *     stays in its L2. U as a whole, four times the weights, would only go to memory and
- *     back. */
+ *   small U: every worker makes U for itself, in its L2, and has tasks of its own, panels of
+ *     small blocks; the next task as a rule is of the same block, whose V it has;
+ *   large U: blocks are large and shared, V in L3; every worker has panels of its own and
+ *     makes U as it goes, a slice of channels at a time that stays in its L2.
+ * U as a whole is four times the weights: it is never kept, because reading it back from
+ * memory takes longer than making it. Prepared weights are packed in panels, as the direct
+ * algorithm packs them: they need no transposing. */
 #include "backend/cpu/conv/conv.h"
 #include "backend/cpu/conv/tiles.h"
 #include "backend/cpu/isa/conv_kernels.h"
@@ -26,19 +28,22 @@ typedef struct winograd {
     /* One forward convolution: in [n, h, w, c] -> out [n, oh, ow, k]. */
     reel_activation in;
     int64_t c, k, oh, ow, pad_y, pad_x;
-    const float *bias;
+    reel_epilogue end;
     float *out;
     const float *weight, *weight_end;
     int64_t o_step, i_step; /* of the weight's output and input channels */
     bool rotate;
 
     reel_tiles tiles;
-    int64_t block, blocks;  /* tiles a block            */
-    int64_t v_row;          /* floats a row of V        */
-    bool shared;            /* the second way           */
-    int64_t slice;          /* channels of U at once    */
-    const float *zero;      /* c zeros: pixels outside  */
-    float *v, *u, *m;       /* of worker 0, or of all   */
+    int64_t block, blocks; /* tiles a block            */
+    int64_t v_row;         /* floats a row of V        */
+    bool shared;           /* the second way           */
+    int64_t slice;         /* channels of U at once    */
+    const float *zero;     /* c zeros: pixels outside  */
+    float *v, *u, *m;      /* of worker 0, or of all   */
+    const float *ready;    /* prepared weights, or NULL */
+    int64_t *held;         /* first way, per worker: see worker_has() */
+    int64_t held_step;
     int64_t v_size, m_size; /* of one worker           */
     int64_t u_size;         /* of one panel's slice    */
 } winograd;
@@ -47,7 +52,6 @@ typedef struct winograd {
 typedef struct block {
     const winograd *p;
     int64_t first, count; /* tiles */
-    int64_t worker;       /* who runs it; 0 if its stages run in parallel */
     float *v;
 } block;
 
@@ -88,7 +92,9 @@ static void transform_output(const winograd *p, const block *b, const float *m, 
         reel_activation y = {p->out, p->in.n, p->oh, p->ow, p->k};
         reel__tile_touch(&y, &p->tiles, b->first, b->count);
     }
-    float outside[32]; /* where results beyond the edge go; width is 32 at most */
+    /* Where results beyond the edge go, and come from; width is 32 at most. */
+    float outside[32] = {0};
+    const float *residual[16], *bias = p->end.bias ? p->end.bias + o : NULL;
     for (int64_t t = 0; t < b->count; t++) {
         int64_t image, y, x;
         reel__tile_place(&p->tiles, b->first + t, &image, &y, &x);
@@ -99,8 +105,13 @@ static void transform_output(const winograd *p, const block *b, const float *m, 
                 pixel[i * REEL__TILE + j] = y + i < p->oh && x + j < p->ow
                                                 ? to + (i * p->ow + j) * p->k
                                                 : outside;
-        p->f43->output(m + t * width, reel__element_step(b->count * width), width,
-                       p->bias ? p->bias + o : NULL, pixel);
+        for (int i = 0; p->end.residual && i < 16; i++)
+            residual[i] =
+                pixel[i] == outside ? outside : reel__residual_at(&p->end, pixel[i]);
+        p->f43->output(m + t * width, reel__element_step(b->count * width), width, bias,
+                       p->end.residual ? residual : NULL, p->end.relu, pixel);
+        for (int i = 0; p->end.act && i < 16; i++)
+            reel__epilogue_act(&p->end, pixel[i], width);
     }
 }
 
@@ -126,65 +137,120 @@ static void touch_weight(const winograd *p, int64_t o, int64_t width, int64_t c,
         reel__touch(from + i * step, 9 * (by_column ? count : width));
 }
 
-static void multiply_panel(void *ctx, int64_t i, int inner)
+/* U of channels [c, c + count) of a panel. */
+static void transform_weight(const winograd *p, int64_t o, int64_t width, int64_t c,
+                             int64_t count, float *u)
+{
+    int64_t step = reel__element_step(count * width);
+    if (p->ready) {
+        const float *panel = p->ready + 9 * o * p->c + c * width;
+        p->f43->weight_packed(panel, p->c * width, count, width, u, step);
+        return;
+    }
+    touch_weight(p, o, width, c, count);
+    p->f43->weight(p->weight + o * p->o_step + c * p->i_step, p->weight_end, p->o_step,
+                   p->i_step, p->rotate, count, width, u, step);
+}
+
+/* M (+)= V U of channels [c, c + count). */
+static void multiply_slice(const block *b, const float *u, int64_t c, int64_t count,
+                           int64_t width, float *m)
+{
+    const winograd *p = b->p;
+    int64_t v_step = reel__element_step(b->count * p->v_row);
+    int64_t m_step = reel__element_step(b->count * width);
+    int64_t u_step = reel__element_step(count * width);
+    for (int64_t e = 0; e < 36; e++)
+        p->gemm->dense(b->v + e * v_step + c, p->v_row, b->count, count, u + e * u_step,
+                       width, m + e * m_step, width, c > 0);
+}
+
+static block block_at(const winograd *p, int64_t i, int64_t worker)
+{
+    block b = {.p = p, .first = i * p->block};
+    b.count = reel__min64(p->block, p->tiles.count - b.first);
+    b.v = p->v + worker * p->v_size;
+    return b;
+}
+
+/* ---- small U ----------------------------------------------------------------------- */
+
+/* Whether this worker has what is numbered `value` in a slot, slot 0 the V of a block, slot
+ * 1 + i the U of panel i; from now on it has. */
+static bool worker_has(const winograd *p, int worker, int64_t slot, int64_t value)
+{
+    int64_t *held = p->held + worker * p->held_step + slot;
+    bool has = *held == value;
+    *held = value;
+    return has;
+}
+
+/* Task i: a panel of a block. */
+static void run_panel(void *ctx, int64_t i, int worker)
+{
+    const winograd *p = ctx;
+    int64_t index = i / panels_of(p), panel = i % panels_of(p), o, width;
+    float *u = p->u + (worker * panels_of(p) + panel) * p->u_size;
+    float *m = p->m + worker * p->m_size;
+    block b = block_at(p, index, worker);
+    panel_of(p, panel, &o, &width);
+    if (!worker_has(p, worker, 0, index)) transform_input(&b, 0, worker);
+    if (!worker_has(p, worker, 1 + panel, 0)) transform_weight(p, o, width, 0, p->c, u);
+    multiply_slice(&b, u, 0, p->c, width, m);
+    transform_output(p, &b, m, o, width);
+}
+
+/* ---- large U ----------------------------------------------------------------------- */
+
+static void share_panel(void *ctx, int64_t i, int worker)
 {
     const block *b = ctx;
     const winograd *p = b->p;
-    int64_t worker = b->worker + inner; /* one of the two is 0 */
+    float *m = p->m + worker * p->m_size, *u = p->u + worker * p->u_size;
     int64_t o, width;
     panel_of(p, i, &o, &width);
-    float *m = p->m + worker * p->m_size;
-    int64_t v_step = reel__element_step(b->count * p->v_row);
-    int64_t m_step = reel__element_step(b->count * width);
-    for (int64_t c0 = 0; c0 < p->c; c0 += p->slice) {
-        int64_t count = reel__min64(p->slice, p->c - c0);
-        int64_t u_step = reel__element_step(count * width);
-        float *u = p->u + (p->shared ? worker : i) * p->u_size;
-        if (p->shared) {
-            touch_weight(p, o, width, c0, count);
-            p->f43->weight(p->weight + o * p->o_step + c0 * p->i_step, p->weight_end,
-                           p->o_step, p->i_step, p->rotate, count, width, u, u_step);
-        }
-        for (int64_t e = 0; e < 36; e++)
-            p->gemm->dense(b->v + e * v_step + c0, p->v_row, b->count, count,
-                           u + e * u_step, width, m + e * m_step, width, c0 > 0);
+    for (int64_t c = 0; c < p->c; c += p->slice) {
+        int64_t count = reel__min64(p->slice, p->c - c);
+        transform_weight(p, o, width, c, count, u);
+        multiply_slice(b, u, c, count, width, m);
     }
     transform_output(p, b, m, o, width);
 }
 
-static void run_block(void *ctx, int64_t i, int worker)
+static void share_block(const winograd *p, int64_t i)
 {
-    const winograd *p = ctx;
-    block b = {.p = p, .first = i * p->block, .worker = worker};
-    b.count = reel__min64(p->block, p->tiles.count - b.first);
-    b.v = p->v + worker * p->v_size;
+    block b = block_at(p, i, 0);
     reel__parallel(reel__ceil_div(b.count, transform_grain(p)), transform_input, &b);
-    reel__parallel(panels_of(p), multiply_panel, &b);
-}
-
-/* ---- the first way's U ------------------------------------------------------------- */
-
-static void transform_weight(void *ctx, int64_t i, int worker)
-{
-    (void)worker;
-    const winograd *p = ctx;
-    int64_t o, width;
-    panel_of(p, i, &o, &width);
-    p->f43->weight(p->weight + o * p->o_step, p->weight_end, p->o_step, p->i_step,
-                   p->rotate, p->c, width, p->u + i * p->u_size,
-                   reel__element_step(p->c * width));
+    reel__parallel(panels_of(p), share_panel, &b);
 }
 
 /* ---- sizes ------------------------------------------------------------------------- */
 
-/* Floats of U up to which every worker streams all of it for each of its blocks. */
-#define SMALL_U (36 * 128 * 192)
+/* Floats of U that a worker keeps in its L2, beside V and M. */
+#define SMALL_U (36 * 64 * 64)
 /* V of a block: in a worker's L2, or shared in L3. */
 #define OWN_V_BYTES (320 << 10)
 #define SHARED_V_BYTES (4 << 20)
 #define SHARED_TILES 128
 /* U of a slice, in L2 beside M. */
 #define SLICE 64
+
+#define FLOATS_AN_INT ((int64_t)(sizeof(int64_t) / sizeof(float)))
+/* So few tasks are made equal, and a multiple of this many, ... */
+#define FEW_TASKS 16
+#define EVEN_TASKS 4
+/* ... as long as each has this many tiles: what keeps a register block busy. */
+#define LEAST_TILES 8
+
+/* A few tasks are made equal. */
+static void even_tasks(winograd *p)
+{
+    while (p->blocks * panels_of(p) % EVEN_TASKS != 0 &&
+           p->tiles.count >= (p->blocks + 1) * LEAST_TILES)
+        p->blocks++;
+    p->block = reel__ceil_div(p->tiles.count, p->blocks);
+    p->blocks = reel__ceil_div(p->tiles.count, p->block);
+}
 
 static void set_sizes(winograd *p)
 {
@@ -198,10 +264,12 @@ static void set_sizes(winograd *p)
     p->block = fit >= rows ? fit / rows * rows : p->gemm->rows;
     p->block = reel__min64(p->block, p->tiles.count);
     p->blocks = reel__ceil_div(p->tiles.count, p->block);
+    if (!p->shared && p->blocks * panels_of(p) <= FEW_TASKS) even_tasks(p);
     p->slice = p->shared ? SLICE : p->c;
     p->v_size = 36 * reel__element_step(p->block * p->v_row);
     p->m_size = 36 * reel__element_step(p->block * 2 * p->gemm->lanes);
     p->u_size = 36 * reel__element_step(p->slice * 2 * p->gemm->lanes);
+    p->held_step = reel__round_up(1 + panels_of(p), 8); /* whole cache lines */
 }
 
 static reel_status run(winograd *p)
@@ -210,44 +278,63 @@ static reel_status run(winograd *p)
     int64_t workers = reel__max_workers(), floats = 0;
     int64_t v = reel__reserve(&floats, p->v_size * (p->shared ? 1 : workers));
     int64_t m = reel__reserve(&floats, p->m_size * workers);
-    int64_t u = reel__reserve(&floats, p->u_size * (p->shared ? workers : panels_of(p)));
+    int64_t u =
+        reel__reserve(&floats, p->u_size * workers * (p->shared ? 1 : panels_of(p)));
     int64_t zero = reel__reserve(&floats, p->c);
+    int64_t held = reel__reserve(&floats, workers * p->held_step * FLOATS_AN_INT);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     p->v = scratch + v, p->m = scratch + m, p->u = scratch + u, p->zero = scratch + zero;
+    p->held = (int64_t *)(void *)(scratch + held);
     memset(scratch + zero, 0, (size_t)p->c * sizeof(float));
-    if (p->shared) {
-        for (int64_t i = 0; i < p->blocks; i++) run_block(p, i, 0);
-    } else {
-        reel__parallel(panels_of(p), transform_weight, p);
-        reel__parallel(p->blocks, run_block, p);
-    }
+    for (int64_t i = 0; i < workers * p->held_step; i++) p->held[i] = -1;
+    if (p->shared)
+        for (int64_t i = 0; i < p->blocks; i++) share_block(p, i);
+    else
+        reel__parallel(p->blocks * panels_of(p), run_panel, p);
     reel__scratch_free(scratch);
     return REEL_OK;
 }
 
-reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass, const float *in,
-                                const float *weight, const float *bias, float *out)
+static winograd forward(const reel_conv *g, const float *weight)
 {
     winograd p = {
         .gemm = REEL_ISA_PICK(conv_gemm),
         .f43 = REEL_ISA_PICK(conv_winograd),
-        .out = out,
-        .bias = bias,
         .weight = weight,
         .weight_end = weight + g->k * g->c * 9,
+        .in = {NULL, g->n, g->h, g->w, g->c},
+        .c = g->c,
+        .k = g->k,
+        .oh = g->oh,
+        .ow = g->ow,
+        .pad_y = g->pad[0],
+        .pad_x = g->pad[1],
+        .o_step = 9 * g->c,
+        .i_step = 9,
     };
-    if (pass == REEL_CONV_FORWARD) {
-        p.in = (reel_activation){in, g->n, g->h, g->w, g->c};
-        p.k = g->k, p.oh = g->oh, p.ow = g->ow;
-        p.pad_y = g->pad[0], p.pad_x = g->pad[1];
-        p.o_step = 9 * g->c, p.i_step = 9;
-    } else { /* the same with the weights rotated by 180 degrees and transposed */
-        p.in = (reel_activation){in, g->n, g->oh, g->ow, g->k};
-        p.k = g->c, p.oh = g->h, p.ow = g->w;
-        p.pad_y = 2 - g->pad[0], p.pad_x = 2 - g->pad[1];
-        p.o_step = 9, p.i_step = 9 * g->c, p.rotate = true;
-    }
-    p.c = p.in.c;
+    return p;
+}
+
+/* The same with the weights rotated by 180 degrees and transposed. */
+static winograd input_grad(const reel_conv *g, const float *weight)
+{
+    winograd p = forward(g, weight);
+    p.in = (reel_activation){NULL, g->n, g->oh, g->ow, g->k};
+    p.c = g->k, p.k = g->c, p.oh = g->h, p.ow = g->w;
+    p.pad_y = 2 - g->pad[0], p.pad_x = 2 - g->pad[1];
+    p.o_step = 9, p.i_step = 9 * g->c, p.rotate = true;
+    return p;
+}
+
+reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,
+                                const reel_conv_io *io)
+{
+    winograd p =
+        pass == REEL_CONV_FORWARD ? forward(g, io->weight) : input_grad(g, io->weight);
+    p.in.data = io->in;
+    p.ready = io->prepared;
+    p.out = io->out;
+    p.end = io->end;
     return run(&p);
 }

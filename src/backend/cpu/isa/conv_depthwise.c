@@ -15,23 +15,31 @@ INLINE void gather_block(const int R, const reel_conv_gather *g, int64_t first)
 {
     const float *const *a = g->a + first;
     float *const *d = g->d + first;
+    const reel_epilogue *end = g->end;
+    const float *residual[R];
+    UNROLL_FOR (int i = 0; i < R; i++) residual[i] = reel__residual_at(end, d[i]);
     int64_t c = 0;
     for (; c + REEL_VW <= g->valid; c += REEL_VW) {
-        reel_vf sum[R], start = g->bias ? reel_vload(g->bias + c) : (reel_vf){0};
+        reel_vf sum[R], start = end->bias ? reel_vload(end->bias + c) : (reel_vf){0};
         UNROLL_FOR (int i = 0; i < R; i++) sum[i] = start;
         for (int64_t t = 0; t < g->taps; t++) {
             reel_vf w = reel_vload(g->b + t * g->width + c);
             UNROLL_FOR (int i = 0; i < R; i++)
                 sum[i] += reel_vload(a[i] + g->tap[t] + c) * w;
         }
-        UNROLL_FOR (int i = 0; i < R; i++) reel_vstore(d[i] + c, sum[i]);
+        UNROLL_FOR (int i = 0; i < R; i++) {
+            if (end->residual) sum[i] += reel_vload(residual[i] + c);
+            if (end->relu) sum[i] = reel_vrelu(sum[i]);
+            reel_vstore(d[i] + c, sum[i]);
+        }
     }
     for (; c < g->valid; c++)
         for (int i = 0; i < R; i++) {
-            float sum = g->bias ? g->bias[c] : 0;
+            float sum = end->bias ? end->bias[c] : 0;
             for (int64_t t = 0; t < g->taps; t++)
                 sum += a[i][g->tap[t] + c] * g->b[t * g->width + c];
-            d[i][c] = sum;
+            if (end->residual) sum += residual[i][c];
+            d[i][c] = end->relu && sum <= 0 ? 0 : sum;
         }
 }
 

@@ -42,9 +42,24 @@ INLINE int64_t next_rows(int64_t left, int64_t most)
 
 /* ---- gather: rows by pointer, several taps ----------------------------------------- */
 
+/* Stores the sums; `e` has a residual or relu, or is NULL. */
+INLINE void store_block(const int R, const int NV, reel_vf sum[][2],
+                        const reel_epilogue *e, float *const *d, int64_t column)
+{
+    UNROLL_FOR (int i = 0; i < R; i++) {
+        float *to = d[i] + column;
+        const float *residual = e ? reel__residual_at(e, to) : NULL;
+        UNROLL_FOR (int j = 0; j < NV; j++) {
+            if (residual) sum[i][j] += reel_vload(residual + j * REEL_VW);
+            if (e && e->relu) sum[i][j] = reel_vrelu(sum[i][j]);
+            reel_vstore(to + j * REEL_VW, sum[i][j]);
+        }
+    }
+}
+
 INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g,
-                         int64_t first, const reel_vf *bias, float *const *d,
-                         int64_t column)
+                         int64_t first, const reel_vf *bias, const reel_epilogue *e,
+                         float *const *d, int64_t column)
 {
     reel_vf sum[ROWS1][2];
     const float *a[ROWS1];
@@ -63,18 +78,32 @@ INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g,
             }
         }
     }
-    UNROLL_FOR (int i = 0; i < R; i++)
-        UNROLL_FOR (int j = 0; j < NV; j++)
-            reel_vstore(d[i] + column + j * REEL_VW, sum[i][j]);
+    if (e)
+        store_block(R, NV, sum, e, d, column);
+    else
+        store_block(R, NV, sum, NULL, d, column);
+}
+
+/* A row that was stored aside, to its place. */
+static void finish_edge(const reel_conv_gather *g, const float *from, float *to)
+{
+    const float *residual = reel__residual_at(g->end, to);
+    for (int64_t c = 0; c < g->valid; c++) {
+        float x = from[c];
+        if (residual) x += residual[c];
+        to[c] = g->end->relu && x <= 0 ? 0 : x;
+    }
 }
 
 static void gather(const reel_conv_gather *g)
 {
     float part[2 * REEL_VW] = {0};
-    if (g->bias) memcpy(part, g->bias, (size_t)g->valid * sizeof(float));
+    const reel_epilogue *end = g->end;
+    if (end->bias) memcpy(part, end->bias + g->column, (size_t)g->valid * sizeof(float));
     const reel_vf bias[2] = {reel_vload(part), reel_vload(part + REEL_VW)};
     bool wide = g->width == 2 * REEL_VW, whole = g->valid == g->width;
     /* Where the result's channels end within a vector, blocks are stored here first. */
+    if (!whole || !(end->residual || end->relu)) end = NULL;
     float edge[ROWS1][2 * REEL_VW], *edge_row[ROWS1];
     for (int i = 0; i < ROWS1; i++) edge_row[i] = edge[i];
     for (int64_t i = 0, r; i < g->m; i += r) {
@@ -82,7 +111,7 @@ static void gather(const reel_conv_gather *g)
         float *const *d = whole ? g->d + i : edge_row;
         int64_t column = whole ? g->column : 0;
 #define CASE(R)                                                                          \
-    case R: gather_block(R, NV, g, i, bias, d, column); break;
+    case R: gather_block(R, NV, g, i, bias, end, d, column); break;
         if (wide) {
 #define NV 2
             switch (r) {
@@ -98,7 +127,7 @@ static void gather(const reel_conv_gather *g)
         }
 #undef CASE
         for (int64_t j = 0; j < r && !whole; j++)
-            memcpy(g->d[i + j] + g->column, edge[j], (size_t)g->valid * sizeof(float));
+            finish_edge(g, edge[j], g->d[i + j] + g->column);
     }
 }
 

@@ -6,9 +6,11 @@
 #ifndef REEL_ISA_CONV_KERNELS_H
 #define REEL_ISA_CONV_KERNELS_H
 
+#include "backend/cpu/epilogue.h"
 #include "backend/cpu/isa/isa.h"
 
-/* D[i] = bias + sum over taps t, floats j of a[i][tap[t] + j] * b[t][j][0..width-1] */
+/* D[i] = bias + sum over taps t, floats j of a[i][tap[t] + j] * b[t][j][0..width-1]; then
+ * residual and relu. The epilogue's `act` is left to the caller. */
 typedef struct reel_conv_gather {
     const float *const *a; /* m pixels                                    */
     float *const *d;       /* m results; the panel's begin `column` floats on */
@@ -18,7 +20,7 @@ typedef struct reel_conv_gather {
     int64_t taps, len;
     const float *b; /* panel, [taps][len][width]                           */
     int64_t width, valid;
-    const float *bias; /* `valid` floats or NULL                           */
+    const reel_epilogue *end;
 } reel_conv_gather;
 
 /* P[i][0..width-1] (+)= sum over rows y, steps t of
@@ -72,15 +74,19 @@ REEL_ISA_DECLARE(reel_conv_depthwise, conv_depthwise);
 typedef struct reel_conv_winograd {
     /* B' d B: 6x6 pixels, c channels each. */
     void (*input)(const float *const pixel[36], int64_t c, float *v, int64_t step);
-    /* A' m A + bias: 4x4 pixels, `width` channels each. */
+    /* A' m A + bias, then residual (16 pixels, or NULL) and relu: 4x4 pixels, `width`
+     * channels each. */
     void (*output)(const float *m, int64_t step, int64_t width, const float *bias,
-                   float *const pixel[16]);
+                   const float *const *residual, bool relu, float *const pixel[16]);
     /* A g A': 4x4 pixels of the output's gradient, k channels each. */
     void (*output_grad)(const float *const pixel[16], int64_t k, float *z, int64_t step);
     /* G w G' of a panel: w[(o + column) * o_step + i * i_step + tap], i < n, taps
      * contiguous, reversed if `rotate` -> u[e][i][width]. Reads nothing from `end` on. */
     void (*weight)(const float *w, const float *end, int64_t o_step, int64_t i_step,
                    bool rotate, int64_t n, int64_t width, float *u, int64_t step);
+    /* The same from a packed panel: w[tap][i][width], taps tap_step floats apart. */
+    void (*weight_packed)(const float *w, int64_t tap_step, int64_t n, int64_t width,
+                          float *u, int64_t step);
     /* sum[tap][i][width] += G' p G, p[e][i][width], i < n; taps sum_step floats apart. */
     void (*weight_grad)(const float *p, int64_t step, int64_t n, int64_t width,
                         float *sum, int64_t sum_step);
