@@ -206,7 +206,7 @@ bool reel__onnx_open(reel__onnx_reader *r, reel__onnx_message *msg, reel__onnx_s
         return reel__onnx_bad(r, "is nested deeper than %d", REEL__ONNX_DEPTH_MAX);
     r->depth++;
     while (msg->p < msg->end) {
-        int row;
+        int row = -1;
         reel__onnx_field field;
         if (!take_field(r, msg, &row, &field)) return false;
         if (row >= 0 && !survey_field(r, msg, row, &field)) return false;
