@@ -17,7 +17,12 @@
 #include "support/sample.h"
 #include <reel/autograd.h>
 
-enum { PROGRAMS = 600, GRADIENTS = 150, IN_PLACE = 400, VALUES = REEL_STEP_INS + REEL_STEPS };
+enum {
+    PROGRAMS = 600,
+    GRADIENTS = 150,
+    IN_PLACE = 400,
+    VALUES = REEL_STEP_INS + REEL_STEPS
+};
 
 /* ---- random programs ------------------------------------------------------------------ */
 
@@ -39,7 +44,8 @@ static int candidates(const reel_op *list[], bool smooth)
     for (int i = 0; i < reel__n_ops; i++) {
         const reel_op *op = reel__ops[i];
         if (!(op->traits & REEL_OP_POINTWISE) || (op->traits & REEL_OP_INPLACE)) continue;
-        if (reel__pw_info((reel_kernel_id)op->kernel)->floats && (!smooth || is_smooth(op)))
+        if (reel__pw_info((reel_kernel_id)op->kernel)->floats &&
+            (!smooth || is_smooth(op)))
             list[n++] = op;
     }
     return n;
@@ -211,7 +217,8 @@ static void check_equal(const program *g, reel_tensor *const in[], reel_dtype dt
         reel_tensor *y = value[g->p.n_in + g->p.out[i]];
         assert_int_equal(out[i]->meta.dtype, g->dtype[g->p.n_in + g->p.out[i]]);
         assert_true(reel__same_shape(&out[i]->meta, &y->meta));
-        if (!same_bits(out[i], reel_cast(y, out[i]->meta.dtype))) fail_program(g, "differs from its steps");
+        if (!same_bits(out[i], reel_cast(y, out[i]->meta.dtype)))
+            fail_program(g, "differs from its steps");
     }
 }
 
@@ -452,8 +459,9 @@ static void test_gradients(void **state)
     assert_true(cases > GRADIENTS / 2);
 }
 
-static const char tanh_twice[] = "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
-                                 "out=0,1";
+static const char tanh_twice[] =
+    "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
+    "out=0,1";
 
 static reel_tensor *both_outputs(void *user, reel_tensor *const x[], int n)
 {
@@ -569,8 +577,9 @@ static void test_text(void **state)
     assert_int_equal(p.row[0], K_TANH);
     assert_int_equal(p.row[1], K_SQUARE);
     reel__attr_text(&reel__pointwise_schema, &p, text, sizeof text);
-    assert_string_equal(text, "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
-                              "a=0,0,0,0 out=0,1");
+    assert_string_equal(text,
+                        "n_in=1 n_step=2 n_out=2 row=tanh,square src=0,-1,-1,1,-1,-1 "
+                        "a=0,0,0,0 out=0,1");
     for (size_t n = 1; n <= sizeof tanh_twice; n++) { /* never past its end */
         memset(text, '#', sizeof text);
         reel__attr_text(&reel__pointwise_schema, &p, text, n);
@@ -594,10 +603,14 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_programs),  cmocka_unit_test(test_largest),
-        cmocka_unit_test(test_threads_agree),    cmocka_unit_test(test_output_over_input),
-        cmocka_unit_test(test_gradients),        cmocka_unit_test(test_second_order),
-        cmocka_unit_test(test_step_without_gradient), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random_programs),
+        cmocka_unit_test(test_largest),
+        cmocka_unit_test(test_threads_agree),
+        cmocka_unit_test(test_output_over_input),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_second_order),
+        cmocka_unit_test(test_step_without_gradient),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_text),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ BEGIN {
     level["nn"] = level["optim"] = level["data"] = level["io"] = 5
     level["program"] = 6
     # public headers that are not named as their room
-    room_of["progress"] = "base"; room_of["profile"] = "ops"; room_of["training"] = "io"
+    room_of["progress"] = "base"; room_of["profile"] = "ops"; room_of["executor"] = "trace"; room_of["training"] = "io"; room_of["step"] = "nn"
     room_of["reel"] = "program"
     room_of["onnx"] = "trace" # src/onnx/ is the file format alone, reel/onnx.h is of graphs
 }

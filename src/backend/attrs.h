@@ -18,10 +18,12 @@ typedef struct reel_scalar_attrs {
 #define REEL_STEP_OUTS 4
 typedef struct reel_pointwise_attrs {
     int64_t n_in, n_step, n_out;
-    int64_t row[REEL_STEPS];    /* kernel of a PW row                                    */
-    int64_t src[REEL_STEPS][3]; /* values that the step reads, earlier ones; -1 none     */
-    double a[REEL_STEPS][2];    /* a0, a1 of the step                                    */
-    int64_t out[REEL_STEP_OUTS]; /* steps whose results are outputs, no step twice       */
+    int64_t row[REEL_STEPS]; /* kernel of a PW row                                    */
+    int64_t src[REEL_STEPS]
+               [3];          /* values that the step reads, earlier ones; -1 none     */
+    double a[REEL_STEPS][2]; /* a0, a1 of the step                                    */
+    int64_t
+        out[REEL_STEP_OUTS]; /* steps whose results are outputs, no step twice       */
 } reel_pointwise_attrs;
 /* one dimension, already wrapped to 0..rank-1 */
 typedef struct reel_dim_attrs {

@@ -59,7 +59,7 @@ void *reel__onnx_alloc(reel__onnx_arena *a, size_t size, size_t align)
 {
     if (size > BLOCK_MIN / 4) return alloc_alone(a, size);
     size_t start = (a->used + align - 1) & ~(align - 1);
-    if (start > a->room || size > a->room - start) {
+    if (!a->block || start > a->room || size > a->room - start) {
         if (!next_block(a)) return NULL;
         start = 0;
     }

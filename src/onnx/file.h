@@ -16,7 +16,8 @@ typedef struct reel_onnx_write_opts {
  * if anything fails. With external data there are two files, which no call to the system
  * replaces together: both are complete on the disk before the first is renamed, and if the
  * second rename fails the first is taken back. Only a crash between the two can leave the
- * new weights beside the old model. `opts` may be NULL. */
+ * new weights beside the old model. A data file that a smaller model no longer needs stays.
+ * `opts` may be NULL. */
 reel_status reel__onnx_write(const reel_onnx_model *m, const char *path,
                              const reel_onnx_write_opts *opts);
 

@@ -20,6 +20,8 @@
  * itself; this is the size of the reader's path. */
 #define REEL__ONNX_DEPTH_MAX 16
 #define REEL__ONNX_NODES_MAX 1000000
+/* Of one node; the richest operator has 16. They are searched one by one. */
+#define REEL__ONNX_ATTRIBUTES_MAX 100
 #define REEL__ONNX_NAME_MAX ((size_t)64 << 10)
 /* Files of external data; some exporters write one for each weight. */
 #define REEL__ONNX_FILES_MAX 4096

@@ -182,6 +182,34 @@ static void make_lists(reel__onnx_reader *r, const reel__onnx_message *msg,
         reel__onnx_array(r, n->attribute.room, sizeof(void *), alignof(void *));
 }
 
+/* Is the name of an attribute that the node has already? */
+static bool is_twice(const reel_onnx_node *n, const char *name)
+{
+    size_t same = 0;
+    for (size_t i = 0; i < n->attribute.n; i++)
+        same += strcmp(n->attribute.at[i]->name, name) == 0;
+    return same > 1;
+}
+
+/* After all else, so that their errors tell the node's name. */
+static void read_attributes(reel__onnx_reader *r, reel__onnx_message *msg,
+                            reel_onnx_node *n)
+{
+    reel__onnx_field f;
+    reel__onnx_rewind(msg);
+    while (reel__onnx_next(r, msg, &f)) {
+        if (f.number != NODE_ATTRIBUTE) continue;
+        reel_onnx_attribute *a =
+            reel__onnx_array(r, 1, sizeof *a, alignof(reel_onnx_attribute));
+        if (!a) return;
+        n->attribute.at[n->attribute.n++] = a;
+        read_attribute(r, f.bytes, n, a);
+        if (!r->failed && is_twice(n, a->name))
+            reel__onnx_bad(r, "attribute \"%s\" of node \"%s\" (%s) comes a second time",
+                           a->name, n->name, n->op_type);
+    }
+}
+
 bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_node *n)
 {
     reel__onnx_message msg;
@@ -192,18 +220,15 @@ bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx
                           .doc = "",
                           .offset = (uint64_t)(r->here - r->start)};
     if (!reel__onnx_open(r, &msg, bytes, &node_schema)) return false;
+    if (reel__onnx_count(&msg, NODE_ATTRIBUTE) > REEL__ONNX_ATTRIBUTES_MAX)
+        return reel__onnx_bad(r, "has %zu attributes, must have at most %d",
+                              reel__onnx_count(&msg, NODE_ATTRIBUTE),
+                              REEL__ONNX_ATTRIBUTES_MAX);
     make_lists(r, &msg, n);
     while (reel__onnx_next(r, &msg, &f))
         if (f.number != NODE_ATTRIBUTE) read_part(r, &f, n);
     if (!r->failed && !*n->op_type)
         return reel__onnx_bad(r, "node \"%s\" has no op_type", n->name);
-    /* Attributes last: their errors tell the node's name. */
-    reel__onnx_rewind(&msg);
-    while (reel__onnx_next(r, &msg, &f)) {
-        if (f.number != NODE_ATTRIBUTE) continue;
-        reel_onnx_attribute *a =
-            reel__onnx_array(r, 1, sizeof *a, alignof(reel_onnx_attribute));
-        if (a) read_attribute(r, f.bytes, n, n->attribute.at[n->attribute.n++] = a);
-    }
+    read_attributes(r, &msg, n);
     return reel__onnx_close(r, &msg);
 }

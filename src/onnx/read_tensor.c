@@ -225,8 +225,9 @@ static void put_together(reel__onnx_reader *r, reel__onnx_message *msg, parts *p
     t->dtype = p->dtype < REEL_ONNX_DTYPE_COUNT ? (reel_onnx_dtype)p->dtype
                                                 : REEL_ONNX_UNDEFINED;
     if (reel__onnx_dtype_bits(t->dtype) == 0)
-        reel__onnx_bad(r, "data_type %ju (%s) is not read", (uintmax_t)p->dtype,
-                       reel__onnx_dtype_name(t->dtype));
+        reel__onnx_bad(r,
+                       "data_type %ju is not read, must be 1 to %d, but not %d (STRING)",
+                       (uintmax_t)p->dtype, REEL_ONNX_DTYPE_COUNT - 1, REEL_ONNX_STRING);
     else if (p->location_kind > LOCATION_EXTERNAL)
         reel__onnx_bad(r, "data_location %ju must be 0 or 1",
                        (uintmax_t)p->location_kind);
@@ -248,10 +249,6 @@ bool reel__onnx_read_tensor(reel__onnx_reader *r, reel__onnx_span bytes,
         reel__onnx_bad(r, "has %zu dimensions, must have at most %d",
                        reel__onnx_count(&msg, TENSOR_DIMS), REEL_MAX_RANK);
     while (reel__onnx_next(r, &msg, &f)) read_part(r, &f, &p);
-    if (!r->failed) {
-        r->path[r->depth - 1].row = NULL; /* what follows is about all of it */
-        r->here = msg.begin;
-        put_together(r, &msg, &p);
-    }
+    if (!r->failed) put_together(r, &msg, &p);
     return reel__onnx_close(r, &msg);
 }

@@ -189,6 +189,13 @@ static bool survey_field(reel__onnx_reader *r, reel__onnx_message *msg, int i,
     return true;
 }
 
+/* What is said next is about no field but the message. */
+static void whole_message(reel__onnx_reader *r, const reel__onnx_message *msg)
+{
+    r->here = msg->begin;
+    r->path[r->depth - 1].row = NULL;
+}
+
 bool reel__onnx_open(reel__onnx_reader *r, reel__onnx_message *msg, reel__onnx_span bytes,
                      const reel__onnx_schema *schema)
 {
@@ -205,8 +212,7 @@ bool reel__onnx_open(reel__onnx_reader *r, reel__onnx_message *msg, reel__onnx_s
         if (row >= 0 && !survey_field(r, msg, row, &field)) return false;
     }
     reel__onnx_rewind(msg);
-    r->here = bytes.p;
-    r->path[r->depth - 1].row = NULL;
+    whole_message(r, msg);
     return true;
 }
 
@@ -221,7 +227,11 @@ bool reel__onnx_next(reel__onnx_reader *r, reel__onnx_message *msg,
 {
     int row = -1;
     while (row < 0) {
-        if (r->failed || msg->p == msg->end) return false;
+        if (r->failed) return false;
+        if (msg->p == msg->end) {
+            whole_message(r, msg);
+            return false;
+        }
         if (!take_field(r, msg, &row, field)) return false;
     }
     return true;

@@ -19,7 +19,13 @@ static reel_tensor *apply_gradient(const reel_op *op, const reel_call *c, reel_t
 /* (h + 2 padding - dilation (r - 1) - 1) / stride + 1; below 1 if the window does not fit */
 static int64_t out_size(const reel_conv2d_attrs *a, int i, int64_t h, int64_t r)
 {
-    int64_t span = h + 2 * a->padding[i] - a->dilation[i] * (r - 1) - 1;
+    int64_t pad, reach, span; /* attributes may come from a file: nothing may overflow */
+    if (a->stride[i] < 1 || a->padding[i] < 0 || a->dilation[i] < 1 || r < 1 || h < 0 ||
+        !reel__checked_mul(a->padding[i], 2, &pad) ||
+        !reel__checked_mul(a->dilation[i], r - 1, &reach) ||
+        !reel__checked_add(h, pad, &span))
+        return 0;
+    span -= reach + 1;
     return span < 0 ? 0 : span / a->stride[i] + 1;
 }
 
@@ -36,10 +42,14 @@ static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, x->rank == 4 && w->rank == 4, REEL_ERR_SHAPE,
             "input %s must be [n, c, h, w], weight %s [k, c/groups, r, s]", SHOW(x),
             SHOW(w));
-    REQUIRE(c, x->dim[1] == w->dim[1] * a->groups, REEL_ERR_SHAPE,
+    int64_t expected = 0;
+    REQUIRE(c,
+            a->groups >= 1 && reel__checked_mul(w->dim[1], a->groups, &expected) &&
+                x->dim[1] == expected,
+            REEL_ERR_SHAPE,
             "input %s has %" PRId64 " channels, weight %s expects %" PRId64
             " (groups %" PRId64 ")",
-            SHOW(x), x->dim[1], SHOW(w), w->dim[1] * a->groups, a->groups);
+            SHOW(x), x->dim[1], SHOW(w), expected, a->groups);
     REQUIRE(c, w->dim[0] % a->groups == 0, REEL_ERR_SHAPE,
             "weight %s: %" PRId64 " output channels do not divide into %" PRId64
             " groups",
@@ -116,8 +126,10 @@ static reel_status check_gradient(const reel_call *c, const int64_t x[4],
     const reel_meta *g = IN_META(c, 0);
     REQUIRE(c, g->dtype == IN_META(c, 1)->dtype, REEL_ERR_DTYPE,
             "%s and %s differ in dtype", SHOW(g), SHOW(IN_META(c, 1)));
-    bool fits = a->groups > 0 && x[1] == w[1] * a->groups && w[0] % a->groups == 0 &&
-                g->dim[0] == x[0] && g->dim[1] == w[0] && x[0] >= 0;
+    int64_t channels;
+    bool fits = a->groups > 0 && reel__checked_mul(w[1], a->groups, &channels) &&
+                x[1] == channels && w[0] % a->groups == 0 && g->dim[0] == x[0] &&
+                g->dim[1] == w[0] && x[0] >= 0;
     for (int i = 0; i < 2 && fits; i++)
         fits = w[2 + i] > 0 && g->dim[2 + i] == out_size(a, i, x[2 + i], w[2 + i]);
     REQUIRE(c, fits, REEL_ERR_SHAPE,

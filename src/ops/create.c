@@ -40,11 +40,19 @@ REEL_SCHEMA(random_schema, made, FIELD("seed", INT, kernel.random.seed, 1),
 static reel_status made_infer(const reel_call *c, reel_meta *out)
 {
     const made *a = ATTRS(c, made);
+    const reel_device device = {(reel_device_type)a->device_type, (int)a->device_index};
     reel_shape s = {.rank = (int)a->shape.rank};
+    REQUIRE(c, a->shape.rank >= 0 && a->shape.rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
+            "rank %" PRId64 "; 0 to %d are possible", a->shape.rank, REEL_MAX_RANK);
+    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
+            "%" PRId64 " is no dtype", a->dtype);
+    REQUIRE(c,
+            device.type == a->device_type && device.index == a->device_index &&
+                reel_device_available(device),
+            REEL_ERR_DEVICE, "there is no device %" PRId64 ":%" PRId64, a->device_type,
+            a->device_index);
     memcpy(s.dim, a->shape.dim, sizeof s.dim);
-    *out =
-        reel__meta(s, (reel_dtype)a->dtype,
-                   (reel_device){(reel_device_type)a->device_type, (int)a->device_index});
+    *out = reel__meta(s, (reel_dtype)a->dtype, device);
     if (a->format == REEL_CHANNELS_LAST) reel__set_channels_last(out);
     return REEL_OK;
 }

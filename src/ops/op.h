@@ -127,6 +127,11 @@ reel_status reel__check_mask(const reel_call *c, int i, int64_t mask);
 /* Inputs i and k must have one shape and one dtype. */
 reel_status reel__check_alike(const reel_call *c, int i, int k);
 
+/* Some elements share memory: a dimension of stride 0. */
+bool reel__is_expanded(const reel_meta *m);
+/* Two views of one storage: their memory meets, but not element by element. */
+bool reel__meets_in_part(const reel_meta *a, const reel_meta *b);
+
 /* Shape rules that many share. */
 reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0 */
 reel_status reel__infer_pointwise(const reel_call *, reel_meta *out);

@@ -86,7 +86,8 @@ static reel_status check_inputs(const reel_call *c, reel_dtype dtype[VALUES])
         REQUIRE(c, reel_dtype_is_float(x->dtype), REEL_ERR_DTYPE,
                 "input %d %s must be floating or bool", i, SHOW(x));
         REQUIRE(c, !value || value->dtype == x->dtype, REEL_ERR_DTYPE,
-                "inputs %s and %s differ in dtype; use reel_cast()", SHOW(value), SHOW(x));
+                "inputs %s and %s differ in dtype; use reel_cast()", SHOW(value),
+                SHOW(x));
         value = x;
     }
     return REEL_OK;
@@ -152,8 +153,7 @@ static bool run_chain(chain *t)
         for (int k = 0; k < t->op[s]->n_in; k++)
             t->flows[y] = t->flows[y] || t->flows[p->src[s][k]];
         if (t->op[s]->traits & REEL_OP_NO_GRAD) t->flows[y] = false;
-        t->value[y] =
-            reel__apply1(t->op[s], attrs_of(t, s), operands_of(t, s, in), in);
+        t->value[y] = reel__apply1(t->op[s], attrs_of(t, s), operands_of(t, s, in), in);
         if (!t->value[y]) return false;
     }
     return true;

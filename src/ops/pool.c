@@ -13,9 +13,16 @@
  * input or its left padding. */
 static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
 {
-    int64_t span = n + 2 * a->padding[i] - a->dilation[i] * (a->kernel[i] - 1) - 1;
+    int64_t pad, reach, span; /* attributes may come from a file: nothing may overflow */
+    if (a->stride[i] < 1 || a->padding[i] < 0 || a->dilation[i] < 1 || a->kernel[i] < 1 ||
+        n < 0 || !reel__checked_mul(a->padding[i], 2, &pad) ||
+        !reel__checked_mul(a->dilation[i], a->kernel[i] - 1, &reach) ||
+        !reel__checked_add(n, pad, &span))
+        return 0;
+    span -= reach + 1;
     if (span < 0) return 0;
-    int64_t out = (span + (a->ceil_mode ? a->stride[i] - 1 : 0)) / a->stride[i] + 1;
+    int64_t out = span / a->stride[i] + 1;
+    if (a->ceil_mode && span % a->stride[i]) out++;
     if (a->ceil_mode && (out - 1) * a->stride[i] >= n + a->padding[i]) out--;
     return out;
 }
@@ -29,7 +36,7 @@ static reel_status pool_infer(const reel_call *c, reel_meta *out)
     for (int i = 0; i < 2; i++) {
         REQUIRE(c,
                 A(c)->kernel[i] >= 1 && A(c)->stride[i] >= 1 && A(c)->padding[i] >= 0 &&
-                    2 * A(c)->padding[i] <= A(c)->kernel[i],
+                    A(c)->padding[i] <= A(c)->kernel[i] / 2 && A(c)->dilation[i] >= 1,
                 REEL_ERR_ARG,
                 "window %" PRId64 ", stride %" PRId64 ", padding %" PRId64
                 ": window and stride must be 1 or more, padding at most half the window",

@@ -37,22 +37,26 @@ static bool view_strides(const reel_meta *from, reel_meta *to)
     return true;
 }
 
-static void attr_shape(const reel_call *c, reel_meta *out)
+/* Rank and dims of the result, checked: attributes may come from a file. */
+static reel_status attr_shape(const reel_call *c, reel_meta *out)
 {
     const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    REQUIRE(c, a->rank >= 0 && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
+            "rank %" PRId64 "; 0 to %d are possible", a->rank, REEL_MAX_RANK);
     out->rank = (int)a->rank;
     memcpy(out->dim, a->dim, sizeof out->dim);
+    return reel__meta_check(c->op->name, out);
 }
 
 static reel_status reshape_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
-    attr_shape(c, out);
+    if (attr_shape(c, out)) return reel_error_status();
     REQUIRE(c, reel__numel(out) == reel__numel(x), REEL_ERR_SHAPE,
             "%s has %" PRId64 " elements, %s has %" PRId64, SHOW(x), reel__numel(x),
             SHOW(out), reel__numel(out));
-    REQUIRE(c, view_strides(x, out), REEL_ERR_INTERNAL, "%s is no view of %s", SHOW(out),
+    REQUIRE(c, view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
             SHOW(x));
     return REEL_OK;
 }
@@ -179,7 +183,13 @@ static reel_status permute_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, a->rank == x->rank, REEL_ERR_ARG, "%" PRId64 " dimensions for %s", a->rank,
             SHOW(x));
     *out = *x;
+    int64_t seen = 0;
     for (int i = 0; i < x->rank; i++) {
+        reel_status st = reel__check_dim(c, 0, a->dim[i]);
+        if (st) return st;
+        REQUIRE(c, !(seen >> a->dim[i] & 1), REEL_ERR_ARG,
+                "dimension %" PRId64 " stands twice", a->dim[i]);
+        seen |= INT64_C(1) << a->dim[i];
         out->dim[i] = x->dim[a->dim[i]];
         out->stride[i] = x->stride[a->dim[i]];
     }
@@ -260,7 +270,7 @@ static reel_status slice_infer(const reel_call *c, reel_meta *out)
             a->length, a->start, a->step, a->dim, SHOW(IN_META(c, 0)));
     out->offset += a->start * out->stride[a->dim];
     out->dim[a->dim] = a->length;
-    out->stride[a->dim] *= a->step;
+    if (a->length > 1) out->stride[a->dim] *= a->step;
     return REEL_OK;
 }
 
@@ -391,7 +401,7 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
-    attr_shape(c, out);
+    if (attr_shape(c, out)) return reel_error_status();
     int lead = out->rank - x->rank;
     REQUIRE(c, lead >= 0, REEL_ERR_SHAPE, "%s has more dimensions than %s", SHOW(x),
             SHOW(out));
@@ -401,7 +411,7 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
                 "%s does not expand to %s: sizes must be equal or 1", SHOW(x), SHOW(out));
         out->stride[i] = i < lead || n != out->dim[i] ? 0 : x->stride[i - lead];
     }
-    return reel__meta_check(c->op->name, out); /* the number of elements may overflow */
+    return REEL_OK;
 }
 
 static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])

@@ -161,6 +161,11 @@ reel_status reel_capture_begin(void)
     return REEL_OK;
 }
 
+bool reel__capturing(void)
+{
+    return mine.graph != NULL;
+}
+
 void reel_capture_cancel(void)
 {
     if (mine.graph) reel_graph_free(stop());

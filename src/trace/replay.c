@@ -30,6 +30,12 @@ static int64_t *attribute(const reel_attr_schema *s, void *attrs, const char *na
     return NULL;
 }
 
+bool reel__draws(const reel_graph *g, const reel_gnode *n)
+{
+    const int64_t *seed = attribute(n->op->attrs, n->attrs, "seed");
+    return seed && g->rng_blocks && (uint64_t)*seed == g->rng.seed;
+}
+
 /* Attributes for this run. Places in the random stream move with the stream: two nodes that
  * drew the same numbers when they were traced (a dropout and its gradient) do so again. A
  * graph that draws has a fixed batch. */
@@ -37,9 +43,7 @@ const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t ba
                             reel_rng_state rng, void *room)
 {
     const reel_attr_schema *s = n->op->attrs;
-    const int64_t *seed = attribute(s, n->attrs, "seed");
-    if (!seed || g->rng_blocks == 0 || (uint64_t)*seed != g->rng.seed)
-        return reel__attrs_at(g, n, batch, room);
+    if (!reel__draws(g, n)) return reel__attrs_at(g, n, batch, room);
     memcpy(room, n->attrs, s->size);
     int64_t *offset = attribute(s, room, "offset");
     *attribute(s, room, "seed") = (int64_t)rng.seed;

@@ -38,7 +38,7 @@ typedef struct sample {
     int line, n_in;
     sample_input in[SAMPLE_MAX_IN];
     int64_t attr_memory[128]; /* aligned for any attribute struct */
-    const void *attrs;       /* attr_memory, or NULL if the record has none */
+    const void *attrs;        /* attr_memory, or NULL if the record has none */
 } sample;
 
 /* Lines of a text; 0 for NULL. */

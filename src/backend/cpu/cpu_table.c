@@ -63,6 +63,7 @@ const reel_fast_fn reel__cpu_fast[K_COUNT] = {
     [K_CONV2D_WEIGHT] = reel__fast_conv2d_weight,
     [K_MATMUL] = reel__fast_matmul,
     [K_LINEAR] = reel__fast_linear,
+    [K_LINEAR_FUSED] = reel__fast_linear_fused,
     [K_MAX_POOL2D] = reel__fast_max_pool2d,
     [K_MAX_POOL2D_BACKWARD] = reel__fast_max_pool2d_backward,
     [K_AVG_POOL2D] = reel__fast_avg_pool2d,
@@ -86,4 +87,7 @@ const reel_fast_fn reel__cpu_fast[K_COUNT] = {
 const reel_prepare reel__cpu_prepare[K_COUNT] = {
     [K_CONV2D] = {reel__prepare_conv2d_size, reel__prepare_conv2d},
     [K_CONV2D_FUSED] = {reel__prepare_conv2d_size, reel__prepare_conv2d},
+    [K_MATMUL] = {reel__prepare_product_size, reel__prepare_product},
+    [K_LINEAR] = {reel__prepare_product_size, reel__prepare_product},
+    [K_LINEAR_FUSED] = {reel__prepare_product_size, reel__prepare_product},
 };

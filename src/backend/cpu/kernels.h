@@ -66,6 +66,7 @@ bool reel__fast_conv2d_input(const reel_kcall *call, reel_status *status);
 bool reel__fast_conv2d_weight(const reel_kcall *call, reel_status *status);
 bool reel__fast_matmul(const reel_kcall *call, reel_status *status);
 bool reel__fast_linear(const reel_kcall *call, reel_status *status);
+bool reel__fast_linear_fused(const reel_kcall *call, reel_status *status);
 bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status);
 bool reel__fast_max_pool2d_backward(const reel_kcall *call, reel_status *status);
 bool reel__fast_avg_pool2d(const reel_kcall *call, reel_status *status);
@@ -89,5 +90,7 @@ bool reel__fast_attention_backward(const reel_kcall *call, reel_status *status);
 
 size_t reel__prepare_conv2d_size(const reel_kcall *call, unsigned constant);
 reel_status reel__prepare_conv2d(const reel_kcall *call, void *to);
+size_t reel__prepare_product_size(const reel_kcall *call, unsigned constant);
+reel_status reel__prepare_product(const reel_kcall *call, void *to);
 
 #endif

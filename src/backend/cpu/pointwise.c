@@ -81,7 +81,8 @@ reel_status reel__cpu_pointwise(const reel_kcall *call)
     if (!fn || call->n_in != info->n_in)
         return reel_fail(REEL_ERR_UNSUPPORTED, "%s: no kernel for %s on the CPU",
                          info ? info->name : "pointwise", reel_dtype_name(last));
-    reel_pw_program p; /* only what one step needs is set: small calls come through here */
+    reel_pw_program
+        p; /* only what one step needs is set: small calls come through here */
     p.type = type;
     p.n_in = call->n_in;
     p.n_step = p.n_out = 1;

@@ -7,9 +7,10 @@
 #include "backend/cpu/program.h"
 #include "base/parallel.h"
 
-/* Elements of a block, at most, and bytes of all buffers together: they fit into L1. */
-#define BLOCK 512
-#define ROOM 32768
+/* Elements of a block, at most: a row's loop is long beside the call. Bytes of all buffers
+ * together: half of L1, the other half is for what comes straight from memory. */
+#define BLOCK 1024
+#define ROOM 16384
 /* Additions from which a second thread pays, and that a task has at least. */
 #define PARALLEL_FROM 32768
 #define TASK 16384
@@ -171,14 +172,6 @@ static void walk_blocks(void *ctx, int64_t begin, int64_t end)
 
 /* ---- buffers ------------------------------------------------------------------------ */
 
-/* Elements of a block such that a buffer for every value, and a spare one, fit. */
-static int64_t block_size(const reel_pw_program *p)
-{
-    int64_t size = (int64_t)reel__pw_size(p->type), n = BLOCK;
-    while ((p->n_in + p->n_step + 1) * n * size > ROOM) n /= 2;
-    return n;
-}
-
 /* The last step that reads each value; -1: none. */
 static void last_reads(const reel_pw_program *p, int last[REEL_PROGRAM_VALUES])
 {
@@ -225,6 +218,7 @@ static void place_results(walk *w)
     const reel_pw_program *p = w->program;
     int last[REEL_PROGRAM_VALUES], spare = NO_BUFFER;
     uint32_t unused = UINT32_MAX;
+    w->n_buffer = 0;
     last_reads(p, last);
     for (int k = 0; k < p->n_in; k++)
         w->in[k].buffer = w->in[k].from.direct ? NO_BUFFER : take_buffer(w, &unused);
@@ -267,8 +261,8 @@ static operand operand_of(const reel_plan *p, const reel_karg *a, int arg, int64
     return (operand){.data = a->data,
                      .size = (int64_t)reel_dtype_size(a->meta->dtype),
                      .arg = arg,
-                     .direct = a->meta->dtype == stored &&
-                               reel__plan_in_blocks(p, arg, rows)};
+                     .direct =
+                         a->meta->dtype == stored && reel__plan_in_blocks(p, arg, rows)};
 }
 
 static void find_operands(walk *w, const reel_plan *plan, const reel_kcall *call,
@@ -279,8 +273,8 @@ static void find_operands(walk *w, const reel_plan *plan, const reel_kcall *call
     const reel_elem_rows *elem = reel__elem_rows();
     for (int i = 0; i < p->n_out; i++) {
         bool bytes = p->step[p->out[i]].info->out_bool;
-        w->out[i] = operand_of(plan, &call->out[i], i, rows,
-                               bytes ? REEL_BOOL : computed);
+        w->out[i] =
+            operand_of(plan, &call->out[i], i, rows, bytes ? REEL_BOOL : computed);
         w->store[i] = elem->store[p->type][call->out[i].meta->dtype];
     }
     for (int k = 0; k < p->n_in; k++) {
@@ -298,15 +292,17 @@ void reel__program_run(const reel_pw_program *p, const reel_kcall *call)
     reel__plan(&plan, p->n_out + p->n_in, meta);
     if (plan.n == 0) return;
 
-    int64_t task = reel__program_task(p, plan.n), block = block_size(p);
-    int64_t rows = joins_rows(&plan, block) ? block / plan.size[0] : 1;
-    if (rows > plan.size[1]) rows = plan.size[1];
+    int64_t task = reel__program_task(p, plan.n), block = 2 * BLOCK, rows;
     walk w;
     w.program = p;
-    w.n_buffer = 0;
-    w.buffer_size = block * (int64_t)reel__pw_size(p->type);
-    find_operands(&w, &plan, call, rows);
-    place_results(&w);
+    do { /* the longest blocks whose buffers fit; a few elements always do */
+        block /= 2;
+        rows = joins_rows(&plan, block) ? block / plan.size[0] : 1;
+        if (rows > plan.size[1]) rows = plan.size[1];
+        find_operands(&w, &plan, call, rows);
+        place_results(&w);
+        w.buffer_size = block * (int64_t)reel__pw_size(p->type);
+    } while (w.n_buffer * w.buffer_size > ROOM);
     /* One row straight from memory to memory gains nothing from small blocks. */
     bool in_one = p->n_step == 1 && w.n_buffer == 0;
     int64_t cols = rows > 1 ? plan.size[0] : in_one ? task : block;

@@ -26,8 +26,8 @@ static size_t attrs_size(const reel_gnode *n)
 
 static uint64_t hash_node(const reel_gnode *n)
 {
-    uint64_t h = hash_bytes(UINT64_C(14695981039346656037), n->op->name,
-                            strlen(n->op->name));
+    uint64_t h =
+        hash_bytes(UINT64_C(14695981039346656037), n->op->name, strlen(n->op->name));
     h = hash_bytes(h, n->attrs, attrs_size(n));
     return hash_bytes(h, n->in, (size_t)n->n_in * sizeof *n->in);
 }
@@ -57,8 +57,8 @@ static bool stays_equal(const reel_graph *g, const reel_effects *e, int a, int b
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] >= 0 && !reel__same_between(e, n->in[k], a, b)) return false;
     for (int k = 0; k < n->n_out; k++)
-        if (m->out[k] >= 0 && !(reel__never_changes(e, n->out[k]) &&
-                                reel__never_changes(e, m->out[k])))
+        if (m->out[k] >= 0 &&
+            !(reel__never_changes(e, n->out[k]) && reel__never_changes(e, m->out[k])))
             return false;
     return true;
 }
@@ -105,5 +105,5 @@ static int run(reel_graph *g)
     return removed;
 }
 
-const reel_pass reel__pass_cse = {
-    "cse", "computes once what is computed twice", true, run};
+const reel_pass reel__pass_cse = {"cse", "computes once what is computed twice", true,
+                                  run};

@@ -69,5 +69,5 @@ static int run(reel_graph *g)
     return removed;
 }
 
-const reel_pass reel__pass_dce = {
-    "dce", "removes nodes whose results nobody reads", true, run};
+const reel_pass reel__pass_dce = {"dce", "removes nodes whose results nobody reads", true,
+                                  run};

@@ -33,8 +33,7 @@ bool reel__same_layout(const reel_graph *g, int v, int by)
     const reel_value *a = &g->value[v], *b = &g->value[by];
     if (!reel__same_kind(g, v, by)) return false;
     for (int d = 0; d < a->meta.rank; d++) /* the stride of a single element is nothing */
-        if ((a->meta.dim[d] != 1 || a->grow[d]) &&
-            a->meta.stride[d] != b->meta.stride[d])
+        if ((a->meta.dim[d] != 1 || a->grow[d]) && a->meta.stride[d] != b->meta.stride[d])
             return false;
     return true;
 }
@@ -111,8 +110,7 @@ bool reel__constant_number(const reel_graph *g, int v, double *number)
 {
     const reel_value *x = v >= 0 ? &g->value[v] : NULL;
     if (!x || x->kind != REEL_VALUE_CONST || x->tensor->node ||
-        reel__numel(&x->meta) != 1 ||
-        !reel_dtype_is_float(x->meta.dtype))
+        reel__numel(&x->meta) != 1 || !reel_dtype_is_float(x->meta.dtype))
         return false;
     return reel__read("graph_optimize", x->tensor, number, REEL_F64) == REEL_OK;
 }

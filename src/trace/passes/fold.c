@@ -72,11 +72,10 @@ static int run(reel_graph *g)
     int folded = 0, n_known = g->n_value;
     if (!reel__effects(g, &e)) return -1;
     for (int i = 0; i < g->n_node && folded >= 0; i++)
-        if (foldable(g, &e, &g->node[i], n_known))
-            folded = fold(g, i) ? folded + 1 : -1;
+        if (foldable(g, &e, &g->node[i], n_known)) folded = fold(g, i) ? folded + 1 : -1;
     reel__effects_free(&e);
     return folded;
 }
 
-const reel_pass reel__pass_fold = {
-    "fold", "computes now what depends on constants alone", true, run};
+const reel_pass reel__pass_fold = {"fold", "computes now what depends on constants alone",
+                                   true, run};

@@ -77,7 +77,8 @@ enum { NAME = 512 };
 
 /* The name of the state that takes the place of `old` (-1: of none): `wish`, unless another
  * keeps it. */
-static const char *free_name(const reel_graph *g, const char *wish, int old, char buf[NAME])
+static const char *free_name(const reel_graph *g, const char *wish, int old,
+                             char buf[NAME])
 {
     bool stays = old >= 0 && is_read_elsewhere(g, old);
     (void)snprintf(buf, NAME, "%s", wish);
@@ -125,7 +126,8 @@ static bool fold_weights(reel_graph *g, const reel_match *m, const affine *a, in
         bias[k] = bias[k] * a->scale[k] + a->shift[k];
     }
     const char *name = g->value[w].name, *of_bias = NULL;
-    if (name) of_bias = b >= 0 && g->value[b].name ? g->value[b].name : bias_name(name, wish);
+    if (name)
+        of_bias = b >= 0 && g->value[b].name ? g->value[b].name : bias_name(name, wish);
     if (name) name = free_name(g, name, w, weight_at);
     if (of_bias) of_bias = free_name(g, of_bias, b, bias_at);
     in[1] = good ? reel__add_state(g, kind, &wm, name, weight, trainable) : -1;

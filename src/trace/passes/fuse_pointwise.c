@@ -11,7 +11,7 @@
 #include "trace/passes/pass.h"
 
 typedef struct region {
-    int end;                    /* the last node */
+    int end;                      /* the last node */
     int n_node, node[REEL_STEPS]; /* ascending */
     int n_in, in[REEL_STEP_INS];
     int n_out, out[REEL_STEP_OUTS]; /* places in node[] */
@@ -20,10 +20,11 @@ typedef struct region {
 typedef struct fuser {
     reel_graph *g;
     reel_effects e;
-    int *first, *reader; /* readers of value v: reader[first[v]] .. reader[first[v + 1] - 1] */
-    bool *taken;         /* nodes that are in a region */
-    bool *is_output;     /* values */
-    int n_node;          /* nodes and values that were there in the beginning */
+    int *first,
+        *reader; /* readers of value v: reader[first[v]] .. reader[first[v + 1] - 1] */
+    bool *taken; /* nodes that are in a region */
+    bool *is_output; /* values */
+    int n_node;      /* nodes and values that were there in the beginning */
     int n_value;
 } fuser;
 
@@ -269,9 +270,9 @@ static int fuse(fuser *f, region *r)
     int out[REEL_OP_MAX_OUT];
     bool sources = order_inputs(f, r);
     bool grows = write_program(f, r, sources, &p, &per_batch);
-    int node = reel__graph_emit(g, r->end, &reel__pointwise, &p,
-                                grows ? &per_batch : NULL, r->in, r->n_in,
-                                g->node[r->end].where, out);
+    int node =
+        reel__graph_emit(g, r->end, &reel__pointwise, &p, grows ? &per_batch : NULL,
+                         r->in, r->n_in, g->node[r->end].where, out);
     if (node < 0) return -1;
     for (int i = 0; i < r->n_out; i++)
         if (!reel__same_layout(g, g->node[r->out[i]].out[0], out[i])) {

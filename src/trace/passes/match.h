@@ -31,11 +31,11 @@ typedef struct reel_pattern reel_pattern;
 
 typedef struct reel_match {
     const reel_pattern *pattern;
-    const reel_effects *effects; /* of the graph as it was matched */
-    int root;                    /* the last node: its result is replaced */
+    const reel_effects *effects;   /* of the graph as it was matched */
+    int root;                      /* the last node: its result is replaced */
     int n_node, node[REEL__TERMS]; /* all nodes, once each */
-    int value[REEL__NAMES];      /* by name: a value ... */
-    double number[REEL__NAMES];  /* ... or a number */
+    int value[REEL__NAMES];        /* by name: a value ... */
+    double number[REEL__NAMES];    /* ... or a number */
 } reel_match;
 
 /* What a name of the pattern stands for. The name must be in it. */

@@ -91,7 +91,8 @@ static int with_operand(reel_graph *g, const reel_match *m, int k)
     const reel_gnode n = g->node[reel__bound_node(g, m, "n")];
     int in[] = {n.in[0], n.in[1], n.in[2]};
     in[k] = reel__bound(m, "p");
-    return reel__graph_emit1(g, m->root, &reel__layer_norm, n.attrs, NULL, in, 3, n.where);
+    return reel__graph_emit1(g, m->root, &reel__layer_norm, n.attrs, NULL, in, 3,
+                             n.where);
 }
 
 static int with_weight(reel_graph *g, const reel_match *m)
@@ -128,8 +129,8 @@ static int full_mask(reel_graph *g, const reel_match *m, int mask, int scores)
         to.dim[d] = s->meta.dim[d];
         grow.dim[d] = s->grow[d];
     }
-    return reel__graph_emit1(g, m->root, &reel__expand, &to, g->batch ? &grow : NULL, &mask,
-                             1, g->node[m->root].where);
+    return reel__graph_emit1(g, m->root, &reel__expand, &to, g->batch ? &grow : NULL,
+                             &mask, 1, g->node[m->root].where);
 }
 
 /* softmax(scale q t + mask) v, the softmax along the last dimension */
@@ -221,7 +222,8 @@ static const reel_rule rules[] = {
 
     REWRITE_BY("mul(" DEVIATION ", rsqrt(add_scalar(" VARIANCE " | $e)))", norm_of),
     REWRITE_BY("div(" DEVIATION ", sqrt(add_scalar(" VARIANCE " | $e)))", norm_of),
-    REWRITE_BY("mul(" DEVIATION ", rsqrt(add_scalar(" SQUARES " | $e)))", norm_of_squares),
+    REWRITE_BY("mul(" DEVIATION ", rsqrt(add_scalar(" SQUARES " | $e)))",
+               norm_of_squares),
     REWRITE_BY("div(" DEVIATION ", sqrt(add_scalar(" SQUARES " | $e)))", norm_of_squares),
     REWRITE_BY("mul(layer_norm(x, -, -) as n, p)", with_weight),
     REWRITE_BY("add(layer_norm(x, w?, -) as n, p)", with_bias),
@@ -239,7 +241,7 @@ static const reel_rule rules[] = {
             "gelu(x)"),
     REWRITE("mul(x, mul_scalar(add_scalar(erf(mul_scalar(x | 0.70710678)) | 1) | 0.5))",
             "gelu(x)"),
-    /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+/* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
 #define INNER "tanh(mul_scalar(add_scaled(x, mul(x, square(x)) | 0.044715) | 0.79788456))"
     REWRITE("mul_scalar(mul(x, add_scalar(" INNER " | 1)) | 0.5)", "gelu_tanh(x)"),
     REWRITE("mul(mul_scalar(x | 0.5), add_scalar(" INNER " | 1))", "gelu_tanh(x)"),

@@ -27,7 +27,8 @@ static void fill_attrs(const reel_graph *g, const reel_pattern *p, const reel_te
 {
     size_t size = t->op->attrs ? t->op->attrs->size : 0;
     memset(attrs, 0, size);
-    if (t->like >= 0) memcpy(attrs, g->node[g->value[m->value[t->like]].maker].attrs, size);
+    if (t->like >= 0)
+        memcpy(attrs, g->node[g->value[m->value[t->like]].maker].attrs, size);
     for (int i = 0; i < t->n_condition; i++) {
         const reel_condition *c = &p->condition[t->condition + i];
         double x = number_of(&c->expr, m);
@@ -51,8 +52,8 @@ static int make_term(reel_graph *g, const reel_pattern *p, int term, const reel_
         in[k] = make_term(g, p, t->arg[k], m, good);
     if (!*good) return REEL_NO_VALUE;
     fill_attrs(g, p, t, m, attrs);
-    const reel_gnode *like = t->like >= 0 ? &g->node[g->value[m->value[t->like]].maker]
-                                          : NULL;
+    const reel_gnode *like =
+        t->like >= 0 ? &g->node[g->value[m->value[t->like]].maker] : NULL;
     int v = reel__graph_emit1(g, m->root, t->op, t->op->attrs ? attrs : NULL,
                               like ? like->per_batch : NULL, in, t->n_arg,
                               g->node[m->root].where);

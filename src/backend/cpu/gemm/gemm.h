@@ -4,6 +4,7 @@
 #define REEL_CPU_GEMM_H
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/epilogue.h"
 
 /* Floats of room that reel__gemm_serial packs into. */
 #define REEL__GEMM_ROOM ((size_t)256 * 256)
@@ -27,6 +28,19 @@ reel__batch_at reel__batch_offset(const reel__batch *batch, int64_t i);
 
 /* reel__gemm_f32_batched() for batches of several dimensions. */
 reel_status reel__gemm_f32_batch(const reel_gemm *g, const reel__batch *batch);
+
+/* ---- ready.c: B packed once for many products --------------------------------------- */
+
+/* Whether a product of these sizes and strides is computed from packed blocks of B; if so
+ * reel__gemm_ready() gives what reel__gemm_f32() gives, bit for bit. */
+bool reel__gemm_may_be_ready(const reel_gemm *g);
+/* Floats of a packed B, and the packing; `to` is 64-byte aligned. */
+int64_t reel__gemm_ready_size(const reel_gemm *g);
+void reel__gemm_make_ready(const reel_gemm *g, float *to);
+/* g->b is not read. `end` (NULL: none) is applied, less its bias, to tiles in cache. */
+void reel__gemm_ready(const reel_gemm *g, const float *packed, const reel_epilogue *end);
+/* The same end, on a result that is stored. */
+void reel__gemm_end(const reel_gemm *g, const reel_epilogue *end);
 
 /* ---- blas.c ------------------------------------------------------------------------ */
 

@@ -2,6 +2,8 @@
 #include "backend/cpu/gemm/gemm.h"
 #include "backend/cpu/kernels.h"
 
+#include <string.h>
+
 /* Step of dimension d, counted so that rank is the one of the output; 0 if broadcast. */
 static int64_t step(const reel_meta *m, int rank, int d)
 {
@@ -78,26 +80,41 @@ static bool run(reel_dtype dtype, const reel_gemm *g, const void *a, const void 
     return true;
 }
 
-/* a [..., m, k]  b [..., k, n]  ->  c [..., m, n] */
-bool reel__fast_matmul(const reel_kcall *call, reel_status *status)
+/* a [..., m, k]  b [..., k, n]  ->  c [..., m, n]; sizes and strides alone. */
+static bool matmul_of(const reel_kcall *call, reel_gemm *g, reel__batch *batch)
 {
     const reel_meta *a = call->in[0].meta, *b = call->in[1].meta, *c = call->out[0].meta;
     if (!same_float(a, b, c) || a->rank < 2 || b->rank < 2 || c->rank < 2) return false;
     const int64_t *sa = a->stride + a->rank - 2, *sb = b->stride + b->rank - 2;
     const int64_t *sc = c->stride + c->rank - 2, *dc = c->dim + c->rank - 2;
     if (sc[1] != 1 && dc[1] != 1) return false;
-    reel_gemm g = {.m = dc[0],
-                   .n = dc[1],
-                   .k = a->dim[a->rank - 1],
-                   .a_row = sa[0],
-                   .a_col = sa[1],
-                   .b_row = sb[0],
-                   .b_col = sb[1],
-                   .c_row = sc[0]};
-    reel__batch batch = batch_of(a, b, c);
-    stack_rows(&batch, &g.m, g.a_row, g.c_row);
-    return run(c->dtype, &g, call->in[0].data, call->in[1].data, call->out[0].data,
-               &batch, status);
+    *g = (reel_gemm){.m = dc[0],
+                     .n = dc[1],
+                     .k = a->dim[a->rank - 1],
+                     .a_row = sa[0],
+                     .a_col = sa[1],
+                     .b_row = sb[0],
+                     .b_col = sb[1],
+                     .c_row = sc[0]};
+    *batch = batch_of(a, b, c);
+    stack_rows(batch, &g->m, g->a_row, g->c_row);
+    return true;
+}
+
+bool reel__fast_matmul(const reel_kcall *call, reel_status *status)
+{
+    reel_gemm g;
+    reel__batch batch;
+    if (!matmul_of(call, &g, &batch)) return false;
+    if (call->prepared) {
+        g.a = call->in[0].data;
+        g.c = call->out[0].data;
+        *status = REEL_OK;
+        reel__gemm_ready(&g, call->prepared, NULL);
+        return true;
+    }
+    return run(call->out[0].meta->dtype, &g, call->in[0].data, call->in[1].data,
+               call->out[0].data, &batch, status);
 }
 
 /* [..., width] as rows: their number and distance; false if the distance varies. */
@@ -123,25 +140,45 @@ static void fill_rows(double *c, int64_t rows, int64_t row, const double *bias, 
         for (int64_t j = 0; j < n; j++) c[i * row + j] = bias[j];
 }
 
-/* x [..., in]  w [out, in]  b [out]?  ->  y [..., out] */
-bool reel__fast_linear(const reel_kcall *call, reel_status *status)
+/* x [..., in]  w [out, in]  b [out]?  ->  y [..., out]; sizes and strides alone. */
+static bool linear_of(const reel_kcall *call, reel_gemm *g)
 {
     const reel_meta *x = call->in[0].meta, *w = call->in[1].meta, *y = call->out[0].meta;
-    const reel_karg *b = call->n_in > 2 && call->in[2].data ? &call->in[2] : NULL;
+    const reel_meta *b = call->n_in > 2 ? call->in[2].meta : NULL;
     if (!same_float(x, w, y) || x->rank < 1 || w->rank != 2) return false;
-    if (b &&
-        (b->meta->dtype != y->dtype || (b->meta->stride[0] != 1 && b->meta->dim[0] != 1)))
+    if (b && (b->dtype != y->dtype || (b->stride[0] != 1 && b->dim[0] != 1)))
         return false;
     if (y->stride[y->rank - 1] != 1 && y->dim[y->rank - 1] != 1) return false;
-    reel_gemm g = {.n = w->dim[0],
-                   .k = w->dim[1],
-                   .a_col = x->stride[x->rank - 1],
-                   .b_row = w->stride[1],
-                   .b_col = w->stride[0]};
-    if (!as_rows(x, &g.m, &g.a_row) || !as_rows(y, &g.m, &g.c_row)) return false;
-    if (y->dtype == REEL_F32) {
-        g.bias = b ? b->data : NULL;
-    } else if (b) {
+    *g = (reel_gemm){.n = w->dim[0],
+                     .k = w->dim[1],
+                     .a_col = x->stride[x->rank - 1],
+                     .b_row = w->stride[1],
+                     .b_col = w->stride[0]};
+    return as_rows(x, &g->m, &g->a_row) && as_rows(y, &g->m, &g->c_row);
+}
+
+static void *data_of(const reel_kcall *call, int i)
+{
+    return call->n_in > i ? call->in[i].data : NULL;
+}
+
+/* As linear_of(), with the operands' memory. */
+static bool linear_f32(const reel_kcall *call, reel_gemm *g)
+{
+    if (call->out[0].meta->dtype != REEL_F32 || !linear_of(call, g)) return false;
+    g->a = call->in[0].data;
+    g->b = call->in[1].data;
+    g->c = call->out[0].data;
+    g->bias = data_of(call, 2);
+    return true;
+}
+
+static bool linear_f64(const reel_kcall *call, reel_status *status)
+{
+    reel_gemm g;
+    const double *bias = data_of(call, 2);
+    if (!linear_of(call, &g)) return false;
+    if (bias) {
         reel__blas_gemm probe = {.m = g.m,
                                  .n = g.n,
                                  .k = g.k,
@@ -151,9 +188,71 @@ bool reel__fast_linear(const reel_kcall *call, reel_status *status)
                                  .b_col = g.b_col,
                                  .c_row = g.c_row};
         if (!reel__blas_takes(&probe)) return false;
-        fill_rows(call->out[0].data, g.m, g.c_row, b->data, g.n);
+        fill_rows(call->out[0].data, g.m, g.c_row, bias, g.n);
         g.accumulate = true;
     }
-    return run(y->dtype, &g, call->in[0].data, call->in[1].data, call->out[0].data,
+    return run(REEL_F64, &g, call->in[0].data, call->in[1].data, call->out[0].data,
                &(reel__batch){.rank = 0}, status);
+}
+
+bool reel__fast_linear(const reel_kcall *call, reel_status *status)
+{
+    reel_gemm g;
+    if (call->out[0].meta->dtype == REEL_F64) return linear_f64(call, status);
+    if (!linear_f32(call, &g)) return false;
+    *status = REEL_OK;
+    if (call->prepared)
+        reel__gemm_ready(&g, call->prepared, NULL);
+    else
+        *status = reel__gemm_f32(&g);
+    return true;
+}
+
+/* The residual is read through the distance from the result, so it must lie like that. */
+bool reel__fast_linear_fused(const reel_kcall *call, reel_status *status)
+{
+    const reel_linear_fused_attrs *a = call->attrs;
+    const reel_karg *residual = &call->in[3], *y = &call->out[0];
+    reel_gemm g;
+    if (!linear_f32(call, &g)) return false;
+    if (residual->data &&
+        memcmp(residual->meta->stride, y->meta->stride, sizeof(int64_t[2])) != 0)
+        return false;
+    const reel_epilogue end = reel__epilogue(NULL, residual->data, y->data, a->act, a->a);
+    *status = REEL_OK;
+    if (call->prepared) {
+        reel__gemm_ready(&g, call->prepared, &end);
+        return true;
+    }
+    *status = reel__gemm_f32(&g);
+    if (*status == REEL_OK) reel__gemm_end(&g, &end);
+    return true;
+}
+
+/* ---- a constant right operand ------------------------------------------------------ */
+
+static bool product_of(const reel_kcall *call, reel_gemm *g)
+{
+    reel__batch batch = {.rank = 0};
+    if (call->out[0].meta->dtype != REEL_F32) return false;
+    if (call->kernel == K_MATMUL ? !matmul_of(call, g, &batch) : !linear_of(call, g))
+        return false;
+    return batch.rank == 0 && reel__gemm_may_be_ready(g);
+}
+
+size_t reel__prepare_product_size(const reel_kcall *call, unsigned constant)
+{
+    reel_gemm g;
+    if (!(constant & 2u) || !product_of(call, &g)) return 0;
+    return (size_t)reel__gemm_ready_size(&g) * sizeof(float);
+}
+
+reel_status reel__prepare_product(const reel_kcall *call, void *to)
+{
+    reel_gemm g;
+    if (product_of(call, &g)) {
+        g.b = call->in[1].data;
+        reel__gemm_make_ready(&g, to);
+    }
+    return REEL_OK;
 }

@@ -78,6 +78,10 @@ reel_status reel__gemm_each(const reel_gemm *g, const reel__batch *batch, int64_
 reel_status reel__gemm_dots(const reel_gemm *g);
 /* Tiles of C in parallel, B in place; and after packing B. */
 void reel__gemm_tiles(const reel_gemm *g);
+/* B packed as a whole, [block of k][panel]: into `packed`, and the tiles from there. */
+void reel__gemm_pack(const reel_gemm *g, float *packed);
+void reel__gemm_packed_tiles(const reel_gemm *g, const float *packed,
+                             const reel_epilogue *end);
 reel_status reel__gemm_packed(const reel_gemm *g);
 /* Pieces of k for a small m*n and a long k; 1: better another way. */
 int64_t reel__gemm_pieces(const reel_gemm *g);

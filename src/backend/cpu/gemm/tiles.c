@@ -14,6 +14,7 @@ typedef struct tile_ctx {
     int64_t rows, cols, col_tiles, kb;
     const float *packed; /* NULL: B in place */
     int64_t packed_cols;
+    const reel_epilogue *end; /* NULL: none */
 } tile_ctx;
 
 static void tile_task(void *ctx, int64_t task, int worker)
@@ -32,17 +33,16 @@ static void tile_task(void *ctx, int64_t task, int worker)
         }
         kernels()->block(&b);
     }
+    for (int64_t r = 0; t->end && r < q.m; r++)
+        reel__epilogue_row(t->end, q.c + r * q.c_row, q.n);
 }
 
-/* Cuts C into tiles of about equal work, whole strips high and whole panels wide. */
-static void run_tiles(tile_ctx *t)
+/* Cuts C into `want` tiles or so of about equal work, whole strips high and whole panels
+ * wide. */
+static void run_cut(tile_ctx *t, int64_t want)
 {
     const reel_gemm *g = t->g;
     const reel_gemm_isa *isa = kernels();
-    int64_t work = work_of(g);
-    int64_t want = max64(min64(work / REEL__TASK_WORK, 16),
-                         min64(work / (32 * REEL__TASK_WORK), 128));
-    if (want < 1) want = 1;
     int64_t strips = ceil_div(g->m, isa->mr), panels = ceil_div(g->n, isa->nr);
     int64_t down = min64(strips, ceil_div(want, ceil_div(g->n, TILE_COLS)));
     int64_t across =
@@ -51,6 +51,14 @@ static void run_tiles(tile_ctx *t)
     t->cols = ceil_div(panels, across) * isa->nr;
     t->col_tiles = ceil_div(g->n, t->cols);
     reel__parallel_dynamic(ceil_div(g->m, t->rows) * t->col_tiles, tile_task, t);
+}
+
+static void run_tiles(tile_ctx *t)
+{
+    int64_t work = work_of(t->g);
+    int64_t want = max64(min64(work / REEL__TASK_WORK, 16),
+                         min64(work / (32 * REEL__TASK_WORK), 128));
+    run_cut(t, max64(want, 1));
 }
 
 void reel__gemm_tiles(const reel_gemm *g)
@@ -110,4 +118,22 @@ reel_status reel__gemm_packed(const reel_gemm *g)
         }
     reel__scratch_free(room);
     return REEL_OK;
+}
+
+/* ---- packed as a whole ------------------------------------------------------------- */
+
+void reel__gemm_pack(const reel_gemm *g, float *packed)
+{
+    pack_all(g, block_of_k(g->k), round_up(g->n, kernels()->nr), packed);
+}
+
+void reel__gemm_packed_tiles(const reel_gemm *g, const float *packed,
+                             const reel_epilogue *end)
+{
+    tile_ctx t = {.g = g,
+                  .kb = block_of_k(g->k),
+                  .packed = packed,
+                  .packed_cols = round_up(g->n, kernels()->nr),
+                  .end = end};
+    run_tiles(&t);
 }
