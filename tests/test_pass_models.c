@@ -57,8 +57,7 @@ static void same(const char *what, const char *passes, reel_tensor *want,
                                : off <= tolerance * (1 + largest);
     free(a);
     free(b);
-    if (!good)
-        fail_msg("%s after %s: off by %g of %g", what, passes, off, largest);
+    if (!good) fail_msg("%s after %s: off by %g of %g", what, passes, off, largest);
 }
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -72,14 +71,17 @@ static reel_module *resnet20(void)
 static reel_module *small_resnet18(void)
 {
     return reel_nn_sequential(
-        reel_nn_conv2d(3, 8, 7, &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 3},
-                                                       .no_bias = true}),
+        reel_nn_conv2d(
+            3, 8, 7,
+            &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 3}, .no_bias = true}),
         reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
         reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 3, .stride = 2, .padding = 1}),
-        reel_nn_conv2d(8, 16, 3, &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 1}}),
+        reel_nn_conv2d(8, 16, 3,
+                       &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 1}}),
         reel_nn_batch_norm2d(16, NULL), reel_nn_activation(REEL_ACT_SILU),
         reel_nn_batch_norm2d(16, NULL), reel_nn_relu(), /* no convolution before it */
-        reel_nn_conv2d(16, 16, 3, &(reel_nn_conv2d_opts){.conv = {.padding = 1, .groups = 16}}),
+        reel_nn_conv2d(16, 16, 3,
+                       &(reel_nn_conv2d_opts){.conv = {.padding = 1, .groups = 16}}),
         reel_nn_batch_norm2d(16, NULL), reel_nn_activation(REEL_ACT_HARDSWISH),
         reel_nn_flatten(1, -1), reel_nn_linear(16 * 4 * 4, 10, NULL));
 }
@@ -104,11 +106,10 @@ typedef struct model {
     const char *alone; /* passes that are also tried alone; NULL: each */
 } model;
 
-static const model models[] = {
-    {"resnet20", resnet20, 25, "fold_batch_norm fuse_conv"},
-    {"small resnet18", small_resnet18, 9, NULL},
-    {"vit", vit, 62, "reshape fuse_linear fuse_pointwise"},
-    {"mlp", mlp, 4, NULL}};
+static const model models[] = {{"resnet20", resnet20, 25, "fold_batch_norm fuse_conv"},
+                               {"small resnet18", small_resnet18, 9, NULL},
+                               {"vit", vit, 62, "reshape fuse_linear fuse_pointwise"},
+                               {"mlp", mlp, 4, NULL}};
 enum { N_MODELS = (int)(sizeof models / sizeof *models) };
 
 static reel_tensor *images(int64_t n, reel_dtype dtype)
