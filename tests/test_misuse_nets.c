@@ -315,6 +315,10 @@ static void test_graphs(void **state)
     BAD("graph_check", reel_graph_check(NULL));
     NONE("graph_to_string", reel_graph_to_string(NULL));
     BAD("graph_write_dot", reel_graph_write_dot(NULL, stdout));
+    BAD("graph_optimize", reel_graph_optimize(NULL, NULL));
+    assert_true(reel_pass_count() > 0);
+    assert_null(reel_pass_name(-1));
+    assert_null(reel_pass_about(reel_pass_count()));
 }
 
 static void test_executors(void **state)
