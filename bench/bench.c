@@ -126,9 +126,9 @@ static int run(const bench_case *c, double limit, FILE *json, bool first)
 
 static int usage(FILE *to)
 {
-    fprintf(to,
-            "usage: bench [--case NAME]... [--seconds S] [--threads N] [--json FILE]\n"
-            "       bench --list\n");
+    fprintf(to, "usage: bench [--traced] [--case NAME]... [--seconds S] [--threads N] "
+                "[--json FILE]\n"
+                "       bench --list\n");
     return to == stderr ? 2 : 0;
 }
 
@@ -216,6 +216,11 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i += 2) {
         if (strcmp(argv[i], "--list") == 0) return list();
         if (strcmp(argv[i], "--help") == 0) return usage(stdout);
+        if (strcmp(argv[i], "--traced") == 0) {
+            bench_traced = true;
+            i--; /* it has no value */
+            continue;
+        }
         if (!takes_value(argv[i])) return bad(argv[i], NULL, "is no option");
         if (i + 1 == argc) return bad(argv[i], NULL, "needs a value");
         int status = set(&o, argv[i], argv[i + 1]);

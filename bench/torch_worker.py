@@ -1,5 +1,5 @@
 """The cases of bench/bench/, in PyTorch, with the same protocol: `torch_worker.py CASE
-THREADS` prints "ready", then for each line N read the seconds of N steps and the peak memory
+THREADS MODE` (channels-last, contiguous or compile) prints "ready", then for each line N read the seconds of N steps and the peak memory
 in KiB above the size before the first step."""
 import sys
 import time
@@ -93,6 +93,10 @@ class Gpt(nn.Module):
         return self.head(self.norm(h))
 
 
+def compiled(net, mode):
+    return torch.compile(net) if mode == "compile" else net
+
+
 def trainer(net, optim, x, y):
     def step():
         logits = net(x)
@@ -103,15 +107,21 @@ def trainer(net, optim, x, y):
     return step
 
 
-def train_resnet(make, n, memory_format):
+def format_of(mode):
+    return torch.contiguous_format if mode == "contiguous" else LAST
+
+
+def train_resnet(make, n, mode):
+    memory_format = format_of(mode)
     net = make().to(memory_format=memory_format).train()
     x = torch.randn(n, 3, 32, 32).to(memory_format=memory_format)
     optim = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True)
-    return trainer(net, optim, x, torch.randint(0, 10, (n,)))
+    return trainer(compiled(net, mode), optim, x, torch.randint(0, 10, (n,)))
 
 
-def infer_resnet(make, n, memory_format):
-    net = make().to(memory_format=memory_format).eval()
+def infer_resnet(make, n, mode):
+    memory_format = format_of(mode)
+    net = compiled(make().to(memory_format=memory_format).eval(), mode)
     x = torch.randn(n, 3, 32, 32).to(memory_format=memory_format)
 
     def step():
@@ -120,17 +130,17 @@ def infer_resnet(make, n, memory_format):
     return step
 
 
-def train_mlp(n):
+def train_mlp(n, mode):
     net = nn.Sequential(nn.Linear(3072, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(),
                         nn.Linear(256, 10))
     optim = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.01, fused=True)
-    return trainer(net, optim, torch.randn(n, 3072), torch.randint(0, 10, (n,)))
+    return trainer(compiled(net, mode), optim, torch.randn(n, 3072), torch.randint(0, 10, (n,)))
 
 
-def train_gpt(n, t, dim, depth, heads, vocab):
+def train_gpt(n, t, dim, depth, heads, vocab, mode):
     net = Gpt(vocab, t, dim, depth, heads)
     optim = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.01, fused=True)
-    return trainer(net, optim, torch.randint(0, vocab, (n, t)),
+    return trainer(compiled(net, mode), optim, torch.randint(0, vocab, (n, t)),
                    torch.randint(0, vocab, (n, t)))
 
 
@@ -174,8 +184,8 @@ CASES = {
     "train_resnet20_b128": lambda f: train_resnet(resnet20, 128, f),
     "train_resnet18_b32": lambda f: train_resnet(resnet18, 32, f),
     "train_resnet18_b128": lambda f: train_resnet(resnet18, 128, f),
-    "train_mlp_b128": lambda f: train_mlp(128),
-    "train_gpt_b12": lambda f: train_gpt(12, 64, 128, 4, 4, 65),
+    "train_mlp_b128": lambda f: train_mlp(128, f),
+    "train_gpt_b12": lambda f: train_gpt(12, 64, 128, 4, 4, 65, f),
     "infer_resnet20_b1": lambda f: infer_resnet(resnet20, 1, f),
     "infer_resnet20_b64": lambda f: infer_resnet(resnet20, 64, f),
     "infer_resnet18_b1": lambda f: infer_resnet(resnet18, 1, f),
@@ -208,10 +218,10 @@ INNER = {"op_add_1": 1000}
 
 
 def main():
-    name, threads, layout = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    name, threads, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    step = CASES[name](LAST if layout == "channels-last" else torch.contiguous_format)
+    step = CASES[name](mode)
     before = memory_row("VmRSS")
     with open("/proc/self/clear_refs", "w") as f:
         f.write("5")  # the peak counts from here

@@ -50,6 +50,26 @@ if(REEL_BUILD_BENCH)
     reel_programs(bench reel_static *.c)
 endif()
 
+# ---- fuzzing ----------------------------------------------------------------------------
+# tests/fuzz/, by the preset fuzz: fuzz_NAME.c has no main() but libFuzzer's, seeds.c its own.
+if(REEL_SANITIZE MATCHES "fuzzer")
+    add_custom_target(fuzz_programs)
+    file(GLOB sources CONFIGURE_DEPENDS tests/fuzz/*.c)
+    foreach(source IN LISTS sources)
+        get_filename_component(name ${source} NAME_WE)
+        set(target fuzzing_${name})
+        add_executable(${target} ${source})
+        reel_compile_options(${target})
+        set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name}
+            RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/fuzz)
+        reel_internal(${target})
+        if(name MATCHES "^fuzz_")
+            target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+        endif()
+        add_dependencies(fuzz_programs ${target})
+    endforeach()
+endif()
+
 # ---- tests ------------------------------------------------------------------------------
 if(NOT REEL_BUILD_TESTS)
     return()

@@ -24,6 +24,7 @@ static const struct {
     {"rand", "draws from reel's own stream (test_random.c)"},
     {"randn", "draws from reel's own stream (test_random.c)"},
     {"randint", "draws from reel's own stream (test_random.c)"},
+    {"pointwise", "is compared with its steps, bit by bit (test_pointwise_program.c)"},
     {"dropout", "draws from reel's own stream (test_random.c)"},
     {"conv2d_fused", "conv2d, add and an activation, which have cases (test_fused.c)"},
     {"linear_fused", "linear, add and an activation, which have cases (test_fused.c)"},
@@ -83,7 +84,7 @@ static reel_tensor *take_tensor(reader *r)
 typedef struct golden {
     const reel_op *op;
     char attr_text[256];
-    int64_t attr_memory[64];
+    int64_t attr_memory[128];
     int n_in, n_results, n_grads;
     reel_tensor *in[MOST_TENSORS], *result[MOST_TENSORS], *grad[MOST_TENSORS], *gy;
     unsigned place[MOST_TENSORS];

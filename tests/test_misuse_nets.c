@@ -300,6 +300,12 @@ static void test_graphs(void **state)
     assert_int_equal(reel_graph_nodes(NULL), 0);
     assert_int_equal(reel_graph_batch(NULL), 0);
     NONE("graph_copy", reel_graph_copy(NULL));
+    assert_null(reel_graph_input_name(NULL, 0));
+    assert_null(reel_graph_output_name(NULL, 0));
+    assert_null(reel_graph_node_op(NULL, 0));
+    assert_null(reel_graph_node_where(NULL, 0));
+    assert_int_equal(reel_graph_input_shape(NULL, 0, NULL).rank, -1);
+    BAD("graph_run", reel_graph_run_watched(NULL, &x, 1, &y, 1, NULL, NULL));
     BAD("graph_set_batch", reel_graph_set_batch(NULL, 1));
     assert_int_equal(reel_graph_inputs(NULL), 0);
     assert_int_equal(reel_graph_outputs(NULL), 0);
@@ -309,6 +315,32 @@ static void test_graphs(void **state)
     BAD("graph_check", reel_graph_check(NULL));
     NONE("graph_to_string", reel_graph_to_string(NULL));
     BAD("graph_write_dot", reel_graph_write_dot(NULL, stdout));
+}
+
+static void test_executors(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y = NULL;
+    reel_plan_memory memory;
+    double seconds;
+    NONE("executor_new", reel_executor_new(NULL, NULL));
+    NONE("executor_clone", reel_executor_clone(NULL));
+    BAD("executor_run", reel_executor_run(NULL, &x, 1, &y, 1));
+    BAD("executor_memory", reel_executor_memory(NULL, &memory));
+    BAD("executor_profile", reel_executor_profile(NULL, true));
+    BAD("executor_time", reel_executor_time(NULL, 0, &seconds));
+    reel_executor_free(NULL);
+    reel_graph *g = reel_trace_function(same, NULL, &x, 1, NULL);
+    reel_executor *e = reel_executor_new(g, NULL);
+    NONE("executor_new", reel_executor_new(g, &(reel_executor_opts){.batch = -1}));
+    BAD("executor_run", reel_executor_run(e, NULL, 1, &y, 1));
+    BAD("executor_run", reel_executor_run(e, &y, 1, &y, 1));
+    BAD("executor_run", reel_executor_run(e, &x, 1, NULL, 1));
+    BAD("executor_run", reel_executor_run(e, &x, 1, &x, 1)); /* would fill its input */
+    BAD("executor_memory", reel_executor_memory(e, NULL));
+    BAD("executor_time", reel_executor_time(e, 0, &seconds)); /* a graph of no nodes */
+    reel_executor_free(e);
+    reel_graph_free(g);
 }
 
 static void test_initializers(void **state)
@@ -382,6 +414,7 @@ static void test_optimizers(void **state)
     BAD("", reel_optim_load_state(sgd, NULL));
     BAD("", reel_optim_load_state(sgd, map));
     BAD("", reel_optim_load_state(NULL, map));
+    NONE("clip", reel_clip_grad_norm_tensor(p, 0));
     assert_true(reel_clip_grad_norm(p, -1) == -1);
     refused_by("clip", __LINE__);
     assert_true(reel_clip_grad_norm(lists, 1) == -1);
@@ -623,9 +656,9 @@ static void test_files(void **state)
 static void test_every_function_is_here(void **state)
 {
     (void)state;
-    static const char *const header[] = {"base.h",    "nn.h",       "optim.h",
-                                         "data.h",    "io.h",       "training.h",
-                                         "profile.h", "progress.h", "trace.h"};
+    static const char *const header[] = {
+        "base.h",     "nn.h",      "optim.h",    "data.h",  "io.h",
+        "training.h", "profile.h", "progress.h", "trace.h", "executor.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
@@ -661,6 +694,7 @@ int main(void)
         TEST(test_special_forwards),
         TEST(test_module_state),
         TEST(test_graphs),
+        TEST(test_executors),
         TEST(test_initializers),
         TEST(test_optimizers),
         TEST(test_schedules),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Who includes whom? The rooms of src/ stand in one order, and no arrow runs upward:
 #
-#   base <- backend <- tensor <- ops <- { autograd, trace } <- { nn, optim, data, io }
+#   base <- { backend, onnx } <- tensor <- ops <- { autograd, trace } <- { nn, optim, data, io }
 #
 #   base .. trace         headers of their own room and of the rooms below
 #   nn, optim, data, io   the public headers, base/, and headers of their own room
@@ -19,13 +19,15 @@ find include/reel src examples tools bench \
     sort | xargs grep -Hn '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]' |
     awk '
 BEGIN {
-    level["base"] = 0; level["backend"] = 1; level["tensor"] = 2; level["ops"] = 3
+    level["base"] = 0; level["backend"] = level["onnx"] = 1; level["tensor"] = 2
+    level["ops"] = 3
     level["autograd"] = level["trace"] = 4
     level["nn"] = level["optim"] = level["data"] = level["io"] = 5
     level["program"] = 6
     # public headers that are not named as their room
-    room_of["progress"] = "base"; room_of["profile"] = "ops"; room_of["training"] = "io"
+    room_of["progress"] = "base"; room_of["profile"] = "ops"; room_of["executor"] = "trace"; room_of["training"] = "io"; room_of["step"] = "nn"
     room_of["reel"] = "program"
+    room_of["onnx"] = "trace" # src/onnx/ is the file format alone, reel/onnx.h is of graphs
 }
 
 # The room of a source file.

@@ -15,6 +15,9 @@ typedef struct bench_case {
     int inner;       /* repeats within one step that is timed; 0 means 1 */
 } bench_case;
 
+/* Models run as graphs: reel_step, or what an executor makes of an optimized trace. */
+extern bool bench_traced;
+
 extern const bench_case bench_models[], bench_ops[];
 extern const int bench_n_models, bench_n_ops;
 

@@ -4,7 +4,10 @@
 
 #include "cases.h"
 
+bool bench_traced;
+
 typedef struct model {
+    reel_step *step;
     reel_module *net;
     reel_optim *optim; /* NULL: inference */
     reel_tensor *x, *y;
@@ -14,6 +17,7 @@ typedef struct model {
 static void model_close(void *state)
 {
     model *m = state;
+    reel_step_free(m->step);
     reel_optim_free(m->optim);
     reel_module_free(m->net);
     reel_release(m->x);
@@ -21,31 +25,52 @@ static void model_close(void *state)
     free(m);
 }
 
-static reel_status model_train(void *state)
+/* x[0] inputs, x[1] labels -> y[0] the loss */
+static reel_status train(void *user, reel_tensor *const x[], int n_x, reel_tensor *y[],
+                         int n_y)
 {
-    model *m = state;
-    reel_scope s = reel_scope_begin();
-    reel_tensor *logits = reel_forward(m->net, m->x), *y = m->y;
+    model *m = user;
+    (void)n_x;
+    (void)n_y;
+    reel_tensor *logits = reel_forward(m->net, x[0]), *labels = x[1];
     if (m->tokens) {
         logits = reel_flatten(logits, 0, 1);
-        y = reel_flatten(y, 0, 1);
+        labels = reel_flatten(labels, 0, 1);
     }
-    reel_backward(reel_cross_entropy(logits, y, NULL), NULL);
+    y[0] = reel_cross_entropy(logits, labels, NULL);
+    reel_backward(y[0], NULL);
     reel_optim_step(m->optim);
     reel_optim_zero_grad(m->optim);
-    reel_scope_end(s);
     return reel_error_status();
 }
 
-static reel_status model_infer(void *state)
+/* x[0] inputs -> y[0] logits */
+static reel_status infer(void *user, reel_tensor *const x[], int n_x, reel_tensor *y[],
+                         int n_y)
+{
+    model *m = user;
+    (void)n_x;
+    (void)n_y;
+    y[0] = reel_forward(m->net, x[0]);
+    return y[0] ? REEL_OK : reel_error_status();
+}
+
+static reel_status model_step(void *state)
 {
     model *m = state;
+    reel_tensor *const x[] = {m->x, m->y};
+    reel_tensor *y = NULL;
+    reel_step_fn fn = m->optim ? train : infer;
+    int n = m->optim ? 2 : 1;
+    if (bench_traced && !m->step)
+        m->step = reel_step_new(fn, m, &(reel_step_opts){.module = m->net});
     reel_scope s = reel_scope_begin();
-    bool was = reel_set_grad_enabled(false);
-    reel_tensor *y = reel_forward(m->net, m->x);
+    bool was = reel_set_grad_enabled(m->optim != NULL);
+    reel_status st =
+        bench_traced ? reel_step_run(m->step, x, n, &y, 1) : fn(m, x, n, &y, 1);
     (void)reel_set_grad_enabled(was);
     reel_scope_end(s);
-    return y ? REEL_OK : reel_error_status();
+    return st;
 }
 
 static reel_tensor *images(int64_t n, int64_t side)
@@ -140,29 +165,24 @@ static void *gpt_open(const bench_case *c)
     return m;
 }
 
-#define TRAIN(name, what, open, ...)                                                     \
+#define MODEL(name, what, open, ...)                                                     \
     {                                                                                    \
-        name, what, open, model_train, model_close, {__VA_ARGS__}, 0                     \
+        name, what, open, model_step, model_close, {__VA_ARGS__}, 0                      \
     }
-#define INFER(name, what, open, ...)                                                     \
-    {                                                                                    \
-        name, what, open, model_infer, model_close, {__VA_ARGS__}, 0                     \
-    }
-
 const bench_case bench_models[] = {
-    TRAIN("train_resnet20_b128", "ResNet-20 training step, batch 128", resnet_open, 20,
+    MODEL("train_resnet20_b128", "ResNet-20 training step, batch 128", resnet_open, 20,
           128, 1),
-    TRAIN("train_resnet18_b32", "ResNet-18 training step, batch 32", resnet_open, 18, 32,
+    MODEL("train_resnet18_b32", "ResNet-18 training step, batch 32", resnet_open, 18, 32,
           1),
-    TRAIN("train_resnet18_b128", "ResNet-18 training step, batch 128", resnet_open, 18,
+    MODEL("train_resnet18_b128", "ResNet-18 training step, batch 128", resnet_open, 18,
           128, 1),
-    TRAIN("train_mlp_b128", "MLP 3072-512-256-10 training step, batch 128", mlp_open,
+    MODEL("train_mlp_b128", "MLP 3072-512-256-10 training step, batch 128", mlp_open,
           128),
-    TRAIN("train_gpt_b12", "GPT 4 layers, 128 wide, 12 x 64 tokens, training step",
+    MODEL("train_gpt_b12", "GPT 4 layers, 128 wide, 12 x 64 tokens, training step",
           gpt_open, 12, 64, 128, 4, 4, 65),
-    INFER("infer_resnet20_b1", "ResNet-20 inference, batch 1", resnet_open, 20, 1, 0),
-    INFER("infer_resnet20_b64", "ResNet-20 inference, batch 64", resnet_open, 20, 64, 0),
-    INFER("infer_resnet18_b1", "ResNet-18 inference, batch 1", resnet_open, 18, 1, 0),
-    INFER("infer_resnet18_b64", "ResNet-18 inference, batch 64", resnet_open, 18, 64, 0),
+    MODEL("infer_resnet20_b1", "ResNet-20 inference, batch 1", resnet_open, 20, 1, 0),
+    MODEL("infer_resnet20_b64", "ResNet-20 inference, batch 64", resnet_open, 20, 64, 0),
+    MODEL("infer_resnet18_b1", "ResNet-18 inference, batch 1", resnet_open, 18, 1, 0),
+    MODEL("infer_resnet18_b64", "ResNet-18 inference, batch 64", resnet_open, 18, 64, 0),
 };
 const int bench_n_models = (int)(sizeof bench_models / sizeof *bench_models);

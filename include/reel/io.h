@@ -1,4 +1,4 @@
-/* reel/io.h: tensors in files: safetensors, checkpoints, .npy; pictures as PNG.
+/* reel/io.h: tensors in files: safetensors, checkpoints, graphs, .npy; pictures as PNG.
  *
  *     reel_tensor_map *m = reel_tensor_map_new();
  *     reel_tensor_map_set(m, "weight", w);
@@ -17,6 +17,7 @@
 
 #include <reel/base.h>
 #include <reel/tensor.h>
+#include <reel/trace.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -99,6 +100,18 @@ REEL_API reel_status reel_checkpoint_save(const char *path, const reel_tensor_ma
  *  Errors: as reel_safetensors_open; REEL_ERR_FORMAT if it is no checkpoint, is of a
  *  version that is not known, or its data do not have the checksum. */
 REEL_API reel_tensor_map *reel_checkpoint_load(const char *path);
+
+/* ---- graphs ------------------------------------------------------------------------ */
+
+/** Writes a graph with its weights: a safetensors file whose texts hold reel.graph (what
+ *  reel_graph_to_string() gives, of a copy with reel_graph_name_state()) and
+ *  reel.graph.version. Every text is parsed again before anything is written. Errors: as
+ *  reel_safetensors_save; REEL_ERR_FORMAT if the graph has no text that can be read. */
+REEL_API reel_status reel_graph_save(const reel_graph *g, const char *path);
+/** Reads it back: it computes the same bits. Parameters ask for gradients. The caller frees it.
+ *  Errors: as reel_safetensors_open and reel_graph_parse; REEL_ERR_FORMAT if the file holds no
+ *  graph, or one of a version that is not known. */
+REEL_API reel_graph *reel_graph_load(const char *path);
 
 /* ---- NumPy ------------------------------------------------------------------------- */
 

@@ -402,6 +402,11 @@ REEL_API reel_graph *reel_trace(reel_module *m, reel_tensor *x,
                                 const reel_trace_opts *opts);
 /** Declares all parameters and buffers of `m` in a capture of your own. */
 REEL_API reel_status reel_capture_module(reel_module *m);
+/** A graph of one input and one output as a module: a copy of `g` that shares its tensors;
+ *  its parameters and buffers stand under their names, and forward runs it. So it is trained,
+ *  saved and traced as any module; train and eval mode stay as they were traced. Errors:
+ *  REEL_ERR_ARG for another number of inputs or outputs; as reel_module_param. */
+REEL_API reel_module *reel_graph_module(const reel_graph *g);
 
 /* ---- summary ----------------------------------------------------------------------- */
 

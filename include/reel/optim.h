@@ -96,6 +96,9 @@ REEL_API void reel_optim_free(reel_optim *optim);
  *  norm before; NaN or Inf if a gradient is so (all become NaN then, as in PyTorch); -1 on an
  *  error. Refuses while one is pending. */
 REEL_API double reel_clip_grad_norm(reel_params params, double max_norm);
+/** The same; the norm is a 0-d f64 tensor that nobody has read yet, so that a step that is
+ *  captured (reel/step.h) can clip. NULL on an error. */
+REEL_API reel_tensor *reel_clip_grad_norm_tensor(reel_params params, double max_norm);
 /** Clamps each element of each gradient into [-limit, limit]. */
 REEL_API reel_status reel_clip_grad_value(reel_params params, double limit);
 

@@ -15,6 +15,8 @@
 #include <reel/training.h>
 #include <reel/profile.h>
 #include <reel/trace.h>
+#include <reel/executor.h>
+#include <reel/step.h>
 #include <reel/progress.h>
 
 #endif

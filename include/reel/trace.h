@@ -69,6 +69,14 @@ REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
 
 /** Frees it. Tensors that it shares live on. NULL is allowed. */
 REEL_API void reel_graph_free(reel_graph *g);
+/** Name of input or output i; NULL out of range. Owned by the graph. */
+REEL_API const char *reel_graph_input_name(const reel_graph *g, int i);
+REEL_API const char *reel_graph_output_name(const reel_graph *g, int i);
+/** Shape and dtype of input i at the graph's batch size; rank -1 out of range. */
+REEL_API reel_shape reel_graph_input_shape(const reel_graph *g, int i, reel_dtype *dtype);
+/** Record of node i, such as "conv2d", and its module path ("" if none); NULL out of range. */
+REEL_API const char *reel_graph_node_op(const reel_graph *g, int i);
+REEL_API const char *reel_graph_node_where(const reel_graph *g, int i);
 /** Number of nodes, inputs, outputs; 0 for NULL. */
 REEL_API int reel_graph_nodes(const reel_graph *g);
 REEL_API int reel_graph_inputs(const reel_graph *g);
@@ -87,20 +95,139 @@ REEL_API reel_status reel_graph_set_batch(reel_graph *g, int64_t batch);
  *  number, REEL_ERR_SHAPE naming the input, both shapes; what an operator says. */
 REEL_API reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                                     reel_tensor *y[], int n_y);
+
+/** Called after a node ran: its record's name, its module path ("" if none) and its first
+ *  result, which is borrowed and may change later. */
+typedef void (*reel_watch_fn)(void *user, int node, const char *op, const char *where,
+                              reel_tensor *value);
+/** reel_graph_run(), and `watch` hears of every node that has a result: to compare two graphs
+ *  layer by layer. */
+REEL_API reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[],
+                                            int n_x, reel_tensor *y[], int n_y,
+                                            reel_watch_fn watch, void *user);
 /** Verifies it: each value is made before it is read, operands are as many as the record
  *  takes, and every shape rule gives the shapes that are stored. Errors: REEL_ERR_INTERNAL
  *  naming the node. */
 REEL_API reel_status reel_graph_check(const reel_graph *g);
-/** Costs of all nodes together. */
-REEL_API reel_cost reel_graph_cost(const reel_graph *g);
 /** Reads of values while the graph was captured (reel_item, reel_data, ...), a line each with
  *  the value and where in the model: control flow that depends on them is frozen. "" if there
  *  were none. Owned by the graph. */
 REEL_API const char *reel_graph_reads(const reel_graph *g);
-/** One line a value and node. The caller frees it with free(). NULL on an error. */
+/* ---- cost --------------------------------------------------------------------------- */
+/* Counted at reel_graph_batch(g); reel_graph_set_batch() changes it. */
+
+/** What a machine can do at best: the roofline of Williams, Waterman & Patterson 2009. */
+typedef struct reel_roofline {
+    double gflops; /* 1e9 floating-point operations a second */
+    double gbytes; /* 1e9 bytes a second to and from memory */
+} reel_roofline;
+
+/** What one node costs. Texts are owned by the graph. */
+typedef struct reel_node_cost {
+    const char *op;       /* name of the operator */
+    const char *where;    /* module path; "" if there is none */
+    reel_cost cost;       /* by the record's formulas */
+    int64_t params;       /* elements of the parameters that it reads */
+    double intensity;     /* operations for each byte; 0 if it moves none */
+    double seconds_bound; /* no machine of these peaks is faster; 0 without peaks */
+} reel_node_cost;
+
+/** Costs of all nodes together. */
+REEL_API reel_cost reel_graph_cost(const reel_graph *g);
+/** Costs of node 0 .. reel_graph_nodes(g) - 1 in program order. `peaks` NULL: no bound.
+ *  Errors: REEL_ERR_ARG for no such node, peaks that are not above 0; REEL_ERR_MEMORY. */
+REEL_API reel_status reel_graph_node_cost(const reel_graph *g, int node,
+                                          const reel_roofline *peaks,
+                                          reel_node_cost *out);
+/** Bytes of the largest set of results that are alive at one time, in program order: no plan
+ *  needs less. Views count once, with what they look at; inputs and state do not count.
+ *  -1 on an error (REEL_ERR_ARG for NULL, REEL_ERR_MEMORY). */
+REEL_API int64_t reel_graph_peak_bytes(const reel_graph *g);
+/** Writes a table: a line for each node in program order, then totals, and which operators
+ *  make up most of it. `peaks` NULL: no time bound. Errors: REEL_ERR_ARG as for
+ *  reel_graph_node_cost(); REEL_ERR_IO; REEL_ERR_MEMORY. */
+REEL_API reel_status reel_graph_report(const reel_graph *g, FILE *to,
+                                       const reel_roofline *peaks);
+
+/* ---- text and state ------------------------------------------------------------------ */
+
+/** The graph as text, a line for each value and node, exact but for the elements of its state:
+ *  reel_graph_parse() reads it. The caller frees it with free(). NULL on an error.
+ *      batch 5
+ *      input x f32[batch,64]
+ *      param fc.weight f32[10,64]
+ *      %2 f32[batch,10] = linear(x, fc.weight, -)  # fc
+ *      output y = %2 */
 REEL_API char *reel_graph_to_string(const reel_graph *g);
+/** The graph that a text describes. `find` gives the tensor of a parameter, buffer or constant,
+ *  borrowed; NULL: there is none. A tensor whose memory order is not that of the text is
+ *  copied into that order; else the graph shares it. Any text gives an error or a graph that
+ *  passes reel_graph_check(), in memory proportional to its length. Errors: REEL_ERR_FORMAT
+ *  with line and column; what a shape rule says, in the same way. The caller frees the
+ *  graph. */
+REEL_API reel_graph *reel_graph_parse(const char *text,
+                                      reel_tensor *(*find)(void *user, const char *name),
+                                      void *user);
+
+/** What a tensor of a graph is. */
+typedef enum reel_state_kind {
+    REEL_STATE_PARAM = 0,
+    REEL_STATE_BUFFER,
+    REEL_STATE_CONST /* met while the graph was captured, or made by a pass */
+} reel_state_kind;
+/** Called with each; `name` is NULL for a constant without one. Anything but REEL_OK ends the
+ *  walk. */
+typedef reel_status (*reel_state_visit)(void *user, const char *name, reel_tensor *t,
+                                        reel_state_kind kind);
+/** Visits what the graph holds, in the order of its text. Errors: REEL_ERR_ARG; what `visit`
+ *  returns. */
+REEL_API reel_status reel_graph_each_state(const reel_graph *g, reel_state_visit visit,
+                                           void *user);
+/** Gives every constant a name, "const.0", ..., and every state and input a name of its own,
+ *  by a suffix where two have the same. Errors: REEL_ERR_UNSUPPORTED if two share memory
+ *  that training or the graph itself changes: names could not say so. */
+REEL_API reel_status reel_graph_name_state(reel_graph *g);
+
+/* ---- pictures ------------------------------------------------------------------------ */
+
 /** Writes it in Graphviz's language. */
 REEL_API reel_status reel_graph_write_dot(const reel_graph *g, FILE *to);
+
+/** Options of pictures; zero is the default. */
+typedef struct reel_view_opts {
+    const char *title;          /* NULL: "graph" */
+    const reel_roofline *peaks; /* colours and table show time bounds; NULL: operations */
+} reel_view_opts;
+/** Writes a picture of it as SVG, layers from top to bottom, coloured by cost. opts NULL:
+ *  defaults. Errors: REEL_ERR_ARG; REEL_ERR_IO; REEL_ERR_MEMORY. */
+REEL_API reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
+                                          const reel_view_opts *opts);
+/** Writes a page that needs nothing else: the picture, to zoom and move, and the table of
+ *  costs. Errors: as reel_graph_write_svg. */
+REEL_API reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
+                                           const reel_view_opts *opts);
+
+/* ---- passes ------------------------------------------------------------------------- */
+
+/** Options of reel_graph_optimize; zero is the default: every pass. */
+typedef struct reel_optimize_opts {
+    const char *only; /* names of passes, separated by commas; NULL: all */
+    const char *skip; /* those that shall not run; NULL: none */
+    bool exact;       /* only passes after which results keep every bit */
+    FILE *log;        /* a line for each pass that ran; NULL: none */
+} reel_optimize_opts;
+/** Changes the graph in place into one that computes the same with less work: passes run in
+ *  order, over and over until none finds anything. It still runs through the operators, at
+ *  every batch size, and has gradients. Weights that are folded together become parameters of
+ *  the graph's own; the module that was traced keeps its. opts NULL: defaults.
+ *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_INTERNAL
+ *  naming the pass. On an error the graph is as it was. */
+REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);
+/** Number of passes, in the order in which they run. */
+REEL_API int reel_pass_count(void);
+/** Name of pass i, and what it does in a line. Static storage; NULL out of range. */
+REEL_API const char *reel_pass_name(int i);
+REEL_API const char *reel_pass_about(int i);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,22 @@
 typedef struct reel_scalar_attrs {
     double a[2];
 } reel_scalar_attrs;
+/* A program of pointwise rows, run element by element. Values are numbered: the inputs, then
+ * the result of each step. Every input is one of the values' dtype or bool; every output has
+ * the shape that the inputs broadcast to. Halves are computed in f32 and rounded where they
+ * are stored, so between steps nothing is lost. */
+#define REEL_STEPS 16
+#define REEL_STEP_INS 12
+#define REEL_STEP_OUTS 4
+typedef struct reel_pointwise_attrs {
+    int64_t n_in, n_step, n_out;
+    int64_t row[REEL_STEPS]; /* kernel of a PW row                                    */
+    int64_t src[REEL_STEPS]
+               [3];          /* values that the step reads, earlier ones; -1 none     */
+    double a[REEL_STEPS][2]; /* a0, a1 of the step                                    */
+    int64_t
+        out[REEL_STEP_OUTS]; /* steps whose results are outputs, no step twice       */
+} reel_pointwise_attrs;
 /* one dimension, already wrapped to 0..rank-1 */
 typedef struct reel_dim_attrs {
     int64_t dim;
@@ -62,6 +78,17 @@ typedef struct reel_random_attrs {
     int64_t seed, offset;
     double low, high;
 } reel_random_attrs;
+/* What has no inputs: kernel attributes first, so that kernels read the same pointer; then
+ * what comes out. */
+typedef struct reel_make_attrs {
+    union {
+        reel_fill_attrs fill;
+        reel_arange_attrs arange;
+        reel_random_attrs random;
+    } kernel;
+    reel_shape_attrs shape;
+    int64_t dtype, format, device_type, device_index;
+} reel_make_attrs;
 typedef struct reel_conv2d_attrs {
     int64_t stride[2], padding[2], dilation[2], groups;
     int64_t input[4]; /* gradients only: shape of the result, [n,c,h,w] or [k,c/g,r,s] */

@@ -233,25 +233,3 @@ void reel_memory_trim(reel_device device)
     if (p) pool_trim(p);
     pthread_mutex_unlock(&lock);
 }
-
-/* ---- scratch ----------------------------------------------------------------------- */
-
-/* The size stands in front, because its user need not know it when freeing. */
-void *reel__scratch(size_t bytes)
-{
-    if (bytes > SIZE_MAX - ALIGN) {
-        reel_fail(REEL_ERR_MEMORY, "out of memory: %zu bytes of scratch", bytes);
-        return NULL;
-    }
-    char *p = reel__device_alloc((reel_device){.type = REEL_CPU}, bytes + ALIGN);
-    if (!p) return NULL;
-    *(size_t *)p = bytes + ALIGN;
-    return p + ALIGN;
-}
-
-void reel__scratch_free(void *p)
-{
-    if (!p) return;
-    char *start = (char *)p - ALIGN;
-    reel__device_free((reel_device){.type = REEL_CPU}, start, *(size_t *)start);
-}

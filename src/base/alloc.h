@@ -14,7 +14,7 @@ void reel__free(void *p);
 char *reel__strdup(const char *s);
 
 /* Scratch memory for kernels: 64-byte aligned, uninitialized, cached in the tensor
- * allocator, which defines these two. NULL and a pending error on failure. */
+ * allocator; backend/scratch.c defines these two. NULL and a pending error on failure. */
 void *reel__scratch(size_t bytes);
 void reel__scratch_free(void *p);
 

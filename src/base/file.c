@@ -28,13 +28,12 @@ static reel_status check(int fd, const char *path, int64_t max_size, int64_t *si
     return REEL_OK;
 }
 
-reel_status reel__file_open(reel__file *f, const char *path, int64_t max_size)
+/* O_NONBLOCK: opening a pipe would wait for its writer. */
+#define READ_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY)
+
+/* Takes the descriptor, which is closed if the file is not one to read. */
+static reel_status take(reel__file *f, int fd, const char *path, int64_t max_size)
 {
-    *f = (reel__file){.fd = -1};
-    if (!path) return reel_fail(REEL_ERR_ARG, "open: the path is NULL");
-    /* O_NONBLOCK: opening a pipe would wait for its writer. */
-    int fd = reel__sys_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-    if (fd < 0) return reel__io_error("open", path);
     int64_t size = 0;
     reel_status status = check(fd, path, max_size, &size);
     char *copy = status == REEL_OK ? reel__strdup(path) : NULL;
@@ -44,6 +43,84 @@ reel_status reel__file_open(reel__file *f, const char *path, int64_t max_size)
     }
     *f = (reel__file){.fd = fd, .size = size, .path = copy};
     return REEL_OK;
+}
+
+reel_status reel__file_open(reel__file *f, const char *path, int64_t max_size)
+{
+    *f = (reel__file){.fd = -1};
+    if (!path) return reel_fail(REEL_ERR_ARG, "open: the path is NULL");
+    int fd = reel__sys_open(path, READ_FLAGS, 0);
+    if (fd < 0) return reel__io_error("open", path);
+    return take(f, fd, path, max_size);
+}
+
+/* ---- files that files name --------------------------------------------------------- */
+
+/* Opens one part of `path` in the folder `at`, which is closed. */
+static int step(int at, const char *part, bool last, const char *path)
+{
+    int flags = READ_FLAGS | O_NOFOLLOW | (last ? 0 : O_DIRECTORY);
+    int fd = reel__sys_open_at(at, part, flags);
+    int cause = errno;
+    reel__sys_close(at);
+    errno = cause;
+    /* A link is ELOOP, or ENOTDIR where a folder is wanted: name both. */
+    if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+        reel_fail(REEL_ERR_FORMAT, "%s: \"%s\" is a symbolic link or no folder", path,
+                  part);
+    else if (fd < 0)
+        reel__io_error("open", path);
+    return fd;
+}
+
+/* Walks the parts of `rest`, which is taken to pieces, from the folder `at`. */
+static int walk(int at, char *rest, const char *path)
+{
+    for (char *part = rest; at >= 0; part = rest) {
+        rest = strchr(part, '/');
+        if (rest) *rest++ = '\0';
+        if (!*part || strcmp(part, "..") == 0) {
+            reel_fail(REEL_ERR_FORMAT, "%s: must have no empty part and no \"..\"", path);
+            reel__sys_close(at);
+            return -1;
+        }
+        at = step(at, part, !rest, path);
+        if (!rest) break;
+    }
+    return at;
+}
+
+static reel_status one_name(int fd, const char *path)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) return reel__io_error("ask about", path);
+    if (S_ISREG(st.st_mode) && st.st_nlink > 1)
+        return reel_fail(
+            REEL_ERR_FORMAT,
+            "%s: has %ju names (hard links), must have one, which shows that it "
+            "lies in this folder alone",
+            path, (uintmax_t)st.st_nlink);
+    return REEL_OK;
+}
+
+reel_status reel__file_open_within(reel__file *f, const char *folder, const char *path,
+                                   int64_t max_size)
+{
+    *f = (reel__file){.fd = -1};
+    if (*path == '/')
+        return reel_fail(REEL_ERR_FORMAT, "%s: is absolute, must be relative", path);
+    int at = reel__sys_open(folder, O_RDONLY | O_DIRECTORY, 0);
+    if (at < 0) return reel__io_error("open", folder);
+    char *parts = reel__strdup(path);
+    int fd = parts ? walk(at, parts, path) : -1;
+    if (!parts) reel__sys_close(at);
+    reel__free(parts);
+    if (fd < 0) return reel_error_status();
+    if (one_name(fd, path) != REEL_OK) {
+        reel__sys_close(fd);
+        return reel_error_status();
+    }
+    return take(f, fd, path, max_size);
 }
 
 reel_status reel__file_read(const reel__file *f, int64_t offset, void *buf, size_t n)

@@ -18,6 +18,11 @@ typedef struct reel__file {
 
 /* Opens a regular file of at most max_size bytes (else REEL_ERR_FORMAT). */
 reel_status reel__file_open(reel__file *f, const char *path, int64_t max_size);
+/* The same for a file that a foreign file names: `path` is taken from `folder` and must lead
+ * to a file that lies in it. REEL_ERR_FORMAT for an absolute path, a part "..", a symbolic
+ * link in `path` (not in `folder`) and a file of more than one name (a hard link). */
+reel_status reel__file_open_within(reel__file *f, const char *folder, const char *path,
+                                   int64_t max_size);
 /* Exactly n bytes at `offset`. A file that ends before is REEL_ERR_FORMAT. Several threads
  * may read one file at once. */
 reel_status reel__file_read(const reel__file *f, int64_t offset, void *buf, size_t n);
@@ -51,6 +56,11 @@ int64_t reel__writer_tell(const reel__writer *w);
 /* Ends the writer either way; commits only if every write succeeded. NULL: the error. */
 reel_status reel__writer_commit(reel__writer *w);
 void reel__writer_abort(reel__writer *w);
+/* Ends two writers whose files belong together: both replace what was there, or neither.
+ * No call to the system replaces two files at once, so while `b` is renamed what `a` replaces
+ * is kept aside, and put back if that fails; only a crash between the two leaves `a` new and
+ * `b` old, and what lay aside in a file `.reel-*.tmp.old`. */
+reel_status reel__writer_commit_pair(reel__writer *a, reel__writer *b);
 /* All of it at once. */
 reel_status reel__file_save(const char *path, const void *data, size_t n);
 

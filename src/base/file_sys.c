@@ -67,6 +67,15 @@ int reel__sys_open(const char *path, int flags, mode_t mode)
     return fd;
 }
 
+int reel__sys_open_at(int folder, const char *name, int flags)
+{
+    if (fault()) return -1;
+    int fd;
+    do fd = openat(folder, name, flags | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 ssize_t reel__sys_pread(int fd, void *buf, size_t n, int64_t offset)
 {
     if (transfer_fault(&n)) return -1;

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 int reel__sys_open(const char *path, int flags, mode_t mode);
+int reel__sys_open_at(int folder, const char *name, int flags);
 ssize_t reel__sys_pread(int fd, void *buf, size_t n, int64_t offset);
 ssize_t reel__sys_write(int fd, const void *buf, size_t n);
 int reel__sys_fsync(int fd);

@@ -159,19 +159,98 @@ static reel_status replace(const reel__writer *w)
     return status;
 }
 
-reel_status reel__writer_commit(reel__writer *w)
+/* All on the disk, still under the temporary name. */
+static reel_status finish(reel__writer *w)
 {
-    if (!w) return reel_fail(REEL_ERR_STATE, "write: the file was not opened");
     reel_status status = w->status;
     if (status == REEL_OK) status = flush(w);
     if (status == REEL_OK && reel__sys_fsync(w->fd) != 0)
         status = reel__io_error("sync", w->path);
     if (reel__sys_close(w->fd) != 0 && status == REEL_OK)
         status = reel__io_error("close", w->path);
-    if (status == REEL_OK) status = replace(w);
+    return status;
+}
+
+static reel_status end(reel__writer *w, reel_status status)
+{
     if (status != REEL_OK) unlink(w->temp); /* gone already if it was renamed */
     writer_free(w);
     return status;
+}
+
+reel_status reel__writer_commit(reel__writer *w)
+{
+    if (!w) return reel_fail(REEL_ERR_STATE, "write: the file was not opened");
+    reel_status status = finish(w);
+    if (status == REEL_OK) status = replace(w);
+    return end(w, status);
+}
+
+/* ---- two files that belong together -------------------------------------------------- */
+
+/* Puts what stood at w->path, and lies at `aside` if `was_there`, back there. */
+static void restore(const reel__writer *w, const char *aside, bool was_there)
+{
+    if (!was_there)
+        unlink(w->path);
+    else if (reel__sys_rename(aside, w->path) != 0)
+        reel__io_error("restore", w->path); /* the cause is pending and stays */
+}
+
+static reel_status rename_pair(const reel__writer *a, const reel__writer *b,
+                               const char *aside)
+{
+    bool was_there = reel__sys_rename(a->path, aside) == 0;
+    if (!was_there && errno != ENOENT) return reel__io_error("set aside", a->path);
+    const reel__writer *failed = reel__sys_rename(a->temp, a->path) != 0   ? a
+                                 : reel__sys_rename(b->temp, b->path) != 0 ? b
+                                                                           : NULL;
+    if (failed) {
+        reel__io_error("replace", failed->path);
+        restore(a, aside, was_there);
+        return reel_error_status();
+    }
+    if (was_there) unlink(aside);
+    return REEL_OK;
+}
+
+/* The folders are opened before anything is renamed: less that can fail after it. */
+static reel_status replace_pair(const reel__writer *a, const reel__writer *b,
+                                const char *aside)
+{
+    const reel__writer *w[2] = {a, b};
+    int folder[2] = {-1, -1};
+    reel_status status = REEL_OK;
+    for (int i = 0; i < 2 && status == REEL_OK; i++)
+        if ((folder[i] = reel__sys_open(w[i]->folder, O_RDONLY | O_DIRECTORY, 0)) < 0)
+            status = reel__io_error("open the folder of", w[i]->path);
+    if (status == REEL_OK) status = rename_pair(a, b, aside);
+    for (int i = 0; i < 2 && status == REEL_OK; i++)
+        if (reel__sys_fsync(folder[i]) != 0 && errno != EINVAL)
+            status = reel__io_error("sync the folder of", w[i]->path);
+    for (int i = 0; i < 2; i++)
+        if (folder[i] >= 0) reel__sys_close(folder[i]);
+    return status;
+}
+
+reel_status reel__writer_commit_pair(reel__writer *a, reel__writer *b)
+{
+    if (!a || !b) {
+        reel__writer_abort(a);
+        reel__writer_abort(b);
+        return reel_fail(REEL_ERR_STATE, "write: a file was not opened");
+    }
+    size_t size = strlen(a->temp) + sizeof ".old";
+    char *aside = reel__malloc(size);
+    if (aside) snprintf(aside, size, "%s.old", a->temp);
+    reel_status first = finish(a), second = finish(b);
+    reel_status status = !aside              ? reel_error_status()
+                         : first != REEL_OK  ? first
+                         : second != REEL_OK ? second
+                                             : replace_pair(a, b, aside);
+    reel__free(aside);
+    end(a, status);
+    return end(b, status);
 }
 
 void reel__writer_abort(reel__writer *w)

@@ -132,26 +132,29 @@ static reel_status run_kernel(const reel_call *c, reel_device device)
     return reel__backend(device.type)->run(device.index, &k);
 }
 
+bool reel__is_expanded(const reel_meta *m)
+{
+    for (int d = 0; d < m->rank; d++)
+        if (m->stride[d] == 0 && m->dim[d] > 1) return true;
+    return false;
+}
+
 /* What is changed must have a place for each element: on an expanded tensor the result would
  * depend on which thread comes last. */
 static reel_status check_changed(const reel_call *c, unsigned mutates)
 {
-    for (int i = 0; i < c->n_in && mutates >> i; i++) {
-        const reel_meta *m = (mutates >> i & 1) && c->in[i] ? IN_META(c, i) : NULL;
-        for (int d = 0; m && d < m->rank; d++)
-            REQUIRE(c, m->stride[d] != 0 || m->dim[d] <= 1, REEL_ERR_ARG,
-                    "input %d %s is expanded, its elements share memory, and would be "
-                    "changed in place; use reel_copy()",
-                    i, SHOW(m));
-    }
+    for (int i = 0; i < c->n_in && mutates >> i; i++)
+        REQUIRE(c, !(mutates >> i & 1) || !c->in[i] || !reel__is_expanded(IN_META(c, i)),
+                REEL_ERR_ARG,
+                "input %d %s is expanded, its elements share memory, and would be "
+                "changed in place; use reel_copy()",
+                i, SHOW(IN_META(c, i)));
     return REEL_OK;
 }
 
-/* The memory of two views of one storage meets, but not element by element. */
-static bool meets_in_part(const reel_tensor *x, const reel_tensor *y)
+bool reel__meets_in_part(const reel_meta *a, const reel_meta *b)
 {
-    const reel_meta *a = &x->meta, *b = &y->meta;
-    if (x->storage != y->storage || !reel__numel(a) || !reel__numel(b)) return false;
+    if (!reel__numel(a) || !reel__numel(b)) return false;
     bool same = a->offset == b->offset && reel__same_shape(a, b);
     int64_t a_end = a->offset, b_end = b->offset;
     for (int d = 0; same && d < a->rank; d++)
@@ -167,7 +170,9 @@ static reel_status part_inputs(const reel_call *c, reel_tensor *in[])
 {
     for (int i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];
-        if (i == 0 || !in[i] || !meets_in_part(in[0], in[i])) continue;
+        if (i == 0 || !in[i] || in[0]->storage != in[i]->storage ||
+            !reel__meets_in_part(IN_META(c, 0), IN_META(c, i)))
+            continue;
         bool was = reel__tape_enable(false);
         in[i] = reel_copy(in[i]);
         (void)reel__tape_enable(was);

@@ -2,6 +2,7 @@
 #include "ops/attr.h"
 
 #include <ctype.h>
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,6 +75,12 @@ REEL_SCHEMA(reel__adam_schema, reel_adam_attrs, R(reel_adam_attrs, beta1),
             R(reel_adam_attrs, weight_decay), I(reel_adam_attrs, decoupled),
             I(reel_adam_attrs, maximize));
 
+#define L(f, kind, n, each) ATTR_LIST(reel_pointwise_attrs, f, kind, n, each)
+REEL_SCHEMA(reel__pointwise_schema, reel_pointwise_attrs, I(reel_pointwise_attrs, n_in),
+            I(reel_pointwise_attrs, n_step), I(reel_pointwise_attrs, n_out),
+            L(row, ROW, n_step, 1), L(src, INT, n_step, 3), L(a, REAL, n_step, 2),
+            L(out, INT, n_out, 1));
+
 /* ---- pointwise rows by name ----------------------------------------------------------- */
 
 /* Lower case, as the operators are called. */
@@ -104,7 +111,8 @@ static const char *parse_row(const char *at, int64_t *row)
 
 /* ---- text ------------------------------------------------------------------------------ */
 
-static const reel_attr_field *find(const reel_attr_schema *s, const char *name, size_t n)
+const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *name,
+                                        size_t n)
 {
     for (int i = 0; s && i < s->n_fields; i++)
         if (strlen(s->field[i].name) == n && memcmp(s->field[i].name, name, n) == 0)
@@ -112,35 +120,36 @@ static const reel_attr_field *find(const reel_attr_schema *s, const char *name, 
     return NULL;
 }
 
-/* "2,2" into up to f->count values; returns what follows, or NULL. */
-static const char *parse_values(const reel_attr_field *f, const char *at, char *base)
+const char *reel__attr_values(const reel_attr_field *f, const char *at, void *attrs)
 {
-    int64_t *whole = (int64_t *)(void *)(base + f->offset);
-    double *real = (double *)(void *)(base + f->offset);
+    int64_t *whole = (int64_t *)(void *)((char *)attrs + f->offset);
+    double *real = (double *)(void *)((char *)attrs + f->offset);
     for (int k = 0; k < f->count; k++) {
         const char *from = at;
         char *end = NULL;
         errno = 0;
+        if (isspace((unsigned char)*from)) return NULL;
         switch (f->type) {
         case REEL_ATTR_INT: whole[k] = strtoll(from, &end, 10), at = end; break;
         case REEL_ATTR_REAL: real[k] = strtod(from, &end), at = end; break;
         case REEL_ATTR_ROW: at = parse_row(from, &whole[k]); break;
         }
-        if (at == from || errno) return NULL;
+        /* a denormal is ERANGE for strtod, and exact all the same */
+        if (at == from || (errno && f->type != REEL_ATTR_REAL)) return NULL;
         if (*at != ',') break;
         at++;
     }
-    return *at == ' ' || *at == '\0' ? at : NULL;
+    return at;
 }
 
 bool reel__attr_parse(const reel_attr_schema *s, const char *text, void *attrs)
 {
     while (*(text += strspn(text, " "))) {
         size_t n = strcspn(text, "= ");
-        const reel_attr_field *f = find(s, text, n);
+        const reel_attr_field *f = reel__attr_field(s, text, n);
         const char *rest =
-            f && text[n] == '=' ? parse_values(f, text + n + 1, attrs) : NULL;
-        if (!rest) {
+            f && text[n] == '=' ? reel__attr_values(f, text + n + 1, attrs) : NULL;
+        if (!rest || (*rest && *rest != ' ')) {
             reel_fail(REEL_ERR_ARG, "attributes: cannot read \"%s\"", text);
             return false;
         }

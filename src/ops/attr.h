@@ -52,11 +52,17 @@ bool reel__attr_parse(const reel_attr_schema *s, const char *text, void *attrs);
 char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf,
                       size_t size);
 
+/* The field of that name (n bytes); NULL: none. */
+const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *name,
+                                        size_t n);
+/* "2,2", up to f->count values, into the struct: what follows, or NULL. Sets no error. */
+const char *reel__attr_values(const reel_attr_field *f, const char *text, void *attrs);
+
 extern const reel_attr_schema reel__scalar_schema, reel__dim_schema, reel__mask_schema,
     reel__shape_schema, reel__slice_schema, reel__fill_schema, reel__pad_schema,
     reel__cast_schema, reel__random_schema, reel__conv2d_schema, reel__pool2d_schema,
     reel__conv2d_fused_schema, reel__linear_fused_schema, reel__batch_norm_schema,
     reel__layer_norm_schema, reel__cross_entropy_schema, reel__attention_schema,
-    reel__index_schema, reel__sgd_schema, reel__adam_schema;
+    reel__index_schema, reel__sgd_schema, reel__adam_schema, reel__pointwise_schema;
 
 #endif

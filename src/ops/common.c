@@ -89,14 +89,8 @@ static void stride_result(const reel_call *c, reel_meta *out)
     reel__set_contiguous(out);
 }
 
-reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
+reel_status reel__infer_broadcast(const reel_call *c, reel_meta *out)
 {
-    const reel_meta *last = IN_META(c, c->n_in - 1);
-    /* `where` has a bool condition before two values; all others have one dtype. */
-    for (int i = c->n_in == 3 ? 1 : 0; i < c->n_in; i++)
-        REQUIRE(c, IN_META(c, i)->dtype == last->dtype, REEL_ERR_DTYPE,
-                "inputs %s and %s differ in dtype; use reel_cast()", SHOW(IN_META(c, i)),
-                SHOW(last));
     *out = *IN_META(c, 0);
     for (int i = 1; i < c->n_in; i++) {
         reel_meta sum = *out;
@@ -105,12 +99,25 @@ reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
                 SHOW(IN_META(c, 0)), SHOW(IN_META(c, i)));
         *out = sum;
     }
+    out->offset = 0;
+    stride_result(c, out);
+    return REEL_OK;
+}
+
+reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *last = IN_META(c, c->n_in - 1);
+    /* `where` has a bool condition before two values; all others have one dtype. */
+    for (int i = c->n_in == 3 ? 1 : 0; i < c->n_in; i++)
+        REQUIRE(c, IN_META(c, i)->dtype == last->dtype, REEL_ERR_DTYPE,
+                "inputs %s and %s differ in dtype; use reel_cast()", SHOW(IN_META(c, i)),
+                SHOW(last));
+    reel_status st = reel__infer_broadcast(c, out);
+    if (st) return st;
     REQUIRE(c, !(c->op->traits & REEL_OP_INPLACE) || reel__same_shape(out, IN_META(c, 0)),
             REEL_ERR_SHAPE, "%s does not broadcast to %s, which is changed in place",
             SHOW(last), SHOW(IN_META(c, 0)));
     out->dtype = last->dtype;
-    out->offset = 0;
-    stride_result(c, out);
     return REEL_OK;
 }
 

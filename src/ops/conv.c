@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 #define G gy[0]
 
@@ -19,7 +19,13 @@ static reel_tensor *apply_gradient(const reel_op *op, const reel_call *c, reel_t
 /* (h + 2 padding - dilation (r - 1) - 1) / stride + 1; below 1 if the window does not fit */
 static int64_t out_size(const reel_conv2d_attrs *a, int i, int64_t h, int64_t r)
 {
-    int64_t span = h + 2 * a->padding[i] - a->dilation[i] * (r - 1) - 1;
+    int64_t pad, reach, span; /* attributes may come from a file: nothing may overflow */
+    if (a->stride[i] < 1 || a->padding[i] < 0 || a->dilation[i] < 1 || r < 1 || h < 0 ||
+        !reel__checked_mul(a->padding[i], 2, &pad) ||
+        !reel__checked_mul(a->dilation[i], r - 1, &reach) ||
+        !reel__checked_add(h, pad, &span))
+        return 0;
+    span -= reach + 1;
     return span < 0 ? 0 : span / a->stride[i] + 1;
 }
 
@@ -36,10 +42,14 @@ static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, x->rank == 4 && w->rank == 4, REEL_ERR_SHAPE,
             "input %s must be [n, c, h, w], weight %s [k, c/groups, r, s]", SHOW(x),
             SHOW(w));
-    REQUIRE(c, x->dim[1] == w->dim[1] * a->groups, REEL_ERR_SHAPE,
+    int64_t expected = 0;
+    REQUIRE(c,
+            a->groups >= 1 && reel__checked_mul(w->dim[1], a->groups, &expected) &&
+                x->dim[1] == expected,
+            REEL_ERR_SHAPE,
             "input %s has %" PRId64 " channels, weight %s expects %" PRId64
             " (groups %" PRId64 ")",
-            SHOW(x), x->dim[1], SHOW(w), w->dim[1] * a->groups, a->groups);
+            SHOW(x), x->dim[1], SHOW(w), expected, a->groups);
     REQUIRE(c, w->dim[0] % a->groups == 0, REEL_ERR_SHAPE,
             "weight %s: %" PRId64 " output channels do not divide into %" PRId64
             " groups",
@@ -85,6 +95,40 @@ static double conv2d_weight_flops(const reel_call *c)
     return conv_flops(IN_META(c, 0), &c->out[0]->meta);
 }
 
+static void window(reel_onnx *o, const reel_conv2d_attrs *a, const int64_t kernel[2])
+{
+    const int64_t pads[] = {a->padding[0], a->padding[1], a->padding[0], a->padding[1]};
+    reel__onnx_ints(o, "kernel_shape", 2, kernel);
+    reel__onnx_ints(o, "strides", 2, a->stride);
+    reel__onnx_ints(o, "pads", 4, pads);
+    reel__onnx_ints(o, "dilations", 2, a->dilation);
+    reel__onnx_int(o, "group", a->groups);
+}
+
+static reel_status conv2d_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0], w = o->in[1], b = o->in[2];
+    reel_ref y = ONNX_NODE("Conv", o->out[0], x, w, b);
+    window(o, ATTRS(c, reel_conv2d_attrs), &w->dim[2]);
+    return reel__onnx_give(o, 0, y);
+}
+
+/* The gradient is a transposed convolution. Its result may be larger than the smallest that
+ * the strides would give. */
+static reel_status conv2d_input_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_conv2d_attrs *a = ATTRS(c, reel_conv2d_attrs);
+    const reel_ref g = o->in[0], w = o->in[1];
+    int64_t more[2];
+    for (int i = 0; i < 2; i++)
+        more[i] = a->input[2 + i] - ((g->dim[2 + i] - 1) * a->stride[i] - 2 * a->padding[i] +
+                                     a->dilation[i] * (w->dim[2 + i] - 1) + 1);
+    reel_ref y = ONNX_NODE("ConvTranspose", o->out[0], g, w);
+    window(o, a, &w->dim[2]);
+    reel__onnx_ints(o, "output_padding", 2, more);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__conv2d = {
     .name = "conv2d",
     .kernel = K_CONV2D,
@@ -97,6 +141,7 @@ const reel_op reel__conv2d = {
     .attrs = &reel__conv2d_schema,
     .infer = conv2d_infer,
     .vjp = conv2d_vjp,
+    .onnx = conv2d_onnx,
     .flops = conv2d_flops,
     .sample =
         "f[2,3,5,5]; f[4,3,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=1\n"
@@ -116,8 +161,10 @@ static reel_status check_gradient(const reel_call *c, const int64_t x[4],
     const reel_meta *g = IN_META(c, 0);
     REQUIRE(c, g->dtype == IN_META(c, 1)->dtype, REEL_ERR_DTYPE,
             "%s and %s differ in dtype", SHOW(g), SHOW(IN_META(c, 1)));
-    bool fits = a->groups > 0 && x[1] == w[1] * a->groups && w[0] % a->groups == 0 &&
-                g->dim[0] == x[0] && g->dim[1] == w[0] && x[0] >= 0;
+    int64_t channels;
+    bool fits = a->groups > 0 && reel__checked_mul(w[1], a->groups, &channels) &&
+                x[1] == channels && w[0] % a->groups == 0 && g->dim[0] == x[0] &&
+                g->dim[1] == w[0] && x[0] >= 0;
     for (int i = 0; i < 2 && fits; i++)
         fits = w[2 + i] > 0 && g->dim[2 + i] == out_size(a, i, x[2 + i], w[2 + i]);
     REQUIRE(c, fits, REEL_ERR_SHAPE,
@@ -161,6 +208,7 @@ const reel_op reel__conv2d_input = {
     .attrs = &reel__conv2d_schema,
     .infer = gradient_infer,
     .vjp = conv2d_input_vjp,
+    .onnx = conv2d_input_onnx,
     .flops = conv2d_input_flops,
     .sample = "f[2,4,5,5]; f[4,3,3,3] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
               "input=2,3,5,5\n"
@@ -197,6 +245,7 @@ const reel_op reel__conv2d_weight = {
     .attrs = &reel__conv2d_schema,
     .infer = weight_infer,
     .vjp = conv2d_weight_vjp,
+    .no_onnx = REEL__ONNX_TRAINING,
     .flops = conv2d_weight_flops,
     .sample = "f[2,4,5,5]; f[2,3,5,5] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
               "input=4,3,3,3\n"

@@ -6,18 +6,9 @@
 
 #include "backend/random_blocks.h"
 #include "base/alloc.h"
-#include "ops/op.h"
+#include "ops/onnx.h"
 
-/* Kernel attributes first, so that kernels read the same pointer; then what comes out. */
-typedef struct made {
-    union {
-        reel_fill_attrs fill;
-        reel_arange_attrs arange;
-        reel_random_attrs random;
-    } kernel;
-    reel_shape_attrs shape;
-    int64_t dtype, format, device_type, device_index;
-} made;
+typedef reel_make_attrs made;
 
 #define FIELD(name, kind, member, n)                                                     \
     {                                                                                    \
@@ -40,28 +31,41 @@ REEL_SCHEMA(random_schema, made, FIELD("seed", INT, kernel.random.seed, 1),
 static reel_status made_infer(const reel_call *c, reel_meta *out)
 {
     const made *a = ATTRS(c, made);
+    const reel_device device = {(reel_device_type)a->device_type, (int)a->device_index};
     reel_shape s = {.rank = (int)a->shape.rank};
+    REQUIRE(c, a->shape.rank >= 0 && a->shape.rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
+            "rank %" PRId64 "; 0 to %d are possible", a->shape.rank, REEL_MAX_RANK);
+    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
+            "%" PRId64 " is no dtype", a->dtype);
+    REQUIRE(c,
+            device.type == a->device_type && device.index == a->device_index &&
+                reel_device_available(device),
+            REEL_ERR_DEVICE, "there is no device %" PRId64 ":%" PRId64, a->device_type,
+            a->device_index);
     memcpy(s.dim, a->shape.dim, sizeof s.dim);
-    *out =
-        reel__meta(s, (reel_dtype)a->dtype,
-                   (reel_device){(reel_device_type)a->device_type, (int)a->device_index});
+    *out = reel__meta(s, (reel_dtype)a->dtype, device);
     if (a->format == REEL_CHANNELS_LAST) reel__set_channels_last(out);
     return REEL_OK;
 }
 
-#define MAKER(op_name, row, traits_, schema)                                             \
+ONNX_RULE(full, reel__onnx_full(o, ATTRS(c, made)->kernel.fill.value, o->out[0]))
+ONNX_RULE(arange, reel__onnx_range(o, &ATTRS(c, made)->kernel.arange, o->out[0].dtype,
+                                   o->out[0].dim[0], o->out[0].grow[0]))
+
+#define MAKER(op_name, row, traits_, schema, ...)                                        \
     const reel_op reel__##op_name = {.name = #op_name,                                   \
                                      .kernel = row,                                      \
                                      .traits = REEL_OP_NO_GRAD | (traits_),              \
                                      .n_in = 0,                                          \
                                      .n_out = 1,                                         \
                                      .attrs = &schema,                                   \
-                                     .infer = made_infer}
-MAKER(full, K_FILL, 0, fill_schema);
-MAKER(arange, K_ARANGE, 0, arange_schema);
-MAKER(rand, K_UNIFORM, REEL_OP_RANDOM, random_schema);
-MAKER(randn, K_NORMAL, REEL_OP_RANDOM, random_schema);
-MAKER(randint, K_RANDINT, REEL_OP_RANDOM, random_schema);
+                                     .infer = made_infer,                                \
+                                     __VA_ARGS__}
+MAKER(full, K_FILL, 0, fill_schema, .onnx = full_onnx);
+MAKER(arange, K_ARANGE, 0, arange_schema, .onnx = arange_onnx);
+MAKER(rand, K_UNIFORM, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
+MAKER(randn, K_NORMAL, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
+MAKER(randint, K_RANDINT, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
 
 /* Checks before anything reads the dims. */
 static bool describe(const char *who, made *a, reel_shape shape, reel_dtype dtype)

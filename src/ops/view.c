@@ -2,14 +2,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 /* ---- reshape: x [a, b] -> y of the same number of elements ------------------------------ */
 
-/* Strides of `to` over the memory of `from`, if there are any: dimensions of `from` that lie
- * in one piece are matched with runs of dimensions of `to`. The idea is NumPy's and PyTorch's
- * computeStride. */
-static bool view_strides(const reel_meta *from, reel_meta *to)
+/* Dimensions of `from` that lie in one piece are matched with runs of dimensions of `to`. The
+ * idea is NumPy's and PyTorch's computeStride. */
+bool reel__view_strides(const reel_meta *from, reel_meta *to)
 {
     if (reel__numel(from) == 0) {
         reel__set_contiguous(to);
@@ -37,22 +36,26 @@ static bool view_strides(const reel_meta *from, reel_meta *to)
     return true;
 }
 
-static void attr_shape(const reel_call *c, reel_meta *out)
+/* Rank and dims of the result, checked: attributes may come from a file. */
+static reel_status attr_shape(const reel_call *c, reel_meta *out)
 {
     const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    REQUIRE(c, a->rank >= 0 && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
+            "rank %" PRId64 "; 0 to %d are possible", a->rank, REEL_MAX_RANK);
     out->rank = (int)a->rank;
     memcpy(out->dim, a->dim, sizeof out->dim);
+    return reel__meta_check(c->op->name, out);
 }
 
 static reel_status reshape_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
-    attr_shape(c, out);
+    if (attr_shape(c, out)) return reel_error_status();
     REQUIRE(c, reel__numel(out) == reel__numel(x), REEL_ERR_SHAPE,
             "%s has %" PRId64 " elements, %s has %" PRId64, SHOW(x), reel__numel(x),
             SHOW(out), reel__numel(out));
-    REQUIRE(c, view_strides(x, out), REEL_ERR_INTERNAL, "%s is no view of %s", SHOW(out),
+    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
             SHOW(x));
     return REEL_OK;
 }
@@ -62,6 +65,8 @@ static void reshape_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     gx[0] = reel_reshape(gy[0], reel__shape(IN_META(c, 0)));
 }
 
+ONNX_RULE(reshape, reel__onnx_reshape(o, x, o->out[0]))
+
 const reel_op reel__reshape = {
     .name = "reshape",
     .traits = REEL_OP_VIEW,
@@ -70,6 +75,7 @@ const reel_op reel__reshape = {
     .attrs = &reel__shape_schema,
     .infer = reshape_infer,
     .vjp = reshape_vjp,
+    .onnx = reshape_onnx,
     .sample = "f[2,6] | rank=3 dim=3,2,2\nf[4] | rank=2 dim=2,2\nf[1] | rank=0",
 };
 
@@ -113,7 +119,7 @@ reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape)
     reel_shape_attrs a = {.rank = shape.rank};
     memcpy(a.dim, shape.dim, (size_t)shape.rank * sizeof *a.dim);
     reel_scope s = reel_scope_begin();
-    if (!view_strides(&x->meta, &to)) x = reel_contiguous(x);
+    if (!reel__view_strides(&x->meta, &to)) x = reel_contiguous(x);
     return reel_scope_return(s, APPLY(&reel__reshape, &a, x));
 }
 
@@ -179,7 +185,13 @@ static reel_status permute_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, a->rank == x->rank, REEL_ERR_ARG, "%" PRId64 " dimensions for %s", a->rank,
             SHOW(x));
     *out = *x;
+    int64_t seen = 0;
     for (int i = 0; i < x->rank; i++) {
+        reel_status st = reel__check_dim(c, 0, a->dim[i]);
+        if (st) return st;
+        REQUIRE(c, !(seen >> a->dim[i] & 1), REEL_ERR_ARG,
+                "dimension %" PRId64 " stands twice", a->dim[i]);
+        seen |= INT64_C(1) << a->dim[i];
         out->dim[i] = x->dim[a->dim[i]];
         out->stride[i] = x->stride[a->dim[i]];
     }
@@ -194,6 +206,14 @@ static void permute_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     gx[0] = reel_permute(gy[0], back);
 }
 
+static reel_status permute_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    reel_ref y = ONNX_NODE("Transpose", o->out[0], o->in[0]);
+    reel__onnx_ints(o, "perm", (int)a->rank, a->dim);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__permute = {
     .name = "permute",
     .traits = REEL_OP_VIEW,
@@ -202,6 +222,7 @@ const reel_op reel__permute = {
     .attrs = &reel__shape_schema,
     .infer = permute_infer,
     .vjp = permute_vjp,
+    .onnx = permute_onnx,
     .sample = "f[2,3,4] | rank=3 dim=2,0,1\nf[2,3] | rank=2 dim=1,0",
 };
 
@@ -260,7 +281,7 @@ static reel_status slice_infer(const reel_call *c, reel_meta *out)
             a->length, a->start, a->step, a->dim, SHOW(IN_META(c, 0)));
     out->offset += a->start * out->stride[a->dim];
     out->dim[a->dim] = a->length;
-    out->stride[a->dim] *= a->step;
+    if (a->length > 1) out->stride[a->dim] *= a->step;
     return REEL_OK;
 }
 
@@ -297,6 +318,28 @@ static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     gx[0] = reel_pad(g, before, after, 0);
 }
 
+/* The end is left open where the last element is one of the last `step`, so a slice of all
+ * rows stays one at any batch size. */
+static reel_status slice_onnx(const reel_call *c, reel_onnx *o)
+{
+    static const reel_slice_attrs fixed = {0};
+    const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
+    const reel_slice_attrs *k = o->per_batch ? o->per_batch : &fixed;
+    const reel_ref x = o->in[0];
+    int64_t end = a->start + (a->length - 1) * a->step + 1;
+    int64_t slope = k->start + k->length * a->step;
+    if (!a->length) end = a->start;
+    bool open = a->length && end + a->step > x->dim[a->dim] && slope == x->grow[a->dim];
+    if (open) end = INT64_MAX, slope = 0;
+    if (k->step)
+        return reel__bad(c, REEL_ERR_UNSUPPORTED, "the step grows with the batch");
+    reel_ref y = ONNX_NODE("Slice", o->out[0], x,
+                           reel__onnx_sizes(o, 1, &a->start, &k->start),
+                           reel__onnx_sizes(o, 1, &end, &slope),
+                           reel__onnx_list(o, 1, &a->dim), reel__onnx_list(o, 1, &a->step));
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__slice = {
     .name = "slice",
     .traits = REEL_OP_VIEW,
@@ -305,6 +348,7 @@ const reel_op reel__slice = {
     .attrs = &reel__slice_schema,
     .infer = slice_infer,
     .vjp = slice_vjp,
+    .onnx = slice_onnx,
     .sample =
         "f[5,3] | dim=0 start=1 length=3 step=1\nf[3,7] | dim=1 start=1 length=3 step=2"
         "\nf[7] | dim=0 start=0 length=3 step=3\nf[4] | dim=0 start=4 length=0 step=1",
@@ -391,7 +435,7 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
-    attr_shape(c, out);
+    if (attr_shape(c, out)) return reel_error_status();
     int lead = out->rank - x->rank;
     REQUIRE(c, lead >= 0, REEL_ERR_SHAPE, "%s has more dimensions than %s", SHOW(x),
             SHOW(out));
@@ -401,13 +445,15 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
                 "%s does not expand to %s: sizes must be equal or 1", SHOW(x), SHOW(out));
         out->stride[i] = i < lead || n != out->dim[i] ? 0 : x->stride[i - lead];
     }
-    return reel__meta_check(c->op->name, out); /* the number of elements may overflow */
+    return REEL_OK;
 }
 
 static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = reel__sum_to(gy[0], IN_META(c, 0));
 }
+
+ONNX_RULE(expand, reel__onnx_expand(o, x, o->out[0]))
 
 const reel_op reel__expand = {
     .name = "expand",
@@ -417,6 +463,7 @@ const reel_op reel__expand = {
     .attrs = &reel__shape_schema,
     .infer = expand_infer,
     .vjp = expand_vjp,
+    .onnx = expand_onnx,
     .sample = "f[3,1] | rank=3 dim=2,3,4\nf[] | rank=1 dim=3\nf[1,2] | rank=2 dim=0,2",
 };
 

@@ -1,39 +1,9 @@
-/* clip.c: clipping gradients. Results are new tensors: two leaves may share one gradient, and
- * scaling it in place would scale it twice. */
+/* clip.c: clipping gradients, in operators alone, so that a captured step clips as well.
+ * Results are new tensors: two leaves may share one gradient, and scaling it in place would
+ * scale it twice. */
 #include <math.h>
 
 #include "optim/optim.h"
-
-/* Replaces each gradient g by clamp(g, -number, number), or by number * g. */
-static reel_status replace_all(reel_params params, bool clamp, double number)
-{
-    reel_status st = REEL_OK;
-    for (int i = 0; i < params.n && !st; i++) {
-        reel_tensor *g = reel_grad_of(params.tensor[i]);
-        if (!g) continue;
-        reel__quiet q = reel__quiet_begin();
-        reel_tensor *y =
-            clamp ? reel_clamp(g, -number, number) : reel_mul_scalar(g, number);
-        st = y ? reel_set_grad(params.tensor[i], y) : reel_error_status();
-        reel__quiet_end(q);
-    }
-    return st;
-}
-
-/* Sum of squares of all gradients: of each tensor in its dtype, of all tensors in f64. */
-static double sum_of_squares(reel_params params)
-{
-    double total = 0;
-    for (int i = 0; i < params.n && !reel_failed(); i++) {
-        reel_tensor *g = reel_grad_of(params.tensor[i]);
-        if (!g) continue;
-        reel__quiet q = reel__quiet_begin();
-        reel_tensor *square = reel_sum(reel_square(g), REEL_ALL, false);
-        if (square) total += reel_item(square);
-        reel__quiet_end(q);
-    }
-    return total;
-}
 
 static bool is_list(const char *who, reel_params params, double limit)
 {
@@ -44,18 +14,71 @@ static bool is_list(const char *who, reel_params params, double limit)
     return !reel_failed();
 }
 
+/* Sum of squares of all gradients, f64: of each tensor in its dtype, of all tensors in f64. */
+static reel_tensor *sum_of_squares(reel_params params)
+{
+    reel_tensor *total = reel_zeros(REEL_SCALAR, REEL_F64);
+    for (int i = 0; i < params.n && total; i++) {
+        reel_tensor *g = reel_grad_of(params.tensor[i]);
+        if (!g) continue;
+        reel_scope s = reel_scope_begin();
+        reel_tensor *square = reel_sum(reel_square(g), REEL_ALL, false);
+        total = reel_scope_return(s, reel_add(total, reel_cast(square, REEL_F64)));
+    }
+    return total;
+}
+
+/* scale: a 0-d f64 tensor; every gradient is multiplied by it. */
+static reel_status scale_all(reel_params params, reel_tensor *scale)
+{
+    reel_status st = scale ? REEL_OK : reel_error_status();
+    for (int i = 0; i < params.n && !st; i++) {
+        reel_tensor *g = reel_grad_of(params.tensor[i]);
+        if (!g) continue;
+        reel_scope s = reel_scope_begin();
+        reel_tensor *y = reel_mul(g, reel_cast(scale, reel_dtype_of(g)));
+        st = y ? reel_set_grad(params.tensor[i], y) : reel_error_status();
+        reel_scope_end(s);
+    }
+    return st;
+}
+
+/* As torch.nn.utils.clip_grad_norm_: multiplied by min(1, max_norm / (norm + 1e-6)). */
+reel_tensor *reel_clip_grad_norm_tensor(reel_params params, double max_norm)
+{
+    if (reel_failed() || !is_list("clip_grad_norm", params, max_norm)) return NULL;
+    bool was = reel_set_grad_enabled(false);
+    reel_scope s = reel_scope_begin();
+    reel_tensor *norm = reel_sqrt(sum_of_squares(params));
+    reel_tensor *ratio =
+        reel_mul_scalar(reel_reciprocal(reel_add_scalar(norm, 1e-6)), max_norm);
+    reel_tensor *scale = reel_minimum(ratio, reel_scalar(1, REEL_F64));
+    if (scale_all(params, scale)) norm = NULL;
+    norm = reel_scope_return(s, norm);
+    reel_set_grad_enabled(was);
+    return norm;
+}
+
 double reel_clip_grad_norm(reel_params params, double max_norm)
 {
-    if (!is_list("clip_grad_norm", params, max_norm)) return -1;
-    double norm = sqrt(sum_of_squares(params));
-    if (reel_failed()) return -1;
-    double scale = max_norm / (norm + 1e-6); /* as torch.nn.utils.clip_grad_norm_ */
-    if (!(scale >= 1) && replace_all(params, false, scale)) return -1;
-    return norm;
+    reel_scope s = reel_scope_begin();
+    reel_tensor *norm = reel_clip_grad_norm_tensor(params, max_norm);
+    double value = norm ? reel_item(norm) : -1;
+    reel_scope_end(s);
+    return value;
 }
 
 reel_status reel_clip_grad_value(reel_params params, double limit)
 {
     if (!is_list("clip_grad_value", params, limit)) return reel_error_status();
-    return replace_all(params, true, limit);
+    reel_status st = REEL_OK;
+    for (int i = 0; i < params.n && !st; i++) {
+        reel_tensor *g = reel_grad_of(params.tensor[i]);
+        if (!g) continue;
+        reel__quiet q = reel__quiet_begin();
+        reel_tensor *y = reel_clamp(g, -limit, limit);
+        st = y ? reel_set_grad(params.tensor[i], y) : reel_error_status();
+        reel__quiet_end(q);
+    }
+    return st;
 }

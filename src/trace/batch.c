@@ -35,8 +35,9 @@ const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
 
 /* ---- shapes ------------------------------------------------------------------------------ */
 
-static void grown(const reel_graph *g, const reel_value *v, int64_t b, reel_meta *m)
+void reel__value_meta_at(const reel_graph *g, int value, int64_t b, reel_meta *m)
 {
+    const reel_value *v = &g->value[value];
     *m = v->meta;
     bool same = true;
     for (int d = 0; d < m->rank; d++) {
@@ -51,32 +52,28 @@ static reel_status infer_node(const reel_graph *g, const reel_gnode *n, int64_t 
                               reel_meta *meta)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
-    reel_tensor *in[REEL_OP_MAX_IN] = {NULL};
+    const reel_meta *in[REEL_OP_MAX_IN];
     reel_meta out[REEL_OP_MAX_OUT];
-    const reel_call c = {
-        n->op, n->n_in, n->n_out, in, NULL, reel__attrs_at(g, n, b, room), 0, false};
-    reel_status st = REEL_OK;
-    for (int k = 0; k < n->n_in && !st; k++)
-        if (n->in[k] >= 0 && !(in[k] = reel__tensor_ghost(&meta[n->in[k]])))
-            st = reel_error_status();
-    for (int k = 0; k < n->n_out; k++) {
-        out[k] = n->n_in && in[0] ? in[0]->meta : (reel_meta){.dtype = REEL_F32};
-        out[k].rank = 0;
-        out[k].offset = 0;
-    }
-    if (!st && n->op->infer) st = n->op->infer(&c, out);
+    for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] < 0 ? NULL : &meta[n->in[k]];
+    reel_status st = reel__infer(n->op, reel__attrs_at(g, n, b, room), in, n->n_in, out);
     for (int k = 0; k < n->n_out && !st; k++)
         if (n->out[k] >= 0 && !(k == 0 && (n->op->traits & REEL_OP_INPLACE)))
             meta[n->out[k]] = out[k];
-    for (int k = 0; k < n->n_in; k++) reel__tensor_release(in[k]);
     return st;
 }
 
 reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta)
 {
-    for (int v = 0; v < g->n_value; v++) grown(g, &g->value[v], b, &meta[v]);
-    if (!b || b == g->batch) return REEL_OK;
-    for (int i = 0; i < g->n_node; i++) {
+    if (b && b != g->batch) return reel__metas_anew(g, b, REEL_NO_VALUE, meta);
+    for (int v = 0; v < g->n_value; v++) meta[v] = g->value[v].meta;
+    return REEL_OK;
+}
+
+reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta)
+{
+    if (from < 0)
+        for (int v = 0; v < g->n_value; v++) reel__value_meta_at(g, v, b, &meta[v]);
+    for (int i = from < 0 ? 0 : from; i < g->n_node; i++) {
         reel_status st = g->node[i].op ? infer_node(g, &g->node[i], b, meta) : REEL_OK;
         if (st) return st;
     }
@@ -234,7 +231,7 @@ int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const 
         if (x[i]->meta.rank == want->meta.rank && !batch)
             batch = one_batch(g, want, &x[i]->meta);
         reel_meta m;
-        grown(g, want, batch, &m);
+        reel__value_meta_at(g, g->input[i], batch, &m);
         if (reel__same_shape(&x[i]->meta, &m) && x[i]->meta.dtype == m.dtype &&
             batch >= 0)
             continue;

@@ -34,33 +34,24 @@ static reel_status infer(const reel_graph *g, const emission *e, int64_t b,
                          reel_meta *out)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
-    reel_tensor *in[REEL_OP_MAX_IN] = {NULL};
+    reel_meta meta[REEL_OP_MAX_IN];
+    const reel_meta *in[REEL_OP_MAX_IN];
     const reel_gnode n = {.op = e->op,
                           .attrs = (void *)(uintptr_t)e->attrs,
                           .per_batch = (void *)(uintptr_t)e->per_batch};
-    const reel_call c = {
-        e->op, e->n_in, e->op->n_out, in, NULL, reel__attrs_at(g, &n, b, room), 0, false};
-    reel_status st = REEL_OK;
-    for (int k = 0; k < e->n_in && !st; k++) {
-        if (e->in[k] < 0) continue;
+    for (int k = 0; k < e->n_in; k++) {
+        in[k] = e->in[k] < 0 ? NULL : &meta[k];
+        if (!in[k]) continue;
         const reel_value *v = &g->value[e->in[k]];
-        reel_meta m = v->meta;
         bool same = true;
-        for (int d = 0; b && d < m.rank; d++) {
-            m.dim[d] += v->grow[d] * (b - g->batch);
+        meta[k] = v->meta;
+        for (int d = 0; b && d < v->meta.rank; d++) {
+            meta[k].dim[d] += v->grow[d] * (b - g->batch);
             same = same && !v->grow[d];
         }
-        if (!same) reel__set_strides_like(&m, &v->meta);
-        if (!(in[k] = reel__tensor_ghost(&m))) st = reel_error_status();
+        if (!same) reel__set_strides_like(&meta[k], &v->meta);
     }
-    for (int k = 0; k < e->op->n_out; k++) {
-        out[k] = e->n_in && in[0] ? in[0]->meta : (reel_meta){.dtype = REEL_F32};
-        out[k].rank = 0;
-        out[k].offset = 0;
-    }
-    if (!st && e->op->infer) st = e->op->infer(&c, out);
-    for (int k = 0; k < e->n_in; k++) reel__tensor_release(in[k]);
-    return st;
+    return reel__infer(e->op, reel__attrs_at(g, &n, b, room), in, e->n_in, out);
 }
 
 /* Adds the values of the results; how they grow shows at the next batch size. */

@@ -151,6 +151,34 @@ int reel_graph_outputs(const reel_graph *g)
     return g ? g->n_output : 0;
 }
 
+const char *reel_graph_input_name(const reel_graph *g, int i)
+{
+    return g && i >= 0 && i < g->n_input ? g->value[g->input[i]].name : NULL;
+}
+
+const char *reel_graph_output_name(const reel_graph *g, int i)
+{
+    return g && i >= 0 && i < g->n_output ? g->output_name[i] : NULL;
+}
+
+reel_shape reel_graph_input_shape(const reel_graph *g, int i, reel_dtype *dtype)
+{
+    if (!g || i < 0 || i >= g->n_input) return (reel_shape){.rank = -1};
+    if (dtype) *dtype = g->value[g->input[i]].meta.dtype;
+    return reel__shape(&g->value[g->input[i]].meta);
+}
+
+const char *reel_graph_node_op(const reel_graph *g, int i)
+{
+    return g && i >= 0 && i < g->n_node ? g->node[i].op->name : NULL;
+}
+
+const char *reel_graph_node_where(const reel_graph *g, int i)
+{
+    if (!g || i < 0 || i >= g->n_node) return NULL;
+    return g->node[i].where ? g->node[i].where : "";
+}
+
 const char *reel_graph_reads(const reel_graph *g)
 {
     return g && g->reads ? g->reads : "";

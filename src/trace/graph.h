@@ -82,6 +82,20 @@ bool reel__grow(void **list, int n, int *capacity, size_t size);
 reel_status reel__graph_add_input(reel_graph *g, int v);
 reel_status reel__graph_add_output(reel_graph *g, int v, const char *name);
 
+/* ---- state.c ---------------------------------------------------------------------------- */
+
+/* x with elements in the order in memory that `m` has (of x's shape and dtype): x itself if it
+ * lies so, else a copy without gaps, which belongs to the innermost scope. */
+reel_tensor *reel__in_order(reel_tensor *x, const reel_meta *m);
+
+/* ---- infer.c ---------------------------------------------------------------------------- */
+
+/* Metas of the op->n_out results for operands of these metas (NULL: absent), by the record's
+ * shape rule; rank -1: left out. Errors: what the rule says; a dtype that the record does not
+ * take; a result too large to exist. */
+reel_status reel__infer(const reel_op *op, const void *attrs, const reel_meta *const in[],
+                        int n_in, reel_meta *out);
+
 /* ---- batch.c: one graph, any batch size ------------------------------------------------- */
 
 /* Two captures of one function, at two batch sizes: writes into `a` what depends on the batch,
@@ -95,6 +109,13 @@ const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
 /* Metas of all values at batch b, by the records' shape rules: meta[n_value]. State keeps its
  * own. Errors: what a shape rule says. */
 reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta);
+/* The same by the rules alone, the present batch size (or 0) not excepted: after an edit that
+ * changed how values lie in memory. from >= 0: only nodes from that one on, meta[] holding the
+ * rest, which may lie otherwise than the graph has it. */
+reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta);
+/* Meta of one value at batch b, as far as it is known without shape rules: of inputs and
+ * state. */
+void reel__value_meta_at(const reel_graph *g, int v, int64_t b, reel_meta *m);
 /* The batch size that these inputs are for (0: the graph has none), or an error, -1, that
  * names the input: a wrong dtype, a size that does not fit. `who` begins the message. */
 int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const x[]);
@@ -108,6 +129,14 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
  * holds REEL_ATTRS_MAX bytes. */
 const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t batch,
                             reel_rng_state rng, void *room);
+
+/* Whether these attributes change from run to run: the node has a place in the stream. */
+bool reel__draws(const reel_graph *g, const reel_gnode *n);
+
+/* ---- capture.c ---------------------------------------------------------------------------- */
+
+/* Whether this thread is capturing. */
+bool reel__capturing(void);
 
 /* ---- edit.c: how passes and readers change a graph --------------------------------------- */
 

@@ -30,6 +30,12 @@ static int64_t *attribute(const reel_attr_schema *s, void *attrs, const char *na
     return NULL;
 }
 
+bool reel__draws(const reel_graph *g, const reel_gnode *n)
+{
+    const int64_t *seed = attribute(n->op->attrs, n->attrs, "seed");
+    return seed && g->rng_blocks && (uint64_t)*seed == g->rng.seed;
+}
+
 /* Attributes for this run. Places in the random stream move with the stream: two nodes that
  * drew the same numbers when they were traced (a dropout and its gradient) do so again. A
  * graph that draws has a fixed batch. */
@@ -37,9 +43,7 @@ const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t ba
                             reel_rng_state rng, void *room)
 {
     const reel_attr_schema *s = n->op->attrs;
-    const int64_t *seed = attribute(s, n->attrs, "seed");
-    if (!seed || g->rng_blocks == 0 || (uint64_t)*seed != g->rng.seed)
-        return reel__attrs_at(g, n, batch, room);
+    if (!reel__draws(g, n)) return reel__attrs_at(g, n, batch, room);
     memcpy(room, n->attrs, s->size);
     int64_t *offset = attribute(s, room, "offset");
     *attribute(s, room, "seed") = (int64_t)rng.seed;
@@ -60,6 +64,8 @@ typedef struct replay {
     int *last;
     int64_t batch;
     reel_rng_state rng;
+    reel_watch_fn watch; /* or NULL */
+    void *user;
 } replay;
 
 static reel_status run_node(const reel_graph *g, int i, const replay *r)
@@ -78,6 +84,8 @@ static reel_status run_node(const reel_graph *g, int i, const replay *r)
         reel_release(env[v]);
         env[v] = reel_keep(out[k]);
     }
+    if (r->watch && !st && n->n_out && out[0])
+        r->watch(r->user, i, n->op->name, n->where ? n->where : "", out[0]);
     reel_scope_end(s);
     for (int k = 0; k < n->n_in; k++) drop(env, n->in[k], r->last, i);
     for (int k = 0; k < n->n_out; k++) drop(env, n->out[k], r->last, i);
@@ -114,10 +122,17 @@ static reel_status run_all(reel_graph *g, replay *r, reel_tensor *const x[],
 reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                            reel_tensor *y[], int n_y)
 {
+    return reel_graph_run_watched(g, x, n_x, y, n_y, NULL, NULL);
+}
+
+reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_x,
+                                   reel_tensor *y[], int n_y, reel_watch_fn watch,
+                                   void *user)
+{
     reel_status st = reel__check_run(g, "graph_run", x, n_x, y, n_y);
     if (st) return st;
     for (int i = 0; i < n_y; i++) y[i] = NULL;
-    replay r = {.batch = reel__batch_of(g, "graph_run", x)};
+    replay r = {.batch = reel__batch_of(g, "graph_run", x), .watch = watch, .user = user};
     if (r.batch < 0) return reel_error_status();
     r.last = last_reads(g);
     r.env = reel__calloc((size_t)g->n_value + 1, sizeof *r.env);

@@ -1,6 +1,4 @@
 /* verify.c: what every graph must satisfy, whoever made or changed it. */
-#include <string.h>
-
 #include "base/alloc.h"
 #include "trace/graph.h"
 
@@ -13,29 +11,15 @@ static reel_status broken(const reel_graph *g, int i, const char *what, int v)
                      v == REEL_NO_VALUE ? "" : reel__value_text(g, v, text, sizeof text));
 }
 
-/* Operands as the shape rule sees them: ghosts, shapes without values. */
-static reel_status make_ghosts(const reel_graph *g, const reel_gnode *n,
-                               reel_tensor *in[])
-{
-    for (int k = 0; k < n->n_in; k++) {
-        if (n->in[k] < 0) continue;
-        in[k] = reel__tensor_ghost(&g->value[n->in[k]].meta);
-        if (!in[k]) return reel_error_status();
-    }
-    return REEL_OK;
-}
-
 /* The record's shape rule against the shapes that the graph holds. */
 static reel_status check_shapes(const reel_graph *g, int i)
 {
     const reel_gnode *n = &g->node[i];
-    reel_tensor *in[REEL_OP_MAX_IN] = {NULL};
+    const reel_meta *in[REEL_OP_MAX_IN];
     reel_meta out[REEL_OP_MAX_OUT];
-    const reel_call c = {n->op, n->n_in, n->n_out, in, NULL, n->attrs, 0, false};
-    reel_status st = make_ghosts(g, n, in);
-    for (int k = 0; k < n->n_out; k++)
-        out[k] = n->n_in && in[0] ? in[0]->meta : (reel_meta){.rank = 0};
-    if (!st && n->op->infer) st = n->op->infer(&c, out);
+    for (int k = 0; k < n->n_in; k++)
+        in[k] = n->in[k] < 0 ? NULL : &g->value[n->in[k]].meta;
+    reel_status st = reel__infer(n->op, n->attrs, in, n->n_in, out);
     for (int k = 0; k < n->n_out && !st && n->op->infer; k++) {
         const reel_meta *have = n->out[k] < 0 ? NULL : &g->value[n->out[k]].meta;
         bool same = have ? out[k].rank >= 0 && reel__same_shape(have, &out[k]) &&
@@ -43,14 +27,14 @@ static reel_status check_shapes(const reel_graph *g, int i)
                          : out[k].rank < 0;
         if (!same) st = broken(g, i, "its shape rule disagrees with", n->out[k]);
     }
-    for (int k = 0; k < n->n_in; k++) reel__tensor_release(in[k]);
     return st;
 }
 
 static reel_status check_node(const reel_graph *g, int i, bool *made)
 {
     const reel_gnode *n = &g->node[i];
-    if (n->op->n_in >= 0 ? n->n_in != n->op->n_in : n->n_in < 1)
+    if (n->op->n_in >= 0 ? n->n_in != n->op->n_in
+                         : n->n_in < 1 || n->n_in > REEL_OP_MAX_IN)
         return broken(g, i, "wrong number of operands", REEL_NO_VALUE);
     for (int k = 0; k < n->n_in; k++) {
         int v = n->in[k];
@@ -81,26 +65,4 @@ reel_status reel_graph_check(const reel_graph *g)
                            g->output_name[i]);
     reel__free(made);
     return st;
-}
-
-reel_cost reel_graph_cost(const reel_graph *g)
-{
-    reel_cost sum = {0};
-    for (int i = 0; g && i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
-        reel_tensor *in[REEL_OP_MAX_IN] = {NULL}, *out[REEL_OP_MAX_OUT] = {NULL};
-        const reel_call c = {n->op, n->n_in, n->n_out, in, out, n->attrs, 0, false};
-        bool whole = !make_ghosts(g, n, in);
-        for (int k = 0; k < n->n_out && whole; k++)
-            if (n->out[k] >= 0)
-                whole = (out[k] = reel__tensor_ghost(&g->value[n->out[k]].meta)) != NULL;
-        reel_cost one = whole ? reel__cost(&c) : (reel_cost){0};
-        sum.flops += one.flops;
-        sum.bytes_read += one.bytes_read;
-        sum.bytes_written += one.bytes_written;
-        sum.calls += one.calls;
-        for (int k = 0; k < n->n_in; k++) reel__tensor_release(in[k]);
-        for (int k = 0; k < n->n_out; k++) reel__tensor_release(out[k]);
-    }
-    return sum;
 }

@@ -3,6 +3,7 @@
 #include "backend/cpu/kernels.h"
 
 const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
+    [K_POINTWISE] = reel__cpu_pointwise_program,
     [K_COPY] = reel__cpu_copy,
     [K_FILL] = reel__ref_fill,
     [K_ARANGE] = reel__ref_arange,

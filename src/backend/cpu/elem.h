@@ -48,6 +48,12 @@ static inline size_t reel__pw_size(reel_pw_type type)
     return type == REEL_PW_F32 ? 4 : 8;
 }
 
+/* The dtype that a compute type is. */
+static inline reel_dtype reel__pw_dtype(reel_pw_type type)
+{
+    return type == REEL_PW_F32 ? REEL_F32 : type == REEL_PW_F64 ? REEL_F64 : REEL_I64;
+}
+
 /* Toward zero, saturating. The cast sees only values that fit: others are undefined. */
 static inline int64_t reel__f64_to_i64(double x)
 {

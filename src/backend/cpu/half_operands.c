@@ -12,6 +12,7 @@
 #define INTS 2u
 #define IN(i) (4u << (i))
 static const uint32_t flags[K_COUNT] = {
+    [K_POINTWISE] = HALF,
     [K_COPY] = HALF | INTS,
     [K_FILL] = HALF | INTS,
     [K_ARANGE] = HALF | INTS,

@@ -6,7 +6,7 @@
 
 #include "backend/cpu/cpu.h"
 
-/* ---- reference: any strides; COPY is reel__cpu_copy() ------------------------------- */
+/* ---- reference: any strides; COPY and POINTWISE are in cpu.h ------------------------------- */
 
 reel_status reel__ref_fill(const reel_kcall *call);
 reel_status reel__ref_arange(const reel_kcall *call);

@@ -8,7 +8,8 @@
 
 #include "backend/backend.h"
 
-#define REEL_PLAN_ARGS 4
+/* The most operands: all of a program of pointwise rows. */
+#define REEL_PLAN_ARGS (REEL_STEP_INS + REEL_STEP_OUTS)
 
 typedef struct reel_plan {
     int rank; /* at least 2: missing dimensions have size 1 and stride 0 */

@@ -1,0 +1,67 @@
+/* reel/step.h: a function that becomes a graph by being called.
+ *
+ *     static reel_status step(void *user, reel_tensor *const x[], int n_x,
+ *                             reel_tensor *y[], int n_y)
+ *     {
+ *         trainer *t = user;
+ *         y[0] = reel_cross_entropy(reel_forward(t->net, x[0]), x[1], NULL);
+ *         reel_backward(y[0], NULL);
+ *         reel_optim_step(t->optim);
+ *         reel_optim_zero_grad(t->optim);
+ *         return reel_error_status();
+ *     }
+ *
+ *     reel_step *s = reel_step_new(step, &t, &(reel_step_opts){.module = t.net});
+ *     for (...) reel_step_run(s, (reel_tensor *[]){images, labels}, 2, &loss, 1);
+ *     reel_step_free(s);
+ *
+ * The first call runs as it is: optimizers make their state. The second is captured while it
+ * runs, optimized and planned; all further ones of that shape run as a graph: the same
+ * operators without a tape, in planned memory. */
+#ifndef REEL_STEP_H
+#define REEL_STEP_H
+
+#include <reel/executor.h>
+#include <reel/nn.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Computes y[0..n_y-1] from x[0..n_x-1], and may change state: parameters, optimizers,
+ *  running statistics. What it decides by values of tensors, by time or by anything but
+ *  shapes is frozen when it is captured. */
+typedef reel_status (*reel_step_fn)(void *user, reel_tensor *const x[], int n_x,
+                                    reel_tensor *y[], int n_y);
+
+/** A function and the graphs that it has become, one for each set of input shapes. Opaque. */
+typedef struct reel_step reel_step;
+
+/** Options of reel_step_new. Zero is the default. */
+typedef struct reel_step_opts {
+    reel_module
+        *module; /* its parameters and buffers have their paths as names; or NULL */
+    int warmup;  /* calls before the first capture; 0 means 1 */
+    bool exact;  /* every bit as without a graph: no pass that reorders arithmetic */
+} reel_step_opts;
+
+/** Makes one; `user` is handed to fn. Errors: REEL_ERR_ARG. The caller frees it. */
+REEL_API reel_step *reel_step_new(reel_step_fn fn, void *user,
+                                  const reel_step_opts *opts);
+/** One call. Results belong to the innermost scope. Other shapes than before are captured
+ *  again, up to four; what comes after those runs without a graph. After a run as a graph
+ *  parameters have no gradient (reel_grad_of). Errors: what fn says; REEL_ERR_STATE if it reads
+ *  a value of a tensor while it is captured, naming it. */
+REEL_API reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x,
+                                   reel_tensor *y[], int n_y);
+/** The optimized graph of the latest run, owned by `s`; NULL if it ran without one. */
+REEL_API const reel_graph *reel_step_graph(const reel_step *s);
+/** Its executor: reel_executor_memory() and so on. NULL as above. */
+REEL_API reel_executor *reel_step_executor(const reel_step *s);
+/** Frees. NULL is allowed. */
+REEL_API void reel_step_free(reel_step *s);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

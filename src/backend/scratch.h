@@ -1,0 +1,24 @@
+/* scratch.h: scratch memory of kernels. By itself each piece comes from the caching allocator;
+ * who runs the same kernels again and again lends a room, and then nothing is allocated. */
+#ifndef REEL_BACKEND_SCRATCH_H
+#define REEL_BACKEND_SCRATCH_H
+
+#include <stddef.h>
+
+#include <reel/base.h>
+
+/* Zero at first. Pieces are cut off one after the other, and all go back when none is left. */
+typedef struct reel_scratch_room {
+    char *data;
+    size_t bytes;
+    size_t used, wanted; /* now, and at most, had the room been large enough */
+    int pieces;
+} reel_scratch_room;
+
+/* Until the call with NULL, reel__scratch() of this thread takes from `room` what fits. */
+void reel__scratch_lend(reel_scratch_room *room);
+/* Makes a room that was too small as large as was wanted. It is not lent. */
+reel_status reel__scratch_fit(reel_scratch_room *room);
+void reel__scratch_room_free(reel_scratch_room *room);
+
+#endif

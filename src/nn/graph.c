@@ -1,0 +1,74 @@
+/* graph.c: a graph as a module. "layer1.0.weight" becomes parameter "weight" of a module "0"
+ * of a module "layer1": they have no forward of their own, only the root runs. */
+#include <reel/trace.h>
+#include <string.h>
+
+#include "nn/module.h"
+#include "nn/text.h"
+
+typedef struct graph_module {
+    reel_module m;
+    reel_graph *graph;
+} graph_module;
+
+static reel_tensor *forward(reel_module *self, reel_tensor *x)
+{
+    reel_tensor *y = NULL;
+    graph_module *gm = (graph_module *)self;
+    return reel_graph_run(gm->graph, &x, 1, &y, 1) ? NULL : y;
+}
+
+static void destroy(reel_module *self)
+{
+    reel_graph_free(((graph_module *)self)->graph);
+}
+
+/* The module at the path path[0..n-1] below m, made if it is not there. */
+static reel_module *folder(reel_module *m, const char *path, size_t n)
+{
+    while (m && n > 0) {
+        reel__text name = {0};
+        const char *dot = memchr(path, '.', n);
+        size_t len = dot ? (size_t)(dot - path) : n;
+        if (!reel__text_add(&name, "%.*s", (int)len, path)) return NULL;
+        reel_module *child = reel_module_at(m, name.s);
+        if (!child)
+            child = reel_module_add(
+                m, name.s, reel_module_new(sizeof *child, "part of a graph", NULL));
+        reel__text_free(&name);
+        path += len + (dot != NULL);
+        n -= len + (dot != NULL);
+        m = child;
+    }
+    return m;
+}
+
+static reel_status add(void *user, const char *name, reel_tensor *t, reel_state_kind kind)
+{
+    if (kind == REEL_STATE_CONST) return REEL_OK; /* stays within the graph */
+    const char *dot = strrchr(name, '.');
+    reel_module *m = folder(user, name, dot ? (size_t)(dot - name) : 0);
+    const char *last = dot ? dot + 1 : name;
+    if (m && kind == REEL_STATE_PARAM)
+        reel_module_param(m, last, t);
+    else if (m)
+        reel_module_buffer(m, last, t);
+    return reel_error_status();
+}
+
+reel_module *reel_graph_module(const reel_graph *g)
+{
+    if (!g || reel_graph_inputs(g) != 1 || reel_graph_outputs(g) != 1) {
+        reel_fail(REEL_ERR_ARG,
+                  "graph_module: %d inputs and %d outputs, a module has one "
+                  "of each",
+                  reel_graph_inputs(g), reel_graph_outputs(g));
+        return NULL;
+    }
+    graph_module *gm = reel_module_new(sizeof *gm, "graph", forward);
+    if (!gm) return NULL;
+    gm->m.destroy = destroy;
+    gm->graph = reel_graph_copy(g);
+    if (gm->graph) (void)reel_graph_each_state(gm->graph, add, gm);
+    return reel_module_done(&gm->m);
+}

@@ -1,0 +1,33 @@
+/* executor.h (internal): what an executor holds. Tests look into it. */
+#ifndef REEL_TRACE_EXECUTOR_H
+#define REEL_TRACE_EXECUTOR_H
+
+#include "backend/scratch.h"
+#include "trace/plan.h"
+
+#define REEL__PLANS 4
+
+struct reel_executor {
+    reel_program *program;
+    reel_executor_opts opts;
+    reel_plan *plan[REEL__PLANS];
+    reel_plan *last; /* the one used last */
+    uint64_t clock;  /* counts runs, for the cache */
+    char **base;     /* base addresses, see plan.h; [0] is the arena */
+    size_t arena;    /* its bytes */
+    bool *copied;    /* n_input + n_output: what this run needs */
+    bool *mine;      /* n_output: this run makes the tensor */
+    reel_scratch_room scratch;
+    double *seconds; /* of each node; NULL: nobody measures */
+};
+
+/* ---- plans.c: the cache --------------------------------------------------------------------- */
+
+/* The plan for these inputs and outputs, from the cache or new; e->base is set. x and y NULL:
+ * inputs as they were traced, new outputs. NULL with an error. */
+reel_plan *reel__executor_plan(reel_executor *e, int64_t batch, reel_tensor *const x[],
+                               reel_tensor *const y[]);
+/* State that was replaced by other memory, or by something else: an error. */
+reel_status reel__executor_state(reel_executor *e);
+
+#endif

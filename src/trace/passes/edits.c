@@ -1,0 +1,133 @@
+/* edits.c: questions about values that every pass asks before it changes something. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "ops/records.h"
+#include "trace/passes/pass.h"
+
+/* ---- how values lie in memory --------------------------------------------------------------- */
+
+reel_status reel__graph_infer(reel_graph *g)
+{
+    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    if (!meta) return reel_error_status();
+    reel_status st = reel__metas_anew(g, 0, REEL_NO_VALUE, meta);
+    for (int v = 0; v < g->n_value && !st; v++)
+        if (g->value[v].kind == REEL_VALUE_NODE) g->value[v].meta = meta[v];
+    reel__free(meta);
+    return st;
+}
+
+bool reel__same_kind(const reel_graph *g, int v, int by)
+{
+    const reel_value *a = &g->value[v], *b = &g->value[by];
+    if (a->meta.dtype != b->meta.dtype || !reel__same_shape(&a->meta, &b->meta))
+        return false;
+    for (int d = 0; d < a->meta.rank; d++)
+        if (a->grow[d] != b->grow[d]) return false;
+    return true;
+}
+
+bool reel__same_layout(const reel_graph *g, int v, int by)
+{
+    const reel_value *a = &g->value[v], *b = &g->value[by];
+    if (!reel__same_kind(g, v, by)) return false;
+    for (int d = 0; d < a->meta.rank; d++) /* the stride of a single element is nothing */
+        if ((a->meta.dim[d] != 1 || a->grow[d]) && a->meta.stride[d] != b->meta.stride[d])
+            return false;
+    return true;
+}
+
+/* The shapes of all nodes, were v `by`, at batch b. */
+static reel_status infer_with(const reel_graph *g, int v, int by, int64_t b,
+                              reel_meta *meta)
+{
+    reel_status st = reel__metas_at(g, b, meta);
+    if (st) return st;
+    meta[v] = meta[by];
+    return reel__metas_anew(g, b, g->value[v].maker + 1, meta);
+}
+
+int reel__layout_fits(const reel_graph *g, int v, int by)
+{
+    if (reel__same_layout(g, v, by)) return 1;
+    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    if (!meta) return -1;
+    reel_status st = infer_with(g, v, by, g->batch, meta);
+    if (!st && g->batch) st = infer_with(g, v, by, g->batch + 1, meta);
+    reel__free(meta);
+    if (!st) return 1;
+    if (st == REEL_ERR_MEMORY) return -1;
+    reel_error_clear(); /* a view that is none there: the answer, no error */
+    return 0;
+}
+
+int reel__emit_like(reel_graph *g, int before, int node, const int *in)
+{
+    const reel_gnode n = g->node[node]; /* its blocks stay where they are */
+    return reel__graph_emit1(g, before, n.op, n.attrs, n.per_batch, in, n.n_in, n.where);
+}
+
+int reel__emit_reshape(reel_graph *g, int before, int x, int like)
+{
+    const reel_value *v = &g->value[like];
+    reel_shape_attrs to = {.rank = v->meta.rank}, grow = {.rank = 0};
+    bool grows = false;
+    if (reel__same_kind(g, x, like)) return x;
+    for (int d = 0; d < v->meta.rank; d++) {
+        to.dim[d] = v->meta.dim[d];
+        grow.dim[d] = v->grow[d];
+        grows = grows || v->grow[d];
+    }
+    return reel__graph_emit1(g, before, &reel__reshape, &to, grows ? &grow : NULL, &x, 1,
+                             NULL);
+}
+
+bool reel__changed_directly(const reel_graph *g, int v)
+{
+    for (int i = 0; i < g->n_node; i++) {
+        const reel_gnode *n = &g->node[i];
+        for (int k = 0; n->op && k < n->n_in; k++)
+            if (n->in[k] == v && ((k == 0 && (n->op->traits & REEL_OP_INPLACE)) ||
+                                  (k < 8 && (n->op->mutates >> k & 1))))
+                return true;
+    }
+    return false;
+}
+
+/* ---- numbers of states --------------------------------------------------------------------- */
+
+double *reel__state_numbers(const reel_graph *g, int v)
+{
+    const reel_tensor *t = g->value[v].tensor;
+    double *number = reel__malloc((size_t)reel__numel(&t->meta) * sizeof *number);
+    if (number && !reel__read("graph_optimize", t, number, REEL_F64)) return number;
+    reel__free(number);
+    return NULL;
+}
+
+bool reel__constant_number(const reel_graph *g, int v, double *number)
+{
+    const reel_value *x = v >= 0 ? &g->value[v] : NULL;
+    if (!x || x->kind != REEL_VALUE_CONST || x->tensor->node ||
+        reel__numel(&x->meta) != 1 || !reel_dtype_is_float(x->meta.dtype))
+        return false;
+    return reel__read("graph_optimize", x->tensor, number, REEL_F64) == REEL_OK;
+}
+
+int reel__add_state(reel_graph *g, reel_value_kind kind, const reel_meta *m,
+                    const char *name, const double *number, bool trainable)
+{
+    reel_scope s = reel_scope_begin();
+    reel_device was = reel_default_device();
+    reel_status st = reel_set_default_device(m->device);
+    reel_tensor *t = st ? NULL : reel_from(number, reel__shape(m), REEL_F64);
+    (void)reel_set_default_device(was);
+    bool tape = reel_set_grad_enabled(false);
+    t = t ? reel_cast(t, m->dtype) : NULL;
+    (void)reel_set_grad_enabled(tape);
+    if (t && trainable) t = reel_requires_grad(t, true);
+    int v = t && !reel_failed() ? reel__graph_add_value(g, kind, &t->meta, name, t) : -1;
+    reel_scope_end(s);
+    return v;
+}

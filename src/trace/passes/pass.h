@@ -1,0 +1,66 @@
+/* pass.h (internal): what a pass is, and what all of them share.
+ *
+ * A pass changes a graph into one that computes the same. It is a function and a row of
+ * passes.def; its file holds nothing else. Most are tables of rewrites (match.h). */
+#ifndef REEL_TRACE_PASSES_PASS_H
+#define REEL_TRACE_PASSES_PASS_H
+
+#include "trace/graph.h"
+
+typedef struct reel_pass {
+    const char *name;
+    const char *about; /* a line for people */
+    bool exact;        /* results keep every bit */
+    /* How many changes it made; -1 with an error, and the graph is then in pieces. */
+    int (*run)(reel_graph *g);
+} reel_pass;
+
+#define PASS(name) extern const reel_pass reel__pass_##name;
+#include "trace/passes/passes.def"
+#undef PASS
+
+/* ---- optimize.c -------------------------------------------------------------------------- */
+
+/* reel_graph_optimize() with passes of one's own; verify: reel_graph_check() after each. */
+reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
+                           const reel_pass *const pass[], int n, bool verify);
+
+/* ---- edits.c ------------------------------------------------------------------------------ */
+
+/* Brings the metas of all values up to date with the shape rules: an edit may have changed how
+ * values lie in memory. */
+reel_status reel__graph_infer(reel_graph *g);
+/* Same shape and dtype, at every batch size. */
+bool reel__same_kind(const reel_graph *g, int v, int by);
+/* Same kind, and both lie in memory in one way. */
+bool reel__same_layout(const reel_graph *g, int v, int by);
+/* Whether all that is computed from v can be computed from `by`, of the same kind but perhaps
+ * another layout: views may refuse. 1, 0, or -1 with an error. */
+int reel__layout_fits(const reel_graph *g, int v, int by);
+/* A node like `node`, with its attributes, of other operands: the value of its first result, or
+ * -1 with an error. */
+int reel__emit_like(reel_graph *g, int before, int node, const int *in);
+/* A reshape of x to the shape of `like`, at every batch size; x itself if it has it. -1 with an
+ * error, such as that it is no view. */
+int reel__emit_reshape(reel_graph *g, int before, int x, int like);
+/* A node changes it, by this number. */
+bool reel__changed_directly(const reel_graph *g, int v);
+/* Whether a record changes memory. */
+static inline bool reel__changes_memory(const reel_op *op)
+{
+    return op->mutates || (op->traits & REEL_OP_INPLACE);
+}
+/* True, and the number, if v is a constant with one element. */
+bool reel__constant_number(const reel_graph *g, int v, double *number);
+/* True if v holds a tensor that no run changes. */
+static inline bool reel__is_fixed(const reel_graph *g, const reel_effects *e, int v)
+{
+    return v >= 0 && reel__is_state(&g->value[v]) && reel__never_changes(e, v);
+}
+/* A float64 copy of a state's elements, for reel__free(); NULL with an error. */
+double *reel__state_numbers(const reel_graph *g, int v);
+/* Adds a state value of `kind` from float64 numbers, as dtype m->dtype; -1 with an error. */
+int reel__add_state(reel_graph *g, reel_value_kind kind, const reel_meta *m,
+                    const char *name, const double *number, bool trainable);
+
+#endif

@@ -1,0 +1,134 @@
+/* steps.c: nodes to calls of kernels, with the copies that they need. What apply() decides at
+ * each call about operands in place is decided here once. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "trace/plan.h"
+
+typedef struct builder {
+    reel_plan *plan;
+    const reel_graph *graph;
+    size_t attrs; /* bytes used of the plan's */
+    int temp;     /* temporary copies so far */
+} builder;
+
+static void add_arg(reel_plan *p, int slot)
+{
+    p->arg_slot[p->n_arg] = slot;
+    p->arg[p->n_arg].meta = slot < 0 ? NULL : &p->meta[slot];
+    p->n_arg++;
+}
+
+static reel_step *add_step(reel_plan *p, uint16_t kernel, int node)
+{
+    reel_step *s = &p->step[p->n_step++];
+    s->node = node;
+    s->first_arg = p->n_arg;
+    s->call.kernel = (reel_kernel_id)kernel;
+    return s;
+}
+
+/* The operands that were added since add_step() are its inputs, but for the last n_out. */
+static void end_step(reel_plan *p, reel_step *s, int n_out)
+{
+    s->call.n_out = n_out;
+    s->call.n_in = p->n_arg - s->first_arg - n_out;
+    s->call.in = &p->arg[s->first_arg];
+    s->call.out = s->call.in + s->call.n_in;
+}
+
+static void add_copy(reel_plan *p, int from, int to)
+{
+    reel_step *s = add_step(p, K_COPY, -1);
+    add_arg(p, from);
+    add_arg(p, to);
+    end_step(p, s, 1);
+}
+
+static const void *add_attrs(builder *b, const reel_gnode *n)
+{
+    _Alignas(16) char room[REEL_ATTRS_MAX];
+    if (!n->attrs) return NULL;
+    char *to = b->plan->attrs + b->attrs;
+    memcpy(to, reel__attrs_at(b->graph, n, b->plan->batch, room), n->op->attrs->size);
+    b->attrs += (n->op->attrs->size + 15) & ~(size_t)15;
+    return to;
+}
+
+static unsigned mutates(const reel_op *op)
+{
+    return op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
+}
+
+static reel_status bad(const reel_gnode *n, reel_status st, const char *what, int k,
+                       const reel_meta *m)
+{
+    return reel_fail(st, "executor: %s%s%s: input %d %s %s", n->op->name,
+                     n->where ? " of " : "", n->where ? n->where : "", k, SHOW(m), what);
+}
+
+/* What apply() asks of operands and shape rules do not. */
+static reel_status check(const builder *b, const reel_gnode *n)
+{
+    const reel_meta *first = NULL;
+    for (int k = 0; k < n->n_in; k++) {
+        if (n->in[k] < 0) continue;
+        const reel_meta *m = &b->plan->meta[n->in[k]];
+        if (!first && n->op->dtypes && !(n->op->dtypes & DTYPE(m->dtype)))
+            return bad(n, REEL_ERR_DTYPE, "has a dtype that it does not take", k, m);
+        first = m;
+        if (k < 8 && (mutates(n->op) >> k & 1) && reel__is_expanded(m))
+            return bad(n, REEL_ERR_ARG, "is expanded, and would be changed in place", k,
+                       m);
+    }
+    return REEL_OK;
+}
+
+/* The slot that an in-place kernel reads for input k: what it would overwrite before it has
+ * read it, such as the first row in x += x[0], is copied first. */
+static int part(builder *b, const reel_gnode *n, int k)
+{
+    reel_plan *p = b->plan;
+    int v = n->in[k];
+    if (k == 0 || v < 0 || !(n->op->traits & REEL_OP_INPLACE)) return v;
+    const reel_meta *m = &p->meta[v];
+    if (p->program->root[v] != p->program->root[n->in[0]] ||
+        !reel__meets_in_part(&p->meta[n->in[0]], m))
+        return v;
+    int temp = reel__slot_temp(b->graph, b->temp++);
+    p->meta[temp] = *m;
+    p->meta[temp].offset = 0;
+    reel__set_contiguous(&p->meta[temp]);
+    add_copy(p, v, temp);
+    return temp;
+}
+
+static reel_status add_node(builder *b, int i)
+{
+    const reel_gnode *n = &b->graph->node[i];
+    reel_plan *p = b->plan;
+    int in[REEL_OP_MAX_IN], skip = n->op->traits & REEL_OP_OVERWRITE ? 1 : 0;
+    reel_status st = check(b, n);
+    if (st || (n->op->traits & REEL_OP_VIEW)) return st;
+    for (int k = skip; k < n->n_in; k++) in[k] = part(b, n, k);
+    if (reel__draws(b->graph, n)) p->drawing[p->n_drawing++] = p->n_step;
+    reel_step *s = add_step(p, n->op->kernel, i);
+    for (int k = skip; k < n->n_in; k++) add_arg(p, in[k]);
+    for (int k = 0; k < n->n_out; k++) add_arg(p, n->out[k]);
+    end_step(p, s, n->n_out);
+    s->call.attrs = add_attrs(b, n);
+    return REEL_OK;
+}
+
+reel_status reel__plan_steps(reel_plan *p)
+{
+    builder b = {.plan = p, .graph = p->program->graph};
+    const reel_graph *g = b.graph;
+    reel_status st = REEL_OK;
+    for (int i = 0; i < g->n_input; i++)
+        if (p->copied[i]) add_copy(p, reel__slot_input(g, i), g->input[i]);
+    for (int i = 0; i < g->n_node && !st; i++) st = add_node(&b, i);
+    for (int i = 0; i < g->n_output; i++)
+        if (p->copied[g->n_input + i]) add_copy(p, g->output[i], reel__slot_output(g, i));
+    return st;
+}

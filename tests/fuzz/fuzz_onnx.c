@@ -1,0 +1,62 @@
+/* fuzz_onnx.c: any bytes give a model or an error, and a model holds only what can be read.
+ * tests/fuzz/run.sh builds and runs it. */
+#include "onnx/file.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static volatile size_t sink; /* keeps the reads */
+
+static void touch(const void *bytes, size_t n)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += ((const uint8_t *)bytes)[i];
+    sink += sum;
+}
+
+static void touch_text(const char *text)
+{
+    touch(text, strlen(text));
+}
+
+static void touch_attribute(const reel_onnx_attribute *a)
+{
+    touch_text(a->name);
+    switch (a->kind) {
+    case REEL_ONNX_A_FLOAT:
+    case REEL_ONNX_A_INT: break;
+    case REEL_ONNX_A_STRING: touch_text(a->s); break;
+    case REEL_ONNX_A_TENSOR: touch(a->t->data, a->t->bytes); break;
+    case REEL_ONNX_A_FLOATS: touch(a->floats, a->n * sizeof(float)); break;
+    case REEL_ONNX_A_INTS: touch(a->ints, a->n * sizeof(int64_t)); break;
+    case REEL_ONNX_A_STRINGS:
+        for (size_t i = 0; i < a->n; i++) touch_text(a->strings[i]);
+        break;
+    default: __builtin_trap();
+    }
+}
+
+static void touch_graph(const reel_onnx_graph *g)
+{
+    for (size_t i = 0; i < g->node.n; i++) {
+        const reel_onnx_node *n = g->node.at[i];
+        for (size_t j = 0; j < n->input.n; j++) touch_text(n->input.at[j]);
+        for (size_t j = 0; j < n->attribute.n; j++) touch_attribute(n->attribute.at[j]);
+    }
+    for (size_t i = 0; i < g->initializer.n; i++)
+        touch(g->initializer.at[i]->data, g->initializer.at[i]->bytes);
+    for (size_t i = 0; i < g->value_info.n; i++)
+        for (int d = 0; d < g->value_info.at[i]->rank; d++)
+            touch_text(g->value_info.at[i]->dim[d].param);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    reel_onnx_model *m = reel__onnx_read_bytes("fuzz", data, size);
+    if (m ? reel_failed() : reel_error_status() != REEL_ERR_FORMAT) __builtin_trap();
+    if (m) touch_graph(&m->graph);
+    reel__onnx_model_free(m);
+    reel_error_clear();
+    return 0;
+}
