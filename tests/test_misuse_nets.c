@@ -322,6 +322,7 @@ static void test_graphs(void **state)
     BAD("graph_check", reel_graph_check(NULL));
     NONE("graph_to_string", reel_graph_to_string(NULL));
     BAD("graph_write_dot", reel_graph_write_dot(NULL, stdout));
+    const char *file = json_file();
     const reel_roofline flat = {0, 10};
     reel_node_cost cost;
     BAD("graph_node_cost", reel_graph_node_cost(NULL, 0, NULL, &cost));
@@ -337,7 +338,7 @@ static void test_graphs(void **state)
     NO_MODULE("graph_module", reel_graph_module(NULL));
     BAD("graph_save", reel_graph_save(NULL, nowhere));
     NONE("graph_load", reel_graph_load(NULL));
-    NONE(json_file(), reel_graph_load(nowhere));
+    NONE(file, reel_graph_load(nowhere));
     reel_graph *g = reel_graph_parse("input x f32[3]\n", NULL, NULL);
     BAD("node 0 of 0", reel_graph_node_cost(g, 0, NULL, &cost));
     BAD("graph_each_state", reel_graph_each_state(g, NULL, NULL));
@@ -347,7 +348,7 @@ static void test_graphs(void **state)
     BAD("must be above 0",
         reel_graph_write_html(g, stdout, &(reel_view_opts){.peaks = &flat}));
     BAD("graph_save", reel_graph_save(g, NULL));
-    BAD(json_file(), reel_graph_save(g, nowhere));
+    BAD(file, reel_graph_save(g, nowhere));
     NO_MODULE("1 inputs and 0 outputs", reel_graph_module(g));
     reel_graph_free(g);
 }
