@@ -353,6 +353,32 @@ static void test_graphs(void **state)
     reel_graph_free(g);
 }
 
+static void test_executors(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y = NULL;
+    reel_plan_memory memory;
+    double seconds;
+    NONE("executor_new", reel_executor_new(NULL, NULL));
+    NONE("executor_clone", reel_executor_clone(NULL));
+    BAD("executor_run", reel_executor_run(NULL, &x, 1, &y, 1));
+    BAD("executor_memory", reel_executor_memory(NULL, &memory));
+    BAD("executor_profile", reel_executor_profile(NULL, true));
+    BAD("executor_time", reel_executor_time(NULL, 0, &seconds));
+    reel_executor_free(NULL);
+    reel_graph *g = reel_trace_function(same, NULL, &x, 1, NULL);
+    reel_executor *e = reel_executor_new(g, NULL);
+    NONE("executor_new", reel_executor_new(g, &(reel_executor_opts){.batch = -1}));
+    BAD("executor_run", reel_executor_run(e, NULL, 1, &y, 1));
+    BAD("executor_run", reel_executor_run(e, &y, 1, &y, 1));
+    BAD("executor_run", reel_executor_run(e, &x, 1, NULL, 1));
+    BAD("executor_run", reel_executor_run(e, &x, 1, &x, 1)); /* would fill its input */
+    BAD("executor_memory", reel_executor_memory(e, NULL));
+    BAD("executor_time", reel_executor_time(e, 0, &seconds)); /* a graph of no nodes */
+    reel_executor_free(e);
+    reel_graph_free(g);
+}
+
 static void test_initializers(void **state)
 {
     (void)state;
@@ -666,9 +692,9 @@ static void test_files(void **state)
 static void test_every_function_is_here(void **state)
 {
     (void)state;
-    static const char *const header[] = {"base.h",    "nn.h",       "optim.h",
-                                         "data.h",    "io.h",       "training.h",
-                                         "profile.h", "progress.h", "trace.h"};
+    static const char *const header[] = {
+        "base.h",     "nn.h",      "optim.h",    "data.h",  "io.h",
+        "training.h", "profile.h", "progress.h", "trace.h", "executor.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
@@ -704,6 +730,7 @@ int main(void)
         TEST(test_special_forwards),
         TEST(test_module_state),
         TEST(test_graphs),
+        TEST(test_executors),
         TEST(test_initializers),
         TEST(test_optimizers),
         TEST(test_schedules),

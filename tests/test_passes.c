@@ -97,17 +97,18 @@ F(relu6_by_clamp, reel_clamp(X, 0, 6))
 F(root_inverse, reel_reciprocal(reel_sqrt(POSITIVE(X))))
 F(divided, reel_div(X, S(4)))
 F(widened, reel_add(X, reel_mul_scalar(Y, 2)))
-F(reshape_twice, reel_relu(reel_reshape(reel_reshape(X, REEL_SHAPE(-1, 2, 4)),
-                                        REEL_SHAPE(-1, 4, 2))))
-F(reshape_back, reel_reshape(reel_gelu(reel_reshape(X, REEL_SHAPE(-1, 2, 4))),
-                             REEL_SHAPE(-1, 8)))
+F(reshape_twice,
+  reel_relu(reel_reshape(reel_reshape(X, REEL_SHAPE(-1, 2, 4)), REEL_SHAPE(-1, 4, 2))))
+F(reshape_back,
+  reel_reshape(reel_gelu(reel_reshape(X, REEL_SHAPE(-1, 2, 4))), REEL_SHAPE(-1, 8)))
 F(permute_back, reel_t(reel_exp(reel_t(X))))
-F(permute_there_and_back, reel_exp(reel_permute(
-                     reel_permute(reel_reshape(X, REEL_SHAPE(-1, 2, 4)),
-                                  REEL_SHAPE(0, 2, 1)),
-                     REEL_SHAPE(0, 2, 1))))
-F(permute_round, reel_exp(reel_transpose(
-                     reel_transpose(reel_reshape(X, REEL_SHAPE(-1, 2, 4)), 1, 2), 0, 1)))
+F(permute_there_and_back,
+  reel_exp(reel_permute(reel_permute(reel_reshape(X, REEL_SHAPE(-1, 2, 4)),
+                                     REEL_SHAPE(0, 2, 1)),
+                        REEL_SHAPE(0, 2, 1))))
+F(permute_round,
+  reel_exp(reel_transpose(reel_transpose(reel_reshape(X, REEL_SHAPE(-1, 2, 4)), 1, 2), 0,
+                          1)))
 F(transposed_square, reel_t(reel_narrow(X, 1, 0, 4)))
 F(copied, reel_exp(reel_copy(X)))
 F(cast_up, reel_cast(X, REEL_F64))
@@ -147,22 +148,23 @@ static reel_tensor *composed_norm(void *user, reel_tensor *const x[], int n)
     return reel_add(reel_mul(y, reel_arange(1, 9, 1, REEL_F32)), S(0.5));
 }
 
-F(composed_norm_var, reel_mul(reel_sub(X, reel_mean(X, ROWS, true)),
-                              reel_rsqrt(reel_add_scalar(reel_var(X, ROWS, 0, true),
-                                                         1e-5))))
-F(composed_gelu, reel_mul_scalar(
-                     reel_mul(X, reel_add_scalar(
-                                     reel_erf(reel_div(X, S(1.41421356237))), 1)),
-                     0.5))
+F(composed_norm_var,
+  reel_mul(reel_sub(X, reel_mean(X, ROWS, true)),
+           reel_rsqrt(reel_add_scalar(reel_var(X, ROWS, 0, true), 1e-5))))
+F(composed_gelu,
+  reel_mul_scalar(reel_mul(X,
+                           reel_add_scalar(reel_erf(reel_div(X, S(1.41421356237))), 1)),
+                  0.5))
 F(composed_gelu_tanh,
   reel_mul(reel_mul_scalar(X, 0.5),
-           reel_add_scalar(
-               reel_tanh(reel_mul_scalar(
-                   reel_add(X, reel_mul_scalar(reel_pow_scalar(X, 3), 0.044715)),
-                   0.7978845608028654)),
-               1)))
+           reel_add_scalar(reel_tanh(reel_mul_scalar(
+                               reel_add(X,
+                                        reel_mul_scalar(reel_pow_scalar(X, 3), 0.044715)),
+                               0.7978845608028654)),
+                           1)))
 F(composed_silu, reel_mul(X, reel_sigmoid(X)))
-F(composed_hardswish, reel_mul(X, reel_div(reel_clamp(reel_add_scalar(X, 3), 0, 6), S(6))))
+F(composed_hardswish,
+  reel_mul(X, reel_div(reel_clamp(reel_add_scalar(X, 3), 0, 6), S(6))))
 
 static reel_tensor *heads(reel_tensor *x)
 {
@@ -190,7 +192,8 @@ static reel_tensor *masked_attention(void *user, reel_tensor *const x[], int n)
 
 F(pointwise_chain, reel_mul(reel_sigmoid(reel_add(X, Y)), reel_exp(reel_neg(Y))))
 F(pointwise_broadcast,
-  reel_relu(reel_mul(reel_sub(X, reel_expand(reel_mean(X, ROWS, true), REEL_SHAPE(-1, 8))),
+  reel_relu(reel_mul(reel_sub(X,
+                              reel_expand(reel_mean(X, ROWS, true), REEL_SHAPE(-1, 8))),
                      reel_arange(0, 8, 1, REEL_F32))))
 F(pointwise_where, reel_where(reel_gt(X, Y), reel_exp(X), reel_neg(Y)))
 F(pointwise_alone, reel_sum(reel_exp(X), ROWS, true))
@@ -231,7 +234,10 @@ typedef struct pass_case {
     double tolerance;  /* of results; 0: bits */
 } pass_case;
 
-#define CASE(passes, fn, nodes, tolerance) {#fn, passes, fn, nodes, tolerance}
+#define CASE(passes, fn, nodes, tolerance)                                               \
+    {                                                                                    \
+#fn, passes, fn, nodes, tolerance                                                \
+    }
 static const pass_case cases[] = {
     CASE("dce", unread, "relu", 0),
     CASE("fold", of_constants, "add", 0),
@@ -264,7 +270,8 @@ static const pass_case cases[] = {
     CASE("recognize", composed_softmax, "softmax", 1e-6),
     CASE("recognize", sum_of_other_dim, "max sub exp sum div", 0),
     CASE("recognize", composed_log_softmax, "log_softmax", 1e-5),
-    CASE("fold,identity,algebraic,recognize", composed_norm, "layer_norm add_scalar", 1e-5),
+    CASE("fold,identity,algebraic,recognize", composed_norm, "layer_norm add_scalar",
+         1e-5),
     CASE("algebraic,recognize", composed_norm_var, "layer_norm", 1e-5),
     CASE("fold,algebraic,recognize", composed_gelu, "gelu", 1e-5),
     CASE("algebraic,recognize", composed_gelu_tanh, "gelu_tanh", 1e-5),
@@ -354,7 +361,8 @@ static void test_small_graphs(void **state)
         assert_int_equal(optimize(g, &(reel_optimize_opts){.only = c->passes}), REEL_OK);
         node_names(g, names, sizeof names);
         if (strcmp(names, c->nodes) != 0)
-            fail_msg("%s, %s: \"%s\", expected \"%s\"", c->name, c->passes, names, c->nodes);
+            fail_msg("%s, %s: \"%s\", expected \"%s\"", c->name, c->passes, names,
+                     c->nodes);
         compare(c->name, g, c->fn, c->tolerance);
         reel_graph_free(g);
         reel_scope_end(s);
@@ -427,8 +435,9 @@ static void test_names(void **state)
     expect(REEL_ERR_ARG, "only names \"fusion\"; passes are dce, fold");
     assert_int_equal(optimize(g, &(reel_optimize_opts){.skip = "fol"}), REEL_ERR_ARG);
     expect(REEL_ERR_ARG, "skip names \"fol\"");
-    assert_int_equal(optimize(g, &(reel_optimize_opts){.skip = " identity , fuse_pointwise,"}),
-                     REEL_OK);
+    assert_int_equal(
+        optimize(g, &(reel_optimize_opts){.skip = " identity , fuse_pointwise,"}),
+        REEL_OK);
     assert_int_equal(reel_graph_nodes(g), 2);
     assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
     assert_int_equal(reel_graph_nodes(g), 0);
@@ -501,10 +510,15 @@ static void test_wrong_passes(void **state)
 static void test_malformed_patterns(void **state)
 {
     (void)state;
-    static const char *const text[] = {
-        "",           "add(x, y",       "add(x)",          "nothing(x)",
-        "add(x, y))", "relu(x | dim=1)", "mul_scalar(x | )", "softmax(x | depth=1)",
-        "relu(toolongname)"};
+    static const char *const text[] = {"",
+                                       "add(x, y",
+                                       "add(x)",
+                                       "nothing(x)",
+                                       "add(x, y))",
+                                       "relu(x | dim=1)",
+                                       "mul_scalar(x | )",
+                                       "softmax(x | depth=1)",
+                                       "relu(toolongname)"};
     reel_pattern *p = malloc(sizeof *p), *q = malloc(sizeof *q);
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
         assert_false(reel__pattern_parse(p, text[i], NULL));
@@ -522,7 +536,8 @@ static reel_tensor *a_bit_of_all(void *user, reel_tensor *const x[], int n)
 {
     (void)n;
     reel_tensor *y = composed_attention(user, x, 2);
-    y = reel_add(reel_relu(reel_linear(X, weight, NULL)), reel_reshape(y, REEL_SHAPE(-1, 8)));
+    y = reel_add(reel_relu(reel_linear(X, weight, NULL)),
+                 reel_reshape(y, REEL_SHAPE(-1, 8)));
     y = reel_mul(y, reel_add_scalar(reel_exp(reel_mul_scalar(y, 0.1)), 2));
     return reel_add(reel_neg(reel_neg(y)), reel_mul(S(2), S(3)));
 }
