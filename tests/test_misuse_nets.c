@@ -373,7 +373,6 @@ static void test_onnx(void **state)
     NONE("onnx_load", reel_onnx_load(NULL, NULL));
     NONE("x.onnx", reel_onnx_load("no/such/x.onnx", NULL));
     reel_graph_free(g);
-    after();
 }
 
 static void test_executors(void **state)
@@ -716,8 +715,8 @@ static void test_every_function_is_here(void **state)
 {
     (void)state;
     static const char *const header[] = {
-        "base.h",     "nn.h",      "optim.h",    "data.h",  "io.h",
-        "training.h", "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h"};
+        "base.h",    "nn.h",       "optim.h", "data.h",     "io.h",  "training.h",
+        "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
