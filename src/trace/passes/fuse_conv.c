@@ -72,5 +72,7 @@ static int run(reel_graph *g)
     return REEL__APPLY_RULES(g, rules);
 }
 
+/* Not exact: a fused convolution chooses its algorithm as if its weight were prepared, which
+ * at some small sizes is another one. */
 const reel_pass reel__pass_fuse_conv = {
-    "fuse_conv", "convolution, residual and activation in one", true, run};
+    "fuse_conv", "convolution, residual and activation in one", false, run};
