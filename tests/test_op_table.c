@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "ops/op.h"
-#include "support/sample.h"
+#include "support/one_node.h"
 
 #define PATH REEL_SOURCE_DIR "/docs/operators.md"
 enum { ROOM = 1 << 18 };
@@ -57,7 +57,7 @@ static bool has_float(const sample *s)
 static unsigned dtypes_of(const reel_op *op)
 {
     unsigned bits = 0;
-    const char *drawn = op->sample ? op->sample : "| rank=1 dim=3";
+    const char *drawn = sample_text(op);
     for (int d = 0; d < REEL_DTYPE_COUNT; d++) {
         sample s;
         char dtype[16];
@@ -132,20 +132,27 @@ static void put_row(text *t, const reel_op *op)
     put(t, " | %s | ", kind_of(op));
     put_dtypes(t, op->traits & REEL_OP_VIEW ? DTYPES_ANY : dtypes_of(op));
     if (op->vjp)
-        put(t, " | yes | yes |\n");
+        put(t, " | yes | yes | ");
     else
-        put(t, " | no: %s | no |\n", no_gradient(op));
+        put(t, " | no: %s | no | ", no_gradient(op));
+    if (op->onnx)
+        put(t, "%d |\n", one_node_opset(op));
+    else
+        put(t, "no: %s |\n", op->no_onnx);
 }
 
 static void put_page(text *t)
 {
-    int gradients = 0;
-    for (int i = 0; i < reel__n_ops; i++) gradients += reel__ops[i]->vjp != NULL;
+    int gradients = 0, exported = 0;
+    for (int i = 0; i < reel__n_ops; i++) {
+        gradients += reel__ops[i]->vjp != NULL;
+        exported += reel__ops[i]->onnx != NULL;
+    }
     put(t,
         "# Operators\n\n"
         "Generated from the records by `test_op_table --write`; `ctest` fails when it is "
         "out "
-        "of date.\n%d records, %d with a gradient. The functions of <reel/ops.h> are "
+        "of date.\n%d records, %d with a gradient, %d with a form in ONNX. The functions of <reel/ops.h> are "
         "these "
         "or a few of them put together.\n\n"
         "- Values: compared with PyTorch's, `tests/test_golden.c`, but for the random "
@@ -155,10 +162,12 @@ static void put_page(text *t)
         "a "
         "first order there is a second.\n"
         "- dtypes: of the values; those of indices, conditions and statistics are fixed. "
-        "floats are f32, f64, f16 and bf16; ints are i64, i32, i8 and u8.\n\n"
+        "floats are f32, f64, f16 and bf16; ints are i64, i32, i8 and u8.\n"
+        "- ONNX: the first opset that a graph of it can be exported to, or why it cannot; run "
+        "in ONNX Runtime at opset 13, 17 and the newest, `tests/test_onnx.sh`.\n\n"
         "| operator | CPU kernel | inputs -> outputs | kind | dtypes | gradient | second "
-        "order |\n|---|---|---|---|---|---|---|\n",
-        reel__n_ops, gradients);
+        "order | ONNX |\n|---|---|---|---|---|---|---|---|\n",
+        reel__n_ops, gradients, exported);
     for (int i = 0; i < reel__n_ops; i++) put_row(t, reel__ops[i]);
 }
 

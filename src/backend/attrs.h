@@ -78,6 +78,17 @@ typedef struct reel_random_attrs {
     int64_t seed, offset;
     double low, high;
 } reel_random_attrs;
+/* What has no inputs: kernel attributes first, so that kernels read the same pointer; then
+ * what comes out. */
+typedef struct reel_make_attrs {
+    union {
+        reel_fill_attrs fill;
+        reel_arange_attrs arange;
+        reel_random_attrs random;
+    } kernel;
+    reel_shape_attrs shape;
+    int64_t dtype, format, device_type, device_index;
+} reel_make_attrs;
 typedef struct reel_conv2d_attrs {
     int64_t stride[2], padding[2], dilation[2], groups;
     int64_t input[4]; /* gradients only: shape of the result, [n,c,h,w] or [k,c/g,r,s] */

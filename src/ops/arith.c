@@ -1,7 +1,7 @@
 /* arith.c: pointwise arithmetic of two or three inputs, comparisons, choice. */
 #include <math.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 #include "ops/records.h"
 
 #define G gy[0]
@@ -112,6 +112,46 @@ static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
     gx[0] = reel_mul_scalar(G, A(0));
 }
 
+/* ---- ONNX: pow_scalar and the like have their number as a constant ----------------------- */
+
+/* Integers wrap: to add -1 to a u8 is to add 255. */
+static double wrapped(double a, reel_dtype dtype)
+{
+    switch (dtype) {
+    case REEL_U8: return (uint8_t)(int64_t)a;
+    case REEL_I8: return (int8_t)(int64_t)a;
+    case REEL_I32: return (int32_t)(int64_t)a;
+    default: return a;
+    }
+}
+
+/* A product of bools is an And. */
+ONNX_RULE(mul, x->dtype == REEL_BOOL ? ONNX("And", x, y) : ONNX("Mul", x, y))
+ONNX_RULE(add, ONNX("Add", x, y))
+ONNX_RULE(sub, ONNX("Sub", x, y))
+ONNX_RULE(div, ONNX("Div", x, y))
+ONNX_RULE(pow, ONNX("Pow", x, y))
+ONNX_RULE(maximum, ONNX("Max", x, y))
+ONNX_RULE(minimum, ONNX("Min", x, y))
+ONNX_RULE(add_scaled, ONNX("Add", x, ONNX("Mul", y, NUM(A(0)))))
+ONNX_RULE(lerp, ONNX("Add", x, ONNX("Mul", ONNX("Sub", y, x), NUM(A(0)))))
+ONNX_RULE(add_scalar, ONNX("Add", x, NUM(wrapped(A(0), x->dtype))))
+ONNX_RULE(mul_scalar, ONNX("Mul", x, NUM(wrapped(A(0), x->dtype))))
+ONNX_RULE(pow_scalar, ONNX("Pow", x, NUM(A(0))))
+ONNX_RULE(where, ONNX("Where", x, y, z))
+
+/* A bound that is infinite is left out. */
+static reel_ref bound(const reel_call *c, reel_onnx *o, int i, reel_dtype dtype)
+{
+    return isinf(A(i)) ? NULL : reel__onnx_number(o, A(i), dtype);
+}
+ONNX_RULE(clamp, ONNX_NODE("Clip", *x, x, bound(c, o, 0, x->dtype),
+                           bound(c, o, 1, x->dtype)))
+ONNX_RULE(clamp_grad, ONNX("Where",
+                           ONNX_BOOL("Or", ONNX_BOOL("Less", x, NUM(A(0))),
+                                     ONNX_BOOL("Greater", x, NUM(A(1)))),
+                           NUM(0), y))
+
 /* ---- clamp: the gradient passes inside the range, ends included ------------------------ */
 
 const reel_op reel__clamp_grad = {
@@ -123,6 +163,7 @@ const reel_op reel__clamp_grad = {
     .dtypes = DTYPES_FLOAT,
     .attrs = &reel__scalar_schema,
     .infer = reel__infer_pointwise,
+    .onnx = clamp_grad_onnx,
     .no_vjp = "clamp composes it with create_graph",
     .sample = "f[3,4] in -2..2; f[3,4] | a=-0.7,1.1",
 };
@@ -165,6 +206,7 @@ const reel_op reel__where = {
     .dtypes = DTYPE(REEL_BOOL),
     .infer = where_infer,
     .vjp = where_vjp,
+    .onnx = where_onnx,
     .sample =
         "bool[3,4]; f[3,4]; f[3,4]\nbool[3,1]; f[4]; f[2,3,4]\nbool[4]; f[3,1]; f[1]",
 };
@@ -202,6 +244,7 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
                                 .dtypes = dtypes_,                                       \
                                 .infer = reel__infer_pointwise,                          \
                                 .vjp = fn##_vjp,                                         \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = sample_};                                      \
     reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y)                               \
     {                                                                                    \
@@ -234,6 +277,7 @@ BINARY(minimum, K_MINIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
                                 .attrs = &reel__scalar_schema,                           \
                                 .infer = reel__infer_pointwise,                          \
                                 .vjp = fn##_vjp,                                         \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = sample_};                                      \
     reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y, double a)                     \
     {                                                                                    \
@@ -265,6 +309,7 @@ static reel_status number_infer(const reel_call *c, reel_meta *out)
                                 .attrs = &reel__scalar_schema,                           \
                                 .infer = infer_,                                         \
                                 .vjp = fn##_vjp,                                         \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = sample_}
 
 UNARY_A(add_scalar, K_ADD_SCALAR, number_infer, 0, DTYPES_NUMBER,
@@ -321,6 +366,7 @@ reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
                                 .attrs = schema,                                         \
                                 .infer = infer_,                                         \
                                 .vjp = of##_vjp,                                         \
+                                .onnx = of##_onnx,                                       \
                                 .sample = sample_}
 #define POINTWISE reel__infer_pointwise
 #define ONTO_FIRST "f[3,4]; f[3,4]\nf[2,3,4]; f[3,1]\nf[2,3]; f[]\nf[0,3]; f[3]"
@@ -394,31 +440,38 @@ static reel_status compare_infer(const reel_call *c, reel_meta *out)
     return st;
 }
 
-#define COMPARE(fn, row, dtypes_)                                                        \
+/* ONNX orders numbers only, and its logic takes bools only. */
+#define ORDERED(v) reel__onnx_cast(o, v, v->dtype == REEL_BOOL ? REEL_I32 : v->dtype)
+#define TRUTH(v) reel__onnx_cast(o, v, REEL_BOOL)
+
+#define COMPARE(fn, row, onnx_)                                                          \
+    ONNX_RULE(fn, onnx_)                                                                 \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD,           \
                                 .n_in = 2,                                               \
                                 .n_out = 1,                                              \
-                                .dtypes = dtypes_,                                       \
+                                .dtypes = DTYPES_ANY,                                    \
                                 .infer = compare_infer,                                  \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = "f[3,4]; f[3,4]\nf[2,3,4]; f[4]"};             \
     reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y)                               \
     {                                                                                    \
         return APPLY(&reel__##fn, NULL, x, y);                                           \
     }
 
-COMPARE(eq, K_EQ, DTYPES_ANY)
-COMPARE(ne, K_NE, DTYPES_ANY)
-COMPARE(lt, K_LT, DTYPES_ANY)
-COMPARE(le, K_LE, DTYPES_ANY)
-COMPARE(gt, K_GT, DTYPES_ANY)
-COMPARE(ge, K_GE, DTYPES_ANY)
-COMPARE(logical_and, K_LOGICAL_AND, DTYPES_ANY)
-COMPARE(logical_or, K_LOGICAL_OR, DTYPES_ANY)
-COMPARE(logical_xor, K_LOGICAL_XOR, DTYPES_ANY)
+COMPARE(eq, K_EQ, ONNX_BOOL("Equal", x, y))
+COMPARE(ne, K_NE, ONNX_BOOL("Not", ONNX_BOOL("Equal", x, y)))
+COMPARE(lt, K_LT, ONNX_BOOL("Less", ORDERED(x), ORDERED(y)))
+COMPARE(le, K_LE, ONNX_BOOL("LessOrEqual", ORDERED(x), ORDERED(y)))
+COMPARE(gt, K_GT, ONNX_BOOL("Greater", ORDERED(x), ORDERED(y)))
+COMPARE(ge, K_GE, ONNX_BOOL("GreaterOrEqual", ORDERED(x), ORDERED(y)))
+COMPARE(logical_and, K_LOGICAL_AND, ONNX_BOOL("And", TRUTH(x), TRUTH(y)))
+COMPARE(logical_or, K_LOGICAL_OR, ONNX_BOOL("Or", TRUTH(x), TRUTH(y)))
+COMPARE(logical_xor, K_LOGICAL_XOR, ONNX_BOOL("Xor", TRUTH(x), TRUTH(y)))
 
-#define TEST(fn, row, dtypes_)                                                           \
+#define TEST(fn, row, dtypes_, onnx_)                                                    \
+    ONNX_RULE(fn, onnx_)                                                                 \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
                                 .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD,           \
@@ -426,11 +479,12 @@ COMPARE(logical_xor, K_LOGICAL_XOR, DTYPES_ANY)
                                 .n_out = 1,                                              \
                                 .dtypes = dtypes_,                                       \
                                 .infer = compare_infer,                                  \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = "f[3,4]"};                                     \
     reel_tensor *reel_##fn(reel_tensor *x)                                               \
     {                                                                                    \
         return APPLY(&reel__##fn, NULL, x);                                              \
     }
 
-TEST(logical_not, K_LOGICAL_NOT, DTYPES_ANY)
-TEST(isfinite, K_ISFINITE, DTYPES_FLOAT)
+TEST(logical_not, K_LOGICAL_NOT, DTYPES_ANY, ONNX_BOOL("Not", TRUTH(x)))
+TEST(isfinite, K_ISFINITE, DTYPES_FLOAT, ONNX_BOOL("Equal", ONNX("Sub", x, x), NUM(0)))

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "backend/random_blocks.h"
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 #define G gy[0]
 
@@ -26,6 +26,7 @@ const reel_op reel__dropout = {
     .attrs = &reel__random_schema,
     .infer = reel__infer_same,
     .vjp = dropout_vjp,
+    .no_onnx = REEL__ONNX_DRAWS,
     .sample = "f[3,4] | seed=7 low=0.3\nf[2,3,2,2] | seed=9 low=0.5",
 };
 
@@ -150,6 +151,7 @@ const reel_op reel__attention_backward = {
     .infer = attention_backward_infer,
     .flops = attention_backward_flops,
     .no_vjp = "attention composes it with create_graph",
+    .no_onnx = REEL__ONNX_TRAINING,
     .sample =
         "f[2,3,4]; f[2,3,4]; f[2,5,4]; f[2,5,4]; -; f[2,3,4]; s[2,3] in 1..2 | scale=0.5",
 };
@@ -204,6 +206,55 @@ static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
     for (int i = 0; i < 3; i++) gx[i] = out[i];
 }
 
+/* 0, 1, ... along the last dimension but `back`, [.., n, ..1] */
+static reel_ref places(reel_onnx *o, reel_ref x, int dim, int back)
+{
+    const reel_arange_attrs from_0 = {.step = 1};
+    reel_onnx_ref type = {.dtype = REEL_I64, .rank = 1 + back};
+    type.dim[0] = x->dim[dim];
+    type.grow[0] = x->grow[dim];
+    if (back) type.dim[1] = 1;
+    reel_ref line = reel__onnx_range(o, &from_0, REEL_I64, x->dim[dim], x->grow[dim]);
+    return reel__onnx_reshape(o, line, type);
+}
+
+/* Where query i may see key j, bool; NULL: everywhere. */
+static reel_ref visible_onnx(const reel_call *c, reel_onnx *o, reel_ref mask)
+{
+    int r = o->in[0]->rank;
+    reel_ref see = NULL, open = mask;
+    if (AT(c)->causal)
+        see = ONNX_BOOL("GreaterOrEqual", places(o, o->in[0], r - 2, 1),
+                        places(o, o->in[1], r - 2, 0));
+    if (mask && mask->dtype != REEL_BOOL)
+        open = ONNX_BOOL("Greater", mask, reel__onnx_number(o, -INFINITY, mask->dtype));
+    if (!see || !open) return see ? see : open;
+    return ONNX_BOOL("And", see, open);
+}
+
+/* The lowest finite number hides: -inf would make NaN of a row that sees nothing, which gives
+ * zeros here. With causal alone every row sees something. */
+static reel_status attention_onnx(const reel_call *c, reel_onnx *o)
+{
+    static const double lowest[REEL_DTYPE_COUNT] = {[REEL_F32] = -0x1.fffffep127,
+                                                    [REEL_F64] = -0x1.fffffffffffffp1023,
+                                                    [REEL_F16] = -65504,
+                                                    [REEL_BF16] = -0x1.fep127};
+    if (AT(c)->dropout > 0) return reel__onnx_training(c, "dropout of probabilities");
+    const reel_ref x = o->in[0], k = o->in[1], v = o->in[2], mask = o->in[3];
+    reel_onnx_ref scores = *x;
+    scores.dim[x->rank - 1] = k->dim[x->rank - 2];
+    scores.grow[x->rank - 1] = k->grow[x->rank - 2];
+    reel_ref s = ONNX_NODE("MatMul", scores, x, reel__onnx_transpose(o, k));
+    s = ONNX("Mul", s, NUM(AT(c)->scale));
+    if (mask && mask->dtype != REEL_BOOL) s = ONNX("Add", s, mask);
+    reel_ref see = visible_onnx(c, o, mask);
+    if (see) s = ONNX("Where", see, s, NUM(lowest[x->dtype]));
+    reel_ref p = WITH_INT(ONNX("Softmax", s), "axis", -1);
+    if (mask) p = ONNX("Where", see, p, NUM(0));
+    return reel__onnx_give(o, 0, ONNX_NODE("MatMul", o->out[0], p, v));
+}
+
 const reel_op reel__attention = {
     .name = "attention",
     .kernel = K_ATTENTION,
@@ -217,6 +268,7 @@ const reel_op reel__attention = {
     .attrs = &reel__attention_schema,
     .infer = attention_infer,
     .vjp = attention_vjp,
+    .onnx = attention_onnx,
     .flops = attention_flops,
     .sample = "f[2,3,4]; f[2,5,4]; f[2,5,2]; - | scale=0.5\n"
               "f[4,3]; f[4,3]; f[4,3]; - | scale=0.7 causal=1\n"

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 #define G gy[0]
 
@@ -95,6 +95,40 @@ static double conv2d_weight_flops(const reel_call *c)
     return conv_flops(IN_META(c, 0), &c->out[0]->meta);
 }
 
+static void window(reel_onnx *o, const reel_conv2d_attrs *a, const int64_t kernel[2])
+{
+    const int64_t pads[] = {a->padding[0], a->padding[1], a->padding[0], a->padding[1]};
+    reel__onnx_ints(o, "kernel_shape", 2, kernel);
+    reel__onnx_ints(o, "strides", 2, a->stride);
+    reel__onnx_ints(o, "pads", 4, pads);
+    reel__onnx_ints(o, "dilations", 2, a->dilation);
+    reel__onnx_int(o, "group", a->groups);
+}
+
+static reel_status conv2d_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0], w = o->in[1], b = o->in[2];
+    reel_ref y = ONNX_NODE("Conv", o->out[0], x, w, b);
+    window(o, ATTRS(c, reel_conv2d_attrs), &w->dim[2]);
+    return reel__onnx_give(o, 0, y);
+}
+
+/* The gradient is a transposed convolution. Its result may be larger than the smallest that
+ * the strides would give. */
+static reel_status conv2d_input_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_conv2d_attrs *a = ATTRS(c, reel_conv2d_attrs);
+    const reel_ref g = o->in[0], w = o->in[1];
+    int64_t more[2];
+    for (int i = 0; i < 2; i++)
+        more[i] = a->input[2 + i] - ((g->dim[2 + i] - 1) * a->stride[i] - 2 * a->padding[i] +
+                                     a->dilation[i] * (w->dim[2 + i] - 1) + 1);
+    reel_ref y = ONNX_NODE("ConvTranspose", o->out[0], g, w);
+    window(o, a, &w->dim[2]);
+    reel__onnx_ints(o, "output_padding", 2, more);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__conv2d = {
     .name = "conv2d",
     .kernel = K_CONV2D,
@@ -107,6 +141,7 @@ const reel_op reel__conv2d = {
     .attrs = &reel__conv2d_schema,
     .infer = conv2d_infer,
     .vjp = conv2d_vjp,
+    .onnx = conv2d_onnx,
     .flops = conv2d_flops,
     .sample =
         "f[2,3,5,5]; f[4,3,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=1\n"
@@ -173,6 +208,7 @@ const reel_op reel__conv2d_input = {
     .attrs = &reel__conv2d_schema,
     .infer = gradient_infer,
     .vjp = conv2d_input_vjp,
+    .onnx = conv2d_input_onnx,
     .flops = conv2d_input_flops,
     .sample = "f[2,4,5,5]; f[4,3,3,3] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
               "input=2,3,5,5\n"
@@ -209,6 +245,7 @@ const reel_op reel__conv2d_weight = {
     .attrs = &reel__conv2d_schema,
     .infer = weight_infer,
     .vjp = conv2d_weight_vjp,
+    .no_onnx = REEL__ONNX_TRAINING,
     .flops = conv2d_weight_flops,
     .sample = "f[2,4,5,5]; f[2,3,5,5] | stride=1,1 padding=1,1 dilation=1,1 groups=1 "
               "input=4,3,3,3\n"

@@ -1,5 +1,5 @@
 /* copy.c: the same values in other memory, another order or another dtype. One record. */
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 /* ---- copy: x -> the same values; attributes: dtype and memory format of the result ------ */
 
@@ -28,6 +28,9 @@ static void copy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *g
     gx[0] = reel_cast(gy[0], IN_META(c, 0)->dtype);
 }
 
+/* Memory formats are nothing that a file says. */
+ONNX_RULE(copy, reel__onnx_cast(o, x, o->out[0].dtype))
+
 const reel_op reel__copy = {
     .name = "copy",
     .kernel = K_COPY,
@@ -36,6 +39,7 @@ const reel_op reel__copy = {
     .attrs = &reel__cast_schema,
     .infer = copy_infer,
     .vjp = copy_vjp,
+    .onnx = copy_onnx,
     .sample =
         "f[2,3,4,2] | dtype=1 format=2\nf[3,4] | dtype=1 format=1\nf[2,0] | dtype=1",
 };
@@ -110,6 +114,8 @@ static reel_status copy__infer(const reel_call *c, reel_meta *out)
     return reel__infer_same(c, out);
 }
 
+ONNX_RULE(copy_, reel__onnx_cast(o, y, x->dtype))
+
 const reel_op reel__copy_ = {
     .name = "copy_",
     .kernel = K_COPY,
@@ -118,6 +124,7 @@ const reel_op reel__copy_ = {
     .n_out = 1,
     .infer = copy__infer,
     .vjp = copy__vjp,
+    .onnx = copy__onnx,
     .sample = "f[3,4]; f[3,4]\nf[2,3,2,2]; f[2,3,2,2]\nf[]; f[]",
 };
 
@@ -145,6 +152,8 @@ static void fill__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     gx[0] = reel_zeros_like(gy[0]);
 }
 
+ONNX_RULE(fill_, reel__onnx_full(o, ATTRS(c, reel_fill_attrs)->value, *x))
+
 const reel_op reel__fill_ = {
     .name = "fill_",
     .kernel = K_FILL,
@@ -154,6 +163,7 @@ const reel_op reel__fill_ = {
     .attrs = &reel__fill_schema,
     .infer = reel__infer_same,
     .vjp = fill__vjp,
+    .onnx = fill__onnx,
     .sample = "f[3,4] | value=0.5\nf[2,0] | value=1",
 };
 

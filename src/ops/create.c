@@ -6,18 +6,9 @@
 
 #include "backend/random_blocks.h"
 #include "base/alloc.h"
-#include "ops/op.h"
+#include "ops/onnx.h"
 
-/* Kernel attributes first, so that kernels read the same pointer; then what comes out. */
-typedef struct made {
-    union {
-        reel_fill_attrs fill;
-        reel_arange_attrs arange;
-        reel_random_attrs random;
-    } kernel;
-    reel_shape_attrs shape;
-    int64_t dtype, format, device_type, device_index;
-} made;
+typedef reel_make_attrs made;
 
 #define FIELD(name, kind, member, n)                                                     \
     {                                                                                    \
@@ -57,19 +48,24 @@ static reel_status made_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-#define MAKER(op_name, row, traits_, schema)                                             \
+ONNX_RULE(full, reel__onnx_full(o, ATTRS(c, made)->kernel.fill.value, o->out[0]))
+ONNX_RULE(arange, reel__onnx_range(o, &ATTRS(c, made)->kernel.arange, o->out[0].dtype,
+                                   o->out[0].dim[0], o->out[0].grow[0]))
+
+#define MAKER(op_name, row, traits_, schema, ...)                                        \
     const reel_op reel__##op_name = {.name = #op_name,                                   \
                                      .kernel = row,                                      \
                                      .traits = REEL_OP_NO_GRAD | (traits_),              \
                                      .n_in = 0,                                          \
                                      .n_out = 1,                                         \
                                      .attrs = &schema,                                   \
-                                     .infer = made_infer}
-MAKER(full, K_FILL, 0, fill_schema);
-MAKER(arange, K_ARANGE, 0, arange_schema);
-MAKER(rand, K_UNIFORM, REEL_OP_RANDOM, random_schema);
-MAKER(randn, K_NORMAL, REEL_OP_RANDOM, random_schema);
-MAKER(randint, K_RANDINT, REEL_OP_RANDOM, random_schema);
+                                     .infer = made_infer,                                \
+                                     __VA_ARGS__}
+MAKER(full, K_FILL, 0, fill_schema, .onnx = full_onnx);
+MAKER(arange, K_ARANGE, 0, arange_schema, .onnx = arange_onnx);
+MAKER(rand, K_UNIFORM, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
+MAKER(randn, K_NORMAL, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
+MAKER(randint, K_RANDINT, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
 
 /* Checks before anything reads the dims. */
 static bool describe(const char *who, made *a, reel_shape shape, reel_dtype dtype)

@@ -2,7 +2,7 @@
  * and activation are applied while the result is in cache. Made by passes over graphs; their
  * gradients are those of the same function in the operators that they stand for. */
 #include "backend/pw_info.h"
-#include "ops/op.h"
+#include "ops/onnx.h"
 #include "ops/records.h"
 
 #define SAVES (SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_IN(3))
@@ -53,6 +53,19 @@ static reel_tensor *compose_end(const reel_call *c, reel_tensor *y, int64_t act,
     return APPLY(op, op->attrs ? &attrs : NULL, y);
 }
 
+static reel_status end_onnx(const reel_call *c, reel_onnx *o, reel_ref y, int64_t act,
+                            const double a[2])
+{
+    const reel_op *op = op_of(act);
+    const reel_scalar_attrs attrs = {{a[0], a[1]}};
+    if (act != K_NONE && !op->onnx)
+        return reel__bad(c, REEL_ERR_UNSUPPORTED, "%s has no form in ONNX: %s", op->name,
+                         op->no_onnx);
+    if (o->in[3]) y = ONNX("Add", y, o->in[3]);
+    if (act != K_NONE) y = reel__onnx_call(o, op, &attrs, o->out[0], 1, &y);
+    return reel__onnx_give(o, 0, y);
+}
+
 /* One for each element of the result and each thing done to it. */
 static double end_flops(const reel_call *c, int64_t act)
 {
@@ -86,6 +99,13 @@ static void conv2d_fused_vjp(const reel_call *c, reel_tensor *const gy[],
     reel__vjp_composed(c, conv2d_composed, gy[0], gx);
 }
 
+static reel_status conv2d_fused_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_conv2d_fused_attrs *a = ATTRS(c, reel_conv2d_fused_attrs);
+    reel_ref y = reel__onnx_call(o, &reel__conv2d, &a->conv, o->out[0], 3, o->in);
+    return end_onnx(c, o, y, a->act, a->a);
+}
+
 static double conv2d_fused_flops(const reel_call *c)
 {
     return reel__conv2d.flops(c) + end_flops(c, ATTRS(c, reel_conv2d_fused_attrs)->act);
@@ -102,6 +122,7 @@ const reel_op reel__conv2d_fused = {
     .attrs = &reel__conv2d_fused_schema,
     .infer = conv2d_fused_infer,
     .vjp = conv2d_fused_vjp,
+    .onnx = conv2d_fused_onnx,
     .flops = conv2d_fused_flops,
     .sample =
         "f[2,3,5,5]; f[4,3,3,3]; f[4]; f[2,4,5,5] | stride=1,1 padding=1,1 dilation=1,1 "
@@ -135,6 +156,13 @@ static void linear_fused_vjp(const reel_call *c, reel_tensor *const gy[],
     reel__vjp_composed(c, linear_composed, gy[0], gx);
 }
 
+static reel_status linear_fused_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_linear_fused_attrs *a = ATTRS(c, reel_linear_fused_attrs);
+    reel_ref y = reel__onnx_call(o, &reel__linear, NULL, o->out[0], 3, o->in);
+    return end_onnx(c, o, y, a->act, a->a);
+}
+
 static double linear_fused_flops(const reel_call *c)
 {
     return reel__linear.flops(c) + end_flops(c, ATTRS(c, reel_linear_fused_attrs)->act);
@@ -151,6 +179,7 @@ const reel_op reel__linear_fused = {
     .attrs = &reel__linear_fused_schema,
     .infer = linear_fused_infer,
     .vjp = linear_fused_vjp,
+    .onnx = linear_fused_onnx,
     .flops = linear_fused_flops,
     .sample = "f[5,4]; f[3,4]; f[3]; f[5,3] | act=gelu\n"
               "f[2,3]; f[4,3]; -; - | act=sigmoid\n"

@@ -2,7 +2,7 @@
  * gradient. */
 #include <inttypes.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 #include "ops/records.h"
 
 #define G gy[0]
@@ -60,6 +60,35 @@ static void index_add_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
     gx[0] = reel_index_select(G, DIM(c), c->in[1]);
 }
 
+#define ALONG(v) WITH_INT(v, "axis", DIM(c))
+ONNX_RULE(index_select, ALONG(ONNX_NODE("Gather", o->out[0], x, y)))
+
+/* x with `src` added where `index` says: both of one shape, x's but along the dimension */
+static reel_ref add_at(reel_onnx *o, reel_ref x, reel_ref index, reel_ref src, int dim)
+{
+    if (reel_failed()) return NULL;
+    reel_ref v = ONNX_NODE("ScatterElements", *x, x, index, src);
+    reel__onnx_int(o, "axis", dim);
+    reel__onnx_str(o, "reduction", "add");
+    return v;
+}
+
+/* The index is spread over the shape of g. */
+static reel_status index_add_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref g = o->in[0], index = o->in[1];
+    reel_onnx_ref column = *g, full = *g;
+    column.dtype = full.dtype = index->dtype;
+    for (int i = 0; i < g->rank; i++) {
+        column.dim[i] = i == DIM(c) ? index->dim[0] : 1;
+        column.grow[i] = i == DIM(c) ? index->grow[0] : 0;
+    }
+    reel_ref at = ONNX_NODE("Expand", full, reel__onnx_reshape(o, index, column),
+                            reel__onnx_sizes(o, g->rank, g->dim, g->grow));
+    reel_ref zero = reel__onnx_full(o, 0, o->out[0]);
+    return reel__onnx_give(o, 0, add_at(o, zero, at, g, DIM(c)));
+}
+
 const reel_op reel__index_select = {
     .name = "index_select",
     .kernel = K_INDEX_SELECT,
@@ -69,6 +98,7 @@ const reel_op reel__index_select = {
     .attrs = &reel__index_schema,
     .infer = index_select_infer,
     .vjp = index_select_vjp,
+    .onnx = index_select_onnx,
     .sample = "f[5,3]; i64[4] in 0..5 | dim=0\nf[2,4,3]; i64[6] in 0..4 | dim=1\n"
               "f[3]; i64[0] | dim=0",
 };
@@ -83,6 +113,7 @@ const reel_op reel__index_add = {
     .attrs = &reel__index_schema,
     .infer = index_add_infer,
     .vjp = index_add_vjp,
+    .onnx = index_add_onnx,
     .sample =
         "f[4,3]; i64[4] in 0..5 | dim=0 size=5\nf[2,6]; i64[6] in 0..3 | dim=1 size=3",
 };
@@ -144,6 +175,8 @@ static void gather_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     gx[0] = reel_scatter_add(reel__zeros(IN_META(c, 0)), DIM(c), c->in[1], G);
 }
 
+ONNX_RULE(gather, ALONG(ONNX_NODE("GatherElements", o->out[0], x, y)))
+
 const reel_op reel__gather = {
     .name = "gather",
     .kernel = K_GATHER,
@@ -153,6 +186,7 @@ const reel_op reel__gather = {
     .attrs = &reel__index_schema,
     .infer = gather_infer,
     .vjp = gather_vjp,
+    .onnx = gather_onnx,
     .sample = "f[4,3]; i64[2,3] in 0..4 | dim=0\nf[2,5]; i64[2,6] in 0..5 | dim=1",
 };
 
@@ -181,6 +215,8 @@ static void scatter_add_vjp(const reel_call *c, reel_tensor *const gy[],
     if (NEEDS(c, 2)) gx[2] = reel_gather(G, DIM(c), c->in[1]);
 }
 
+ONNX_RULE(scatter_add, add_at(o, x, y, z, DIM(c)))
+
 const reel_op reel__scatter_add = {
     .name = "scatter_add",
     .kernel = K_SCATTER_ADD,
@@ -191,6 +227,7 @@ const reel_op reel__scatter_add = {
     .attrs = &reel__index_schema,
     .infer = scatter_add_infer,
     .vjp = scatter_add_vjp,
+    .onnx = scatter_add_onnx,
     .sample = "f[4,3]; i64[5,3] in 0..4; f[5,3] | dim=0\n"
               "f[2,3]; i64[2,2] in 0..3; f[2,2] | dim=1",
 };
@@ -243,6 +280,17 @@ static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
+/* [0, 1] of the result's dtype */
+static reel_ref off_on(reel_onnx *o, reel_dtype dtype)
+{
+    return reel__onnx_range(o, &(const reel_arange_attrs){.start = 0, .step = 1}, dtype, 2, 0);
+}
+ONNX_RULE(one_hot,
+          WITH_INT(ONNX_NODE("OneHot", o->out[0], x,
+                             reel__onnx_list(o, 1, &ATTRS(c, one_hot_attrs)->kernel.size),
+                             off_on(o, o->out[0].dtype)),
+                   "axis", -1))
+
 const reel_op reel__one_hot = {
     .name = "one_hot",
     .kernel = K_ONE_HOT,
@@ -251,6 +299,7 @@ const reel_op reel__one_hot = {
     .n_out = 1,
     .attrs = &one_hot_schema,
     .infer = one_hot_infer,
+    .onnx = one_hot_onnx,
     .sample = "i64[4] in 0..5 | size=5\ni64[2,3] in 0..4 | size=4",
 };
 

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 /* ---- cat: [.., a, ..] [.., b, ..] -> [.., a + b, ..] along dim ---------------------------- */
 
@@ -39,6 +39,13 @@ static void cat_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     }
 }
 
+static reel_status cat_onnx(const reel_call *c, reel_onnx *o)
+{
+    reel_ref y = reel__onnx_node(o, "Concat", o->out[0], c->n_in, o->in);
+    reel__onnx_int(o, "axis", ATTRS(c, reel_dim_attrs)->dim);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__cat = {
     .name = "cat",
     .kernel = K_CAT,
@@ -47,6 +54,7 @@ const reel_op reel__cat = {
     .attrs = &reel__dim_schema,
     .infer = cat_infer,
     .vjp = cat_vjp,
+    .onnx = cat_onnx,
     .sample = "f[2,3]; f[2,1]; f[2,2] | dim=1\nf[1,3]; f[0,3] | dim=0\nf[3] | dim=0",
 };
 
@@ -127,6 +135,25 @@ static void pad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     gx[0] = g;
 }
 
+static reel_status pad_onnx(const reel_call *c, reel_onnx *o)
+{
+    static const reel_pad_attrs fixed = {0};
+    const reel_pad_attrs *a = ATTRS(c, reel_pad_attrs);
+    const reel_pad_attrs *k = o->per_batch ? o->per_batch : &fixed;
+    const reel_ref x = o->in[0];
+    int64_t pads[2 * REEL_MAX_RANK], slopes[2 * REEL_MAX_RANK];
+    for (int i = 0; i < x->rank; i++) {
+        pads[i] = a->before[i];
+        pads[i + x->rank] = a->after[i];
+        slopes[i] = k->before[i];
+        slopes[i + x->rank] = k->after[i];
+    }
+    return reel__onnx_give(o, 0,
+                           ONNX_NODE("Pad", o->out[0], x,
+                                     reel__onnx_sizes(o, 2 * x->rank, pads, slopes),
+                                     NUM(a->value)));
+}
+
 const reel_op reel__pad = {
     .name = "pad",
     .kernel = K_PAD,
@@ -135,6 +162,7 @@ const reel_op reel__pad = {
     .attrs = &reel__pad_schema,
     .infer = pad_infer,
     .vjp = pad_vjp,
+    .onnx = pad_onnx,
     .sample =
         "f[2,3] | before=1,0 after=0,2 value=0.5\nf[2,2,3] | before=0,1,1 after=0,1,1",
 };
@@ -166,6 +194,27 @@ static void flip_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *g
     gx[0] = APPLY(c->op, c->attrs, gy[0]);
 }
 
+/* A slice backwards. */
+static reel_status flip_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0];
+    int64_t mask = ATTRS(c, reel_mask_attrs)->mask, axes[REEL_MAX_RANK],
+            first[REEL_MAX_RANK], last[REEL_MAX_RANK];
+    int n = 0;
+    for (int i = 0; i < x->rank; i++) {
+        if (!(mask >> i & 1)) continue;
+        axes[n] = i;
+        first[n] = -1;
+        last[n++] = INT64_MIN;
+    }
+    if (!n) return reel__onnx_give(o, 0, x);
+    return reel__onnx_give(o, 0,
+                           ONNX_NODE("Slice", *x, x, reel__onnx_list(o, n, first),
+                                     reel__onnx_list(o, n, last),
+                                     reel__onnx_list(o, n, axes),
+                                     reel__onnx_list(o, n, first)));
+}
+
 const reel_op reel__flip = {
     .name = "flip",
     .kernel = K_FLIP,
@@ -174,6 +223,7 @@ const reel_op reel__flip = {
     .attrs = &reel__mask_schema,
     .infer = flip_infer,
     .vjp = flip_vjp,
+    .onnx = flip_onnx,
     .sample = "f[2,3] | mask=2\nf[2,3,4] | mask=5\nf[3] | mask=0",
 };
 

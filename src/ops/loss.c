@@ -2,7 +2,7 @@
  * for: one walk over the logits instead of three. */
 #include <inttypes.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 #include "ops/recorder.h"
 
 #define G gy[0]
@@ -70,6 +70,20 @@ static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[],
     gx[0] = reel_mul(c->out[1], g);
 }
 
+/* Result 1, the gradient, is for training and not given. */
+static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
+{
+    static const char *const reduction[] = {
+        [REEL_MEAN] = "mean", [REEL_SUM] = "sum", [REEL_NONE] = "none"};
+    if (CE(c)->smoothing != 0)
+        return reel__bad(c, REEL_ERR_UNSUPPORTED, "label smoothing has no form in ONNX");
+    reel_ref y = ONNX_NODE("SoftmaxCrossEntropyLoss", o->out[0], o->in[0], o->in[1], o->in[2]);
+    reel__onnx_str(o, "reduction", reduction[CE(c)->reduction]);
+    if (CE(c)->ignore_index != INT64_MIN)
+        reel__onnx_int(o, "ignore_index", CE(c)->ignore_index);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__cross_entropy = {
     .name = "cross_entropy",
     .kernel = K_CROSS_ENTROPY,
@@ -81,6 +95,7 @@ const reel_op reel__cross_entropy = {
     .attrs = &reel__cross_entropy_schema,
     .infer = cross_entropy_infer,
     .vjp = cross_entropy_vjp,
+    .onnx = cross_entropy_onnx,
     .sample = "f[4,5] in -2..2; i64[4] in 0..5; - | ignore_index=-1 want_grad=1\n"
               "f[4,3]; i64[4] in 0..3; c[3] in 0.5..2 | smoothing=0.1 ignore_index=1 "
               "want_grad=1\n"
@@ -178,6 +193,12 @@ static void squared_error_vjp(const reel_call *c, reel_tensor *const gy[],
     if (NEEDS(c, 1)) gx[1] = reel_neg(g);
 }
 
+static reel_ref squared(reel_onnx *o, reel_ref d)
+{
+    return ONNX("Mul", d, d);
+}
+ONNX_RULE(squared_error, squared(o, ONNX("Sub", x, y)))
+
 const reel_op reel__squared_error = {
     .name = "squared_error",
     .kernel = K_SQUARED_ERROR,
@@ -188,6 +209,7 @@ const reel_op reel__squared_error = {
     .dtypes = DTYPES_FLOAT,
     .infer = loss_infer,
     .vjp = squared_error_vjp,
+    .onnx = squared_error_onnx,
     .sample = "f[3,4]; f[3,4]\nf[]; f[]",
 };
 
@@ -204,6 +226,8 @@ static void bce_with_logits_vjp(const reel_call *c, reel_tensor *const gy[],
     if (NEEDS(c, 1)) gx[1] = reel_neg(reel_mul(G, c->in[0]));
 }
 
+ONNX_RULE(bce_with_logits, ONNX("Sub", ONNX("Softplus", x), ONNX("Mul", x, y)))
+
 const reel_op reel__bce_with_logits = {
     .name = "bce_with_logits",
     .kernel = K_BCE_WITH_LOGITS,
@@ -214,6 +238,7 @@ const reel_op reel__bce_with_logits = {
     .dtypes = DTYPES_FLOAT,
     .infer = loss_infer,
     .vjp = bce_with_logits_vjp,
+    .onnx = bce_with_logits_onnx,
     .sample = "f[3,4] in -3..3; f[3,4] in 0..1\nf[]; f[] in 0..1",
 };
 

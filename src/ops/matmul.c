@@ -1,5 +1,5 @@
 /* matmul.c: matrix product and the linear layer. */
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 #define G gy[0]
 
@@ -37,6 +37,8 @@ static double matmul_flops(const reel_call *c)
     return 2. * (double)reel__numel(&c->out[0]->meta) * (double)x->dim[x->rank - 1];
 }
 
+ONNX_RULE(matmul, ONNX_NODE("MatMul", o->out[0], x, y))
+
 const reel_op reel__matmul = {
     .name = "matmul",
     .kernel = K_MATMUL,
@@ -47,6 +49,7 @@ const reel_op reel__matmul = {
     .dtypes = DTYPES_FLOAT,
     .infer = matmul_infer,
     .vjp = matmul_vjp,
+    .onnx = matmul_onnx,
     .flops = matmul_flops,
     .sample =
         "f[3,4]; f[4,2]\nf[2,3,4]; f[2,4,2]\nf[2,2,1,3]; f[2,2,3,1]\nf[2,0]; f[0,3]",
@@ -132,6 +135,8 @@ static void linear_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     if (NEEDS(c, 2)) gx[2] = reel_sum(G, REEL_DIMS(0), false);
 }
 
+ONNX_RULE(linear, WITH_INT(ONNX_NODE("Gemm", o->out[0], x, y, z), "transB", 1))
+
 const reel_op reel__linear = {
     .name = "linear",
     .kernel = K_LINEAR,
@@ -143,6 +148,7 @@ const reel_op reel__linear = {
     .dtypes = DTYPES_FLOAT,
     .infer = linear_infer,
     .vjp = linear_vjp,
+    .onnx = linear_onnx,
     .flops = matmul_flops,
     .sample = "f[5,4]; f[3,4]; f[3]\nf[2,3]; f[4,3]; -\nf[0,3]; f[2,3]; f[2]",
 };

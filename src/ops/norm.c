@@ -2,7 +2,7 @@
  * create_graph they come from the same function composed of operators. */
 #include <inttypes.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 #include "ops/records.h"
 
 #define G gy[0]
@@ -93,6 +93,7 @@ const reel_op reel__batch_norm_backward = {
     .attrs = &reel__batch_norm_schema,
     .infer = batch_norm_backward_infer,
     .no_vjp = "batch_norm composes it with create_graph",
+    .no_onnx = REEL__ONNX_TRAINING,
     .sample =
         "f[4,3,2,2]; f[4,3,2,2]; f[3]; s[3]; s[3] in 0.5..2; - | training=1 want=7\n"
         "f[5,3]; f[5,3]; -; s[3]; s[3] in 0.5..2; f[5,3] | relu=1 want=13",
@@ -157,6 +158,24 @@ static uint32_t batch_norm_saves(const reel_call *c)
     return BN(c)->relu ? c->op->saves : c->op->saves & ~SAVE_OUT(0);
 }
 
+/* In eval form. Statistics are f32 beside halves, which opset 13 cannot say. */
+static reel_status batch_norm_onnx(const reel_call *c, reel_onnx *o)
+{
+    if (BN(c)->training) return reel__onnx_training(c, "statistics of the batch");
+    const reel_ref x = o->in[0];
+    reel_ref part[5] = {x, o->in[1], o->in[2], o->in[3], o->in[4]};
+    const reel_onnx_ref channels = {
+        .dtype = x->dtype, .rank = 1, .dim = {x->dim[1]}, .grow = {x->grow[1]}};
+    for (int i = 1; i <= 2; i++)
+        if (!part[i]) part[i] = reel__onnx_full(o, i == 1, channels);
+    for (int i = 3; i <= 4 && o->opset < 14; i++)
+        part[i] = reel__onnx_cast(o, part[i], x->dtype);
+    reel_ref y = reel__onnx_node(o, "BatchNormalization", o->out[0], 5, part);
+    reel__onnx_float(o, "epsilon", BN(c)->eps);
+    if (o->in[5]) y = ONNX("Add", y, o->in[5]);
+    return reel__onnx_give(o, 0, BN(c)->relu ? ONNX("Relu", y) : y);
+}
+
 #define BATCH_NORM_RECORD                                                                \
     .kernel = K_BATCH_NORM, .n_in = 6, .n_out = 3, .optional = 0x3e,                     \
     .saves =                                                                             \
@@ -166,6 +185,7 @@ static uint32_t batch_norm_saves(const reel_call *c)
 
 const reel_op reel__batch_norm = {
     .name = "batch_norm",
+    .onnx = batch_norm_onnx,
     BATCH_NORM_RECORD,
     .sample =
         "f[4,3,2,2]; f[3]; f[3]; -; -; - | eps=1e-5 training=1\n"
@@ -180,6 +200,8 @@ const reel_op reel__batch_norm = {
  * know stands in the record. */
 const reel_op reel__batch_norm_update = {
     .name = "batch_norm_update",
+    .no_onnx = "changes running statistics, in train mode: call reel_train(net, false) "
+               "before tracing",
     .mutates = 1 << 3 | 1 << 4,
     BATCH_NORM_RECORD,
     .sample = "f[4,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; - | eps=1e-5 momentum=0.1 "
@@ -303,6 +325,7 @@ const reel_op reel__layer_norm_backward = {
     .attrs = &reel__layer_norm_schema,
     .infer = layer_norm_backward_infer,
     .no_vjp = "layer_norm composes it with create_graph",
+    .no_onnx = REEL__ONNX_TRAINING,
     .sample = "f[3,5]; f[3,5]; f[5]; s[3]; s[3] in 0.5..2 | dims=1 want=7\n"
               "f[2,3,4]; f[2,3,4]; -; s[2]; s[2] in 0.5..2 | dims=2 want=3",
 };
@@ -334,6 +357,38 @@ static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
     for (int i = 0; i < 3; i++) gx[i] = out[i];
 }
 
+/* Before LayerNormalization: in operators. */
+static reel_ref layer_norm_composed_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0];
+    int64_t mask = 0;
+    for (int i = 0; i < LN(c)->dims; i++) mask |= INT64_C(1) << (x->rank - 1 - i);
+    reel_ref d = ONNX("Sub", x, reel__onnx_reduce(o, "ReduceMean", x, mask));
+    reel_ref var = reel__onnx_reduce(o, "ReduceMean", ONNX("Mul", d, d), mask);
+    reel_ref y = ONNX("Div", d, ONNX("Sqrt", ONNX("Add", var, NUM(LN(c)->eps))));
+    if (o->in[1]) y = ONNX("Mul", y, o->in[1]);
+    return o->in[2] ? ONNX("Add", y, o->in[2]) : y;
+}
+
+/* Results 1 and 2, the statistics, are for training and not given. */
+static reel_status layer_norm_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0];
+    int lead = x->rank - (int)LN(c)->dims;
+    if (!HAS("LayerNormalization"))
+        return reel__onnx_give(o, 0, layer_norm_composed_onnx(c, o));
+    reel_onnx_ref tail = {.dtype = x->dtype, .rank = (int)LN(c)->dims};
+    for (int i = 0; i < tail.rank; i++) {
+        tail.dim[i] = x->dim[lead + i];
+        tail.grow[i] = x->grow[lead + i];
+    }
+    reel_ref scale = o->in[1] ? o->in[1] : reel__onnx_full(o, 1, tail);
+    reel_ref y = ONNX_NODE("LayerNormalization", o->out[0], x, scale, o->in[2]);
+    reel__onnx_int(o, "axis", -LN(c)->dims);
+    reel__onnx_float(o, "epsilon", LN(c)->eps);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__layer_norm = {
     .name = "layer_norm",
     .kernel = K_LAYER_NORM,
@@ -345,6 +400,7 @@ const reel_op reel__layer_norm = {
     .attrs = &reel__layer_norm_schema,
     .infer = layer_norm_infer,
     .vjp = layer_norm_vjp,
+    .onnx = layer_norm_onnx,
     .sample =
         "f[3,5]; f[5]; f[5] | dims=1 eps=1e-5\nf[2,3,4]; f[3,4]; - | dims=2 eps=1e-3\n"
         "f[2,4]; -; - | dims=1 eps=1e-5",

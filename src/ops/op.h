@@ -11,7 +11,7 @@
 #include "tensor/tensor.h"
 
 typedef struct reel_op reel_op;
-typedef struct reel_onnx reel_onnx; /* what an ONNX rule writes to (trace room) */
+typedef struct reel_onnx reel_onnx; /* what an ONNX rule writes to (onnx.h) */
 
 /* One call: a record with its operands. Recorders see it after the kernel ran; a vjp sees the
  * one of the forward, with ghosts (no storage) where a value was not saved. */
@@ -31,7 +31,10 @@ enum reel_op_traits {
     REEL_OP_INPLACE = 1 << 2,   /* output 0 is input 0                             */
     REEL_OP_OVERWRITE = 1 << 3, /* INPLACE, and the kernel does not read input 0   */
     REEL_OP_RANDOM = 1 << 4,    /* attrs hold a place in the random stream         */
-    REEL_OP_NO_GRAD = 1 << 5    /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_NO_GRAD = 1 << 5,   /* no gradient by nature: comparisons, indices ... */
+    REEL_OP_REPLACES = 1 << 6 /* the kernel may write a result exactly where an input lies
+                                 * that shares its memory with no other operand; a
+                                 * POINTWISE one also where several inputs lie alike */
 };
 
 #define REEL_OP_MAX_IN 64
@@ -58,9 +61,10 @@ struct reel_op {
     /* Floating-point operations of a call; NULL: one for each element of the result. Bytes
      * follow from the operands. */
     double (*flops)(const reel_call *);
-    reel_status (*onnx)(const reel_call *, reel_onnx *); /* a later room fills these in */
+    /* Writes the call into an ONNX model (ops/onnx.h). */
+    reel_status (*onnx)(const reel_call *, reel_onnx *);
     /* Why a slot is empty, where it is: for the support table. */
-    const char *no_vjp;
+    const char *no_vjp, *no_onnx;
     /* Inputs and attributes that tests draw from, see tests/support/sample.h:
      * "f[2,3] in -1..1; i64[4] in 0..9; - | dim=1", samples separated by newlines. */
     const char *sample;
@@ -154,6 +158,9 @@ reel_tensor *reel__constant(reel_tensor *x);
 reel_tensor *reel__channels_last(reel_tensor *x);
 /* 1 where x > 0, else 0, as x's dtype: the derivative of relu, which x may be the result of. */
 reel_tensor *reel__positive(reel_tensor *x);
+/* Fills in the strides with which `to`, of as many elements, looks at the memory of `from`;
+ * false if there are none: reshaping then takes a contiguous copy. */
+bool reel__view_strides(const reel_meta *from, reel_meta *to);
 /* Zeros of a meta. */
 reel_tensor *reel__zeros(const reel_meta *m);
 

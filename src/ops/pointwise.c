@@ -3,7 +3,7 @@
  * the steps before. Graph passes make such programs; anything may stand in one that was read
  * from a file, so it is checked here. */
 #include "backend/pw_info.h"
-#include "ops/op.h"
+#include "ops/onnx.h"
 #include "ops/records.h"
 
 _Static_assert(REEL_STEP_OUTS <= REEL_OP_MAX_OUT, "the record has as many outputs");
@@ -203,10 +203,45 @@ static double pointwise_flops(const reel_call *c)
     return (double)PROGRAM(c)->n_step * (double)reel__numel(&c->out[0]->meta);
 }
 
+/* ---- ONNX: the steps in sequence --------------------------------------------------------- */
+
+static reel_ref step_onnx(const reel_call *c, reel_onnx *o, int s, const reel_ref value[])
+{
+    const reel_pointwise_attrs *p = PROGRAM(c);
+    const reel_op *op = op_of(p->row[s]);
+    const reel_scalar_attrs a = {{p->a[s][0], p->a[s][1]}};
+    reel_ref in[3];
+    if (!op->onnx) {
+        reel__bad(c, REEL_ERR_UNSUPPORTED, "step %d, %s, has no form in ONNX: %s", s,
+                  op->name, op->no_onnx);
+        return NULL;
+    }
+    for (int k = 0; k < op->n_in; k++) in[k] = value[p->src[s][k]];
+    reel_onnx_ref type = reel__onnx_broadcast(op->n_in, in);
+    if (reel__pw_info((reel_kernel_id)op->kernel)->out_bool) type.dtype = REEL_BOOL;
+    return reel__onnx_call(o, op, &a, type, op->n_in, in);
+}
+
+static reel_status pointwise_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_pointwise_attrs *p = PROGRAM(c);
+    reel_ref value[VALUES];
+    for (int i = 0; i < c->n_in; i++) value[i] = o->in[i];
+    for (int s = 0; s < p->n_step; s++)
+        if (!(value[c->n_in + s] = step_onnx(c, o, s, value))) return reel_error_status();
+    for (int i = 0; i < p->n_out; i++) {
+        if (o->out[i].rank < 0) continue;
+        reel_ref y = reel__onnx_expand(o, value[c->n_in + p->out[i]], o->out[i]);
+        if (reel__onnx_give(o, i, y)) break;
+    }
+    return reel_error_status();
+}
+
 /* tanh(x + b); two outputs of one chain, which share a step; a choice and its condition. */
 const reel_op reel__pointwise = {
     .name = "pointwise",
     .kernel = K_POINTWISE,
+    .traits = REEL_OP_REPLACES,
     .n_in = REEL_OP_VARIADIC,
     .n_out = REEL_STEP_OUTS,
     .saves = (1u << REEL_STEP_INS) - 1,
@@ -214,6 +249,7 @@ const reel_op reel__pointwise = {
     .attrs = &reel__pointwise_schema,
     .infer = pointwise_infer,
     .vjp = pointwise_vjp,
+    .onnx = pointwise_onnx,
     .flops = pointwise_flops,
     .sample = "f[3,4]; f[4] | n_in=2 n_step=2 n_out=1 row=add,tanh src=0,1,-1,2,-1,-1 "
               "out=1\n"

@@ -2,8 +2,9 @@
  * gradient gathers from them; mean pooling and its gradient are linear and each other's
  * transpose. */
 #include <inttypes.h>
+#include <math.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 #include "ops/records.h"
 
 #define G gy[0]
@@ -140,6 +141,7 @@ const reel_op reel__max_pool2d_backward = {
     .attrs = &reel__pool2d_schema,
     .infer = max_unpool_infer,
     .vjp = max_pool2d_backward_vjp,
+    .no_onnx = REEL__ONNX_TRAINING,
     /* windows so large that each holds the whole plane: any index is one of a winner */
     .sample = "f[1,2,2,2]; i64[1,2,2,2] in 0..16 | kernel=8,8 stride=4,4 padding=4,4 "
               "dilation=1,1 size=4,4",
@@ -149,6 +151,70 @@ static void max_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 {
     reel_pool2d_attrs a = sized(c);
     gx[0] = APPLY(&reel__max_pool2d_backward, &a, reel__channels_last(G), c->out[1]);
+}
+
+/* Rounding up is written as padding behind, which every opset understands alike: in 13 to 18
+ * a last window could start in it. */
+static void pads_of(const reel_call *c, const reel_ref x, reel_ref y, int64_t pads[4])
+{
+    for (int i = 0; i < 2; i++) {
+        int64_t reach = (y->dim[2 + i] - 1) * A(c)->stride[i] +
+                        A(c)->dilation[i] * (A(c)->kernel[i] - 1) + 1;
+        int64_t behind = reach - x->dim[2 + i] - A(c)->padding[i];
+        pads[i] = A(c)->padding[i];
+        pads[2 + i] = behind > A(c)->padding[i] ? behind : A(c)->padding[i];
+    }
+}
+
+static void window(reel_onnx *o, const reel_pool2d_attrs *a, const int64_t pads[4])
+{
+    reel__onnx_ints(o, "kernel_shape", 2, a->kernel);
+    reel__onnx_ints(o, "strides", 2, a->stride);
+    reel__onnx_ints(o, "pads", 4, pads);
+    reel__onnx_int(o, "ceil_mode", 0);
+}
+
+/* More padding behind than a window has elements, which no runtime takes, becomes part of the
+ * tensor: -inf never wins. */
+static reel_ref pad_behind(const reel_call *c, reel_onnx *o, int64_t pads[4])
+{
+    const reel_ref x = o->in[0];
+    int64_t more[8] = {0};
+    if (pads[2] < A(c)->kernel[0] && pads[3] < A(c)->kernel[1]) return x;
+    reel_onnx_ref wide = *x;
+    for (int i = 0; i < 2; i++) {
+        more[6 + i] = pads[2 + i] - A(c)->padding[i];
+        wide.dim[2 + i] += more[6 + i];
+        pads[2 + i] = A(c)->padding[i];
+    }
+    return ONNX_NODE("Pad", wide, x, reel__onnx_list(o, 8, more), NUM(-INFINITY));
+}
+
+/* ONNX numbers winners through the whole tensor; `wide` is x with what was padded. */
+static reel_ref place_in_plane(reel_onnx *o, reel_ref at, reel_ref x, reel_ref wide)
+{
+    if (reel_failed()) return NULL;
+#define SIZE(n) reel__onnx_number(o, (double)(n), REEL_I64)
+    reel_ref plane = ONNX("Mod", at, SIZE(wide->dim[2] * wide->dim[3]));
+    if (x->dim[3] == wide->dim[3]) return plane;
+    reel_ref row = ONNX("Div", plane, SIZE(wide->dim[3]));
+    reel_ref column = ONNX("Mod", plane, SIZE(wide->dim[3]));
+    return ONNX("Add", ONNX("Mul", row, SIZE(x->dim[3])), column);
+#undef SIZE
+}
+
+static reel_status max_pool2d_onnx(const reel_call *c, reel_onnx *o)
+{
+    int64_t pads[4];
+    pads_of(c, o->in[0], &o->out[0], pads);
+    reel_ref wide = pad_behind(c, o, pads);
+    reel_ref y = ONNX_NODE("MaxPool", o->out[0], wide);
+    window(o, A(c), pads);
+    reel__onnx_ints(o, "dilations", 2, A(c)->dilation);
+    if (o->out[1].rank < 0) return reel__onnx_give(o, 0, y);
+    reel_ref at = reel__onnx_more(o, o->out[1]);
+    (void)reel__onnx_give(o, 0, y);
+    return reel__onnx_give(o, 1, place_in_plane(o, at, o->in[0], wide));
 }
 
 const reel_op reel__max_pool2d = {
@@ -161,6 +227,7 @@ const reel_op reel__max_pool2d = {
     .attrs = &reel__pool2d_schema,
     .infer = max_pool2d_infer,
     .vjp = max_pool2d_vjp,
+    .onnx = max_pool2d_onnx,
     .flops = window_flops,
     .sample = "f[2,3,6,5] | kernel=2,2 stride=2,2 dilation=1,1\n"
               "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1\n"
@@ -184,6 +251,7 @@ const reel_op reel__avg_pool2d_backward = {
     .attrs = &reel__pool2d_schema,
     .infer = unpool_infer,
     .vjp = avg_pool2d_backward_vjp,
+    .no_onnx = REEL__ONNX_TRAINING,
     .sample =
         "f[2,3,3,2] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1 size=6,5",
 };
@@ -192,6 +260,33 @@ static void avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 {
     reel_pool2d_attrs a = sized(c);
     gx[0] = APPLY(&reel__avg_pool2d_backward, &a, reel__channels_last(G));
+}
+
+/* What counts as an element of a window: with count_include_pad the padding, but never what
+ * rounding up adds behind it. So where there is both, the padding becomes a tensor's. */
+static reel_status avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_pool2d_attrs *a = A(c);
+    int64_t pads[4];
+    reel_ref x = o->in[0];
+    pads_of(c, x, &o->out[0], pads);
+    bool counted = a->count_include_pad;
+    if (counted && (pads[2] > a->padding[0] || pads[3] > a->padding[1])) {
+        const int64_t around[8] = {0, 0, a->padding[0], a->padding[1],
+                                   0, 0, a->padding[0], a->padding[1]};
+        reel_onnx_ref wide = *x;
+        for (int i = 0; i < 2; i++) {
+            wide.dim[2 + i] += 2 * a->padding[i];
+            pads[i] = 0;
+            pads[2 + i] -= a->padding[i];
+        }
+        x = ONNX_NODE("Pad", wide, x, reel__onnx_list(o, 8, around), NUM(0));
+        counted = false;
+    }
+    reel_ref y = ONNX_NODE("AveragePool", o->out[0], x);
+    window(o, a, pads);
+    reel__onnx_int(o, "count_include_pad", counted);
+    return reel__onnx_give(o, 0, y);
 }
 
 const reel_op reel__avg_pool2d = {
@@ -203,6 +298,7 @@ const reel_op reel__avg_pool2d = {
     .attrs = &reel__pool2d_schema,
     .infer = pool_infer,
     .vjp = avg_pool2d_vjp,
+    .onnx = avg_pool2d_onnx,
     .flops = window_flops,
     .sample = "f[2,3,6,5] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1\n"
               "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1 "
@@ -240,6 +336,7 @@ const reel_op reel__adaptive_avg_pool2d_backward = {
     .attrs = &reel__pool2d_schema,
     .infer = size_infer,
     .vjp = adaptive_avg_pool2d_backward_vjp,
+    .no_onnx = REEL__ONNX_TRAINING,
     .sample = "f[2,3,2,3] | size=5,4",
 };
 
@@ -248,6 +345,26 @@ static void adaptive_avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[],
 {
     reel_pool2d_attrs a = sized(c);
     gx[0] = APPLY(&reel__adaptive_avg_pool2d_backward, &a, reel__channels_last(G));
+}
+
+/* Windows of one size, or there is no operator for it. */
+static reel_status adaptive_avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0];
+    const int64_t *size = A(c)->size, *hw = &x->dim[2], none[4] = {0};
+    if (size[0] == 1 && size[1] == 1)
+        return reel__onnx_give(o, 0, ONNX_NODE("GlobalAveragePool", o->out[0], x));
+    if (hw[0] % size[0] || hw[1] % size[1])
+        return reel__bad(c, REEL_ERR_UNSUPPORTED,
+                         "ONNX has windows of one size only, and %" PRId64 " x %" PRId64
+                         " does not divide into %" PRId64 " x %" PRId64,
+                         hw[0], hw[1], size[0], size[1]);
+    const reel_pool2d_attrs even = {.kernel = {hw[0] / size[0], hw[1] / size[1]},
+                                    .stride = {hw[0] / size[0], hw[1] / size[1]}};
+    reel_ref y = ONNX_NODE("AveragePool", o->out[0], x);
+    window(o, &even, none);
+    reel__onnx_int(o, "count_include_pad", 0);
+    return reel__onnx_give(o, 0, y);
 }
 
 const reel_op reel__adaptive_avg_pool2d = {
@@ -259,6 +376,7 @@ const reel_op reel__adaptive_avg_pool2d = {
     .attrs = &reel__pool2d_schema,
     .infer = adaptive_infer,
     .vjp = adaptive_avg_pool2d_vjp,
+    .onnx = adaptive_avg_pool2d_onnx,
     .sample = "f[2,3,5,4] | size=1,1\nf[1,2,7,6] | size=3,4",
 };
 

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 #define G gy[0]
 #define X c->in[0]
@@ -47,6 +47,34 @@ static void sum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     gx[0] = reel_expand(g, reel__shape(IN_META(c, 0)));
 }
 
+/* How many elements are reduced, and how that grows: with one of the dims at most. */
+static int64_t count_onnx(reel_ref x, int64_t mask, int64_t *grow)
+{
+    int64_t n = 1;
+    *grow = 0;
+    for (int i = 0; i < x->rank; i++)
+        if (mask >> i & 1) n *= x->dim[i];
+    for (int i = 0; i < x->rank; i++)
+        if ((mask >> i & 1) && x->grow[i]) *grow = n / x->dim[i] * x->grow[i];
+    return n;
+}
+
+/* A mean, also where the count grows with the batch. Integers are added as i64. */
+static reel_status sum_onnx(const reel_call *c, reel_onnx *o)
+{
+    static const reel_mask_attrs fixed = {0};
+    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
+    const reel_mask_attrs *k = o->per_batch ? o->per_batch : &fixed;
+    const reel_ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
+    int64_t grow, n = count_onnx(o->in[0], a->mask, &grow);
+    bool mean = a->scale != 1 && fabs(a->scale * (double)n - 1) < 1e-12;
+    if (k->scale != 0 && !mean)
+        return reel__bad(c, REEL_ERR_UNSUPPORTED, "a factor that depends on the batch");
+    reel_ref y = reel__onnx_reduce(o, mean ? "ReduceMean" : "ReduceSum", x, a->mask);
+    if (a->scale != 1 && !mean) y = ONNX("Mul", y, reel__onnx_number(o, a->scale, y->dtype));
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__sum = {
     .name = "sum",
     .kernel = K_SUM,
@@ -56,6 +84,7 @@ const reel_op reel__sum = {
     .attrs = &reel__mask_schema,
     .infer = sum_infer,
     .vjp = sum_vjp,
+    .onnx = sum_onnx,
     .sample =
         "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=2 scale=0.5\nf[] | mask=0 scale=1\n"
         "f[2,3] | mask=1 scale=1\nf[2,0] | mask=2 scale=1",
@@ -73,6 +102,28 @@ static void var_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     gx[0] = reel_mul(reel_mul_scalar(G, 2 / (n - a->scale)), dev);
 }
 
+/* How many are reduced, less the correction, as x's dtype. */
+static reel_ref divisor(const reel_call *c, reel_onnx *o, reel_ref x)
+{
+    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
+    int64_t grow, n = count_onnx(x, a->mask, &grow);
+    if (!grow) return NUM((double)n - a->scale);
+    reel_ref count = reel__onnx_cast(o, reel__onnx_sizes(o, 1, &n, &grow), x->dtype);
+    return ONNX("Sub", count, NUM(a->scale));
+}
+
+static reel_ref deviation(reel_onnx *o, reel_ref x, int64_t mask)
+{
+    return ONNX("Sub", x, reel__onnx_reduce(o, "ReduceMean", x, mask));
+}
+
+static reel_status var_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_ref x = o->in[0], d = deviation(o, x, MASK(c));
+    reel_ref sum = reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", d, d), MASK(c));
+    return reel__onnx_give(o, 0, ONNX("Div", sum, divisor(c, o, x)));
+}
+
 const reel_op reel__var = {
     .name = "var",
     .kernel = K_VAR,
@@ -83,6 +134,7 @@ const reel_op reel__var = {
     .attrs = &reel__mask_schema,
     .infer = reduce_infer,
     .vjp = var_vjp,
+    .onnx = var_onnx,
     .sample =
         "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=4 scale=0\nf[4,3] | mask=1 scale=1",
 };
@@ -103,6 +155,16 @@ static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     gx[0] = reel_mul(won, reel_div(G, APPLY(&reel__sum, &count, won)));
 }
 
+/* Bools are reduced as numbers. */
+static reel_ref extreme(const reel_call *c, reel_onnx *o, const char *op)
+{
+    reel_dtype dtype = o->in[0]->dtype, as = dtype == REEL_BOOL ? REEL_I32 : dtype;
+    reel_ref x = reel__onnx_cast(o, o->in[0], as);
+    return reel__onnx_cast(o, reel__onnx_reduce(o, op, x, MASK(c)), dtype);
+}
+ONNX_RULE(max, extreme(c, o, "ReduceMax"))
+ONNX_RULE(min, extreme(c, o, "ReduceMin"))
+
 #define EXTREME(fn, row)                                                                 \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
@@ -113,6 +175,7 @@ static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
                                 .attrs = &reel__mask_schema,                             \
                                 .infer = extreme_infer,                                  \
                                 .vjp = extreme_vjp,                                      \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = "f[3,4] | mask=3\nf[2,3,4] | mask=2\n"         \
                                           "f[4,3] | mask=1\nf[] | mask=0"}
 EXTREME(max, K_AMAX);
@@ -134,6 +197,41 @@ static reel_status bool_infer(const reel_call *c, reel_meta *out)
     return st;
 }
 
+/* The type of all elements in one dimension. */
+static reel_onnx_ref in_line(reel_ref x)
+{
+    reel_onnx_ref line = {.dtype = x->dtype, .rank = 1};
+    line.dim[0] = count_onnx(x, -1, &line.grow[0]);
+    return line;
+}
+
+/* Over all dimensions the index is flat. */
+static reel_ref arg_onnx(const reel_call *c, reel_onnx *o, const char *op)
+{
+    reel_dtype dtype = o->in[0]->dtype;
+    reel_ref x = reel__onnx_cast(o, o->in[0], dtype == REEL_BOOL ? REEL_I32 : dtype);
+    int dim = 0;
+    while (dim < o->in[0]->rank && !(MASK(c) >> dim & 1)) dim++;
+    bool flat = MASK(c) != INT64_C(1) << dim;
+    if (flat) x = reel__onnx_reshape(o, x, in_line(o->in[0]));
+    reel_onnx_ref type = o->out[0];
+    if (flat) type = (reel_onnx_ref){.dtype = REEL_I64, .rank = 1, .dim = {1}};
+    reel_ref y = ONNX_NODE(op, type, x);
+    reel__onnx_int(o, "axis", flat ? 0 : dim);
+    reel__onnx_int(o, "keepdims", 1);
+    return reel__onnx_reshape(o, y, o->out[0]);
+}
+ONNX_RULE(argmax, arg_onnx(c, o, "ArgMax"))
+ONNX_RULE(argmin, arg_onnx(c, o, "ArgMin"))
+
+static reel_ref truth(const reel_call *c, reel_onnx *o, const char *op)
+{
+    reel_ref x = reel__onnx_cast(o, reel__onnx_cast(o, o->in[0], REEL_BOOL), REEL_I32);
+    return reel__onnx_cast(o, reel__onnx_reduce(o, op, x, MASK(c)), REEL_BOOL);
+}
+ONNX_RULE(any, truth(c, o, "ReduceMax"))
+ONNX_RULE(all, truth(c, o, "ReduceMin"))
+
 #define CHOICE(fn, row, infer_)                                                          \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
@@ -143,6 +241,7 @@ static reel_status bool_infer(const reel_call *c, reel_meta *out)
                                 .dtypes = DTYPES_ANY,                                    \
                                 .attrs = &reel__mask_schema,                             \
                                 .infer = infer_,                                         \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = "f[3,4] | mask=2\nf[2,3,4] | mask=1"}
 CHOICE(argmax, K_ARGMAX, arg_infer);
 CHOICE(argmin, K_ARGMIN, arg_infer);

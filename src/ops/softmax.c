@@ -1,5 +1,5 @@
 /* softmax.c: softmax, log-softmax, log-sum-exp along one dimension. */
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 #define G gy[0]
 #define Y c->out[0]
@@ -32,6 +32,7 @@ static reel_status pair_infer(const reel_call *c, reel_meta *out)
                                 .dtypes = DTYPES_FLOAT,                                  \
                                 .attrs = &reel__dim_schema,                              \
                                 .infer = pair_infer,                                     \
+                                .onnx = fn##_onnx,                                       \
                                 .no_vjp = of " composes it with create_graph",           \
                                 .sample = "f[3,5]; f[3,5] | dim=1\nf[4]; f[4] | dim=0"}
 #define FORWARD(fn, row)                                                                 \
@@ -44,6 +45,7 @@ static reel_status pair_infer(const reel_call *c, reel_meta *out)
                                 .attrs = &reel__dim_schema,                              \
                                 .infer = along_infer,                                    \
                                 .vjp = fn##_vjp,                                         \
+                                .onnx = fn##_onnx,                                       \
                                 .sample = "f[3,5] in -2..2 | dim=1\n"                    \
                                           "f[2,3,4] in -2..2 | dim=1\nf[4] | dim=0"};    \
     reel_tensor *reel_##fn(reel_tensor *x, int dim)                                      \
@@ -60,6 +62,11 @@ static reel_tensor *along(const reel_op *op, reel_tensor *x, int dim)
 
 /* ---- softmax: gx = y (g - sum(g y)) --------------------------------------------------------- */
 
+#define TOTAL(v) reel__onnx_reduce(o, "ReduceSum", v, INT64_C(1) << DIM(c))
+#define ALONG(v) WITH_INT(v, "axis", DIM(c))
+ONNX_RULE(softmax, ALONG(ONNX("Softmax", x)))
+ONNX_RULE(softmax_backward, ONNX("Mul", y, ONNX("Sub", x, TOTAL(ONNX("Mul", x, y)))))
+
 BACKWARD(softmax_backward, K_SOFTMAX_BACKWARD, "softmax");
 
 static void softmax_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
@@ -70,6 +77,9 @@ static void softmax_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
 FORWARD(softmax, K_SOFTMAX)
 
 /* ---- log_softmax: gx = g - exp(y) sum(g) ------------------------------------------------------ */
+
+ONNX_RULE(log_softmax, ALONG(ONNX("LogSoftmax", x)))
+ONNX_RULE(log_softmax_backward, ONNX("Sub", x, ONNX("Mul", ONNX("Exp", y), TOTAL(x))))
 
 BACKWARD(log_softmax_backward, K_LOG_SOFTMAX_BACKWARD, "log_softmax");
 
@@ -101,6 +111,8 @@ static void logsumexp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
     gx[0] = reel_mul(G, reel_exp(reel_sub(c->in[0], Y)));
 }
 
+ONNX_RULE(logsumexp, reel__onnx_reduce(o, "ReduceLogSumExp", x, INT64_C(1) << DIM(c)))
+
 const reel_op reel__logsumexp = {
     .name = "logsumexp",
     .kernel = K_LOGSUMEXP,
@@ -111,6 +123,7 @@ const reel_op reel__logsumexp = {
     .attrs = &reel__dim_schema,
     .infer = logsumexp_infer,
     .vjp = logsumexp_vjp,
+    .onnx = logsumexp_onnx,
     .sample = "f[3,5] in -2..2 | dim=1\nf[2,3,4] in -2..2 | dim=0",
 };
 

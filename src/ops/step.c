@@ -1,7 +1,7 @@
 /* step.c: one optimizer step of one parameter, as operators: one fused pass over parameter,
  * gradient and state, and a tracer sees the whole training step. Rates and step counts are
  * tensors, so that a graph of the step does not freeze them. */
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 static reel_status check_state(const reel_call *c, int last_state, int scalars)
 {
@@ -40,6 +40,7 @@ const reel_op reel__sgd_step = {
     .mutates = 1 << 0 | 1 << 2,
     .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
     .attrs = &reel__sgd_schema,
+    .no_onnx = REEL__ONNX_TRAINING,
     .infer = sgd_step_infer,
     .sample = "f[3,4]; f[3,4]; f[3,4]; c64[] | momentum=0.9\nf[5]; f[5]; -; c64[]",
 };
@@ -72,6 +73,7 @@ const reel_op reel__adam_step = {
     .mutates = 1 << 0 | 1 << 2 | 1 << 3,
     .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
     .attrs = &reel__adam_schema,
+    .no_onnx = REEL__ONNX_TRAINING,
     .infer = adam_step_infer,
     .sample =
         "f[3,4]; f[3,4]; f[3,4]; f[3,4] in 0..1; c64[] in 0.01..0.1; c64[] in 1..3 | "

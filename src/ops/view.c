@@ -2,14 +2,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ops/op.h"
+#include "ops/onnx.h"
 
 /* ---- reshape: x [a, b] -> y of the same number of elements ------------------------------ */
 
-/* Strides of `to` over the memory of `from`, if there are any: dimensions of `from` that lie
- * in one piece are matched with runs of dimensions of `to`. The idea is NumPy's and PyTorch's
- * computeStride. */
-static bool view_strides(const reel_meta *from, reel_meta *to)
+/* Dimensions of `from` that lie in one piece are matched with runs of dimensions of `to`. The
+ * idea is NumPy's and PyTorch's computeStride. */
+bool reel__view_strides(const reel_meta *from, reel_meta *to)
 {
     if (reel__numel(from) == 0) {
         reel__set_contiguous(to);
@@ -56,7 +55,7 @@ static reel_status reshape_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, reel__numel(out) == reel__numel(x), REEL_ERR_SHAPE,
             "%s has %" PRId64 " elements, %s has %" PRId64, SHOW(x), reel__numel(x),
             SHOW(out), reel__numel(out));
-    REQUIRE(c, view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
+    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
             SHOW(x));
     return REEL_OK;
 }
@@ -66,6 +65,8 @@ static void reshape_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     gx[0] = reel_reshape(gy[0], reel__shape(IN_META(c, 0)));
 }
 
+ONNX_RULE(reshape, reel__onnx_reshape(o, x, o->out[0]))
+
 const reel_op reel__reshape = {
     .name = "reshape",
     .traits = REEL_OP_VIEW,
@@ -74,6 +75,7 @@ const reel_op reel__reshape = {
     .attrs = &reel__shape_schema,
     .infer = reshape_infer,
     .vjp = reshape_vjp,
+    .onnx = reshape_onnx,
     .sample = "f[2,6] | rank=3 dim=3,2,2\nf[4] | rank=2 dim=2,2\nf[1] | rank=0",
 };
 
@@ -117,7 +119,7 @@ reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape)
     reel_shape_attrs a = {.rank = shape.rank};
     memcpy(a.dim, shape.dim, (size_t)shape.rank * sizeof *a.dim);
     reel_scope s = reel_scope_begin();
-    if (!view_strides(&x->meta, &to)) x = reel_contiguous(x);
+    if (!reel__view_strides(&x->meta, &to)) x = reel_contiguous(x);
     return reel_scope_return(s, APPLY(&reel__reshape, &a, x));
 }
 
@@ -204,6 +206,14 @@ static void permute_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     gx[0] = reel_permute(gy[0], back);
 }
 
+static reel_status permute_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    reel_ref y = ONNX_NODE("Transpose", o->out[0], o->in[0]);
+    reel__onnx_ints(o, "perm", (int)a->rank, a->dim);
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__permute = {
     .name = "permute",
     .traits = REEL_OP_VIEW,
@@ -212,6 +222,7 @@ const reel_op reel__permute = {
     .attrs = &reel__shape_schema,
     .infer = permute_infer,
     .vjp = permute_vjp,
+    .onnx = permute_onnx,
     .sample = "f[2,3,4] | rank=3 dim=2,0,1\nf[2,3] | rank=2 dim=1,0",
 };
 
@@ -307,6 +318,28 @@ static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     gx[0] = reel_pad(g, before, after, 0);
 }
 
+/* The end is left open where the last element is one of the last `step`, so a slice of all
+ * rows stays one at any batch size. */
+static reel_status slice_onnx(const reel_call *c, reel_onnx *o)
+{
+    static const reel_slice_attrs fixed = {0};
+    const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
+    const reel_slice_attrs *k = o->per_batch ? o->per_batch : &fixed;
+    const reel_ref x = o->in[0];
+    int64_t end = a->start + (a->length - 1) * a->step + 1;
+    int64_t slope = k->start + k->length * a->step;
+    if (!a->length) end = a->start;
+    bool open = a->length && end + a->step > x->dim[a->dim] && slope == x->grow[a->dim];
+    if (open) end = INT64_MAX, slope = 0;
+    if (k->step)
+        return reel__bad(c, REEL_ERR_UNSUPPORTED, "the step grows with the batch");
+    reel_ref y = ONNX_NODE("Slice", o->out[0], x,
+                           reel__onnx_sizes(o, 1, &a->start, &k->start),
+                           reel__onnx_sizes(o, 1, &end, &slope),
+                           reel__onnx_list(o, 1, &a->dim), reel__onnx_list(o, 1, &a->step));
+    return reel__onnx_give(o, 0, y);
+}
+
 const reel_op reel__slice = {
     .name = "slice",
     .traits = REEL_OP_VIEW,
@@ -315,6 +348,7 @@ const reel_op reel__slice = {
     .attrs = &reel__slice_schema,
     .infer = slice_infer,
     .vjp = slice_vjp,
+    .onnx = slice_onnx,
     .sample =
         "f[5,3] | dim=0 start=1 length=3 step=1\nf[3,7] | dim=1 start=1 length=3 step=2"
         "\nf[7] | dim=0 start=0 length=3 step=3\nf[4] | dim=0 start=4 length=0 step=1",
@@ -419,6 +453,8 @@ static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     gx[0] = reel__sum_to(gy[0], IN_META(c, 0));
 }
 
+ONNX_RULE(expand, reel__onnx_expand(o, x, o->out[0]))
+
 const reel_op reel__expand = {
     .name = "expand",
     .traits = REEL_OP_VIEW,
@@ -427,6 +463,7 @@ const reel_op reel__expand = {
     .attrs = &reel__shape_schema,
     .infer = expand_infer,
     .vjp = expand_vjp,
+    .onnx = expand_onnx,
     .sample = "f[3,1] | rank=3 dim=2,3,4\nf[] | rank=1 dim=3\nf[1,2] | rank=2 dim=0,2",
 };
 

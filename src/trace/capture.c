@@ -100,14 +100,15 @@ static reel_status record(reel_recorder *self, const reel_call *c)
         if (in[i] < 0) in[i] = add(t, REEL_VALUE_CONST, c->in[i], NULL);
         if (in[i] < 0) return reel_error_status();
     }
+    /* a view that looks as a value does is that value: each is made once */
+    if ((c->op->traits & REEL_OP_VIEW) && find(t, c->out[0]) >= 0) return REEL_OK;
     for (int i = 0; i < c->n_out; i++) {
         out[i] = REEL_NO_VALUE;
         if (!c->out[i]) continue;
-        out[i] = find(t, c->out[i]); /* in place, or a view that looks as another did */
+        out[i] = find(t, c->out[i]); /* in place */
         if (out[i] < 0) out[i] = add(t, REEL_VALUE_NODE, c->out[i], NULL);
         if (out[i] < 0) return reel_error_status();
     }
-    if ((c->op->traits & REEL_OP_VIEW) && out[0] == in[0]) return REEL_OK; /* no change */
     return reel__graph_add_node(t->graph, c, in, out, reel__error_where()) < 0
                ? reel_error_status()
                : REEL_OK;

@@ -1,6 +1,8 @@
 /* places.c: where every value lies. Values that the caller or a state tensor holds lie there;
  * the others get a block of the arena each, for as long as anybody looks at its memory. A
  * pointwise kernel writes over an operand that it is the last to read. */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "trace/plan.h"
 
@@ -62,16 +64,15 @@ static void find_lives(reel_plan *p)
 
 /* ---- results in the place of an operand ------------------------------------------------------ */
 
+/* Exactly in one place: the same elements at the same distances. */
 static bool lies_alike(const reel_plan *p, int a, int b)
 {
     const reel_meta *x = &p->meta[a], *y = &p->meta[b];
     const reel_program *r = p->program;
     int64_t from_x = x->offset - p->meta[reel__slot_owner(r, a)].offset;
     int64_t from_y = y->offset - p->meta[reel__slot_owner(r, b)].offset;
-    if (x->dtype != y->dtype || from_x != from_y || !reel__same_shape(x, y)) return false;
-    for (int d = 0; d < x->rank; d++)
-        if (x->dim[d] > 1 && x->stride[d] != y->stride[d]) return false;
-    return true;
+    return x->dtype == y->dtype && from_x == from_y && reel__same_shape(x, y) &&
+           memcmp(x->stride, y->stride, (size_t)x->rank * sizeof *x->stride) == 0;
 }
 
 /* Blocks that were merged into others: into[b] is b or the block that it went into. */
@@ -82,37 +83,47 @@ static int block_at(const reel_plan *p, const int *into, int slot)
     return b;
 }
 
-/* True if the step may write its result over input k, whose block dies with it: the two lie
- * alike, and so does every other input in that block. */
-static bool may_replace(const reel_plan *p, const int *into, int step, int k)
+/* True if result y of a step may lie over its input k, whose block dies with it. */
+static bool may_replace(const reel_plan *p, const int *into, int step, int k, int y)
 {
     const reel_step *s = &p->step[step];
     const int *slot = &p->arg_slot[s->first_arg];
-    int y = slot[s->call.n_in], b = block_at(p, into, slot[k]);
-    if (b == NO_BLOCK || p->block[b].last != step ||
-        p->block[b].bytes != bytes_of(&p->meta[y]))
+    bool pointwise = p->program->graph->node[s->node].op->traits & REEL_OP_POINTWISE;
+    int b = block_at(p, into, slot[k]);
+    if (b == NO_BLOCK || p->block[b].last != step || !lies_alike(p, slot[k], slot[y]) ||
+        p->block[b].bytes != bytes_of(&p->meta[slot[y]]))
         return false;
-    for (int i = 0; i < s->call.n_in; i++)
-        if (block_at(p, into, slot[i]) == b && !lies_alike(p, slot[i], y)) return false;
+    for (int i = 0; i < s->call.n_in + s->call.n_out; i++)
+        if (i != k && i != y && block_at(p, into, slot[i]) == b &&
+            !(pointwise && lies_alike(p, slot[i], slot[y])))
+            return false;
     return true;
+}
+
+/* Puts result y of a step over one of its inputs, if that can be. */
+static void replace(reel_plan *p, int *into, int step, int y)
+{
+    const reel_step *s = &p->step[step];
+    const int *slot = &p->arg_slot[s->first_arg];
+    int b = block_at(p, into, slot[y]);
+    for (int k = 0; k < s->call.n_in && b != NO_BLOCK; k++) {
+        if (!may_replace(p, into, step, k, y)) continue;
+        int to = block_at(p, into, slot[k]);
+        p->block[to].last = p->block[b].last;
+        into[b] = to;
+        return;
+    }
 }
 
 static void reuse_operands(reel_plan *p, int *into)
 {
     for (int i = 0; i < p->n_step; i++) {
         const reel_step *s = &p->step[i];
-        const reel_op *op = s->node < 0 ? NULL : p->program->graph->node[s->node].op;
-        if (!op || !(op->traits & REEL_OP_POINTWISE) || (op->traits & REEL_OP_INPLACE))
+        unsigned traits = s->node < 0 ? 0 : p->program->graph->node[s->node].op->traits;
+        if (!(traits & (REEL_OP_POINTWISE | REEL_OP_REPLACES)) ||
+            (traits & REEL_OP_INPLACE))
             continue;
-        const int *slot = &p->arg_slot[s->first_arg];
-        int b = block_at(p, into, slot[s->call.n_in]);
-        for (int k = 0; k < s->call.n_in && b != NO_BLOCK; k++) {
-            if (!may_replace(p, into, i, k)) continue;
-            int to = block_at(p, into, slot[k]);
-            p->block[to].last = p->block[b].last;
-            into[b] = to;
-            break;
-        }
+        for (int y = 0; y < s->call.n_out; y++) replace(p, into, i, s->call.n_in + y);
     }
 }
 

@@ -9,6 +9,11 @@
 
 /* ---- text ------------------------------------------------------------------------------- */
 
+const char *sample_text(const reel_op *op)
+{
+    return op->sample ? op->sample : "| rank=1 dim=3";
+}
+
 int sample_lines(const char *text)
 {
     int n = text && *text ? 1 : 0;

@@ -41,6 +41,8 @@ typedef struct sample {
     const void *attrs;        /* attr_memory, or NULL if the record has none */
 } sample;
 
+/* The record's samples; of one without inputs a text that only names attributes. */
+const char *sample_text(const reel_op *op);
 /* Lines of a text; 0 for NULL. */
 int sample_lines(const char *text);
 /* Line `line` of `text` for `op`. False, with a message on stderr, if it cannot be read. */

@@ -18,13 +18,20 @@
  *   [1,512,7]  1.4 1.0 | 1.2 0.9     [16,64,2]  0.8 0.7 | 0.6 0.6
  *   [4,512,7]  2.0 1.6 | 2.2 1.9     [1,64,32]  2.9 2.2 | 3.0 2.9
  *
+ * With prepared weights, forward, weights not in cache:
+ *
+ *   [1,512,4]  0.5 | 0.5     [1,256,8]  1.25 | 1.4     [1,64,8]   1.4 | 1.4
+ *   [1,512,7]  1.1 | 1.1     [1,128,16] 2.4  | 2.8     [1,64,32]  2.6 | 3.4
+ *
  * Channels come in vectors of 16 in Winograd's transforms; 16 are enough for it to win
  * (1.9x at [1,16,32]), because tiles, V and M stay in the first two caches. */
 #include "backend/cpu/conv/conv.h"
 
 #define PACK 20.0
 #define TRANSFORM 256.0
-#define WEIGHTS 220.0      /* G w G', forward and input gradient */
+#define WEIGHTS 220.0 /* G w G', forward and input gradient */
+#define WEIGHTS_PACKED                                                                   \
+    250.0                  /* the same from prepared weights, less what direct pays    */
 #define WEIGHTS_GRAD 350.0 /* G' p G, and adding it up           */
 
 bool reel__conv_winograd_takes(const reel_conv *g)
@@ -42,7 +49,9 @@ reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool e
     bool input = pass == REEL_CONV_INPUT; /* its results are the input's pixels */
     int64_t h = input ? g->h : g->oh, w = input ? g->w : g->ow;
     double tiles = (double)(g->n * reel__ceil_div(h, 4) * reel__ceil_div(w, 4));
-    double weights = pass == REEL_CONV_WEIGHT ? WEIGHTS_GRAD : ready ? 0 : WEIGHTS;
+    double weights = pass == REEL_CONV_WEIGHT ? WEIGHTS_GRAD
+                     : ready                  ? WEIGHTS_PACKED
+                                              : WEIGHTS;
     double direct = 9.0 * (double)(g->n * h * w) + (ready ? 0 : PACK);
     double winograd = 36.0 * tiles +
                       TRANSFORM * tiles * (1 / (double)g->c + 1 / (double)g->k) + weights;

@@ -114,19 +114,6 @@ static reel_conv_algo algo_of(const reel_kcall *call, const reel_conv *g)
     return reel__conv_choose(g, REEL_CONV_FORWARD, reel_exact(), true);
 }
 
-/* What prepare() fills: a cache line that names the algorithm, because exact mode may be
- * switched on or off before the run; then the algorithm's floats. */
-typedef struct prepared {
-    int64_t algo;
-    _Alignas(64) float weight[];
-} prepared;
-
-static const float *prepared_for(const reel_kcall *call, reel_conv_algo algo)
-{
-    const prepared *p = call->prepared;
-    return p && p->algo == (int64_t)algo ? p->weight : NULL;
-}
-
 static reel_status forward(const reel_kcall *call, const reel_epilogue *end)
 {
     reel_conv g =
@@ -135,7 +122,7 @@ static reel_status forward(const reel_kcall *call, const reel_epilogue *end)
     reel_conv_io io = {
         .in = call->in[0].data,
         .weight = call->in[1].data,
-        .prepared = prepared_for(call, algo),
+        .prepared = call->prepared,
         .out = call->out[0].data,
         .end = *end,
     };
@@ -171,28 +158,20 @@ size_t reel__prepare_conv2d_size(const reel_kcall *call, unsigned constant)
     if (!(constant & 2u) || !takes(call)) return 0;
     reel_conv g =
         geometry(call->attrs, call->in[0].meta, call->in[1].meta, call->out[0].meta);
-    int64_t floats = algo_of(call, &g) == REEL_CONV_WINOGRAD
-                         ? reel__conv_winograd_prepared(&g)
-                         : reel__conv_direct_prepared(&g);
-    return floats ? sizeof(prepared) + (size_t)floats * sizeof(float) : 0;
+    return (size_t)reel__conv_packed_size(&g) * sizeof(float);
 }
 
 reel_status reel__prepare_conv2d(const reel_kcall *call, void *to)
 {
     const reel_karg *w = &call->in[1];
     reel_conv g = geometry(call->attrs, call->in[0].meta, w->meta, call->out[0].meta);
-    prepared *p = to;
     float *plain = NULL;
     if (!reel__is_contiguous(w->meta)) {
         plain = reel__scratch((size_t)reel__numel(w->meta) * sizeof(float));
         if (!plain) return REEL_ERR_MEMORY;
         copy_weight(plain, w->data, w->meta, true);
     }
-    reel_conv_algo algo = algo_of(call, &g);
-    p->algo = (int64_t)algo;
-    (algo == REEL_CONV_WINOGRAD
-         ? reel__conv_winograd_prepare
-         : reel__conv_direct_prepare)(&g, plain ? plain : w->data, p->weight);
+    reel__conv_pack(&g, plain ? plain : w->data, to);
     reel__scratch_free(plain);
     return REEL_OK;
 }

@@ -48,7 +48,7 @@ bool reel__conv_winograd_takes(const reel_conv *g);
 /* forward: in = x, out = y. Input gradient: in = gy, out = gx, an epilogue of zeros. */
 typedef struct reel_conv_io {
     const float *in, *weight;
-    const float *prepared; /* the weight as the algorithm's prepare() left it, or NULL */
+    const float *prepared; /* the weight as reel__conv_pack() left it, or NULL */
     float *out;
     reel_epilogue end;
 } reel_conv_io;
@@ -57,11 +57,10 @@ reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,
                                 const reel_conv_io *io);
 reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
                               const reel_conv_io *io);
-/* The forward pass's weights, packed: how many floats, and the packing. */
-int64_t reel__conv_winograd_prepared(const reel_conv *g);
-void reel__conv_winograd_prepare(const reel_conv *g, const float *weight, float *to);
-int64_t reel__conv_direct_prepared(const reel_conv *g);
-void reel__conv_direct_prepare(const reel_conv *g, const float *weight, float *to);
+/* The forward pass's weights, packed as both algorithms read them: how many floats, and the
+ * packing. */
+int64_t reel__conv_packed_size(const reel_conv *g);
+void reel__conv_pack(const reel_conv *g, const float *weight, float *to);
 /* gw, contiguous like the weight. */
 reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
                                        const float *x, float *gw);

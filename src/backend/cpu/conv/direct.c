@@ -259,13 +259,13 @@ static int64_t groups_of(const reel_conv *g)
     return reel__conv_is_depthwise(g) ? 1 : g->groups;
 }
 
-int64_t reel__conv_direct_prepared(const reel_conv *g)
+int64_t reel__conv_packed_size(const reel_conv *g)
 {
     direct p = forward_weights(g, NULL, 0);
     return groups_of(g) * packed_size(&p);
 }
 
-void reel__conv_direct_prepare(const reel_conv *g, const float *weight, float *to)
+void reel__conv_pack(const reel_conv *g, const float *weight, float *to)
 {
     for (int64_t group = 0; group < groups_of(g); group++) {
         direct p = forward_weights(g, weight, group);
@@ -377,7 +377,7 @@ reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
 {
     /* tap, pick, dy, dx of each tap; and four lists a dimension */
     int64_t numbers = 4 * g->r * g->s + 2 * (g->r + g->s);
-    int64_t *list = reel__malloc((size_t)numbers * sizeof(int64_t));
+    int64_t *list = reel__scratch((size_t)numbers * sizeof(int64_t));
     if (!list) return REEL_ERR_MEMORY;
     if (pass == REEL_CONV_INPUT && !(covers(g->r, g->stride[0], g->pad[0], g->dil[0]) &&
                                      covers(g->s, g->stride[1], g->pad[1], g->dil[1])))
@@ -387,6 +387,6 @@ reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
         status = pass == REEL_CONV_FORWARD
                      ? forward(g, io, group, list)
                      : input_grad(g, io->in, io->weight, io->out, group, list);
-    reel__free(list);
+    reel__scratch_free(list);
     return status;
 }

@@ -6,12 +6,15 @@
  *   V [36][tiles][c]   transformed input of the block
  *   U [36][c][panel]   transformed weights of one panel of output channels
  *   M [36][tiles][panel] = V U, transformed into y at once.
- * Two ways to share this among workers:
- *   small U: U is made once for all; every worker has blocks of its own, V in its L2;
- *   large U (256 channels and more): blocks are large and shared, V in L3; every worker
- *     has panels of its own and makes U as it goes, a slice of channels at a time that
- *     stays in its L2. U as a whole, four times the weights, would only go to memory and
- *     back. */
+ * Ways to share this among workers:
+ *   small U: every worker makes U for itself, in its L2, and has tasks of its own, panels of
+ *     small blocks; the next task as a rule is of the same block, whose V it has;
+ *   middle: the same, but U is made once for all, and stays in L3;
+ *   large U, or a single block: blocks are large and shared, V in L3; every worker has panels
+ *     of its own and makes U as it goes, a slice of channels at a time that stays in its L2.
+ * U is four times the weights: it is not kept from call to call, because reading it back
+ * takes longer than making it. Prepared weights are packed in panels, as the direct
+ * algorithm packs them: they need no transposing. */
 #include "backend/cpu/conv/conv.h"
 #include "backend/cpu/conv/tiles.h"
 #include "backend/cpu/isa/conv_kernels.h"
@@ -33,26 +36,24 @@ typedef struct winograd {
     bool rotate;
 
     reel_tiles tiles;
-    int64_t block, blocks;  /* tiles a block            */
-    int64_t v_row;          /* floats a row of V        */
-    bool shared;            /* the second way           */
-    int64_t slice;          /* channels of U at once    */
-    const float *zero;      /* c zeros: pixels outside  */
-    float *v, *u, *m;       /* of worker 0, or of all   */
-    const float *ready;     /* U of all panels and slices, prepared; NULL: made here */
-    int64_t *held;          /* first way: the block that a worker's V is of */
+    int64_t block, blocks; /* tiles a block            */
+    int64_t v_row;         /* floats a row of V        */
+    bool common;           /* U is made once for all   */
+    bool shared;           /* blocks are shared        */
+    int64_t slice;         /* channels of U at once    */
+    const float *zero;     /* c zeros: pixels outside  */
+    float *v, *u, *m;      /* of worker 0, or of all   */
+    const float *ready;    /* prepared weights, or NULL */
+    int64_t *held;         /* per worker: see worker_has() */
+    int64_t held_step;
     int64_t v_size, m_size; /* of one worker           */
     int64_t u_size;         /* of one panel's slice    */
 } winograd;
-
-/* Of `held`, so that workers do not write the same cache line. */
-#define HELD_STEP 8
 
 /* One block on its way through the stages. */
 typedef struct block {
     const winograd *p;
     int64_t first, count; /* tiles */
-    int64_t worker;       /* who runs it; 0 if its stages run in parallel */
     float *v;
 } block;
 
@@ -138,95 +139,109 @@ static void touch_weight(const winograd *p, int64_t o, int64_t width, int64_t c,
         reel__touch(from + i * step, 9 * (by_column ? count : width));
 }
 
-static int64_t slices_of(const winograd *p)
+/* U of channels [c, c + count) of a panel. */
+static void transform_weight(const winograd *p, int64_t o, int64_t width, int64_t c,
+                             int64_t count, float *u)
 {
-    return reel__ceil_div(p->c, p->slice);
+    int64_t step = reel__element_step(count * width);
+    if (p->ready) {
+        const float *panel = p->ready + 9 * o * p->c + c * width;
+        p->f43->weight_packed(panel, p->c * width, count, width, u, step);
+        return;
+    }
+    touch_weight(p, o, width, c, count);
+    p->f43->weight(p->weight + o * p->o_step + c * p->i_step, p->weight_end, p->o_step,
+                   p->i_step, p->rotate, count, width, u, step);
 }
 
-static void weight_slice(const winograd *p, int64_t o, int64_t width, int64_t c0,
-                         int64_t count, float *u)
+/* M (+)= V U of channels [c, c + count). */
+static void multiply_slice(const block *b, const float *u, int64_t c, int64_t count,
+                           int64_t width, float *m)
 {
-    p->f43->weight(p->weight + o * p->o_step + c0 * p->i_step, p->weight_end, p->o_step,
-                   p->i_step, p->rotate, count, width, u,
-                   reel__element_step(count * width));
-}
-
-static void multiply_panel(void *ctx, int64_t i, int inner)
-{
-    const block *b = ctx;
     const winograd *p = b->p;
-    int64_t worker = b->worker + inner; /* one of the two is 0 */
-    int64_t o, width;
-    panel_of(p, i, &o, &width);
-    float *m = p->m + worker * p->m_size;
     int64_t v_step = reel__element_step(b->count * p->v_row);
     int64_t m_step = reel__element_step(b->count * width);
-    for (int64_t c0 = 0; c0 < p->c; c0 += p->slice) {
-        int64_t count = reel__min64(p->slice, p->c - c0);
-        int64_t u_step = reel__element_step(count * width);
-        const float *u;
-        if (p->ready) {
-            u = p->ready + (i * slices_of(p) + c0 / p->slice) * p->u_size;
-        } else {
-            float *made = p->u + worker * p->u_size;
-            touch_weight(p, o, width, c0, count);
-            weight_slice(p, o, width, c0, count, made);
-            u = made;
-        }
-        for (int64_t e = 0; e < 36; e++)
-            p->gemm->dense(b->v + e * v_step + c0, p->v_row, b->count, count,
-                           u + e * u_step, width, m + e * m_step, width, c0 > 0);
-    }
-    transform_output(p, b, m, o, width);
+    int64_t u_step = reel__element_step(count * width);
+    for (int64_t e = 0; e < 36; e++)
+        p->gemm->dense(b->v + e * v_step + c, p->v_row, b->count, count, u + e * u_step,
+                       width, m + e * m_step, width, c > 0);
 }
 
 static block block_at(const winograd *p, int64_t i, int64_t worker)
 {
-    block b = {.p = p, .first = i * p->block, .worker = worker};
+    block b = {.p = p, .first = i * p->block};
     b.count = reel__min64(p->block, p->tiles.count - b.first);
     b.v = p->v + worker * p->v_size;
     return b;
 }
 
-/* The second way: the stages of a block are parallel. */
-static void run_block(const winograd *p, int64_t i)
-{
-    block b = block_at(p, i, 0);
-    reel__parallel(reel__ceil_div(b.count, transform_grain(p)), transform_input, &b);
-    reel__parallel(panels_of(p), multiply_panel, &b);
-}
+/* ---- blocks of a worker's own ------------------------------------------------------ */
 
-/* The first way: a task is a panel of a block. A worker's next task as a rule is of the same
- * block, whose V it has. */
-static void run_panel(void *ctx, int64_t i, int worker)
-{
-    const winograd *p = ctx;
-    int64_t index = i / panels_of(p), *held = p->held + worker * HELD_STEP;
-    block b = block_at(p, index, worker);
-    if (*held != index) transform_input(&b, 0, 0);
-    *held = index;
-    multiply_panel(&b, i % panels_of(p), 0);
-}
-
-/* ---- U of one panel, all slices -------------------------------------------------- */
-
-static void prepare_panel(void *ctx, int64_t i, int worker)
+static void make_common(void *ctx, int64_t i, int worker)
 {
     (void)worker;
     const winograd *p = ctx;
     int64_t o, width;
     panel_of(p, i, &o, &width);
-    for (int64_t j = 0; j < slices_of(p); j++) {
-        int64_t count = reel__min64(p->slice, p->c - j * p->slice);
-        weight_slice(p, o, width, j * p->slice, count,
-                     p->u + (i * slices_of(p) + j) * p->u_size);
+    transform_weight(p, o, width, 0, p->c, p->u + i * p->u_size);
+}
+
+/* Whether this worker has what is numbered `value` in a slot, slot 0 the V of a block, slot
+ * 1 + i the U of panel i; from now on it has. */
+static bool worker_has(const winograd *p, int worker, int64_t slot, int64_t value)
+{
+    int64_t *held = p->held + worker * p->held_step + slot;
+    bool has = *held == value;
+    *held = value;
+    return has;
+}
+
+/* Task i: a panel of a block. */
+static void run_panel(void *ctx, int64_t i, int worker)
+{
+    const winograd *p = ctx;
+    int64_t index = i / panels_of(p), panel = i % panels_of(p), o, width;
+    float *u = p->u + ((p->common ? 0 : worker * panels_of(p)) + panel) * p->u_size;
+    float *m = p->m + worker * p->m_size;
+    block b = block_at(p, index, worker);
+    panel_of(p, panel, &o, &width);
+    if (!worker_has(p, worker, 0, index)) transform_input(&b, 0, worker);
+    if (!p->common && !worker_has(p, worker, 1 + panel, 0))
+        transform_weight(p, o, width, 0, p->c, u);
+    multiply_slice(&b, u, 0, p->c, width, m);
+    transform_output(p, &b, m, o, width);
+}
+
+/* ---- shared blocks ----------------------------------------------------------------- */
+
+static void share_panel(void *ctx, int64_t i, int worker)
+{
+    const block *b = ctx;
+    const winograd *p = b->p;
+    float *m = p->m + worker * p->m_size, *u = p->u + worker * p->u_size;
+    int64_t o, width;
+    panel_of(p, i, &o, &width);
+    for (int64_t c = 0; c < p->c; c += p->slice) {
+        int64_t count = reel__min64(p->slice, p->c - c);
+        transform_weight(p, o, width, c, count, u);
+        multiply_slice(b, u, c, count, width, m);
     }
+    transform_output(p, b, m, o, width);
+}
+
+static void share_block(const winograd *p, int64_t i)
+{
+    block b = block_at(p, i, 0);
+    reel__parallel(reel__ceil_div(b.count, transform_grain(p)), transform_input, &b);
+    reel__parallel(panels_of(p), share_panel, &b);
 }
 
 /* ---- sizes ------------------------------------------------------------------------- */
 
-/* Floats of U up to which every worker streams all of it for each of its blocks. */
-#define SMALL_U (36 * 128 * 192)
+/* Floats of U that a worker keeps in its L2, beside V and M. */
+#define SMALL_U (36 * 64 * 64)
+/* Floats up to which every worker streams all of it for each of its blocks. */
+#define COMMON_U (36 * 128 * 192)
 /* V of a block: in a worker's L2, or shared in L3. */
 #define OWN_V_BYTES (320 << 10)
 #define SHARED_V_BYTES (4 << 20)
@@ -234,17 +249,21 @@ static void prepare_panel(void *ctx, int64_t i, int worker)
 /* U of a slice, in L2 beside M. */
 #define SLICE 64
 
-/* Fewer tasks than this are cut smaller, ... */
+#define FLOATS_AN_INT ((int64_t)(sizeof(int64_t) / sizeof(float)))
+/* So few tasks are made equal, and a multiple of this many, ... */
 #define FEW_TASKS 16
-/* ... but not below this many tiles: what a register block needs to be busy. */
+#define EVEN_TASKS 4
+/* ... as long as each has this many tiles: what keeps a register block busy. */
 #define LEAST_TILES 8
 
-/* What the layout of U follows from. */
-static void set_weight_sizes(winograd *p)
+/* A few tasks are made equal. */
+static void even_tasks(winograd *p)
 {
-    p->shared = 36 * p->c * p->k > SMALL_U;
-    p->slice = p->shared ? SLICE : p->c;
-    p->u_size = 36 * reel__element_step(p->slice * 2 * p->gemm->lanes);
+    while (p->blocks * panels_of(p) % EVEN_TASKS != 0 &&
+           p->tiles.count >= (p->blocks + 1) * LEAST_TILES)
+        p->blocks++;
+    p->block = reel__ceil_div(p->tiles.count, p->blocks);
+    p->blocks = reel__ceil_div(p->tiles.count, p->block);
 }
 
 static void set_sizes(winograd *p)
@@ -252,48 +271,42 @@ static void set_sizes(winograd *p)
     p->tiles = reel__tiles(p->in.n, p->oh, p->ow);
     /* Rows a power of two apart would fall into the same few sets of the L1 cache. */
     p->v_row = p->c >= 128 ? p->c + 16 : p->c;
+    int64_t u = 36 * p->c * p->k;
+    p->shared = u > COMMON_U || (u > SMALL_U && p->tiles.count <= SHARED_TILES);
+    p->common = u > SMALL_U && !p->shared;
     int64_t rows = 2 * p->gemm->rows; /* whole register blocks of either width */
     int64_t fit = (p->shared ? SHARED_V_BYTES : OWN_V_BYTES) / (36 * 4 * p->v_row);
     fit = reel__min64(fit, SHARED_TILES);
     p->block = fit >= rows ? fit / rows * rows : p->gemm->rows;
     p->block = reel__min64(p->block, p->tiles.count);
     p->blocks = reel__ceil_div(p->tiles.count, p->block);
-    while (!p->shared && p->blocks * panels_of(p) < FEW_TASKS &&
-           p->tiles.count >= 2 * p->blocks * LEAST_TILES) {
-        p->block = reel__ceil_div(p->tiles.count, 2 * p->blocks);
-        p->blocks = reel__ceil_div(p->tiles.count, p->block);
-    }
+    if (!p->shared && p->blocks * panels_of(p) <= FEW_TASKS) even_tasks(p);
+    p->slice = p->shared ? SLICE : p->c;
     p->v_size = 36 * reel__element_step(p->block * p->v_row);
     p->m_size = 36 * reel__element_step(p->block * 2 * p->gemm->lanes);
+    p->u_size = 36 * reel__element_step(p->slice * 2 * p->gemm->lanes);
+    p->held_step = reel__round_up(1 + panels_of(p), 8); /* whole cache lines */
 }
 
 static reel_status run(winograd *p)
 {
-    set_weight_sizes(p);
     set_sizes(p);
     int64_t workers = reel__max_workers(), floats = 0;
     int64_t v = reel__reserve(&floats, p->v_size * (p->shared ? 1 : workers));
     int64_t m = reel__reserve(&floats, p->m_size * workers);
-    int64_t made = p->ready ? 0 : p->shared ? workers : panels_of(p);
-    int64_t u = reel__reserve(&floats, p->u_size * made);
+    int64_t us = (p->common ? 1 : workers) * (p->shared ? 1 : panels_of(p));
+    int64_t u = reel__reserve(&floats, p->u_size * us);
     int64_t zero = reel__reserve(&floats, p->c);
-    int64_t held =
-        reel__reserve(&floats, workers * HELD_STEP * (int64_t)(sizeof(int64_t) / 4));
+    int64_t held = reel__reserve(&floats, workers * p->held_step * FLOATS_AN_INT);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     p->v = scratch + v, p->m = scratch + m, p->u = scratch + u, p->zero = scratch + zero;
     p->held = (int64_t *)(void *)(scratch + held);
     memset(scratch + zero, 0, (size_t)p->c * sizeof(float));
-    for (int64_t i = 0; i < workers; i++) p->held[i * HELD_STEP] = -1;
-    if (p->shared) {
-        for (int64_t i = 0; i < p->blocks; i++) run_block(p, i);
-    } else {
-        if (!p->ready) {
-            reel__parallel(panels_of(p), prepare_panel, p);
-            p->ready = p->u;
-        }
-        reel__parallel(p->blocks * panels_of(p), run_panel, p);
-    }
+    for (int64_t i = 0; i < workers * p->held_step; i++) p->held[i] = -1;
+    for (int64_t i = 0; p->shared && i < p->blocks; i++) share_block(p, i);
+    if (p->common) reel__parallel(panels_of(p), make_common, p);
+    if (!p->shared) reel__parallel(p->blocks * panels_of(p), run_panel, p);
     reel__scratch_free(scratch);
     return REEL_OK;
 }
@@ -339,19 +352,4 @@ reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,
     p.out = io->out;
     p.end = io->end;
     return run(&p);
-}
-
-int64_t reel__conv_winograd_prepared(const reel_conv *g)
-{
-    winograd p = forward(g, NULL);
-    set_weight_sizes(&p);
-    return panels_of(&p) * slices_of(&p) * p.u_size;
-}
-
-void reel__conv_winograd_prepare(const reel_conv *g, const float *weight, float *to)
-{
-    winograd p = forward(g, weight);
-    set_weight_sizes(&p);
-    p.u = to;
-    reel__parallel(panels_of(&p), prepare_panel, &p);
 }

@@ -84,6 +84,9 @@ typedef struct reel_conv_winograd {
      * contiguous, reversed if `rotate` -> u[e][i][width]. Reads nothing from `end` on. */
     void (*weight)(const float *w, const float *end, int64_t o_step, int64_t i_step,
                    bool rotate, int64_t n, int64_t width, float *u, int64_t step);
+    /* The same from a packed panel: w[tap][i][width], taps tap_step floats apart. */
+    void (*weight_packed)(const float *w, int64_t tap_step, int64_t n, int64_t width,
+                          float *u, int64_t step);
     /* sum[tap][i][width] += G' p G, p[e][i][width], i < n; taps sum_step floats apart. */
     void (*weight_grad)(const float *p, int64_t step, int64_t n, int64_t width,
                         float *sum, int64_t sum_step);

@@ -153,12 +153,23 @@ INLINE void load_taps(const float *w, const float *end, int64_t o_step, reel_vf 
     }
 }
 
+INLINE void transform_weight(const reel_vf tap[9], float *u, int64_t step)
+{
+    reel_vf t[18];
+    UNROLL_FOR (int x = 0; x < 3; x++) g3(t + x, 3, tap + x, 3);
+    UNROLL_FOR (int y = 0; y < 6; y++) {
+        reel_vf d[6];
+        g3(d, 1, t + y * 3, 1);
+        UNROLL_FOR (int x = 0; x < 6; x++) reel_vstore(u + (y * 6 + x) * step, d[x]);
+    }
+}
+
 static void weight(const float *w, const float *end, int64_t o_step, int64_t i_step,
                    bool rotate, int64_t n, int64_t width, float *u, int64_t step)
 {
     for (int64_t h = 0; h < width; h += REEL_VW)
         for (int64_t i = 0; i < n; i++) {
-            reel_vf tap[9], t[18];
+            reel_vf tap[9];
             load_taps(w + i * i_step + h * o_step, end, o_step, tap);
             if (rotate)
                 for (int j = 0; j < 4; j++) {
@@ -166,14 +177,18 @@ static void weight(const float *w, const float *end, int64_t o_step, int64_t i_s
                     tap[j] = tap[8 - j];
                     tap[8 - j] = swap;
                 }
-            UNROLL_FOR (int x = 0; x < 3; x++) g3(t + x, 3, tap + x, 3);
-            UNROLL_FOR (int y = 0; y < 6; y++) {
-                reel_vf d[6];
-                g3(d, 1, t + y * 3, 1);
-                UNROLL_FOR (int x = 0; x < 6; x++)
-                    reel_vstore(u + (y * 6 + x) * step + i * width + h, d[x]);
-            }
+            transform_weight(tap, u + i * width + h, step);
         }
+}
+
+static void weight_packed(const float *w, int64_t tap_step, int64_t n, int64_t width,
+                          float *u, int64_t step)
+{
+    for (int64_t i = 0; i < n * width; i += REEL_VW) {
+        reel_vf tap[9];
+        UNROLL_FOR (int j = 0; j < 9; j++) tap[j] = reel_vload(w + j * tap_step + i);
+        transform_weight(tap, u + i, step);
+    }
 }
 
 static void weight_grad(const float *p, int64_t step, int64_t n, int64_t width,
@@ -203,5 +218,6 @@ const reel_conv_winograd ISA(conv_winograd) = {
     .output = output,
     .output_grad = output_grad,
     .weight = weight,
+    .weight_packed = weight_packed,
     .weight_grad = weight_grad,
 };

@@ -1,0 +1,75 @@
+/* reel/onnx.h: graphs as ONNX files.
+ *
+ *     reel_train(net, false);
+ *     reel_graph *g = reel_trace(net, x, NULL);
+ *     reel_onnx_export(g, "net.onnx", NULL);
+ *
+ * A file says what the outputs need and nothing else: parameters by their paths, nodes named
+ * after the modules that ran them, the batch as a dimension without a size. */
+#ifndef REEL_ONNX_H
+#define REEL_ONNX_H
+
+#include <reel/trace.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- writing -------------------------------------------------------------------------- */
+
+/** Options of writing; zero is the default. */
+typedef struct reel_onnx_opts {
+    int opset;         /* 13 to 26; 0: 17. The IR version follows from it */
+    const char *name;  /* of the graph; NULL: "reel" */
+    const char *doc;   /* what the file says about itself; NULL: nothing */
+    const char *batch; /* the name of the batch dimension; NULL: "batch" */
+    const char *const (*metadata)[2]; /* pairs of key and value: class names, mean, seed */
+    int n_metadata;
+    bool unchecked;        /* write without comparing values: see below */
+    int64_t external_from; /* bytes of a file from which its weights go to FILE.data; 0: as
+                               * late as the format allows, 2 GiB less 1 */
+} reel_onnx_opts;
+
+/** Writes what the outputs of g need as an ONNX file. Before it counts as written the file is
+ *  read back, checked and, unless `unchecked`, run on inputs that are drawn (the same ones each
+ *  time), at two batch sizes if g has a batch dimension: outputs must agree with g's within
+ *  1e-4 of the largest value. An earlier file stays as it was if anything fails.
+ *  Random state, parameters and g are left as they were. opts NULL: defaults.
+ *  Errors: REEL_ERR_ARG (opset out of range, two values of one name); REEL_ERR_STATE if g
+ *  changes state, draws random numbers or was traced in train mode, naming the module;
+ *  REEL_ERR_UNSUPPORTED for an operator, dtype or option of it that the opset has not, naming
+ *  the module: reel_onnx_missing() lists them all; REEL_ERR_NUMERIC if values differ;
+ *  REEL_ERR_IO. Source: github.com/onnx/onnx, onnx.proto and the operators' pages. */
+REEL_API reel_status reel_onnx_export(reel_graph *g, const char *path,
+                                      const reel_onnx_opts *opts);
+/** What stands in the way of an export at this opset (0: 17), a line each: operator, module
+ *  and reason. "" if nothing does. The caller frees it with free(). NULL on an error:
+ *  REEL_ERR_ARG for NULL or an opset out of range. */
+REEL_API char *reel_onnx_missing(const reel_graph *g, int opset);
+
+/* ---- loading -------------------------------------------------------------------------- */
+
+/** Options of loading; zero is the default. */
+typedef struct reel_onnx_load_opts {
+    int64_t batch;     /* batch size that the graph stands at; 0: 1. Only for a file whose
+                           * inputs leave their first dimension open */
+    int64_t max_bytes; /* largest file, and largest file of external data; 0: 64 GiB */
+} reel_onnx_load_opts;
+
+/** Reads an ONNX file (opset 7 to 26) into a graph. Inputs and outputs carry the file's names;
+ *  initializers of floating dtype are parameters, those of batch norm's statistics buffers,
+ *  others constants, by their names. A first dimension of inputs that the file leaves open is
+ *  the batch: the graph then runs at any size of it. Arithmetic on shapes and other small
+ *  constants is done while loading. Nothing else is computed, and nothing is allocated by
+ *  the sizes that a file states but its weights.
+ *  opts NULL: defaults. The caller frees the graph.
+ *  Errors name the file, the node and what is wrong: REEL_ERR_IO, REEL_ERR_FORMAT for a file
+ *  that breaks ONNX's rules; REEL_ERR_UNSUPPORTED for operators (all of them at once),
+ *  attributes and dtypes that have no counterpart; REEL_ERR_ARG for a batch size where the
+ *  file's is fixed. Source: the operator specification, github.com/onnx/onnx. */
+REEL_API reel_graph *reel_onnx_load(const char *path, const reel_onnx_load_opts *opts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,26 @@
+/* export.h: a graph becomes an ONNX model. */
+#ifndef REEL_TRACE_ONNX_EXPORT_H
+#define REEL_TRACE_ONNX_EXPORT_H
+
+#include <reel/onnx.h>
+
+#include "ops/onnx.h"
+#include "trace/graph.h"
+
+/* Which nodes the outputs need, and which of their results somebody reads. */
+typedef struct reel_needs {
+    uint8_t *node;    /* bit 7: needed; bit k: result k is read afterwards */
+    bool *state;      /* of each value: it is state or an input, and is read */
+} reel_needs;
+#define REEL_NEEDED 0x80
+/* False with an error. */
+bool reel__needs(const reel_graph *g, const reel_effects *e, reel_needs *n);
+void reel__needs_free(reel_needs *n);
+
+/* The model; its weights are those of g, or of tensors in the innermost scope, and must
+ * outlive it. With `missing` nothing fails for want of a rule: each node that cannot be
+ * written is a line there instead. */
+reel_onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *opts,
+                                     FILE *missing);
+
+#endif

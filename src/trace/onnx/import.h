@@ -1,0 +1,175 @@
+/* import.h (internal): what the rule of an ONNX operator sees, and the words it is written in.
+ *
+ *     static void relu(reel_import *im) { OUT(0, CALL(relu, NULL, IN(0))); }
+ *
+ * A rule adds nodes of records to a graph. It works on numbers of values and their metas; no
+ * tensor is computed and nothing is allocated by the sizes that a file states. What is small
+ * and constant is folded as it is emitted (import_fold.c), so that arithmetic on shapes needs
+ * no rules of its own. Every word does nothing and gives REEL_NO_VALUE once an error is
+ * pending, so rules check nothing in between. Messages of rules begin with what is wrong: the
+ * driver (import.c) puts file and node before them. */
+#ifndef REEL_TRACE_ONNX_IMPORT_H
+#define REEL_TRACE_ONNX_IMPORT_H
+
+#include <reel/onnx.h>
+
+#include "onnx/file.h"
+#include "ops/records.h"
+#include "trace/graph.h"
+
+typedef struct reel_import reel_import;
+
+/* A row of the table of operators: what is checked before the rule is asked. */
+typedef struct reel_import_row {
+    const char *op_type;
+    int since, until;   /* opsets of this form; until 0: to the newest */
+    int min_in, max_in; /* how many inputs a node may have; max_in -1: any number */
+    int max_out;        /* -1: any number */
+    const char *attributes; /* those it may have, "axis keepdims" */
+    void (*rule)(reel_import *);
+    const reel_op *record;  /* for rules that many rows share */
+    const reel_op *record2; /* a second one */
+    double number;          /* what else tells rows of one rule apart */
+} reel_import_row;
+
+struct reel_import {
+    const reel_onnx_model *model;
+    const reel_onnx_names *names;
+    reel_graph *g;
+    int64_t batch; /* size of dimensions that are left open */
+    int opset;
+    int *value;                    /* of each name; REEL_NO_VALUE until it is made */
+    const reel_onnx_tensor **data; /* of each name: what it holds, or NULL */
+    bool *constant;                /* of each name: data come from a node, not a parameter */
+    reel_tensor **known;           /* of each value: computed while loading, or NULL */
+    int cap_known;
+    int64_t folded; /* bytes computed while loading */
+    reel_import *twin; /* built before this one, at another batch size: tensors are shared */
+    const reel_onnx_node *node;
+    const reel_import_row *row;
+};
+
+/* ---- the tables: families of operators, import_*.c ---------------------------------------- */
+
+typedef struct reel_import_family {
+    const reel_import_row *row;
+    int n;
+} reel_import_family;
+extern const reel_import_family reel__import_math, reel__import_shape, reel__import_index,
+    reel__import_reduce, reel__import_nn, reel__import_norm;
+
+/* ---- import.c ------------------------------------------------------------------------------- */
+
+/* The graph of a model; `file` is for messages. `opts` may be NULL. */
+reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
+                              const reel_onnx_load_opts *opts);
+
+/* ---- import_node.c: operands and attributes of the node ------------------------------------- */
+
+/* Input k, as a value of the graph; REEL_NO_VALUE if it is absent. */
+int reel__im_in(reel_import *im, int k);
+/* The same; an initializer is a buffer and no parameter. */
+int reel__im_in_buffer(reel_import *im, int k);
+bool reel__im_has_in(const reel_import *im, int k);
+bool reel__im_wants_out(const reel_import *im, int k);
+/* Result k is v. */
+void reel__im_out(reel_import *im, int k, int v);
+/* The number of a name; -1 if nothing makes it. */
+int64_t reel__im_name(const reel_import *im, const char *name);
+/* The value of a name, made on demand from the data it holds; `kind` of a state. */
+int reel__im_value(reel_import *im, int64_t number, reel_value_kind kind);
+/* Result k holds the tensor t, which a node carries as its attribute. */
+void reel__im_out_data(reel_import *im, int k, const reel_onnx_tensor *t);
+
+/* An attribute, or `otherwise` where there is none. Wrong kinds are errors. */
+int64_t reel__im_int(reel_import *im, const char *name, int64_t otherwise);
+double reel__im_float(reel_import *im, const char *name, double otherwise);
+const char *reel__im_string(reel_import *im, const char *name, const char *otherwise);
+const reel_onnx_tensor *reel__im_tensor(reel_import *im, const char *name);
+bool reel__im_has(const reel_import *im, const char *name);
+
+/* A short list of whole numbers; n -1: there is none. */
+#define REEL__IM_LIST 64
+typedef struct reel_im_list {
+    int n;
+    int64_t at[REEL__IM_LIST];
+} reel_im_list;
+reel_im_list reel__im_ints(reel_import *im, const char *name);
+/* Input k, which must be known while loading: numbers of rank 0 or 1. */
+reel_im_list reel__im_in_ints(reel_import *im, int k);
+/* From the attribute, or, in later opsets, from input k. */
+reel_im_list reel__im_list_or_in(reel_import *im, const char *name, int k);
+/* Input k as one number, or `otherwise` where it is absent. */
+double reel__im_in_number(reel_import *im, int k, double otherwise);
+/* Whether a value is one number that is known while loading, and which. */
+bool reel__im_number(reel_import *im, int v, double *number);
+/* A dimension that counts from the end where it is negative, of `rank`; an error: 0. */
+int reel__im_axis(int64_t axis, int rank);
+/* Bits of a list of dimensions. */
+int64_t reel__im_mask(const reel_im_list *axes, int rank);
+
+/* ---- import_emit.c: nodes ---------------------------------------------------------------------- */
+
+const reel_meta *reel__im_meta(const reel_import *im, int v);
+/* A node of the record; its results' values to out[]. */
+void reel__im_emit_all(reel_import *im, const reel_op *op, const void *attrs, int n,
+                       const int in[], int out[]);
+/* The same, for its first result. */
+int reel__im_emit(reel_import *im, const reel_op *op, const void *attrs, int n,
+                  const int in[]);
+#define REEL__IM_ARGS(...)                                                               \
+    (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)), (const int[]) { __VA_ARGS__ }
+#define CALL(record, attrs, ...)                                                         \
+    reel__im_emit(im, &reel__##record, (attrs), REEL__IM_ARGS(__VA_ARGS__))
+#define IN(k) reel__im_in(im, (k))
+#define OUT(k, v) reel__im_out(im, (k), (v))
+#define META(v) reel__im_meta(im, (v))
+
+/* What the public functions of these names do before they call apply(). */
+int reel__im_reshape(reel_import *im, int x, reel_shape shape);
+int reel__im_permute(reel_import *im, int x, const int64_t dims[]);
+int reel__im_expand(reel_import *im, int x, reel_shape shape);
+int reel__im_slice(reel_import *im, int x, int dim, int64_t start, int64_t length,
+                   int64_t step);
+int reel__im_pad(reel_import *im, int x, const int64_t before[], const int64_t after[],
+                 double value);
+int reel__im_cat(reel_import *im, int n, const int x[], int dim);
+int reel__im_cast(reel_import *im, int x, reel_dtype dtype);
+int reel__im_contiguous(reel_import *im, int x);
+int reel__im_channels_last(reel_import *im, int x);
+int reel__im_matmul(reel_import *im, int x, int y);
+/* x with the size of dimensions of the mask 1, or without them. */
+int reel__im_reduce(reel_import *im, const reel_op *op, int x, int64_t mask, double scale,
+                    bool keep);
+int reel__im_mean(reel_import *im, int x, int64_t mask);
+int reel__im_scale(reel_import *im, int x, double factor);
+int reel__im_shift(reel_import *im, int x, double summand);
+int reel__im_full(reel_import *im, reel_shape shape, double value, reel_dtype dtype);
+/* A scalar of x's dtype. */
+int reel__im_scalar(reel_import *im, double value, int x);
+/* start, start + step, ...: n of them. */
+int reel__im_arange(reel_import *im, double start, double step, int64_t n,
+                    reel_dtype dtype);
+/* A constant; `data` is copied. */
+int reel__im_const(reel_import *im, reel_shape shape, reel_dtype dtype, const void *data);
+/* Merges or splits dimensions: all before `axis`, all from it on. */
+int reel__im_flatten(reel_import *im, int x, int axis);
+/* Number of elements of dimensions from .. to - 1. */
+int64_t reel__im_count(const reel_meta *m, int from, int to);
+
+/* ---- import_fold.c: what is known while loading -------------------------------------------- */
+
+/* The tensor of a value that is a small constant or was computed from such; else NULL. */
+reel_tensor *reel__im_known(const reel_import *im, int v);
+/* Computes a node that was just emitted, if its operands are known and it is cheap. */
+void reel__im_fold(reel_import *im, const reel_op *op, const void *attrs, int n,
+                   const int in[], const int out[]);
+/* Its numbers as `dtype`, row-major, into `to`. */
+reel_status reel__im_read(const reel_tensor *t, void *to, reel_dtype dtype);
+/* After a node, in both builds (b NULL: there is one): a result that was computed and does not
+ * depend on the batch becomes a constant. */
+void reel__im_settle(reel_import *a, reel_import *b);
+/* Two tensors of one meta and one content. */
+bool reel__im_same(const reel_tensor *x, const reel_tensor *y);
+
+#endif

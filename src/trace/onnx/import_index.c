@@ -1,0 +1,144 @@
+/* import_index.c: operators that choose by index. ONNX counts negative indices from the end,
+ * records do not. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "trace/onnx/import.h"
+
+/* Whether indices are known to be in range and none negative; those out of it are an error. */
+static bool all_positive(reel_import *im, int index, int64_t n)
+{
+    const reel_tensor *t = reel__im_known(im, index);
+    int64_t count = t ? reel__numel(&t->meta) : 0;
+    int64_t *at = t ? reel__malloc((size_t)(count + 1) * sizeof *at) : NULL;
+    bool positive = at && !reel__im_read(t, at, REEL_I64);
+    for (int64_t i = 0; i < count && at && !reel_failed(); i++) {
+        positive = positive && at[i] >= 0;
+        if (at[i] < -n || at[i] >= n)
+            reel_fail(REEL_ERR_FORMAT, "index %" PRId64 " of a size of %" PRId64, at[i],
+                      n);
+    }
+    reel__free(at);
+    return positive;
+}
+
+/* index < 0 ? index + n : index */
+static int wrapped(reel_import *im, int index, int64_t n)
+{
+    reel_dtype dtype = META(index)->dtype;
+    if (dtype != REEL_I64 && dtype != REEL_I32)
+        reel_fail(REEL_ERR_FORMAT, "indices %s must be i64 or i32", SHOW(META(index)));
+    if (reel_failed() || all_positive(im, index, n)) return index;
+    int negative = CALL(lt, NULL, index, reel__im_scalar(im, 0, index));
+    int other = reel__im_shift(im, index, (double)n);
+    return CALL(where, NULL, negative, other, index);
+}
+
+/* ---- Gather: x [.., m, ..] by index [i, j] -> [.., i, j, ..] ------------------------------- */
+
+/* One known index: a slice, and the dimension dropped. */
+static bool by_one(reel_import *im, int x, int index, int axis)
+{
+    double at;
+    int64_t n = META(x)->dim[axis];
+    if (META(index)->rank != 0 || !reel__im_number(im, index, &at)) return false;
+    if (!(at >= (double)-n && at < (double)n)) {
+        reel_fail(REEL_ERR_FORMAT, "index %g of a size of %" PRId64, at, n);
+        return true;
+    }
+    int y = reel__im_slice(im, x, axis, (int64_t)at + (at < 0 ? n : 0), 1, 1);
+    reel_shape s = reel__shape(META(y));
+    s.rank--;
+    for (int d = axis; d < s.rank; d++) s.dim[d] = s.dim[d + 1];
+    OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_reshape(im, y, s));
+    return true;
+}
+
+static void gather(reel_import *im)
+{
+    int x = IN(0), index = IN(1);
+    int axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
+    if (reel_failed() || by_one(im, x, index, axis)) return;
+    const reel_meta m = *META(x), i = *META(index);
+    const reel_index_attrs a = {.dim = axis};
+    reel_shape s = {.rank = m.rank - 1 + i.rank};
+    if (s.rank > REEL_MAX_RANK) {
+        reel_fail(REEL_ERR_UNSUPPORTED, "%s by %s has rank %d; at most %d is possible",
+                  SHOW(&m), SHOW(&i), s.rank, REEL_MAX_RANK);
+        return;
+    }
+    int to = 0;
+    for (int d = 0; d < axis; d++) s.dim[to++] = m.dim[d];
+    for (int d = 0; d < i.rank; d++) s.dim[to++] = i.dim[d];
+    for (int d = axis + 1; d < m.rank; d++) s.dim[to++] = m.dim[d];
+    index = reel__im_reshape(im, wrapped(im, index, m.dim[axis]),
+                             REEL_SHAPE(reel__numel(&i)));
+    OUT(0, reel__im_reshape(im, CALL(index_select, &a, x, index), s));
+}
+
+/* ---- GatherElements, ScatterElements --------------------------------------------------------- */
+
+static void gather_elements(reel_import *im)
+{
+    int x = IN(0);
+    int axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
+    if (reel_failed()) return;
+    const reel_index_attrs a = {.dim = axis};
+    int index = wrapped(im, IN(1), META(x)->dim[axis]);
+    OUT(0, CALL(gather, &a, x, index));
+}
+
+static void scatter_elements(reel_import *im)
+{
+    int x = IN(0);
+    int axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
+    const char *reduction = reel__im_string(im, "reduction", "none");
+    if (strcmp(reduction, "add") != 0)
+        reel_fail(REEL_ERR_UNSUPPORTED, "reduction \"%.20s\"; there is only add",
+                  reduction);
+    if (reel_failed()) return;
+    const reel_index_attrs a = {.dim = axis};
+    int index = wrapped(im, IN(1), META(x)->dim[axis]);
+    OUT(0, CALL(scatter_add, &a, x, index, IN(2)));
+}
+
+/* ---- OneHot: index [a, b] -> [a, depth, b]: on where the index says, else off -------------------- */
+
+static void one_hot(reel_import *im)
+{
+    int index = reel__im_cast(im, IN(0), REEL_I64), values = IN(2);
+    double depth = reel__im_in_number(im, 1, 0);
+    const reel_meta m = *META(index), v = *META(values);
+    int axis = reel__im_axis(reel__im_int(im, "axis", -1), m.rank + 1);
+    reel_shape column = {.rank = m.rank + 1}, row = column;
+    if (reel_failed()) return;
+    if (m.rank == REEL_MAX_RANK || !(depth >= 0 && depth < 0x1p40) || v.rank != 1 ||
+        v.dim[0] != 2) {
+        reel_fail(REEL_ERR_FORMAT, "index %s, depth %g, values %s: rank 7 or less, >= 0, "
+                                   "[2]", SHOW(&m), depth, SHOW(&v));
+        return;
+    }
+    for (int d = 0, from = 0; d < row.rank; d++) {
+        column.dim[d] = d == axis ? (int64_t)depth : 1;
+        row.dim[d] = d == axis ? 1 : m.dim[from++];
+    }
+    int place = reel__im_arange(im, 0, 1, (int64_t)depth, REEL_I64);
+    int hit = CALL(eq, NULL, reel__im_reshape(im, wrapped(im, index, (int64_t)depth), row),
+                   reel__im_reshape(im, place, column));
+    int off = reel__im_reshape(im, reel__im_slice(im, values, 0, 0, 1, 1), REEL_SCALAR);
+    int on = reel__im_reshape(im, reel__im_slice(im, values, 0, 1, 1, 1), REEL_SCALAR);
+    OUT(0, CALL(where, NULL, hit, on, off));
+}
+
+#define RULE(name, since, least, most, attributes, rule)                                 \
+    {name, since, 0, least, most, 1, attributes, rule, NULL, NULL, 0}
+
+static const reel_import_row rows[] = {
+    RULE("Gather", 7, 2, 2, "axis", gather),
+    RULE("GatherElements", 11, 2, 2, "axis", gather_elements),
+    RULE("ScatterElements", 16, 3, 3, "axis reduction", scatter_elements),
+    RULE("OneHot", 9, 3, 3, "axis", one_hot),
+};
+
+const reel_import_family reel__import_index = {rows, sizeof rows / sizeof *rows};

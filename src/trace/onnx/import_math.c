@@ -1,0 +1,408 @@
+/* import_math.c: elementwise operators. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "trace/onnx/import.h"
+
+/* ---- a row of a record ------------------------------------------------------------------ */
+
+/* y = record(x) */
+static void unary(reel_import *im)
+{
+    OUT(0, reel__im_emit(im, im->row->record, NULL, 1, (int[]){IN(0)}));
+}
+
+/* y = record(x | alpha), alpha an attribute with the row's number as default */
+static void with_alpha(reel_import *im)
+{
+    const reel_scalar_attrs a = {{reel__im_float(im, "alpha", im->row->number), 0}};
+    OUT(0, reel__im_emit(im, im->row->record, &a, 1, (int[]){IN(0)}));
+}
+
+/* Before opset 7 operators of two inputs broadcast by attributes; since then as NumPy does. */
+static int pair(reel_import *im, const reel_op *op, int x, int y)
+{
+    return reel__im_emit(im, op, NULL, 2, (int[]){x, y});
+}
+
+static void binary(reel_import *im)
+{
+    OUT(0, pair(im, im->row->record, IN(0), IN(1)));
+}
+
+/* x with a number: a record of its own, unless y would give the result more dimensions. */
+static bool by_number(reel_import *im, int x, int y, double *number)
+{
+    return META(y)->rank <= META(x)->rank && reel_dtype_is_float(META(x)->dtype) &&
+           META(x)->dtype == META(y)->dtype && !reel__im_known(im, x) &&
+           reel__im_number(im, y, number);
+}
+
+/* Add and Mul, in either order; record2 takes the number. */
+static void commutative(reel_import *im)
+{
+    int x = IN(0), y = IN(1);
+    reel_scalar_attrs a = {{0}};
+    if (by_number(im, x, y, &a.a[0]))
+        OUT(0, reel__im_emit(im, im->row->record2, &a, 1, &x));
+    else if (by_number(im, y, x, &a.a[0]))
+        OUT(0, reel__im_emit(im, im->row->record2, &a, 1, &y));
+    else
+        OUT(0, pair(im, im->row->record, x, y));
+}
+
+static void subtract(reel_import *im)
+{
+    int x = IN(0), y = IN(1);
+    double number;
+    if (by_number(im, x, y, &number))
+        OUT(0, reel__im_shift(im, x, -number));
+    else
+        OUT(0, CALL(sub, NULL, x, y));
+}
+
+/* x, y, z, ... folded from the left. */
+static int fold_left(reel_import *im, const reel_op *op)
+{
+    int y = IN(0);
+    for (size_t k = 1; k < im->node->input.n && !reel_failed(); k++)
+        y = pair(im, op, y, IN((int)k));
+    return y;
+}
+
+static void variadic(reel_import *im)
+{
+    OUT(0, fold_left(im, im->row->record));
+}
+
+static void mean(reel_import *im)
+{
+    OUT(0, reel__im_scale(im, fold_left(im, &reel__add), 1 / (double)im->node->input.n));
+}
+
+/* ---- division, power ----------------------------------------------------------------------- */
+
+/* floor, or toward zero, of a floating quotient */
+static int whole(reel_import *im, int q, bool to_zero)
+{
+    if (!to_zero) return CALL(floor, NULL, q);
+    int negative = CALL(lt, NULL, q, reel__im_scalar(im, 0, q));
+    int up = CALL(ceil, NULL, q), down = CALL(floor, NULL, q);
+    return CALL(where, NULL, negative, up, down);
+}
+
+/* Whole numbers by way of f64, exact up to 2^53; ONNX rounds toward zero. */
+static void divide(reel_import *im)
+{
+    int x = IN(0), y = IN(1);
+    reel_dtype dtype = META(x)->dtype;
+    if (reel_dtype_is_float(dtype)) {
+        OUT(0, CALL(div, NULL, x, y));
+        return;
+    }
+    if (META(y)->dtype != dtype)
+        reel_fail(REEL_ERR_FORMAT, "%s and %s differ in dtype", SHOW(META(x)),
+                  SHOW(META(y)));
+    int q = CALL(div, NULL, reel__im_cast(im, x, REEL_F64),
+                 reel__im_cast(im, y, REEL_F64));
+    OUT(0, reel__im_cast(im, whole(im, q, true), dtype));
+}
+
+/* x - y whole(x / y): the sign of y, with fmod that of x. */
+static void modulo(reel_import *im)
+{
+    int x = IN(0), y = IN(1);
+    reel_dtype dtype = META(x)->dtype;
+    bool fmod_ = reel__im_int(im, "fmod", 0) != 0;
+    reel_dtype wide = dtype == REEL_F32 ? REEL_F32 : REEL_F64;
+    int a = reel__im_cast(im, x, wide), b = reel__im_cast(im, y, wide);
+    int q = whole(im, CALL(div, NULL, a, b), fmod_);
+    OUT(0, reel__im_cast(im, CALL(sub, NULL, a, CALL(mul, NULL, b, q)), dtype));
+}
+
+static void power(reel_import *im)
+{
+    int x = IN(0), y = reel__im_cast(im, IN(1), META(IN(0))->dtype);
+    reel_scalar_attrs a = {{0}};
+    if (!by_number(im, x, y, &a.a[0]))
+        OUT(0, CALL(pow, NULL, x, y));
+    else if (a.a[0] == 2)
+        OUT(0, CALL(square, NULL, x));
+    else
+        OUT(0, CALL(pow_scalar, &a, x));
+}
+
+/* ---- comparisons -------------------------------------------------------------------------- */
+
+static void is_nan(reel_import *im)
+{
+    int x = IN(0);
+    OUT(0, CALL(ne, NULL, x, x));
+}
+
+static void is_inf(reel_import *im)
+{
+    int x = IN(0);
+    bool down = reel__im_int(im, "detect_negative", 1) != 0,
+         up = reel__im_int(im, "detect_positive", 1) != 0;
+    int above = CALL(eq, NULL, x, reel__im_scalar(im, up ? INFINITY : NAN, x));
+    int below = CALL(eq, NULL, x, reel__im_scalar(im, down ? -INFINITY : NAN, x));
+    OUT(0, CALL(logical_or, NULL, above, below));
+}
+
+static void where(reel_import *im)
+{
+    OUT(0, CALL(where, NULL, IN(0), IN(1), IN(2)));
+}
+
+/* ---- choices of a number: Clip, PRelu and such ------------------------------------------------ */
+
+static bool bound(reel_import *im, int k, double *number)
+{
+    return !reel__im_has_in(im, k) || reel__im_number(im, IN(k), number);
+}
+
+/* Attributes until 10; inputs since, which need not be constant. */
+static void clip(reel_import *im)
+{
+    int x = IN(0);
+    double low = reel__im_float(im, "min", -INFINITY),
+           high = reel__im_float(im, "max", INFINITY);
+    if (reel_dtype_is_float(META(x)->dtype) && bound(im, 1, &low) && bound(im, 2, &high)) {
+        /* of bounds in the wrong order the upper one decides */
+        const reel_scalar_attrs a = {{low < high ? low : high, high}};
+        OUT(0, low == 0 && high == 6 ? CALL(relu6, NULL, x) : CALL(clamp, &a, x));
+        return;
+    }
+    if (reel__im_has_in(im, 1)) x = CALL(maximum, NULL, x, IN(1));
+    if (reel__im_has_in(im, 2)) x = CALL(minimum, NULL, x, IN(2));
+    OUT(0, x);
+}
+
+static int above(reel_import *im, int x, double level)
+{
+    return CALL(gt, NULL, x, reel__im_scalar(im, level, x));
+}
+
+/* x > 0 ? x : slope x */
+static void prelu(reel_import *im)
+{
+    int x = IN(0);
+    int scaled = CALL(mul, NULL, IN(1), x);
+    OUT(0, CALL(where, NULL, above(im, x, 0), x, scaled));
+}
+
+static void thresholded_relu(reel_import *im)
+{
+    int x = IN(0);
+    int zero = reel__im_scalar(im, 0, x);
+    int over = above(im, x, reel__im_float(im, "alpha", 1));
+    OUT(0, CALL(where, NULL, over, x, zero));
+}
+
+/* x < -lambd ? x + bias : x > lambd ? x - bias : 0 */
+static void shrink(reel_import *im)
+{
+    int x = IN(0);
+    double bias = reel__im_float(im, "bias", 0), lambd = reel__im_float(im, "lambd", 0.5);
+    int low = CALL(lt, NULL, x, reel__im_scalar(im, -lambd, x));
+    int rest = CALL(where, NULL, above(im, x, lambd), reel__im_shift(im, x, -bias),
+                    reel__im_scalar(im, 0, x));
+    OUT(0, CALL(where, NULL, low, reel__im_shift(im, x, bias), rest));
+}
+
+/* ---- activations ------------------------------------------------------------------------------ */
+
+static void hard_sigmoid(reel_import *im)
+{
+    const double alpha = reel__im_float(im, "alpha", 0.2f),
+                 beta = reel__im_float(im, "beta", 0.5);
+    const reel_scalar_attrs unit = {{0, 1}};
+    int x = IN(0);
+    if (fabs(alpha - 1. / 6) < 1e-7 && beta == 0.5) {
+        OUT(0, CALL(hardsigmoid, NULL, x));
+        return;
+    }
+    x = reel__im_shift(im, reel__im_scale(im, x, alpha), beta);
+    OUT(0, CALL(clamp, &unit, x));
+}
+
+static void gelu(reel_import *im)
+{
+    const char *form = reel__im_string(im, "approximate", "none");
+    int x = IN(0);
+    if (strcmp(form, "none") == 0)
+        OUT(0, CALL(gelu, NULL, x));
+    else if (strcmp(form, "tanh") == 0)
+        OUT(0, CALL(gelu_tanh, NULL, x));
+    else
+        reel_fail(REEL_ERR_FORMAT, "attribute approximate is \"%.20s\", must be none or "
+                                   "tanh", form);
+}
+
+/* x sigmoid(alpha x) */
+static void swish(reel_import *im)
+{
+    double alpha = reel__im_float(im, "alpha", 1);
+    int x = IN(0);
+    if (alpha == 1)
+        OUT(0, CALL(silu, NULL, x));
+    else
+        OUT(0, CALL(mul, NULL, x, CALL(sigmoid, NULL, reel__im_scale(im, x, alpha))));
+}
+
+/* gamma elu(x | alpha) */
+static void selu(reel_import *im)
+{
+    const reel_scalar_attrs a = {{reel__im_float(im, "alpha", 1.67326319217681884765625), 0}};
+    double gamma = reel__im_float(im, "gamma", 1.05070102214813232421875);
+    OUT(0, reel__im_scale(im, CALL(elu, &a, IN(0)), gamma));
+}
+
+/* alpha elu(x / alpha | 1): alpha (exp(x / alpha) - 1) below 0 */
+static void celu(reel_import *im)
+{
+    double alpha = reel__im_float(im, "alpha", 1);
+    const reel_scalar_attrs one = {{1, 0}};
+    int y = CALL(elu, &one, reel__im_scale(im, IN(0), 1 / alpha));
+    OUT(0, reel__im_scale(im, y, alpha));
+}
+
+/* x tanh(softplus(x)) */
+static void mish(reel_import *im)
+{
+    int x = IN(0);
+    OUT(0, CALL(mul, NULL, x, CALL(tanh, NULL, CALL(softplus, NULL, x))));
+}
+
+/* x / (1 + |x|) */
+static void softsign(reel_import *im)
+{
+    int x = IN(0);
+    OUT(0, CALL(div, NULL, x, reel__im_shift(im, CALL(abs, NULL, x), 1)));
+}
+
+static void tangent(reel_import *im)
+{
+    int x = IN(0);
+    OUT(0, CALL(div, NULL, CALL(sin, NULL, x), CALL(cos, NULL, x)));
+}
+
+/* ---- dtype, nothing --------------------------------------------------------------------------- */
+
+static void cast(reel_import *im)
+{
+    int64_t to = reel__im_int(im, "to", 0);
+    reel_dtype dtype = REEL_F32;
+    if (to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
+        !reel__onnx_dtype_back((reel_onnx_dtype)to, &dtype))
+        reel_fail(REEL_ERR_UNSUPPORTED, "attribute to is %" PRId64 " (%s)", to,
+                  to >= 0 && to < REEL_ONNX_DTYPE_COUNT
+                      ? reel__onnx_dtype_name((reel_onnx_dtype)to)
+                      : "no dtype");
+    OUT(0, reel__im_cast(im, IN(0), dtype));
+}
+
+static void cast_like(reel_import *im)
+{
+    OUT(0, reel__im_cast(im, IN(0), META(IN(1))->dtype));
+}
+
+static void identity(reel_import *im)
+{
+    OUT(0, IN(0));
+}
+
+/* As in evaluation: everything passes. */
+static void dropout(reel_import *im)
+{
+    bool training = false;
+    if (reel__im_has_in(im, 2)) {
+        double on = 0;
+        training = !reel__im_number(im, IN(2), &on) || on != 0;
+    }
+    if (training)
+        reel_fail(REEL_ERR_UNSUPPORTED, "training_mode is set: export the model in "
+                                        "evaluation mode");
+    int x = IN(0);
+    OUT(0, x);
+    if (!reel__im_wants_out(im, 1)) return;
+    OUT(1, reel__im_full(im, reel__shape(META(x)), 1, im->opset < 10 ? META(x)->dtype
+                                                                      : REEL_BOOL));
+}
+
+/* ---- the table ---------------------------------------------------------------------------------- */
+
+#define UNARY(name, since, rec) {name, since, 0, 1, 1, 1, "", unary, &reel__##rec, NULL, 0}
+#define ALPHA(name, rec, otherwise)                                                      \
+    {name, 7, 0, 1, 1, 1, "alpha", with_alpha, &reel__##rec, NULL, otherwise}
+#define BINARY(name, since, rec)                                                         \
+    {name, since, 0, 2, 2, 1, "", binary, &reel__##rec, NULL, 0}
+#define RULE(name, since, until, least, most, attributes, rule)                          \
+    {name, since, until, least, most, 1, attributes, rule, NULL, NULL, 0}
+
+static const reel_import_row rows[] = {
+    UNARY("Abs", 7, abs),
+    UNARY("Neg", 7, neg),
+    UNARY("Sign", 9, sign),
+    UNARY("Exp", 7, exp),
+    UNARY("Log", 7, log),
+    UNARY("Sqrt", 7, sqrt),
+    UNARY("Reciprocal", 7, reciprocal),
+    UNARY("Sin", 7, sin),
+    UNARY("Cos", 7, cos),
+    UNARY("Erf", 9, erf),
+    UNARY("Floor", 7, floor),
+    UNARY("Ceil", 7, ceil),
+    UNARY("Round", 11, round),
+    UNARY("Relu", 7, relu),
+    UNARY("Sigmoid", 7, sigmoid),
+    UNARY("Tanh", 7, tanh),
+    UNARY("Softplus", 7, softplus),
+    UNARY("HardSwish", 14, hardswish),
+    UNARY("Not", 7, logical_not),
+    ALPHA("LeakyRelu", leaky_relu, 0.01f),
+    ALPHA("Elu", elu, 1),
+    {"Add", 7, 0, 2, 2, 1, "", commutative, &reel__add, &reel__add_scalar, 0},
+    {"Mul", 7, 0, 2, 2, 1, "", commutative, &reel__mul, &reel__mul_scalar, 0},
+    RULE("Sub", 7, 0, 2, 2, "", subtract),
+    RULE("Div", 7, 0, 2, 2, "", divide),
+    RULE("Mod", 10, 0, 2, 2, "fmod", modulo),
+    RULE("Pow", 7, 0, 2, 2, "", power),
+    {"Max", 7, 0, 1, -1, 1, "", variadic, &reel__maximum, NULL, 0},
+    {"Min", 7, 0, 1, -1, 1, "", variadic, &reel__minimum, NULL, 0},
+    {"Sum", 7, 0, 1, -1, 1, "", variadic, &reel__add, NULL, 0},
+    RULE("Mean", 7, 0, 1, -1, "", mean),
+    BINARY("Equal", 7, eq),
+    BINARY("Less", 7, lt),
+    BINARY("Greater", 7, gt),
+    BINARY("LessOrEqual", 12, le),
+    BINARY("GreaterOrEqual", 12, ge),
+    BINARY("And", 7, logical_and),
+    BINARY("Or", 7, logical_or),
+    BINARY("Xor", 7, logical_xor),
+    RULE("IsNaN", 9, 0, 1, 1, "", is_nan),
+    RULE("IsInf", 10, 0, 1, 1, "detect_negative detect_positive", is_inf),
+    RULE("Where", 9, 0, 3, 3, "", where),
+    RULE("Clip", 7, 10, 1, 1, "min max", clip),
+    RULE("Clip", 11, 0, 1, 3, "", clip),
+    RULE("PRelu", 7, 0, 2, 2, "", prelu),
+    RULE("ThresholdedRelu", 10, 0, 1, 1, "alpha", thresholded_relu),
+    RULE("Shrink", 9, 0, 1, 1, "bias lambd", shrink),
+    RULE("HardSigmoid", 7, 0, 1, 1, "alpha beta", hard_sigmoid),
+    RULE("Gelu", 20, 0, 1, 1, "approximate", gelu),
+    RULE("Swish", 24, 0, 1, 1, "alpha", swish),
+    RULE("Selu", 7, 0, 1, 1, "alpha gamma", selu),
+    RULE("Celu", 12, 0, 1, 1, "alpha", celu),
+    RULE("Mish", 18, 0, 1, 1, "", mish),
+    RULE("Softsign", 7, 0, 1, 1, "", softsign),
+    RULE("Tan", 7, 0, 1, 1, "", tangent),
+    RULE("Cast", 7, 0, 1, 1, "to saturate round_mode", cast),
+    RULE("CastLike", 15, 0, 2, 2, "saturate round_mode", cast_like),
+    RULE("Identity", 7, 0, 1, 1, "", identity),
+    {"Dropout", 7, 11, 1, 1, 2, "ratio", dropout, NULL, NULL, 0},
+    {"Dropout", 12, 0, 1, 3, 2, "seed", dropout, NULL, NULL, 0},
+};
+
+const reel_import_family reel__import_math = {rows, sizeof rows / sizeof *rows};

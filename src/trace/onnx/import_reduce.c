@@ -1,0 +1,188 @@
+/* import_reduce.c: reductions, softmax, cumulated choices. */
+#include <inttypes.h>
+
+#include "trace/onnx/import.h"
+
+/* ---- which dimensions -------------------------------------------------------------------- */
+
+typedef struct reduction {
+    int x;
+    int64_t mask;
+    bool keep, none; /* none: an empty list, which means to leave x as it is */
+} reduction;
+
+static reduction operands(reel_import *im)
+{
+    reduction r = {.x = IN(0)};
+    int rank = META(r.x)->rank;
+    reel_im_list axes = reel__im_list_or_in(im, "axes", 1);
+    r.keep = reel__im_int(im, "keepdims", 1) != 0;
+    r.none = axes.n <= 0 && reel__im_int(im, "noop_with_empty_axes", 0) != 0;
+    r.mask = axes.n > 0 ? reel__im_mask(&axes, rank)
+             : r.none   ? 0
+                        : (INT64_C(1) << rank) - 1;
+    return r;
+}
+
+static int reduce(reel_import *im, const reel_op *op, int x, const reduction *r)
+{
+    return reel__im_reduce(im, op, x, r->mask, 1, r->keep);
+}
+
+/* Sums of whole numbers are i64 in records, and as x in ONNX. */
+static int sum(reel_import *im, int x, const reduction *r)
+{
+    return reel__im_cast(im, reduce(im, &reel__sum, x, r), META(x)->dtype);
+}
+
+/* ---- ReduceX ------------------------------------------------------------------------------ */
+
+static void reduce_sum(reel_import *im)
+{
+    const reduction r = operands(im);
+    OUT(0, r.none ? r.x : sum(im, r.x, &r));
+}
+
+static void reduce_mean(reel_import *im)
+{
+    const reduction r = operands(im);
+    int64_t n = 1;
+    if (!reel_failed() && !reel_dtype_is_float(META(r.x)->dtype))
+        reel_fail(REEL_ERR_UNSUPPORTED, "a mean of %s", SHOW(META(r.x)));
+    for (int d = 0; d < META(r.x)->rank; d++)
+        if (r.mask >> d & 1) n *= META(r.x)->dim[d];
+    OUT(0, reel__im_reduce(im, &reel__sum, r.x, r.mask, 1 / (double)n, r.keep));
+}
+
+static void reduce_extreme(reel_import *im)
+{
+    const reduction r = operands(im);
+    OUT(0, r.none ? r.x : reduce(im, im->row->record, r.x, &r));
+}
+
+/* x' and then the sum of it: |x|, x^2; record2 is what comes after. */
+static void reduce_sum_of(reel_import *im)
+{
+    const reduction r = operands(im);
+    int y = reel__im_emit(im, im->row->record, NULL, 1, &r.x);
+    if (!r.none) y = sum(im, y, &r);
+    OUT(0, im->row->record2 ? reel__im_emit(im, im->row->record2, NULL, 1, &y) : y);
+}
+
+static void reduce_log_sum(reel_import *im)
+{
+    const reduction r = operands(im);
+    OUT(0, CALL(log, NULL, r.none ? r.x : sum(im, r.x, &r)));
+}
+
+/* m + log sum exp(x - m), m the largest: 0 where that is infinite, or NaN would come out. */
+static void reduce_log_sum_exp(reel_import *im)
+{
+    reduction r = operands(im);
+    const bool keep = r.keep;
+    r.keep = true;
+    int m = reduce(im, &reel__max, r.x, &r);
+    int finite = CALL(isfinite, NULL, m);
+    m = CALL(where, NULL, finite, m, reel__im_scalar(im, 0, m));
+    int s = reduce(im, &reel__sum, CALL(exp, NULL, CALL(sub, NULL, r.x, m)), &r);
+    int y = CALL(add, NULL, m, CALL(log, NULL, s));
+    reel_shape shape = {.rank = 0};
+    for (int d = 0; d < META(y)->rank; d++)
+        if (keep || !(r.mask >> d & 1)) shape.dim[shape.rank++] = META(y)->dim[d];
+    OUT(0, reel__im_reshape(im, y, shape));
+}
+
+/* No record multiplies along a dimension: one slice after the other, which suits what it is
+ * used for, the number of elements of a shape. */
+static void reduce_prod(reel_import *im)
+{
+    const reduction r = operands(im);
+    int y = r.x;
+    for (int d = 0; d < META(r.x)->rank && !reel_failed(); d++) {
+        int64_t n = META(y)->dim[d];
+        if (!(r.mask >> d & 1)) continue;
+        if (n < 1 || n > REEL__IM_LIST) {
+            reel_fail(REEL_ERR_UNSUPPORTED, "a product of %" PRId64 " elements; 1 to %d "
+                                            "are possible", n, REEL__IM_LIST);
+            return;
+        }
+        int product = reel__im_slice(im, y, d, 0, 1, 1);
+        for (int64_t i = 1; i < n; i++)
+            product = CALL(mul, NULL, product, reel__im_slice(im, y, d, i, 1, 1));
+        y = product;
+    }
+    reel_shape s = {.rank = 0};
+    for (int d = 0; d < META(y)->rank; d++)
+        if (r.keep || !(r.mask >> d & 1)) s.dim[s.rank++] = META(y)->dim[d];
+    OUT(0, reel__im_reshape(im, y, s));
+}
+
+/* ---- ArgMax, ArgMin ------------------------------------------------------------------------ */
+
+/* Of equal values records choose the first; the last is the first from behind. */
+static void arg(reel_import *im)
+{
+    int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
+    bool keep = reel__im_int(im, "keepdims", 1) != 0,
+         last = reel__im_int(im, "select_last_index", 0) != 0;
+    if (reel_failed()) return;
+    const reel_mask_attrs behind = {.mask = INT64_C(1) << axis};
+    const double n = (double)META(x)->dim[axis];
+    if (last) x = CALL(flip, &behind, x);
+    int y = reel__im_reduce(im, im->row->record, x, behind.mask, 0, keep);
+    OUT(0, last ? reel__im_shift(im, reel__im_scale(im, y, -1), n - 1) : y);
+}
+
+/* ---- Softmax, LogSoftmax --------------------------------------------------------------------- */
+
+static void softmax(reel_import *im)
+{
+    int x = IN(0);
+    const reel_dim_attrs a = {
+        reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank)};
+    OUT(0, reel__im_emit(im, im->row->record, &a, 1, &x));
+}
+
+/* Until 12: over all dimensions from axis on together. */
+static void softmax_flat(reel_import *im)
+{
+    int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 1), META(x)->rank);
+    const reel_shape s = reel__shape(META(x));
+    if (reel_failed()) return;
+    bool last = axis == s.rank - 1;
+    const reel_dim_attrs a = {last ? axis : 1};
+    if (!last) x = reel__im_flatten(im, x, axis);
+    OUT(0, reel__im_reshape(im, reel__im_emit(im, im->row->record, &a, 1, &x), s));
+}
+
+/* ---- the table --------------------------------------------------------------------------------- */
+
+/* Axes became an input in 13 for the sum, in 18 for the others. */
+#define REDUCE(name, changed, rule, rec, rec2)                                           \
+    {name, 7, (changed)-1, 1, 1, 1, "axes keepdims", rule, rec, rec2, 0},                \
+    {                                                                                    \
+        name, changed, 0, 1, 2, 1, "keepdims noop_with_empty_axes", rule, rec, rec2, 0   \
+    }
+
+static const reel_import_row rows[] = {
+    REDUCE("ReduceSum", 13, reduce_sum, NULL, NULL),
+    REDUCE("ReduceMean", 18, reduce_mean, NULL, NULL),
+    REDUCE("ReduceMax", 18, reduce_extreme, &reel__max, NULL),
+    REDUCE("ReduceMin", 18, reduce_extreme, &reel__min, NULL),
+    REDUCE("ReduceProd", 18, reduce_prod, NULL, NULL),
+    REDUCE("ReduceL1", 18, reduce_sum_of, &reel__abs, NULL),
+    REDUCE("ReduceL2", 18, reduce_sum_of, &reel__square, &reel__sqrt),
+    REDUCE("ReduceSumSquare", 18, reduce_sum_of, &reel__square, NULL),
+    REDUCE("ReduceLogSum", 18, reduce_log_sum, NULL, NULL),
+    REDUCE("ReduceLogSumExp", 18, reduce_log_sum_exp, NULL, NULL),
+    {"ArgMax", 7, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmax, NULL,
+     0},
+    {"ArgMin", 7, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmin, NULL,
+     0},
+    {"Softmax", 7, 12, 1, 1, 1, "axis", softmax_flat, &reel__softmax, NULL, 0},
+    {"Softmax", 13, 0, 1, 1, 1, "axis", softmax, &reel__softmax, NULL, 0},
+    {"LogSoftmax", 7, 12, 1, 1, 1, "axis", softmax_flat, &reel__log_softmax, NULL, 0},
+    {"LogSoftmax", 13, 0, 1, 1, 1, "axis", softmax, &reel__log_softmax, NULL, 0},
+};
+
+const reel_import_family reel__import_reduce = {rows, sizeof rows / sizeof *rows};

@@ -1,0 +1,504 @@
+/* import_shape.c: operators that move, join and cut, and constants. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "trace/onnx/import.h"
+
+/* A list of sizes, which must be >= 0, as a shape. */
+static reel_shape shape_of(const reel_im_list *list)
+{
+    reel_shape s = {.rank = 0};
+    if (list->n > REEL_MAX_RANK)
+        reel_fail(REEL_ERR_UNSUPPORTED, "a shape of rank %d; at most %d are possible",
+                  list->n, REEL_MAX_RANK);
+    for (int i = 0; i < list->n && !reel_failed(); i++) {
+        if (list->at[i] < 0)
+            reel_fail(REEL_ERR_FORMAT, "size %" PRId64 " at place %d of a shape",
+                      list->at[i], i);
+        s.dim[s.rank++] = list->at[i];
+    }
+    return s;
+}
+
+/* ---- Reshape, Flatten, Squeeze, Unsqueeze ------------------------------------------------- */
+
+/* Puts sizes for 0 (as it was, unless `zero` means 0) and -1 (what is left). */
+static void resolve(const reel_meta *m, reel_im_list *to, bool zero)
+{
+    int64_t known = 1, n = reel__numel(m);
+    int hole = -1;
+    for (int i = 0; i < to->n && !reel_failed(); i++) {
+        if (to->at[i] == 0 && !zero) {
+            if (i >= m->rank)
+                reel_fail(REEL_ERR_FORMAT, "size 0 at place %d keeps what %s has not", i,
+                          SHOW(m));
+            else
+                to->at[i] = m->dim[i];
+        }
+        if (to->at[i] == -1 && hole < 0)
+            hole = i;
+        else if (to->at[i] < 0 || !reel__checked_mul(known, to->at[i], &known))
+            reel_fail(REEL_ERR_FORMAT,
+                      "size %" PRId64 " at place %d: sizes are >= 0, one may be -1",
+                      to->at[i], i);
+    }
+    if (hole < 0 || reel_failed()) return;
+    if (known == 0 || n % known)
+        reel_fail(REEL_ERR_FORMAT,
+                  "no size for -1: %s has %" PRId64 " elements, the other sizes make "
+                  "%" PRId64, SHOW(m), n, known);
+    else
+        to->at[hole] = n / known;
+}
+
+static void reshape(reel_import *im)
+{
+    int x = IN(0);
+    reel_im_list to = reel__im_in_ints(im, 1);
+    resolve(META(x), &to, reel__im_int(im, "allowzero", 0) != 0);
+    OUT(0, reel__im_reshape(im, x, shape_of(&to)));
+}
+
+static void flatten(reel_import *im)
+{
+    int x = IN(0), rank = META(x)->rank;
+    int64_t axis = reel__im_int(im, "axis", 1);
+    /* one place behind the last dimension is possible too */
+    int at = axis == rank ? rank : reel__im_axis(axis, rank);
+    OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_flatten(im, x, at));
+}
+
+static void squeeze(reel_import *im)
+{
+    int x = IN(0);
+    const reel_meta m = *META(x);
+    reel_im_list axes = reel__im_list_or_in(im, "axes", 1);
+    int64_t mask = reel__im_mask(&axes, m.rank);
+    reel_shape s = {.rank = 0};
+    for (int d = 0; d < m.rank && !reel_failed(); d++) {
+        bool drop = axes.n < 0 ? m.dim[d] == 1 : (mask >> d & 1) != 0;
+        if (drop && m.dim[d] != 1)
+            reel_fail(REEL_ERR_FORMAT, "axis %d of %s is not of size 1", d, SHOW(&m));
+        if (!drop) s.dim[s.rank++] = m.dim[d];
+    }
+    OUT(0, reel__im_reshape(im, x, s));
+}
+
+static void unsqueeze(reel_import *im)
+{
+    int x = IN(0);
+    const reel_meta m = *META(x);
+    reel_im_list axes = reel__im_list_or_in(im, "axes", 1);
+    int rank = m.rank + (axes.n > 0 ? axes.n : 0), from = 0;
+    if (rank > REEL_MAX_RANK) {
+        reel_fail(REEL_ERR_UNSUPPORTED, "rank %d; at most %d is possible", rank,
+                  REEL_MAX_RANK);
+        return;
+    }
+    int64_t mask = reel__im_mask(&axes, rank);
+    reel_shape s = {.rank = rank};
+    for (int d = 0; d < rank && !reel_failed(); d++)
+        s.dim[d] = mask >> d & 1 ? 1 : m.dim[from++];
+    OUT(0, reel__im_reshape(im, x, s));
+}
+
+/* ---- Transpose, Expand, Tile ---------------------------------------------------------------- */
+
+static void transpose(reel_import *im)
+{
+    int x = IN(0), rank = META(x)->rank;
+    reel_im_list perm = reel__im_ints(im, "perm");
+    if (perm.n < 0) {
+        perm.n = rank;
+        for (int d = 0; d < rank; d++) perm.at[d] = rank - 1 - d;
+    }
+    if (perm.n != rank || reel__im_mask(&perm, rank) != (INT64_C(1) << rank) - 1)
+        reel_fail(REEL_ERR_FORMAT, "perm is no order of the %d dimensions of %s", rank,
+                  SHOW(META(x)));
+    for (int d = 0; d < rank && !reel_failed(); d++)
+        perm.at[d] = reel__im_axis(perm.at[d], rank);
+    OUT(0, reel__im_permute(im, x, perm.at));
+}
+
+/* Broadcasting in both directions: a size 1 in the list keeps what x has. */
+static void expand(reel_import *im)
+{
+    int x = IN(0);
+    reel_im_list list = reel__im_in_ints(im, 1);
+    reel_shape s = shape_of(&list);
+    reel_meta want = reel__meta(s, META(x)->dtype, META(x)->device), both = want;
+    if (!reel_failed() && !reel__broadcast(META(x), &want, &both))
+        reel_fail(REEL_ERR_FORMAT, "%s does not broadcast to %s", SHOW(META(x)),
+                  SHOW(&want));
+    OUT(0, reel__im_expand(im, x, reel__shape(&both)));
+}
+
+/* Repeats along each dimension: [a, b] times (r, s) is [r, a, s, b] of one [1, a, 1, b]. One
+ * dimension at a time, so that rank 8 has room. */
+static void tile(reel_import *im)
+{
+    int x = IN(0), rank = META(x)->rank;
+    reel_im_list times = reel__im_in_ints(im, 1);
+    if (!reel_failed() && times.n != rank)
+        reel_fail(REEL_ERR_FORMAT, "%d repeats for %s", times.n, SHOW(META(x)));
+    for (int d = 0; d < rank && !reel_failed(); d++) {
+        reel_shape s = reel__shape(META(x));
+        int64_t before = reel__im_count(META(x), 0, d),
+                rest = reel__im_count(META(x), d, rank), r = times.at[d];
+        if (r == 1) continue;
+        if (r < 0 || !reel__checked_mul(s.dim[d], r, &s.dim[d]))
+            reel_fail(REEL_ERR_FORMAT, "%" PRId64 " repeats of dimension %d", r, d);
+        else
+            x = reel__im_reshape(
+                im,
+                reel__im_expand(im, reel__im_reshape(im, x, REEL_SHAPE(before, 1, rest)),
+                                REEL_SHAPE(before, r, rest)),
+                s);
+    }
+    OUT(0, x);
+}
+
+/* ---- Concat, Split, Slice ---------------------------------------------------------------------- */
+
+/* In groups of 64, which a record takes; groups again, so that there is no limit. */
+static void concat(reel_import *im)
+{
+    int part[REEL_OP_MAX_IN], n = 0, axis = 0;
+    for (size_t k = 0; k < im->node->input.n && !reel_failed(); k++) {
+        if (k == 0)
+            axis = reel__im_axis(reel__im_int(im, "axis", 0), META(IN(0))->rank);
+        if (n == REEL_OP_MAX_IN) {
+            part[0] = reel__im_cat(im, n, part, axis);
+            n = 1;
+        }
+        part[n++] = IN((int)k);
+    }
+    if (!reel_failed()) OUT(0, reel__im_cat(im, n, part, axis));
+}
+
+static void split(reel_import *im)
+{
+    int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
+    int outs = (int)im->node->output.n;
+    int64_t n = META(x)->dim[axis], start = 0;
+    reel_im_list size = reel__im_list_or_in(im, "split", 1);
+    if (reel_failed()) return;
+    if (size.n < 0 && outs <= REEL__IM_LIST) { /* equal parts, the last may be smaller */
+        int64_t parts = reel__im_int(im, "num_outputs", outs);
+        int64_t each = parts > 0 ? n / parts + (n % parts != 0) : 0;
+        for (size.n = 0; size.n < outs; size.n++) {
+            int64_t rest = n - size.n * each;
+            size.at[size.n] = rest < 0 ? 0 : rest < each ? rest : each;
+        }
+    }
+    for (int i = 0; i < size.n; i++) {
+        if (size.at[i] < 0 || size.at[i] > n - start) {
+            start = -1;
+            break;
+        }
+        start += size.at[i];
+    }
+    if (size.n != outs || start != n) {
+        reel_fail(REEL_ERR_FORMAT, "%d outputs and %d sizes, which do not make up axis %d "
+                                   "of %s", outs, size.n, axis, SHOW(META(x)));
+        return;
+    }
+    start = 0;
+    for (int i = 0; i < outs; start += size.at[i++])
+        OUT(i, reel__im_slice(im, x, axis, start, size.at[i], 1));
+}
+
+/* The elements start, start + step, ... before end along one dimension. A step backward is a
+ * flip, then a step forward. */
+static int cut(reel_import *im, int x, int dim, int64_t start, int64_t end, int64_t step)
+{
+    const reel_mask_attrs flip = {.mask = INT64_C(1) << dim};
+    int64_t n = META(x)->dim[dim], low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
+    if (start < 0) start = start < -n ? 0 : start + n;
+    if (end < 0) end = end < -n ? low : end + n;
+    start = start > high ? high : start;
+    end = end > high ? high : end;
+    if (step < 0) {
+        x = CALL(flip, &flip, x);
+        start = n - 1 - start;
+        end = n - 1 - end;
+        step = step == INT64_MIN ? INT64_MAX : -step;
+    }
+    int64_t length = end > start ? (end - start - 1) / step + 1 : 0;
+    if (step > n) step = n ? n : 1; /* the same elements, and no overflow of the stride */
+    return reel__im_slice(im, x, dim, length ? start : 0, length, length > 1 ? step : 1);
+}
+
+static void slice(reel_import *im)
+{
+    int x = IN(0), rank = META(x)->rank;
+    reel_im_list start = reel__im_list_or_in(im, "starts", 1),
+                 end = reel__im_list_or_in(im, "ends", 2),
+                 axis = reel__im_list_or_in(im, "axes", 3);
+    reel_im_list step = {.n = -1};
+    if (im->opset >= 10) step = reel__im_in_ints(im, 4);
+    for (int i = 0; i < start.n && axis.n < 0; i++) axis.at[i] = i;
+    if (axis.n < 0) axis.n = start.n;
+    if (reel_failed()) return;
+    (void)reel__im_mask(&axis, rank);
+    if (start.n < 0 || start.n != end.n || start.n != axis.n ||
+        (step.n >= 0 && step.n != start.n))
+        reel_fail(REEL_ERR_FORMAT, "%d starts, %d ends, %d axes and %d steps", start.n,
+                  end.n, axis.n, step.n);
+    for (int i = 0; i < start.n && !reel_failed(); i++) {
+        int64_t by = step.n < 0 ? 1 : step.at[i];
+        if (by == 0)
+            reel_fail(REEL_ERR_FORMAT, "step 0 of axis %" PRId64, axis.at[i]);
+        else
+            x = cut(im, x, reel__im_axis(axis.at[i], rank), start.at[i], end.at[i], by);
+    }
+    OUT(0, x);
+}
+
+/* ---- Pad --------------------------------------------------------------------------------------------- */
+
+/* Negative padding cuts off. */
+static void pad(reel_import *im)
+{
+    int x = IN(0), rank = META(x)->rank;
+    reel_im_list pads = reel__im_list_or_in(im, "pads", 1), axes = {.n = -1};
+    if (im->opset >= 18) axes = reel__im_in_ints(im, 3);
+    double value = reel__im_has_in(im, 2) ? reel__im_in_number(im, 2, 0)
+                                          : reel__im_float(im, "value", 0);
+    const char *mode = reel__im_string(im, "mode", "constant");
+    int64_t before[REEL_MAX_RANK] = {0}, after[REEL_MAX_RANK] = {0};
+    if (strcmp(mode, "constant") != 0)
+        reel_fail(REEL_ERR_UNSUPPORTED, "mode \"%.20s\"; there is only constant", mode);
+    for (int d = 0; d < rank && axes.n < 0; d++) axes.at[d] = d;
+    if (axes.n < 0) axes.n = rank;
+    (void)reel__im_mask(&axes, rank);
+    if (!reel_failed() && pads.n != 2 * axes.n)
+        reel_fail(REEL_ERR_FORMAT, "%d pads for %d dimensions", pads.n, axes.n);
+    for (int i = 0; i < axes.n && !reel_failed(); i++) {
+        int d = reel__im_axis(axes.at[i], rank);
+        int64_t low = pads.at[i], high = pads.at[axes.n + i], n = META(x)->dim[d];
+        if ((low < 0 && low < -n) || (high < 0 && high < -n) ||
+            (low < 0 ? low : 0) + (high < 0 ? high : 0) < -n) {
+            reel_fail(REEL_ERR_FORMAT, "pads %" PRId64 " and %" PRId64 " of %s", low, high,
+                      SHOW(META(x)));
+            return;
+        }
+        int64_t off = low < 0 ? -low : 0, end = high < 0 ? -high : 0;
+        x = reel__im_slice(im, x, d, off, n - off - end, 1);
+        before[d] = low > 0 ? low : 0;
+        after[d] = high > 0 ? high : 0;
+    }
+    OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_pad(im, x, before, after, value));
+}
+
+/* ---- blocks of space and depth ---------------------------------------------------------------------- */
+
+static reel_shape blocks(reel_import *im, int x, int64_t size)
+{
+    const reel_meta *m = META(x);
+    if (m->rank != 4 || size < 1 || size > 1 << 20)
+        reel_fail(REEL_ERR_FORMAT, "blocks of %" PRId64 " of %s; [n, c, h, w] is needed",
+                  size, SHOW(m));
+    return reel__shape(m);
+}
+
+/* DCR: [n, b, b, c, h, w] -> [n, c, h, b, w, b]; CRD: [n, c, b, b, h, w] likewise. */
+static void depth_to_space(reel_import *im)
+{
+    static const int64_t dcr[] = {0, 3, 4, 1, 5, 2}, crd[] = {0, 1, 4, 2, 5, 3};
+    int x = IN(0);
+    int64_t b = reel__im_int(im, "blocksize", 0);
+    const char *mode = reel__im_string(im, "mode", "DCR");
+    reel_shape s = blocks(im, x, b);
+    if (reel_failed()) return;
+    bool depth_first = strcmp(mode, "CRD") != 0;
+    int64_t c = s.dim[1] / (b * b), h = s.dim[2], w = s.dim[3];
+    if (s.dim[1] % (b * b) || (depth_first && strcmp(mode, "DCR") != 0)) {
+        reel_fail(REEL_ERR_FORMAT, "mode \"%.20s\", %" PRId64 " channels in blocks of "
+                                   "%" PRId64, mode, s.dim[1], b);
+        return;
+    }
+    reel_shape apart = depth_first ? REEL_SHAPE(s.dim[0], b, b, c, h, w)
+                                   : REEL_SHAPE(s.dim[0], c, b, b, h, w);
+    x = reel__im_permute(im, reel__im_reshape(im, x, apart), depth_first ? dcr : crd);
+    OUT(0, reel__im_reshape(im, x, REEL_SHAPE(s.dim[0], c, h * b, w * b)));
+}
+
+/* [n, c, h, b, w, b] -> [n, b, b, c, h, w] */
+static void space_to_depth(reel_import *im)
+{
+    static const int64_t order[] = {0, 3, 5, 1, 2, 4};
+    int x = IN(0);
+    int64_t b = reel__im_int(im, "blocksize", 0);
+    reel_shape s = blocks(im, x, b);
+    if (reel_failed()) return;
+    int64_t n = s.dim[0], c = s.dim[1], h = s.dim[2] / b, w = s.dim[3] / b;
+    if (s.dim[2] % b || s.dim[3] % b) {
+        reel_fail(REEL_ERR_FORMAT, "%s in blocks of %" PRId64, SHOW(META(x)), b);
+        return;
+    }
+    x = reel__im_reshape(im, x, REEL_SHAPE(n, c, h, b, w, b));
+    x = reel__im_permute(im, x, order);
+    OUT(0, reel__im_reshape(im, x, REEL_SHAPE(n, c * b * b, h, w)));
+}
+
+/* ---- constants ----------------------------------------------------------------------------------------- */
+
+static void constant(reel_import *im)
+{
+    const reel_onnx_tensor *t = reel__im_tensor(im, "value");
+    float f = (float)reel__im_float(im, "value_float", 0);
+    int64_t i = reel__im_int(im, "value_int", 0);
+    const reel_onnx_attribute *a = reel__onnx_attribute(im->node, "value_floats");
+    reel_im_list ints = reel__im_ints(im, "value_ints");
+    if (t)
+        reel__im_out_data(im, 0, t);
+    else if (reel__im_has(im, "value_float"))
+        OUT(0, reel__im_const(im, REEL_SCALAR, REEL_F32, &f));
+    else if (reel__im_has(im, "value_int"))
+        OUT(0, reel__im_const(im, REEL_SCALAR, REEL_I64, &i));
+    else if (a && a->kind == REEL_ONNX_A_FLOATS)
+        OUT(0, reel__im_const(im, REEL_SHAPE((int64_t)a->n), REEL_F32, a->floats));
+    else if (ints.n >= 0)
+        OUT(0, reel__im_const(im, REEL_SHAPE(ints.n), REEL_I64, ints.at));
+    else
+        reel_fail(REEL_ERR_FORMAT, "one of value, value_float, value_int, value_floats and "
+                                   "value_ints must be there");
+}
+
+static void constant_of_shape(reel_import *im)
+{
+    const reel_onnx_tensor *t = reel__im_tensor(im, "value");
+    reel_im_list list = reel__im_in_ints(im, 0);
+    reel_shape s = shape_of(&list);
+    reel_dtype dtype = REEL_F32;
+    double value = 0;
+    if (t && !reel__onnx_dtype_back(t->dtype, &dtype))
+        reel_fail(REEL_ERR_UNSUPPORTED, "value is %s", reel__onnx_dtype_name(t->dtype));
+    if (t && t->bytes != reel_dtype_size(dtype))
+        reel_fail(REEL_ERR_FORMAT, "value must be one number");
+    if (reel_failed()) return;
+    if (t) {
+        _Alignas(16) char room[16];
+        const reel_meta m = reel__meta(REEL_SCALAR, dtype, (reel_device){REEL_CPU, 0});
+        const reel_meta wide = reel__meta(REEL_SCALAR, REEL_F64, m.device);
+        memcpy(room, t->data, t->bytes);
+        const reel_karg in = {room, &m}, out = {&value, &wide};
+        const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
+        if (reel__backend(REEL_CPU)->run(0, &call)) return;
+    }
+    OUT(0, reel__im_full(im, s, value, dtype));
+}
+
+/* start, start + delta, ... before limit, as many as the specification says. */
+static void range(reel_import *im)
+{
+    double start = reel__im_in_number(im, 0, 0), limit = reel__im_in_number(im, 1, 0),
+           delta = reel__im_in_number(im, 2, 1);
+    reel_dtype dtype = META(IN(0))->dtype;
+    double n = ceil((limit - start) / delta);
+    if (!reel_failed() && !(n < 0x1p40))
+        reel_fail(REEL_ERR_FORMAT, "no range from %g to %g by %g", start, limit, delta);
+    if (reel_failed()) return;
+    OUT(0, reel__im_arange(im, start, delta, n > 0 ? (int64_t)n : 0, dtype));
+}
+
+static int64_t clip(int64_t at, int rank)
+{
+    if (at < 0) at += rank;
+    return at < 0 ? 0 : at > rank ? rank : at;
+}
+
+/* Sizes are known, at the batch size that the graph is built at. */
+static void shape(reel_import *im)
+{
+    const reel_meta m = *META(IN(0));
+    int64_t start = clip(reel__im_int(im, "start", 0), m.rank),
+            end = clip(reel__im_int(im, "end", m.rank), m.rank);
+    OUT(0, reel__im_const(im, REEL_SHAPE(end > start ? end - start : 0), REEL_I64,
+                          m.dim + start));
+}
+
+static void size(reel_import *im)
+{
+    int64_t n = reel__numel(META(IN(0)));
+    OUT(0, reel__im_const(im, REEL_SCALAR, REEL_I64, &n));
+}
+
+/* ---- triangles and unit matrices: comparisons of row and column ------------------------------------ */
+
+/* [rows, columns] bool: column - row compared with k. */
+static int diagonal(reel_import *im, const reel_op *op, int64_t rows, int64_t columns,
+                    double k)
+{
+    int row = reel__im_arange(im, k, 1, rows, REEL_I64);
+    int column = reel__im_arange(im, 0, 1, columns, REEL_I64);
+    row = reel__im_reshape(im, row, REEL_SHAPE(rows, 1));
+    return reel__im_emit(im, op, NULL, 2, (int[]){column, row});
+}
+
+static void trilu(reel_import *im)
+{
+    int x = IN(0);
+    const reel_meta m = *META(x);
+    double k = reel__im_in_number(im, 1, 0);
+    if (m.rank < 2) {
+        reel_fail(REEL_ERR_FORMAT, "%s is no matrix", SHOW(&m));
+        return;
+    }
+    const reel_op *op = reel__im_int(im, "upper", 1) ? &reel__ge : &reel__le;
+    if (!(fabs(k) < 0x1p40)) k = k < 0 ? -0x1p40 : 0x1p40;
+    int keep = diagonal(im, op, m.dim[m.rank - 2], m.dim[m.rank - 1], k);
+    OUT(0, CALL(where, NULL, keep, x, reel__im_scalar(im, 0, x)));
+}
+
+static void eye_like(reel_import *im)
+{
+    const reel_meta m = *META(IN(0));
+    reel_dtype dtype = m.dtype;
+    int64_t to = reel__im_int(im, "dtype", reel__onnx_dtype(dtype));
+    if (m.rank != 2 || to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
+        !reel__onnx_dtype_back((reel_onnx_dtype)to, &dtype)) {
+        reel_fail(REEL_ERR_UNSUPPORTED, "dtype %" PRId64 " like %s", to, SHOW(&m));
+        return;
+    }
+    double k = (double)reel__im_int(im, "k", 0);
+    OUT(0, reel__im_cast(im, diagonal(im, &reel__eq, m.dim[0], m.dim[1], k), dtype));
+}
+
+/* ---- the table ---------------------------------------------------------------------------------------- */
+
+#define RULE(name, since, until, least, most, outs, attributes, rule)                    \
+    {name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0}
+
+static const reel_import_row rows[] = {
+    RULE("Reshape", 7, 0, 2, 2, 1, "allowzero", reshape),
+    RULE("Flatten", 7, 0, 1, 1, 1, "axis", flatten),
+    RULE("Squeeze", 7, 12, 1, 1, 1, "axes", squeeze),
+    RULE("Squeeze", 13, 0, 1, 2, 1, "", squeeze),
+    RULE("Unsqueeze", 7, 12, 1, 1, 1, "axes", unsqueeze),
+    RULE("Unsqueeze", 13, 0, 2, 2, 1, "", unsqueeze),
+    RULE("Transpose", 7, 0, 1, 1, 1, "perm", transpose),
+    RULE("Expand", 8, 0, 2, 2, 1, "", expand),
+    RULE("Tile", 7, 0, 2, 2, 1, "", tile),
+    RULE("Concat", 7, 0, 1, -1, 1, "axis", concat),
+    RULE("Split", 7, 12, 1, 1, -1, "axis split", split),
+    RULE("Split", 13, 0, 1, 2, -1, "axis num_outputs", split),
+    RULE("Slice", 7, 9, 1, 1, 1, "axes starts ends", slice),
+    RULE("Slice", 10, 0, 3, 5, 1, "", slice),
+    RULE("Pad", 7, 10, 1, 1, 1, "mode pads value", pad),
+    RULE("Pad", 11, 0, 2, 4, 1, "mode", pad),
+    RULE("DepthToSpace", 7, 0, 1, 1, 1, "blocksize mode", depth_to_space),
+    RULE("SpaceToDepth", 7, 0, 1, 1, 1, "blocksize", space_to_depth),
+    RULE("Constant", 7, 0, 0, 0, 1, "value value_float value_floats value_int value_ints",
+         constant),
+    RULE("ConstantOfShape", 9, 0, 1, 1, 1, "value", constant_of_shape),
+    RULE("Range", 11, 0, 3, 3, 1, "", range),
+    RULE("Shape", 7, 0, 1, 1, 1, "start end", shape),
+    RULE("Size", 7, 0, 1, 1, 1, "", size),
+    RULE("Trilu", 14, 0, 1, 2, 1, "upper", trilu),
+    RULE("EyeLike", 9, 0, 1, 1, 1, "dtype k", eye_like),
+};
+
+const reel_import_family reel__import_shape = {rows, sizeof rows / sizeof *rows};
