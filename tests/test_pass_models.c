@@ -141,7 +141,7 @@ static bool has_weights_of_its_own(const reel_optimize_opts *o)
 static void compare_gradients(const model *m, const char *passes,
                               const reel_optimize_opts *o, reel_module *net)
 {
-    reel_tensor *x = reel_requires_grad(images(2, REEL_F64), true);
+    reel_tensor *x = reel_requires_grad(images(1, REEL_F64), true);
     reel_tensor *in[] = {x, reel_parameters(net).tensor[0]}, *want[2], *have[2], *y, *z;
     reel_graph *g = reel_trace(net, x, NULL);
     no_error();
