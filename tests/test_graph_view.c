@@ -267,7 +267,9 @@ static char *written(reel_status (*write)(const reel_graph *, FILE *,
     assert_int_equal(write(g, to, opts), REEL_OK);
     fclose(to);
     assert_int_equal(strlen(text), size);
-    return text;
+    char *out = strdup(text);
+    free(text);
+    return out;
 }
 
 static void test_well_formed(void **state)
