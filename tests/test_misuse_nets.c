@@ -349,6 +349,10 @@ static void test_graphs(void **state)
         reel_graph_write_html(g, stdout, &(reel_view_opts){.peaks = &flat}));
     BAD("graph_save", reel_graph_save(g, NULL));
     BAD(file, reel_graph_save(g, nowhere));
+    BAD("graph_optimize", reel_graph_optimize(NULL, NULL));
+    assert_true(reel_pass_count() > 0);
+    assert_null(reel_pass_name(-1));
+    assert_null(reel_pass_about(reel_pass_count()));
     NO_MODULE("1 inputs and 0 outputs", reel_graph_module(g));
     reel_graph_free(g);
 }

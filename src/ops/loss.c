@@ -23,6 +23,8 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, !w || (w->rank == 1 && w->dim[0] == x->dim[1] && w->dtype == x->dtype),
             REEL_ERR_SHAPE, "class weights %s must be %s[%" PRId64 "]",
             w ? SHOW(w) : "none", reel_dtype_name(x->dtype), x->dim[1]);
+    REQUIRE(c, CE(c)->reduction >= REEL_MEAN && CE(c)->reduction <= REEL_NONE,
+            REEL_ERR_ARG, "%" PRId64 " is no reduction", CE(c)->reduction);
     bool rows = CE(c)->reduction == REEL_NONE;
     out[0] = reel__meta(rows ? REEL_SHAPE(x->dim[0]) : REEL_SCALAR, x->dtype, x->device);
     out[1] = reel__meta(REEL_SHAPE(x->dim[0], x->dim[1]), x->dtype, x->device);
@@ -77,9 +79,8 @@ static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
         [REEL_MEAN] = "mean", [REEL_SUM] = "sum", [REEL_NONE] = "none"};
     if (CE(c)->smoothing != 0)
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "label smoothing has no form in ONNX");
-    reel_ref y =
-        ONNX_NODE("SoftmaxCrossEntropyLoss", o->out[0], o->in[0], o->in[1], o->in[2]);
-    reel__onnx_string(o, "reduction", reduction[CE(c)->reduction]);
+    reel_ref y = ONNX_NODE("SoftmaxCrossEntropyLoss", o->out[0], o->in[0], o->in[1], o->in[2]);
+    reel__onnx_str(o, "reduction", reduction[CE(c)->reduction]);
     if (CE(c)->ignore_index != INT64_MIN)
         reel__onnx_int(o, "ignore_index", CE(c)->ignore_index);
     return reel__onnx_give(o, 0, y);

@@ -18,11 +18,11 @@ const reel_meta *reel__im_meta(const reel_import *im, int v)
 
 /* ---- one node ----------------------------------------------------------------------------- */
 
-/* What apply() asks of inputs before it asks the record. */
-static bool inputs_fit(const reel_import *im, const reel_op *op, int n, const int in[])
+/* How many inputs there are, and which may be absent: what is left for the record's rule. */
+static bool inputs_fit(const reel_op *op, int n, const int in[])
 {
     if (op->n_in >= 0 ? n != op->n_in : n < 1 || n > REEL_OP_MAX_IN) {
-        reel_fail(REEL_ERR_UNSUPPORTED, "%s: %d inputs; it takes %d", op->name, n,
+        reel_fail(REEL_ERR_INTERNAL, "%s: %d inputs; it takes %d", op->name, n,
                   op->n_in >= 0 ? op->n_in : REEL_OP_MAX_IN);
         return false;
     }
@@ -31,21 +31,16 @@ static bool inputs_fit(const reel_import *im, const reel_op *op, int n, const in
             reel_fail(REEL_ERR_FORMAT, "%s: input %d is absent", op->name, k);
             return false;
         }
-    const reel_meta *first = n ? reel__im_meta(im, in[0]) : NULL;
-    if (!first || !op->dtypes || (op->dtypes & DTYPE(first->dtype))) return true;
-    reel_fail(REEL_ERR_UNSUPPORTED, "%s takes no %s, input is %s", op->name,
-              reel_dtype_name(first->dtype), SHOW(first));
-    return false;
+    return true;
 }
 
-static reel_status check_result(const reel_op *op, const reel_meta *m)
+static reel_status check_size(const reel_op *op, const reel_meta *m)
 {
-    reel_status st = reel__meta_check(op->name, m);
-    for (int d = 0; d < m->rank && !st; d++)
+    for (int d = 0; d < m->rank; d++)
         if (m->dim[d] > DIM_MAX)
-            st = reel_fail(REEL_ERR_UNSUPPORTED, "%s: size %" PRId64 " of a dimension",
-                           op->name, m->dim[d]);
-    return st;
+            return reel_fail(REEL_ERR_UNSUPPORTED, "%s: size %" PRId64 " of a dimension",
+                             op->name, m->dim[d]);
+    return REEL_OK;
 }
 
 void reel__im_emit_all(reel_import *im, const reel_op *op, const void *attrs, int n,
@@ -54,11 +49,11 @@ void reel__im_emit_all(reel_import *im, const reel_op *op, const void *attrs, in
     const reel_meta *meta[REEL_OP_MAX_IN];
     reel_meta made[REEL_OP_MAX_OUT];
     for (int k = 0; k < op->n_out; k++) out[k] = REEL_NO_VALUE;
-    if (reel_failed() || !inputs_fit(im, op, n, in)) return;
+    if (reel_failed() || !inputs_fit(op, n, in)) return;
     for (int k = 0; k < n; k++) meta[k] = in[k] < 0 ? NULL : reel__im_meta(im, in[k]);
     if (reel__infer(op, attrs, meta, n, made)) return;
     for (int k = 0; k < op->n_out; k++)
-        if (made[k].rank >= 0 && check_result(op, &made[k])) return;
+        if (made[k].rank >= 0 && check_size(op, &made[k])) return;
     for (int k = 0; k < op->n_out; k++) {
         if (made[k].rank < 0) continue;
         out[k] = reel__graph_add_value(im->g, REEL_VALUE_NODE, &made[k], NULL, NULL);
