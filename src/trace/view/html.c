@@ -10,9 +10,9 @@ static const char style[] =
     "<style>\n"
     ":root{color-scheme:light "
     "dark;--bg:#fff;--fg:#1d2127;--mute:#59616e;--line:#dcdfe4;\n"
-    "--panel:#f6f7f9;--bar:#f5962c}\n"
+    "--panel:#f6f7f9;--bar:#f5962c;--stage:#fbfbfc}\n"
     "@media (prefers-color-scheme:dark){:root{--bg:#101215;--fg:#f1f2f4;--mute:#a6adb8;\n"
-    "--line:#33383f;--panel:#1b1e23;--bar:#a35f13}}\n"
+    "--line:#33383f;--panel:#1b1e23;--bar:#a35f13;--stage:#16181c}}\n"
     "body{margin:0;background:var(--bg);color:var(--fg);\n"
     "font:14px/1.45 system-ui,'Segoe UI',Helvetica,Arial,sans-serif}\n"
     "header,main{padding:0 24px}h1{font-size:20px;margin:18px 0 4px}\n"
@@ -21,7 +21,8 @@ static const char style[] =
     ".facts div{display:flex;flex-direction:column}.facts dt{color:var(--mute);"
     "font-size:12px}\n"
     ".facts dd{margin:0;font-weight:600;font-variant-numeric:tabular-nums}\n"
-    ".stage{position:relative;border-block:1px solid var(--line);height:72vh;"
+    ".stage{position:relative;background:var(--stage);border-block:1px solid "
+    "var(--line);height:72vh;"
     "min-height:320px}\n"
     ".stage svg{width:100%;height:100%;display:block;cursor:grab;touch-action:none}\n"
     ".stage svg:active{cursor:grabbing}\n"
@@ -31,7 +32,7 @@ static const char style[] =
     "background:var(--panel);color:var(--fg);font-size:15px;cursor:pointer}\n"
     ".legend{position:absolute;left:14px;bottom:12px;padding:6px 10px;font-size:12px;\n"
     "border:1px solid var(--line);border-radius:6px;background:var(--panel)}\n"
-    ".legend svg{width:153px;height:12px;cursor:default;margin:3px 0}\n"
+    ".legend svg{width:153px;height:12px;cursor:default;margin:4px 0}\n"
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px;"
     "font-variant-numeric:tabular-nums}\n"
     "th,td{padding:3px 12px 3px 0;text-align:right;white-space:nowrap;"
@@ -163,7 +164,7 @@ static void put_legend(FILE *to, const reel__totals *t)
     for (int i = 0; i < REEL__COST_STEPS; i++)
         fprintf(to, "<rect class=\"c%d\" x=\"%d\" y=\"0\" width=\"17\" height=\"12\"/>",
                 i, 17 * i);
-    fprintf(to, "</svg><br/>0 to %s%s</div>\n", SI(t->most), t->timed ? "s" : "FLOP");
+    fprintf(to, "</svg>0 to %s%s</div>\n", SI(t->most), t->timed ? "s" : "FLOP");
 }
 
 static void put_row(FILE *to, const reel_graph *g, const reel__totals *t, int i)
