@@ -357,6 +357,25 @@ static void test_graphs(void **state)
     reel_graph_free(g);
 }
 
+static void test_onnx(void **state)
+{
+    (void)state;
+    reel_graph *g = reel_graph_parse("input x f32[3]\n", NULL, NULL);
+    BAD("onnx_export", reel_onnx_export(NULL, "x.onnx", NULL));
+    BAD("onnx_export", reel_onnx_export(g, NULL, NULL));
+    BAD("opset 12", reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.opset = 12}));
+    BAD("opset 27", reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.opset = 27}));
+    BAD("metadata", reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.n_metadata = 1}));
+    BAD("external_from",
+        reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.external_from = -1}));
+    NONE("onnx_missing", reel_onnx_missing(NULL, 0));
+    NONE("opset 5", reel_onnx_missing(g, 5));
+    NONE("onnx_load", reel_onnx_load(NULL, NULL));
+    NONE("x.onnx", reel_onnx_load("no/such/x.onnx", NULL));
+    reel_graph_free(g);
+    after();
+}
+
 static void test_executors(void **state)
 {
     (void)state;
@@ -700,7 +719,7 @@ static void test_every_function_is_here(void **state)
     (void)state;
     static const char *const header[] = {
         "base.h",     "nn.h",      "optim.h",    "data.h",  "io.h",
-        "training.h", "profile.h", "progress.h", "trace.h", "executor.h"};
+        "training.h", "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
@@ -736,6 +755,7 @@ int main(void)
         TEST(test_special_forwards),
         TEST(test_module_state),
         TEST(test_graphs),
+        TEST(test_onnx),
         TEST(test_executors),
         TEST(test_initializers),
         TEST(test_optimizers),

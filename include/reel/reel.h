@@ -17,6 +17,7 @@
 #include <reel/trace.h>
 #include <reel/executor.h>
 #include <reel/step.h>
+#include <reel/onnx.h>
 #include <reel/progress.h>
 
 #endif

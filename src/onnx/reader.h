@@ -38,6 +38,7 @@ typedef struct reel__onnx_reader {
     const uint8_t *start;
     reel_onnx_model *m;
     const char *folder; /* of external data; NULL: none are read */
+    const char *data;   /* the one file of external data; NULL: as locations say */
     int64_t max_bytes;
     size_t budget; /* of decoded memory */
     bool failed;
