@@ -280,6 +280,13 @@ static reel_tensor *same(void *user, reel_tensor *const x[], int n)
     return n ? x[0] : NULL;
 }
 
+static reel_status visit_state(void *user, const char *name, reel_tensor *t,
+                               reel_state_kind kind)
+{
+    (void)user, (void)name, (void)t, (void)kind;
+    return REEL_OK;
+}
+
 static void test_graphs(void **state)
 {
     (void)state;
@@ -315,6 +322,39 @@ static void test_graphs(void **state)
     BAD("graph_check", reel_graph_check(NULL));
     NONE("graph_to_string", reel_graph_to_string(NULL));
     BAD("graph_write_dot", reel_graph_write_dot(NULL, stdout));
+    const char *file = json_file();
+    const reel_roofline flat = {0, 10};
+    reel_node_cost cost;
+    BAD("graph_node_cost", reel_graph_node_cost(NULL, 0, NULL, &cost));
+    assert_int_equal(reel_graph_peak_bytes(NULL), -1);
+    refused_by("graph_peak_bytes", __LINE__);
+    BAD("graph_report", reel_graph_report(NULL, stdout, NULL));
+    NONE("graph_parse", reel_graph_parse(NULL, NULL, NULL));
+    NONE("there is no tensor w", reel_graph_parse("param w f32[3]\n", NULL, NULL));
+    BAD("graph_each_state", reel_graph_each_state(NULL, visit_state, NULL));
+    BAD("graph_name_state", reel_graph_name_state(NULL));
+    BAD("graph_write_svg", reel_graph_write_svg(NULL, stdout, NULL));
+    BAD("graph_write_html", reel_graph_write_html(NULL, stdout, NULL));
+    NO_MODULE("graph_module", reel_graph_module(NULL));
+    BAD("graph_save", reel_graph_save(NULL, nowhere));
+    NONE("graph_load", reel_graph_load(NULL));
+    NONE(file, reel_graph_load(nowhere));
+    reel_graph *g = reel_graph_parse("input x f32[3]\n", NULL, NULL);
+    BAD("node 0 of 0", reel_graph_node_cost(g, 0, NULL, &cost));
+    BAD("graph_each_state", reel_graph_each_state(g, NULL, NULL));
+    BAD("graph_report", reel_graph_report(g, NULL, NULL));
+    BAD("must be above 0", reel_graph_report(g, stdout, &flat));
+    BAD("graph_write_svg", reel_graph_write_svg(g, NULL, NULL));
+    BAD("must be above 0",
+        reel_graph_write_html(g, stdout, &(reel_view_opts){.peaks = &flat}));
+    BAD("graph_save", reel_graph_save(g, NULL));
+    BAD(file, reel_graph_save(g, nowhere));
+    BAD("graph_optimize", reel_graph_optimize(NULL, NULL));
+    assert_true(reel_pass_count() > 0);
+    assert_null(reel_pass_name(-1));
+    assert_null(reel_pass_about(reel_pass_count()));
+    NO_MODULE("1 inputs and 0 outputs", reel_graph_module(g));
+    reel_graph_free(g);
 }
 
 static void test_executors(void **state)

@@ -111,6 +111,13 @@ F(permute_round,
                           1)))
 F(transposed_square, reel_t(reel_narrow(X, 1, 0, 4)))
 F(copied, reel_exp(reel_copy(X)))
+#define IMAGE(a) reel_reshape(a, REEL_SHAPE(-1, 2, 2, 2))
+#define LAST(a) reel_to_format(a, REEL_CHANNELS_LAST)
+F(copied_around, LAST(reel_exp(reel_contiguous(LAST(IMAGE(X))))))
+F(copied_around_both,
+  LAST(reel_sub(reel_contiguous(LAST(IMAGE(X))), reel_contiguous(LAST(IMAGE(Y))))))
+F(transposed_copy, reel_exp(reel_t(reel_contiguous(reel_t(X)))))
+F(converted_around, reel_cast(reel_exp(reel_cast(X, REEL_F64)), REEL_F32))
 F(cast_up, reel_cast(X, REEL_F64))
 
 static reel_tensor *composed_softmax(void *user, reel_tensor *const x[], int n)
@@ -267,6 +274,10 @@ static const pass_case cases[] = {
     CASE("reshape", transposed_square, "slice permute", 0),
     CASE("reshape", copied, "exp", 0),
     CASE("reshape", cast_up, "copy", 0),
+    CASE("layout,reshape", copied_around, "reshape exp copy", 0),
+    CASE("layout,reshape", copied_around_both, "reshape reshape sub copy", 0),
+    CASE("layout", transposed_copy, "exp", 0),
+    CASE("layout,reshape", converted_around, "copy exp copy", 0),
     CASE("recognize", composed_softmax, "softmax", 1e-6),
     CASE("recognize", sum_of_other_dim, "max sub exp sum div", 0),
     CASE("recognize", composed_log_softmax, "log_softmax", 1e-5),
@@ -421,7 +432,7 @@ static void test_parameters_are_not_folded(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    assert_true(reel_pass_count() == 11);
+    assert_true(reel_pass_count() == 12);
     for (int i = 0; i < reel_pass_count(); i++) {
         assert_true(strlen(reel_pass_name(i)) > 0 && strlen(reel_pass_about(i)) > 0);
         for (int k = 0; k < i; k++)

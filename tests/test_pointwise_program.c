@@ -15,7 +15,7 @@
 #include "ops/records.h"
 #include "random_layout.h"
 #include "support/sample.h"
-#include <reel/autograd.h>
+#include <reel/trace.h>
 
 enum {
     PROGRAMS = 600,
@@ -336,7 +336,12 @@ static bool run_over_input(const program *g, layout *x, int o, int k)
         assert_true(apart[i] && over[i]);
         out[i] = (reel_karg){apart[i], &meta[i]};
     }
-    const reel_kcall call = {K_POINTWISE, n_in, n_out, in, out, &g->p};
+    const reel_kcall call = {.kernel = K_POINTWISE,
+                             .n_in = n_in,
+                             .n_out = n_out,
+                             .in = in,
+                             .out = out,
+                             .attrs = &g->p};
     assert_int_equal(reel__cpu_pointwise_program(&call), REEL_OK);
     for (int i = 0; i < n_out; i++) out[i].data = i == o ? x[k].data : over[i];
     assert_int_equal(reel__cpu_pointwise_program(&call), REEL_OK);
@@ -498,6 +503,32 @@ static void test_step_without_gradient(void **state)
     reel_scope_end(s);
 }
 
+/* ---- in a graph ------------------------------------------------------------------------- */
+
+/* Outputs that are not there, attributes larger than any other record's: a graph holds, checks,
+ * counts and runs them. */
+static void test_graph(void **state)
+{
+    (void)state;
+    reel_scope s = reel_scope_begin();
+    reel_pointwise_attrs p = {0};
+    assert_true(reel__attr_parse(&reel__pointwise_schema, tanh_twice, &p));
+    reel_tensor *x = reel_randn(REEL_SHAPE(2, 3), REEL_F32), *y = NULL;
+    reel_graph *g = reel_trace_function(both_outputs, &p, &x, 1, NULL);
+    assert_non_null(g);
+    assert_int_equal(reel_graph_check(g), REEL_OK);
+    assert_int_equal(reel_graph_nodes(g), 3);
+    assert_true(reel_graph_cost(g).flops == 2 * 6 + 6 + 6);
+    assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
+    assert_true(same_bits(y, both_outputs(&p, &x, 1)));
+    char *text = reel_graph_to_string(g);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "row=tanh,square"));
+    free(text);
+    reel_graph_free(g);
+    reel_scope_end(s);
+}
+
 /* ---- what is refused ------------------------------------------------------------------- */
 
 static const struct {
@@ -610,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_second_order),
         cmocka_unit_test(test_step_without_gradient),
+        cmocka_unit_test(test_graph),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_text),
     };

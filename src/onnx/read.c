@@ -88,9 +88,9 @@ static void read_graph_field(reel__onnx_reader *r, const reel__onnx_field *f,
     reel_onnx_value *v;
     switch (f->number) {
     case GRAPH_NODE: read_node(r, f->bytes, g); break;
-    case GRAPH_NAME: g->name = reel__onnx_string(r, f, REEL__ONNX_NAME_MAX); break;
+    case GRAPH_NAME: g->name = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX); break;
     case GRAPH_INITIALIZER: read_initializer(r, f->bytes, g); break;
-    case GRAPH_DOC: g->doc = reel__onnx_string(r, f, SIZE_MAX); break;
+    case GRAPH_DOC: g->doc = reel__onnx_read_string(r, f, SIZE_MAX); break;
     case GRAPH_INPUT: read_input(r, f->bytes, g); break;
     case GRAPH_OUTPUT:
         v = read_value(r, f->bytes, true);
@@ -149,7 +149,7 @@ static void read_opset(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_mo
     if (!reel__onnx_open(r, &msg, bytes, &opset_schema)) return;
     while (reel__onnx_next(r, &msg, &f)) {
         if (f.number == OPSET_DOMAIN)
-            domain = reel__onnx_string(r, &f, REEL__ONNX_NAME_MAX);
+            domain = reel__onnx_read_string(r, &f, REEL__ONNX_NAME_MAX);
         else
             version = f.value;
     }
@@ -181,13 +181,13 @@ static void read_model_field(reel__onnx_reader *r, const reel__onnx_field *f,
                            REEL__ONNX_IR_MIN, REEL__ONNX_IR_MAX);
         break;
     case MODEL_PRODUCER_NAME:
-        m->producer_name = reel__onnx_string(r, f, REEL__ONNX_NAME_MAX);
+        m->producer_name = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX);
         break;
     case MODEL_PRODUCER_VERSION:
-        m->producer_version = reel__onnx_string(r, f, REEL__ONNX_NAME_MAX);
+        m->producer_version = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX);
         break;
     case MODEL_MODEL_VERSION: m->model_version = (int64_t)f->value; break;
-    case MODEL_DOC: m->doc = reel__onnx_string(r, f, SIZE_MAX); break;
+    case MODEL_DOC: m->doc = reel__onnx_read_string(r, f, SIZE_MAX); break;
     case MODEL_GRAPH: read_graph(r, f->bytes, &m->graph); break;
     case MODEL_OPSET_IMPORT: read_opset(r, f->bytes, m); break;
     case MODEL_METADATA: read_metadata(r, f->bytes, m); break;

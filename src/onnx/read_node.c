@@ -92,7 +92,7 @@ static void read_one(reel__onnx_reader *r, const reel__onnx_field *f,
     switch (f->number) {
     case ATTRIBUTE_F: memcpy(&a->f, &f->value, sizeof a->f); break;
     case ATTRIBUTE_I: a->i = (int64_t)f->value; break;
-    case ATTRIBUTE_S: a->s = reel__onnx_string(r, f, SIZE_MAX); break;
+    case ATTRIBUTE_S: a->s = reel__onnx_read_string(r, f, SIZE_MAX); break;
     default: a->t = tensor_of(r, f->bytes); break;
     }
 }
@@ -106,7 +106,7 @@ static void read_list(reel__onnx_reader *r, reel__onnx_message *msg,
     while (reel__onnx_next(r, msg, &f)) {
         if (f.number != kinds[a->kind].field) continue;
         if (a->kind == REEL_ONNX_A_STRINGS)
-            ((const char **)(void *)list)[a->n++] = reel__onnx_string(r, &f, SIZE_MAX);
+            ((const char **)(void *)list)[a->n++] = reel__onnx_read_string(r, &f, SIZE_MAX);
         else
             for (uint64_t v; reel__onnx_element(&f, kinds[a->kind].element, &v); a->n++)
                 memcpy(list + a->n * size, &v, size); /* little endian */
@@ -124,7 +124,7 @@ static void read_attribute(reel__onnx_reader *r, reel__onnx_span bytes,
     if (!reel__onnx_open(r, &msg, bytes, &attribute_schema)) return;
     while (reel__onnx_next(r, &msg, &f)) {
         if (f.number == ATTRIBUTE_NAME)
-            a->name = reel__onnx_string(r, &f, REEL__ONNX_NAME_MAX);
+            a->name = reel__onnx_read_string(r, &f, REEL__ONNX_NAME_MAX);
         else if (f.number == ATTRIBUTE_TYPE)
             kind = f.value;
     }
@@ -158,7 +158,7 @@ static const reel__onnx_schema node_schema = {
 static void read_part(reel__onnx_reader *r, const reel__onnx_field *f, reel_onnx_node *n)
 {
     const size_t max = f->number == NODE_DOC ? SIZE_MAX : REEL__ONNX_NAME_MAX;
-    const char *text = reel__onnx_string(r, f, max);
+    const char *text = reel__onnx_read_string(r, f, max);
     switch (f->number) {
     case NODE_INPUT: n->input.at[n->input.n++] = text; break;
     case NODE_OUTPUT: n->output.at[n->output.n++] = text; break;

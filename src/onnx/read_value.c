@@ -51,7 +51,7 @@ static void read_dim(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_dim 
     while (reel__onnx_next(r, &msg, &f)) {
         *d = (reel_onnx_dim){.size = -1, .param = ""};
         if (f.number == DIM_PARAM)
-            d->param = reel__onnx_string(r, &f, REEL__ONNX_NAME_MAX);
+            d->param = reel__onnx_read_string(r, &f, REEL__ONNX_NAME_MAX);
         else if (f.value > INT64_MAX)
             reel__onnx_bad(r,
                            "is %jd, must be 0 or more; a size that is not known has a "
@@ -124,7 +124,7 @@ bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes, bool int
     if (!reel__onnx_open(r, &msg, bytes, &value_schema)) return false;
     while (reel__onnx_next(r, &msg, &f)) {
         if (f.number == VALUE_NAME)
-            v->name = reel__onnx_string(r, &f, REEL__ONNX_NAME_MAX);
+            v->name = reel__onnx_read_string(r, &f, REEL__ONNX_NAME_MAX);
         else
             read_type(r, f.bytes, interface, v);
     }

@@ -206,7 +206,7 @@ bool reel__onnx_open(reel__onnx_reader *r, reel__onnx_message *msg, reel__onnx_s
         return reel__onnx_bad(r, "is nested deeper than %d", REEL__ONNX_DEPTH_MAX);
     r->depth++;
     while (msg->p < msg->end) {
-        int row;
+        int row = -1;
         reel__onnx_field field;
         if (!take_field(r, msg, &row, &field)) return false;
         if (row >= 0 && !survey_field(r, msg, row, &field)) return false;
@@ -270,7 +270,7 @@ void *reel__onnx_array(reel__onnx_reader *r, size_t n, size_t size, size_t align
     return p;
 }
 
-const char *reel__onnx_string(reel__onnx_reader *r, const reel__onnx_field *field,
+const char *reel__onnx_read_string(reel__onnx_reader *r, const reel__onnx_field *field,
                               size_t max)
 {
     reel__onnx_span s = field->bytes;

@@ -82,7 +82,8 @@ static reel_tensor *relu_grad_derivative(const reel_call *c, reel_tensor *y)
     (void)c;
     return reel__positive(y);
 }
-ONNX_RULE(relu, ONNX("Relu", x))
+/* Few opsets and runtimes have Relu for integers. */
+ONNX_RULE(relu, reel_dtype_is_float(x->dtype) ? ONNX("Relu", x) : ONNX("Max", x, NUM(0)))
 ONNX_RULE(relu_grad, ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), y, NUM(0)))
 ACTIVATION(relu, K_RELU, K_RELU_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(relu)
@@ -192,7 +193,7 @@ static reel_status gelu_tanh_onnx(const reel_call *c, reel_onnx *o)
     (void)c;
     if (!HAS("Gelu")) return reel__onnx_give(o, 0, gelu_by_tanh(o, x));
     reel_ref y = ONNX("Gelu", x);
-    reel__onnx_string(o, "approximate", "tanh");
+    reel__onnx_str(o, "approximate", "tanh");
     return reel__onnx_give(o, 0, y);
 }
 /* with s = sigmoid(2 u): s (1 + (1 - s) x 2 u') */
@@ -239,7 +240,8 @@ static reel_tensor *silu_grad_derivative(const reel_call *c, reel_tensor *x)
     reel_tensor *rest = reel_add_scalar(reel_neg(s), 1);
     return reel_mul(s, reel_add_scalar(reel_mul(x, rest), 1));
 }
-ONNX_RULE(silu, HAS("Swish") ? ONNX("Swish", x) : ONNX("Mul", x, ONNX("Sigmoid", x)))
+/* Not Swish, of opset 24, which runtimes have no kernels for (ONNX Runtime 1.31). */
+ONNX_RULE(silu, ONNX("Mul", x, ONNX("Sigmoid", x)))
 static reel_ref silu_slope(reel_onnx *o, reel_ref x)
 {
     reel_ref s = ONNX("Sigmoid", x);

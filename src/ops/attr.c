@@ -2,7 +2,6 @@
 #include "ops/attr.h"
 
 #include <ctype.h>
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

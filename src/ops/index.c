@@ -69,7 +69,7 @@ static reel_ref add_at(reel_onnx *o, reel_ref x, reel_ref index, reel_ref src, i
     if (reel_failed()) return NULL;
     reel_ref v = ONNX_NODE("ScatterElements", *x, x, index, src);
     reel__onnx_int(o, "axis", dim);
-    reel__onnx_string(o, "reduction", "add");
+    reel__onnx_str(o, "reduction", "add");
     return v;
 }
 

@@ -69,7 +69,7 @@ const char *reel__onnx_name(reel_onnx *o, const char *word);
 
 void reel__onnx_int(reel_onnx *o, const char *name, int64_t value);
 void reel__onnx_float(reel_onnx *o, const char *name, double value);
-void reel__onnx_string(reel_onnx *o, const char *name, const char *value);
+void reel__onnx_str(reel_onnx *o, const char *name, const char *value);
 void reel__onnx_ints(reel_onnx *o, const char *name, int n, const int64_t value[]);
 
 /* ---- constants --------------------------------------------------------------------------- */

@@ -164,7 +164,7 @@ void reel__onnx_float(reel_onnx *o, const char *name, double value)
     if (!reel_failed()) (void)reel__onnx_add_float(o->model, o->node, name, (float)value);
 }
 
-void reel__onnx_string(reel_onnx *o, const char *name, const char *value)
+void reel__onnx_str(reel_onnx *o, const char *name, const char *value)
 {
     if (!reel_failed()) (void)reel__onnx_add_string(o->model, o->node, name, value);
 }

@@ -92,7 +92,6 @@ static const struct row {
     {"Softplus", 0, {{13, NO_BF16}, {22, FLOAT}}},
     {"Sqrt", 0, {{13, FLOAT}}},
     {"Sub", 0, {{13, NO_BYTE}, {14, NUMBER}}},
-    {"Swish", 0, {{24, FLOAT}}},
     {"Tanh", 0, {{13, FLOAT}}},
     {"Transpose", 0, {{13, ANY}}},
     {"Where", 1, {{13, NO_BF16 | DTYPES_INT | DTYPE(REEL_BOOL)}, {16, ANY}}},

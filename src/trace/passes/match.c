@@ -66,7 +66,7 @@ static bool bind(reel__walk *w, int name, int v)
 static bool record_fits(const reel_term *t, const reel_gnode *n)
 {
     if (t->op) return n->op == t->op;
-    return (n->op->traits & REEL_OP_POINTWISE) && n->op->n_in == 1 &&
+    return (n->op->traits & REEL_OP_POINTWISE) && n->op->n_in == t->n_arg &&
            !reel__changes_memory(n->op);
 }
 

@@ -7,7 +7,7 @@
  *     _   -            any value; an absent operand
  *     relu(...)        result 0 of a node of that record, all operands listed. Nobody else may
  *                      read it; with relu!(...) others may
- *     any_unary(x)     a pointwise record of one input and any attributes
+ *     any_unary(x)     a pointwise record of one input and any attributes; any_binary(x, y)
  *     add(...) as s    names the value that it makes; later `s` is that value again
  *     0.5   $a         a constant of one element; the same, and its number is $a
  *     ( ... | 0, 6)    attributes by place: the first number is 0, the second 6
@@ -96,7 +96,7 @@ typedef struct reel_condition {
 
 typedef struct reel_term {
     reel_term_kind kind;
-    const reel_op *op; /* NULL: any_unary */
+    const reel_op *op; /* NULL: any_unary, any_binary */
     bool shared;       /* op!(...): others may read it */
     bool optional;     /* b? */
     int name;          /* of the value; -1 */

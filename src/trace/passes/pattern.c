@@ -155,13 +155,15 @@ static bool read_node(reader *r, int self, size_t n)
     memcpy(name, r->at, n < sizeof name ? n : sizeof name - 1);
     t->kind = REEL__NODE;
     t->op = reel__op_by_name(name);
-    bool unary = strcmp(name, "any_unary") == 0;
-    if (!t->op && !unary) return malformed(r, "there is no such record");
+    int any = strcmp(name, "any_unary") == 0    ? 1
+              : strcmp(name, "any_binary") == 0 ? 2
+                                                : 0;
+    if (!t->op && !any) return malformed(r, "there is no such record");
     r->at += n;
     t->shared = take(r, "!");
     if (!take(r, "(") || !read_operands(r, self)) return false;
     t = &r->p->term[self];
-    if (t->n_arg != (t->op ? t->op->n_in : 1))
+    if (t->n_arg != (t->op ? t->op->n_in : any))
         return malformed(r, "all operands must be listed");
     return !take(r, "as ") || (t->name = name_here(r)) >= 0;
 }

@@ -6,13 +6,14 @@
  *   V [36][tiles][c]   transformed input of the block
  *   U [36][c][panel]   transformed weights of one panel of output channels
  *   M [36][tiles][panel] = V U, transformed into y at once.
- * Two ways to share this among workers:
+ * Ways to share this among workers:
  *   small U: every worker makes U for itself, in its L2, and has tasks of its own, panels of
  *     small blocks; the next task as a rule is of the same block, whose V it has;
- *   large U: blocks are large and shared, V in L3; every worker has panels of its own and
- *     makes U as it goes, a slice of channels at a time that stays in its L2.
- * U as a whole is four times the weights: it is never kept, because reading it back from
- * memory takes longer than making it. Prepared weights are packed in panels, as the direct
+ *   middle: the same, but U is made once for all, and stays in L3;
+ *   large U, or a single block: blocks are large and shared, V in L3; every worker has panels
+ *     of its own and makes U as it goes, a slice of channels at a time that stays in its L2.
+ * U is four times the weights: it is not kept from call to call, because reading it back
+ * takes longer than making it. Prepared weights are packed in panels, as the direct
  * algorithm packs them: they need no transposing. */
 #include "backend/cpu/conv/conv.h"
 #include "backend/cpu/conv/tiles.h"
@@ -37,12 +38,13 @@ typedef struct winograd {
     reel_tiles tiles;
     int64_t block, blocks; /* tiles a block            */
     int64_t v_row;         /* floats a row of V        */
-    bool shared;           /* the second way           */
+    bool common;           /* U is made once for all   */
+    bool shared;           /* blocks are shared        */
     int64_t slice;         /* channels of U at once    */
     const float *zero;     /* c zeros: pixels outside  */
     float *v, *u, *m;      /* of worker 0, or of all   */
     const float *ready;    /* prepared weights, or NULL */
-    int64_t *held;         /* first way, per worker: see worker_has() */
+    int64_t *held;         /* per worker: see worker_has() */
     int64_t held_step;
     int64_t v_size, m_size; /* of one worker           */
     int64_t u_size;         /* of one panel's slice    */
@@ -173,7 +175,16 @@ static block block_at(const winograd *p, int64_t i, int64_t worker)
     return b;
 }
 
-/* ---- small U ----------------------------------------------------------------------- */
+/* ---- blocks of a worker's own ------------------------------------------------------ */
+
+static void make_common(void *ctx, int64_t i, int worker)
+{
+    (void)worker;
+    const winograd *p = ctx;
+    int64_t o, width;
+    panel_of(p, i, &o, &width);
+    transform_weight(p, o, width, 0, p->c, p->u + i * p->u_size);
+}
 
 /* Whether this worker has what is numbered `value` in a slot, slot 0 the V of a block, slot
  * 1 + i the U of panel i; from now on it has. */
@@ -190,17 +201,18 @@ static void run_panel(void *ctx, int64_t i, int worker)
 {
     const winograd *p = ctx;
     int64_t index = i / panels_of(p), panel = i % panels_of(p), o, width;
-    float *u = p->u + (worker * panels_of(p) + panel) * p->u_size;
+    float *u = p->u + ((p->common ? 0 : worker * panels_of(p)) + panel) * p->u_size;
     float *m = p->m + worker * p->m_size;
     block b = block_at(p, index, worker);
     panel_of(p, panel, &o, &width);
     if (!worker_has(p, worker, 0, index)) transform_input(&b, 0, worker);
-    if (!worker_has(p, worker, 1 + panel, 0)) transform_weight(p, o, width, 0, p->c, u);
+    if (!p->common && !worker_has(p, worker, 1 + panel, 0))
+        transform_weight(p, o, width, 0, p->c, u);
     multiply_slice(&b, u, 0, p->c, width, m);
     transform_output(p, &b, m, o, width);
 }
 
-/* ---- large U ----------------------------------------------------------------------- */
+/* ---- shared blocks ----------------------------------------------------------------- */
 
 static void share_panel(void *ctx, int64_t i, int worker)
 {
@@ -228,6 +240,8 @@ static void share_block(const winograd *p, int64_t i)
 
 /* Floats of U that a worker keeps in its L2, beside V and M. */
 #define SMALL_U (36 * 64 * 64)
+/* Floats up to which every worker streams all of it for each of its blocks. */
+#define COMMON_U (36 * 128 * 192)
 /* V of a block: in a worker's L2, or shared in L3. */
 #define OWN_V_BYTES (320 << 10)
 #define SHARED_V_BYTES (4 << 20)
@@ -257,7 +271,9 @@ static void set_sizes(winograd *p)
     p->tiles = reel__tiles(p->in.n, p->oh, p->ow);
     /* Rows a power of two apart would fall into the same few sets of the L1 cache. */
     p->v_row = p->c >= 128 ? p->c + 16 : p->c;
-    p->shared = 36 * p->c * p->k > SMALL_U;
+    int64_t u = 36 * p->c * p->k;
+    p->shared = u > COMMON_U || (u > SMALL_U && p->tiles.count <= SHARED_TILES);
+    p->common = u > SMALL_U && !p->shared;
     int64_t rows = 2 * p->gemm->rows; /* whole register blocks of either width */
     int64_t fit = (p->shared ? SHARED_V_BYTES : OWN_V_BYTES) / (36 * 4 * p->v_row);
     fit = reel__min64(fit, SHARED_TILES);
@@ -278,8 +294,8 @@ static reel_status run(winograd *p)
     int64_t workers = reel__max_workers(), floats = 0;
     int64_t v = reel__reserve(&floats, p->v_size * (p->shared ? 1 : workers));
     int64_t m = reel__reserve(&floats, p->m_size * workers);
-    int64_t u =
-        reel__reserve(&floats, p->u_size * workers * (p->shared ? 1 : panels_of(p)));
+    int64_t us = (p->common ? 1 : workers) * (p->shared ? 1 : panels_of(p));
+    int64_t u = reel__reserve(&floats, p->u_size * us);
     int64_t zero = reel__reserve(&floats, p->c);
     int64_t held = reel__reserve(&floats, workers * p->held_step * FLOATS_AN_INT);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
@@ -288,10 +304,9 @@ static reel_status run(winograd *p)
     p->held = (int64_t *)(void *)(scratch + held);
     memset(scratch + zero, 0, (size_t)p->c * sizeof(float));
     for (int64_t i = 0; i < workers * p->held_step; i++) p->held[i] = -1;
-    if (p->shared)
-        for (int64_t i = 0; i < p->blocks; i++) share_block(p, i);
-    else
-        reel__parallel(p->blocks * panels_of(p), run_panel, p);
+    for (int64_t i = 0; p->shared && i < p->blocks; i++) share_block(p, i);
+    if (p->common) reel__parallel(panels_of(p), make_common, p);
+    if (!p->shared) reel__parallel(p->blocks * panels_of(p), run_panel, p);
     reel__scratch_free(scratch);
     return REEL_OK;
 }

@@ -53,18 +53,19 @@ static void run_cut(tile_ctx *t, int64_t want)
     reel__parallel_dynamic(ceil_div(g->m, t->rows) * t->col_tiles, tile_task, t);
 }
 
-static void run_tiles(tile_ctx *t)
+/* `share` multiply-adds are worth a tile, up to 16 tiles. */
+static void run_tiles(tile_ctx *t, int64_t share)
 {
     int64_t work = work_of(t->g);
-    int64_t want = max64(min64(work / REEL__TASK_WORK, 16),
-                         min64(work / (32 * REEL__TASK_WORK), 128));
+    int64_t want =
+        max64(min64(work / share, 16), min64(work / (32 * REEL__TASK_WORK), 128));
     run_cut(t, max64(want, 1));
 }
 
 void reel__gemm_tiles(const reel_gemm *g)
 {
     tile_ctx t = {.g = g, .kb = block_of_k(g->k)};
-    run_tiles(&t);
+    run_tiles(&t, REEL__TASK_WORK);
 }
 
 /* ---- packed ------------------------------------------------------------------------ */
@@ -114,7 +115,7 @@ reel_status reel__gemm_packed(const reel_gemm *g)
             int64_t packed_cols = round_up(q.n, nr);
             pack_all(&q, kb, packed_cols, room);
             tile_ctx t = {.g = &q, .kb = kb, .packed = room, .packed_cols = packed_cols};
-            run_tiles(&t);
+            run_tiles(&t, REEL__TASK_WORK);
         }
     reel__scratch_free(room);
     return REEL_OK;
@@ -135,5 +136,5 @@ void reel__gemm_packed_tiles(const reel_gemm *g, const float *packed,
                   .packed = packed,
                   .packed_cols = round_up(g->n, kernels()->nr),
                   .end = end};
-    run_tiles(&t);
+    run_tiles(&t, REEL__TASK_WORK / 4); /* nothing but products: small tiles pay */
 }

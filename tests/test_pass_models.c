@@ -1,0 +1,329 @@
+/* test_pass_models.c: whole models after each pass alone, after the exact ones and after all:
+ * values at several batch sizes, gradients; and a training step. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <reel/reel.h>
+
+#include "trace/passes/pass.h"
+
+static void no_error(void)
+{
+    if (reel_failed()) print_error("%s\n", reel_error_message());
+    assert_false(reel_failed());
+}
+
+static const reel_pass *const *the_passes(void)
+{
+#define PASS(name) &reel__pass_##name,
+    static const reel_pass *const pass[] = {
+#include "trace/passes/passes.def"
+    };
+#undef PASS
+    return pass;
+}
+
+static reel_status optimize(reel_graph *g, const reel_optimize_opts *opts)
+{
+    return reel__optimize(g, opts, the_passes(), reel_pass_count(), true);
+}
+
+static float *values(reel_tensor *x)
+{
+    float *v = malloc((size_t)reel_numel(x) * sizeof *v + 1);
+    assert_int_equal(reel_read(x, v, REEL_F32), REEL_OK);
+    return v;
+}
+
+/* Relative to the largest element; 0: every bit. */
+static void same(const char *what, const char *passes, reel_tensor *want,
+                 reel_tensor *have, double tolerance)
+{
+    no_error();
+    assert_int_equal(reel_numel(want), reel_numel(have));
+    float *a = values(want), *b = values(have);
+    size_t n = (size_t)reel_numel(want);
+    double largest = 0, off = 0;
+    for (size_t i = 0; i < n; i++) {
+        largest = fmax(largest, fabs((double)a[i]));
+        off = fmax(off, fabs((double)a[i] - b[i]));
+    }
+    bool good = tolerance == 0 ? memcmp(a, b, n * sizeof *a) == 0
+                               : off <= tolerance * (1 + largest);
+    free(a);
+    free(b);
+    if (!good) fail_msg("%s after %s: off by %g of %g", what, passes, off, largest);
+}
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+static reel_module *resnet20(void)
+{
+    return reel_resnet20(&(reel_resnet_opts){.classes = 10});
+}
+
+/* The kinds of ResNet-18, narrow: strides of two, a large stem, max pooling. */
+static reel_module *small_resnet18(void)
+{
+    return reel_nn_sequential(
+        reel_nn_conv2d(
+            3, 8, 7,
+            &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 3}, .no_bias = true}),
+        reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
+        reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 3, .stride = 2, .padding = 1}),
+        reel_nn_conv2d(8, 16, 3,
+                       &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 1}}),
+        reel_nn_batch_norm2d(16, NULL), reel_nn_activation(REEL_ACT_SILU),
+        reel_nn_batch_norm2d(16, NULL), reel_nn_relu(), /* no convolution before it */
+        reel_nn_conv2d(16, 16, 3,
+                       &(reel_nn_conv2d_opts){.conv = {.padding = 1, .groups = 16}}),
+        reel_nn_batch_norm2d(16, NULL), reel_nn_activation(REEL_ACT_HARDSWISH),
+        reel_nn_flatten(1, -1), reel_nn_linear(16 * 4 * 4, 10, NULL));
+}
+
+static reel_module *vit(void)
+{
+    return reel_vit_tiny(&(reel_vit_opts){.dim = 32, .depth = 2, .heads = 2});
+}
+
+static reel_module *mlp(void)
+{
+    return reel_nn_sequential(reel_nn_flatten(1, -1), reel_nn_linear(3072, 32, NULL),
+                              reel_nn_gelu(), reel_nn_linear(32, 32, NULL),
+                              reel_nn_activation(REEL_ACT_LEAKY_RELU),
+                              reel_nn_linear(32, 10, NULL));
+}
+
+typedef struct model {
+    const char *name;
+    reel_module *(*make)(void);
+    int nodes;         /* at most so many after all passes */
+    const char *alone; /* passes that are also tried alone; NULL: each */
+} model;
+
+static const model models[] = {{"resnet20", resnet20, 25, "fold_batch_norm fuse_conv"},
+                               {"small resnet18", small_resnet18, 9, NULL},
+                               {"vit", vit, 62, "reshape fuse_linear fuse_pointwise"},
+                               {"mlp", mlp, 4, NULL}};
+enum { N_MODELS = (int)(sizeof models / sizeof *models) };
+
+static reel_tensor *images(int64_t n, reel_dtype dtype)
+{
+    return reel_randn(REEL_SHAPE(n, 3, 32, 32), dtype);
+}
+
+/* Some batches in training, so that statistics are not those of the beginning. */
+static reel_module *trained(const model *m)
+{
+    reel_seed(21);
+    reel_module *net = m->make();
+    reel_scope s = reel_scope_begin();
+    bool was = reel_set_grad_enabled(false);
+    for (int i = 0; i < 3; i++) reel_forward(net, images(8, REEL_F32));
+    (void)reel_set_grad_enabled(was);
+    reel_scope_end(s);
+    reel_train(net, false);
+    return net;
+}
+
+/* Passes after which the parameters of the graph are no longer the module's. */
+static bool has_weights_of_its_own(const reel_optimize_opts *o)
+{
+    return !o->exact && (!o->only || strcmp(o->only, "fold_batch_norm") == 0);
+}
+
+/* In f64: there no rounding moves an activation across the kink of a relu. */
+static void compare_gradients(const model *m, const char *passes,
+                              const reel_optimize_opts *o, reel_module *net)
+{
+    reel_tensor *x = reel_requires_grad(images(2, REEL_F64), true);
+    reel_tensor *in[] = {x, reel_parameters(net).tensor[0]}, *want[2], *have[2], *y, *z;
+    reel_graph *g = reel_trace(net, x, NULL);
+    no_error();
+    (void)optimize(g, o);
+    no_error();
+    assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
+    y = reel_sum(reel_square(reel_forward(net, x)), REEL_ALL, false);
+    z = reel_sum(reel_square(z), REEL_ALL, false);
+    int n = has_weights_of_its_own(o) ? 1 : 2;
+    assert_int_equal(reel_grad(&y, 1, NULL, in, n, want, NULL), REEL_OK);
+    assert_int_equal(reel_grad(&z, 1, NULL, in, n, have, NULL), REEL_OK);
+    for (int i = 0; i < n; i++) same(m->name, passes, want[i], have[i], 1e-6);
+    reel_graph_free(g);
+}
+
+static void compare_values(const model *m, const char *passes,
+                           const reel_optimize_opts *o, reel_module *net)
+{
+    static const int64_t batch[] = {1, 7, 64};
+    reel_graph *g = reel_trace(net, images(4, REEL_F32), NULL);
+    no_error();
+    (void)optimize(g, o);
+    no_error();
+    if (!o->only && !o->exact && reel_graph_nodes(g) > m->nodes)
+        fail_msg("%s: %d nodes are left", m->name, reel_graph_nodes(g));
+    for (int i = 0; i < (o->only ? 2 : 3); i++) {
+        reel_scope s = reel_scope_begin();
+        reel_tensor *x = images(batch[i], REEL_F32), *y = reel_forward(net, x), *z;
+        assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
+        same(m->name, passes, y, z, o->exact ? 0 : 1e-5);
+        reel_scope_end(s);
+    }
+    assert_int_equal(reel_graph_set_batch(g, 9), REEL_OK);
+    assert_int_equal(reel_graph_check(g), REEL_OK);
+    reel_graph_free(g);
+}
+
+static void check(const model *m, const char *passes, const reel_optimize_opts *o)
+{
+    reel_module *net = trained(m);
+    reel_scope s = reel_scope_begin();
+    bool was = reel_set_grad_enabled(false);
+    compare_values(m, passes, o, net);
+    (void)reel_set_grad_enabled(was);
+    assert_int_equal(reel_module_cast(net, REEL_F64), REEL_OK);
+    compare_gradients(m, passes, o, net);
+    reel_scope_end(s);
+    reel_module_free(net);
+}
+
+static void test_models(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_MODELS; i++) {
+        for (int p = 0; p < reel_pass_count(); p++) {
+            const reel_pass *pass = the_passes()[p];
+            if (models[i].alone && !strstr(models[i].alone, pass->name)) continue;
+            check(&models[i], pass->name,
+                  &(reel_optimize_opts){.only = pass->name, .exact = pass->exact});
+        }
+        check(&models[i], "all passes", &(reel_optimize_opts){0});
+        check(&models[i], "the exact passes", &(reel_optimize_opts){.exact = true});
+    }
+    reel_scope_end(0);
+}
+
+/* The weights that batch norm was folded into have the old names, once each. */
+static void test_folded_names(void **state)
+{
+    (void)state;
+    reel_module *net = trained(&models[0]);
+    reel_graph *g = reel_trace(net, images(2, REEL_F32), NULL);
+    assert_int_equal(optimize(g, NULL), REEL_OK);
+    int found = 0;
+    for (int v = 0; v < g->n_value; v++) {
+        const char *name = g->value[v].name;
+        if (!name) continue;
+        found += strcmp(name, "layer1.0.conv1.weight") == 0;
+        found += strcmp(name, "layer1.0.conv1.bias") == 0;
+        assert_null(strstr(name, "bn1"));
+        for (int u = 0; u < v; u++)
+            if (g->value[u].name) assert_string_not_equal(name, g->value[u].name);
+    }
+    assert_int_equal(found, 2);
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+}
+
+/* ---- a training step ------------------------------------------------------------------------ */
+
+typedef struct trainer {
+    reel_module *net;
+    reel_optim *optim;
+} trainer;
+
+static trainer trainer_new(void)
+{
+    trainer t;
+    reel_seed(5);
+    t.net = reel_nn_sequential(
+        reel_nn_conv2d(3, 8, 3, NULL), reel_nn_batch_norm2d(8, NULL), reel_nn_gelu(),
+        reel_nn_dropout(0.3), reel_nn_flatten(1, -1), reel_nn_linear(8 * 6 * 6, 16, NULL),
+        reel_nn_activation(REEL_ACT_SILU), reel_nn_linear(16, 4, NULL));
+    t.optim = reel_adamw(reel_parameters(t.net),
+                         &(reel_adam_opts){.lr = 0.01, .weight_decay = 0.1});
+    return t;
+}
+
+static void trainer_free(trainer t)
+{
+    reel_optim_free(t.optim);
+    reel_module_free(t.net);
+}
+
+static reel_tensor *step(trainer t, reel_tensor *x, reel_tensor *y)
+{
+    reel_tensor *loss = reel_cross_entropy(reel_forward(t.net, x), y, NULL);
+    reel_backward(loss, NULL);
+    reel_optim_step(t.optim);
+    reel_optim_zero_grad(t.optim);
+    return loss;
+}
+
+enum { STEPS = 12 };
+
+/* Losses of an eager run and of a run whose step, from the third on, is an optimized graph. */
+static void train(const char *passes, const reel_optimize_opts *o)
+{
+    trainer eager = trainer_new(), traced = trainer_new();
+    reel_tensor *x[STEPS], *y[STEPS], *loss[STEPS];
+    reel_seed(9);
+    for (int i = 0; i < STEPS; i++) {
+        x[i] = reel_randn(REEL_SHAPE(4, 3, 8, 8), REEL_F32);
+        y[i] = reel_randint(0, 4, REEL_SHAPE(4), REEL_I64);
+    }
+    reel_rng_state rng = reel_rng_get();
+    for (int i = 0; i < STEPS; i++) loss[i] = step(eager, x[i], y[i]);
+    reel_rng_set(rng);
+    (void)step(traced, x[0], y[0]);
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    reel_capture_module(traced.net);
+    reel_capture_input(x[1], "x");
+    reel_capture_input(y[1], "y");
+    reel_tensor *l = step(traced, x[1], y[1]);
+    reel_graph *g = reel_capture_end(&l, NULL, 1);
+    no_error();
+    int before = reel_graph_nodes(g);
+    no_error();
+    (void)optimize(g, o);
+    no_error();
+    assert_true(reel_graph_nodes(g) < before);
+    bool was = reel_set_grad_enabled(false);
+    for (int i = 2; i < STEPS; i++) {
+        reel_tensor *in[] = {x[i], y[i]}, *out;
+        assert_int_equal(reel_graph_run(g, in, 2, &out, 1), REEL_OK);
+        same("loss", passes, loss[i], out, o->exact ? 0 : 1e-5);
+    }
+    (void)reel_set_grad_enabled(was);
+    static const char *const state[] = {"0.weight", "1.running_var", "7.bias"};
+    for (int i = 0; i < 3; i++)
+        same(state[i], passes, reel_module_find(eager.net, state[i]),
+             reel_module_find(traced.net, state[i]), o->exact ? 0 : 1e-4);
+    reel_graph_free(g);
+    trainer_free(eager);
+    trainer_free(traced);
+    reel_scope_end(0);
+}
+
+static void test_training_step(void **state)
+{
+    (void)state;
+    train("the exact passes", &(reel_optimize_opts){.exact = true});
+    train("all passes", &(reel_optimize_opts){0});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_folded_names),
+        cmocka_unit_test(test_training_step),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
