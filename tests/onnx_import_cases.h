@@ -61,7 +61,8 @@ EAGER(e_square, reel_square(X))
 EAGER(e_pow, reel_pow(X, Y))
 EAGER(e_cube, reel_pow_scalar(X, 3))
 EAGER(e_mod, reel_sub(X, reel_mul(Y, reel_floor(reel_div(X, Y)))))
-EAGER(e_half, reel_cast(reel_floor(reel_mul_scalar(reel_cast(X, REEL_F64), 0.5)), REEL_I64))
+EAGER(e_half,
+      reel_cast(reel_floor(reel_mul_scalar(reel_cast(X, REEL_F64), 0.5)), REEL_I64))
 EAGER(e_max3, reel_maximum(reel_maximum(X, Y), Z))
 EAGER(e_min, reel_minimum(X, Y))
 EAGER(e_sum3, reel_add(reel_add(X, Y), Z))
@@ -82,11 +83,11 @@ EAGER(e_clip6, reel_relu6(X))
 EAGER(e_clip_low, reel_clamp(X, -0.5, INFINITY))
 EAGER(e_clip_run, reel_minimum(reel_maximum(X, Y), Z))
 EAGER(e_prelu, reel_where(reel_gt(X, reel_scalar(0, REEL_F32)), X, reel_mul(X, Y)))
-EAGER(e_threshold, reel_mul(X, reel_cast(reel_gt(X, reel_scalar(0.5, REEL_F32)), REEL_F32)))
-EAGER(e_shrink, reel_mul(X, reel_cast(reel_gt(reel_abs(X), reel_scalar(0.5, REEL_F32)),
-                                      REEL_F32)))
-EAGER(e_hardsigmoid,
-      reel_clamp(reel_add_scalar(reel_mul_scalar(X, 0.25), 0.5), 0, 1))
+EAGER(e_threshold,
+      reel_mul(X, reel_cast(reel_gt(X, reel_scalar(0.5, REEL_F32)), REEL_F32)))
+EAGER(e_shrink,
+      reel_mul(X, reel_cast(reel_gt(reel_abs(X), reel_scalar(0.5, REEL_F32)), REEL_F32)))
+EAGER(e_hardsigmoid, reel_clamp(reel_add_scalar(reel_mul_scalar(X, 0.25), 0.5), 0, 1))
 EAGER(e_gelu, reel_gelu(X))
 EAGER(e_gelu_tanh, reel_gelu_tanh(X))
 EAGER(e_silu, reel_silu(X))
@@ -114,12 +115,12 @@ EAGER(e_reverse, reel_flip(X, REEL_DIMS(1)))
 EAGER(e_pad, reel_pad(X, REEL_SHAPE(0, 1), REEL_SHAPE(0, 2), 0.5))
 EAGER(e_pad0, reel_pad(X, REEL_SHAPE(0, 1), REEL_SHAPE(0, 2), 0))
 EAGER(e_cut1, reel_narrow(X, 1, 1, 2))
-EAGER(e_d2s, reel_reshape(reel_permute(reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 2, 2, 1,
-                                                                  2, 3)),
+EAGER(e_d2s, reel_reshape(reel_permute(reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 2, 2,
+                                                                  1, 2, 3)),
                                        REEL_DIMS(0, 3, 4, 1, 5, 2)),
                           REEL_SHAPE(reel_size(X, 0), 1, 4, 6)))
-EAGER(e_s2d, reel_reshape(reel_permute(reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 1, 2, 2,
-                                                                  3, 2)),
+EAGER(e_s2d, reel_reshape(reel_permute(reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 1, 2,
+                                                                  2, 3, 2)),
                                        REEL_DIMS(0, 3, 5, 1, 2, 4)),
                           REEL_SHAPE(reel_size(X, 0), 4, 2, 3)))
 EAGER(e_1p5, reel_scalar(1.5, REEL_F32))
@@ -128,10 +129,10 @@ EAGER(e_zeros, reel_zeros(REEL_SHAPE(2, 3), REEL_F32))
 EAGER(e_range, reel_arange(1, 9, 3, REEL_I64))
 EAGER(e_shape, reel_from((int64_t[]){3, 4}, REEL_SHAPE(2), REEL_I64))
 EAGER(e_size, reel_scalar(24, REEL_I64))
-EAGER(e_triu, reel_mul(X, reel_from((float[]){1, 1, 1, 0, 1, 1}, REEL_SHAPE(2, 3),
-                                    REEL_F32)))
-EAGER(e_tril, reel_mul(X, reel_from((float[]){1, 1, 0, 1, 1, 1}, REEL_SHAPE(2, 3),
-                                    REEL_F32)))
+EAGER(e_triu,
+      reel_mul(X, reel_from((float[]){1, 1, 1, 0, 1, 1}, REEL_SHAPE(2, 3), REEL_F32)))
+EAGER(e_tril,
+      reel_mul(X, reel_from((float[]){1, 1, 0, 1, 1, 1}, REEL_SHAPE(2, 3), REEL_F32)))
 EAGER(e_eye, reel_eye(3, 4, REEL_F32))
 
 /* ---- indices ----------------------------------------------------------------------------- */
@@ -164,12 +165,13 @@ EAGER(e_logsoftmax_flat,
 
 /* ---- layers --------------------------------------------------------------------------------- */
 EAGER(e_conv, reel_conv2d(X, Y, Z, &(reel_conv2d_opts){.padding = 1, .stride = 2}))
-EAGER(e_conv_uneven, reel_conv2d(reel_pad(X, REEL_SHAPE(0, 0, 0, 0),
-                                          REEL_SHAPE(0, 0, 1, 1), 0),
-                                 Y, NULL, &(reel_conv2d_opts){.stride = 2}))
+EAGER(e_conv_uneven,
+      reel_conv2d(reel_pad(X, REEL_SHAPE(0, 0, 0, 0), REEL_SHAPE(0, 0, 1, 1), 0), Y, NULL,
+                  &(reel_conv2d_opts){.stride = 2}))
 EAGER(e_conv_groups, reel_conv2d(X, Y, NULL, &(reel_conv2d_opts){.groups = 2}))
 EAGER(e_conv_line,
-      reel_squeeze(reel_conv2d(reel_unsqueeze(X, 2), reel_unsqueeze(Y, 2), NULL, NULL), 2))
+      reel_squeeze(reel_conv2d(reel_unsqueeze(X, 2), reel_unsqueeze(Y, 2), NULL, NULL),
+                   2))
 /* each element spreads over a window of its own */
 EAGER(e_deconv,
       reel_reshape(reel_permute(reel_mul(reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 1, 2,
@@ -177,12 +179,13 @@ EAGER(e_deconv,
                                          reel_reshape(Y, REEL_SHAPE(1, 2, 1, 2, 1, 2))),
                                 REEL_DIMS(0, 1, 2, 3, 4, 5)),
                    REEL_SHAPE(reel_size(X, 0), 2, 4, 6)))
-EAGER(e_maxpool, reel_max_pool2d(X, &(reel_pool2d_opts){.kernel = 3, .stride = 2,
-                                                        .padding = 1}))
-EAGER(e_avgpool, reel_avg_pool2d(X, &(reel_pool2d_opts){.kernel = 2, .exclude_pad = true}))
+EAGER(e_maxpool,
+      reel_max_pool2d(X, &(reel_pool2d_opts){.kernel = 3, .stride = 2, .padding = 1}))
+EAGER(e_avgpool,
+      reel_avg_pool2d(X, &(reel_pool2d_opts){.kernel = 2, .exclude_pad = true}))
 EAGER(e_avgpool_ceil,
-      reel_avg_pool2d(X, &(reel_pool2d_opts){.kernel = 2, .exclude_pad = true,
-                                             .ceil_mode = true}))
+      reel_avg_pool2d(X, &(reel_pool2d_opts){
+                             .kernel = 2, .exclude_pad = true, .ceil_mode = true}))
 EAGER(e_gap, reel_mean(X, REEL_DIMS(2, 3), true))
 EAGER(e_gmp, reel_max(X, REEL_DIMS(2, 3), true))
 EAGER(e_matmul, reel_matmul(X, Y))
@@ -195,21 +198,21 @@ EAGER(e_ln, reel_layer_norm(X, 2, Y, Z, 0.25))
 EAGER(e_in, reel_add(reel_mul(reel_layer_norm(X, 2, NULL, NULL, 0.25),
                               reel_reshape(Y, REEL_SHAPE(2, 1, 1))),
                      reel_reshape(Z, REEL_SHAPE(2, 1, 1))))
-EAGER(e_gn,
-      reel_add(reel_mul(reel_reshape(reel_layer_norm(reel_reshape(X, REEL_SHAPE(
-                                                                        reel_size(X, 0), 2,
-                                                                        -1)),
-                                                     1, NULL, NULL, 0.25),
-                                     reel_shape_of(X)),
-                        reel_reshape(Y, REEL_SHAPE(4, 1, 1))),
-               reel_reshape(Z, REEL_SHAPE(4, 1, 1))))
-EAGER(e_rms, reel_mul(reel_mul(X, reel_rsqrt(reel_add_scalar(
-                                      reel_mean(reel_square(X), REEL_DIMS(1), true),
-                                      0.25))),
-                      Y))
+EAGER(e_gn, reel_add(reel_mul(reel_reshape(reel_layer_norm(
+                                               reel_reshape(X, REEL_SHAPE(reel_size(X, 0),
+                                                                          2, -1)),
+                                               1, NULL, NULL, 0.25),
+                                           reel_shape_of(X)),
+                              reel_reshape(Y, REEL_SHAPE(4, 1, 1))),
+                     reel_reshape(Z, REEL_SHAPE(4, 1, 1))))
+EAGER(e_rms,
+      reel_mul(reel_mul(X, reel_rsqrt(reel_add_scalar(
+                               reel_mean(reel_square(X), REEL_DIMS(1), true), 0.25))),
+               Y))
 EAGER(e_lp, reel_div(X, reel_sqrt(reel_sum(reel_square(X), REEL_DIMS(1), true))))
-EAGER(e_mvn, reel_div(reel_sub(X, reel_mean(X, REEL_DIMS(1), true)),
-                      reel_add_scalar(reel_sqrt(reel_var(X, REEL_DIMS(1), 0, true)), 1e-9)))
+EAGER(e_mvn,
+      reel_div(reel_sub(X, reel_mean(X, REEL_DIMS(1), true)),
+               reel_add_scalar(reel_sqrt(reel_var(X, REEL_DIMS(1), 0, true)), 1e-9)))
 
 static const import_case import_cases[] = {
     {"Abs", 13, "f[B,3]", "", e_abs},
@@ -323,7 +326,8 @@ static const import_case import_cases[] = {
     {"Gather", 13, "w[5,3] i<5[B,2]", "", e_rows},
     {"Gather", 13, "f[B,4,3] =-1", "axis=1", e_last},
     {"GatherElements", 13, "f[B,4] i<4[B,2]", "axis=1", e_gather},
-    {"ScatterElements", 16, "f[B,4] i<4[B,2] f[B,2]", "axis=1 reduction='add'", e_scatter},
+    {"ScatterElements", 16, "f[B,4] i<4[B,2] f[B,2]", "axis=1 reduction='add'",
+     e_scatter},
     {"OneHot", 13, "i<5[B,2] {5} w2", "", e_onehot},
 
     {"ReduceSum", 7, "f[B,3,4]", "axes=1,", e_rsum},
@@ -356,14 +360,15 @@ static const import_case import_cases[] = {
     {"LogSoftmax", 13, "f[B,3,4]", "", e_logsoftmax},
 
     {"Conv", 13, "f[B,3,8,8] w[4,3,3,3] w[4]", "pads=1,1,1,1 strides=2,2", e_conv},
-    {"Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "auto_pad='SAME_UPPER' strides=2,2", e_conv_uneven},
+    {"Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "auto_pad='SAME_UPPER' strides=2,2",
+     e_conv_uneven},
     {"Conv", 13, "f[B,4,5,5] w[6,2,3,3]", "group=2", e_conv_groups},
     {"Conv", 13, "f[B,3,8] w[4,3,3]", "", e_conv_line},
     {"ConvTranspose", 13, "f[B,1,2,3] w[1,2,2,2]", "strides=2,2", e_deconv},
     {"MaxPool", 13, "f[B,3,7,7]", "kernel_shape=3,3 strides=2,2 pads=1,1,1,1", e_maxpool},
     {"AveragePool", 13, "f[B,3,6,6]", "kernel_shape=2,2 strides=2,2", e_avgpool},
-    {"AveragePool", 13, "f[B,3,5,5]", "kernel_shape=2,2 strides=2,2 auto_pad='SAME_UPPER'",
-     e_avgpool_ceil},
+    {"AveragePool", 13, "f[B,3,5,5]",
+     "kernel_shape=2,2 strides=2,2 auto_pad='SAME_UPPER'", e_avgpool_ceil},
     {"GlobalAveragePool", 13, "f[B,3,4,5]", "", e_gap},
     {"GlobalMaxPool", 13, "f[B,3,4,5]", "", e_gmp},
     {"MatMul", 13, "f[B,3] w[3,4]", "", e_matmul},

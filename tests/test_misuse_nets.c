@@ -357,6 +357,24 @@ static void test_graphs(void **state)
     reel_graph_free(g);
 }
 
+static void test_onnx(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
+    reel_graph *g = reel_trace_function(same, NULL, &x, 1, NULL);
+    NONE("onnx_load", reel_onnx_load(NULL, NULL));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.batch = -1}));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.max_bytes = -1}));
+    NONE(nowhere, reel_onnx_load(nowhere, NULL));
+    BAD("onnx_export", reel_onnx_export(NULL, nowhere, NULL));
+    BAD("onnx_export", reel_onnx_export(g, NULL, NULL));
+    BAD("onnx_export", reel_onnx_export(g, nowhere, &(reel_onnx_opts){.opset = 12}));
+    BAD(nowhere, reel_onnx_export(g, nowhere, NULL));
+    NONE("onnx_missing", reel_onnx_missing(NULL, 0));
+    NONE("onnx_missing", reel_onnx_missing(g, 99));
+    reel_graph_free(g);
+}
+
 static void test_executors(void **state)
 {
     (void)state;
@@ -697,8 +715,8 @@ static void test_every_function_is_here(void **state)
 {
     (void)state;
     static const char *const header[] = {
-        "base.h",     "nn.h",      "optim.h",    "data.h",  "io.h",
-        "training.h", "profile.h", "progress.h", "trace.h", "executor.h"};
+        "base.h",    "nn.h",       "optim.h", "data.h",     "io.h",  "training.h",
+        "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
@@ -734,6 +752,7 @@ int main(void)
         TEST(test_special_forwards),
         TEST(test_module_state),
         TEST(test_graphs),
+        TEST(test_onnx),
         TEST(test_executors),
         TEST(test_initializers),
         TEST(test_optimizers),
