@@ -372,6 +372,8 @@ static void test_onnx(void **state)
     NONE("opset 5", reel_onnx_missing(g, 5));
     NONE("onnx_load", reel_onnx_load(NULL, NULL));
     NONE("x.onnx", reel_onnx_load("no/such/x.onnx", NULL));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.batch = -1}));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.max_bytes = -1}));
     reel_graph_free(g);
     after();
 }
