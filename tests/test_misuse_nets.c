@@ -375,7 +375,6 @@ static void test_onnx(void **state)
     NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.batch = -1}));
     NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.max_bytes = -1}));
     reel_graph_free(g);
-    after();
 }
 
 static void test_executors(void **state)
