@@ -95,7 +95,6 @@ static const struct row {
     {"Sin", 0, {{13, NO_BF16}, {22, FLOAT}}},
     {"Slice", 0, {{13, ANY}}},
     {"Softmax", 0, {{13, FLOAT}}},
-    {"SoftmaxCrossEntropyLoss", 0, {{13, FLOAT}}},
     {"Softplus", 0, {{13, NO_BF16}, {22, FLOAT}}},
     {"Sqrt", 0, {{13, FLOAT}}},
     {"Sub", 0, {{13, NO_BYTE}, {14, NUMBER}}},

@@ -307,6 +307,21 @@ static reel_status check_constants(const reel_graph *a, const reel_graph *b,
     return REEL_OK;
 }
 
+/* What the comparison of the two graphs says, in words of the file. */
+static reel_status generalize(reel_graph *a, const reel_graph *b, const char *file)
+{
+    char text[640];
+    if (!reel__graph_generalize(a, BATCH_A, b, BATCH_B)) return REEL_OK;
+    if (reel_error_status() != REEL_ERR_STATE) return reel_error_status();
+    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    reel_error_clear();
+    return reel_fail(
+        REEL_ERR_UNSUPPORTED,
+        "onnx_load: %.200s: sizes do not grow in proportion to the batch size; "
+        "fix the first dimension of the inputs: %s",
+        file, text);
+}
+
 static reel_graph *take(reel_import *im)
 {
     reel_graph *g = im->g;
@@ -319,7 +334,7 @@ static reel_graph *finish(reel_import *a, reel_import *b, const char *file, int6
     reel_status st = prune(a->g);
     if (!st && b) st = prune(b->g);
     if (!st && b) st = check_constants(a->g, b->g, file);
-    if (!st && b) st = reel__graph_generalize(a->g, BATCH_A, b->g, BATCH_B);
+    if (!st && b) st = generalize(a->g, b->g, file);
     if (!st && b) st = reel_graph_set_batch(a->g, batch);
     if (!st) st = reel_graph_check(a->g);
     return st ? NULL : take(a);
