@@ -108,7 +108,8 @@ static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
     const reel_ref x = o->in[0];
     reel_ref chosen, weights = class_weights(c, o, &chosen);
     reel_ref lp = WITH_INT(ONNX("LogSoftmax", x), "axis", 1);
-    reel_ref y = ONNX("Neg", reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", weights, lp), 2));
+    reel_ref y =
+        ONNX("Neg", reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", weights, lp), 2));
     if (CE(c)->reduction != REEL_NONE) y = reel__onnx_reduce(o, "ReduceSum", y, 1);
     if (CE(c)->reduction == REEL_MEAN)
         y = ONNX("Div", y, reel__onnx_reduce(o, "ReduceSum", chosen, 3));
