@@ -518,8 +518,8 @@ static void test_another_process_computes_the_same(void **state)
     (void)state;
     need_json();
     for (int i = 0; i < 3; i++) {
-        reel_graph *g = i == 2 ? channels_last()
-                               : module_graph(i ? transformer() : resnet(), 2);
+        reel_graph *g =
+            i == 2 ? channels_last() : module_graph(i ? transformer() : resnet(), 2);
         reel_tensor *x = images(3), *y;
         const char *graph = path_of("g.reel"), *in = path_of("x.npy"),
                    *out = path_of("y.npy");

@@ -77,7 +77,8 @@ static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
         [REEL_MEAN] = "mean", [REEL_SUM] = "sum", [REEL_NONE] = "none"};
     if (CE(c)->smoothing != 0)
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "label smoothing has no form in ONNX");
-    reel_ref y = ONNX_NODE("SoftmaxCrossEntropyLoss", o->out[0], o->in[0], o->in[1], o->in[2]);
+    reel_ref y =
+        ONNX_NODE("SoftmaxCrossEntropyLoss", o->out[0], o->in[0], o->in[1], o->in[2]);
     reel__onnx_string(o, "reduction", reduction[CE(c)->reduction]);
     if (CE(c)->ignore_index != INT64_MIN)
         reel__onnx_int(o, "ignore_index", CE(c)->ignore_index);

@@ -11,8 +11,8 @@ static reel_status check_arguments(const char *who, const reel_graph *g, int ops
     if (reel_failed()) return reel_error_status();
     if (!g) return reel_fail(REEL_ERR_ARG, "%s: the graph is NULL", who);
     if (opset && (opset < REEL__ONNX_OPSET_FIRST || opset > REEL__ONNX_OPSET_LAST))
-        return reel_fail(REEL_ERR_ARG, "%s: opset %d; %d to %d can be written", who, opset,
-                         REEL__ONNX_OPSET_FIRST, REEL__ONNX_OPSET_LAST);
+        return reel_fail(REEL_ERR_ARG, "%s: opset %d; %d to %d can be written", who,
+                         opset, REEL__ONNX_OPSET_FIRST, REEL__ONNX_OPSET_LAST);
     return REEL_OK;
 }
 

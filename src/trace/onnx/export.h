@@ -9,8 +9,8 @@
 
 /* Which nodes the outputs need, and which of their results somebody reads. */
 typedef struct reel_needs {
-    uint8_t *node;    /* bit 7: needed; bit k: result k is read afterwards */
-    bool *state;      /* of each value: it is state or an input, and is read */
+    uint8_t *node; /* bit 7: needed; bit k: result k is read afterwards */
+    bool *state;   /* of each value: it is state or an input, and is read */
 } reel_needs;
 #define REEL_NEEDED 0x80
 /* False with an error. */
