@@ -38,15 +38,17 @@ static void expect(reel_status status, const char *word)
 static reel_graph *traced(reel_function fn, reel_shape shape)
 {
     reel_tensor *x = reel_randn(shape, REEL_F32);
-    reel_graph *g = reel_trace_function(
-        fn, NULL, &x, 1, &(reel_trace_opts){.input_names = (const char *[]){"x"},
-                                            .output_names = (const char *[]){"y"}});
+    reel_graph *g =
+        reel_trace_function(fn, NULL, &x, 1,
+                            &(reel_trace_opts){.input_names = (const char *[]){"x"},
+                                               .output_names = (const char *[]){"y"}});
     no_error();
     return g;
 }
 
 /* Exports and reads back. */
-static reel_onnx_model *written(reel_graph *g, const char *path, const reel_onnx_opts *opts)
+static reel_onnx_model *written(reel_graph *g, const char *path,
+                                const reel_onnx_opts *opts)
 {
     reel_onnx_export(g, path, opts);
     no_error();
@@ -79,10 +81,12 @@ static void test_names(void **state)
     reel_train(net, false);
     reel_graph *g = reel_trace(net, reel_randn(REEL_SHAPE(2, 3, 32, 32), REEL_F32), NULL);
     const char *const about[][2] = {{"classes", "cat dog"}, {"seed", "1"}};
-    reel_onnx_model *m =
-        written(g, temp_path("net.onnx"),
-                &(reel_onnx_opts){.name = "net", .doc = "a net", .batch = "n",
-                                  .metadata = about, .n_metadata = 2});
+    reel_onnx_model *m = written(g, temp_path("net.onnx"),
+                                 &(reel_onnx_opts){.name = "net",
+                                                   .doc = "a net",
+                                                   .batch = "n",
+                                                   .metadata = about,
+                                                   .n_metadata = 2});
     assert_string_equal(m->graph.name, "net");
     assert_string_equal(m->doc, "a net");
     assert_string_equal(m->producer_name, "reel");
@@ -102,7 +106,8 @@ static void test_names(void **state)
     assert_int_equal(count(m, "Identity"), 0);
     bool found = false;
     for (size_t i = 0; i < m->graph.initializer.n; i++)
-        found = found || !strcmp(m->graph.initializer.at[i]->name, "layer3.2.bn2.running_mean");
+        found = found ||
+                !strcmp(m->graph.initializer.at[i]->name, "layer3.2.bn2.running_mean");
     assert_true(found);
     reel__onnx_model_free(m);
     reel_graph_free(g);
@@ -314,9 +319,9 @@ static void test_wrong_values_are_not_written(void **state)
     expect(REEL_ERR_NUMERIC, "wrong.onnx: output y of the file differs");
     assert_null(reel__file_load(temp_path("wrong.onnx"), 1 << 20, &n));
     expect(REEL_ERR_IO, "wrong.onnx");
-    assert_int_equal(
-        reel_onnx_export(g, temp_path("wrong.onnx"), &(reel_onnx_opts){.unchecked = true}),
-        REEL_OK);
+    assert_int_equal(reel_onnx_export(g, temp_path("wrong.onnx"),
+                                      &(reel_onnx_opts){.unchecked = true}),
+                     REEL_OK);
     reel_graph_free(g);
     reel_scope_end(0);
 }
