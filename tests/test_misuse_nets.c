@@ -372,6 +372,8 @@ static void test_onnx(void **state)
     NONE("opset 5", reel_onnx_missing(g, 5));
     NONE("onnx_load", reel_onnx_load(NULL, NULL));
     NONE("x.onnx", reel_onnx_load("no/such/x.onnx", NULL));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.batch = -1}));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.max_bytes = -1}));
     reel_graph_free(g);
 }
 
@@ -383,6 +385,7 @@ static void test_executors(void **state)
     double seconds;
     NONE("executor_new", reel_executor_new(NULL, NULL));
     NONE("executor_clone", reel_executor_clone(NULL));
+    BAD("graph_tune", reel_graph_tune(NULL, 0));
     BAD("executor_run", reel_executor_run(NULL, &x, 1, &y, 1));
     BAD("executor_memory", reel_executor_memory(NULL, &memory));
     BAD("executor_profile", reel_executor_profile(NULL, true));
@@ -391,6 +394,7 @@ static void test_executors(void **state)
     reel_graph *g = reel_trace_function(same, NULL, &x, 1, NULL);
     reel_executor *e = reel_executor_new(g, NULL);
     NONE("executor_new", reel_executor_new(g, &(reel_executor_opts){.batch = -1}));
+    BAD("graph_tune", reel_graph_tune(g, -1));
     BAD("executor_run", reel_executor_run(e, NULL, 1, &y, 1));
     BAD("executor_run", reel_executor_run(e, &y, 1, &y, 1));
     BAD("executor_run", reel_executor_run(e, &x, 1, NULL, 1));

@@ -23,6 +23,8 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, !w || (w->rank == 1 && w->dim[0] == x->dim[1] && w->dtype == x->dtype),
             REEL_ERR_SHAPE, "class weights %s must be %s[%" PRId64 "]",
             w ? SHOW(w) : "none", reel_dtype_name(x->dtype), x->dim[1]);
+    REQUIRE(c, CE(c)->reduction >= REEL_MEAN && CE(c)->reduction <= REEL_NONE,
+            REEL_ERR_ARG, "%" PRId64 " is no reduction", CE(c)->reduction);
     bool rows = CE(c)->reduction == REEL_NONE;
     out[0] = reel__meta(rows ? REEL_SHAPE(x->dim[0]) : REEL_SCALAR, x->dtype, x->device);
     out[1] = reel__meta(REEL_SHAPE(x->dim[0], x->dim[1]), x->dtype, x->device);
