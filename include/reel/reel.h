@@ -18,6 +18,7 @@
 #include <reel/executor.h>
 #include <reel/onnx.h>
 #include <reel/step.h>
+#include <reel/onnx.h>
 #include <reel/progress.h>
 
 #endif

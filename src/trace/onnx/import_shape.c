@@ -47,7 +47,8 @@ static void resolve(const reel_meta *m, reel_im_list *to, bool zero)
     if (known == 0 || n % known)
         reel_fail(REEL_ERR_FORMAT,
                   "no size for -1: %s has %" PRId64 " elements, the other sizes make "
-                  "%" PRId64, SHOW(m), n, known);
+                  "%" PRId64,
+                  SHOW(m), n, known);
     else
         to->at[hole] = n / known;
 }
@@ -166,8 +167,7 @@ static void concat(reel_import *im)
 {
     int part[REEL_OP_MAX_IN], n = 0, axis = 0;
     for (size_t k = 0; k < im->node->input.n && !reel_failed(); k++) {
-        if (k == 0)
-            axis = reel__im_axis(reel__im_int(im, "axis", 0), META(IN(0))->rank);
+        if (k == 0) axis = reel__im_axis(reel__im_int(im, "axis", 0), META(IN(0))->rank);
         if (n == REEL_OP_MAX_IN) {
             part[0] = reel__im_cat(im, n, part, axis);
             n = 1;
@@ -200,8 +200,10 @@ static void split(reel_import *im)
         start += size.at[i];
     }
     if (size.n != outs || start != n) {
-        reel_fail(REEL_ERR_FORMAT, "%d outputs and %d sizes, which do not make up axis %d "
-                                   "of %s", outs, size.n, axis, SHOW(META(x)));
+        reel_fail(REEL_ERR_FORMAT,
+                  "%d outputs and %d sizes, which do not make up axis %d "
+                  "of %s",
+                  outs, size.n, axis, SHOW(META(x)));
         return;
     }
     start = 0;
@@ -280,8 +282,8 @@ static void pad(reel_import *im)
         int64_t low = pads.at[i], high = pads.at[axes.n + i], n = META(x)->dim[d];
         if ((low < 0 && low < -n) || (high < 0 && high < -n) ||
             (low < 0 ? low : 0) + (high < 0 ? high : 0) < -n) {
-            reel_fail(REEL_ERR_FORMAT, "pads %" PRId64 " and %" PRId64 " of %s", low, high,
-                      SHOW(META(x)));
+            reel_fail(REEL_ERR_FORMAT, "pads %" PRId64 " and %" PRId64 " of %s", low,
+                      high, SHOW(META(x)));
             return;
         }
         int64_t off = low < 0 ? -low : 0, end = high < 0 ? -high : 0;
@@ -315,8 +317,10 @@ static void depth_to_space(reel_import *im)
     bool depth_first = strcmp(mode, "CRD") != 0;
     int64_t c = s.dim[1] / (b * b), h = s.dim[2], w = s.dim[3];
     if (s.dim[1] % (b * b) || (depth_first && strcmp(mode, "DCR") != 0)) {
-        reel_fail(REEL_ERR_FORMAT, "mode \"%.20s\", %" PRId64 " channels in blocks of "
-                                   "%" PRId64, mode, s.dim[1], b);
+        reel_fail(REEL_ERR_FORMAT,
+                  "mode \"%.20s\", %" PRId64 " channels in blocks of "
+                  "%" PRId64,
+                  mode, s.dim[1], b);
         return;
     }
     reel_shape apart = depth_first ? REEL_SHAPE(s.dim[0], b, b, c, h, w)
@@ -363,8 +367,9 @@ static void constant(reel_import *im)
     else if (ints.n >= 0)
         OUT(0, reel__im_const(im, REEL_SHAPE(ints.n), REEL_I64, ints.at));
     else
-        reel_fail(REEL_ERR_FORMAT, "one of value, value_float, value_int, value_floats and "
-                                   "value_ints must be there");
+        reel_fail(REEL_ERR_FORMAT,
+                  "one of value, value_float, value_int, value_floats and "
+                  "value_ints must be there");
 }
 
 static void constant_of_shape(reel_import *im)
@@ -470,7 +475,9 @@ static void eye_like(reel_import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0}
+    {                                                                                    \
+        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
+    }
 
 static const reel_import_row rows[] = {
     RULE("Reshape", 7, 0, 2, 2, 1, "allowzero", reshape),
