@@ -1,52 +1,47 @@
-/* compare.c: `reel compare`: two graphs on the same numbers. Layers are matched by module path
- * and shape: passes fuse nodes, but the last value of a module stays what it was. */
+/* compare.c: `reel compare`: two graphs on the same numbers, output by output and layer by
+ * layer. Passes fuse a layer with what follows it, so the last value of a module in the second
+ * graph is held against the values of that module in the first and of the few nodes behind it:
+ * what is nearest counts. */
 #include "cli.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The last value of a module of the first graph, and how far the second's is from it. */
-typedef struct layer {
-    const char *where;  /* the first graph's */
+enum { BEHIND = 8 }; /* nodes that may be fused into a layer */
+
+/* A value of the first graph. */
+typedef struct step {
+    const char *where;
     reel_tensor *value; /* kept */
+} step;
+
+/* A module of the second graph, and how far its last value is from the first graph's. */
+typedef struct layer {
+    const char *where;
     double off, scale;
-    bool compared;
+    bool compared; /* there is a value of its shape */
 } layer;
 
 typedef struct layers {
-    layer *at;
-    int n, room;
+    step *step;
+    layer *layer;
+    int n_steps, n_layers;
 } layers;
 
-/* The latest come first: a module's nodes stand together. */
-static layer *find(layers *l, const char *where)
+static reel_status layers_new(layers *l, const reel_graph *a, const reel_graph *b)
 {
-    for (int i = l->n - 1; i >= 0; i--)
-        if (strcmp(l->at[i].where, where) == 0) return &l->at[i];
-    return NULL;
-}
-
-static layer *add(layers *l, const char *where)
-{
-    if (l->n == l->room) {
-        int room = l->room ? 2 * l->room : 64;
-        layer *at = realloc(l->at, (size_t)room * sizeof *at);
-        if (!at) {
-            reel_fail(REEL_ERR_MEMORY, "no memory for %d layers", room);
-            return NULL;
-        }
-        l->at = at;
-        l->room = room;
-    }
-    l->at[l->n] = (layer){.where = where};
-    return &l->at[l->n++];
+    l->step = calloc((size_t)reel_graph_nodes(a) + 1, sizeof *l->step);
+    l->layer = calloc((size_t)reel_graph_nodes(b) + 1, sizeof *l->layer);
+    if (l->step && l->layer) return REEL_OK;
+    return reel_fail(REEL_ERR_MEMORY, "no memory for the layers");
 }
 
 static void layers_free(layers *l)
 {
-    for (int i = 0; i < l->n; i++) reel_release(l->at[i].value);
-    free(l->at);
+    for (int i = 0; i < l->n_steps; i++) reel_release(l->step[i].value);
+    free(l->step);
+    free(l->layer);
 }
 
 /* ---- differences ----------------------------------------------------------------------------- */
@@ -80,23 +75,41 @@ static void remember(void *user, int node, const char *op, const char *where,
                      reel_tensor *value)
 {
     layers *l = user;
-    layer *a = *where ? find(l, where) : NULL;
-    (void)node, (void)op;
-    if (!*where || (!a && !(a = add(l, where)))) return;
     reel_scope s = reel_scope_begin();
-    reel_release(a->value);
-    a->value = reel_keep(reel_copy(value)); /* it may change in place */
+    (void)node, (void)op;
+    reel_tensor *copy = reel_keep(reel_copy(value)); /* it may change in place */
+    l->step[l->n_steps++] = (step){where, copy};
     reel_scope_end(s);
+}
+
+/* The layer of that module, made if there is none: the latest are looked at first, since the
+ * nodes of a module stand together. */
+static layer *layer_of(layers *l, const char *where)
+{
+    for (int i = l->n_layers - 1; i >= 0; i--)
+        if (strcmp(l->layer[i].where, where) == 0) return &l->layer[i];
+    l->layer[l->n_layers] = (layer){.where = where};
+    return &l->layer[l->n_layers++];
 }
 
 static void check(void *user, int node, const char *op, const char *where,
                   reel_tensor *value)
 {
-    layer *a = *where ? find(user, where) : NULL;
+    layers *l = user;
+    int first = 0, last = l->n_steps - 1;
     (void)node, (void)op;
-    if (!a) return;
-    a->compared = same_shape(a->value, value);
-    if (a->compared) a->off = distance(a->value, value, &a->scale);
+    if (!*where) return;
+    while (first <= last && strcmp(l->step[first].where, where) != 0) first++;
+    while (last > first && strcmp(l->step[last].where, where) != 0) last--;
+    layer *a = layer_of(l, where);
+    a->compared = false;
+    for (int i = first; i < l->n_steps && i <= last + BEHIND; i++) {
+        double scale, off;
+        if (!same_shape(l->step[i].value, value)) continue;
+        off = distance(l->step[i].value, value, &scale);
+        if (a->compared && !(off < a->off)) continue;
+        *a = (layer){where, off, scale, true};
+    }
 }
 
 /* ---- results --------------------------------------------------------------------------------- */
@@ -126,9 +139,9 @@ static void row(json *j, const char *kind, const char *name, double off, double 
 static void show_layers(const layers *l, json *j)
 {
     if (j) json_open(j, "layers", '[');
-    for (int i = 0; i < l->n; i++)
-        if (l->at[i].compared)
-            row(j, "layer", l->at[i].where, l->at[i].off, l->at[i].scale);
+    for (int i = 0; i < l->n_layers; i++)
+        if (l->layer[i].compared)
+            row(j, "layer", l->layer[i].where, l->layer[i].off, l->layer[i].scale);
     if (j) json_close(j, ']');
 }
 
@@ -172,7 +185,7 @@ static reel_status compare(comparison *c, int64_t seed)
                          "the first has %d inputs and %d outputs, the second %d and %d",
                          n_x, n_y, reel_graph_inputs(c->b), reel_graph_outputs(c->b));
     if (draw_inputs(c->a, (uint64_t)seed, &c->x) || values_new(&c->y, n_y) ||
-        values_new(&c->z, n_y) ||
+        values_new(&c->z, n_y) || layers_new(&c->layers, c->a, c->b) ||
         reel_graph_run_watched(c->a, c->x.at, n_x, c->y.at, n_y, remember, &c->layers) ||
         reel_graph_run_watched(c->b, c->x.at, n_x, c->z.at, n_y, check, &c->layers))
         return reel_error_status();
