@@ -1,19 +1,18 @@
 /* bench_onnx: inference of ONNX files, for bench/onnx_compare.py.
  *
- *     bench_onnx write FOLDER             the models that are compared, as .onnx files
+ *     bench_onnx write FOLDER             the models that are compared, as FOLDER/NAME.onnx
  *     bench_onnx passes                   names of all passes
- *     bench_onnx run FILE BATCH THREADS [PASSES]
+ *     bench_onnx run FILE SHAPE THREADS [WITHOUT]
  *
- * `run` loads, optimizes (with all passes, or those named; "-" none) and plans; prints
- * "ready", then answers each line "N" with the seconds of one of N runs and the peak memory in
- * KiB above the size of the process before the file was opened. */
+ * `run` draws an input of SHAPE ("32x3x224x224", the batch first), loads, optimizes and plans;
+ * prints "ready", then answers each line "N" with the seconds of one of N runs and the peak
+ * memory in KiB above the size of the process before the file was opened. WITHOUT: passes that
+ * do not run, or "all" of them. */
 #include <reel/reel.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <time.h>
+
+#include "measure.h"
 
 static int fail(const char *what)
 {
@@ -27,12 +26,12 @@ static int fail(const char *what)
 typedef struct model {
     const char *name;
     reel_module *(*make)(void);
-    reel_shape shape; /* of one row of input */
+    reel_shape shape; /* of a batch of 2 */
 } model;
 
 static reel_module *resnet20(void)
 {
-    return reel_resnet20(&(reel_resnet_opts){.classes = 10});
+    return reel_resnet20(&(reel_resnet_opts){.classes = 10, .cifar_stem = true});
 }
 
 static reel_module *resnet18_32(void)
@@ -47,10 +46,9 @@ static reel_module *resnet18_224(void)
 
 static reel_module *encoder(void)
 {
-    return reel_nn_encoder_layer(256, 4,
-                                 &(reel_nn_encoder_layer_opts){.hidden = 1024,
-                                                               .activation = REEL_ACT_GELU,
-                                                               .norm_first = true});
+    const reel_nn_encoder_layer_opts opts = {
+        .hidden = 1024, .activation = REEL_ACT_GELU, .norm_first = true};
+    return reel_nn_encoder_layer(256, 4, &opts);
 }
 
 static reel_module *vit(void)
@@ -58,22 +56,20 @@ static reel_module *vit(void)
     return reel_vit_tiny(NULL);
 }
 
-static const model models[] = {{"resnet20", resnet20, {3, {3, 32, 32}}},
-                               {"resnet18_32", resnet18_32, {3, {3, 32, 32}}},
-                               {"resnet18_224", resnet18_224, {3, {3, 224, 224}}},
-                               {"encoder", encoder, {2, {64, 256}}},
-                               {"vit", vit, {3, {3, 32, 32}}}};
+static const model models[] = {{"resnet20", resnet20, {4, {2, 3, 32, 32}}},
+                               {"resnet18_32", resnet18_32, {4, {2, 3, 32, 32}}},
+                               {"resnet18_224", resnet18_224, {4, {2, 3, 224, 224}}},
+                               {"encoder", encoder, {3, {2, 64, 256}}},
+                               {"vit", vit, {4, {2, 3, 32, 32}}}};
 
 static reel_status write_one(const model *m, const char *folder)
 {
     char path[4096];
-    reel_module *net = m->make();
-    reel_shape shape = {.rank = m->shape.rank + 1, .dim = {2}};
-    memcpy(shape.dim + 1, m->shape.dim, (size_t)m->shape.rank * sizeof *shape.dim);
     snprintf(path, sizeof path, "%s/%s.onnx", folder, m->name);
+    reel_module *net = m->make();
     reel_train(net, false);
     reel_scope s = reel_scope_begin();
-    reel_graph *g = reel_trace(net, reel_randn(shape, REEL_F32), NULL);
+    reel_graph *g = reel_trace(net, reel_randn(m->shape, REEL_F32), NULL);
     reel_status st = g ? reel_onnx_export(g, path, NULL) : reel_error_status();
     reel_scope_end(s);
     reel_graph_free(g);
@@ -83,7 +79,7 @@ static reel_status write_one(const model *m, const char *folder)
 
 static int write_all(const char *folder)
 {
-    mkdir(folder, 0777);
+    (void)mkdir(folder, 0777); /* what is wrong with it, the first file says */
     reel_seed(1);
     reel_set_grad_enabled(false);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
@@ -93,33 +89,27 @@ static int write_all(const char *folder)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-static double now(void)
+/* "32x3x224x224"; rank 0 if it is none. */
+static reel_shape parse_shape(const char *text)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    reel_shape shape = {.rank = 0};
+    for (char *end; shape.rank < REEL_MAX_RANK; text = end + 1) {
+        int64_t n = strtoll(text, &end, 10);
+        if (end == text || n < 1 || (*end && *end != 'x')) break;
+        shape.dim[shape.rank++] = n;
+        if (!*end) return shape;
+    }
+    return (reel_shape){.rank = 0};
 }
 
-static long memory_row(const char *name)
-{
-    char line[256];
-    long kib = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    if (!f) return 0;
-    while (fgets(line, sizeof line, f))
-        if (strncmp(line, name, strlen(name)) == 0) kib = atol(line + strlen(name) + 1);
-    fclose(f);
-    return kib;
-}
-
-/* NULL: all passes; "-": none. */
-static reel_executor *open_file(const char *path, int64_t batch, const char *passes)
+/* Loaded, without those passes optimized, and planned. */
+static reel_executor *open_file(const char *path, int64_t batch, const char *without)
 {
     reel_graph *g = reel_onnx_load(path, NULL);
-    if (g && !(passes && strcmp(passes, "-") == 0))
-        (void)reel_graph_optimize(g, &(reel_optimize_opts){.only = passes});
-    reel_executor *e =
-        reel_failed() ? NULL : reel_executor_new(g, &(reel_executor_opts){.batch = batch});
+    if (g && !(without && strcmp(without, "all") == 0))
+        (void)reel_graph_optimize(g, &(reel_optimize_opts){.skip = without});
+    reel_executor *e = NULL;
+    if (!reel_failed()) e = reel_executor_new(g, &(reel_executor_opts){.batch = batch});
     reel_graph_free(g);
     return e;
 }
@@ -143,26 +133,21 @@ static int answer(reel_executor *e, reel_tensor *x, long before)
     return 0;
 }
 
-static int run(const char *path, const char *batch, const char *threads, const char *passes)
+static int run(const char *path, const char *shape_text, const char *threads,
+               const char *without)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    reel_shape shape = {.rank = 0};
-    int64_t n = atoll(batch);
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        size_t length = strlen(models[i].name);
-        if (strncmp(name, models[i].name, length) || name[length] != '.') continue;
-        shape = (reel_shape){.rank = models[i].shape.rank + 1, .dim = {n}};
-        memcpy(shape.dim + 1, models[i].shape.dim,
-               (size_t)models[i].shape.rank * sizeof *shape.dim);
-    }
-    if (!shape.rank || n < 1) return fail("no such model, or no batch size");
+    reel_shape shape = parse_shape(shape_text);
+    if (!shape.rank) return fail("a shape is sizes with x between, such as 1x3x32x32");
+    if (atoi(threads) < 1) return fail("the number of threads must be 1 or more");
     reel_set_threads(atoi(threads));
     reel_tensor *x = reel_keep(reel_randn(shape, REEL_F32));
     long before = memory_row("VmRSS");
-    reel_executor *e = open_file(path, n, passes);
+    reset_peak();
+    reel_executor *e = x ? open_file(path, shape.dim[0], without) : NULL;
     int status = e ? answer(e, x, before) : fail(path);
     reel_executor_free(e);
     reel_release(x);
+    reel_scope_end(0);
     return status;
 }
 
@@ -180,6 +165,6 @@ int main(int argc, char **argv)
         return run(argv[2], argv[3], argv[4], argc == 6 ? argv[5] : NULL);
     fprintf(stderr, "usage: bench_onnx write FOLDER\n"
                     "       bench_onnx passes\n"
-                    "       bench_onnx run FILE BATCH THREADS [PASSES]\n");
+                    "       bench_onnx run FILE SHAPE THREADS [WITHOUT]\n");
     return 2;
 }

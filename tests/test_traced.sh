@@ -52,7 +52,7 @@ done
 run --samples 40 --batch 8 --epochs 1 --threads 1 --out out || fail "the run failed"
 grep -q 'onnxruntime.InferenceSession(.out/resnet20.onnx.)' stdout ||
     fail "it does not say how to run the file"
-grep -q 'reel run out/resnet20.onnx --input out/images.npy' stdout ||
+grep -q '    reel run out/resnet20.onnx --input out/images.npy' stdout ||
     fail "it does not say how to run the file with reel"
 "$reel" run out/resnet20.onnx --input images=out/images.npy --output y.npy >said 2>stderr ||
     fail "the file does not run"

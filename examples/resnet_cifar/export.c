@@ -112,7 +112,8 @@ reel_status export_model(session *s, double accuracy)
            "    python3 -c \"import numpy, onnxruntime\n"
            "    net = onnxruntime.InferenceSession('%s')\n"
            "    print(net.run(None, {'images': numpy.load('%s')})[0].argmax(1))\"\n\n"
-           "and with reel: reel run %s --input %s\n",
+           "and with the program reel, installed or as ./run reel:\n\n"
+           "    reel run %s --input %s\n",
            onnx, html, onnx, images, onnx, images);
     return REEL_OK;
 }
