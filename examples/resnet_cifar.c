@@ -197,9 +197,10 @@ static void say_traced(const reel_step *step)
     const reel_graph *g = reel_step_graph(step);
     reel_plan_memory m;
     if (!g || reel_executor_memory(reel_step_executor(step), &m)) return;
-    printf("the step is a graph of %d nodes; its values take %.1f MiB in a plan, %.1f MiB "
-           "side by side\n",
-           reel_graph_nodes(g), (double)m.arena / 1048576, (double)m.values / 1048576);
+    printf(
+        "the step is a graph of %d nodes; its values take %.1f MiB in a plan, %.1f MiB "
+        "side by side\n",
+        reel_graph_nodes(g), (double)m.arena / 1048576, (double)m.values / 1048576);
 }
 
 static reel_status show(const options *o, session *s, const progress *p, prediction *all)

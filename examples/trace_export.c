@@ -53,7 +53,8 @@ static void trace_and_export(reel_module *net, const char *onnx, const char *htm
     reel_tensor *like = reel_zeros(REEL_SHAPE(2, 3, 32, 32), REEL_F32);
     reel_graph *graph = reel_trace(net, like, NULL); /* of any batch size */
     printf("traced: %d nodes\n", reel_graph_nodes(graph));
-    (void)reel_graph_optimize(graph, NULL); /* batch norm folded, convolutions fused, ... */
+    (void)reel_graph_optimize(graph,
+                              NULL); /* batch norm folded, convolutions fused, ... */
     printf("optimized: %d nodes\n", reel_graph_nodes(graph));
     (void)reel_onnx_export(graph, onnx, NULL);
     (void)reel_graph_save_html(graph, html, NULL);

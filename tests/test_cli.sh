@@ -49,6 +49,7 @@ fails 2 'is no 12' optimize net.onnx -o x.onnx --opset 12
 fails 2 'is no many' run net.onnx --threads many
 fails 2 '-o FILE is missing' optimize net.onnx
 fails 2 'must end in .onnx or .reel' optimize net.onnx -o x.bin
+fails 2 'cannot keep what --tune finds' optimize net.onnx -o x.onnx --tune
 fails 2 '-o PAGE.html is missing' view net.onnx
 fails 2 'belong together' info net.onnx --gflops 10
 fails 1 'names "lint"; passes are' optimize net.onnx -o x.onnx --only lint
@@ -63,8 +64,9 @@ ok 'were' optimize net.onnx -o opt.onnx --opset 13
 run optimize net.onnx -o exact.reel --exact --log || fail "optimize --exact failed"
 grep -q 'changes' stderr || fail "--log says nothing"
 ok 'conv2d_fused' info opt.reel
+ok 'were' optimize net.onnx -o tuned.reel --tune --batch 2 --threads 1
 ok 'all well' check opt.reel
-for b in opt.reel opt.onnx exact.reel; do
+for b in opt.reel opt.onnx exact.reel tuned.reel; do
     ok '^output *output0 ' compare net.onnx $b --batch 3
     ok '^layer *fc ' compare $b net.onnx --seed 5
 done

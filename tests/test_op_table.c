@@ -172,8 +172,9 @@ static void test_facts(void **state)
             taken |= DTYPE(REEL_BOOL); /* conditions of its steps */
         int since = op->onnx ? one_node_opset(op) : 0;
         if (f.dtypes == taken && f.onnx_since == since) continue;
-        print_error("%s: dtypes %#x, but takes %#x; opset %d, but can be exported at %d\n",
-                    f.name, (unsigned)f.dtypes, taken, f.onnx_since, since);
+        print_error(
+            "%s: dtypes %#x, but takes %#x; opset %d, but can be exported at %d\n",
+            f.name, (unsigned)f.dtypes, taken, f.onnx_since, since);
         wrong++;
     }
     assert_int_equal(wrong, 0);

@@ -29,10 +29,11 @@ static int usage(FILE *to)
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(to, "  %-8s %-34s %s\n", commands[i].name, commands[i].args,
                 commands[i].about);
-    fprintf(to, "\nFILE is .onnx, or .reel as `reel optimize` writes it. `reel COMMAND -h` "
-                "lists a command's\noptions; all take --json. `reel --version` says which "
-                "reel this is.\n\nExit status: 0 done; 1 it failed, or what was compared "
-                "differs; 2 a wrong command line.\n");
+    fprintf(to,
+            "\nFILE is .onnx, or .reel as `reel optimize` writes it. `reel COMMAND -h` "
+            "lists a command's\noptions; all take --json. `reel --version` says which "
+            "reel this is.\n\nExit status: 0 done; 1 it failed, or what was compared "
+            "differs; 2 a wrong command line.\n");
     return to == stdout ? 0 : 2;
 }
 

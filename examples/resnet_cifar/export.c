@@ -68,15 +68,13 @@ static reel_graph *trace(session *s)
 }
 
 static reel_status write_graph(session *s, const char *onnx, const char *html,
-                               double accuracy)
+                               const facts *f)
 {
-    facts f;
-    collect(&f, s, accuracy);
     const reel_onnx_opts opts = {
         .name = s->o->model,
         .doc = "images: (pixels / 255 - mean) / std, RGB; logits: one for each class",
-        .metadata = f.pair,
-        .n_metadata = f.n};
+        .metadata = f->pair,
+        .n_metadata = f->n};
     reel_graph *g = trace(s);
     if (g && !reel_onnx_export(g, onnx, &opts))
         (void)reel_graph_save_html(g, html, &(reel_view_opts){.title = s->o->model});
@@ -97,12 +95,14 @@ reel_status export_model(session *s, double accuracy)
 {
     const options *o = s->o;
     char onnx[4096], html[4096], images[4096];
+    facts f;
+    collect(&f, s, accuracy);
     snprintf(onnx, sizeof onnx, "%s/%s.onnx", o->out, o->model);
     snprintf(html, sizeof html, "%s/%s.html", o->out, o->model);
     snprintf(images, sizeof images, "%s/images.npy", o->out);
     reel_scope scope = reel_scope_begin();
     if (!s->ema || !reel_ema_swap(s->ema)) {
-        (void)write_graph(s, onnx, html, accuracy);
+        (void)write_graph(s, onnx, html, &f);
         if (s->ema && !reel_failed()) (void)reel_ema_swap(s->ema);
     }
     if (!reel_failed()) (void)write_images(s, images);

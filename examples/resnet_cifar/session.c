@@ -102,9 +102,8 @@ reel_status session_open(session *s, const options *o)
     static const float cifar_mean[] = {0.4914f, 0.4822f, 0.4465f};
     static const float cifar_std[] = {0.2470f, 0.2435f, 0.2616f};
     static const float mid[] = {0.5f, 0.5f, 0.5f}, quarter[] = {0.25f, 0.25f, 0.25f};
-    *s = (session){.o = o,
-                   .mean = o->data ? cifar_mean : mid,
-                   .std = o->data ? cifar_std : quarter};
+    *s = (session){
+        .o = o, .mean = o->data ? cifar_mean : mid, .std = o->data ? cifar_std : quarter};
     reel_seed((uint64_t)o->seed);
     if (!(s->train = open_part(o, REEL_TRAIN)) || !(s->test = open_part(o, REEL_TEST)) ||
         !(s->train_loader = make_loader(s, s->train, true)) ||
@@ -115,8 +114,7 @@ reel_status session_open(session *s, const options *o)
         return reel_fail(REEL_ERR_ARG, "%lld images do not fill one batch of %lld",
                          (long long)reel_dataset_length(s->train), (long long)o->batch);
     s->net = make_model(o->model, reel_dataset_classes(s->train));
-    if (!s->net || (o->init && reel_module_load(s->net, o->init, NULL)) ||
-        make_optim(s))
+    if (!s->net || (o->init && reel_module_load(s->net, o->init, NULL)) || make_optim(s))
         return reel_error_status();
     if (o->ema &&
         !(s->ema = reel_ema_new(s->net, 0.999, &(reel_ema_opts){.warmup = true})))

@@ -87,10 +87,11 @@ static void show(const timing *t, int64_t batch, const reel_plan_memory *m)
     for (int k = 0; k < N_PERCENTILES; k++)
         printf("%s%s %.4g ms", k ? ", " : "", percentiles[k].name, 1e3 * latency(t, k));
     printf("\nthroughput  %.5g %s a second\n", rate(t, batch), batch ? "rows" : "runs");
-    printf("memory      values %.2f MiB (at least %.2f), scratch %.2f, weights %.2f and as "
-           "kernels like them %.2f; the process %.1f at most\n",
-           mib(m->arena), mib(m->lower_bound), mib(m->scratch), mib(m->state),
-           mib(m->prepared), peak_memory() / 1048576);
+    printf(
+        "memory      values %.2f MiB (at least %.2f), scratch %.2f, weights %.2f and as "
+        "kernels like them %.2f; the process %.1f at most\n",
+        mib(m->arena), mib(m->lower_bound), mib(m->scratch), mib(m->state),
+        mib(m->prepared), peak_memory() / 1048576);
 }
 
 static void put(json *j, const timing *t, int64_t batch, const reel_plan_memory *m)

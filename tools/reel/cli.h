@@ -45,15 +45,31 @@ typedef struct option {
 } option;
 
 /* Rows that commands share. A table ends with OPTIONS_END. */
-#define OPTION_JSON(to) {"--json", OPTION_FLAG, (to), "the result as JSON", 0, 0}
-#define OPTION_BATCH(to, about) {"--batch", OPTION_INT, (to), (about), 1, 1 << 20}
-#define OPTION_THREADS(to) {"--threads", OPTION_INT, (to), "default: all", 0, 1024}
+#define OPTION_JSON(to)                                                                  \
+    {                                                                                    \
+        "--json", OPTION_FLAG, (to), "the result as JSON", 0, 0                          \
+    }
+#define OPTION_BATCH(to, about)                                                          \
+    {                                                                                    \
+        "--batch", OPTION_INT, (to), (about), 1, 1 << 20                                 \
+    }
+#define OPTION_THREADS(to)                                                               \
+    {                                                                                    \
+        "--threads", OPTION_INT, (to), "default: all", 0, 1024                           \
+    }
 #define OPTION_GFLOPS(to)                                                                \
-    {"--gflops", OPTION_REAL, (to), "1e9 operations a second at best", 1e-9, 1e9}
+    {                                                                                    \
+        "--gflops", OPTION_REAL, (to), "1e9 operations a second at best", 1e-9, 1e9      \
+    }
 #define OPTION_GBYTES(to)                                                                \
-    {"--gbytes", OPTION_REAL, (to), "1e9 bytes a second at best: for time bounds", 1e-9, \
-     1e9}
-#define OPTIONS_END {NULL, OPTION_FLAG, NULL, NULL, 0, 0}
+    {                                                                                    \
+        "--gbytes", OPTION_REAL, (to), "1e9 bytes a second at best: for time bounds",    \
+            1e-9, 1e9                                                                    \
+    }
+#define OPTIONS_END                                                                      \
+    {                                                                                    \
+        NULL, OPTION_FLAG, NULL, NULL, 0, 0                                              \
+    }
 
 /* Reads options and `n` file names, in any order. -1: go on; else the exit status, after help
  * (-h) or a message. */
@@ -71,6 +87,8 @@ int check_peaks(const command *self, const reel_roofline *peaks);
 reel_graph *open_graph(const char *path, int64_t batch);
 /* Whether write_graph() knows what to write: the name ends in .onnx or .reel. */
 bool can_write(const char *path);
+/* Whether it would keep what reel_graph_tune() found. */
+bool can_keep_choices(const char *path);
 reel_status write_graph(reel_graph *g, const char *path, int opset);
 
 /* Tensors of the inputs or outputs of a graph. */

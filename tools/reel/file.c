@@ -12,7 +12,8 @@ static bool is_saved_graph(const char *path)
 {
     unsigned char head[9] = {0};
     struct stat st;
-    if (stat(path, &st) || !S_ISREG(st.st_mode)) return false; /* opening a pipe would wait */
+    if (stat(path, &st) || !S_ISREG(st.st_mode))
+        return false; /* opening a pipe would wait */
     FILE *f = fopen(path, "rb");
     size_t n = f ? fread(head, 1, sizeof head, f) : 0;
     if (f) (void)fclose(f);
@@ -42,6 +43,11 @@ static bool ends(const char *path, const char *end)
 bool can_write(const char *path)
 {
     return ends(path, ".onnx") || ends(path, ".reel");
+}
+
+bool can_keep_choices(const char *path)
+{
+    return ends(path, ".reel");
 }
 
 reel_status write_graph(reel_graph *g, const char *path, int opset)

@@ -146,8 +146,7 @@ static void put(const facts *f, bool nodes, const char *text)
     json_whole(&j, "peak_bytes", f->peak);
     json_whole(&j, "n_nodes", reel_graph_nodes(f->g));
     json_open(&j, "operators", '{');
-    for (int i = 0; i < f->n_kinds; i++)
-        json_whole(&j, f->kinds[i].op, f->kinds[i].n);
+    for (int i = 0; i < f->n_kinds; i++) json_whole(&j, f->kinds[i].op, f->kinds[i].n);
     json_close(&j, '}');
     if (nodes) put_nodes(&j, f);
     if (text) json_text(&j, "text", text);

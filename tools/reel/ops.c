@@ -57,9 +57,10 @@ int cmd_ops(const command *self, int argc, char **argv)
         json_close(&j, ']');
         json_end();
     } else {
-        printf("\n%d operators, %d with a gradient, %d with a form in ONNX, from the opset "
-               "under ONNX on\n",
-               n, gradients, exported);
+        printf(
+            "\n%d operators, %d with a gradient, %d with a form in ONNX, from the opset "
+            "under ONNX on\n",
+            n, gradients, exported);
     }
     return reel_failed();
 }

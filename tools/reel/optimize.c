@@ -24,15 +24,20 @@ static void say_written(const char *path, const reel_graph *g, int before, bool 
 int cmd_optimize(const command *self, int argc, char **argv)
 {
     const char *file[1], *out = NULL;
-    int64_t opset = 0;
-    bool as_json = false, log = false;
+    int64_t opset = 0, batch = 0, threads = 0;
+    bool as_json = false, log = false, tune = false;
     reel_optimize_opts opts = {0};
     const option options[] = {
         {"-o", OPTION_TEXT, &out, "the file to write: .onnx or .reel", 0, 0},
-        {"--only", OPTION_TEXT, &opts.only, "these passes, with commas between; see `reel passes`", 0, 0},
+        {"--only", OPTION_TEXT, &opts.only,
+         "these passes, with commas between; see `reel passes`", 0, 0},
         {"--skip", OPTION_TEXT, &opts.skip, "all passes but these", 0, 0},
         {"--exact", OPTION_FLAG, &opts.exact, "only passes that keep every bit", 0, 0},
         {"--opset", OPTION_INT, &opset, "of an ONNX file; default 17", 13, 26},
+        {"--tune", OPTION_FLAG, &tune,
+         "time ways to compute operators; the choice is kept in a .reel", 0, 0},
+        OPTION_BATCH(&batch, "of tuning"),
+        OPTION_THREADS(&threads),
         {"--log", OPTION_FLAG, &log, "a line for each pass, on stderr", 0, 0},
         OPTION_JSON(&as_json),
         OPTIONS_END};
@@ -40,10 +45,14 @@ int cmd_optimize(const command *self, int argc, char **argv)
     if (status >= 0) return status;
     if (!out) return wrong(self, "-o FILE", "is missing");
     if (!can_write(out)) return wrong(self, out, "must end in .onnx or .reel");
+    if (tune && !can_keep_choices(out))
+        return wrong(self, out, "cannot keep what --tune finds: .reel can");
+    reel_set_threads((int)threads);
     reel_graph *g = open_graph(file[0], 0);
     int before = reel_graph_nodes(g);
     opts.log = log ? stderr : NULL;
-    if (g && !reel_graph_optimize(g, &opts) && !write_graph(g, out, (int)opset))
+    if (g && !reel_graph_optimize(g, &opts) && (!tune || !reel_graph_tune(g, batch)) &&
+        !write_graph(g, out, (int)opset))
         say_written(out, g, before, as_json);
     reel_graph_free(g);
     return reel_failed();
@@ -113,11 +122,10 @@ int cmd_check(const command *self, int argc, char **argv)
     const char *file[1];
     int64_t opset = 0;
     bool as_json = false;
-    const option options[] = {
-        {"--opset", OPTION_INT, &opset, "ask that it can be exported at this opset too",
-         13, 26},
-        OPTION_JSON(&as_json),
-        OPTIONS_END};
+    const option options[] = {{"--opset", OPTION_INT, &opset,
+                               "ask that it can be exported at this opset too", 13, 26},
+                              OPTION_JSON(&as_json),
+                              OPTIONS_END};
     int status = parse(self, options, file, 1, argc, argv);
     if (status >= 0) return status;
     reel_graph *g = open_graph(file[0], 0);

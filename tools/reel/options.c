@@ -6,9 +6,11 @@
 
 static const char *value_name(option_kind kind)
 {
-    static const char *const names[] = {
-        [OPTION_FLAG] = "", [OPTION_INT] = " N", [OPTION_REAL] = " X",
-        [OPTION_TEXT] = " TEXT", [OPTION_LIST] = " TEXT"};
+    static const char *const names[] = {[OPTION_FLAG] = "",
+                                        [OPTION_INT] = " N",
+                                        [OPTION_REAL] = " X",
+                                        [OPTION_TEXT] = " TEXT",
+                                        [OPTION_LIST] = " TEXT"};
     return names[kind];
 }
 
@@ -50,7 +52,8 @@ static int set(const command *self, const option *o, const char *value)
     case OPTION_FLAG: *(bool *)o->to = true; return -1;
     case OPTION_TEXT: *(const char **)o->to = value; return -1;
     case OPTION_LIST:
-        if (list->n == MOST_TEXTS) return wrong(self, o->name, "comes more than 16 times");
+        if (list->n == MOST_TEXTS)
+            return wrong(self, o->name, "comes more than 16 times");
         list->text[list->n++] = value;
         return -1;
     default: break;
