@@ -206,6 +206,10 @@ REEL_API reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
  *  costs. Errors: as reel_graph_write_svg. */
 REEL_API reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
                                            const reel_view_opts *opts);
+/** Writes that page to a file, which stays as it was on an error. Errors: as above, naming the
+ *  file. */
+REEL_API reel_status reel_graph_save_html(const reel_graph *g, const char *path,
+                                          const reel_view_opts *opts);
 
 /* ---- passes ------------------------------------------------------------------------- */
 
