@@ -333,12 +333,8 @@ static void make_quote(FILE *to, const char *from)
 static const struct {
     const char *order;
     void (*make)(FILE *to, const char *arguments);
-} orders[] = {{"passes ", make_passes},
-              {"table", make_table},
-              {"text ", make_text},
-              {"report ", make_report},
-              {"memory ", make_memory},
-              {"quote ", make_quote}};
+} orders[] = {{"passes ", make_passes}, {"table", make_table},    {"text ", make_text},
+              {"report ", make_report}, {"memory ", make_memory}, {"quote ", make_quote}};
 
 /* Carries out the line if it is an order. */
 static bool obey(FILE *to, const char *line)
