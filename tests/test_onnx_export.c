@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "onnx/file.h"
 #include "ops/onnx.h"
+#include "support/one_node.h"
 #include "support/onnx_cases.h"
 #include "temp_folder.h"
 #include "trace/graph.h"
@@ -38,15 +39,17 @@ static void expect(reel_status status, const char *word)
 static reel_graph *traced(reel_function fn, reel_shape shape)
 {
     reel_tensor *x = reel_randn(shape, REEL_F32);
-    reel_graph *g = reel_trace_function(
-        fn, NULL, &x, 1, &(reel_trace_opts){.input_names = (const char *[]){"x"},
-                                            .output_names = (const char *[]){"y"}});
+    reel_graph *g =
+        reel_trace_function(fn, NULL, &x, 1,
+                            &(reel_trace_opts){.input_names = (const char *[]){"x"},
+                                               .output_names = (const char *[]){"y"}});
     no_error();
     return g;
 }
 
 /* Exports and reads back. */
-static reel_onnx_model *written(reel_graph *g, const char *path, const reel_onnx_opts *opts)
+static reel_onnx_model *written(reel_graph *g, const char *path,
+                                const reel_onnx_opts *opts)
 {
     reel_onnx_export(g, path, opts);
     no_error();
@@ -79,10 +82,12 @@ static void test_names(void **state)
     reel_train(net, false);
     reel_graph *g = reel_trace(net, reel_randn(REEL_SHAPE(2, 3, 32, 32), REEL_F32), NULL);
     const char *const about[][2] = {{"classes", "cat dog"}, {"seed", "1"}};
-    reel_onnx_model *m =
-        written(g, temp_path("net.onnx"),
-                &(reel_onnx_opts){.name = "net", .doc = "a net", .batch = "n",
-                                  .metadata = about, .n_metadata = 2});
+    reel_onnx_model *m = written(g, temp_path("net.onnx"),
+                                 &(reel_onnx_opts){.name = "net",
+                                                   .doc = "a net",
+                                                   .batch = "n",
+                                                   .metadata = about,
+                                                   .n_metadata = 2});
     assert_string_equal(m->graph.name, "net");
     assert_string_equal(m->doc, "a net");
     assert_string_equal(m->producer_name, "reel");
@@ -102,7 +107,8 @@ static void test_names(void **state)
     assert_int_equal(count(m, "Identity"), 0);
     bool found = false;
     for (size_t i = 0; i < m->graph.initializer.n; i++)
-        found = found || !strcmp(m->graph.initializer.at[i]->name, "layer3.2.bn2.running_mean");
+        found = found ||
+                !strcmp(m->graph.initializer.at[i]->name, "layer3.2.bn2.running_mean");
     assert_true(found);
     reel__onnx_model_free(m);
     reel_graph_free(g);
@@ -295,6 +301,38 @@ static void test_failed_export_leaves_the_old_file(void **state)
     reel_scope_end(0);
 }
 
+/* Every allocation of an export fails once: an error and no leak. */
+static void export_without_memory(reel_graph *g, const char *name)
+{
+    int64_t live = reel_live_objects();
+    bool failed = true;
+    for (int64_t k = 1; failed; k++) {
+        reel__fault_alloc(k, false);
+        reel_onnx_export(g, temp_path("memory.onnx"),
+                         &(reel_onnx_opts){.unchecked = true});
+        reel__fault_alloc(0, false);
+        failed = reel_error_status() == REEL_ERR_MEMORY;
+        reel_error_clear();
+        if (reel_live_objects() != live) fail_msg("%s leaks", name);
+    }
+}
+
+static void test_without_memory(void **state)
+{
+    (void)state;
+    for (int i = 0; i < reel__n_ops; i++) {
+        sample s;
+        one_node made;
+        reel_scope scope = reel_scope_begin();
+        assert_true(sample_parse(reel__ops[i], sample_text(reel__ops[i]), 0, &s));
+        if (one_node_make(&s, REEL_F32, 1, &made)) {
+            export_without_memory(made.graph, reel__ops[i]->name);
+            reel_graph_free(made.graph);
+        }
+        reel_scope_end(scope);
+    }
+}
+
 /* A planted wrong rule: exp written as neg. */
 static const reel_op *wrong_exp(void)
 {
@@ -314,9 +352,9 @@ static void test_wrong_values_are_not_written(void **state)
     expect(REEL_ERR_NUMERIC, "wrong.onnx: output y of the file differs");
     assert_null(reel__file_load(temp_path("wrong.onnx"), 1 << 20, &n));
     expect(REEL_ERR_IO, "wrong.onnx");
-    assert_int_equal(
-        reel_onnx_export(g, temp_path("wrong.onnx"), &(reel_onnx_opts){.unchecked = true}),
-        REEL_OK);
+    assert_int_equal(reel_onnx_export(g, temp_path("wrong.onnx"),
+                                      &(reel_onnx_opts){.unchecked = true}),
+                     REEL_OK);
     reel_graph_free(g);
     reel_scope_end(0);
 }
@@ -396,6 +434,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_external_weights),
         cmocka_unit_test(test_failed_export_leaves_the_old_file),
+        cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_wrong_values_are_not_written),
         cmocka_unit_test(test_train_mode),
         cmocka_unit_test(test_missing_lists_all),

@@ -222,6 +222,7 @@ F(pointwise_broadcast,
                               reel_expand(reel_mean(X, ROWS, true), REEL_SHAPE(-1, 8))),
                      reel_arange(0, 8, 1, REEL_F32))))
 F(pointwise_where, reel_where(reel_gt(X, Y), reel_exp(X), reel_neg(Y)))
+F(pointwise_to_bool, reel_add(reel_cast(reel_gt(reel_exp(X), Y), REEL_F32), X))
 F(pointwise_alone, reel_sum(reel_exp(X), ROWS, true))
 
 /* Its result is read before the end of the region: it cannot wait. */
@@ -321,6 +322,7 @@ static const pass_case cases[] = {
     CASE("fuse_pointwise", pointwise_chain, "pointwise", 0),
     CASE("fuse_pointwise,dce", pointwise_broadcast, "arange sum pointwise", 0),
     CASE("fuse_pointwise", pointwise_where, "pointwise", 0),
+    CASE("fuse_pointwise", pointwise_to_bool, "pointwise copy add", 0),
     CASE("fuse_pointwise", pointwise_alone, "exp sum", 0),
     CASE("fuse_pointwise", pointwise_between, "exp sum div", 0),
     CASE("fuse_pointwise", pointwise_two_outputs, "pointwise permute matmul", 0),

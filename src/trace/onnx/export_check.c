@@ -24,7 +24,8 @@ static reel_tensor *draw(reel_shape shape, reel_dtype dtype)
 {
     if (reel_dtype_is_float(dtype)) return reel_cast(reel_randn(shape, REEL_F32), dtype);
     if (dtype == REEL_I64 || dtype == REEL_I32) return reel_zeros(shape, dtype);
-    return reel_cast(reel_randint(0, dtype == REEL_BOOL ? 2 : 100, shape, REEL_I64), dtype);
+    return reel_cast(reel_randint(0, dtype == REEL_BOOL ? 2 : 100, shape, REEL_I64),
+                     dtype);
 }
 
 /* Inputs of g at a batch size, the same each time; this thread's random stream stays. */
@@ -88,10 +89,11 @@ static reel_status compare_output(const char *path, const char *name, reel_tenso
     if (a && !reel_read(ours, a, REEL_F64) && !reel_read(theirs, b, REEL_F64)) {
         double off = distance(a, b, n), most = tolerance(ours->meta.dtype);
         if (off > most)
-            reel_fail(REEL_ERR_NUMERIC,
-                      "onnx_export: %s: output %s of the file differs from the graph's by "
-                      "%g of its largest value; at most %g is right. Nothing was written",
-                      path, name, off, most);
+            reel_fail(
+                REEL_ERR_NUMERIC,
+                "onnx_export: %s: output %s of the file differs from the graph's by "
+                "%g of its largest value; at most %g is right. Nothing was written",
+                path, name, off, most);
     }
     reel__free(a);
     return reel_error_status();

@@ -12,8 +12,8 @@
 #include "onnx/limits.h"
 
 static const reel_import_family *const families[] = {
-    &reel__import_math,   &reel__import_shape, &reel__import_index,
-    &reel__import_reduce, &reel__import_nn,    &reel__import_norm};
+    &reel__import_math,   &reel__import_shape,  &reel__import_const,  &reel__import_index,
+    &reel__import_reduce, &reel__import_window, &reel__import_matmul, &reel__import_norm};
 
 /* Two sizes that nothing else is likely to depend on; 1 would make views of what is none. */
 #define BATCH_A 2

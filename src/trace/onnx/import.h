@@ -56,8 +56,9 @@ typedef struct reel_import_family {
     const reel_import_row *row;
     int n;
 } reel_import_family;
-extern const reel_import_family reel__import_math, reel__import_shape, reel__import_index,
-    reel__import_reduce, reel__import_nn, reel__import_norm;
+extern const reel_import_family reel__import_math, reel__import_shape, reel__import_const,
+    reel__import_index, reel__import_reduce, reel__import_window, reel__import_matmul,
+    reel__import_norm;
 
 /* ---- import.c ------------------------------------------------------------------------------- */
 
@@ -106,6 +107,8 @@ double reel__im_in_number(reel_import *im, int k, double otherwise);
 bool reel__im_number(reel_import *im, int v, double *number);
 /* A dimension that counts from the end where it is negative, of `rank`; an error: 0. */
 int reel__im_axis(int64_t axis, int rank);
+/* A list of sizes, which must be >= 0, as a shape. */
+reel_shape reel__im_shape(const reel_im_list *list);
 /* Bits of a list of dimensions. */
 int64_t reel__im_mask(const reel_im_list *axes, int rank);
 

@@ -240,3 +240,18 @@ int64_t reel__im_mask(const reel_im_list *axes, int rank)
     }
     return mask;
 }
+
+reel_shape reel__im_shape(const reel_im_list *list)
+{
+    reel_shape s = {.rank = 0};
+    if (list->n > REEL_MAX_RANK)
+        reel_fail(REEL_ERR_UNSUPPORTED, "a shape of rank %d; at most %d are possible",
+                  list->n, REEL_MAX_RANK);
+    for (int i = 0; i < list->n && !reel_failed(); i++) {
+        if (list->at[i] < 0)
+            reel_fail(REEL_ERR_FORMAT, "size %" PRId64 " at place %d of a shape",
+                      list->at[i], i);
+        s.dim[s.rank++] = list->at[i];
+    }
+    return s;
+}
