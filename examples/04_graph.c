@@ -83,6 +83,16 @@ static void train_on(const char *path)
     reel_graph_free(g);
 }
 
+/* ---- export ------------------------------------------------------------------------------ */
+
+static void export(reel_graph *g, const char *path)
+{
+    char *missing = reel_onnx_missing(g, 17);
+    if (missing && *missing) fprintf(stderr, "no ONNX at opset 17:\n%s", missing);
+    free(missing);
+    reel_onnx_export(g, path, &(reel_onnx_opts){.opset = 17, .doc = "by 04_graph.c"});
+}
+
 /* ---- all of it --------------------------------------------------------------------------- */
 
 int main(void)
@@ -95,7 +105,7 @@ int main(void)
     run(fast);
     reel_graph_save(fast, "resnet20.reel");
     train_on("resnet20.reel");
-    reel_onnx_export(fast, "resnet20.onnx", NULL);
+    export(fast, "resnet20.onnx");
     reel_graph_free(fast);
     reel_graph_free(g);
     reel_module_free(net);

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "test_graph_pages/blocks.h"
+#include "trace/passes/pass.h"
 
 #define DOCS REEL_SOURCE_DIR "/docs/"
 enum { PATH_SIZE = 512, LINE_SIZE = 1024, LARGEST_PICTURE = 31000, MOST_VALUES = 256 };
@@ -98,10 +99,16 @@ static reel_graph *transformer(void)
     return trace(transformer_block(64), reel_randn(REEL_SHAPE(8, 16, 64), REEL_F32));
 }
 
+static reel_graph *resnet20(void)
+{
+    return trace(reel_resnet20(&(reel_resnet_opts){.classes = 10}),
+                 reel_randn(REEL_SHAPE(8, 3, 32, 32), REEL_F32));
+}
+
 static const struct {
     const char *name;
     reel_graph *(*make)(void);
-} graphs[] = {{"resnet", resnet}, {"transformer", transformer}};
+} graphs[] = {{"resnet", resnet}, {"transformer", transformer}, {"resnet20", resnet20}};
 
 static reel_graph *graph_of(const char *name)
 {
@@ -225,10 +232,16 @@ static void make_passes(FILE *to, const char *name)
 /* `make table`: the passes in order. */
 static void make_table(FILE *to, const char *unused)
 {
+#define PASS(name) &reel__pass_##name,
+    static const reel_pass *const pass[] = {
+#include "trace/passes/passes.def"
+    };
+#undef PASS
     (void)unused;
-    fputs("| pass | what it does |\n|---|---|\n", to);
-    for (int i = 0; i < reel_pass_count(); i++)
-        fprintf(to, "| `%s` | %s |\n", reel_pass_name(i), reel_pass_about(i));
+    fputs("| pass | what it does | keeps every bit |\n|---|---|---|\n", to);
+    for (size_t i = 0; i < sizeof pass / sizeof *pass; i++)
+        fprintf(to, "| `%s` | %s | %s |\n", pass[i]->name, pass[i]->about,
+                pass[i]->exact ? "yes" : "within rounding");
 }
 
 /* `make text GRAPH`: the optimized graph in full. */
