@@ -32,6 +32,8 @@ static reel_status step(void *user, reel_tensor *const x[], int n_x, reel_tensor
     return reel_error_status();
 }
 
+/* ---- training ---------------------------------------------------------------------------- */
+
 int main(void)
 {
     reel_seed(1);
