@@ -165,14 +165,13 @@ static char *nodes_of(const reel_graph *g)
     return t.at;
 }
 
-/* docs/graphs/NAME-STEP-PASS.svg, and a line that shows it. */
-static void put_picture(FILE *to, const reel_graph *g, const char *name, int step,
-                        const char *pass)
+/* Writes a picture, and a line that shows it. `path`: from docs/ on. */
+static void put_picture(FILE *to, const reel_graph *g, const char *path, const char *name,
+                        const char *how)
 {
-    char path[PATH_SIZE], title[PATH_SIZE];
+    char title[PATH_SIZE];
     text t;
-    snprintf(path, sizeof path, "graphs/%s-%d-%s.svg", name, step, pass);
-    snprintf(title, sizeof title, "%s block, %s", name, pass);
+    snprintf(title, sizeof title, "%s block, %s", name, how);
     text_begin(&t);
     (void)reel_graph_write_svg(g, t.to, &(reel_view_opts){.title = title});
     no_error();
@@ -182,13 +181,16 @@ static void put_picture(FILE *to, const reel_graph *g, const char *name, int ste
     fprintf(to, "\n![%s](%s)\n", title, path);
 }
 
+/* Nodes, and docs/graphs/NAME-STEP-PASS.svg. */
 static void put_step(FILE *to, const reel_graph *g, const char *name, int step,
                      const char *pass)
 {
+    char path[PATH_SIZE];
     char *nodes = nodes_of(g);
     fprintf(to, "```\n%s```\n", nodes);
     free(nodes);
-    put_picture(to, g, name, step, pass);
+    snprintf(path, sizeof path, "graphs/%s-%d-%s.svg", name, step, pass);
+    put_picture(to, g, path, name, pass);
 }
 
 /* Whether the pass changed a node. */
@@ -244,15 +246,18 @@ static void make_table(FILE *to, const char *unused)
                 pass[i]->exact ? "yes" : "within rounding");
 }
 
-/* `make text GRAPH`: the optimized graph in full. */
+/* `make text GRAPH`: the optimized graph in full, and docs/graphs/GRAPH-optimized.svg. */
 static void make_text(FILE *to, const char *name)
 {
+    char path[PATH_SIZE];
     reel_graph *g = graph_of(name);
     (void)reel_graph_optimize(g, NULL);
     char *all = reel_graph_to_string(g);
     no_error();
     fprintf(to, "```\n%s```\n", all);
     free(all);
+    snprintf(path, sizeof path, "graphs/%s-optimized.svg", name);
+    put_picture(to, g, path, name, "optimized");
     reel_graph_free(g);
 }
 
