@@ -39,9 +39,8 @@ typedef struct reel_step reel_step;
 
 /** Options of reel_step_new. Zero is the default. */
 typedef struct reel_step_opts {
-    reel_module
-        *module; /* NULL, or: names of its parameters and buffers are their paths */
-    int warmup;  /* calls before the first capture; 0 means 1 */
+    reel_module *module; /* its state gets its paths as names; or NULL */
+    int warmup;          /* calls before the first capture; 0 means 1 */
     /* Every bit as without a graph: no pass that reorders arithmetic. */
     bool exact;
 } reel_step_opts;
