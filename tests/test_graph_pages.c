@@ -19,7 +19,13 @@
 #include "trace/passes/pass.h"
 
 #define DOCS REEL_SOURCE_DIR "/docs/"
-enum { PATH_SIZE = 512, LINE_SIZE = 1024, LARGEST_PICTURE = 31000, MOST_VALUES = 256 };
+enum {
+    PATH_SIZE = 512,
+    LINE_SIZE = 1024,
+    LARGEST_PICTURE = 31000,
+    TALL_PICTURE = 18000,
+    MOST_VALUES = 256
+};
 
 static bool writing;
 
@@ -165,7 +171,7 @@ static char *nodes_of(const reel_graph *g)
     return t.at;
 }
 
-/* Writes a picture, and a line that shows it. `path`: from docs/ on. */
+/* Writes a picture, and lines that show it; a tall one is folded away. `path`: from docs/ on. */
 static void put_picture(FILE *to, const reel_graph *g, const char *path, const char *name,
                         const char *how)
 {
@@ -177,8 +183,11 @@ static void put_picture(FILE *to, const reel_graph *g, const char *path, const c
     no_error();
     (void)fflush(t.to);
     if (t.n > LARGEST_PICTURE) fail_msg("docs/%s has %zu bytes", path, t.n);
+    bool tall = t.n > TALL_PICTURE;
     text_end(&t, path);
+    fputs(tall ? "\n<details><summary>picture</summary>\n" : "", to);
     fprintf(to, "\n![%s](%s)\n", title, path);
+    fputs(tall ? "\n</details>\n" : "", to);
 }
 
 /* Nodes, and docs/graphs/NAME-STEP-PASS.svg. */
