@@ -6,6 +6,7 @@
  *
  * A line `<!-- make WHAT ARGUMENTS -->` of the page is an order; what it makes stands between it
  * and the next `<!-- end -->`. The rest of the page is written by hand. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,46 +17,16 @@
 #include <cmocka.h>
 
 #include "test_graph_pages/blocks.h"
+#include "test_graph_pages/pages.h"
 #include "trace/passes/pass.h"
 
 #define DOCS REEL_SOURCE_DIR "/docs/"
-enum {
-    PATH_SIZE = 512,
-    LINE_SIZE = 1024,
-    LARGEST_PICTURE = 31000,
-    TALL_PICTURE = 18000,
-    MOST_VALUES = 256
-};
+enum { PATH_SIZE = 512, LINE_SIZE = 1024, LARGEST_PICTURE = 31000, TALL_PICTURE = 18000 };
 
 static bool writing;
+static int n_pictures; /* made so far */
 
 /* ---- files ------------------------------------------------------------------------------- */
-
-/* A text that grows. */
-typedef struct text {
-    FILE *to;
-    char *at;
-    size_t n;
-} text;
-
-static void text_begin(text *t)
-{
-    *t = (text){0};
-    t->to = open_memstream(&t->at, &t->n);
-    assert_non_null(t->to);
-}
-
-static char *read_file(const char *path)
-{
-    text t;
-    FILE *f = fopen(path, "rb");
-    if (!f) fail_msg("cannot read %s", path);
-    text_begin(&t);
-    for (int c; (c = getc(f)) != EOF;) putc(c, t.to);
-    (void)fclose(f);
-    (void)fclose(t.to);
-    return t.at;
-}
 
 /* What is under docs/ at that path must be this text, or becomes it. Frees the text. */
 static void text_end(text *t, const char *path)
@@ -78,11 +49,6 @@ static void text_end(text *t, const char *path)
 }
 
 /* ---- graphs ------------------------------------------------------------------------------ */
-
-static void no_error(void)
-{
-    if (reel_failed()) fail_msg("%s", reel_error_message());
-}
 
 static reel_graph *trace(reel_module *net, reel_tensor *x)
 {
@@ -126,51 +92,6 @@ static reel_graph *graph_of(const char *name)
 
 /* ---- what can be made -------------------------------------------------------------------- */
 
-/* Values get new numbers in the order in which the text names them, so that two graphs that
- * differ in numbers alone have one text. */
-static void put_value(FILE *to, const char **at, long number[], int *n)
-{
-    char *end;
-    long v = strtol(*at + 1, &end, 10);
-    int k = 0;
-    while (k < *n && number[k] != v) k++;
-    if (k == *n) number[(*n)++] = v;
-    assert_true(*n < MOST_VALUES);
-    fprintf(to, "%%%d", k + 1);
-    *at = end;
-}
-
-/* A node: its first result, operator, operands and module. Pictures have the attributes. */
-static void put_node(FILE *to, const char *line, long number[], int *n)
-{
-    const char *first = strchr(line, ']') + 1, *call = strstr(line, " = ");
-    const char *end = strchr(call, ')') + 1, *where = strstr(end, "  # ");
-    for (const char *c = line; c < end;) {
-        if (c == first) c = call;
-        if (*c == '%')
-            put_value(to, &c, number, n);
-        else
-            putc(*c++, to);
-    }
-    fprintf(to, "%s\n", where ? where : "");
-}
-
-/* The nodes of the graph, a line each. The caller frees them. */
-static char *nodes_of(const reel_graph *g)
-{
-    text t;
-    long number[MOST_VALUES];
-    int n = 0;
-    char *all = reel_graph_to_string(g);
-    no_error();
-    text_begin(&t);
-    for (char *line = strtok(all, "\n"); line; line = strtok(NULL, "\n"))
-        if (line[0] == '%') put_node(t.to, line, number, &n);
-    assert_int_equal(fclose(t.to), 0);
-    free(all);
-    return t.at;
-}
-
 /* Writes a picture, and lines that show it; a tall one is folded away. `path`: from docs/ on. */
 static void put_picture(FILE *to, const reel_graph *g, const char *path, const char *name,
                         const char *how)
@@ -184,6 +105,7 @@ static void put_picture(FILE *to, const reel_graph *g, const char *path, const c
     (void)fflush(t.to);
     if (t.n > LARGEST_PICTURE) fail_msg("docs/%s has %zu bytes", path, t.n);
     bool tall = t.n > TALL_PICTURE;
+    n_pictures++;
     text_end(&t, path);
     fputs(tall ? "\n<details><summary>picture</summary>\n" : "", to);
     fprintf(to, "\n![%s](%s)\n", title, path);
@@ -308,53 +230,6 @@ static void make_memory(FILE *to, const char *name)
     reel_graph_free(g);
 }
 
-/* A heading of a section of a source file; `name` gets what it says. */
-static bool is_heading(const char *line, char name[LINE_SIZE])
-{
-    line += strspn(line, " ");
-    if (strncmp(line, "/* ---- ", 8) != 0) return false;
-    line += 8;
-    const char *end = strstr(line, " --");
-    snprintf(name, LINE_SIZE, "%.*s", end ? (int)(end - line) : 0, line);
-    return true;
-}
-
-/* `make quote FILE SECTION`: the lines below `/\* ---- SECTION ---` up to the next heading, moved
- * left by the indentation of the heading. */
-static void make_quote(FILE *to, const char *from)
-{
-    char path[PATH_SIZE], heading[LINE_SIZE];
-    const char *section = strchr(from, ' ');
-    assert_non_null(section);
-    snprintf(path, sizeof path, REEL_SOURCE_DIR "/%.*s", (int)(section - from), from);
-    char *source = read_file(path), *begin = NULL, *end = NULL;
-    size_t indent = 0;
-    for (char *line = source; line && !end; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        bool found = is_heading(line, heading);
-        if (found && begin) end = line;
-        if (!found || begin || strcmp(heading, section + 1) != 0) continue;
-        indent = strspn(line, " ");
-        begin = strchr(line, '\n');
-    }
-    if (!begin) fail_msg("%s has no section \"%s\"", path, section + 1);
-    if (!end) end = begin + strlen(begin);
-    begin += strspn(begin, "\n");
-    while (end > begin && strchr(" \n", end[-1])) end--;
-    *end = '\0';
-
-    fputs("```c\n", to);
-    for (char *line = begin; line;) {
-        char *next = strchr(line, '\n');
-        if (next) *next++ = '\0';
-        size_t blank = strspn(line, " ");
-        fprintf(to, "%s\n", line + (blank < indent ? blank : indent));
-        line = next;
-    }
-    fputs("```\n", to);
-    free(source);
-}
-
 /* ---- the page ---------------------------------------------------------------------------- */
 
 static const struct {
@@ -387,6 +262,19 @@ static bool obey(FILE *to, const char *line)
     return false;
 }
 
+/* Pictures that no order makes any longer must go. */
+static void check_leftovers(void)
+{
+    int n = 0;
+    DIR *folder = opendir(DOCS "graphs");
+    assert_non_null(folder);
+    for (struct dirent *d; (d = readdir(folder));) n += strstr(d->d_name, ".svg") != NULL;
+    (void)closedir(folder);
+    if (n != n_pictures)
+        fail_msg("docs/graphs has %d pictures, %d are made: remove the others", n,
+                 n_pictures);
+}
+
 static void make_page(void **state)
 {
     (void)state;
@@ -406,6 +294,7 @@ static void make_page(void **state)
     assert_false(made); /* the last order has an end */
     free(page);
     text_end(&t, "graphs.md");
+    check_leftovers();
 }
 
 int main(int argc, char **argv)
