@@ -55,7 +55,8 @@ typedef struct reel_trace_opts {
     uint64_t unbatched;              /* bit i: input i has no batch dimension */
     const char *const *input_names;  /* one each, or NULL: "input0", ... */
     const char *const *output_names; /* one each, or NULL: "output0", ... */
-    /* Called before each run: reel_capture_state() for what is to be a parameter or buffer. */
+    /* Called before each run, with the `user` of fn: reel_capture_state() for what is to be a
+     * parameter or buffer. NULL: all that fn reads and nobody declares is a constant. */
     reel_status (*declare)(void *user);
 } reel_trace_opts;
 
