@@ -764,6 +764,7 @@ int main(void)
         TEST(test_module_state),
         TEST(test_graphs),
         TEST(test_executors),
+        TEST(test_steps),
         TEST(test_initializers),
         TEST(test_optimizers),
         TEST(test_schedules),
