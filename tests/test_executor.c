@@ -104,13 +104,15 @@ static reel_graph *trace_of(reel_module *net, int64_t batch)
     return g;
 }
 
+/* As traced, and optimized, with poison and without. */
 static void check_model(reel_module *net)
 {
     reel_graph *g = trace_of(net, 3);
     bool was = reel_set_grad_enabled(false);
-    for (int poison = 0; poison < 2; poison++) {
+    for (int way = 0; way < 4; way++) {
+        if (way == 2) assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
         reel_executor *e =
-            reel_executor_new(g, &(reel_executor_opts){.poison = poison == 1});
+            reel_executor_new(g, &(reel_executor_opts){.poison = way % 2 == 1});
         no_error();
         for (int i = 0; i < 4; i++) {
             const int64_t batch[] = {1, 7, 64, 7};
@@ -659,6 +661,44 @@ static void test_profile(void **state)
     reel_scope_end(0);
 }
 
+static reel_tensor *writes_state(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    reel_mul_(reel_module_find(user, "bn1.running_mean"), reel_scalar(2, REEL_F32));
+    return reel_neg(x[0]);
+}
+
+/* What was chosen stands in the graph, so whoever runs it gets the same bits. */
+static void test_tuning(void **state)
+{
+    (void)state;
+    reel_module *net = resnet();
+    reel_graph *g = trace_of(net, 2);
+    assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
+    reel_tensor *x = images(2), *before = NULL, *after = NULL;
+    bool was = reel_set_grad_enabled(false);
+    reel_graph_run(g, &x, 1, &before, 1);
+    reel_rng_state rng = reel_rng_get();
+    assert_int_equal(reel_graph_tune(g, 1), REEL_OK);
+    assert_int_equal(rng.offset, reel_rng_get().offset);
+    assert_int_equal(reel_graph_check(g), REEL_OK);
+    reel_graph_run(g, &x, 1, &after, 1);
+    reel_tensor *off = reel_max(reel_abs(reel_sub(before, after)), REEL_ALL, false);
+    assert_true(reel_item(off) < 1e-4);
+    reel_executor *e = reel_executor_new(g, NULL);
+    runs_alike(g, e, &x, 1);
+    reel_executor_free(e);
+    (void)reel_set_grad_enabled(was);
+    reel_graph_free(g);
+    g = reel_trace_function(writes_state, net, &x, 1,
+                            &(reel_trace_opts){.fixed_batch = true});
+    assert_int_equal(reel_graph_tune(g, 0), REEL_ERR_STATE);
+    expect(REEL_ERR_STATE, "changes state");
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+}
+
 /* Random lives and sizes: no overlap, never below the bound, seldom far above it. */
 static void test_offsets(void **state)
 {
@@ -700,6 +740,7 @@ int main(void)
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_tuning),
         cmocka_unit_test(test_offsets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,10 +202,11 @@ static void test_text_is_exact(void **state)
             char a_text[8192], b_text[8192];
             assert_ptr_equal(g->node[n].op, h->node[n].op);
             if (g->node[n].attrs)
-                assert_string_equal(reel__attr_text(g->node[n].op->attrs, g->node[n].attrs,
-                                                    a_text, sizeof a_text),
-                                    reel__attr_text(h->node[n].op->attrs, h->node[n].attrs,
-                                                    b_text, sizeof b_text));
+                assert_string_equal(
+                    reel__attr_text(g->node[n].op->attrs, g->node[n].attrs, a_text,
+                                    sizeof a_text),
+                    reel__attr_text(h->node[n].op->attrs, h->node[n].attrs, b_text,
+                                    sizeof b_text));
             for (int o = 0; o < g->node[n].n_out; o++) {
                 if (g->node[n].out[o] < 0) continue;
                 const reel_value *a = &g->value[g->node[n].out[o]],
@@ -531,8 +532,8 @@ static void test_another_process_computes_the_same(void **state)
     (void)state;
     need_json();
     for (int i = 0; i < 3; i++) {
-        reel_graph *g = i == 2 ? channels_last()
-                               : module_graph(i ? transformer() : resnet(), 2);
+        reel_graph *g =
+            i == 2 ? channels_last() : module_graph(i ? transformer() : resnet(), 2);
         reel_tensor *x = images(3), *y;
         const char *graph = path_of("g.reel"), *in = path_of("x.npy"),
                    *out = path_of("y.npy");

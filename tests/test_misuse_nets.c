@@ -357,6 +357,26 @@ static void test_graphs(void **state)
     reel_graph_free(g);
 }
 
+static void test_onnx(void **state)
+{
+    (void)state;
+    reel_graph *g = reel_graph_parse("input x f32[3]\n", NULL, NULL);
+    BAD("onnx_export", reel_onnx_export(NULL, "x.onnx", NULL));
+    BAD("onnx_export", reel_onnx_export(g, NULL, NULL));
+    BAD("opset 12", reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.opset = 12}));
+    BAD("opset 27", reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.opset = 27}));
+    BAD("metadata", reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.n_metadata = 1}));
+    BAD("external_from",
+        reel_onnx_export(g, "x.onnx", &(reel_onnx_opts){.external_from = -1}));
+    NONE("onnx_missing", reel_onnx_missing(NULL, 0));
+    NONE("opset 5", reel_onnx_missing(g, 5));
+    NONE("onnx_load", reel_onnx_load(NULL, NULL));
+    NONE("x.onnx", reel_onnx_load("no/such/x.onnx", NULL));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.batch = -1}));
+    NONE("onnx_load", reel_onnx_load(nowhere, &(reel_onnx_load_opts){.max_bytes = -1}));
+    reel_graph_free(g);
+}
+
 static void test_executors(void **state)
 {
     (void)state;
@@ -365,6 +385,7 @@ static void test_executors(void **state)
     double seconds;
     NONE("executor_new", reel_executor_new(NULL, NULL));
     NONE("executor_clone", reel_executor_clone(NULL));
+    BAD("graph_tune", reel_graph_tune(NULL, 0));
     BAD("executor_run", reel_executor_run(NULL, &x, 1, &y, 1));
     BAD("executor_memory", reel_executor_memory(NULL, &memory));
     BAD("executor_profile", reel_executor_profile(NULL, true));
@@ -373,6 +394,7 @@ static void test_executors(void **state)
     reel_graph *g = reel_trace_function(same, NULL, &x, 1, NULL);
     reel_executor *e = reel_executor_new(g, NULL);
     NONE("executor_new", reel_executor_new(g, &(reel_executor_opts){.batch = -1}));
+    BAD("graph_tune", reel_graph_tune(g, -1));
     BAD("executor_run", reel_executor_run(e, NULL, 1, &y, 1));
     BAD("executor_run", reel_executor_run(e, &y, 1, &y, 1));
     BAD("executor_run", reel_executor_run(e, &x, 1, NULL, 1));
@@ -726,8 +748,8 @@ static void test_every_function_is_here(void **state)
 {
     (void)state;
     static const char *const header[] = {
-        "base.h",     "nn.h",      "optim.h",    "data.h",  "io.h",
-        "training.h", "profile.h", "progress.h", "trace.h", "executor.h", "step.h"};
+        "base.h",     "nn.h",     "optim.h",    "data.h",  "io.h",       "training.h",
+        "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h", "step.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
@@ -763,6 +785,7 @@ int main(void)
         TEST(test_special_forwards),
         TEST(test_module_state),
         TEST(test_graphs),
+        TEST(test_onnx),
         TEST(test_executors),
         TEST(test_steps),
         TEST(test_initializers),

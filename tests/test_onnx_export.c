@@ -13,11 +13,398 @@
 #include <reel/onnx.h>
 #include <reel/reel.h>
 
+#include "base/alloc.h"
+#include "base/file.h"
+#include "onnx/file.h"
 #include "ops/onnx.h"
 #include "support/onnx_cases.h"
+#include "temp_folder.h"
+#include "trace/graph.h"
+
+static void no_error(void)
+{
+    if (reel_failed()) print_error("%s\n", reel_error_message());
+    assert_false(reel_failed());
+}
+
+static void expect(reel_status status, const char *word)
+{
+    if (!strstr(reel_error_message(), word)) print_error("%s\n", reel_error_message());
+    assert_int_equal(reel_error_status(), status);
+    assert_non_null(strstr(reel_error_message(), word));
+    reel_error_clear();
+}
+
+static reel_graph *traced(reel_function fn, reel_shape shape)
+{
+    reel_tensor *x = reel_randn(shape, REEL_F32);
+    reel_graph *g =
+        reel_trace_function(fn, NULL, &x, 1,
+                            &(reel_trace_opts){.input_names = (const char *[]){"x"},
+                                               .output_names = (const char *[]){"y"}});
+    no_error();
+    return g;
+}
+
+/* Exports and reads back. */
+static reel_onnx_model *written(reel_graph *g, const char *path,
+                                const reel_onnx_opts *opts)
+{
+    reel_onnx_export(g, path, opts);
+    no_error();
+    reel_onnx_model *m = reel__onnx_read(path, NULL);
+    no_error();
+    return m;
+}
+
+static int count(const reel_onnx_model *m, const char *op)
+{
+    int n = 0;
+    for (size_t i = 0; i < m->graph.node.n; i++)
+        n += strcmp(m->graph.node.at[i]->op_type, op) == 0;
+    return n;
+}
+
+static char *bytes_of(const char *path, size_t *size)
+{
+    char *bytes = reel__file_load(path, 1 << 24, size);
+    no_error();
+    return bytes;
+}
+
+/* ---- what a file says -------------------------------------------------------------------- */
+
+static void test_names(void **state)
+{
+    (void)state;
+    reel_module *net = reel_resnet20(NULL);
+    reel_train(net, false);
+    reel_graph *g = reel_trace(net, reel_randn(REEL_SHAPE(2, 3, 32, 32), REEL_F32), NULL);
+    const char *const about[][2] = {{"classes", "cat dog"}, {"seed", "1"}};
+    reel_onnx_model *m = written(g, temp_path("net.onnx"),
+                                 &(reel_onnx_opts){.name = "net",
+                                                   .doc = "a net",
+                                                   .batch = "n",
+                                                   .metadata = about,
+                                                   .n_metadata = 2});
+    assert_string_equal(m->graph.name, "net");
+    assert_string_equal(m->doc, "a net");
+    assert_string_equal(m->producer_name, "reel");
+    assert_string_equal(m->producer_version, reel_version());
+    assert_int_equal(m->opset, 17);
+    assert_int_equal(m->ir_version, 8);
+    assert_int_equal(m->metadata.n, 2);
+    assert_string_equal(m->metadata.at[0]->value, "cat dog");
+    assert_int_equal(m->graph.input.n, 1);
+    assert_string_equal(m->graph.input.at[0]->dim[0].param, "n");
+    assert_string_equal(m->graph.output.at[0]->name, "output0");
+    assert_int_equal(m->graph.output.at[0]->dim[1].size, 10);
+    assert_string_equal(m->graph.node.at[0]->name, "conv1/Conv");
+    assert_string_equal(m->graph.node.at[0]->input.at[1], "conv1.weight");
+    /* every intermediate has a type: all that nodes make but the output */
+    assert_int_equal(m->graph.value_info.n, m->graph.node.n - 1);
+    assert_int_equal(count(m, "Identity"), 0);
+    bool found = false;
+    for (size_t i = 0; i < m->graph.initializer.n; i++)
+        found = found ||
+                !strcmp(m->graph.initializer.at[i]->name, "layer3.2.bn2.running_mean");
+    assert_true(found);
+    reel__onnx_model_free(m);
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+}
+
+static reel_tensor *tied(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_linear(reel_relu(reel_linear(x[0], user, NULL)), user, NULL);
+}
+
+static reel_tensor *the_weight;
+static reel_status declare_weight(void *user)
+{
+    (void)user;
+    reel_status st = reel_capture_state(the_weight, "w", true);
+    return st ? st : reel_capture_state(the_weight, "again", true);
+}
+
+static void test_tied_weights_stand_once(void **state)
+{
+    (void)state;
+    the_weight = reel_randn(REEL_SHAPE(4, 4), REEL_F32);
+    reel_tensor *x = reel_randn(REEL_SHAPE(2, 4), REEL_F32);
+    reel_graph *g = reel_trace_function(tied, the_weight, &x, 1,
+                                        &(reel_trace_opts){.declare = declare_weight});
+    reel_onnx_model *m = written(g, temp_path("tied.onnx"), NULL);
+    assert_int_equal(m->graph.initializer.n, 1);
+    assert_string_equal(m->graph.initializer.at[0]->name, "w");
+    reel__onnx_model_free(m);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+static reel_tensor *two_uses(void *user, reel_tensor *const x[], int n)
+{
+    (void)user, (void)n;
+    reel_tensor *y = reel_exp(x[0]);
+    (void)reel_sum(reel_square(y), REEL_ALL, false); /* nobody asks for it */
+    return y;
+}
+
+static void test_only_what_outputs_need(void **state)
+{
+    (void)state;
+    reel_graph *g = traced(two_uses, REEL_SHAPE(2, 3));
+    reel_onnx_model *m = written(g, temp_path("dead.onnx"), NULL);
+    assert_int_equal(m->graph.node.n, 1);
+    assert_string_equal(m->graph.node.at[0]->output.at[0], "y");
+    reel__onnx_model_free(m);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+static reel_tensor *same(void *user, reel_tensor *const x[], int n)
+{
+    (void)user, (void)n;
+    return x[0];
+}
+
+/* An output that is an input has a node of its own, so that both have their names. */
+static void test_input_as_output(void **state)
+{
+    (void)state;
+    reel_graph *g = traced(same, REEL_SHAPE(2, 3));
+    reel_onnx_model *m = written(g, temp_path("same.onnx"), NULL);
+    assert_int_equal(count(m, "Identity"), 1);
+    reel__onnx_model_free(m);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* ---- opsets ------------------------------------------------------------------------------ */
+
+static reel_tensor *gelu_norm(void *user, reel_tensor *const x[], int n)
+{
+    (void)user, (void)n;
+    return reel_layer_norm(reel_gelu(x[0]), 1, NULL, NULL, 1e-5);
+}
+
+static void test_opsets(void **state)
+{
+    static const int ir[] = {7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13};
+    (void)state;
+    reel_graph *g = traced(gelu_norm, REEL_SHAPE(2, 8));
+    for (int opset = 13; opset <= 26; opset++) {
+        reel_onnx_model *m =
+            written(g, temp_path("opset.onnx"), &(reel_onnx_opts){.opset = opset});
+        assert_int_equal(m->opset, opset);
+        assert_int_equal(m->ir_version, ir[opset - 13]);
+        assert_int_equal(count(m, "Gelu"), opset >= 20);
+        assert_int_equal(count(m, "Erf"), opset < 20);
+        assert_int_equal(count(m, "LayerNormalization"), opset >= 17);
+        reel__onnx_model_free(m);
+    }
+    reel_onnx_export(g, temp_path("opset.onnx"), &(reel_onnx_opts){.opset = 12});
+    expect(REEL_ERR_ARG, "opset 12; 13 to 26");
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+static void test_every_record_has_a_rule_or_a_reason(void **state)
+{
+    (void)state;
+    for (int i = 0; i < reel__n_ops; i++) {
+        const reel_op *op = reel__ops[i];
+        if ((op->onnx != NULL) == (op->no_onnx != NULL))
+            fail_msg("%s must have an ONNX rule or a reason why it has none", op->name);
+    }
+}
+
+/* ---- files ------------------------------------------------------------------------------- */
+
+static void test_same_bytes(void **state)
+{
+    (void)state;
+    size_t n = 0, k = 0;
+    reel_graph *g = traced(gelu_norm, REEL_SHAPE(2, 8));
+    reel_rng_state before = reel_rng_get(), after;
+    reel_onnx_export(g, temp_path("a.onnx"), NULL);
+    reel_onnx_export(g, temp_path("b.onnx"), NULL);
+    after = reel_rng_get();
+    assert_memory_equal(&before, &after, sizeof before);
+    char *a = bytes_of(temp_path("a.onnx"), &n), *b = bytes_of(temp_path("b.onnx"), &k);
+    assert_int_equal(n, k);
+    assert_memory_equal(a, b, n);
+    reel__free(a);
+    reel__free(b);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+static reel_tensor *wide(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_linear(x[0], user, NULL);
+}
+
+static void test_external_weights(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    reel_tensor *w = reel_randn(REEL_SHAPE(64, 64), REEL_F32);
+    reel_tensor *x = reel_randn(REEL_SHAPE(2, 64), REEL_F32);
+    reel_graph *g = reel_trace_function(wide, w, &x, 1, NULL);
+    reel_onnx_model *m =
+        written(g, temp_path("big.onnx"), &(reel_onnx_opts){.external_from = 4096});
+    assert_int_equal(m->graph.initializer.at[0]->bytes, 64 * 64 * 4);
+    reel__onnx_model_free(m);
+    reel__free(bytes_of(temp_path("big.onnx.data"), &n));
+    assert_int_equal(n, 64 * 64 * 4);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* A full disk, from each call to the system on. Only what fails after the new file is there,
+ * which is syncing the folder, may leave it, and then it is whole. */
+static void test_failed_export_leaves_the_old_file(void **state)
+{
+    (void)state;
+    size_t n = 0, m = 0, k = 0;
+    const reel_onnx_opts changed = {.doc = "new"};
+    reel_graph *g = traced(gelu_norm, REEL_SHAPE(2, 8));
+    reel_onnx_export(g, temp_path("new.onnx"), &changed);
+    reel_onnx_export(g, temp_path("old.onnx"), NULL);
+    char *old = bytes_of(temp_path("old.onnx"), &n);
+    char *new = bytes_of(temp_path("new.onnx"), &m);
+    int kept = 0, call = 1;
+    for (;; call++) {
+        reel__fault_io(call, true, REEL__FAULT_ENOSPC);
+        (void)reel_onnx_export(g, temp_path("old.onnx"), &changed);
+        reel__fault_io(0, false, REEL__FAULT_EIO);
+        if (!reel_failed()) break;
+        assert_int_equal(reel_error_status(), REEL_ERR_IO);
+        reel_error_clear();
+        char *now = bytes_of(temp_path("old.onnx"), &k);
+        bool is_old = k == n && !memcmp(now, old, n);
+        assert_true(is_old || (k == m && !memcmp(now, new, m)));
+        kept += is_old;
+        reel__free(now);
+    }
+    assert_true(kept >= 5 && kept >= call - 3);
+    reel__free(old);
+    reel__free(new);
+    reel_onnx_export(g, temp_path("no/such/folder.onnx"), NULL);
+    expect(REEL_ERR_IO, "folder.onnx");
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* A planted wrong rule: exp written as neg. */
+static const reel_op *wrong_exp(void)
+{
+    static reel_op op;
+    op = *reel__op_by_name("exp");
+    op.onnx = reel__op_by_name("neg")->onnx;
+    return &op;
+}
+
+static void test_wrong_values_are_not_written(void **state)
+{
+    (void)state;
+    size_t n;
+    reel_graph *g = traced(two_uses, REEL_SHAPE(2, 3));
+    g->node[0].op = wrong_exp();
+    reel_onnx_export(g, temp_path("wrong.onnx"), NULL);
+    expect(REEL_ERR_NUMERIC, "wrong.onnx: output y of the file differs");
+    assert_null(reel__file_load(temp_path("wrong.onnx"), 1 << 20, &n));
+    expect(REEL_ERR_IO, "wrong.onnx");
+    assert_int_equal(reel_onnx_export(g, temp_path("wrong.onnx"),
+                                      &(reel_onnx_opts){.unchecked = true}),
+                     REEL_OK);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* ---- what cannot be exported --------------------------------------------------------------- */
+
+static void test_train_mode(void **state)
+{
+    (void)state;
+    reel_module *net = reel_resnet20(NULL);
+    reel_graph *g = reel_trace(net, reel_randn(REEL_SHAPE(2, 3, 32, 32), REEL_F32), NULL);
+    no_error();
+    reel_onnx_export(g, temp_path("train.onnx"), NULL);
+    assert_non_null(strstr(reel_error_message(), "(in bn1)"));
+    expect(REEL_ERR_STATE, "call reel_train(net, false) before tracing");
+    char *text = reel_onnx_missing(g, 0);
+    assert_non_null(strstr(text, "batch_norm_update: "));
+    assert_non_null(strstr(text, "(in layer3.2.bn2)\n"));
+    free(text);
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(0);
+}
+
+static reel_tensor *unsupported(void *user, reel_tensor *const x[], int n)
+{
+    (void)user, (void)n;
+    reel_tensor *y = reel_adaptive_avg_pool2d(x[0], 3, 2);
+    return reel_add(y, reel_rand(REEL_SHAPE(1, 1, 3, 2), REEL_F32));
+}
+
+static void test_missing_lists_all(void **state)
+{
+    (void)state;
+    reel_graph *g = traced(unsupported, REEL_SHAPE(2, 3, 7, 7));
+    char *text = reel_onnx_missing(g, 13);
+    assert_non_null(strstr(text, "adaptive_avg_pool2d: ONNX has windows of one size"));
+    assert_non_null(strstr(text, "\nrand: no form in ONNX: draws random numbers"));
+    free(text);
+    reel_graph_free(g);
+    g = traced(gelu_norm, REEL_SHAPE(2, 8));
+    text = reel_onnx_missing(g, 13);
+    assert_string_equal(text, "");
+    free(text);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+static reel_tensor *through_a_view(void *user, reel_tensor *const x[], int n)
+{
+    (void)user, (void)n;
+    reel_tensor *y = reel_exp(x[0]);
+    (void)reel_relu_(reel_narrow(y, 1, 0, 1));
+    return y;
+}
+
+static void test_change_through_a_view(void **state)
+{
+    (void)state;
+    reel_graph *g = traced(through_a_view, REEL_SHAPE(2, 3));
+    reel_onnx_export(g, temp_path("view.onnx"), NULL);
+    expect(REEL_ERR_UNSUPPORTED, "changed in place by way of another view");
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
 
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--write") == 0) return onnx_cases_write(argv[2]);
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_tied_weights_stand_once),
+        cmocka_unit_test(test_only_what_outputs_need),
+        cmocka_unit_test(test_input_as_output),
+        cmocka_unit_test(test_opsets),
+        cmocka_unit_test(test_every_record_has_a_rule_or_a_reason),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_external_weights),
+        cmocka_unit_test(test_failed_export_leaves_the_old_file),
+        cmocka_unit_test(test_wrong_values_are_not_written),
+        cmocka_unit_test(test_train_mode),
+        cmocka_unit_test(test_missing_lists_all),
+        cmocka_unit_test(test_change_through_a_view),
+    };
+    return cmocka_run_group_tests(tests, temp_open, temp_remove);
 }

@@ -141,7 +141,7 @@ static bool has_weights_of_its_own(const reel_optimize_opts *o)
 static void compare_gradients(const model *m, const char *passes,
                               const reel_optimize_opts *o, reel_module *net)
 {
-    reel_tensor *x = reel_requires_grad(images(2, REEL_F64), true);
+    reel_tensor *x = reel_requires_grad(images(1, REEL_F64), true);
     reel_tensor *in[] = {x, reel_parameters(net).tensor[0]}, *want[2], *have[2], *y, *z;
     reel_graph *g = reel_trace(net, x, NULL);
     no_error();
@@ -228,6 +228,133 @@ static void test_folded_names(void **state)
     assert_int_equal(found, 2);
     reel_graph_free(g);
     reel_module_free(net);
+    reel_scope_end(0);
+}
+
+/* ---- where batch norm can go -------------------------------------------------------------- */
+
+enum { CONV, SECOND, NORM, LINEAR, LAYERS };
+
+static reel_module *layer[LAYERS];
+
+static reel_status declare_layers(void *user)
+{
+    static const char *const name[] = {"conv.weight", "second.weight", "norm.weight",
+                                       "linear.weight"};
+    (void)user;
+    for (int i = 0; i < 4; i++)
+        reel_capture_state(reel_module_find(layer[i], "weight"), name[i], true);
+    return reel_error_status();
+}
+
+#define F(name, ...)                                                                     \
+    static reel_tensor *name(void *user, reel_tensor *const x[], int n)                  \
+    {                                                                                    \
+        (void)user;                                                                      \
+        (void)n;                                                                         \
+        return __VA_ARGS__;                                                              \
+    }
+#define DO(i, x) reel_forward(layer[i], (x))
+#define BN(x, residual, relu)                                                            \
+    reel_nn_batch_norm2d_forward(layer[NORM], (x), (residual), (relu))
+
+F(after_conv, BN(DO(CONV, x[0]), NULL, false))
+F(with_residual, BN(DO(CONV, x[0]), DO(SECOND, x[0]), true))
+F(after_pool, BN(reel_narrow(DO(CONV, x[0]), 2, 1, 1), NULL, true))
+#define OF_NORM(name) reel_module_find(layer[NORM], name)
+F(after_linear,
+  reel_batch_norm(DO(LINEAR, reel_flatten(x[0], 1, -1)), OF_NORM("weight"), NULL,
+                  OF_NORM("running_mean"), OF_NORM("running_var"), NULL, NULL))
+
+/* The convolution's result is read by another: its weight must stay. */
+static reel_tensor *conv_read_twice(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    reel_tensor *y = DO(CONV, x[0]), *z = BN(y, NULL, false);
+    return reel_add(z, reel_sigmoid(y));
+}
+
+/* One weight of two convolutions: the new one has a name of its own. */
+static reel_tensor *tied(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    reel_tensor *y = BN(DO(CONV, x[0]), NULL, false);
+    return reel_sub(y, DO(CONV, reel_relu(x[0])));
+}
+
+typedef struct bn_case {
+    const char *name;
+    reel_function fn;
+    const char *nodes, *weight;
+} bn_case;
+
+static const bn_case bn_cases[] = {
+    {"after_conv", after_conv, "copy conv2d", "conv.weight"},
+    {"with_residual", with_residual, "copy conv2d conv2d add relu", "conv.weight"},
+    {"after_pool", after_pool, "copy conv2d slice mul add relu", "norm.weight"},
+    {"after_linear", after_linear, "reshape linear", "linear.weight"},
+    {"conv_read_twice", conv_read_twice, "copy conv2d mul add sigmoid add",
+     "norm.weight"},
+    {"tied", tied, "copy conv2d relu copy conv2d sub", "conv.weight.folded1"},
+};
+
+static void node_names(const reel_graph *g, char *buf, size_t size)
+{
+    buf[0] = '\0';
+    for (int i = 0; i < g->n_node; i++) {
+        size_t at = strlen(buf);
+        (void)snprintf(buf + at, size - at, "%s%s", i ? " " : "", g->node[i].op->name);
+    }
+}
+
+static void fold_one(const bn_case *c)
+{
+    char names[256];
+    reel_tensor *x = reel_randn(REEL_SHAPE(4, 3, 4, 4), REEL_F32), *y, *z;
+    reel_graph *g = reel_trace_function(c->fn, NULL, &x, 1,
+                                        &(reel_trace_opts){.declare = declare_layers});
+    no_error();
+    assert_int_equal(
+        optimize(g, &(reel_optimize_opts){.only = "cse,dce,fold_batch_norm"}), REEL_OK);
+    node_names(g, names, sizeof names);
+    if (strcmp(names, c->nodes) != 0)
+        fail_msg("%s: \"%s\", expected \"%s\"", c->name, names, c->nodes);
+    bool found = false;
+    for (int v = 0; v < g->n_value; v++)
+        found = found || (g->value[v].name && g->value[v].kind == REEL_VALUE_PARAM &&
+                          strcmp(g->value[v].name, c->weight) == 0);
+    if (!found) fail_msg("%s: no parameter %s", c->name, c->weight);
+    x = reel_randn(REEL_SHAPE(7, 3, 4, 4), REEL_F32);
+    y = c->fn(NULL, &x, 1);
+    assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
+    same(c->name, "fold_batch_norm", y, z, 1e-5);
+    reel_graph_free(g);
+}
+
+static void test_batch_norm(void **state)
+{
+    (void)state;
+    layer[CONV] = reel_nn_conv2d(3, 8, 3, NULL);
+    layer[SECOND] = reel_nn_conv2d(3, 8, 3, &(reel_nn_conv2d_opts){.no_bias = true});
+    layer[NORM] = reel_nn_batch_norm2d(8, NULL);
+    layer[LINEAR] = reel_nn_linear(48, 8, NULL);
+    reel_tensor *x = reel_randn(REEL_SHAPE(9, 3, 4, 4), REEL_F32);
+    reel_init_uniform(reel_module_find(layer[NORM], "weight"), 0.5, 2);
+    for (int i = 0; i < 4; i++) DO(NORM, reel_mul_scalar(DO(CONV, x), 3));
+    reel_train(layer[NORM], false);
+    for (size_t i = 0; i < sizeof bn_cases / sizeof *bn_cases; i++)
+        fold_one(&bn_cases[i]);
+    reel_train(layer[NORM], true); /* left alone */
+    reel_graph *g = reel_trace_function(after_conv, NULL, &x, 1,
+                                        &(reel_trace_opts){.declare = declare_layers});
+    int nodes = reel_graph_nodes(g);
+    assert_int_equal(optimize(g, &(reel_optimize_opts){.only = "fold_batch_norm"}),
+                     REEL_OK);
+    assert_int_equal(reel_graph_nodes(g), nodes);
+    reel_graph_free(g);
+    for (int i = 0; i < 4; i++) reel_module_free(layer[i]);
     reel_scope_end(0);
 }
 
@@ -323,6 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_models),
         cmocka_unit_test(test_folded_names),
+        cmocka_unit_test(test_batch_norm),
         cmocka_unit_test(test_training_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,12 +197,32 @@ static reel_tensor *masked_attention(void *user, reel_tensor *const x[], int n)
     return reel_matmul(reel_softmax(reel_add(s, mask), -1), v);
 }
 
+static reel_tensor *scaled_query(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    reel_tensor *q = heads(reel_mul_scalar(X, 0.5)), *k = heads(Y),
+                *v = heads(reel_add(X, Y));
+    return reel_matmul(reel_softmax(reel_matmul(reel_mul_scalar(q, 3), reel_t(k)), -1),
+                       v);
+}
+
+/* The softmax is along the queries. */
+static reel_tensor *no_attention(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    reel_tensor *q = heads(X), *k = heads(Y), *v = heads(reel_add(X, Y));
+    return reel_matmul(reel_softmax(reel_matmul(q, reel_t(k)), -2), v);
+}
+
 F(pointwise_chain, reel_mul(reel_sigmoid(reel_add(X, Y)), reel_exp(reel_neg(Y))))
 F(pointwise_broadcast,
   reel_relu(reel_mul(reel_sub(X,
                               reel_expand(reel_mean(X, ROWS, true), REEL_SHAPE(-1, 8))),
                      reel_arange(0, 8, 1, REEL_F32))))
 F(pointwise_where, reel_where(reel_gt(X, Y), reel_exp(X), reel_neg(Y)))
+F(pointwise_to_bool, reel_add(reel_cast(reel_gt(reel_exp(X), Y), REEL_F32), X))
 F(pointwise_alone, reel_sum(reel_exp(X), ROWS, true))
 
 /* Its result is read before the end of the region: it cannot wait. */
@@ -292,9 +312,17 @@ static const pass_case cases[] = {
          "reshape permute reshape add reshape permute permute attention", 1e-5),
     CASE("fold,algebraic,reshape,recognize", masked_attention,
          "reshape permute reshape add reshape permute permute expand attention", 1e-5),
+    CASE("reshape,recognize", scaled_query,
+         "mul_scalar reshape permute reshape add reshape permute permute attention",
+         1e-5),
+    CASE("recognize", no_attention,
+         "reshape permute reshape permute add reshape permute permute matmul softmax "
+         "matmul",
+         0),
     CASE("fuse_pointwise", pointwise_chain, "pointwise", 0),
     CASE("fuse_pointwise,dce", pointwise_broadcast, "arange sum pointwise", 0),
     CASE("fuse_pointwise", pointwise_where, "pointwise", 0),
+    CASE("fuse_pointwise", pointwise_to_bool, "pointwise copy add", 0),
     CASE("fuse_pointwise", pointwise_alone, "exp sum", 0),
     CASE("fuse_pointwise", pointwise_between, "exp sum div", 0),
     CASE("fuse_pointwise", pointwise_two_outputs, "pointwise permute matmul", 0),

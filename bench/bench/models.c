@@ -14,9 +14,23 @@ typedef struct model {
     bool tokens; /* y is [n, t]: logits are flattened */
 } model;
 
+/* What the plan of a traced model takes, in MiB. */
+static void show_memory(const reel_step *s)
+{
+    const double mib = 1 << 20;
+    reel_plan_memory k;
+    if (!reel_step_executor(s) || reel_executor_memory(reel_step_executor(s), &k)) return;
+    printf("%-22s arena %.1f (at least %.1f), kernels %.1f, prepared %.1f, state %.1f MiB; "
+           "%d nodes\n",
+           "", (double)k.arena / mib, (double)k.lower_bound / mib, (double)k.scratch / mib,
+           (double)k.prepared / mib, (double)k.state / mib,
+           reel_graph_nodes(reel_step_graph(s)));
+}
+
 static void model_close(void *state)
 {
     model *m = state;
+    show_memory(m->step);
     reel_step_free(m->step);
     reel_optim_free(m->optim);
     reel_module_free(m->net);

@@ -83,6 +83,14 @@ REEL_API reel_status reel_executor_profile(reel_executor *e, bool on);
 REEL_API reel_status reel_executor_time(const reel_executor *e, int node,
                                         double *seconds);
 
+/** Times, on this machine and with its threads, the ways in which operators of the graph can
+ *  be computed (`algo` of conv2d_fused: direct or Winograd), and writes what is fastest into
+ *  their attributes, where saved graphs keep it. Without it, cost models choose. Runs the
+ *  graph some thirty times at batch size `batch` (0: the graph's) on inputs of ones, indices of
+ *  0. Results may differ in the last bits between ways. Errors: REEL_ERR_ARG; REEL_ERR_STATE
+ *  for a graph that changes state; what a run says. The graph is as it was then. */
+REEL_API reel_status reel_graph_tune(reel_graph *g, int64_t batch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,10 +23,12 @@ typedef struct reel_onnx_opts {
     const char *name;  /* of the graph; NULL: "reel" */
     const char *doc;   /* what the file says about itself; NULL: nothing */
     const char *batch; /* the name of the batch dimension; NULL: "batch" */
-    const char *const (*metadata)[2]; /* pairs of key and value: class names, mean, seed */
+    const char *const (
+        *metadata)[2]; /* pairs of key and value: class names, mean, seed */
     int n_metadata;
-    bool unchecked;        /* write without comparing values: see below */
-    int64_t external_from; /* bytes of a file from which its weights go to FILE.data; 0: as
+    bool unchecked; /* write without comparing values: see below */
+    int64_t
+        external_from; /* bytes of a file from which its weights go to FILE.data; 0: as
                                * late as the format allows, 2 GiB less 1 */
 } reel_onnx_opts;
 

@@ -53,6 +53,9 @@ reel__writer *reel__writer_open(const char *path);
 reel_status reel__writer_write(reel__writer *w, const void *data, size_t n);
 /* Bytes written so far. */
 int64_t reel__writer_tell(const reel__writer *w);
+/* Brings what was written so far into the temporary file, to be read before the commit; its
+ * path, which the writer owns. NULL with an error. */
+const char *reel__writer_flush(reel__writer *w);
 /* Ends the writer either way; commits only if every write succeeded. NULL: the error. */
 reel_status reel__writer_commit(reel__writer *w);
 void reel__writer_abort(reel__writer *w);

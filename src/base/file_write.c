@@ -159,6 +159,12 @@ static reel_status replace(const reel__writer *w)
     return status;
 }
 
+const char *reel__writer_flush(reel__writer *w)
+{
+    if (w->status == REEL_OK) w->status = flush(w);
+    return w->status == REEL_OK ? w->temp : NULL;
+}
+
 /* All on the disk, still under the temporary name. */
 static reel_status finish(reel__writer *w)
 {

@@ -18,7 +18,10 @@ static reel__onnx_file *open_file(reel__onnx_reader *r, const char *location)
         reel__onnx_array(r, 1, sizeof *file, alignof(reel__onnx_file));
     if (!file) return NULL;
     reel__file f;
-    if (reel__file_open_within(&f, r->folder, location, r->max_bytes) != REEL_OK) {
+    reel_status opened =
+        r->data ? reel__file_open(&f, r->data, r->max_bytes)
+                : reel__file_open_within(&f, r->folder, location, r->max_bytes);
+    if (opened != REEL_OK) {
         reel__onnx_bad_because(r);
         return NULL;
     }

@@ -10,6 +10,10 @@ typedef struct reel_onnx_write_opts {
     /* A file that would be larger than this keeps its weights in `<path>.data` instead, at
      * offsets aligned to 4096. 0: 2 GiB - 1, the most that a protobuf message may have. */
     int64_t max_bytes;
+    /* Called with what was written, still under temporary names (`data` NULL: no external
+     * data). An error, which it leaves pending, ends the writing. NULL: no check. */
+    reel_status (*check)(void *user, const char *file, const char *data);
+    void *user;
 } reel_onnx_write_opts;
 
 /* Writes the model; the same model gives the same bytes. The old file stays, byte for byte,
@@ -25,6 +29,8 @@ reel_status reel__onnx_write(const reel_onnx_model *m, const char *path,
 
 typedef struct reel_onnx_read_opts {
     int64_t max_bytes; /* largest file, and largest file of external data; 0: 64 GiB */
+    const char *data;  /* the file of external data, whatever the model calls it; NULL: as
+                        * the model says, which may name none outside its folder */
 } reel_onnx_read_opts;
 
 /* Reads, bounds and checks a file: every error names the file, the byte and the field. The

@@ -278,8 +278,11 @@ reel_onnx_model *reel__onnx_read(const char *path, const reel_onnx_read_opts *op
         return NULL;
     }
     char *folder = folder_of(path);
-    reel__onnx_reader r = {
-        .file = path, .folder = folder, .max_bytes = max, .m = reel__onnx_model_new()};
+    reel__onnx_reader r = {.file = path,
+                           .folder = folder,
+                           .data = opts ? opts->data : NULL,
+                           .max_bytes = max,
+                           .m = reel__onnx_model_new()};
     reel__map map;
     reel_onnx_model *m = NULL;
     if (folder && r.m && map_model(r.m, path, max, &map))

@@ -106,7 +106,8 @@ static void read_list(reel__onnx_reader *r, reel__onnx_message *msg,
     while (reel__onnx_next(r, msg, &f)) {
         if (f.number != kinds[a->kind].field) continue;
         if (a->kind == REEL_ONNX_A_STRINGS)
-            ((const char **)(void *)list)[a->n++] = reel__onnx_read_string(r, &f, SIZE_MAX);
+            ((const char **)(void *)list)[a->n++] =
+                reel__onnx_read_string(r, &f, SIZE_MAX);
         else
             for (uint64_t v; reel__onnx_element(&f, kinds[a->kind].element, &v); a->n++)
                 memcpy(list + a->n * size, &v, size); /* little endian */

@@ -79,7 +79,8 @@ bool reel__onnx_read_prop(reel__onnx_reader *r, reel__onnx_span bytes, size_t ma
     *p = (reel_onnx_prop){"", ""};
     if (!reel__onnx_open(r, &msg, bytes, &prop_schema)) return false;
     while (reel__onnx_next(r, &msg, &f))
-        *(f.number == PROP_KEY ? &p->key : &p->value) = reel__onnx_read_string(r, &f, max);
+        *(f.number == PROP_KEY ? &p->key : &p->value) =
+            reel__onnx_read_string(r, &f, max);
     return reel__onnx_close(r, &msg);
 }
 
@@ -185,7 +186,9 @@ static void read_part(reel__onnx_reader *r, reel__onnx_field *f, parts *p)
     switch (f->number) {
     case TENSOR_DIMS: read_dims(r, f, &p->t->shape); break;
     case TENSOR_DTYPE: p->dtype = f->value; break;
-    case TENSOR_NAME: p->t->name = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX); break;
+    case TENSOR_NAME:
+        p->t->name = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX);
+        break;
     case TENSOR_RAW:
         p->raw = f->bytes;
         p->has_raw = true;

@@ -271,7 +271,7 @@ void *reel__onnx_array(reel__onnx_reader *r, size_t n, size_t size, size_t align
 }
 
 const char *reel__onnx_read_string(reel__onnx_reader *r, const reel__onnx_field *field,
-                              size_t max)
+                                   size_t max)
 {
     reel__onnx_span s = field->bytes;
     if (s.n > max) {

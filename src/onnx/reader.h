@@ -38,6 +38,7 @@ typedef struct reel__onnx_reader {
     const uint8_t *start;
     reel_onnx_model *m;
     const char *folder; /* of external data; NULL: none are read */
+    const char *data;   /* the one file of external data; NULL: as locations say */
     int64_t max_bytes;
     size_t budget; /* of decoded memory */
     bool failed;
@@ -91,7 +92,7 @@ bool reel__onnx_close(reel__onnx_reader *r, const reel__onnx_message *msg);
 void *reel__onnx_array(reel__onnx_reader *r, size_t n, size_t size, size_t align);
 /* A string of at most `max` bytes without '\0', copied. NULL only if failed. */
 const char *reel__onnx_read_string(reel__onnx_reader *r, const reel__onnx_field *field,
-                              size_t max);
+                                   size_t max);
 /* Elements of a list of numbers, one field at a time: those of a packed one, or the one.
  * `bits` as in field->value. */
 bool reel__onnx_element(reel__onnx_field *field, enum wire_type type, uint64_t *bits);

@@ -302,11 +302,27 @@ static reel__writer *open_data(const plan *p, const char *path)
     return w;
 }
 
-static reel_status write_pair(const plan *p, const char *path, const char *data_path)
+/* What the caller says of it before it replaces anything; data NULL: none. */
+static reel_status judge(const reel_onnx_write_opts *opts, reel__writer *model,
+                         reel__writer *data)
+{
+    if (!opts || !opts->check) return REEL_OK;
+    const char *file = reel__writer_flush(model);
+    const char *beside = file && data ? reel__writer_flush(data) : NULL;
+    if (!file || (data && !beside)) return reel_error_status();
+    return opts->check(opts->user, file, beside);
+}
+
+static reel_status write_pair(const plan *p, const char *path, const char *data_path,
+                              const reel_onnx_write_opts *opts)
 {
     reel__writer *data = open_data(p, data_path);
     reel__writer *model = data ? open_model(p, path) : NULL;
-    return reel__writer_commit_pair(data, model);
+    if (!model || judge(opts, model, data) == REEL_OK)
+        return reel__writer_commit_pair(data, model);
+    reel__writer_abort(model);
+    reel__writer_abort(data);
+    return reel_error_status();
 }
 
 static reel_status too_large(const char *path, uint64_t size, int64_t max)
@@ -317,7 +333,8 @@ static reel_status too_large(const char *path, uint64_t size, int64_t max)
                      path, size, max);
 }
 
-static reel_status write_external(const reel_onnx_model *m, const char *path, int64_t max)
+static reel_status write_external(const reel_onnx_model *m, const char *path, int64_t max,
+                                  const reel_onnx_write_opts *opts)
 {
     size_t size = strlen(path) + sizeof DATA_SUFFIX;
     char *data_path = reel__malloc(size);
@@ -327,7 +344,7 @@ static reel_status write_external(const reel_onnx_model *m, const char *path, in
     plan p = {m, slash ? slash + 1 : data_path};
     uint64_t bytes = model_size(&p);
     reel_status status = bytes > (uint64_t)max ? too_large(path, bytes, max)
-                                               : write_pair(&p, path, data_path);
+                                               : write_pair(&p, path, data_path, opts);
     reel__free(data_path);
     return status;
 }
@@ -344,7 +361,10 @@ reel_status reel__onnx_write(const reel_onnx_model *m, const char *path,
                          "onnx: max_bytes is %" PRId64 ", must be 0 to %" PRId64, max,
                          REEL__ONNX_MESSAGE_MAX);
     const plan p = {.m = m};
-    if (model_size(&p) > (uint64_t)max) return write_external(m, path, max);
+    if (model_size(&p) > (uint64_t)max) return write_external(m, path, max, opts);
     reel__writer *w = open_model(&p, path);
-    return w ? reel__writer_commit(w) : reel_error_status();
+    if (!w || judge(opts, w, NULL) == REEL_OK)
+        return w ? reel__writer_commit(w) : reel_error_status();
+    reel__writer_abort(w);
+    return reel_error_status();
 }

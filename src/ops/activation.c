@@ -49,9 +49,9 @@ static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[]
                                        .onnx = fn##_grad_onnx,                           \
                                        .no_vjp = #fn " composes it with create_graph",   \
                                        .sample = "f[3,4] in -2..2; f[3,4]" attrs_text};  \
-    ACTIVATION_AS(fn, fn, REEL_OP_POINTWISE, row, fn##_grad, saves_, schema, DTYPES_FLOAT,   \
-                  "f[3,4] in -4..4" attrs_text "\nf[] in -4..4" attrs_text               \
-                  "\nf[2,0]" attrs_text)
+    ACTIVATION_AS(                                                                       \
+        fn, fn, REEL_OP_POINTWISE, row, fn##_grad, saves_, schema, DTYPES_FLOAT,         \
+        "f[3,4] in -4..4" attrs_text "\nf[] in -4..4" attrs_text "\nf[2,0]" attrs_text)
 #define NO_ATTRS(fn)                                                                     \
     reel_tensor *reel_##fn(reel_tensor *x)                                               \
     {                                                                                    \
@@ -87,8 +87,8 @@ ONNX_RULE(relu, reel_dtype_is_float(x->dtype) ? ONNX("Relu", x) : ONNX("Max", x,
 ONNX_RULE(relu_grad, ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), y, NUM(0)))
 ACTIVATION(relu, K_RELU, K_RELU_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(relu)
-ACTIVATION_AS(relu_, relu, REEL_OP_POINTWISE | REEL_OP_INPLACE, K_RELU, relu_grad, SAVE_OUT(0),
-              NULL, DTYPES_NUMBER, "f[3,4] in -2..2\nf[] in -2..2");
+ACTIVATION_AS(relu_, relu, REEL_OP_POINTWISE | REEL_OP_INPLACE, K_RELU, relu_grad,
+              SAVE_OUT(0), NULL, DTYPES_NUMBER, "f[3,4] in -2..2\nf[] in -2..2");
 NO_ATTRS(relu_)
 
 static reel_tensor *relu6_grad_derivative(const reel_call *c, reel_tensor *x)
@@ -124,9 +124,9 @@ static reel_tensor *elu_grad_derivative(const reel_call *c, reel_tensor *x)
     return reel_add(reel_mul(q, reel_mul_scalar(reel_exp(reel_mul(q, x)), A(c))), p);
 }
 ONNX_RULE(elu, WITH_FLOAT(ONNX("Elu", x), "alpha", A(c)))
-ONNX_RULE(elu_grad,
-          ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), y,
-               ONNX("Mul", ONNX("Mul", y, NUM(A(c))), ONNX("Exp", ONNX("Min", x, NUM(0))))))
+ONNX_RULE(elu_grad, ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), y,
+                         ONNX("Mul", ONNX("Mul", y, NUM(A(c))),
+                              ONNX("Exp", ONNX("Min", x, NUM(0))))))
 ACTIVATION(elu, K_ELU, K_ELU_GRAD, SAVE_IN(0), &reel__scalar_schema, " | a=0.7");
 
 reel_tensor *reel_elu(reel_tensor *x, double alpha)
@@ -162,9 +162,8 @@ static reel_ref normal_pdf(reel_onnx *o, reel_ref x)
 }
 /* Before Gelu: x (1 + erf(x / sqrt 2)) / 2, in the order that runtimes recognize. */
 ONNX_RULE(gelu, HAS("Gelu") ? ONNX("Gelu", x) : ONNX("Mul", x, normal_cdf(o, x)))
-ONNX_RULE(gelu_grad, ONNX("Mul", y,
-                          ONNX("Add", normal_cdf(o, x),
-                               ONNX("Mul", x, normal_pdf(o, x)))))
+ONNX_RULE(gelu_grad,
+          ONNX("Mul", y, ONNX("Add", normal_cdf(o, x), ONNX("Mul", x, normal_pdf(o, x)))))
 ACTIVATION(gelu, K_GELU, K_GELU_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(gelu)
 
@@ -287,8 +286,8 @@ static reel_ref hard_sigmoid(reel_onnx *o, reel_ref x)
     return WITH_FLOAT(WITH_FLOAT(y, "alpha", 1. / 6), "beta", 0.5);
 }
 ONNX_RULE(hardsigmoid, hard_sigmoid(o, x))
-ONNX_RULE(hardsigmoid_grad, ONNX("Where", onnx_between(o, x, -3, 3),
-                                 ONNX("Mul", y, NUM(1. / 6)), NUM(0)))
+ONNX_RULE(hardsigmoid_grad,
+          ONNX("Where", onnx_between(o, x, -3, 3), ONNX("Mul", y, NUM(1. / 6)), NUM(0)))
 ACTIVATION(hardsigmoid, K_HARDSIGMOID, K_HARDSIGMOID_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(hardsigmoid)
 
@@ -301,8 +300,8 @@ static reel_tensor *hardswish_grad_derivative(const reel_call *c, reel_tensor *x
     reel_tensor *line = reel_add_scalar(reel_mul_scalar(x, 1. / 3), 0.5);
     return reel_add(reel_mul(between(x, -3, 3), line), above);
 }
-ONNX_RULE(hardswish, HAS("HardSwish") ? ONNX("HardSwish", x)
-                                      : ONNX("Mul", x, hard_sigmoid(o, x)))
+ONNX_RULE(hardswish,
+          HAS("HardSwish") ? ONNX("HardSwish", x) : ONNX("Mul", x, hard_sigmoid(o, x)))
 /* 0, x / 3 + 1/2 or 1 */
 static reel_ref hardswish_slope(reel_onnx *o, reel_ref x)
 {

@@ -145,8 +145,8 @@ static reel_ref bound(const reel_call *c, reel_onnx *o, int i, reel_dtype dtype)
 {
     return isinf(A(i)) ? NULL : reel__onnx_number(o, A(i), dtype);
 }
-ONNX_RULE(clamp, ONNX_NODE("Clip", *x, x, bound(c, o, 0, x->dtype),
-                           bound(c, o, 1, x->dtype)))
+ONNX_RULE(clamp,
+          ONNX_NODE("Clip", *x, x, bound(c, o, 0, x->dtype), bound(c, o, 1, x->dtype)))
 ONNX_RULE(clamp_grad, ONNX("Where",
                            ONNX_BOOL("Or", ONNX_BOOL("Less", x, NUM(A(0))),
                                      ONNX_BOOL("Greater", x, NUM(A(1)))),

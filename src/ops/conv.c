@@ -121,8 +121,9 @@ static reel_status conv2d_input_onnx(const reel_call *c, reel_onnx *o)
     const reel_ref g = o->in[0], w = o->in[1];
     int64_t more[2];
     for (int i = 0; i < 2; i++)
-        more[i] = a->input[2 + i] - ((g->dim[2 + i] - 1) * a->stride[i] - 2 * a->padding[i] +
-                                     a->dilation[i] * (w->dim[2 + i] - 1) + 1);
+        more[i] =
+            a->input[2 + i] - ((g->dim[2 + i] - 1) * a->stride[i] - 2 * a->padding[i] +
+                               a->dilation[i] * (w->dim[2 + i] - 1) + 1);
     reel_ref y = ONNX_NODE("ConvTranspose", o->out[0], g, w);
     window(o, a, &w->dim[2]);
     reel__onnx_ints(o, "output_padding", 2, more);

@@ -283,7 +283,8 @@ static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
 /* [0, 1] of the result's dtype */
 static reel_ref off_on(reel_onnx *o, reel_dtype dtype)
 {
-    return reel__onnx_range(o, &(const reel_arange_attrs){.start = 0, .step = 1}, dtype, 2, 0);
+    return reel__onnx_range(o, &(const reel_arange_attrs){.start = 0, .step = 1}, dtype,
+                            2, 0);
 }
 ONNX_RULE(one_hot,
           WITH_INT(ONNX_NODE("OneHot", o->out[0], x,

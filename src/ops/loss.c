@@ -23,6 +23,8 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, !w || (w->rank == 1 && w->dim[0] == x->dim[1] && w->dtype == x->dtype),
             REEL_ERR_SHAPE, "class weights %s must be %s[%" PRId64 "]",
             w ? SHOW(w) : "none", reel_dtype_name(x->dtype), x->dim[1]);
+    REQUIRE(c, CE(c)->reduction >= REEL_MEAN && CE(c)->reduction <= REEL_NONE,
+            REEL_ERR_ARG, "%" PRId64 " is no reduction", CE(c)->reduction);
     bool rows = CE(c)->reduction == REEL_NONE;
     out[0] = reel__meta(rows ? REEL_SHAPE(x->dim[0]) : REEL_SCALAR, x->dtype, x->device);
     out[1] = reel__meta(REEL_SHAPE(x->dim[0], x->dim[1]), x->dtype, x->device);
@@ -70,18 +72,48 @@ static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[],
     gx[0] = reel_mul(c->out[1], g);
 }
 
+/* As cross_entropy_composed(): the weight of each class in each row, [n, c]; `chosen` is that
+ * of the target alone, by whose sum a mean divides. */
+static reel_ref class_weights(const reel_call *c, reel_onnx *o, reel_ref *chosen)
+{
+    const reel_cross_entropy_attrs *a = CE(c);
+    const reel_ref x = o->in[0], t = o->in[1], w = o->in[2];
+    const reel_arange_attrs off_on = {.step = 1};
+    const int64_t classes = x->dim[1];
+    reel_onnx_ref column = *x;
+    column.dim[1] = 1;
+    reel_ref counts = NULL, safe = t;
+    if (a->ignore_index != INT64_MIN) {
+        reel_ref ignored = reel__onnx_list(o, 1, &a->ignore_index);
+        reel_ref kept = ONNX_BOOL("Not", ONNX_BOOL("Equal", t, ignored));
+        safe = ONNX("Where", kept, t, reel__onnx_number(o, 0, REEL_I64));
+        counts = reel__onnx_reshape(o, reel__onnx_cast(o, kept, x->dtype), column);
+    }
+    reel_ref q = ONNX_NODE("OneHot", *x, safe, reel__onnx_list(o, 1, &classes),
+                           reel__onnx_range(o, &off_on, x->dtype, 2, 0));
+    reel__onnx_int(o, "axis", -1);
+    if (w) q = ONNX("Mul", q, w);
+    if (counts) q = ONNX("Mul", q, counts);
+    *chosen = q;
+    if (a->smoothing == 0) return q;
+    reel_ref each = NUM(a->smoothing / (double)classes);
+    if (w) each = ONNX("Mul", w, each);
+    if (counts) each = ONNX("Mul", counts, each);
+    return ONNX("Add", ONNX("Mul", q, NUM(1 - a->smoothing)), each);
+}
+
 /* Result 1, the gradient, is for training and not given. */
 static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
 {
-    static const char *const reduction[] = {
-        [REEL_MEAN] = "mean", [REEL_SUM] = "sum", [REEL_NONE] = "none"};
-    if (CE(c)->smoothing != 0)
-        return reel__bad(c, REEL_ERR_UNSUPPORTED, "label smoothing has no form in ONNX");
-    reel_ref y = ONNX_NODE("SoftmaxCrossEntropyLoss", o->out[0], o->in[0], o->in[1], o->in[2]);
-    reel__onnx_str(o, "reduction", reduction[CE(c)->reduction]);
-    if (CE(c)->ignore_index != INT64_MIN)
-        reel__onnx_int(o, "ignore_index", CE(c)->ignore_index);
-    return reel__onnx_give(o, 0, y);
+    const reel_ref x = o->in[0];
+    reel_ref chosen, weights = class_weights(c, o, &chosen);
+    reel_ref lp = WITH_INT(ONNX("LogSoftmax", x), "axis", 1);
+    reel_ref y =
+        ONNX("Neg", reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", weights, lp), 2));
+    if (CE(c)->reduction != REEL_NONE) y = reel__onnx_reduce(o, "ReduceSum", y, 1);
+    if (CE(c)->reduction == REEL_MEAN)
+        y = ONNX("Div", y, reel__onnx_reduce(o, "ReduceSum", chosen, 3));
+    return reel__onnx_give(o, 0, reel__onnx_reshape(o, y, o->out[0]));
 }
 
 const reel_op reel__cross_entropy = {

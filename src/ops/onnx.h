@@ -28,10 +28,11 @@ typedef struct reel_onnx_name_set reel_onnx_name_set;
 struct reel_onnx {
     reel_onnx_model *model;
     int opset;
-    int64_t batch;                      /* at which all sizes stand; 0: they are fixed */
-    reel_ref in[REEL_OP_MAX_IN];        /* operands of the call; NULL: absent */
-    reel_onnx_ref out[REEL_OP_MAX_OUT]; /* types of the results; rank -1: nobody reads it */
-    reel_ref given[REEL_OP_MAX_OUT];    /* what the rule made of them */
+    int64_t batch;               /* at which all sizes stand; 0: they are fixed */
+    reel_ref in[REEL_OP_MAX_IN]; /* operands of the call; NULL: absent */
+    reel_onnx_ref
+        out[REEL_OP_MAX_OUT];        /* types of the results; rank -1: nobody reads it */
+    reel_ref given[REEL_OP_MAX_OUT]; /* what the rule made of them */
     const void *per_batch; /* slopes of the attributes (trace/graph.h), or NULL */
     const char *op;        /* the record, which messages begin with */
     const char *where;     /* module path, or NULL: names begin with it */

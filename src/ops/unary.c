@@ -39,16 +39,19 @@
 UNARY(neg, K_NEG, 0, DTYPES_SIGNED, ANY, ONNX("Neg", x), reel_neg(G))
 UNARY(abs, K_ABS, IN, DTYPES_SIGNED, ANY, ONNX("Abs", x), reel_mul(G, reel_sign(X)))
 UNARY(sign, K_SIGN, 0, DTYPES_SIGNED, ANY, ONNX("Sign", x), reel_zeros_like(G))
-UNARY(square, K_SQUARE, IN, DTYPES_NUMBER, ANY, ONNX("Mul", x, x), reel_mul(G, reel_mul_scalar(X, 2)))
+UNARY(square, K_SQUARE, IN, DTYPES_NUMBER, ANY, ONNX("Mul", x, x),
+      reel_mul(G, reel_mul_scalar(X, 2)))
 UNARY(exp, K_EXP, OUT, F, ANY, ONNX("Exp", x), reel_mul(G, Y))
 UNARY(log, K_LOG, IN, F, POSITIVE, ONNX("Log", x), reel_div(G, X))
-UNARY(log1p, K_LOG1P, IN, F, "f[3,4] in -0.5..2\nf[]", ONNX("Log", ONNX("Add", x, NUM(1))), reel_div(G, reel_add_scalar(X, 1)))
-UNARY(expm1, K_EXPM1, OUT, F, ANY, ONNX("Sub", ONNX("Exp", x), NUM(1)), reel_mul(G, reel_add_scalar(Y, 1)))
+UNARY(log1p, K_LOG1P, IN, F, "f[3,4] in -0.5..2\nf[]",
+      ONNX("Log", ONNX("Add", x, NUM(1))), reel_div(G, reel_add_scalar(X, 1)))
+UNARY(expm1, K_EXPM1, OUT, F, ANY, ONNX("Sub", ONNX("Exp", x), NUM(1)),
+      reel_mul(G, reel_add_scalar(Y, 1)))
 UNARY(sqrt, K_SQRT, OUT, F, POSITIVE, ONNX("Sqrt", x), reel_div(G, reel_mul_scalar(Y, 2)))
 UNARY(rsqrt, K_RSQRT, OUT, F, POSITIVE, ONNX("Reciprocal", ONNX("Sqrt", x)),
       reel_mul(G, reel_mul_scalar(reel_mul(Y, reel_square(Y)), -0.5)))
-UNARY(reciprocal, K_RECIPROCAL, OUT, F, POSITIVE "\nf[3] in -2..-0.5", ONNX("Reciprocal", x),
-      reel_neg(reel_mul(G, reel_square(Y))))
+UNARY(reciprocal, K_RECIPROCAL, OUT, F, POSITIVE "\nf[3] in -2..-0.5",
+      ONNX("Reciprocal", x), reel_neg(reel_mul(G, reel_square(Y))))
 UNARY(sin, K_SIN, IN, F, ANY, ONNX("Sin", x), reel_mul(G, reel_cos(X)))
 UNARY(cos, K_COS, IN, F, ANY, ONNX("Cos", x), reel_neg(reel_mul(G, reel_sin(X))))
 /* 2 / sqrt(pi) exp(-x^2) */

@@ -55,8 +55,8 @@ static reel_status reshape_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, reel__numel(out) == reel__numel(x), REEL_ERR_SHAPE,
             "%s has %" PRId64 " elements, %s has %" PRId64, SHOW(x), reel__numel(x),
             SHOW(out), reel__numel(out));
-    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s", SHOW(out),
-            SHOW(x));
+    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s",
+            SHOW(out), SHOW(x));
     return REEL_OK;
 }
 
@@ -333,10 +333,10 @@ static reel_status slice_onnx(const reel_call *c, reel_onnx *o)
     if (open) end = INT64_MAX, slope = 0;
     if (k->step)
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "the step grows with the batch");
-    reel_ref y = ONNX_NODE("Slice", o->out[0], x,
-                           reel__onnx_sizes(o, 1, &a->start, &k->start),
-                           reel__onnx_sizes(o, 1, &end, &slope),
-                           reel__onnx_list(o, 1, &a->dim), reel__onnx_list(o, 1, &a->step));
+    reel_ref y =
+        ONNX_NODE("Slice", o->out[0], x, reel__onnx_sizes(o, 1, &a->start, &k->start),
+                  reel__onnx_sizes(o, 1, &end, &slope), reel__onnx_list(o, 1, &a->dim),
+                  reel__onnx_list(o, 1, &a->step));
     return reel__onnx_give(o, 0, y);
 }
 

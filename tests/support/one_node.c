@@ -30,7 +30,8 @@ bool one_node_make(const sample *s, reel_dtype dtype, int n_out, one_node *made)
     *made = (one_node){0};
     for (int i = 0; i < s->n_in; i++) {
         in[i] = sample_base(s, i, SAMPLE_CONTIGUOUS, dtype, 1);
-        if (in[i]) made->in[made->n_in++] = reel_copy(in[i]); /* as it is before the call */
+        if (in[i])
+            made->in[made->n_in++] = reel_copy(in[i]); /* as it is before the call */
     }
     if (reel_capture_begin()) return false;
     if (run(s, in, n_out, made))

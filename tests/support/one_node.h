@@ -7,7 +7,8 @@
 #include "sample.h"
 
 typedef struct one_node {
-    reel_graph *graph; /* inputs x0, x1, ... (absent ones have no number), outputs y0, ... */
+    reel_graph
+        *graph; /* inputs x0, x1, ... (absent ones have no number), outputs y0, ... */
     reel_tensor *in[SAMPLE_MAX_IN], *out[REEL_OP_MAX_OUT]; /* before and after the call */
     int n_in, n_out;
 } one_node;

@@ -96,7 +96,8 @@ static void write_record(const reel_op *op)
     for (int line = 0; line < sample_lines(sample_text(op)); line++)
         write_sample(op, line, REEL_F32);
     for (reel_dtype d = 0; d < REEL_DTYPE_COUNT; d++)
-        if (d != REEL_F32 && d != REEL_BF16) write_sample(op, 0, d); /* NumPy has no bf16 */
+        if (d != REEL_F32 && d != REEL_BF16)
+            write_sample(op, 0, d); /* NumPy has no bf16 */
 }
 
 /* ---- whole models, at several batch sizes -------------------------------------------------- */
@@ -127,8 +128,8 @@ static void save_graph(const char *name, reel_graph *g, int first, int step)
             fprintf(list, "model %s %d %d,%d,%d\n", name, opset, (int)batches[0],
                     (int)batches[1], (int)batches[2]);
         bool last = opset + step > REEL__ONNX_OPSET_LAST;
-        opset = last && opset < REEL__ONNX_OPSET_LAST ? REEL__ONNX_OPSET_LAST
-                                                      : opset + step;
+        opset =
+            last && opset < REEL__ONNX_OPSET_LAST ? REEL__ONNX_OPSET_LAST : opset + step;
     }
     reel_graph_free(g);
 }
@@ -157,13 +158,13 @@ static void write_model(const char *name, reel_module *net, reel_shape shape, in
 
 /* ---- functions that treat the batch in unusual ways ---------------------------------------- */
 
-#define FUNCTION(name, expression)                                                         \
-    static reel_tensor *name(void *user, reel_tensor *const in[], int count)               \
-    {                                                                                      \
-        reel_tensor *x = in[0];                                                            \
-        int64_t n = reel_size(x, 0);                                                       \
-        (void)user, (void)count, (void)n;                                                  \
-        return expression;                                                                 \
+#define FUNCTION(name, expression)                                                       \
+    static reel_tensor *name(void *user, reel_tensor *const in[], int count)             \
+    {                                                                                    \
+        reel_tensor *x = in[0];                                                          \
+        int64_t n = reel_size(x, 0);                                                     \
+        (void)user, (void)count, (void)n;                                                \
+        return expression;                                                               \
     }
 FUNCTION(merge_and_split,
          reel_reshape(reel_softmax(reel_reshape(x, REEL_SHAPE(n * 3, 4)), 1),
@@ -178,26 +179,28 @@ FUNCTION(whiten, reel_div(reel_sub(x, reel_mean(x, REEL_DIMS(0), true)),
                           reel_add_scalar(reel_var(x, REEL_DIMS(0, 1), 1, true), 1)))
 FUNCTION(rows_but_one, reel_slice(x, 0, 1, REEL_END, 1))
 FUNCTION(every_other, reel_slice(reel_cat((reel_tensor *[]){x, x}, 2, 0), 0, 0, 2 * n, 2))
-FUNCTION(positions,
-         reel_add(x, reel_reshape(reel_arange(1, 1 + (double)n, 1, REEL_F32),
-                                  REEL_SHAPE(n, 1, 1))))
+FUNCTION(positions, reel_add(x, reel_reshape(reel_arange(1, 1 + (double)n, 1, REEL_F32),
+                                             REEL_SHAPE(n, 1, 1))))
 FUNCTION(padded, reel_pad(reel_flip(x, REEL_DIMS(0)), REEL_SHAPE(1, 0, 0),
                           REEL_SHAPE(2, 0, 1), 0.5))
-FUNCTION(among_rows, reel_attention(reel_flatten(x, 1, 2), reel_flatten(x, 1, 2),
-                                    reel_flatten(x, 1, 2),
-                                    &(reel_attention_opts){.causal = true}))
+FUNCTION(among_rows,
+         reel_attention(reel_flatten(x, 1, 2), reel_flatten(x, 1, 2),
+                        reel_flatten(x, 1, 2), &(reel_attention_opts){.causal = true}))
 FUNCTION(filled, reel_mul(x, reel_full(REEL_SHAPE(n, 1, 4), 2, REEL_F32)))
 FUNCTION(in_place, reel_relu_(reel_mul_scalar_(reel_add_scalar(x, 0.5), 2)))
 
 static void write_functions(void)
 {
-#define ROW(name) {#name, name}
+#define ROW(name)                                                                        \
+    {                                                                                    \
+#name, name                                                                      \
+    }
     static const struct {
         const char *name;
         reel_function fn;
-    } row[] = {ROW(merge_and_split), ROW(batch_last), ROW(class_token), ROW(whiten),
-               ROW(rows_but_one),    ROW(every_other), ROW(positions),  ROW(padded),
-               ROW(among_rows),      ROW(filled),     ROW(in_place)};
+    } row[] = {ROW(merge_and_split), ROW(batch_last),  ROW(class_token), ROW(whiten),
+               ROW(rows_but_one),    ROW(every_other), ROW(positions),   ROW(padded),
+               ROW(among_rows),      ROW(filled),      ROW(in_place)};
     const reel_shape shape = REEL_SHAPE(2, 3, 4);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         reel_scope s = reel_scope_begin();

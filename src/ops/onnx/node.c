@@ -30,8 +30,8 @@ static void no_such(const reel_onnx *o, const char *op, reel_dtype dtype)
     int since = reel__onnx_since(op, dtype);
     char later[64] = "";
     if (since) (void)snprintf(later, sizeof later, ", only from opset %d on", since);
-    reel_fail(REEL_ERR_UNSUPPORTED, "%s: opset %d has no %s of %s%s", o->op, o->opset,
-              op, reel_dtype_name(dtype), later);
+    reel_fail(REEL_ERR_UNSUPPORTED, "%s: opset %d has no %s of %s%s", o->op, o->opset, op,
+              reel_dtype_name(dtype), later);
 }
 
 reel_ref reel__onnx_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n,

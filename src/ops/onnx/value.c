@@ -16,8 +16,8 @@ reel_ref reel__onnx_const(reel_onnx *o, reel_shape shape, reel_dtype dtype,
     if (!reel__onnx_bytes(shape, reel__onnx_dtype(dtype), &bytes)) return NULL;
     const void *copy = reel__onnx_copy(o->model, data, bytes);
     type.name = copy ? reel__onnx_name(o, "const") : NULL;
-    if (!type.name || !reel__onnx_add_initializer(
-                          o->model, type.name, reel__onnx_dtype(dtype), shape, copy))
+    if (!type.name || !reel__onnx_add_initializer(o->model, type.name,
+                                                  reel__onnx_dtype(dtype), shape, copy))
         return NULL;
     return reel__onnx_copy(o->model, &type, sizeof type);
 }
@@ -30,8 +30,7 @@ static reel_ref made(reel_onnx *o, reel_kernel_id kernel, const void *attrs,
     const reel_meta m = reel__meta(shape, dtype, (reel_device){REEL_CPU, 0});
     void *data = reel__malloc((size_t)reel__numel(&m) * reel_dtype_size(dtype));
     const reel_karg out = {data, &m};
-    const reel_kcall call = {
-        .kernel = kernel, .n_out = 1, .out = &out, .attrs = attrs};
+    const reel_kcall call = {.kernel = kernel, .n_out = 1, .out = &out, .attrs = attrs};
     reel_ref r = NULL;
     if (data && !reel__backend(REEL_CPU)->run(0, &call))
         r = reel__onnx_const(o, shape, dtype, data);

@@ -11,8 +11,8 @@ static reel_status check_arguments(const char *who, const reel_graph *g, int ops
     if (reel_failed()) return reel_error_status();
     if (!g) return reel_fail(REEL_ERR_ARG, "%s: the graph is NULL", who);
     if (opset && (opset < REEL__ONNX_OPSET_FIRST || opset > REEL__ONNX_OPSET_LAST))
-        return reel_fail(REEL_ERR_ARG, "%s: opset %d; %d to %d can be written", who, opset,
-                         REEL__ONNX_OPSET_FIRST, REEL__ONNX_OPSET_LAST);
+        return reel_fail(REEL_ERR_ARG, "%s: opset %d; %d to %d can be written", who,
+                         opset, REEL__ONNX_OPSET_FIRST, REEL__ONNX_OPSET_LAST);
     return REEL_OK;
 }
 
@@ -27,6 +27,18 @@ static reel_status check_opts(const reel_onnx_opts *o)
     return REEL_OK;
 }
 
+typedef struct judged {
+    reel_graph *g;
+    const char *path;
+    bool unchecked;
+} judged;
+
+static reel_status judge(void *user, const char *file, const char *data)
+{
+    const judged *j = user;
+    return reel__onnx_compare(j->g, j->path, file, data, j->unchecked);
+}
+
 reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_opts *opts)
 {
     static const reel_onnx_opts none = {0};
@@ -38,7 +50,9 @@ reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_op
     (void)reel_set_grad_enabled(false);
     reel_scope s = reel_scope_begin();
     reel_onnx_model *m = reel__onnx_model_of(g, o, NULL);
-    const reel_onnx_write_opts write = {.max_bytes = o->external_from};
+    judged j = {g, path, o->unchecked};
+    const reel_onnx_write_opts write = {
+        .max_bytes = o->external_from, .check = judge, .user = &j};
     if (m) (void)reel__onnx_write(m, path, &write);
     reel__onnx_model_free(m);
     reel_scope_end(s);

@@ -9,8 +9,8 @@
 
 /* Which nodes the outputs need, and which of their results somebody reads. */
 typedef struct reel_needs {
-    uint8_t *node;    /* bit 7: needed; bit k: result k is read afterwards */
-    bool *state;      /* of each value: it is state or an input, and is read */
+    uint8_t *node; /* bit 7: needed; bit k: result k is read afterwards */
+    bool *state;   /* of each value: it is state or an input, and is read */
 } reel_needs;
 #define REEL_NEEDED 0x80
 /* False with an error. */
@@ -22,5 +22,13 @@ void reel__needs_free(reel_needs *n);
  * written is a line there instead. */
 reel_onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *opts,
                                      FILE *missing);
+
+/* ---- export_check.c ------------------------------------------------------------------------ */
+
+/* Reads a file back, which checks its form, and, unless `unchecked`, compares what it computes
+ * with g. `path` is the name that it is to get, for messages; `data`: the file of its external
+ * data, or NULL. */
+reel_status reel__onnx_compare(reel_graph *g, const char *path, const char *file,
+                               const char *data, bool unchecked);
 
 #endif

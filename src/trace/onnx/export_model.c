@@ -136,10 +136,11 @@ static reel_ref read_value(walk *w, int v)
 {
     char text[64];
     if (w->stale[v]) {
-        reel_fail(REEL_ERR_UNSUPPORTED,
-                  "%s: reads %s, whose memory was changed in place by way of another view; "
-                  "ONNX has no memory: compute a new tensor instead",
-                  w->o.op, reel__value_text(w->g, v, text, sizeof text));
+        reel_fail(
+            REEL_ERR_UNSUPPORTED,
+            "%s: reads %s, whose memory was changed in place by way of another view; "
+            "ONNX has no memory: compute a new tensor instead",
+            w->o.op, reel__value_text(w->g, v, text, sizeof text));
         return NULL;
     }
     return w->ref[v] ? w->ref[v] : add_state(w, v);
@@ -332,8 +333,7 @@ static bool start(walk *w)
     w->ref = reel__calloc(n, sizeof *w->ref);
     w->stale = reel__calloc(n, sizeof *w->stale);
     return w->o.model && w->o.names && w->ref && w->stale &&
-           reel__effects(w->g, &w->effects) &&
-           reel__needs(w->g, &w->effects, &w->needs);
+           reel__effects(w->g, &w->effects) && reel__needs(w->g, &w->effects, &w->needs);
 }
 
 reel_onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *opts,

@@ -22,8 +22,7 @@ static void visit(const reel_graph *g, const reel_effects *e, int i, bool *live,
     const reel_gnode *n = &g->node[i];
     if (!n->op) return;
     for (int k = 0; k < n->n_out; k++)
-        if (n->out[k] >= 0 && live[n->out[k]])
-            *need |= (uint8_t)(REEL_NEEDED | 1 << k);
+        if (n->out[k] >= 0 && live[n->out[k]]) *need |= (uint8_t)(REEL_NEEDED | 1 << k);
     if (!*need && writes_needed(g, e, i, live)) *need = REEL_NEEDED | 1;
     if (!*need) return;
     for (int k = 0; k < n->n_out; k++)

@@ -12,8 +12,8 @@
 #include "onnx/limits.h"
 
 static const reel_import_family *const families[] = {
-    &reel__import_math,   &reel__import_shape, &reel__import_index,
-    &reel__import_reduce, &reel__import_nn,    &reel__import_norm};
+    &reel__import_math,   &reel__import_shape,  &reel__import_const,  &reel__import_index,
+    &reel__import_reduce, &reel__import_window, &reel__import_matmul, &reel__import_norm};
 
 /* Two sizes that nothing else is likely to depend on; 1 would make views of what is none. */
 #define BATCH_A 2
@@ -97,7 +97,8 @@ static void check_node(const reel_import *im)
     for (int k = 0; k < r->min_in && !reel_failed(); k++)
         if (!*n->input.at[k]) reel_fail(REEL_ERR_FORMAT, "input %d is absent", k);
     if (n->output.n < 1 || (r->max_out >= 0 && n->output.n > (size_t)r->max_out))
-        reel_fail(REEL_ERR_FORMAT, "%zu outputs; it has 1 to %d", n->output.n, r->max_out);
+        reel_fail(REEL_ERR_FORMAT, "%zu outputs; it has 1 to %d", n->output.n,
+                  r->max_out);
     for (size_t i = 0; i < n->attribute.n && !reel_failed(); i++)
         if (!has_word(r->attributes, n->attribute.at[i]->name))
             reel_fail(REEL_ERR_UNSUPPORTED, "attribute %.60s; it may have %s",
@@ -118,8 +119,9 @@ static void place_error(const reel_import *im, const char *file, size_t i)
     (void)snprintf(text, sizeof text, "%s", reel_error_message());
     reel_error_clear();
     bool changed = (size_t)st < sizeof becomes / sizeof *becomes && becomes[st];
-    reel_fail(changed ? becomes[st] : st, "onnx_load: %.200s: node %zu, %.60s \"%.100s\"%s: %s",
-              file, i, im->node->op_type, im->node->name,
+    reel_fail(changed ? becomes[st] : st,
+              "onnx_load: %.200s: node %zu, %.60s \"%.100s\"%s: %s", file, i,
+              im->node->op_type, im->node->name,
               im->batch ? " at another batch size" : "", text);
 }
 
@@ -138,22 +140,24 @@ static reel_status add_input(reel_import *im, const char *file, const reel_onnx_
     reel_shape s = {.rank = v->rank};
     reel_dtype dtype;
     if (!reel__onnx_dtype_back(v->dtype, &dtype))
-        return reel_fail(REEL_ERR_UNSUPPORTED, "onnx_load: %.200s: input %.100s is %s", file,
-                         v->name, reel__onnx_dtype_name(v->dtype));
+        return reel_fail(REEL_ERR_UNSUPPORTED, "onnx_load: %.200s: input %.100s is %s",
+                         file, v->name, reel__onnx_dtype_name(v->dtype));
     if (v->rank < 0 || v->rank > REEL_MAX_RANK)
         return reel_fail(REEL_ERR_UNSUPPORTED,
                          "onnx_load: %.200s: input %.100s is of %s; a rank of 0 to %d is "
-                         "needed", file, v->name,
+                         "needed",
+                         file, v->name,
                          v->rank < 0 ? "unknown shape" : "too many dimensions",
                          REEL_MAX_RANK);
     for (int d = 0; d < v->rank; d++) {
         s.dim[d] = is_batch(v, d) ? im->batch : v->dim[d].size;
         if (s.dim[d] < 0 || s.dim[d] > INT64_C(1) << 40)
-            return reel_fail(REEL_ERR_UNSUPPORTED,
-                             "onnx_load: %.200s: dimension %d of input %.100s %s \"%.60s\"; "
-                             "only the first may be left open", file, d, v->name,
-                             s.dim[d] < 0 ? "has no size but" : "is too large",
-                             v->dim[d].param ? v->dim[d].param : "");
+            return reel_fail(
+                REEL_ERR_UNSUPPORTED,
+                "onnx_load: %.200s: dimension %d of input %.100s %s \"%.60s\"; "
+                "only the first may be left open",
+                file, d, v->name, s.dim[d] < 0 ? "has no size but" : "is too large",
+                v->dim[d].param ? v->dim[d].param : "");
     }
     const reel_meta m = reel__meta(s, dtype, (reel_device){REEL_CPU, 0});
     if (reel__meta_check("onnx_load", &m)) return reel_error_status();
@@ -186,15 +190,17 @@ static reel_status add_output(reel_import *im, const char *file, const reel_onnx
     int64_t number = reel__onnx_names_find(im->names, v->name);
     int value = reel__im_value(im, number, REEL_VALUE_PARAM);
     if (value < 0)
-        return reel_fail(REEL_ERR_FORMAT, "onnx_load: %.200s: output %.100s is made nowhere",
-                         file, v->name);
+        return reel_fail(REEL_ERR_FORMAT,
+                         "onnx_load: %.200s: output %.100s is made nowhere", file,
+                         v->name);
     const reel_meta *m = reel__im_meta(im, value);
     if ((v->dtype != REEL_ONNX_UNDEFINED && v->dtype != reel__onnx_dtype(m->dtype)) ||
         (v->rank >= 0 && v->rank != m->rank))
-        return reel_fail(REEL_ERR_FORMAT,
-                         "onnx_load: %.200s: output %.100s is %s; the file says %s of rank "
-                         "%d", file, v->name, SHOW(m), reel__onnx_dtype_name(v->dtype),
-                         v->rank);
+        return reel_fail(
+            REEL_ERR_FORMAT,
+            "onnx_load: %.200s: output %.100s is %s; the file says %s of rank "
+            "%d",
+            file, v->name, SHOW(m), reel__onnx_dtype_name(v->dtype), v->rank);
     return reel__graph_add_output(im->g, value, v->name);
 }
 
@@ -287,16 +293,33 @@ static reel_status check_constants(const reel_graph *a, const reel_graph *b,
                                    const char *file)
 {
     for (int v = 0; v < a->n_value && v < b->n_value; v++) {
-        if (a->value[v].kind != REEL_VALUE_CONST || b->value[v].kind != REEL_VALUE_CONST ||
+        if (a->value[v].kind != REEL_VALUE_CONST ||
+            b->value[v].kind != REEL_VALUE_CONST ||
             reel__im_same(a->value[v].tensor, b->value[v].tensor))
             continue;
         if (reel_failed()) return reel_error_status();
-        return reel_fail(REEL_ERR_UNSUPPORTED,
-                         "onnx_load: %.200s: the model computes with the batch size itself: "
-                         "a value %s depends on it; fix the first dimension of the inputs",
-                         file, SHOW(&a->value[v].meta));
+        return reel_fail(
+            REEL_ERR_UNSUPPORTED,
+            "onnx_load: %.200s: the model computes with the batch size itself: "
+            "a value %s depends on it; fix the first dimension of the inputs",
+            file, SHOW(&a->value[v].meta));
     }
     return REEL_OK;
+}
+
+/* What the comparison of the two graphs says, in words of the file. */
+static reel_status generalize(reel_graph *a, const reel_graph *b, const char *file)
+{
+    char text[640];
+    if (!reel__graph_generalize(a, BATCH_A, b, BATCH_B)) return REEL_OK;
+    if (reel_error_status() != REEL_ERR_STATE) return reel_error_status();
+    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    reel_error_clear();
+    return reel_fail(
+        REEL_ERR_UNSUPPORTED,
+        "onnx_load: %.200s: sizes do not grow in proportion to the batch size; "
+        "fix the first dimension of the inputs: %s",
+        file, text);
 }
 
 static reel_graph *take(reel_import *im)
@@ -311,7 +334,7 @@ static reel_graph *finish(reel_import *a, reel_import *b, const char *file, int6
     reel_status st = prune(a->g);
     if (!st && b) st = prune(b->g);
     if (!st && b) st = check_constants(a->g, b->g, file);
-    if (!st && b) st = reel__graph_generalize(a->g, BATCH_A, b->g, BATCH_B);
+    if (!st && b) st = generalize(a->g, b->g, file);
     if (!st && b) st = reel_graph_set_batch(a->g, batch);
     if (!st) st = reel_graph_check(a->g);
     return st ? NULL : take(a);
@@ -339,8 +362,8 @@ reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
     reel_import a = {0}, b = {0};
     if (o.batch && !open)
         reel_fail(REEL_ERR_ARG,
-                  "onnx_load: %.200s: batch size %" PRId64 ", but all sizes are fixed", file,
-                  o.batch);
+                  "onnx_load: %.200s: batch size %" PRId64 ", but all sizes are fixed",
+                  file, o.batch);
     else if (begin(&a, m, names, open ? BATCH_A : 0, NULL) &&
              (!open || begin(&b, m, names, BATCH_B, &a)) &&
              !build(&a, open ? &b : NULL, file))

@@ -22,9 +22,9 @@ typedef struct reel_import reel_import;
 /* A row of the table of operators: what is checked before the rule is asked. */
 typedef struct reel_import_row {
     const char *op_type;
-    int since, until;   /* opsets of this form; until 0: to the newest */
-    int min_in, max_in; /* how many inputs a node may have; max_in -1: any number */
-    int max_out;        /* -1: any number */
+    int since, until;       /* opsets of this form; until 0: to the newest */
+    int min_in, max_in;     /* how many inputs a node may have; max_in -1: any number */
+    int max_out;            /* -1: any number */
     const char *attributes; /* those it may have, "axis keepdims" */
     void (*rule)(reel_import *);
     const reel_op *record;  /* for rules that many rows share */
@@ -40,11 +40,12 @@ struct reel_import {
     int opset;
     int *value;                    /* of each name; REEL_NO_VALUE until it is made */
     const reel_onnx_tensor **data; /* of each name: what it holds, or NULL */
-    bool *constant;                /* of each name: data come from a node, not a parameter */
-    reel_tensor **known;           /* of each value: computed while loading, or NULL */
+    bool *constant;      /* of each name: data come from a node, not a parameter */
+    reel_tensor **known; /* of each value: computed while loading, or NULL */
     int cap_known;
     int64_t folded; /* bytes computed while loading */
-    reel_import *twin; /* built before this one, at another batch size: tensors are shared */
+    reel_import
+        *twin; /* built before this one, at another batch size: tensors are shared */
     const reel_onnx_node *node;
     const reel_import_row *row;
 };
@@ -55,8 +56,9 @@ typedef struct reel_import_family {
     const reel_import_row *row;
     int n;
 } reel_import_family;
-extern const reel_import_family reel__import_math, reel__import_shape, reel__import_index,
-    reel__import_reduce, reel__import_nn, reel__import_norm;
+extern const reel_import_family reel__import_math, reel__import_shape, reel__import_const,
+    reel__import_index, reel__import_reduce, reel__import_window, reel__import_matmul,
+    reel__import_norm;
 
 /* ---- import.c ------------------------------------------------------------------------------- */
 
@@ -105,6 +107,8 @@ double reel__im_in_number(reel_import *im, int k, double otherwise);
 bool reel__im_number(reel_import *im, int v, double *number);
 /* A dimension that counts from the end where it is negative, of `rank`; an error: 0. */
 int reel__im_axis(int64_t axis, int rank);
+/* A list of sizes, which must be >= 0, as a shape. */
+reel_shape reel__im_shape(const reel_im_list *list);
 /* Bits of a list of dimensions. */
 int64_t reel__im_mask(const reel_im_list *axes, int rank);
 
@@ -118,7 +122,10 @@ void reel__im_emit_all(reel_import *im, const reel_op *op, const void *attrs, in
 int reel__im_emit(reel_import *im, const reel_op *op, const void *attrs, int n,
                   const int in[]);
 #define REEL__IM_ARGS(...)                                                               \
-    (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)), (const int[]) { __VA_ARGS__ }
+    (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)), (const int[])               \
+    {                                                                                    \
+        __VA_ARGS__                                                                      \
+    }
 #define CALL(record, attrs, ...)                                                         \
     reel__im_emit(im, &reel__##record, (attrs), REEL__IM_ARGS(__VA_ARGS__))
 #define IN(k) reel__im_in(im, (k))

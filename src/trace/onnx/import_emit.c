@@ -164,9 +164,8 @@ int64_t reel__im_count(const reel_meta *m, int from, int to)
 int reel__im_flatten(reel_import *im, int x, int axis)
 {
     const reel_meta *m = META(x);
-    return reel__im_reshape(im, x,
-                            REEL_SHAPE(reel__im_count(m, 0, axis),
-                                       reel__im_count(m, axis, m->rank)));
+    return reel__im_reshape(
+        im, x, REEL_SHAPE(reel__im_count(m, 0, axis), reel__im_count(m, axis, m->rank)));
 }
 
 /* ---- joining, padding --------------------------------------------------------------------------- */
@@ -233,8 +232,8 @@ int reel__im_matmul(reel_import *im, int x, int y)
     a.rank -= 2;
     b.rank -= 2;
     if (!reel__broadcast(&a, &b, &batch)) {
-        reel_fail(REEL_ERR_FORMAT, "batches of %s and %s do not broadcast",
-                  SHOW(META(x)), SHOW(META(y)));
+        reel_fail(REEL_ERR_FORMAT, "batches of %s and %s do not broadcast", SHOW(META(x)),
+                  SHOW(META(y)));
         return REEL_NO_VALUE;
     }
     int left = expand_batch(im, x, &batch), right = expand_batch(im, y, &batch);

@@ -63,7 +63,8 @@ static reel_tensor *compute(const reel_op *op, const void *attrs, int n,
     }
     reel_karg in[REEL_OP_MAX_IN], out;
     for (int k = 0; k < n; k++)
-        in[k] = x[k] ? (reel_karg){reel__ptr(x[k]), &x[k]->meta} : (reel_karg){NULL, NULL};
+        in[k] =
+            x[k] ? (reel_karg){reel__ptr(x[k]), &x[k]->meta} : (reel_karg){NULL, NULL};
     reel_tensor *y = reel__tensor_new(meta, NULL);
     if (!y) return NULL;
     out = (reel_karg){reel__ptr(y), &y->meta};
@@ -126,9 +127,8 @@ void reel__im_settle(reel_import *a, reel_import *b)
     for (size_t k = 0; k < a->node->output.n && !reel_failed(); k++) {
         int64_t number = reel__im_name(a, a->node->output.at[k]);
         int v = number < 0 ? REEL_NO_VALUE : a->value[number];
-        reel_tensor *x = v < 0 || a->g->value[v].kind != REEL_VALUE_NODE
-                             ? NULL
-                             : reel__im_known(a, v);
+        reel_tensor *x =
+            v < 0 || a->g->value[v].kind != REEL_VALUE_NODE ? NULL : reel__im_known(a, v);
         reel_tensor *y = x && b ? reel__im_known(b, b->value[number]) : x;
         if (!x || !y || !reel__im_same(x, y)) continue;
         make_constant(a, number, x);

@@ -115,8 +115,10 @@ static void one_hot(reel_import *im)
     if (reel_failed()) return;
     if (m.rank == REEL_MAX_RANK || !(depth >= 0 && depth < 0x1p40) || v.rank != 1 ||
         v.dim[0] != 2) {
-        reel_fail(REEL_ERR_FORMAT, "index %s, depth %g, values %s: rank 7 or less, >= 0, "
-                                   "[2]", SHOW(&m), depth, SHOW(&v));
+        reel_fail(REEL_ERR_FORMAT,
+                  "index %s, depth %g, values %s: rank 7 or less, >= 0, "
+                  "[2]",
+                  SHOW(&m), depth, SHOW(&v));
         return;
     }
     for (int d = 0, from = 0; d < row.rank; d++) {
@@ -124,15 +126,18 @@ static void one_hot(reel_import *im)
         row.dim[d] = d == axis ? 1 : m.dim[from++];
     }
     int place = reel__im_arange(im, 0, 1, (int64_t)depth, REEL_I64);
-    int hit = CALL(eq, NULL, reel__im_reshape(im, wrapped(im, index, (int64_t)depth), row),
-                   reel__im_reshape(im, place, column));
+    int hit =
+        CALL(eq, NULL, reel__im_reshape(im, wrapped(im, index, (int64_t)depth), row),
+             reel__im_reshape(im, place, column));
     int off = reel__im_reshape(im, reel__im_slice(im, values, 0, 0, 1, 1), REEL_SCALAR);
     int on = reel__im_reshape(im, reel__im_slice(im, values, 0, 1, 1, 1), REEL_SCALAR);
     OUT(0, CALL(where, NULL, hit, on, off));
 }
 
 #define RULE(name, since, least, most, attributes, rule)                                 \
-    {name, since, 0, least, most, 1, attributes, rule, NULL, NULL, 0}
+    {                                                                                    \
+        name, since, 0, least, most, 1, attributes, rule, NULL, NULL, 0                  \
+    }
 
 static const reel_import_row rows[] = {
     RULE("Gather", 7, 2, 2, "axis", gather),

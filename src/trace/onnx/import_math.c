@@ -104,8 +104,8 @@ static void divide(reel_import *im)
     if (META(y)->dtype != dtype)
         reel_fail(REEL_ERR_FORMAT, "%s and %s differ in dtype", SHOW(META(x)),
                   SHOW(META(y)));
-    int q = CALL(div, NULL, reel__im_cast(im, x, REEL_F64),
-                 reel__im_cast(im, y, REEL_F64));
+    int q =
+        CALL(div, NULL, reel__im_cast(im, x, REEL_F64), reel__im_cast(im, y, REEL_F64));
     OUT(0, reel__im_cast(im, whole(im, q, true), dtype));
 }
 
@@ -169,7 +169,8 @@ static void clip(reel_import *im)
     int x = IN(0);
     double low = reel__im_float(im, "min", -INFINITY),
            high = reel__im_float(im, "max", INFINITY);
-    if (reel_dtype_is_float(META(x)->dtype) && bound(im, 1, &low) && bound(im, 2, &high)) {
+    if (reel_dtype_is_float(META(x)->dtype) && bound(im, 1, &low) &&
+        bound(im, 2, &high)) {
         /* of bounds in the wrong order the upper one decides */
         const reel_scalar_attrs a = {{low < high ? low : high, high}};
         OUT(0, low == 0 && high == 6 ? CALL(relu6, NULL, x) : CALL(clamp, &a, x));
@@ -237,8 +238,10 @@ static void gelu(reel_import *im)
     else if (strcmp(form, "tanh") == 0)
         OUT(0, CALL(gelu_tanh, NULL, x));
     else
-        reel_fail(REEL_ERR_FORMAT, "attribute approximate is \"%.20s\", must be none or "
-                                   "tanh", form);
+        reel_fail(REEL_ERR_FORMAT,
+                  "attribute approximate is \"%.20s\", must be none or "
+                  "tanh",
+                  form);
 }
 
 /* x sigmoid(alpha x) */
@@ -255,7 +258,8 @@ static void swish(reel_import *im)
 /* gamma elu(x | alpha) */
 static void selu(reel_import *im)
 {
-    const reel_scalar_attrs a = {{reel__im_float(im, "alpha", 1.67326319217681884765625), 0}};
+    const reel_scalar_attrs a = {
+        {reel__im_float(im, "alpha", 1.67326319217681884765625), 0}};
     double gamma = reel__im_float(im, "gamma", 1.05070102214813232421875);
     OUT(0, reel__im_scale(im, CALL(elu, &a, IN(0)), gamma));
 }
@@ -328,19 +332,28 @@ static void dropout(reel_import *im)
     int x = IN(0);
     OUT(0, x);
     if (!reel__im_wants_out(im, 1)) return;
-    OUT(1, reel__im_full(im, reel__shape(META(x)), 1, im->opset < 10 ? META(x)->dtype
-                                                                      : REEL_BOOL));
+    OUT(1, reel__im_full(im, reel__shape(META(x)), 1,
+                         im->opset < 10 ? META(x)->dtype : REEL_BOOL));
 }
 
 /* ---- the table ---------------------------------------------------------------------------------- */
 
-#define UNARY(name, since, rec) {name, since, 0, 1, 1, 1, "", unary, &reel__##rec, NULL, 0}
+#define UNARY(name, since, rec)                                                          \
+    {                                                                                    \
+        name, since, 0, 1, 1, 1, "", unary, &reel__##rec, NULL, 0                        \
+    }
 #define ALPHA(name, rec, otherwise)                                                      \
-    {name, 7, 0, 1, 1, 1, "alpha", with_alpha, &reel__##rec, NULL, otherwise}
+    {                                                                                    \
+        name, 7, 0, 1, 1, 1, "alpha", with_alpha, &reel__##rec, NULL, otherwise          \
+    }
 #define BINARY(name, since, rec)                                                         \
-    {name, since, 0, 2, 2, 1, "", binary, &reel__##rec, NULL, 0}
+    {                                                                                    \
+        name, since, 0, 2, 2, 1, "", binary, &reel__##rec, NULL, 0                       \
+    }
 #define RULE(name, since, until, least, most, attributes, rule)                          \
-    {name, since, until, least, most, 1, attributes, rule, NULL, NULL, 0}
+    {                                                                                    \
+        name, since, until, least, most, 1, attributes, rule, NULL, NULL, 0              \
+    }
 
 static const reel_import_row rows[] = {
     UNARY("Abs", 7, abs),

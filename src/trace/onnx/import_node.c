@@ -107,9 +107,9 @@ void reel__im_out_data(reel_import *im, int k, const reel_onnx_tensor *t)
 static const reel_onnx_attribute *attribute(const reel_import *im, const char *name,
                                             reel_onnx_kind kind)
 {
-    static const char *const words[] = {
-        "nothing", "a float",  "an int",          "a string",       "a tensor",
-        "a graph", "floats",   "whole numbers",   "strings"};
+    static const char *const words[] = {"nothing",  "a float",       "an int",
+                                        "a string", "a tensor",      "a graph",
+                                        "floats",   "whole numbers", "strings"};
     const reel_onnx_attribute *a = reel__onnx_attribute(im->node, name);
     if (a && a->kind != kind) {
         reel_fail(REEL_ERR_FORMAT, "attribute %s is %s, must be %s", name,
@@ -153,8 +153,9 @@ reel_im_list reel__im_ints(reel_import *im, const char *name)
     const reel_onnx_attribute *a = attribute(im, name, REEL_ONNX_A_INTS);
     reel_im_list list = {.n = -1};
     if (a && a->n > REEL__IM_LIST)
-        reel_fail(REEL_ERR_UNSUPPORTED, "attribute %s has %zu numbers, at most %d are read",
-                  name, a->n, REEL__IM_LIST);
+        reel_fail(REEL_ERR_UNSUPPORTED,
+                  "attribute %s has %zu numbers, at most %d are read", name, a->n,
+                  REEL__IM_LIST);
     if (!a || reel_failed()) return list;
     list.n = (int)a->n;
     memcpy(list.at, a->ints, a->n * sizeof *a->ints);
@@ -223,7 +224,8 @@ double reel__im_in_number(reel_import *im, int k, double otherwise)
 int reel__im_axis(int64_t axis, int rank)
 {
     if (axis >= -rank && axis < rank) return (int)(axis < 0 ? axis + rank : axis);
-    reel_fail(REEL_ERR_FORMAT, "axis %" PRId64 " is out of range for rank %d", axis, rank);
+    reel_fail(REEL_ERR_FORMAT, "axis %" PRId64 " is out of range for rank %d", axis,
+              rank);
     return 0;
 }
 
@@ -237,4 +239,19 @@ int64_t reel__im_mask(const reel_im_list *axes, int rank)
         mask |= bit;
     }
     return mask;
+}
+
+reel_shape reel__im_shape(const reel_im_list *list)
+{
+    reel_shape s = {.rank = 0};
+    if (list->n > REEL_MAX_RANK)
+        reel_fail(REEL_ERR_UNSUPPORTED, "a shape of rank %d; at most %d are possible",
+                  list->n, REEL_MAX_RANK);
+    for (int i = 0; i < list->n && !reel_failed(); i++) {
+        if (list->at[i] < 0)
+            reel_fail(REEL_ERR_FORMAT, "size %" PRId64 " at place %d of a shape",
+                      list->at[i], i);
+        s.dim[s.rank++] = list->at[i];
+    }
+    return s;
 }

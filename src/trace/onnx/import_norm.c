@@ -29,7 +29,8 @@ static void batch_norm(reel_import *im)
     int x = IN(0), weight = IN(1), bias = IN(2);
     int mean = reel__im_in_buffer(im, 3), var = reel__im_in_buffer(im, 4);
     const reel_batch_norm_attrs a = {.eps = reel__im_float(im, "epsilon", 1e-5f),
-                                     .momentum = 1 - reel__im_float(im, "momentum", 0.9f)};
+                                     .momentum =
+                                         1 - reel__im_float(im, "momentum", 0.9f)};
     if (reel__im_int(im, "training_mode", 0) || reel__im_wants_out(im, 1))
         reel_fail(REEL_ERR_UNSUPPORTED, "training_mode is set, or running statistics are "
                                         "results: export the model in evaluation mode");
@@ -184,14 +185,17 @@ static void mean_variance_norm(reel_import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0}
+    {                                                                                    \
+        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
+    }
 
 static const reel_import_row rows[] = {
     RULE("BatchNormalization", 7, 13, 5, 5, 5, "epsilon momentum spatial", batch_norm),
     RULE("BatchNormalization", 14, 0, 5, 5, 3, "epsilon momentum training_mode",
          batch_norm),
     RULE("InstanceNormalization", 7, 0, 3, 3, 1, "epsilon", instance_norm),
-    RULE("GroupNormalization", 18, 0, 3, 3, 1, "epsilon num_groups stash_type", group_norm),
+    RULE("GroupNormalization", 18, 0, 3, 3, 1, "epsilon num_groups stash_type",
+         group_norm),
     RULE("LayerNormalization", 17, 0, 2, 3, 3, "axis epsilon stash_type", layer_norm),
     RULE("RMSNormalization", 23, 0, 2, 2, 1, "axis epsilon stash_type", rms_norm),
     RULE("LpNormalization", 7, 0, 1, 1, 1, "axis p", lp_norm),

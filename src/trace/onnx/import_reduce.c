@@ -102,8 +102,10 @@ static void reduce_prod(reel_import *im)
         int64_t n = META(y)->dim[d];
         if (!(r.mask >> d & 1)) continue;
         if (n < 1 || n > REEL__IM_LIST) {
-            reel_fail(REEL_ERR_UNSUPPORTED, "a product of %" PRId64 " elements; 1 to %d "
-                                            "are possible", n, REEL__IM_LIST);
+            reel_fail(REEL_ERR_UNSUPPORTED,
+                      "a product of %" PRId64 " elements; 1 to %d "
+                      "are possible",
+                      n, REEL__IM_LIST);
             return;
         }
         int product = reel__im_slice(im, y, d, 0, 1, 1);
@@ -138,8 +140,7 @@ static void arg(reel_import *im)
 static void softmax(reel_import *im)
 {
     int x = IN(0);
-    const reel_dim_attrs a = {
-        reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank)};
+    const reel_dim_attrs a = {reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank)};
     OUT(0, reel__im_emit(im, im->row->record, &a, 1, &x));
 }
 

@@ -1,25 +1,9 @@
-/* import_shape.c: operators that move, join and cut, and constants. */
+/* import_shape.c: operators that move, join and cut. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "trace/onnx/import.h"
-
-/* A list of sizes, which must be >= 0, as a shape. */
-static reel_shape shape_of(const reel_im_list *list)
-{
-    reel_shape s = {.rank = 0};
-    if (list->n > REEL_MAX_RANK)
-        reel_fail(REEL_ERR_UNSUPPORTED, "a shape of rank %d; at most %d are possible",
-                  list->n, REEL_MAX_RANK);
-    for (int i = 0; i < list->n && !reel_failed(); i++) {
-        if (list->at[i] < 0)
-            reel_fail(REEL_ERR_FORMAT, "size %" PRId64 " at place %d of a shape",
-                      list->at[i], i);
-        s.dim[s.rank++] = list->at[i];
-    }
-    return s;
-}
 
 /* ---- Reshape, Flatten, Squeeze, Unsqueeze ------------------------------------------------- */
 
@@ -47,7 +31,8 @@ static void resolve(const reel_meta *m, reel_im_list *to, bool zero)
     if (known == 0 || n % known)
         reel_fail(REEL_ERR_FORMAT,
                   "no size for -1: %s has %" PRId64 " elements, the other sizes make "
-                  "%" PRId64, SHOW(m), n, known);
+                  "%" PRId64,
+                  SHOW(m), n, known);
     else
         to->at[hole] = n / known;
 }
@@ -57,7 +42,7 @@ static void reshape(reel_import *im)
     int x = IN(0);
     reel_im_list to = reel__im_in_ints(im, 1);
     resolve(META(x), &to, reel__im_int(im, "allowzero", 0) != 0);
-    OUT(0, reel__im_reshape(im, x, shape_of(&to)));
+    OUT(0, reel__im_reshape(im, x, reel__im_shape(&to)));
 }
 
 static void flatten(reel_import *im)
@@ -126,7 +111,7 @@ static void expand(reel_import *im)
 {
     int x = IN(0);
     reel_im_list list = reel__im_in_ints(im, 1);
-    reel_shape s = shape_of(&list);
+    reel_shape s = reel__im_shape(&list);
     reel_meta want = reel__meta(s, META(x)->dtype, META(x)->device), both = want;
     if (!reel_failed() && !reel__broadcast(META(x), &want, &both))
         reel_fail(REEL_ERR_FORMAT, "%s does not broadcast to %s", SHOW(META(x)),
@@ -166,8 +151,7 @@ static void concat(reel_import *im)
 {
     int part[REEL_OP_MAX_IN], n = 0, axis = 0;
     for (size_t k = 0; k < im->node->input.n && !reel_failed(); k++) {
-        if (k == 0)
-            axis = reel__im_axis(reel__im_int(im, "axis", 0), META(IN(0))->rank);
+        if (k == 0) axis = reel__im_axis(reel__im_int(im, "axis", 0), META(IN(0))->rank);
         if (n == REEL_OP_MAX_IN) {
             part[0] = reel__im_cat(im, n, part, axis);
             n = 1;
@@ -200,8 +184,10 @@ static void split(reel_import *im)
         start += size.at[i];
     }
     if (size.n != outs || start != n) {
-        reel_fail(REEL_ERR_FORMAT, "%d outputs and %d sizes, which do not make up axis %d "
-                                   "of %s", outs, size.n, axis, SHOW(META(x)));
+        reel_fail(REEL_ERR_FORMAT,
+                  "%d outputs and %d sizes, which do not make up axis %d "
+                  "of %s",
+                  outs, size.n, axis, SHOW(META(x)));
         return;
     }
     start = 0;
@@ -280,8 +266,8 @@ static void pad(reel_import *im)
         int64_t low = pads.at[i], high = pads.at[axes.n + i], n = META(x)->dim[d];
         if ((low < 0 && low < -n) || (high < 0 && high < -n) ||
             (low < 0 ? low : 0) + (high < 0 ? high : 0) < -n) {
-            reel_fail(REEL_ERR_FORMAT, "pads %" PRId64 " and %" PRId64 " of %s", low, high,
-                      SHOW(META(x)));
+            reel_fail(REEL_ERR_FORMAT, "pads %" PRId64 " and %" PRId64 " of %s", low,
+                      high, SHOW(META(x)));
             return;
         }
         int64_t off = low < 0 ? -low : 0, end = high < 0 ? -high : 0;
@@ -315,8 +301,10 @@ static void depth_to_space(reel_import *im)
     bool depth_first = strcmp(mode, "CRD") != 0;
     int64_t c = s.dim[1] / (b * b), h = s.dim[2], w = s.dim[3];
     if (s.dim[1] % (b * b) || (depth_first && strcmp(mode, "DCR") != 0)) {
-        reel_fail(REEL_ERR_FORMAT, "mode \"%.20s\", %" PRId64 " channels in blocks of "
-                                   "%" PRId64, mode, s.dim[1], b);
+        reel_fail(REEL_ERR_FORMAT,
+                  "mode \"%.20s\", %" PRId64 " channels in blocks of "
+                  "%" PRId64,
+                  mode, s.dim[1], b);
         return;
     }
     reel_shape apart = depth_first ? REEL_SHAPE(s.dim[0], b, b, c, h, w)
@@ -343,134 +331,12 @@ static void space_to_depth(reel_import *im)
     OUT(0, reel__im_reshape(im, x, REEL_SHAPE(n, c * b * b, h, w)));
 }
 
-/* ---- constants ----------------------------------------------------------------------------------------- */
-
-static void constant(reel_import *im)
-{
-    const reel_onnx_tensor *t = reel__im_tensor(im, "value");
-    float f = (float)reel__im_float(im, "value_float", 0);
-    int64_t i = reel__im_int(im, "value_int", 0);
-    const reel_onnx_attribute *a = reel__onnx_attribute(im->node, "value_floats");
-    reel_im_list ints = reel__im_ints(im, "value_ints");
-    if (t)
-        reel__im_out_data(im, 0, t);
-    else if (reel__im_has(im, "value_float"))
-        OUT(0, reel__im_const(im, REEL_SCALAR, REEL_F32, &f));
-    else if (reel__im_has(im, "value_int"))
-        OUT(0, reel__im_const(im, REEL_SCALAR, REEL_I64, &i));
-    else if (a && a->kind == REEL_ONNX_A_FLOATS)
-        OUT(0, reel__im_const(im, REEL_SHAPE((int64_t)a->n), REEL_F32, a->floats));
-    else if (ints.n >= 0)
-        OUT(0, reel__im_const(im, REEL_SHAPE(ints.n), REEL_I64, ints.at));
-    else
-        reel_fail(REEL_ERR_FORMAT, "one of value, value_float, value_int, value_floats and "
-                                   "value_ints must be there");
-}
-
-static void constant_of_shape(reel_import *im)
-{
-    const reel_onnx_tensor *t = reel__im_tensor(im, "value");
-    reel_im_list list = reel__im_in_ints(im, 0);
-    reel_shape s = shape_of(&list);
-    reel_dtype dtype = REEL_F32;
-    double value = 0;
-    if (t && !reel__onnx_dtype_back(t->dtype, &dtype))
-        reel_fail(REEL_ERR_UNSUPPORTED, "value is %s", reel__onnx_dtype_name(t->dtype));
-    if (t && t->bytes != reel_dtype_size(dtype))
-        reel_fail(REEL_ERR_FORMAT, "value must be one number");
-    if (reel_failed()) return;
-    if (t) {
-        _Alignas(16) char room[16];
-        const reel_meta m = reel__meta(REEL_SCALAR, dtype, (reel_device){REEL_CPU, 0});
-        const reel_meta wide = reel__meta(REEL_SCALAR, REEL_F64, m.device);
-        memcpy(room, t->data, t->bytes);
-        const reel_karg in = {room, &m}, out = {&value, &wide};
-        const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
-        if (reel__backend(REEL_CPU)->run(0, &call)) return;
-    }
-    OUT(0, reel__im_full(im, s, value, dtype));
-}
-
-/* start, start + delta, ... before limit, as many as the specification says. */
-static void range(reel_import *im)
-{
-    double start = reel__im_in_number(im, 0, 0), limit = reel__im_in_number(im, 1, 0),
-           delta = reel__im_in_number(im, 2, 1);
-    reel_dtype dtype = META(IN(0))->dtype;
-    double n = ceil((limit - start) / delta);
-    if (!reel_failed() && !(n < 0x1p40))
-        reel_fail(REEL_ERR_FORMAT, "no range from %g to %g by %g", start, limit, delta);
-    if (reel_failed()) return;
-    OUT(0, reel__im_arange(im, start, delta, n > 0 ? (int64_t)n : 0, dtype));
-}
-
-static int64_t clip(int64_t at, int rank)
-{
-    if (at < 0) at += rank;
-    return at < 0 ? 0 : at > rank ? rank : at;
-}
-
-/* Sizes are known, at the batch size that the graph is built at. */
-static void shape(reel_import *im)
-{
-    const reel_meta m = *META(IN(0));
-    int64_t start = clip(reel__im_int(im, "start", 0), m.rank),
-            end = clip(reel__im_int(im, "end", m.rank), m.rank);
-    OUT(0, reel__im_const(im, REEL_SHAPE(end > start ? end - start : 0), REEL_I64,
-                          m.dim + start));
-}
-
-static void size(reel_import *im)
-{
-    int64_t n = reel__numel(META(IN(0)));
-    OUT(0, reel__im_const(im, REEL_SCALAR, REEL_I64, &n));
-}
-
-/* ---- triangles and unit matrices: comparisons of row and column ------------------------------------ */
-
-/* [rows, columns] bool: column - row compared with k. */
-static int diagonal(reel_import *im, const reel_op *op, int64_t rows, int64_t columns,
-                    double k)
-{
-    int row = reel__im_arange(im, k, 1, rows, REEL_I64);
-    int column = reel__im_arange(im, 0, 1, columns, REEL_I64);
-    row = reel__im_reshape(im, row, REEL_SHAPE(rows, 1));
-    return reel__im_emit(im, op, NULL, 2, (int[]){column, row});
-}
-
-static void trilu(reel_import *im)
-{
-    int x = IN(0);
-    const reel_meta m = *META(x);
-    double k = reel__im_in_number(im, 1, 0);
-    if (m.rank < 2) {
-        reel_fail(REEL_ERR_FORMAT, "%s is no matrix", SHOW(&m));
-        return;
-    }
-    const reel_op *op = reel__im_int(im, "upper", 1) ? &reel__ge : &reel__le;
-    if (!(fabs(k) < 0x1p40)) k = k < 0 ? -0x1p40 : 0x1p40;
-    int keep = diagonal(im, op, m.dim[m.rank - 2], m.dim[m.rank - 1], k);
-    OUT(0, CALL(where, NULL, keep, x, reel__im_scalar(im, 0, x)));
-}
-
-static void eye_like(reel_import *im)
-{
-    const reel_meta m = *META(IN(0));
-    reel_dtype dtype = m.dtype;
-    int64_t to = reel__im_int(im, "dtype", reel__onnx_dtype(dtype));
-    if (m.rank != 2 || to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
-        !reel__onnx_dtype_back((reel_onnx_dtype)to, &dtype)) {
-        reel_fail(REEL_ERR_UNSUPPORTED, "dtype %" PRId64 " like %s", to, SHOW(&m));
-        return;
-    }
-    double k = (double)reel__im_int(im, "k", 0);
-    OUT(0, reel__im_cast(im, diagonal(im, &reel__eq, m.dim[0], m.dim[1], k), dtype));
-}
-
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0}
+    {                                                                                    \
+        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
+    }
 
 static const reel_import_row rows[] = {
     RULE("Reshape", 7, 0, 2, 2, 1, "allowzero", reshape),
@@ -491,14 +357,6 @@ static const reel_import_row rows[] = {
     RULE("Pad", 11, 0, 2, 4, 1, "mode", pad),
     RULE("DepthToSpace", 7, 0, 1, 1, 1, "blocksize mode", depth_to_space),
     RULE("SpaceToDepth", 7, 0, 1, 1, 1, "blocksize", space_to_depth),
-    RULE("Constant", 7, 0, 0, 0, 1, "value value_float value_floats value_int value_ints",
-         constant),
-    RULE("ConstantOfShape", 9, 0, 1, 1, 1, "value", constant_of_shape),
-    RULE("Range", 11, 0, 3, 3, 1, "", range),
-    RULE("Shape", 7, 0, 1, 1, 1, "start end", shape),
-    RULE("Size", 7, 0, 1, 1, 1, "", size),
-    RULE("Trilu", 14, 0, 1, 2, 1, "upper", trilu),
-    RULE("EyeLike", 9, 0, 1, 1, 1, "dtype k", eye_like),
 };
 
 const reel_import_family reel__import_shape = {rows, sizeof rows / sizeof *rows};

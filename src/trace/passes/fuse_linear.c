@@ -37,13 +37,6 @@ static int activate(reel_graph *g, const reel_match *m)
 {
     reel_linear_fused_attrs a = {.act = K_NONE};
     if (!reel__fused_end(g, m, &a.act, a.a)) return -1;
-    return reel__emit_fused(g, m, &reel__linear_fused, &a, REEL_NO_VALUE);
-}
-
-static int activate_sum(reel_graph *g, const reel_match *m)
-{
-    reel_linear_fused_attrs a = {.act = K_NONE};
-    if (!reel__fused_end(g, m, &a.act, a.a)) return -1;
     return reel__emit_fused(g, m, &reel__linear_fused, &a, reel__bound(m, "r"));
 }
 
@@ -55,7 +48,7 @@ static const reel_rule rules[] = {
     REWRITE_BY("add(reshape(linear(x, w, b?) as c) as s, r)", sum_before),
     REWRITE_BY("add(linear(x, w, b?) as c, r)", add_residual),
     REWRITE_BY("any_unary(linear(x, w, b?) as c) as u", activate),
-    REWRITE_BY("any_unary(" FUSED ") as u", activate_sum),
+    REWRITE_BY("any_unary(" FUSED ") as u", activate),
 };
 
 static int run(reel_graph *g)

@@ -174,7 +174,8 @@ static int number_of(const reel_match *m, const char *name)
 
 int reel__bound(const reel_match *m, const char *name)
 {
-    return m->value[number_of(m, name)];
+    int i = number_of(m, name);
+    return i < 0 ? REEL_NO_VALUE : m->value[i];
 }
 
 double reel__bound_number(const reel_match *m, const char *name)

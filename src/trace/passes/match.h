@@ -38,7 +38,8 @@ typedef struct reel_match {
     double number[REEL__NAMES];    /* ... or a number */
 } reel_match;
 
-/* What a name of the pattern stands for. The name must be in it. */
+/* What a name of the pattern stands for: REEL_NO_VALUE for an absent operand, and for a name
+ * that the pattern has not. A number must be in it. */
 int reel__bound(const reel_match *m, const char *name);
 double reel__bound_number(const reel_match *m, const char *name);
 /* The node that makes that value. */

@@ -209,6 +209,7 @@ static int make_bias(reel_graph *g, const reel_match *m)
 #define VARIANCE "var(x | mask=$m, scale=0)"
 #define SQUARES "sum(square(d) | mask=$m, scale=$t)"
 #define SCORES "matmul(q, t) as z"
+#define SCALED "matmul(mul_scalar(q | $s), t) as z"
 
 static const reel_rule rules[] = {
     REWRITE_BY("div(exp(sub(x, max(x | mask=$m))) as e, sum(e | mask=$m, scale=1))",
@@ -250,6 +251,8 @@ static const reel_rule rules[] = {
     REWRITE_BY("matmul(softmax(mul_scalar(" SCORES " | $s)) as p, v)", attend_scaled),
     REWRITE_BY("matmul(softmax(add_scaled(b, " SCORES " | $s)) as p, v)",
                attend_scaled_masked),
+    REWRITE_BY("matmul(softmax(" SCALED ") as p, v)", attend_scaled),
+    REWRITE_BY("matmul(softmax(add(" SCALED ", b)) as p, v)", attend_scaled_masked),
     REWRITE_BY("matmul(softmax(add(" SCORES ", b)) as p, v)", attend_plain_masked),
     REWRITE_BY("matmul(softmax(" SCORES ") as p, v)", attend_plain),
 

@@ -8,10 +8,11 @@
 
 static const char style[] =
     "<style>\n"
-    ":root{color-scheme:light dark;--bg:#fff;--fg:#1d2127;--mute:#59616e;--line:#dcdfe4;\n"
-    "--panel:#f6f7f9;--bar:#f5962c}\n"
+    ":root{color-scheme:light "
+    "dark;--bg:#fff;--fg:#1d2127;--mute:#59616e;--line:#dcdfe4;\n"
+    "--panel:#f6f7f9;--bar:#f5962c;--stage:#fbfbfc}\n"
     "@media (prefers-color-scheme:dark){:root{--bg:#101215;--fg:#f1f2f4;--mute:#a6adb8;\n"
-    "--line:#33383f;--panel:#1b1e23;--bar:#a35f13}}\n"
+    "--line:#33383f;--panel:#1b1e23;--bar:#a35f13;--stage:#16181c}}\n"
     "body{margin:0;background:var(--bg);color:var(--fg);\n"
     "font:14px/1.45 system-ui,'Segoe UI',Helvetica,Arial,sans-serif}\n"
     "header,main{padding:0 24px}h1{font-size:20px;margin:18px 0 4px}\n"
@@ -20,16 +21,18 @@ static const char style[] =
     ".facts div{display:flex;flex-direction:column}.facts dt{color:var(--mute);"
     "font-size:12px}\n"
     ".facts dd{margin:0;font-weight:600;font-variant-numeric:tabular-nums}\n"
-    ".stage{position:relative;border-block:1px solid var(--line);height:72vh;"
+    ".stage{position:relative;background:var(--stage);border-block:1px solid "
+    "var(--line);height:72vh;"
     "min-height:320px}\n"
     ".stage svg{width:100%;height:100%;display:block;cursor:grab;touch-action:none}\n"
     ".stage svg:active{cursor:grabbing}\n"
     ".keys{position:absolute;right:14px;top:12px;display:flex;gap:4px}\n"
-    ".keys button{width:32px;height:32px;border:1px solid var(--line);border-radius:6px;\n"
+    ".keys button{width:32px;height:32px;border:1px solid "
+    "var(--line);border-radius:6px;\n"
     "background:var(--panel);color:var(--fg);font-size:15px;cursor:pointer}\n"
     ".legend{position:absolute;left:14px;bottom:12px;padding:6px 10px;font-size:12px;\n"
     "border:1px solid var(--line);border-radius:6px;background:var(--panel)}\n"
-    ".legend svg{width:153px;height:12px;cursor:default;margin:3px 0}\n"
+    ".legend svg{width:153px;height:12px;cursor:default;margin:4px 0}\n"
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px;"
     "font-variant-numeric:tabular-nums}\n"
     "th,td{padding:3px 12px 3px 0;text-align:right;white-space:nowrap;"
@@ -54,7 +57,8 @@ static const char script[] =
     "  }\n"
     "  function zoom(by, x, y) {\n"
     "    if (box[2] * by > 40 * home_box[2] || 30 > box[2] * by) return;\n"
-    "    box = [x + (box[0] - x) * by, y + (box[1] - y) * by, box[2] * by, box[3] * by];\n"
+    "    box = [x + (box[0] - x) * by, y + (box[1] - y) * by, box[2] * by, box[3] * "
+    "by];\n"
     "    show();\n"
     "  }\n"
     "  function at(e) {\n"
@@ -90,7 +94,8 @@ static const char script[] =
     "  });\n"
     "  svg.addEventListener('pointerup', function () { from = null; });\n"
     "  svg.addEventListener('pointercancel', function () { from = null; });\n"
-    "  var keys = { '+': function () { middle(0.8); }, '=': function () { middle(0.8); },\n"
+    "  var keys = { '+': function () { middle(0.8); }, '=': function () { middle(0.8); "
+    "},\n"
     "    '-': function () { middle(1.25); }, '0': whole, '1': start,\n"
     "    ArrowLeft: function () { move(-0.1, 0); }, ArrowRight: function () { move(0.1, "
     "0); } };\n"
@@ -152,13 +157,14 @@ static void put_header(FILE *to, const reel_graph *g, const reel__totals *t,
 
 static void put_legend(FILE *to, const reel__totals *t)
 {
-    fprintf(to, "<div class=\"legend\">%s of one operator<br/>\n"
-                "<svg class=\"reel\" viewBox=\"0 0 153 12\">",
+    fprintf(to,
+            "<div class=\"legend\">%s of one operator<br/>\n"
+            "<svg class=\"reel\" viewBox=\"0 0 153 12\">",
             t->timed ? "time bound" : "operations");
     for (int i = 0; i < REEL__COST_STEPS; i++)
-        fprintf(to, "<rect class=\"c%d\" x=\"%d\" y=\"0\" width=\"17\" height=\"12\"/>", i,
-                17 * i);
-    fprintf(to, "</svg><br/>0 to %s%s</div>\n", SI(t->most), t->timed ? "s" : "FLOP");
+        fprintf(to, "<rect class=\"c%d\" x=\"%d\" y=\"0\" width=\"17\" height=\"12\"/>",
+                i, 17 * i);
+    fprintf(to, "</svg>0 to %s%s</div>\n", SI(t->most), t->timed ? "s" : "FLOP");
 }
 
 static void put_row(FILE *to, const reel_graph *g, const reel__totals *t, int i)
@@ -169,22 +175,23 @@ static void put_row(FILE *to, const reel_graph *g, const reel__totals *t, int i)
     char shape[REEL__SHAPE_TEXT] = "";
     if (node->n_out && node->out[0] >= 0)
         (void)reel__value_shape_text(g, node->out[0], shape);
-    fprintf(to, "<tr data-n=\"%d\"><td>%d</td><td class=\"t\">%s</td><td class=\"t\">", i, i,
-            n->op);
+    fprintf(to, "<tr data-n=\"%d\"><td>%d</td><td class=\"t\">%s</td><td class=\"t\">", i,
+            i, n->op);
     reel__put_escaped(to, n->where);
-    fprintf(to, "</td><td class=\"t\">%s</td><td>%.3f</td><td>%.1f</td><td>%.1f</td>", shape,
-            n->cost.flops * 1e-6, n->cost.bytes_read * 1e-3, n->cost.bytes_written * 1e-3);
+    fprintf(to, "</td><td class=\"t\">%s</td><td>%.3f</td><td>%.1f</td><td>%.1f</td>",
+            shape, n->cost.flops * 1e-6, n->cost.bytes_read * 1e-3,
+            n->cost.bytes_written * 1e-3);
     fprintf(to, "<td>%" PRId64 "</td><td>%.2f</td>", n->params, n->intensity);
     if (t->timed) fprintf(to, "<td>%.2f</td>", n->seconds_bound * 1e6);
-    fprintf(to,
-            "<td class=\"t\"><i style=\"width:%.0fpx\"></i>%.1f%%</td></tr>\n",
+    fprintf(to, "<td class=\"t\"><i style=\"width:%.0fpx\"></i>%.1f%%</td></tr>\n",
             120 * (t->most > 0 ? reel__weight(t, i) / t->most : 0), 100 * share);
 }
 
 static void put_table(FILE *to, const reel_graph *g, const reel__totals *t)
 {
     fputs("<h2>Every operator</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>node</th>"
-          "<th class=\"t\">operator</th><th class=\"t\">where</th><th class=\"t\">result</th>"
+          "<th class=\"t\">operator</th><th class=\"t\">where</th><th "
+          "class=\"t\">result</th>"
           "<th>MFLOP</th><th>read kB</th><th>written kB</th><th>parameters</th>"
           "<th>FLOP/B</th>",
           to);
@@ -216,7 +223,8 @@ static reel_status put_page(FILE *to, const reel_graph *g, const reel__totals *t
                             const reel__picture *p, const char *title)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"/>\n<title>",
+          "<meta name=\"viewport\" "
+          "content=\"width=device-width,initial-scale=1\"/>\n<title>",
           to);
     reel__put_escaped(to, title);
     fputs("</title>\n", to);
@@ -234,7 +242,8 @@ static reel_status put_page(FILE *to, const reel_graph *g, const reel__totals *t
     fputs("</div>\n<main>\n", to);
     reel_status st = put_shares(to, g, t);
     put_table(to, g, t);
-    fputs("</main>\n<footer>Drag or use the wheel in the picture; + \xe2\x88\x92 0 1 and arrow "
+    fputs("</main>\n<footer>Drag or use the wheel in the picture; + \xe2\x88\x92 0 1 and "
+          "arrow "
           "keys work too. A click on a row shows its operator.</footer>\n",
           to);
     fputs(script, to);
@@ -258,7 +267,8 @@ reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
     if (!st) {
         st = put_page(to, g, &t, &p, opts && opts->title ? opts->title : "graph");
         reel__c_locale_end(&locale);
-        if (!st && ferror(to)) st = reel_fail(REEL_ERR_IO, "graph_write_html: cannot write");
+        if (!st && ferror(to))
+            st = reel_fail(REEL_ERR_IO, "graph_write_html: cannot write");
     }
     reel__picture_free(&p);
     reel__totals_free(&t);

@@ -53,11 +53,11 @@ typedef struct reel__vertex {
 typedef struct reel__layers {
     int n, n_layer, n_segment;
     reel__vertex *v;
-    int *order;       /* vertices layer by layer, from left to right */
-    int *first;       /* [n_layer + 1] where a layer begins in `order` */
-    int *segment;     /* pairs: upper vertex, lower vertex */
-    int *start[2];    /* [n + 1] of each vertex in near[0]: above, near[1]: below */
-    int *near[2];     /* [n_segment] */
+    int *order;    /* vertices layer by layer, from left to right */
+    int *first;    /* [n_layer + 1] where a layer begins in `order` */
+    int *segment;  /* pairs: upper vertex, lower vertex */
+    int *start[2]; /* [n + 1] of each vertex in near[0]: above, near[1]: below */
+    int *near[2];  /* [n_segment] */
 } reel__layers;
 
 /* Middle of each vertex, without overlap in a layer. */

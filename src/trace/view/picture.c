@@ -239,7 +239,8 @@ static void say_far(reel__picture *p)
         reel__panel *from = &p->panel[l->link[i].from], *to = &p->panel[l->link[i].to];
         char name[80];
         if (from->kind == REEL__BOX_NODE)
-            (void)snprintf(name, sizeof name, "%d %.60s", from->index, from->line[0].text);
+            (void)snprintf(name, sizeof name, "%d %.60s", from->index,
+                           from->line[0].text);
         else
             (void)snprintf(name, sizeof name, "%.70s", from->line[0].text);
         add_line(to, REEL__LINE_FAR, "reads %s", name);
@@ -259,7 +260,8 @@ static void say_far(reel__picture *p)
 static double port_width(const reel__picture *p, int v)
 {
     char shape[REEL__SHAPE_TEXT];
-    return reel__text_width(reel__value_shape_text(p->g, v, shape), REEL__LABEL_SIZE) + 14;
+    return reel__text_width(reel__value_shape_text(p->g, v, shape), REEL__LABEL_SIZE) +
+           14;
 }
 
 double reel__port(const reel__picture *p, int box, int k)
@@ -287,7 +289,8 @@ static void set_sizes(reel__picture *p)
             w = fmax(w, reel__text_width(panel->line[k].text, size) + number);
             h += size + 4;
         }
-        for (int k = 0; k < panel->n_port; k++) ports += port_width(p, panel->port_value[k]);
+        for (int k = 0; k < panel->n_port; k++)
+            ports += port_width(p, panel->port_value[k]);
         box->w = fmax(w + 20, ports);
         box->h = h;
     }

@@ -6,9 +6,9 @@
 #include "trace/view/layout.h"
 
 enum {
-    REEL__LINES = 12,      /* of text in a box */
-    REEL__LINE_TEXT = 64,  /* bytes of one, cut with "..." */
-    REEL__COST_STEPS = 9   /* colours */
+    REEL__LINES = 12,     /* of text in a box */
+    REEL__LINE_TEXT = 64, /* bytes of one, cut with "..." */
+    REEL__COST_STEPS = 9  /* colours */
 };
 
 typedef enum reel__line_kind {
@@ -24,7 +24,11 @@ typedef struct reel__label {
     char text[REEL__LINE_TEXT];
 } reel__label;
 
-typedef enum reel__box_kind { REEL__BOX_INPUT, REEL__BOX_NODE, REEL__BOX_OUTPUT } reel__box_kind;
+typedef enum reel__box_kind {
+    REEL__BOX_INPUT,
+    REEL__BOX_NODE,
+    REEL__BOX_OUTPUT
+} reel__box_kind;
 
 /* What a box shows; boxes are inputs, then nodes in program order, then outputs. */
 typedef struct reel__panel {

@@ -22,8 +22,8 @@ static int char_length(const unsigned char *c)
     bool too_long = (n == 3 && c[0] == 0xe0 && c[1] < 0xa0) ||
                     (n == 4 && c[0] == 0xf0 && c[1] < 0x90);
     bool surrogate = c[0] == 0xed && c[1] >= 0xa0;
-    bool beyond = (c[0] == 0xf4 && c[1] >= 0x90) ||
-                  (c[0] == 0xef && c[1] == 0xbf && c[2] >= 0xbe);
+    bool beyond =
+        (c[0] == 0xf4 && c[1] >= 0x90) || (c[0] == 0xef && c[1] == 0xbf && c[2] >= 0xbe);
     return too_long || surrogate || beyond ? 0 : n;
 }
 
@@ -81,7 +81,8 @@ static void put_style(FILE *to)
 
 /* ---- boxes ----------------------------------------------------------------------------------------- */
 
-static void put_operands(FILE *to, const reel_graph *g, const char *head, const int *v, int n)
+static void put_operands(FILE *to, const reel_graph *g, const char *head, const int *v,
+                         int n)
 {
     char name[128], shape[REEL__SHAPE_TEXT];
     for (int k = 0; k < n; k++) {
@@ -225,7 +226,8 @@ void reel__put_svg(FILE *to, const reel__picture *p, const char *title)
     reel__put_escaped(to, title);
     fputs("</title>\n", to);
     put_style(to);
-    fprintf(to, "<rect class=\"bg\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\"/>\n",
+    fprintf(to,
+            "<rect class=\"bg\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\"/>\n",
             -margin, -margin, w, h);
     for (int i = 0; i < p->layout.n_link; i++) put_link(to, p, &p->layout.link[i]);
     for (int i = 0; i < p->layout.n_box; i++) put_labels(to, p, i);
@@ -235,7 +237,8 @@ void reel__put_svg(FILE *to, const reel__picture *p, const char *title)
 
 /* ---- public ---------------------------------------------------------------------------------------------- */
 
-reel_status reel_graph_write_svg(const reel_graph *g, FILE *to, const reel_view_opts *opts)
+reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
+                                 const reel_view_opts *opts)
 {
     reel__totals t;
     reel__picture p;

@@ -29,10 +29,9 @@
 
 #define PACK 20.0
 #define TRANSFORM 256.0
-#define WEIGHTS 220.0 /* G w G', forward and input gradient */
-#define WEIGHTS_PACKED                                                                   \
-    250.0                  /* the same from prepared weights, less what direct pays    */
-#define WEIGHTS_GRAD 350.0 /* G' p G, and adding it up           */
+#define WEIGHTS 220.0        /* G w G', forward and input gradient           */
+#define WEIGHTS_PACKED 250.0 /* prepared: less what the direct sum reads them in */
+#define WEIGHTS_GRAD 350.0   /* G' p G, and adding it up                     */
 
 bool reel__conv_winograd_takes(const reel_conv *g)
 {

@@ -1,4 +1,4 @@
-/* import_nn.c: convolution, pooling, matrix products, attention. */
+/* import_window.c: convolution and pooling. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -29,8 +29,9 @@ static void read_sides(reel_import *im, const char *name, int dims, int64_t leas
     }
     for (int i = 0; i < dims; i++) {
         if (list.at[i] < least || list.at[i] > WINDOW_MAX)
-            reel_fail(REEL_ERR_FORMAT, "attribute %s is %" PRId64 ", must be %" PRId64
-                                       " to %d", name, list.at[i], least, WINDOW_MAX);
+            reel_fail(REEL_ERR_FORMAT,
+                      "attribute %s is %" PRId64 ", must be %" PRId64 " to %d", name,
+                      list.at[i], least, WINDOW_MAX);
         to[2 - dims + i] = list.at[i];
     }
 }
@@ -83,8 +84,10 @@ static int space(reel_import *im, int x)
 {
     int dims = META(x)->rank - 2;
     if (!reel_failed() && (dims < 1 || dims > 2))
-        reel_fail(REEL_ERR_UNSUPPORTED, "input %s; one or two dimensions of space are "
-                                        "possible", SHOW(META(x)));
+        reel_fail(REEL_ERR_UNSUPPORTED,
+                  "input %s; one or two dimensions of space are "
+                  "possible",
+                  SHOW(META(x)));
     return reel_failed() ? 0 : dims;
 }
 
@@ -131,8 +134,9 @@ static int64_t read_group(reel_import *im)
 static bool kernel_agrees(const window *w, const int64_t size[2])
 {
     if (w->size[0] == size[0] && w->size[1] == size[1]) return true;
-    reel_fail(REEL_ERR_FORMAT, "kernel_shape %" PRId64 " x %" PRId64
-                               ", the weight has %" PRId64 " x %" PRId64,
+    reel_fail(REEL_ERR_FORMAT,
+              "kernel_shape %" PRId64 " x %" PRId64 ", the weight has %" PRId64
+              " x %" PRId64,
               w->size[0], w->size[1], size[0], size[1]);
     return false;
 }
@@ -171,13 +175,13 @@ static void transposed_pads(reel_import *im, window *w, const int64_t in[2],
         reel_fail(REEL_ERR_FORMAT, "output_shape has %d numbers, %d dimensions", want.n,
                   w->dims);
     for (int i = 2 - w->dims; i < 2 && !reel_failed() && (want.n >= 0 || same); i++) {
-        int64_t full = (in[i] - 1) * w->stride[i] + extra[i] +
-                       w->dilation[i] * (w->size[i] - 1) + 1;
+        int64_t full =
+            (in[i] - 1) * w->stride[i] + extra[i] + w->dilation[i] * (w->size[i] - 1) + 1;
         int64_t to = want.n >= 0 ? want.at[i - 2 + w->dims] : in[i] * w->stride[i];
         int64_t all = full > to ? full - to : 0;
         if (to < 1 || to - full >= w->stride[i]) {
-            reel_fail(REEL_ERR_FORMAT, "output size %" PRId64 ", the input makes %" PRId64,
-                      to, full);
+            reel_fail(REEL_ERR_FORMAT,
+                      "output size %" PRId64 ", the input makes %" PRId64, to, full);
             return;
         }
         if (to > full) extra[i] += to - full;
@@ -214,8 +218,9 @@ static void conv_transpose(reel_import *im)
         a.input[2 + i] = (m.dim[2 + i] - 1) * w.stride[i] + extra[i] +
                          w.dilation[i] * (size[i] - 1) + 1 - 2 * a.padding[i];
         if (a.input[2 + i] < 1 || extra[i] >= w.stride[i]) {
-            reel_fail(REEL_ERR_FORMAT, "result of size %" PRId64 ", output_padding %" PRId64
-                                       " with stride %" PRId64,
+            reel_fail(REEL_ERR_FORMAT,
+                      "result of size %" PRId64 ", output_padding %" PRId64
+                      " with stride %" PRId64,
                       a.input[2 + i], extra[i], w.stride[i]);
             return;
         }
@@ -255,7 +260,8 @@ static reel_pool2d_attrs pool_attrs(const window *w)
 /* What a pooling record takes. */
 static bool plain_padding(const window *w)
 {
-    return symmetric(w) && 2 * w->before[0] <= w->size[0] && 2 * w->before[1] <= w->size[1];
+    return symmetric(w) && 2 * w->before[0] <= w->size[0] &&
+           2 * w->before[1] <= w->size[1];
 }
 
 /* Records number the winners in their plane, ONNX in the whole tensor. */
@@ -303,10 +309,12 @@ static void average_pool(reel_import *im)
     if (reel_failed()) return;
     window w = read_window(im, META(x)->dim + 2, one, dims);
     if (w.dilation[0] != 1 || w.dilation[1] != 1)
-        reel_fail(REEL_ERR_UNSUPPORTED, "dilations %" PRId64 " x %" PRId64
-                                        "; there is only 1", w.dilation[0], w.dilation[1]);
+        reel_fail(REEL_ERR_UNSUPPORTED,
+                  "dilations %" PRId64 " x %" PRId64 "; there is only 1", w.dilation[0],
+                  w.dilation[1]);
     if (!plain_padding(&w) && w.ceil_mode)
-        reel_fail(REEL_ERR_UNSUPPORTED, "padding that differs between sides, with ceil_mode");
+        reel_fail(REEL_ERR_UNSUPPORTED,
+                  "padding that differs between sides, with ceil_mode");
     if (reel_failed()) return;
     const reel_meta m = *META(x);
     window around = w;
@@ -340,122 +348,13 @@ static void global_max_pool(reel_import *im)
     OUT(0, reel__im_reduce(im, &reel__max, x, mask, 0, true));
 }
 
-/* ---- MatMul, Gemm ----------------------------------------------------------------------------------- */
-
-static void matmul(reel_import *im)
-{
-    int x = IN(0), y = IN(1);
-    bool row = META(x)->rank == 1, column = META(y)->rank == 1;
-    if (row) x = reel__im_reshape(im, x, REEL_SHAPE(1, META(x)->dim[0]));
-    if (column) y = reel__im_reshape(im, y, REEL_SHAPE(META(y)->dim[0], 1));
-    int z = reel_failed() ? REEL_NO_VALUE : reel__im_matmul(im, x, y);
-    if (reel_failed()) return;
-    reel_shape s = reel__shape(META(z));
-    if (column) s.rank--;
-    if (row) { /* the dimension before the last, or the last if that is gone */
-        if (!column) s.dim[s.rank - 2] = s.dim[s.rank - 1];
-        s.rank--;
-    }
-    OUT(0, reel__im_reshape(im, z, s));
-}
-
-/* alpha x y + beta c. What a linear layer is becomes one. */
-static void gemm(reel_import *im)
-{
-    static const int64_t turned[] = {1, 0};
-    int x = IN(0), y = IN(1), c = IN(2);
-    double alpha = reel__im_float(im, "alpha", 1), beta = reel__im_float(im, "beta", 1);
-    bool turn_x = reel__im_int(im, "transA", 0) != 0,
-         turn_y = reel__im_int(im, "transB", 0) != 0;
-    if (!reel_failed() && (META(x)->rank != 2 || META(y)->rank != 2))
-        reel_fail(REEL_ERR_FORMAT, "%s by %s: both must be matrices", SHOW(META(x)),
-                  SHOW(META(y)));
-    if (reel_failed()) return;
-    if (turn_x) x = reel__im_permute(im, x, turned);
-    if (turn_y && alpha == 1 &&
-        (c < 0 || (beta == 1 && META(c)->rank == 1 && META(c)->dim[0] == META(y)->dim[0]))) {
-        OUT(0, CALL(linear, NULL, x, y, c));
-        return;
-    }
-    if (turn_y) y = reel__im_permute(im, y, turned);
-    int z = reel__im_scale(im, CALL(matmul, NULL, x, y), alpha);
-    if (c >= 0) z = CALL(add, NULL, z, reel__im_scale(im, c, beta));
-    OUT(0, z);
-}
-
-/* ---- Attention (23) ------------------------------------------------------------------------------------ */
-
-/* [b, l, heads d] -> [b, heads, l, d] */
-static int by_heads(reel_import *im, int x, int64_t heads)
-{
-    static const int64_t order[] = {0, 2, 1, 3};
-    const reel_meta m = *META(x);
-    if (m.rank == 4) return x;
-    if (m.rank != 3 || heads < 1 || m.dim[2] % heads) {
-        reel_fail(REEL_ERR_FORMAT, "%s in %" PRId64 " heads", SHOW(&m), heads);
-        return REEL_NO_VALUE;
-    }
-    x = reel__im_reshape(im, x, REEL_SHAPE(m.dim[0], m.dim[1], heads, m.dim[2] / heads));
-    return reel__im_permute(im, x, order);
-}
-
-/* Several heads of queries share those of keys and values: each is repeated. */
-static int share_heads(reel_import *im, int x, int64_t heads)
-{
-    const reel_meta m = *META(x);
-    if (m.rank != 4 || m.dim[1] == heads) return x;
-    if (m.dim[1] < 1 || heads % m.dim[1]) {
-        reel_fail(REEL_ERR_FORMAT, "%" PRId64 " heads share %s", heads, SHOW(&m));
-        return REEL_NO_VALUE;
-    }
-    int64_t each = heads / m.dim[1];
-    x = reel__im_reshape(im, x, REEL_SHAPE(m.dim[0], m.dim[1], 1, m.dim[2], m.dim[3]));
-    x = reel__im_expand(im, x, REEL_SHAPE(m.dim[0], m.dim[1], each, m.dim[2], m.dim[3]));
-    return reel__im_reshape(im, x, REEL_SHAPE(m.dim[0], heads, m.dim[2], m.dim[3]));
-}
-
-static void attention(reel_import *im)
-{
-    static const int64_t order[] = {0, 2, 1, 3};
-    bool rank3 = META(IN(0))->rank == 3;
-    int64_t q_heads = reel__im_int(im, "q_num_heads", 0),
-            kv_heads = reel__im_int(im, "kv_num_heads", 0);
-    if (reel__im_has_in(im, 4) || reel__im_has_in(im, 5) || reel__im_has_in(im, 6) ||
-        reel__im_wants_out(im, 1) || reel__im_wants_out(im, 2) ||
-        reel__im_wants_out(im, 3) || reel__im_float(im, "softcap", 0) != 0)
-        reel_fail(REEL_ERR_UNSUPPORTED, "past keys and values, their lengths, softcap and "
-                                        "results other than the first");
-    int q = by_heads(im, IN(0), q_heads), k = by_heads(im, IN(1), kv_heads),
-        v = by_heads(im, IN(2), kv_heads), mask = IN(3);
-    if (reel_failed()) return;
-    const reel_meta m = *META(q);
-    k = share_heads(im, k, m.dim[1]);
-    v = share_heads(im, v, m.dim[1]);
-    if (reel_failed() || META(k)->rank != 4 || m.dim[3] < 1) {
-        reel_fail(REEL_ERR_FORMAT, "queries %s, keys %s", SHOW(&m), SHOW(META(k)));
-        return;
-    }
-    const reel_attention_attrs a = {
-        .scale = reel__im_float(im, "scale", (float)(1 / sqrt((double)m.dim[3]))),
-        .causal = reel__im_int(im, "is_causal", 0) != 0};
-    if (mask >= 0)
-        mask = reel__im_expand(
-            im, mask, REEL_SHAPE(m.dim[0], m.dim[1], m.dim[2], META(k)->dim[2]));
-    int y = CALL(attention, &a, q, k, v, mask);
-    if (rank3 && !reel_failed()) {
-        y = reel__im_permute(im, y, order);
-        const reel_meta r = *META(y);
-        y = reel__im_reshape(im, y,
-                             REEL_SHAPE(r.dim[0], r.dim[1], r.dim[2] * r.dim[3]));
-    }
-    OUT(0, y);
-}
-
-/* ---- the table -------------------------------------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define WINDOW "auto_pad kernel_shape strides pads "
 #define RULE(name, since, least, most, outs, attributes, rule)                           \
-    {name, since, 0, least, most, outs, attributes, rule, NULL, NULL, 0}
+    {                                                                                    \
+        name, since, 0, least, most, outs, attributes, rule, NULL, NULL, 0               \
+    }
 
 static const reel_import_row rows[] = {
     RULE("Conv", 7, 2, 3, 1, WINDOW "dilations group", conv),
@@ -466,12 +365,6 @@ static const reel_import_row rows[] = {
          average_pool),
     RULE("GlobalAveragePool", 7, 1, 1, 1, "", global_average_pool),
     RULE("GlobalMaxPool", 7, 1, 1, 1, "", global_max_pool),
-    RULE("MatMul", 7, 2, 2, 1, "", matmul),
-    RULE("Gemm", 7, 2, 3, 1, "alpha beta transA transB", gemm),
-    RULE("Attention", 23, 3, 7, 4,
-         "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap "
-         "softmax_precision",
-         attention),
 };
 
-const reel_import_family reel__import_nn = {rows, sizeof rows / sizeof *rows};
+const reel_import_family reel__import_window = {rows, sizeof rows / sizeof *rows};

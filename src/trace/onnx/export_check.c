@@ -1,0 +1,144 @@
+/* export_check.c: a file that was written is read back and must compute what the graph does.
+ * Both run on the same drawn inputs, at two batch sizes, at which the file's open dimensions
+ * are fixed first: so what it says about shapes is computed too. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "trace/onnx/export.h"
+#include "trace/onnx/import.h"
+
+/* Largest difference, over the largest value, at which the arithmetic counts as the same. */
+static double tolerance(reel_dtype dtype)
+{
+    return dtype == REEL_F16 || dtype == REEL_BF16 ? 2e-2
+           : reel_dtype_is_float(dtype)            ? 1e-4
+                                                   : 0;
+}
+
+/* ---- inputs ------------------------------------------------------------------------------- */
+
+/* Integers may be indices, so they are 0, which every dimension has. */
+static reel_tensor *draw(reel_shape shape, reel_dtype dtype)
+{
+    if (reel_dtype_is_float(dtype)) return reel_cast(reel_randn(shape, REEL_F32), dtype);
+    if (dtype == REEL_I64 || dtype == REEL_I32) return reel_zeros(shape, dtype);
+    return reel_cast(reel_randint(0, dtype == REEL_BOOL ? 2 : 100, shape, REEL_I64),
+                     dtype);
+}
+
+/* Inputs of g at a batch size, the same each time; this thread's random stream stays. */
+static reel_status draw_inputs(const reel_graph *g, int64_t batch, reel_tensor *x[])
+{
+    reel_rng_state before = reel_rng_get();
+    reel_seed(0x0e1);
+    for (int i = 0; i < g->n_input; i++) {
+        const reel_value *v = &g->value[g->input[i]];
+        reel_shape shape = reel__shape(&v->meta);
+        for (int d = 0; d < shape.rank && batch; d++)
+            shape.dim[d] += v->grow[d] * (batch - g->batch);
+        x[i] = draw(shape, v->meta.dtype);
+    }
+    reel_rng_set(before);
+    return reel_error_status();
+}
+
+/* The model's inputs get the sizes of these. */
+static void fix_sizes(reel_onnx_model *m, reel_tensor *const x[])
+{
+    for (size_t i = 0; i < m->graph.input.n; i++) {
+        const reel_onnx_value *v = m->graph.input.at[i];
+        for (int d = 0; d < v->rank; d++)
+            *(reel_onnx_dim *)(uintptr_t)&v->dim[d] =
+                (reel_onnx_dim){x[i]->meta.dim[d], ""};
+    }
+}
+
+/* ---- values ------------------------------------------------------------------------------- */
+
+static bool same(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+/* Largest difference over the largest value; infinite where one is finite and one is not. */
+static double distance(const double *a, const double *b, int64_t n)
+{
+    double off = 0, size = 1e-30;
+    for (int64_t i = 0; i < n; i++) {
+        if (same(a[i], b[i])) continue;
+        if (!isfinite(a[i]) || !isfinite(b[i])) return INFINITY;
+        off = fmax(off, fabs(a[i] - b[i]));
+    }
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(a[i])) size = fmax(size, fabs(a[i]));
+    return off / size;
+}
+
+static reel_status compare_output(const char *path, const char *name, reel_tensor *ours,
+                                  reel_tensor *theirs)
+{
+    int64_t n = reel_numel(ours);
+    if (!reel__same_shape(&ours->meta, &theirs->meta) ||
+        ours->meta.dtype != theirs->meta.dtype)
+        return reel_fail(REEL_ERR_INTERNAL,
+                         "onnx_export: %s: output %s is %s in the file, %s in the graph",
+                         path, name, SHOW(&theirs->meta), SHOW(&ours->meta));
+    double *a = reel__malloc((size_t)n * 2 * sizeof *a), *b = a ? a + n : NULL;
+    if (a && !reel_read(ours, a, REEL_F64) && !reel_read(theirs, b, REEL_F64)) {
+        double off = distance(a, b, n), most = tolerance(ours->meta.dtype);
+        if (off > most)
+            reel_fail(
+                REEL_ERR_NUMERIC,
+                "onnx_export: %s: output %s of the file differs from the graph's by "
+                "%g of its largest value; at most %g is right. Nothing was written",
+                path, name, off, most);
+    }
+    reel__free(a);
+    return reel_error_status();
+}
+
+/* ---- the file ----------------------------------------------------------------------------- */
+
+static reel_status run_both(reel_graph *g, const reel_onnx_model *m, const char *path,
+                            reel_tensor *x[])
+{
+    reel_graph *back = reel__onnx_import(m, path, NULL);
+    size_t n = (size_t)g->n_output;
+    reel_tensor **y = back ? reel__calloc(2 * n + 1, sizeof *y) : NULL;
+    if (y && !reel_graph_run(back, x, g->n_input, y + n, g->n_output)) {
+        /* last, as it may change its inputs in place */
+        (void)reel_graph_run(g, x, g->n_input, y, g->n_output);
+    }
+    for (size_t i = 0; i < n && !reel_failed(); i++)
+        (void)compare_output(path, g->output_name[i], y[i], y[n + i]);
+    reel__free(y);
+    reel_graph_free(back);
+    return reel_error_status();
+}
+
+static reel_status compare_at(reel_graph *g, reel_onnx_model *m, const char *path,
+                              int64_t batch)
+{
+    reel_scope s = reel_scope_begin();
+    reel_tensor **x = reel__calloc((size_t)g->n_input + 1, sizeof *x);
+    if (x && !draw_inputs(g, batch, x)) {
+        fix_sizes(m, x);
+        (void)run_both(g, m, path, x);
+    }
+    reel__free(x);
+    reel_scope_end(s);
+    return reel_error_status();
+}
+
+reel_status reel__onnx_compare(reel_graph *g, const char *path, const char *file,
+                               const char *data, bool unchecked)
+{
+    const reel_onnx_read_opts opts = {.data = data};
+    reel_onnx_model *m = reel__onnx_read(file, &opts);
+    if (m && !unchecked && !compare_at(g, m, path, g->batch ? 2 : 0) && g->batch)
+        (void)compare_at(g, m, path, 3);
+    reel__onnx_model_free(m);
+    return reel_error_status();
+}

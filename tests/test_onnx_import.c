@@ -1,0 +1,424 @@
+/* test_onnx_import.c: models become graphs that compute what eager reel does; what is wrong
+ * with a model is said, and costs nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <reel/onnx.h>
+
+#include "base/alloc.h"
+#include "onnx_case_model.h"
+#include "onnx_import_cases.h"
+#include "trace/onnx/import.h"
+
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+
+/* ---- each operator against eager reel -------------------------------------------------------- */
+
+static void compare(const import_case *c, reel_tensor *y, reel_tensor *z)
+{
+    if (reel_failed())
+        fail_msg("%s %s: %s", c->op_type, c->operands, reel_error_message());
+    assert_int_equal(reel_dtype_of(y), reel_dtype_of(z));
+    if (!reel__same_shape(&y->meta, &z->meta))
+        fail_msg("%s %s: %s, eager %s", c->op_type, c->operands, SHOW(&y->meta),
+                 SHOW(&z->meta));
+    size_t n = (size_t)reel_numel(y);
+    double *a = malloc(2 * n * sizeof *a), *b = a + n;
+    reel_read(y, a, REEL_F64);
+    reel_read(z, b, REEL_F64);
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs(a[i] - b[i]) <= 1e-5 * (1 + fabs(b[i]))))
+            fail_msg("%s %s: element %zu is %g, eager %g", c->op_type, c->operands, i,
+                     a[i], b[i]);
+    free(a);
+}
+
+static void run_at(const import_case *c, reel_graph *g, const operand o[],
+                   reel_tensor *x[], int n, int64_t batch)
+{
+    reel_scope s = reel_scope_begin();
+    reel_tensor *in[OPERANDS], *y = NULL;
+    int n_in = 0;
+    for (int k = 0; k < n; k++) {
+        if (o[k].batched) x[k] = draw(&o[k], batch);
+        if (!o[k].constant && !o[k].absent) in[n_in++] = x[k];
+    }
+    reel_graph_run(g, in, n_in, &y, 1);
+    compare(c, y, c->eager(x));
+    reel_scope_end(s);
+}
+
+static void test_every_operator(void **state)
+{
+    (void)state;
+    static const int64_t batches[] = {1, 7, 64};
+    reel_seed(5);
+    for (size_t i = 0; i < COUNT(import_cases); i++) {
+        const import_case *c = &import_cases[i];
+        reel_scope s = reel_scope_begin();
+        operand o[OPERANDS];
+        reel_tensor *x[OPERANDS] = {NULL};
+        bool batched = false;
+        int n = parse_operands(c->operands, o);
+        for (int k = 0; k < n; k++) {
+            x[k] = draw(&o[k], 4);
+            batched = batched || o[k].batched;
+        }
+        reel_onnx_model *m = one_node(c, o, x, n);
+        reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+        if (!g) fail_msg("%s %s: %s", c->op_type, c->operands, reel_error_message());
+        assert_int_equal(reel_graph_batch(g), batched ? 1 : 0);
+        for (size_t k = 0; k < COUNT(batches) && (batched || k == 0); k++)
+            run_at(c, g, o, x, n, batches[k]);
+        reel_graph_free(g);
+        reel__onnx_model_free(m);
+        reel_scope_end(s);
+    }
+}
+
+static void test_every_row_has_a_case(void **state)
+{
+    (void)state;
+    static const reel_import_family *const family[] = {
+        &reel__import_math,   &reel__import_shape,  &reel__import_const,
+        &reel__import_index,  &reel__import_reduce, &reel__import_window,
+        &reel__import_matmul, &reel__import_norm};
+    for (size_t f = 0; f < COUNT(family); f++)
+        for (int i = 0; i < family[f]->n; i++) {
+            const reel_import_row *r = &family[f]->row[i];
+            bool found = false;
+            for (size_t k = 0; k < COUNT(import_cases) && !found; k++) {
+                const import_case *c = &import_cases[k];
+                found = strcmp(c->op_type, r->op_type) == 0 && c->opset >= r->since &&
+                        (!r->until || c->opset <= r->until);
+            }
+            if (!found) fail_msg("no case for %s of opset %d", r->op_type, r->since);
+        }
+}
+
+/* ---- what is known while loading -------------------------------------------------------------- */
+
+static reel_onnx_node *node(reel_onnx_model *m, const char *op, const char *in0,
+                            const char *in1, const char *out)
+{
+    reel_onnx_node *n = reel__onnx_add_node(m, op, "");
+    if (in0) reel__onnx_add_input(m, n, in0);
+    if (in1) reel__onnx_add_input(m, n, in1);
+    reel__onnx_add_output(m, n, out);
+    return n;
+}
+
+static reel_onnx_model *begin(int rank, const reel_onnx_dim *dim)
+{
+    reel_onnx_model *m = reel__onnx_model_new();
+    reel__onnx_add_value(m, REEL_ONNX_INPUT, "x", REEL_ONNX_FLOAT, rank, dim);
+    reel__onnx_add_value(m, REEL_ONNX_OUTPUT, "y", REEL_ONNX_FLOAT, -1, NULL);
+    return m;
+}
+
+static const int64_t two[] = {2}, zero[] = {0}, rest[] = {-1};
+
+static void add_ints(reel_onnx_model *m, const char *name, reel_shape s, const int64_t *v)
+{
+    reel__onnx_add_initializer(m, name, REEL_ONNX_INT64, s, v);
+}
+
+/* y = Reshape(x, [Shape(x)[0] * 2, -1]): the arithmetic is gone, the batch stays open. */
+static void test_shapes_follow_the_batch(void **state)
+{
+    (void)state;
+    reel_onnx_model *m = begin(3, (reel_onnx_dim[]){{-1, "N"}, {4, ""}, {3, ""}});
+    add_ints(m, "zero", REEL_SCALAR, zero);
+    add_ints(m, "two", REEL_SHAPE(1), two);
+    add_ints(m, "rest", REEL_SHAPE(1), rest);
+    add_ints(m, "axis", REEL_SHAPE(1), zero);
+    node(m, "Shape", "x", NULL, "s");
+    node(m, "Gather", "s", "zero", "n");
+    node(m, "Unsqueeze", "n", "axis", "n1");
+    node(m, "Mul", "n1", "two", "n2");
+    reel__onnx_add_int(m, node(m, "Concat", "n2", "rest", "to"), "axis", 0);
+    node(m, "Reshape", "x", "to", "y");
+    reel_graph *g = reel__onnx_import(m, "m.onnx", &(reel_onnx_load_opts){.batch = 5});
+    assert_string_equal(reel_error_message(), "");
+    assert_int_equal(reel_graph_nodes(g), 1);
+    assert_int_equal(reel_graph_batch(g), 5);
+    reel_tensor *x = reel_randn(REEL_SHAPE(7, 4, 3), REEL_F32), *y;
+    assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
+    assert_int_equal(reel_size(y, 0), 14);
+    assert_int_equal(reel_size(y, 1), 6);
+    reel_graph_free(g);
+    reel__onnx_model_free(m);
+}
+
+/* x + Cast(Shape(x))[0]: the batch size as a value is baked into nothing. */
+static void test_batch_as_a_value_is_refused(void **state)
+{
+    (void)state;
+    reel_onnx_model *m = begin(1, (reel_onnx_dim[]){{-1, "N"}});
+    node(m, "Shape", "x", NULL, "s");
+    reel__onnx_add_int(m, node(m, "Cast", "s", NULL, "f"), "to", REEL_ONNX_FLOAT);
+    node(m, "Add", "x", "f", "y");
+    assert_null(reel__onnx_import(m, "m.onnx", NULL));
+    assert_int_equal(reel_error_status(), REEL_ERR_UNSUPPORTED);
+    assert_non_null(strstr(reel_error_message(), "batch size"));
+    reel__onnx_model_free(m);
+}
+
+static void test_names_and_state(void **state)
+{
+    (void)state;
+    static const float w[] = {1, 2, 3}, number = 4;
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_add_initializer(m, "layer.weight", REEL_ONNX_FLOAT, REEL_SHAPE(3), w);
+    reel__onnx_add_initializer(m, "number", REEL_ONNX_FLOAT, REEL_SCALAR, &number);
+    reel__onnx_add_initializer(m, "unused", REEL_ONNX_FLOAT, REEL_SHAPE(3), w);
+    node(m, "Mul", "x", "layer.weight", "a");
+    node(m, "Add", "a", "number", "y");
+    node(m, "Exp", "a", NULL, "nobody");
+    reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+    assert_string_equal(reel_error_message(), "");
+    char *text = reel_graph_to_string(g);
+    assert_non_null(strstr(text, "param layer.weight f32[3]"));
+    assert_non_null(strstr(text, "input x"));
+    assert_non_null(strstr(text, "output y"));
+    assert_null(strstr(text, "unused"));
+    assert_null(strstr(text, "exp"));
+    free(text);
+    assert_int_equal(reel_graph_nodes(g), 2);
+    reel_graph_free(g);
+    reel__onnx_model_free(m);
+}
+
+/* ---- what is wrong ----------------------------------------------------------------------------------- */
+
+typedef struct hostile {
+    import_case c;
+    const char *word; /* in the message */
+} hostile;
+
+#define BAD(op, opset, operands, attributes, word)                                       \
+    {                                                                                    \
+        {op, opset, operands, attributes, NULL}, word                                    \
+    }
+static const hostile hostiles[] = {
+    BAD("Relu", 13, "", "", "0 inputs"),
+    BAD("Relu", 13, "f[B,3] f[B,3]", "", "2 inputs"),
+    BAD("Relu", 13, "-", "", "absent"),
+    BAD("Relu", 13, "f[B,3]", "alpha=1.", "alpha"),
+    BAD("Relu", 13, "b[B,3]", "", "dtype"),
+    BAD("Add", 13, "f[B,3] f[B,4]", "", "broadcast"),
+    BAD("Add", 13, "f[1099511627777] f[1]", "", "too large"),
+    BAD("Add", 13, "f[1099511627776,1] f[1,1099511627776]", "", "2^63"),
+    BAD("LeakyRelu", 13, "f[B,3]", "alpha=1", "must be a float"),
+    BAD("HardSwish", 13, "f[B,3]", "", "HardSwish"),
+    BAD("Softmax", 13, "f[B,3]", "axis=2", "axis 2"),
+    BAD("Softmax", 13, "f[B,3]", "axis=-3", "axis -3"),
+    BAD("Softmax", 13, "f[B,3]", "axis=9223372036854775807", "axis"),
+    BAD("Softmax", 13, "f[B,3]", "axis='x'", "must be an int"),
+    BAD("Transpose", 13, "f[B,3]", "perm=0,0", "twice"),
+    BAD("Transpose", 13, "f[B,3]", "perm=0,", "no order"),
+    BAD("Reshape", 13, "f[B,12] {-1,-1}", "", "one may be -1"),
+    BAD("Reshape", 13, "f[B,12] {5,-1}", "", "no size for -1"),
+    BAD("Reshape", 13, "f[B,12] {-2,4}", "", "-2"),
+    BAD("Reshape", 13, "f[B,12] {4294967296,4294967296,4294967296}", "", "sizes"),
+    BAD("Reshape", 13, "f[B,12] i<5[2]", "", "constant"),
+    BAD("Reshape", 13, "f[2,6] {1,1,1,1,1,1,1,1,12}", "", "rank 9"),
+    BAD("Expand", 13, "f[B,3] {1,4}", "", "broadcast"),
+    BAD("Expand", 13, "f[2,1] {1,9223372036854775807}", "", "bytes"),
+    BAD("Tile", 13, "f[B,3] {1,-1}", "", "-1 repeats"),
+    BAD("Tile", 13, "f[B,3] {1,9223372036854775807}", "", "repeats"),
+    BAD("Slice", 13, "f[B,3] {0} {1} {0} {0}", "", "step 0"),
+    BAD("Slice", 13, "f[B,3] {0,0} {1}", "", "starts"),
+    BAD("Slice", 13, "f[B,3] {0} {1} {7}", "", "axis 7"),
+    BAD("Split", 13, "f[B,3] {5,-2}", "axis=1", "do not make up"),
+    BAD("Split", 13, "f[B,3] {9223372036854775807,9223372036854775807}", "axis=1",
+        "make up"),
+    BAD("Pad", 13, "f[B,3] {0,-5,0,0}", "", "pads -5"),
+    BAD("Pad", 13, "f[B,3] {0,0,0}", "", "3 pads"),
+    BAD("Pad", 13, "f[B,3] {0,9223372036854775807,0,0}", "", "padding"),
+    BAD("Pad", 13, "f[B,3] {0,1,0,1}", "mode='reflect'", "reflect"),
+    BAD("Squeeze", 13, "f[B,3] {1}", "", "not of size 1"),
+    BAD("Unsqueeze", 13, "f[B,3] {0,0}", "", "twice"),
+    BAD("Unsqueeze", 13, "f[1,1,1,1,1,1,1,1] {0}", "", "rank"),
+    BAD("Gather", 13, "f[B,3] =7", "axis=1", "index 7"),
+    BAD("Gather", 13, "f[B,3] {7,1}", "axis=1", "index 7"),
+    BAD("ConstantOfShape", 13, "{-1}", "", "size -1"),
+    BAD("ConstantOfShape", 13, "{4294967296,4294967296}", "", "bytes"),
+    BAD("Range", 13, "{0} {5} {0}", "", "range"),
+    BAD("OneHot", 13, "i<3[B] {-1} w2", "", "depth"),
+    BAD("DepthToSpace", 13, "f[B,4,2,2]", "blocksize=0", "blocks"),
+    BAD("DepthToSpace", 13, "f[B,4,2,2]", "blocksize=3", "blocks"),
+    BAD("Cast", 13, "f[B,3]", "to=99", "99"),
+    BAD("Cast", 13, "f[B,3]", "to=8", "STRING"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "group=0", "group"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "group=-9223372036854775807", "group"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "strides=0,1", "strides"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "strides=1,", "strides"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "dilations=0,0", "dilations"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "pads=-1,0,0,0", "padding -1"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "kernel_shape=5,5", "kernel_shape"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3]", "auto_pad='MAYBE'", "MAYBE"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,2,3,3]", "", "channels"),
+    BAD("Conv", 13, "f[B,3,2,2] w[4,3,3,3]", "", "does not fit"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3,3,3] w[5]", "", "bias"),
+    BAD("Conv", 13, "f[B,3,8,8] w[4,3]", "", "weight"),
+    BAD("Conv", 13, "f[B,3]  w[4,3]", "", "dimensions"),
+    BAD("ConvTranspose", 13, "f[B,1,2,3] w[1,2,2,2]", "pads=9,9,9,9", "result"),
+    BAD("ConvTranspose", 13, "f[B,1,2,3] w[1,2,2,2]", "output_padding=5,5",
+        "output_padding"),
+    BAD("ConvTranspose", 13, "f[B,1,2,3] w[1,2,2,2]", "output_shape=-4,0", "output size"),
+    BAD("MaxPool", 13, "f[B,3,7,7]", "", "kernel_shape"),
+    BAD("MaxPool", 13, "f[B,3,7,7]", "kernel_shape=0,0", "kernel_shape"),
+    BAD("MaxPool", 13, "f[B,3,7,7]", "kernel_shape=9,9", "does not fit"),
+    BAD("AveragePool", 13, "f[B,3,7,7]", "kernel_shape=2,2 strides=0,0", "strides"),
+    BAD("MatMul", 13, "f[B,3] w[4,4]", "", "matmul"),
+    BAD("MatMul", 13, "=2 f[B,3]", "", "rank"),
+    BAD("Gemm", 13, "f[B,3,4] w[4,4]", "", "matrices"),
+    BAD("Gemm", 13, "f[B,3] w[4,5]", "", "matmul"),
+    BAD("BatchNormalization", 9, "f[B,2,3,4] w[2] w[2] w[2] p[3]", "", "variance"),
+    BAD("BatchNormalization", 15, "f[B,2] w[2] w[2] w[2] p[2]", "training_mode=1",
+        "evaluation mode"),
+    BAD("LayerNormalization", 17, "f[B,3,4] w[3]", "axis=-1", "expand"),
+    BAD("GroupNormalization", 21, "f[B,4,3,2] w[4] w[4]", "num_groups=3", "groups"),
+    BAD("GroupNormalization", 21, "f[B,4,3,2] w[4] w[4]", "num_groups=0", "groups"),
+    BAD("ReduceSum", 13, "f[B,3] {0,0}", "", "twice"),
+    BAD("ReduceProd", 13, "f[B,100]", "axes=1,", "product"),
+    BAD("ScatterElements", 16, "f[B,4] i<4[B,2] f[B,2]", "axis=1", "only add"),
+    BAD("Attention", 23, "f[B,5,4] f[B,5,4] f[B,5,4]", "q_num_heads=3 kv_num_heads=3",
+        "heads"),
+};
+
+static void test_what_is_wrong_is_said(void **state)
+{
+    (void)state;
+    size_t held = 0;
+    for (size_t i = 0; i < COUNT(hostiles); i++) {
+        const import_case *c = &hostiles[i].c;
+        reel_scope s = reel_scope_begin();
+        operand o[OPERANDS];
+        reel_tensor *x[OPERANDS] = {NULL};
+        int n = parse_operands(c->operands, o);
+        for (int k = 0; k < n; k++) { /* an input needs no memory, whatever its size */
+            const reel_dtype dtype = o[k].kind == 'i'   ? REEL_I64
+                                     : o[k].kind == 'b' ? REEL_BOOL
+                                                        : REEL_F32;
+            x[k] = o[k].constant ? draw(&o[k], 4) : reel_zeros(REEL_SCALAR, dtype);
+        }
+        reel_onnx_model *m = one_node(c, o, x, n);
+        reel_memory_stats before, after;
+        reel_memory((reel_device){REEL_CPU, 0}, &before);
+        reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+        reel_memory((reel_device){REEL_CPU, 0}, &after);
+        held += after.in_use - before.in_use;
+        if (g || !strstr(reel_error_message(), hostiles[i].word))
+            fail_msg("%s %s %s: expected \"%s\", got: %s", c->op_type, c->operands,
+                     c->attributes, hostiles[i].word, reel_error_message());
+        assert_true(reel_error_status() == REEL_ERR_FORMAT ||
+                    reel_error_status() == REEL_ERR_UNSUPPORTED);
+        assert_non_null(strstr(reel_error_message(), "m.onnx"));
+        reel_error_clear();
+        reel__onnx_model_free(m);
+        reel_scope_end(s);
+    }
+    assert_int_equal(held, 0);
+}
+
+static void test_missing_operators_all_at_once(void **state)
+{
+    (void)state;
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    node(m, "TopK", "x", NULL, "a");
+    node(m, "NonZero", "a", NULL, "b");
+    node(m, "TopK", "b", NULL, "c");
+    node(m, "Relu", "c", NULL, "d");
+    node(m, "Mine", "d", NULL, "y")->domain = "my.domain";
+    assert_null(reel__onnx_import(m, "m.onnx", NULL));
+    assert_int_equal(reel_error_status(), REEL_ERR_UNSUPPORTED);
+    assert_non_null(strstr(reel_error_message(),
+                           "TopK (2 nodes), NonZero (1 node), my.domain.Mine (1 node)"));
+    reel__onnx_model_free(m);
+}
+
+/* A size without a name that is not the first; a batch where there is none; an output of
+ * another type than the file says. */
+static void test_ends(void **state)
+{
+    (void)state;
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {-1, "length"}});
+    node(m, "Relu", "x", NULL, "y");
+    assert_null(reel__onnx_import(m, "m.onnx", NULL));
+    assert_non_null(strstr(reel_error_message(), "\"length\""));
+    reel_error_clear();
+    reel__onnx_model_free(m);
+
+    m = begin(2, (reel_onnx_dim[]){{2, ""}, {3, ""}});
+    node(m, "Relu", "x", NULL, "y");
+    assert_null(reel__onnx_import(m, "m.onnx", &(reel_onnx_load_opts){.batch = 4}));
+    assert_int_equal(reel_error_status(), REEL_ERR_ARG);
+    reel_error_clear();
+    reel__onnx_model_free(m);
+
+    m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    node(m, "Greater", "x", "x", "y");
+    assert_null(reel__onnx_import(m, "m.onnx", NULL));
+    assert_int_equal(reel_error_status(), REEL_ERR_FORMAT);
+    assert_non_null(strstr(reel_error_message(), "bool[2,3]"));
+    reel_error_clear();
+    reel__onnx_model_free(m);
+}
+
+/* ---- no allocation may fail unseen --------------------------------------------------------------------- */
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    static const float w[] = {1, 2, 3};
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_add_initializer(m, "w", REEL_ONNX_FLOAT, REEL_SHAPE(3), w);
+    node(m, "Shape", "x", NULL, "s");
+    node(m, "Mul", "x", "w", "a");
+    node(m, "Reshape", "a", "s", "y");
+    int64_t live = reel_live_objects();
+    bool failed = true;
+    for (int64_t k = 1; failed; k++) {
+        reel__fault_alloc(k, true);
+        reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+        reel__fault_alloc(0, false);
+        failed = g == NULL;
+        if (failed) assert_int_equal(reel_error_status(), REEL_ERR_MEMORY);
+        reel_graph_free(g);
+        reel_error_clear();
+        assert_int_equal(reel_live_objects(), live);
+    }
+    reel__onnx_model_free(m);
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    reel_error_clear();
+    reel_scope_end(0);
+    return reel_live_objects() ? -1 : 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_every_operator, clean),
+        cmocka_unit_test_teardown(test_every_row_has_a_case, clean),
+        cmocka_unit_test_teardown(test_shapes_follow_the_batch, clean),
+        cmocka_unit_test_teardown(test_batch_as_a_value_is_refused, clean),
+        cmocka_unit_test_teardown(test_names_and_state, clean),
+        cmocka_unit_test_teardown(test_what_is_wrong_is_said, clean),
+        cmocka_unit_test_teardown(test_missing_operators_all_at_once, clean),
+        cmocka_unit_test_teardown(test_ends, clean),
+        cmocka_unit_test_teardown(test_out_of_memory, clean),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
