@@ -5,6 +5,7 @@
 #include "cases.h"
 
 bool bench_traced;
+const char *bench_skip;
 
 typedef struct model {
     reel_step *step;
@@ -77,7 +78,8 @@ static reel_status model_step(void *state)
     reel_step_fn fn = m->optim ? train : infer;
     int n = m->optim ? 2 : 1;
     if (bench_traced && !m->step)
-        m->step = reel_step_new(fn, m, &(reel_step_opts){.module = m->net});
+        m->step = reel_step_new(
+            fn, m, &(reel_step_opts){.module = m->net, .skip = bench_skip});
     reel_scope s = reel_scope_begin();
     bool was = reel_set_grad_enabled(m->optim != NULL);
     reel_status st =
