@@ -169,6 +169,40 @@ static void test_transformer(void **state)
     as_eager(transformer);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+/* Bytes of the arena, and nodes, of a step without the passes `skip`. */
+static int64_t arena_without(const char *skip, int *nodes)
+{
+    trainer t = resnet();
+    double loss[3];
+    reel_plan_memory memory;
+    reel_step *step = reel_step_new(
+        train, &t, &(reel_step_opts){.module = t.net, .skip = skip});
+    run(&t, step, 3, loss);
+    assert_int_equal(reel_executor_memory(reel_step_executor(step), &memory), REEL_OK);
+    *nodes = reel_graph_nodes(reel_step_graph(step));
+    assert_true(memory.arena <= memory.lower_bound * 11 / 10);
+    reel_step_free(step);
+    trainer_free(t);
+    return memory.arena;
+}
+
+static void test_less_memory(void **state)
+{
+    (void)state;
+    int plain_nodes, early_nodes, nodes;
+    int64_t plain = arena_without("early,recompute", &plain_nodes);
+    int64_t early = arena_without("recompute", &early_nodes);
+    int64_t all = arena_without(NULL, &nodes);
+    print_message("arena: %d bytes, early %d, and recompute %d\n", (int)plain,
+                  (int)early, (int)all);
+    assert_int_equal(early_nodes, plain_nodes);
+    assert_true(early < plain);
+    assert_true(nodes > early_nodes);
+    assert_true(all * 10 < early * 8);
+}
+
 /* ---- what a step can do wrong -------------------------------------------------------------------- */
 
 /* What it logs decides nothing, but nobody can know. */
@@ -240,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resnet),
         cmocka_unit_test(test_transformer),
+        cmocka_unit_test(test_less_memory),
         cmocka_unit_test(test_reading_a_value),
         cmocka_unit_test(test_many_shapes),
     };

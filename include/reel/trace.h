@@ -211,9 +211,10 @@ REEL_API reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
 
 /** Options of reel_graph_optimize; zero is the default: every pass. */
 typedef struct reel_optimize_opts {
-    const char *only; /* names of passes, separated by commas; NULL: all */
+    const char *only; /* names of passes, separated by commas; NULL: all but recompute */
     const char *skip; /* those that shall not run; NULL: none */
     bool exact;       /* only passes after which results keep every bit */
+    bool recompute;   /* less memory for a little time: the pass of that name runs as well */
     FILE *log;        /* a line for each pass that ran; NULL: none */
 } reel_optimize_opts;
 /** Changes the graph in place into one that computes the same with less work: passes run in

@@ -123,7 +123,8 @@ static reel_status compile(reel_step *s, reel_tensor *const x[], int n_x,
     compiled c = {0};
     remember(&c, x, n_x, n_y);
     c.graph = capture(s, x, n_x, y, n_y);
-    const reel_optimize_opts opts = {.exact = s->opts.exact, .skip = s->opts.skip};
+    const reel_optimize_opts opts = {
+        .exact = s->opts.exact, .skip = s->opts.skip, .recompute = true};
     if (c.graph && !refuse_reads(c.graph) && !reel_graph_optimize(c.graph, &opts))
         c.executor = reel_executor_new(c.graph, NULL);
     if (!c.executor) {

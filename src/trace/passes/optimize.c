@@ -79,11 +79,20 @@ static reel_status check_names(const char *option, const char *list,
     return REEL_OK;
 }
 
+static bool comes_last(const reel_pass *p)
+{
+    bool is = false;
+    for (size_t i = 0; i < sizeof last_passes / sizeof *last_passes && !is; i++)
+        is = last_passes[i] == p;
+    return is;
+}
+
 static bool wanted(const reel_optimize_opts *o, const reel_pass *p)
 {
     size_t n = strlen(p->name);
-    return (!o->only || lists(o->only, p->name, n)) &&
-           (!o->skip || !lists(o->skip, p->name, n)) && (!o->exact || p->exact);
+    bool asked = o->only ? lists(o->only, p->name, n) : !comes_last(p) || o->recompute;
+    return asked && (!o->skip || !lists(o->skip, p->name, n)) &&
+           (!o->exact || p->exact);
 }
 
 /* ---- running ------------------------------------------------------------------------------- */
@@ -112,14 +121,6 @@ static int run_pass(reel_graph *g, const reel_pass *p, bool verify, FILE *log)
         fprintf(log, "%-16s %4d changes, %d -> %d nodes\n", p->name, changes, before,
                 g->n_node);
     return changes;
-}
-
-static bool comes_last(const reel_pass *p)
-{
-    bool is = false;
-    for (size_t i = 0; i < sizeof last_passes / sizeof *last_passes && !is; i++)
-        is = last_passes[i] == p;
-    return is;
 }
 
 /* The passes that come last, or the others: changes made, or -1 with an error. */
