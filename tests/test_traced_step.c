@@ -169,6 +169,48 @@ static void test_transformer(void **state)
     as_eager(transformer);
 }
 
+/* ---- the passes alone ------------------------------------------------------------------------------ */
+
+/* x -> neg(x * w), w becoming w - lr x w' g: a step that nothing but its order keeps right. */
+static reel_tensor *updates(reel_tensor *x, reel_tensor *w, reel_tensor *lr)
+{
+    reel_tensor *g = reel_mul(x, x), *y = reel_exp(x);
+    y = reel_mul(y, w);
+    y = reel_neg(reel_sqrt(y));
+    reel_sgd_step(w, g, NULL, lr, NULL);
+    return reel_mul(y, w);
+}
+
+static void test_early_keeps_the_order(void **state)
+{
+    (void)state;
+    static const char *const want[] = {"mul", "exp", "mul", "sgd_step", "sqrt", "neg",
+                                       "mul"};
+    bool was = reel_set_grad_enabled(false);
+    reel_tensor *x = reel_full(REEL_SHAPE(3), 1.5, REEL_F32),
+                *w = reel_full(REEL_SHAPE(3), 2, REEL_F32),
+                *lr = reel_scalar(0.25, REEL_F64), *y = NULL;
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    reel_capture_input(x, "x");
+    reel_capture_state(w, "w", true);
+    y = updates(x, w, lr);
+    reel_graph *g = reel_capture_end(&y, NULL, 1);
+    assert_int_equal(reel_graph_optimize(g, &(reel_optimize_opts){.only = "early"}),
+                     REEL_OK);
+    assert_int_equal(reel_graph_nodes(g), 7);
+    for (int i = 0; i < 7; i++) assert_string_equal(reel_graph_node_op(g, i), want[i]);
+    reel_tensor *twin = reel_copy(w), *z = NULL;
+    assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
+    z = updates(x, twin, lr);
+    for (int i = 0; i < 3; i++) {
+        assert_true(((float *)reel_data(y))[i] == ((float *)reel_data(z))[i]);
+        assert_true(((float *)reel_data(w))[i] == ((float *)reel_data(twin))[i]);
+    }
+    reel_graph_free(g);
+    (void)reel_set_grad_enabled(was);
+    reel_scope_end(0);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------- */
 
 /* Bytes of the arena, and nodes, of a step without the passes `skip`. */
@@ -274,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resnet),
         cmocka_unit_test(test_transformer),
+        cmocka_unit_test(test_early_keeps_the_order),
         cmocka_unit_test(test_less_memory),
         cmocka_unit_test(test_reading_a_value),
         cmocka_unit_test(test_many_shapes),
