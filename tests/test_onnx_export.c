@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "onnx/file.h"
 #include "ops/onnx.h"
+#include "support/one_node.h"
 #include "support/onnx_cases.h"
 #include "temp_folder.h"
 #include "trace/graph.h"
@@ -300,6 +301,38 @@ static void test_failed_export_leaves_the_old_file(void **state)
     reel_scope_end(0);
 }
 
+/* Every allocation of an export fails once: an error and no leak. */
+static void export_without_memory(reel_graph *g, const char *name)
+{
+    int64_t live = reel_live_objects();
+    bool failed = true;
+    for (int64_t k = 1; failed; k++) {
+        reel__fault_alloc(k, false);
+        reel_onnx_export(g, temp_path("memory.onnx"),
+                         &(reel_onnx_opts){.unchecked = true});
+        reel__fault_alloc(0, false);
+        failed = reel_error_status() == REEL_ERR_MEMORY;
+        reel_error_clear();
+        if (reel_live_objects() != live) fail_msg("%s leaks", name);
+    }
+}
+
+static void test_without_memory(void **state)
+{
+    (void)state;
+    for (int i = 0; i < reel__n_ops; i++) {
+        sample s;
+        one_node made;
+        reel_scope scope = reel_scope_begin();
+        assert_true(sample_parse(reel__ops[i], sample_text(reel__ops[i]), 0, &s));
+        if (one_node_make(&s, REEL_F32, 1, &made)) {
+            export_without_memory(made.graph, reel__ops[i]->name);
+            reel_graph_free(made.graph);
+        }
+        reel_scope_end(scope);
+    }
+}
+
 /* A planted wrong rule: exp written as neg. */
 static const reel_op *wrong_exp(void)
 {
@@ -401,6 +434,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_external_weights),
         cmocka_unit_test(test_failed_export_leaves_the_old_file),
+        cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_wrong_values_are_not_written),
         cmocka_unit_test(test_train_mode),
         cmocka_unit_test(test_missing_lists_all),

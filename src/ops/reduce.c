@@ -72,7 +72,7 @@ static reel_status sum_onnx(const reel_call *c, reel_onnx *o)
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "a factor that depends on the batch");
     reel_ref y = reel__onnx_reduce(o, mean ? "ReduceMean" : "ReduceSum", x, a->mask);
     if (a->scale != 1 && !mean)
-        y = ONNX("Mul", y, reel__onnx_number(o, a->scale, y->dtype));
+        y = ONNX("Mul", y, reel__onnx_number(o, a->scale, o->out[0].dtype));
     return reel__onnx_give(o, 0, y);
 }
 
