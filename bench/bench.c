@@ -130,7 +130,8 @@ static int run(const bench_case *c, double limit, FILE *json, bool first)
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: bench [--traced [--skip PASSES]] [--case NAME]... [--seconds S] [--threads N] "
+    fprintf(to, "usage: bench [--traced [--skip PASSES]] [--case NAME]... [--seconds S] "
+                "[--threads N] "
                 "[--json FILE]\n"
                 "       bench --list\n");
     return to == stderr ? 2 : 0;
@@ -209,8 +210,8 @@ static int set(options *o, const char *option, const char *value)
 
 static bool takes_value(const char *option)
 {
-    static const char *const known[] = {"--case", "--seconds", "--threads", "--json",
-                                        "--worker",  "--skip"};
+    static const char *const known[] = {"--case", "--seconds", "--threads",
+                                        "--json", "--worker",  "--skip"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(option, known[i]) == 0) return true;
     return false;

@@ -63,7 +63,7 @@ static void makes_it_again(const setting *s, const operand in[], const operand f
 {
     for (int i = 0; i < 2; i++) {
         const operand *was = i ? ref : fast;
-        operand args[] = {in[X], in[W], in[B], was[SAVE_MEAN], was[SAVE_INVSTD],
+        operand args[] = {in[X],       in[W], in[B], was[SAVE_MEAN], was[SAVE_INVSTD],
                           in[RESIDUAL]};
         operand y = tensor(s, 0);
         if (i)

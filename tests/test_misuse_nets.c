@@ -748,7 +748,7 @@ static void test_every_function_is_here(void **state)
 {
     (void)state;
     static const char *const header[] = {
-        "base.h",     "nn.h",     "optim.h",    "data.h",  "io.h",       "training.h",
+        "base.h",    "nn.h",       "optim.h", "data.h",     "io.h",   "training.h",
         "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h", "step.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");

@@ -50,8 +50,12 @@ static trainer resnet(void)
 static trainer transformer(void)
 {
     reel_seed(6);
-    trainer t = {.net = reel_vit_tiny(&(reel_vit_opts){
-                     .image = SIDE, .patch = 4, .dim = 32, .depth = 2, .heads = 2, .dropout = 0.1}),
+    trainer t = {.net = reel_vit_tiny(&(reel_vit_opts){.image = SIDE,
+                                                       .patch = 4,
+                                                       .dim = 32,
+                                                       .depth = 2,
+                                                       .heads = 2,
+                                                       .dropout = 0.1}),
                  .clips = true};
     t.optim = reel_adamw(reel_parameters(t.net),
                          &(reel_adam_opts){.lr = 1e-3, .weight_decay = 0.05});
@@ -129,8 +133,8 @@ static reel_status same_bits(void *other, const char *path, reel_tensor *t, bool
 static double train_as_graph(trainer *t, bool exact, const double *want)
 {
     double loss[STEPS], worst = 0;
-    reel_step *step = reel_step_new(
-        train, t, &(reel_step_opts){.module = t->net, .exact = exact});
+    reel_step *step =
+        reel_step_new(train, t, &(reel_step_opts){.module = t->net, .exact = exact});
     run(t, step, STEPS, loss);
     for (int i = 0; i < STEPS; i++) {
         assert_true(isfinite(loss[i]));
@@ -184,8 +188,8 @@ static reel_tensor *updates(reel_tensor *x, reel_tensor *w, reel_tensor *lr)
 static void test_early_keeps_the_order(void **state)
 {
     (void)state;
-    static const char *const want[] = {"mul", "exp", "mul", "sgd_step", "sqrt", "neg",
-                                       "mul"};
+    static const char *const want[] = {"mul",  "exp", "mul", "sgd_step",
+                                       "sqrt", "neg", "mul"};
     bool was = reel_set_grad_enabled(false);
     reel_tensor *x = reel_full(REEL_SHAPE(3), 1.5, REEL_F32),
                 *w = reel_full(REEL_SHAPE(3), 2, REEL_F32),
@@ -219,8 +223,8 @@ static int64_t arena_without(const char *skip, int *nodes)
     trainer t = resnet();
     double loss[3];
     reel_plan_memory memory;
-    reel_step *step = reel_step_new(
-        train, &t, &(reel_step_opts){.module = t.net, .skip = skip});
+    reel_step *step =
+        reel_step_new(train, &t, &(reel_step_opts){.module = t.net, .skip = skip});
     run(&t, step, 3, loss);
     assert_int_equal(reel_executor_memory(reel_step_executor(step), &memory), REEL_OK);
     *nodes = reel_graph_nodes(reel_step_graph(step));
@@ -237,8 +241,8 @@ static void test_less_memory(void **state)
     int64_t plain = arena_without("early,recompute", &plain_nodes);
     int64_t early = arena_without("recompute", &early_nodes);
     int64_t all = arena_without(NULL, &nodes);
-    print_message("arena: %d bytes, early %d, and recompute %d\n", (int)plain,
-                  (int)early, (int)all);
+    print_message("arena: %d bytes, early %d, and recompute %d\n", (int)plain, (int)early,
+                  (int)all);
     assert_int_equal(early_nodes, plain_nodes);
     assert_true(early < plain);
     assert_true(nodes > early_nodes);

@@ -40,9 +40,9 @@ typedef struct reel_step reel_step;
 /** Options of reel_step_new. Zero is the default. */
 typedef struct reel_step_opts {
     reel_module
-        *module; /* its parameters and buffers have their paths as names; or NULL */
-    int warmup;  /* calls before the first capture; 0 means 1 */
-    bool exact;  /* every bit as without a graph: no pass that reorders arithmetic */
+        *module;      /* its parameters and buffers have their paths as names; or NULL */
+    int warmup;       /* calls before the first capture; 0 means 1 */
+    bool exact;       /* every bit as without a graph: no pass that reorders arithmetic */
     const char *skip; /* passes that shall not run, as in reel_optimize_opts; kept by the
                          caller. "recompute": more memory, a little less time */
 } reel_step_opts;

@@ -214,8 +214,9 @@ typedef struct reel_optimize_opts {
     const char *only; /* names of passes, separated by commas; NULL: all but recompute */
     const char *skip; /* those that shall not run; NULL: none */
     bool exact;       /* only passes after which results keep every bit */
-    bool recompute;   /* less memory for a little time: the pass of that name runs as well */
-    FILE *log;        /* a line for each pass that ran; NULL: none */
+    bool
+        recompute; /* less memory for a little time: the pass of that name runs as well */
+    FILE *log;     /* a line for each pass that ran; NULL: none */
 } reel_optimize_opts;
 /** Changes the graph in place into one that computes the same with less work: passes run in
  *  order, over and over until none finds anything. It still runs through the operators, at

@@ -293,7 +293,8 @@ static bool begin_forward(const reel_kcall *call, bn_forward *f)
 bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
 {
     const reel_batch_norm_attrs *a = call->attrs;
-    bool statistics = present(call->in, call->n_in, 3) && present(call->in, call->n_in, 4);
+    bool statistics =
+        present(call->in, call->n_in, 3) && present(call->in, call->n_in, 4);
     bn_forward f;
     if ((!a->training && !statistics) || !begin_forward(call, &f)) return false;
     *status = run_forward(call, &f);

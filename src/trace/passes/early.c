@@ -5,7 +5,8 @@
 
 static bool changes(const reel_op *op, int k)
 {
-    return (k < 8 && (op->mutates >> k & 1)) || (k == 0 && (op->traits & REEL_OP_INPLACE));
+    return (k < 8 && (op->mutates >> k & 1)) ||
+           (k == 0 && (op->traits & REEL_OP_INPLACE));
 }
 
 /* Whether the memory of v meets an operand of n: one that n changes, if `changed` says so. */

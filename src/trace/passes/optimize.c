@@ -91,8 +91,7 @@ static bool wanted(const reel_optimize_opts *o, const reel_pass *p)
 {
     size_t n = strlen(p->name);
     bool asked = o->only ? lists(o->only, p->name, n) : !comes_last(p) || o->recompute;
-    return asked && (!o->skip || !lists(o->skip, p->name, n)) &&
-           (!o->exact || p->exact);
+    return asked && (!o->skip || !lists(o->skip, p->name, n)) && (!o->exact || p->exact);
 }
 
 /* ---- running ------------------------------------------------------------------------------- */

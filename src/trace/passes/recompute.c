@@ -25,7 +25,7 @@ typedef struct planner {
     struct event {
         int node;
         bool again;
-    } *event;
+    } * event;
     int n_event;
     int *last;   /* by root, then by copy: the last event that touches it */
     bool *alive; /* likewise */
