@@ -11,8 +11,9 @@
 #include "ops/records.h"
 #include "trace/passes/pass.h"
 
-/* What was made again is given up if the live set grows by less than this share of it. */
-enum { WORTH = 64 };
+/* Making costs time, and the last bytes cost most: the live set may be larger than the least
+ * by one part in so many. */
+enum { WORTH = 10 };
 
 typedef struct planner {
     reel_graph *g;
