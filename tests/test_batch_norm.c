@@ -57,6 +57,26 @@ static void compare_backward(const setting *s, operand *in, operand *out,
     drop(&gy);
 }
 
+/* batch_norm_apply, from what was saved: the same bits, each kernel those of its own kind. */
+static void makes_it_again(const setting *s, const operand in[], const operand fast[],
+                           const operand ref[], const reel_batch_norm_attrs *a)
+{
+    for (int i = 0; i < 2; i++) {
+        const operand *was = i ? ref : fast;
+        operand args[] = {in[X],       in[W], in[B], was[SAVE_MEAN], was[SAVE_INVSTD],
+                          in[RESIDUAL]};
+        operand y = tensor(s, 0);
+        if (i)
+            call_ref(reel__ref_batch_norm_apply, args, N_IN, &y, 1, a);
+        else
+            assert_int_equal(call_fast(reel__fast_batch_norm_apply, args, N_IN, &y, 1, a),
+                             REEL_OK);
+        assert_memory_equal(y.data, was[Y].data,
+                            (size_t)reel__numel(&y.meta) * sizeof(float));
+        drop(&y);
+    }
+}
+
 static void compare(const setting *s)
 {
     const int64_t c = s->shape.dim[1];
@@ -84,6 +104,7 @@ static void compare(const setting *s)
     check_same(&running[0], &in[MEAN], 1e-6, "running mean");
     check_same(&running[1], &in[VAR], 1e-5, "running variance");
     compare_backward(s, in, want, &a);
+    makes_it_again(s, in, got, want, &a);
     drop_all(in, N_IN);
     drop_all(running, 2);
     drop_all(got, N_OUT);

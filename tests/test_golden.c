@@ -25,6 +25,7 @@ static const struct {
     {"randn", "draws from reel's own stream (test_random.c)"},
     {"randint", "draws from reel's own stream (test_random.c)"},
     {"pointwise", "is compared with its steps, bit by bit (test_pointwise_program.c)"},
+    {"batch_norm_apply", "the bits of batch_norm (test_batch_norm.c)"},
     {"dropout", "draws from reel's own stream (test_random.c)"},
     {"conv2d_fused", "conv2d, add and an activation, which have cases (test_fused.c)"},
     {"linear_fused", "linear, add and an activation, which have cases (test_fused.c)"},

@@ -410,6 +410,35 @@ static void test_executors(void **state)
     reel_graph_free(g);
 }
 
+static reel_status gives_nothing(void *user, reel_tensor *const x[], int n_x,
+                                 reel_tensor *y[], int n_y)
+{
+    (void)user, (void)x, (void)n_x, (void)y, (void)n_y;
+    return REEL_OK;
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *none = NULL, *y = NULL;
+    NONE("step_new", reel_step_new(NULL, NULL, NULL));
+    NONE("step_new", reel_step_new(gives_nothing, NULL, &(reel_step_opts){.warmup = -1}));
+    BAD("step_run", reel_step_run(NULL, &x, 1, &y, 1));
+    assert_null(reel_step_graph(NULL));
+    assert_null(reel_step_executor(NULL));
+    reel_step_free(NULL);
+    reel_step *s = reel_step_new(gives_nothing, NULL, NULL);
+    BAD("step_run", reel_step_run(s, NULL, 1, &y, 1));
+    BAD("step_run", reel_step_run(s, &none, 1, &y, 1));
+    BAD("step_run", reel_step_run(s, &x, 1, NULL, 1));
+    BAD("step_run", reel_step_run(s, &x, -1, &y, 1));
+    BAD("step_run", reel_step_run(s, &x, 17, &y, 1));
+    assert_int_equal(reel_step_run(s, &x, 1, &y, 1), REEL_OK); /* warms up */
+    BAD("output", reel_step_run(s, &x, 1, &y, 1)); /* captured: y is no value of it */
+    assert_null(reel_step_graph(s));
+    reel_step_free(s);
+}
+
 static void test_initializers(void **state)
 {
     (void)state;
@@ -724,8 +753,8 @@ static void test_every_function_is_here(void **state)
 {
     (void)state;
     static const char *const header[] = {
-        "base.h",    "nn.h",       "optim.h", "data.h",     "io.h",  "training.h",
-        "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h"};
+        "base.h",    "nn.h",       "optim.h", "data.h",     "io.h",   "training.h",
+        "profile.h", "progress.h", "trace.h", "executor.h", "onnx.h", "step.h"};
     for (size_t i = 0; i < sizeof header / sizeof *header; i++)
         check_all_called(header[i], "test_misuse_nets.c");
 }
@@ -763,6 +792,7 @@ int main(void)
         TEST(test_graphs),
         TEST(test_onnx),
         TEST(test_executors),
+        TEST(test_steps),
         TEST(test_initializers),
         TEST(test_optimizers),
         TEST(test_schedules),

@@ -460,7 +460,7 @@ static void test_parameters_are_not_folded(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    assert_true(reel_pass_count() == 12);
+    assert_true(reel_pass_count() == 14);
     for (int i = 0; i < reel_pass_count(); i++) {
         assert_true(strlen(reel_pass_name(i)) > 0 && strlen(reel_pass_about(i)) > 0);
         for (int k = 0; k < i; k++)

@@ -17,6 +17,7 @@ typedef struct bench_case {
 
 /* Models run as graphs: reel_step, or what an executor makes of an optimized trace. */
 extern bool bench_traced;
+extern const char *bench_skip; /* passes; or NULL */
 
 extern const bench_case bench_models[], bench_ops[];
 extern const int bench_n_models, bench_n_ops;

@@ -5,6 +5,7 @@
 #include "cases.h"
 
 bool bench_traced;
+const char *bench_skip;
 
 typedef struct model {
     reel_step *step;
@@ -14,9 +15,24 @@ typedef struct model {
     bool tokens; /* y is [n, t]: logits are flattened */
 } model;
 
+/* What the plan of a traced model takes, in MiB. */
+static void show_memory(const reel_step *s)
+{
+    const double mib = 1 << 20;
+    reel_plan_memory k;
+    if (!reel_step_executor(s) || reel_executor_memory(reel_step_executor(s), &k)) return;
+    printf(
+        "%-22s arena %.1f (at least %.1f), kernels %.1f, prepared %.1f, state %.1f MiB; "
+        "%d nodes\n",
+        "", (double)k.arena / mib, (double)k.lower_bound / mib, (double)k.scratch / mib,
+        (double)k.prepared / mib, (double)k.state / mib,
+        reel_graph_nodes(reel_step_graph(s)));
+}
+
 static void model_close(void *state)
 {
     model *m = state;
+    show_memory(m->step);
     reel_step_free(m->step);
     reel_optim_free(m->optim);
     reel_module_free(m->net);
@@ -63,7 +79,8 @@ static reel_status model_step(void *state)
     reel_step_fn fn = m->optim ? train : infer;
     int n = m->optim ? 2 : 1;
     if (bench_traced && !m->step)
-        m->step = reel_step_new(fn, m, &(reel_step_opts){.module = m->net});
+        m->step =
+            reel_step_new(fn, m, &(reel_step_opts){.module = m->net, .skip = bench_skip});
     reel_scope s = reel_scope_begin();
     bool was = reel_set_grad_enabled(m->optim != NULL);
     reel_status st =

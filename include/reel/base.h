@@ -192,7 +192,8 @@ typedef struct reel_memory_stats {
 REEL_API reel_status reel_memory(reel_device device, reel_memory_stats *out);
 /** Sets the two peaks to the present values. */
 REEL_API void reel_memory_reset_peak(reel_device device);
-/** Gives cached free memory back to the system. */
+/** Gives cached free memory back to the system; of blocks that lie among used ones the pages,
+ *  while `reserved` still counts them. */
 REEL_API void reel_memory_trim(reel_device device);
 /** Number of live tensors, storages, tape nodes and modules of the whole process.
  *  0 after everything is released: what a leak test asks. */

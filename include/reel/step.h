@@ -43,6 +43,9 @@ typedef struct reel_step_opts {
     int warmup;          /* calls before the first capture; 0 means 1 */
     /* Every bit as without a graph: no pass that reorders arithmetic. */
     bool exact;
+    /* Passes that shall not run, as in reel_optimize_opts; kept by the caller. "recompute":
+     * more memory, a little less time. */
+    const char *skip;
 } reel_step_opts;
 
 /** Makes one; `user` is handed to fn. Errors: REEL_ERR_ARG. The caller frees it. */

@@ -223,10 +223,12 @@ REEL_API reel_status reel_graph_save_html(const reel_graph *g, const char *path,
 
 /** Options of reel_graph_optimize; zero is the default: every pass. */
 typedef struct reel_optimize_opts {
-    const char *only; /* names of passes, separated by commas; NULL: all */
+    const char *only; /* names of passes, separated by commas; NULL: all but recompute */
     const char *skip; /* those that shall not run; NULL: none */
     bool exact;       /* only passes after which results keep every bit */
-    FILE *log;        /* a line for each pass that ran; NULL: none */
+    bool
+        recompute; /* less memory for a little time: the pass of that name runs as well */
+    FILE *log;     /* a line for each pass that ran; NULL: none */
 } reel_optimize_opts;
 /** Changes the graph in place into one that computes the same with less work: passes run in
  *  order, over and over until none finds anything. It still runs through the operators, at

@@ -44,6 +44,9 @@ typedef struct reel_backend {
     /* Raw memory, which the caching allocator above it keeps; at least 64-byte aligned. */
     void *(*alloc)(int device, size_t bytes);
     void (*free)(int device, void *p, size_t bytes);
+    /* What is there is needed no more, and the system may have the pages until they are written
+     * again; the addresses stay taken. NULL: it has no such thing. */
+    void (*discard)(int device, void *p, size_t bytes);
     /* Between host and device; returns when the bytes are there. */
     reel_status (*copy)(int device, void *dst, const void *src, size_t bytes,
                         reel_copy_kind kind);

@@ -128,6 +128,7 @@ static void count_reserved(pool *p)
 static void pool_trim(pool *p)
 {
     reel__segments_trim(&p->large);
+    reel__segments_discard(&p->large);
     slabs_trim(p);
     count_reserved(p);
 }

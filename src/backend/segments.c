@@ -215,6 +215,12 @@ void reel__segments_trim(reel__segments *s)
     }
 }
 
+void reel__segments_discard(reel__segments *s)
+{
+    for (size_t i = 0; i < s->n_free && s->backend->discard; i++)
+        s->backend->discard(s->device, s->free_blocks[i]->at, s->free_blocks[i]->size);
+}
+
 /* ---- blocks ------------------------------------------------------------------------ */
 
 void *reel__segments_take(reel__segments *s, size_t size, size_t *granted)

@@ -30,5 +30,7 @@ void *reel__segments_take(reel__segments *s, size_t size, size_t *granted);
 size_t reel__segments_give(reel__segments *s, void *p);
 /* Gives segments without a used block back to the backend. */
 void reel__segments_trim(reel__segments *s);
+/* Lets the system have the pages of all free blocks; they stay reserved. */
+void reel__segments_discard(reel__segments *s);
 
 #endif

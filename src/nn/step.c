@@ -123,14 +123,16 @@ static reel_status compile(reel_step *s, reel_tensor *const x[], int n_x,
     compiled c = {0};
     remember(&c, x, n_x, n_y);
     c.graph = capture(s, x, n_x, y, n_y);
-    if (c.graph && !refuse_reads(c.graph) &&
-        !reel_graph_optimize(c.graph, &(reel_optimize_opts){.exact = s->opts.exact}))
+    const reel_optimize_opts opts = {
+        .exact = s->opts.exact, .skip = s->opts.skip, .recompute = true};
+    if (c.graph && !refuse_reads(c.graph) && !reel_graph_optimize(c.graph, &opts))
         c.executor = reel_executor_new(c.graph, NULL);
     if (!c.executor) {
         free_compiled(&c);
         return reel_error_status();
     }
     s->of[s->n++] = c;
+    reel_memory_trim(reel_default_device()); /* what steps without a graph needed */
     return REEL_OK;
 }
 

@@ -86,6 +86,7 @@ static reel_status batch_norm_backward_infer(const reel_call *c, reel_meta *out)
 const reel_op reel__batch_norm_backward = {
     .name = "batch_norm_backward",
     .kernel = K_BATCH_NORM_BACKWARD,
+    .traits = REEL_OP_REPLACES,
     .n_in = 6,
     .n_out = 4,
     .optional = 1 << 2 | 1 << 5,
@@ -177,7 +178,8 @@ static reel_status batch_norm_onnx(const reel_call *c, reel_onnx *o)
 }
 
 #define BATCH_NORM_RECORD                                                                \
-    .kernel = K_BATCH_NORM, .n_in = 6, .n_out = 3, .optional = 0x3e,                     \
+    .kernel = K_BATCH_NORM, .traits = REEL_OP_REPLACES, .n_in = 6, .n_out = 3,           \
+    .optional = 0x3e,                                                                    \
     .saves =                                                                             \
         SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(0) | SAVE_OUT(1) | SAVE_OUT(2),  \
     .saves_for = batch_norm_saves, .dtypes = DTYPES_FLOAT,                               \
@@ -208,6 +210,45 @@ const reel_op reel__batch_norm_update = {
               "training=1\n"
               "f[5,3]; -; f[3]; s[3]; s[3] in 0.5..2; f[5,3] | eps=1e-5 momentum=0.3 "
               "training=1 relu=1",
+};
+
+/* ---- batch_norm_apply: x [n, c, ...] weight? bias? save_mean save_invstd residual? -> y ---------
+ * What batch_norm gave, from what it saved, to the last bit: a training step that is short of
+ * memory makes it again (trace/passes/recompute.c). */
+
+static reel_status batch_norm_apply_infer(const reel_call *c, reel_meta *out)
+{
+    static const char *const what[] = {"", "weight", "bias", "mean", "1 / deviation"};
+    const reel_meta *x = IN_META(c, 0);
+    REQUIRE(c, x->rank >= 2, REEL_ERR_SHAPE, "input %s must be [n, c, ...]", SHOW(x));
+    for (int i = 1; i <= 4; i++) {
+        reel_dtype dt = i < 3 ? x->dtype : stat_dtype(x->dtype);
+        reel_status st = check_vector(c, i, what[i], x->dim[1], dt);
+        if (st) return st;
+    }
+    reel_status st = c->in[5] ? reel__check_alike(c, 5, 0) : REEL_OK;
+    if (st) return st;
+    out[0] = *x;
+    out[0].offset = 0;
+    reel__set_strides_like(&out[0], x);
+    return REEL_OK;
+}
+
+const reel_op reel__batch_norm_apply = {
+    .name = "batch_norm_apply",
+    .kernel = K_BATCH_NORM_APPLY,
+    .traits = REEL_OP_REPLACES,
+    .n_in = 6,
+    .n_out = 1,
+    .optional = 1 << 1 | 1 << 2 | 1 << 5,
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__batch_norm_schema,
+    .infer = batch_norm_apply_infer,
+    .no_vjp = "repeats batch_norm, whose gradients the step has already",
+    .no_onnx = REEL__ONNX_TRAINING,
+    .sample = "f[4,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; - |\n"
+              "f[5,3]; -; f[3]; s[3]; s[3] in 0.5..2; f[5,3] | relu=1\n"
+              "f[2,3,2]; -; -; s[3]; s[3] in 0.5..2; - | relu=1",
 };
 
 reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,

@@ -193,25 +193,37 @@ static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean
     }
 }
 
-/* Saves the statistics and turns them into y = x scale + offset. */
-static void scale_and_offset(const reel_kcall *call, bn_forward *f, const double *mean,
-                             const double *var)
+/* y = x scale + offset. The statistics are those that are saved, rounded: so the result can be
+ * made again from them to the last bit. */
+static void set_channel(const reel_kcall *call, bn_forward *f, int64_t c, float mean,
+                        float invstd)
 {
-    const reel_batch_norm_attrs *a = call->attrs;
     const float *w = operand(call->in, call->n_in, 1);
     const float *b = operand(call->in, call->n_in, 2);
+    const double scale = w ? (double)w[c] * invstd : invstd;
+    f->scale[c] = (float)scale;
+    f->offset[c] = (float)((b ? b[c] : 0) - mean * scale);
+}
+
+static void save_statistics(const reel_kcall *call, bn_forward *f, const double *mean,
+                            const double *var)
+{
+    const reel_batch_norm_attrs *a = call->attrs;
     float *save_mean = operand(call->out, call->n_out, 1);
     float *save_invstd = operand(call->out, call->n_out, 2);
     for (int64_t c = 0; c < f->rows.channels; c++) {
-        const double invstd = 1 / sqrt(var[c] + a->eps);
-        const double scale = w ? w[c] * invstd : invstd;
-        f->scale[c] = (float)scale;
-        f->offset[c] = (float)((b ? b[c] : 0) - mean[c] * scale);
+        const float invstd = (float)(1 / sqrt(var[c] + a->eps));
+        set_channel(call, f, c, (float)mean[c], invstd);
         if (save_mean) save_mean[c] = (float)mean[c];
-        if (save_invstd) save_invstd[c] = (float)invstd;
+        if (save_invstd) save_invstd[c] = invstd;
     }
+}
+
+static void apply_all(bn_forward *f)
+{
     repeat(&f->rows, f->scale);
     repeat(&f->rows, f->offset);
+    reel__parallel(task_count(&f->rows), apply_task, f);
 }
 
 static reel_status run_forward(const reel_kcall *call, bn_forward *f)
@@ -236,14 +248,27 @@ static reel_status run_forward(const reel_kcall *call, bn_forward *f)
             var[c] = running_var[c];
         }
     }
-    scale_and_offset(call, f, mean, var);
-    reel__parallel(task_count(&f->rows), apply_task, f);
+    save_statistics(call, f, mean, var);
+    apply_all(f);
     reel__scratch_free(mean);
     return REEL_OK;
 }
 
-/* x, w?, b?, mean?, var?, residual? -> y, save_mean, save_invstd */
-bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
+static reel_status run_apply(const reel_kcall *call, bn_forward *f)
+{
+    const float *mean = call->in[3].data, *invstd = call->in[4].data;
+    f->scale = reel__scratch(2 * (size_t)f->rows.width * sizeof *f->scale);
+    if (!f->scale) return REEL_ERR_MEMORY;
+    f->offset = f->scale + f->rows.width;
+    for (int64_t c = 0; c < f->rows.channels; c++)
+        set_channel(call, f, c, mean[c], invstd[c]);
+    apply_all(f);
+    reel__scratch_free(f->scale);
+    return REEL_OK;
+}
+
+/* Whether the operands of a forward kernel lie as it wants them; then f is set up. */
+static bool begin_forward(const reel_kcall *call, bn_forward *f)
 {
     const reel_batch_norm_attrs *a = call->attrs;
     if (!dense_rows(call->in, call->n_in, 0) || !dense_rows(call->in, call->n_in, 5) ||
@@ -253,10 +278,7 @@ bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
         if (!dense_channels(call->in, call->n_in, i)) return false;
     for (int i = 1; i <= 2; i++)
         if (!dense_channels(call->out, call->n_out, i)) return false;
-    if (!a->training &&
-        (!present(call->in, call->n_in, 3) || !present(call->in, call->n_in, 4)))
-        return false;
-    bn_forward f = {
+    *f = (bn_forward){
         .isa = REEL_ISA_PICK(batch_norm),
         .rows = cut_rows(call->in[0].meta),
         .x = call->in[0].data,
@@ -264,7 +286,27 @@ bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
         .y = call->out[0].data,
         .relu = a->relu != 0,
     };
+    return true;
+}
+
+/* x, w?, b?, mean?, var?, residual? -> y, save_mean, save_invstd */
+bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
+{
+    const reel_batch_norm_attrs *a = call->attrs;
+    bool statistics =
+        present(call->in, call->n_in, 3) && present(call->in, call->n_in, 4);
+    bn_forward f;
+    if ((!a->training && !statistics) || !begin_forward(call, &f)) return false;
     *status = run_forward(call, &f);
+    return true;
+}
+
+/* x, w?, b?, save_mean, save_invstd, residual? -> y */
+bool reel__fast_batch_norm_apply(const reel_kcall *call, reel_status *status)
+{
+    bn_forward f;
+    if (!begin_forward(call, &f)) return false;
+    *status = run_apply(call, &f);
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
@@ -53,6 +54,15 @@ static void cpu_free(int device, void *p, size_t bytes)
     (void)device;
     reel__unpoison(p, bytes);
     munmap(p, bytes);
+}
+
+static void cpu_discard(int device, void *p, size_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)p + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)p + bytes) / page * page;
+    (void)device;
+    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 static reel_status cpu_copy_bytes(int device, void *dst, const void *src, size_t bytes,
@@ -154,6 +164,7 @@ const reel_backend reel__cpu_backend = {
     .count = cpu_count,
     .alloc = cpu_alloc,
     .free = cpu_free,
+    .discard = cpu_discard,
     .copy = cpu_copy_bytes,
     .synchronize = cpu_synchronize,
     .run = cpu_run,

@@ -39,6 +39,7 @@ reel_status reel__ref_avg_pool2d_backward(const reel_kcall *call);
 reel_status reel__ref_adaptive_avg_pool2d(const reel_kcall *call);
 reel_status reel__ref_adaptive_avg_pool2d_backward(const reel_kcall *call);
 reel_status reel__ref_batch_norm(const reel_kcall *call);
+reel_status reel__ref_batch_norm_apply(const reel_kcall *call);
 reel_status reel__ref_batch_norm_backward(const reel_kcall *call);
 reel_status reel__ref_layer_norm(const reel_kcall *call);
 reel_status reel__ref_layer_norm_backward(const reel_kcall *call);
@@ -74,6 +75,7 @@ bool reel__fast_avg_pool2d_backward(const reel_kcall *call, reel_status *status)
 bool reel__fast_adaptive_avg_pool2d(const reel_kcall *call, reel_status *status);
 bool reel__fast_adaptive_avg_pool2d_backward(const reel_kcall *call, reel_status *status);
 bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status);
+bool reel__fast_batch_norm_apply(const reel_kcall *call, reel_status *status);
 bool reel__fast_batch_norm_backward(const reel_kcall *call, reel_status *status);
 bool reel__fast_layer_norm(const reel_kcall *call, reel_status *status);
 bool reel__fast_layer_norm_backward(const reel_kcall *call, reel_status *status);

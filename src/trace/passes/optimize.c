@@ -10,6 +10,13 @@ static const reel_pass *const passes[] = {
 #include "trace/passes/passes.def"
 };
 #undef PASS
+
+#define PASS(name)
+#define LAST_PASS(name) &reel__pass_##name,
+static const reel_pass *const last_passes[] = {
+#include "trace/passes/passes.def"
+};
+#undef PASS
 enum { N_PASSES = (int)(sizeof passes / sizeof *passes) };
 
 /* What one pass leaves may be work for another; so few rounds are ever needed that more mean
@@ -72,11 +79,19 @@ static reel_status check_names(const char *option, const char *list,
     return REEL_OK;
 }
 
+static bool comes_last(const reel_pass *p)
+{
+    bool is = false;
+    for (size_t i = 0; i < sizeof last_passes / sizeof *last_passes && !is; i++)
+        is = last_passes[i] == p;
+    return is;
+}
+
 static bool wanted(const reel_optimize_opts *o, const reel_pass *p)
 {
     size_t n = strlen(p->name);
-    return (!o->only || lists(o->only, p->name, n)) &&
-           (!o->skip || !lists(o->skip, p->name, n)) && (!o->exact || p->exact);
+    bool asked = o->only ? lists(o->only, p->name, n) : !comes_last(p) || o->recompute;
+    return asked && (!o->skip || !lists(o->skip, p->name, n)) && (!o->exact || p->exact);
 }
 
 /* ---- running ------------------------------------------------------------------------------- */
@@ -107,20 +122,28 @@ static int run_pass(reel_graph *g, const reel_pass *p, bool verify, FILE *log)
     return changes;
 }
 
+/* The passes that come last, or the others: changes made, or -1 with an error. */
+static int run_round(reel_graph *g, const reel_optimize_opts *o,
+                     const reel_pass *const pass[], int n, bool last, bool verify)
+{
+    int changes = 0;
+    for (int i = 0; i < n; i++) {
+        if (comes_last(pass[i]) != last || !wanted(o, pass[i])) continue;
+        int made = run_pass(g, pass[i], verify, o->log);
+        if (made < 0) return -1;
+        changes += made;
+    }
+    return changes;
+}
+
 static reel_status run_rounds(reel_graph *g, const reel_optimize_opts *o,
                               const reel_pass *const pass[], int n, bool verify)
 {
-    for (int round = 0; round < MAX_ROUNDS; round++) {
-        int changes = 0;
-        for (int i = 0; i < n; i++) {
-            if (!wanted(o, pass[i])) continue;
-            int made = run_pass(g, pass[i], verify, o->log);
-            if (made < 0) return reel_error_status();
-            changes += made;
-        }
-        if (!changes) break;
-    }
-    return REEL_OK;
+    int changes = 1;
+    for (int round = 0; round < MAX_ROUNDS && changes > 0; round++)
+        changes = run_round(g, o, pass, n, false, verify);
+    if (changes >= 0) changes = run_round(g, o, pass, n, true, verify);
+    return changes < 0 ? reel_error_status() : REEL_OK;
 }
 
 reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,

@@ -165,6 +165,7 @@ static void backward_sums(const reel_bn_backward *b, const float *mean, float *s
         backward_sums_all(b, NULL, mean, sum_g, sum_gx);
 }
 
+/* Results may lie where operands do: each element is read before anything is written there. */
 INLINE void backward_apply_all(const reel_bn_backward *b, const float *y, float *gx,
                                float *gres, const float *mean, const float *scale,
                                const float *slope, const float *offset)
@@ -174,17 +175,17 @@ INLINE void backward_apply_all(const reel_bn_backward *b, const float *y, float 
         int64_t j = 0;
         for (; j + REEL_VW <= width; j += REEL_VW) {
             reel_vf g = masked_vector(b->gy, y, i + j);
+            reel_vf d = reel_vload(b->x + i + j) - reel_vload(mean + j);
             if (gres) reel_vstore(gres + i + j, g);
             if (!gx) continue;
-            reel_vf d = reel_vload(b->x + i + j) - reel_vload(mean + j);
             reel_vf constant = reel_vload(slope + j) * d + reel_vload(offset + j);
             reel_vstore(gx + i + j, reel_vload(scale + j) * g + constant);
         }
         for (; j < width; j++) {
-            float g = masked_one(b->gy, y, i + j);
+            float g = masked_one(b->gy, y, i + j), d = b->x[i + j] - mean[j];
             if (gres) gres[i + j] = g;
             if (!gx) continue;
-            float constant = slope[j] * (b->x[i + j] - mean[j]) + offset[j];
+            float constant = slope[j] * d + offset[j];
             gx[i + j] = scale[j] * g + constant;
         }
     }

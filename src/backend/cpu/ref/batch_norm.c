@@ -34,4 +34,5 @@ static int64_t run_step(const reel_meta *m)
 #include "backend/cpu/ref/template.h"
 
 REEL_REF_KERNEL(batch_norm)
+REEL_REF_KERNEL(batch_norm_apply)
 REEL_REF_KERNEL(batch_norm_backward)
