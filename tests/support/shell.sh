@@ -2,8 +2,6 @@
 # shell.sh: what the shell tests share. They source it first; it makes an empty folder, goes
 # there, and removes it at the end.
 
-# Threads that wait for each other sleep: they share the processors with other tests.
-export OMP_WAIT_POLICY=passive
 program=${REEL_BINARY_DIR:?is the build folder}/examples/resnet_cifar
 folder=$(mktemp -d)
 child=
