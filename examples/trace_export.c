@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-enum { CLASSES = 10, STEPS = 40, BATCH = 32 };
+enum { CLASSES = 10, STEPS = 20, BATCH = 32 };
 
 static void train(reel_module *net)
 {

@@ -137,7 +137,7 @@ if [ -w /dev/full ]; then
     grep -q 'cannot write the output' stderr || fail "lost output is no error"
 fi
 rc=0
-"$REEL_BINARY_DIR/examples/trace_export" nowhere >said 2>stderr || rc=$?
+"$REEL_BINARY_DIR/examples/trace_export" nowhere other/resnet20.safetensors >said 2>stderr || rc=$?
 [ $rc = 1 ] && grep -q 'nowhere/resnet20.onnx' stderr || fail "trace_export nowhere: $rc"
 rc=0
 "$REEL_BINARY_DIR/examples/trace_export" --help >said 2>stderr || rc=$?

@@ -2,6 +2,7 @@
 # A run whose step is a graph has the losses of one whose step is not, goes on after an
 # interrupt, and ends like it: with a file that others run.
 set -u
+source=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/support/shell.sh
 . "$(dirname "$0")/support/shell.sh"
 
@@ -50,7 +51,7 @@ done
 
 # What it leaves: the file runs, with the names and the facts that were promised.
 run --samples 40 --batch 8 --epochs 1 --threads 1 --out out || fail "the run failed"
-grep -q 'onnxruntime.InferenceSession(.out/resnet20.onnx.)' stdout ||
+command=$(grep "python3 -c .*InferenceSession('out/resnet20.onnx')" stdout) ||
     fail "it does not say how to run the file"
 grep -q '    reel run out/resnet20.onnx --input out/images.npy' stdout ||
     fail "it does not say how to run the file with reel"
@@ -62,6 +63,16 @@ for text in 'disc,square,triangle' '0.5000,0.5000,0.5000' 'test_accuracy' 'resne
 done
 grep -q '</svg>' out/resnet20.html || fail "the page has no picture"
 echo "ok: the exported file runs"
+
+# The very line that was printed, where there is an ONNX Runtime (`./run test` makes one).
+python=$source/../build/onnx/bin
+if "$python/python3" -c 'import numpy, onnxruntime' 2>/dev/null; then
+    PATH=$python:$PATH sh -c "$command" >said 2>stderr || fail "$command does not run"
+    grep -q '^\[[0-9] [0-9] [0-9] [0-9]\]$' said || fail "$command said: $(cat said)"
+    echo "ok: so it does in ONNX Runtime"
+else
+    echo "SKIPPED: the printed line: build/onnx has no ONNX Runtime"
+fi
 
 # Without a place for the file: an error, after the weights were saved.
 mkdir -p blocked/resnet20.onnx

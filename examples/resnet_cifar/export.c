@@ -108,12 +108,12 @@ reel_status export_model(session *s, double accuracy)
     if (!reel_failed()) (void)write_images(s, images);
     reel_scope_end(scope);
     if (reel_failed()) return reel_error_status();
-    printf("\n%s is the network for others, %s a picture of it. In ONNX Runtime:\n\n"
-           "    python3 -c \"import numpy, onnxruntime\n"
-           "    net = onnxruntime.InferenceSession('%s')\n"
-           "    print(net.run(None, {'images': numpy.load('%s')})[0].argmax(1))\"\n\n"
-           "and with the program reel, installed or as ./run reel:\n\n"
-           "    reel run %s --input %s\n",
-           onnx, html, onnx, images, onnx, images);
+    printf(
+        "\n%s is the network for others, %s a picture of it.\nIn ONNX Runtime:\n\n"
+        "    python3 -c \"import numpy, onnxruntime as o; print(o.InferenceSession('%s')"
+        ".run(None, {'images': numpy.load('%s')})[0].argmax(1))\"\n\n"
+        "and with the program reel, installed or as ./run reel:\n\n"
+        "    reel run %s --input %s\n",
+        onnx, html, onnx, images, onnx, images);
     return REEL_OK;
 }
