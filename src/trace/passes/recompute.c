@@ -98,6 +98,17 @@ static void find_gaps(const planner *p, int *late, int *latest, int *gap)
     }
 }
 
+/* Further results as large as the first would be made for nothing. */
+static bool makes_more(const planner *p, const reel_gnode *n)
+{
+    const reel_op *op = maker_again(n);
+    for (int k = 1; k < op->n_out; k++)
+        if (n->out[k] >= 0 && reel__numel(&p->g->value[n->out[k]].meta) >=
+                                  reel__numel(&p->g->value[n->out[0]].meta))
+            return true;
+    return false;
+}
+
 /* Whether root r can be made again for a reader at node `late`. */
 static bool can_be_made(const planner *p, int r, int late)
 {
@@ -106,7 +117,7 @@ static bool can_be_made(const planner *p, int r, int late)
         return false;
     const reel_gnode *n = &p->g->node[v->maker];
     int in[REEL_OP_MAX_IN];
-    if (!maker_again(n) || n->out[0] != r) return false;
+    if (!maker_again(n) || n->out[0] != r || makes_more(p, n)) return false;
     int n_in = operands(n, in);
     for (int k = 0; k < n_in; k++)
         if (in[k] >= 0 && !reel__same_between(&p->e, in[k], v->maker, late)) return false;
