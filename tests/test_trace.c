@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,6 +124,128 @@ static void test_batch_that_decides(void **state)
     expect(REEL_ERR_STATE, "no batch dimension");
     reel_graph_free(g);
     reel_scope_end(0);
+}
+
+static int64_t rows_of(reel_tensor *x)
+{
+    return reel_shape_of(x).dim[0];
+}
+
+static reel_tensor *half_of_batch(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return reel_relu(reel_slice(x[0], 0, 0, rows_of(x[0]) / 2, 1));
+}
+
+static reel_tensor *few_of_batch(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return reel_relu(reel_slice(x[0], 0, 0, rows_of(x[0]) < 4 ? rows_of(x[0]) : 4, 1));
+}
+
+static reel_tensor *square_of_batch(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return reel_reshape(reel_matmul(x[0], reel_t(x[0])),
+                        REEL_SHAPE(rows_of(x[0]) * rows_of(x[0])));
+}
+
+/* What looks like a line at two sizes and is none. */
+static void test_batch_that_grows_otherwise(void **state)
+{
+    (void)state;
+    const reel_function fn[] = {half_of_batch, few_of_batch, square_of_batch};
+    for (int i = 0; i < 3; i++)
+        for (int64_t batch = 1; batch < 8; batch++) {
+            reel_tensor *x = reel_ones(REEL_SHAPE(batch, 2), REEL_F32);
+            assert_null(reel_trace_function(fn[i], NULL, &x, 1, NULL));
+            expect(REEL_ERR_STATE, "does not grow in proportion");
+            reel_graph *g = reel_trace_function(fn[i], NULL, &x, 1,
+                                                &(reel_trace_opts){.fixed_batch = true});
+            assert_non_null(g);
+            reel_graph_free(g);
+            reel_scope_end(0);
+        }
+}
+
+static reel_tensor *twice(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    return reel_cat((reel_tensor *[]){x[0], x[0]}, 2, 0);
+}
+
+static void test_batch_beyond_reason(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 3), REEL_F32);
+    reel_graph *g = reel_trace_function(twice, NULL, &x, 1, NULL);
+    no_error();
+    assert_int_equal(reel_graph_set_batch(g, INT64_MAX), REEL_ERR_ARG);
+    expect(REEL_ERR_ARG, "at most 2^31");
+    assert_int_equal(reel_graph_set_batch(g, INT64_C(1) << 31), REEL_OK);
+    assert_int_equal(reel_graph_set_batch(g, 2), REEL_OK);
+    assert_null(reel_executor_new(g, &(reel_executor_opts){.batch = INT64_MAX}));
+    expect(REEL_ERR_ARG, "1 to 2^31");
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* Passes compute constants; a capture would take that for what it is to record. */
+static void test_no_passes_while_capturing(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 3), REEL_F32);
+    reel_graph *g = reel_trace_function(twice, NULL, &x, 1, NULL);
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    assert_int_equal(reel_graph_optimize(g, NULL), REEL_ERR_STATE);
+    expect(REEL_ERR_STATE, "a capture of this thread");
+    reel_capture_cancel();
+    assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* ---- threads --------------------------------------------------------------------------- */
+
+static reel_module *shared_net;
+
+/* How many constants a graph of it has. */
+static void *trace_shared(void *count)
+{
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 4), REEL_F32);
+    reel_graph *g = reel_trace(shared_net, x, NULL);
+    char *text = g ? reel_graph_to_string(g) : NULL;
+    *(int *)count = !text || strstr(text, "\nconst") != NULL;
+    free(text);
+    reel_graph_free(g);
+    reel_scope_end(0);
+    return NULL;
+}
+
+/* Two threads that see a parameter for the first time at once know it by one number: else it
+ * would be a constant of one of the graphs. */
+static void test_two_threads_trace_one_module(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        enum { THREADS = 4 };
+        pthread_t thread[THREADS];
+        int constants[THREADS] = {0};
+        reel_module *layer[12];
+        for (int i = 0; i < 12; i++) layer[i] = reel_nn_linear(4, 4, NULL);
+        shared_net = reel_nn_sequential_n(layer, 12);
+        reel_train(shared_net, false);
+        for (int i = 0; i < THREADS; i++)
+            assert_int_equal(
+                pthread_create(&thread[i], NULL, trace_shared, &constants[i]), 0);
+        for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
+        for (int i = 0; i < THREADS; i++) assert_int_equal(constants[i], 0);
+        reel_module_free(shared_net);
+    }
 }
 
 static void test_graph_has_gradients(void **state)
@@ -360,6 +483,10 @@ int main(void)
         cmocka_unit_test(test_module_runs_the_same),
         cmocka_unit_test(test_any_batch_size),
         cmocka_unit_test(test_batch_that_decides),
+        cmocka_unit_test(test_batch_that_grows_otherwise),
+        cmocka_unit_test(test_batch_beyond_reason),
+        cmocka_unit_test(test_no_passes_while_capturing),
+        cmocka_unit_test(test_two_threads_trace_one_module),
         cmocka_unit_test(test_graph_has_gradients),
         cmocka_unit_test(test_cost_is_that_of_the_run),
         cmocka_unit_test(test_training_step),

@@ -61,8 +61,8 @@ typedef struct reel_trace_opts {
 } reel_trace_opts;
 
 /** Runs fn on the inputs x[0..n-1], at most 64, and gives its graph, with one output. With a
- *  batch dimension fn runs twice more, on 2 and on 3 rows of the inputs, and what differs
- *  between those runs is what grows with the batch. A function that changes state (training) or
+ *  batch dimension fn runs at three more sizes, on a few rows of the inputs: what differs
+ *  between two runs is what grows with the batch, and the third confirms it. A function that changes state (training) or
  *  draws random numbers runs once and keeps the batch size of x. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG; REEL_ERR_SHAPE if inputs differ in their first dimension;
  *  REEL_ERR_STATE naming the operator, where fn does different things at different batch
@@ -93,7 +93,7 @@ REEL_API reel_graph *reel_graph_copy(const reel_graph *g);
  *  batch dimension. */
 REEL_API int64_t reel_graph_batch(const reel_graph *g);
 /** Sets it. Errors: REEL_ERR_STATE if the graph has no batch dimension; REEL_ERR_ARG for a
- *  size below 1; what a shape rule says. */
+ *  size below 1 or above 2^31; what a shape rule says. */
 REEL_API reel_status reel_graph_set_batch(reel_graph *g, int64_t batch);
 /** Runs the operators on other inputs (shape and dtype as traced, but for the batch), in
  *  order, and gives the outputs, which belong to the innermost scope. Gradients are recorded
@@ -214,6 +214,10 @@ REEL_API reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
  *  costs. Errors: as reel_graph_write_svg. */
 REEL_API reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
                                            const reel_view_opts *opts);
+/** Writes that page to a file, which stays as it was on an error. Errors: as above, naming the
+ *  file. */
+REEL_API reel_status reel_graph_save_html(const reel_graph *g, const char *path,
+                                          const reel_view_opts *opts);
 
 /* ---- passes ------------------------------------------------------------------------- */
 
@@ -228,8 +232,8 @@ typedef struct reel_optimize_opts {
  *  order, over and over until none finds anything. It still runs through the operators, at
  *  every batch size, and has gradients. Weights that are folded together become parameters of
  *  the graph's own; the module that was traced keeps its. opts NULL: defaults.
- *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_INTERNAL
- *  naming the pass. On an error the graph is as it was. */
+ *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_STATE if a
+ *  capture of this thread is under way; REEL_ERR_INTERNAL naming the pass. On an error the graph is as it was. */
 REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);
 /** Number of passes, in the order in which they run. */
 REEL_API int reel_pass_count(void);

@@ -25,8 +25,7 @@ static int64_t out_size(const reel_conv2d_attrs *a, int i, int64_t h, int64_t r)
         !reel__checked_mul(a->dilation[i], r - 1, &reach) ||
         !reel__checked_add(h, pad, &span))
         return 0;
-    span -= reach + 1;
-    return span < 0 ? 0 : span / a->stride[i] + 1;
+    return span <= reach ? 0 : (span - reach - 1) / a->stride[i] + 1;
 }
 
 /* ---- conv2d: x [n, c, h, w]  weight [k, c/g, r, s]  bias [k]?  ->  y [n, k, ho, wo] -------- */

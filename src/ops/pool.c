@@ -20,11 +20,12 @@ static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
         !reel__checked_mul(a->dilation[i], a->kernel[i] - 1, &reach) ||
         !reel__checked_add(n, pad, &span))
         return 0;
+    if (span <= reach) return 0;
     span -= reach + 1;
-    if (span < 0) return 0;
+    int64_t before = n + a->padding[i]; /* windows of ceil_mode start before this */
+    int64_t most = before / a->stride[i] + (before % a->stride[i] != 0);
     int64_t out = span / a->stride[i] + 1;
-    if (a->ceil_mode && span % a->stride[i]) out++;
-    if (a->ceil_mode && (out - 1) * a->stride[i] >= n + a->padding[i]) out--;
+    if (a->ceil_mode && span % a->stride[i] && out < most) out++;
     return out;
 }
 

@@ -11,7 +11,8 @@
 typedef struct reel_storage {
     atomic_int refs;
     uint32_t version;
-    uint64_t number; /* given by the first capture that sees it (trace/); 0: none yet */
+    /* Given by the first capture that sees it (trace/), on any thread; 0: none yet. */
+    atomic_uint_fast64_t number;
     bool viewed;     /* a view of part of it exists or existed */
     reel_device device;
     void *data;

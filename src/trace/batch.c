@@ -2,6 +2,7 @@
  * captures; at another size attributes are arithmetic, and shapes come from the records' own
  * rules, as they do in apply(). */
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -86,6 +87,11 @@ reel_status reel_graph_set_batch(reel_graph *g, int64_t batch)
     if (!g || batch < 1)
         return reel_fail(REEL_ERR_ARG, "graph_set_batch: %s",
                          g ? "the batch size must be 1 or more" : "the graph is NULL");
+    if (batch > REEL__MOST_BATCH)
+        return reel_fail(REEL_ERR_ARG,
+                         "graph_set_batch: a batch size of %" PRId64
+                         "; at most 2^31 is possible",
+                         batch);
     if (!g->batch)
         return reel_fail(REEL_ERR_STATE,
                          "graph_set_batch: the graph has no batch dimension");
@@ -164,14 +170,19 @@ static bool same_attrs(const two *t, reel_gnode *a, const reel_gnode *b)
     return true;
 }
 
+/* But for attributes. */
+static bool same_call(const reel_gnode *a, const reel_gnode *b)
+{
+    return a->op == b->op && a->n_in == b->n_in && a->n_out == b->n_out &&
+           memcmp(a->in, b->in, (size_t)a->n_in * sizeof *a->in) == 0 &&
+           memcmp(a->out, b->out, (size_t)a->n_out * sizeof *a->out) == 0;
+}
+
 static bool same_node(const two *t, int i)
 {
     reel_gnode *a = &t->a->node[i];
     const reel_gnode *b = &t->b->node[i];
-    if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out ||
-        memcmp(a->in, b->in, (size_t)a->n_in * sizeof *a->in) != 0 ||
-        memcmp(a->out, b->out, (size_t)a->n_out * sizeof *a->out) != 0)
-        return false;
+    if (!same_call(a, b)) return false;
     if (!a->attrs || memcmp(a->attrs, b->attrs, a->op->attrs->size) == 0) return true;
     a->per_batch = reel__malloc(a->op->attrs->size);
     return a->per_batch && same_attrs(t, a, b);
@@ -191,30 +202,88 @@ static reel_status differs(const two *t, const char *what, int i)
         b ? b->op->name : "none");
 }
 
+/* All nodes and values of both, asked one by one. */
+static reel_status compare(const two *t, bool (*same_node_is)(const two *, int),
+                           bool (*same_value_is)(const two *, int))
+{
+    const reel_graph *a = t->a, *b = t->b;
+    for (int i = 0; i < a->n_node && i < b->n_node; i++)
+        if (!same_node_is(t, i))
+            return reel_failed() ? reel_error_status() : differs(t, "node", i);
+    if (a->n_node != b->n_node || a->n_value != b->n_value)
+        return differs(t, "node", a->n_node < b->n_node ? a->n_node : b->n_node);
+    for (int v = 0; v < a->n_value; v++)
+        if (!same_value_is(t, v))
+            return differs(t, "a value of node",
+                           a->value[v].maker < 0 ? 0 : a->value[v].maker);
+    return REEL_OK;
+}
+
 reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_graph *b,
                                    int64_t batch_b)
 {
     const two t = {a, b, batch_a, batch_b};
-    for (int i = 0; i < a->n_node && i < b->n_node; i++)
-        if (!same_node(&t, i))
-            return reel_failed() ? reel_error_status() : differs(&t, "node", i);
-    if (a->n_node != b->n_node || a->n_value != b->n_value)
-        return differs(&t, "node", a->n_node < b->n_node ? a->n_node : b->n_node);
-    for (int v = 0; v < a->n_value; v++)
-        if (!same_value(&t, v))
-            return differs(&t, "a value of node",
-                           a->value[v].maker < 0 ? 0 : a->value[v].maker);
-    a->batch = batch_a;
-    return REEL_OK;
+    reel_status st = compare(&t, same_node, same_value);
+    if (!st) a->batch = batch_a;
+    return st;
+}
+
+/* ---- a third capture --------------------------------------------------------------------- */
+
+static bool same_real(double x, double y)
+{
+    double most = 1e-12 * fabs(y);
+    return memcmp(&x, &y, sizeof x) == 0 || fabs(x - y) <= most;
+}
+
+/* Node i at b's size is what b has. */
+static bool node_confirmed(const two *t, int i)
+{
+    _Alignas(16) char room[REEL_ATTRS_MAX];
+    const reel_gnode *a = &t->a->node[i], *b = &t->b->node[i];
+    const reel_attr_schema *s = a->op->attrs;
+    if (!same_call(a, b)) return false;
+    const void *attrs = reel__attrs_at(t->a, a, t->batch_b, room);
+    if (!attrs || memcmp(attrs, b->attrs, s->size) == 0) return true;
+    for (int f = 0; f < s->n_fields; f++)
+        for (int k = 0; k < s->field[f].count; k++) {
+            const void *x = at(attrs, &s->field[f], k), *y = at(b->attrs, &s->field[f], k);
+            bool real = s->field[f].type == REEL_ATTR_REAL;
+            if (real ? !same_real(*(const double *)x, *(const double *)y)
+                     : *(const int64_t *)x != *(const int64_t *)y)
+                return false;
+        }
+    return s->n_fields > 0;
+}
+
+static bool value_confirmed(const two *t, int v)
+{
+    const reel_value *a = &t->a->value[v], *b = &t->b->value[v];
+    bool same = a->kind == b->kind && a->meta.dtype == b->meta.dtype &&
+                a->meta.rank == b->meta.rank;
+    for (int d = 0; d < a->meta.rank && same; d++)
+        same = a->meta.dim[d] + a->grow[d] * (t->batch_b - t->batch_a) == b->meta.dim[d];
+    return same;
+}
+
+reel_status reel__graph_confirm(reel_graph *a, int64_t batch_a, const reel_graph *b,
+                                int64_t batch_b)
+{
+    const two t = {a, b, batch_a, batch_b};
+    return compare(&t, node_confirmed, value_confirmed);
 }
 
 /* ---- from inputs --------------------------------------------------------------------------- */
 
-/* The batch size that x is for, if v's dimensions depend on it; 0 if they do not. */
+/* The batch size that x is for, if v's dimensions depend on it; 0 if they do not, -1 if there
+ * is no such size. */
 static int64_t one_batch(const reel_graph *g, const reel_value *v, const reel_meta *x)
 {
     for (int d = 0; g->batch && d < v->meta.rank; d++)
-        if (v->grow[d]) return g->batch + (x->dim[d] - v->meta.dim[d]) / v->grow[d];
+        if (v->grow[d]) {
+            int64_t b = g->batch + (x->dim[d] - v->meta.dim[d]) / v->grow[d];
+            return b < 0 || b > REEL__MOST_BATCH ? -1 : b;
+        }
     return 0;
 }
 

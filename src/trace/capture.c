@@ -26,10 +26,14 @@ static atomic_uint_fast64_t storages;
 
 /* ---- values by storage and meta ------------------------------------------------------------ */
 
+/* Two threads may see a parameter for the first time at once: one number stays. */
 static uint64_t number_of(reel_storage *s)
 {
-    if (!s->number) s->number = atomic_fetch_add(&storages, 1) + 1;
-    return s->number;
+    uint_fast64_t number = atomic_load(&s->number);
+    if (number) return number;
+    uint_fast64_t mine_now = atomic_fetch_add(&storages, 1) + 1;
+    return atomic_compare_exchange_strong(&s->number, &number, mine_now) ? mine_now
+                                                                         : number;
 }
 
 static bool same_look(const reel_meta *a, const reel_meta *b)

@@ -49,11 +49,12 @@ reel_executor *reel_executor_new(const reel_graph *g, const reel_executor_opts *
 {
     reel_executor_opts o = opts ? *opts : (reel_executor_opts){0};
     if (reel_failed()) return NULL;
-    if (!g || o.batch < 0 || (o.batch && !g->batch)) {
+    bool batch = o.batch >= 0 && o.batch <= REEL__MOST_BATCH;
+    if (!g || !batch || (o.batch && !g->batch)) {
         reel_fail(REEL_ERR_ARG, "executor_new: %s",
-                  !g            ? "the graph is NULL"
-                  : o.batch < 0 ? "the batch size must be 1 or more, 0 for the graph's"
-                                : "the graph has no batch dimension");
+                  !g       ? "the graph is NULL"
+                  : !batch ? "a batch size is 1 to 2^31, 0 for the graph's"
+                           : "the graph has no batch dimension");
         return NULL;
     }
     if (!o.batch) o.batch = g->batch;

@@ -60,6 +60,8 @@ struct reel_graph {
 
 /* Distance of the places of neighbours: how many nodes can be emitted before one. */
 #define REEL__PLACE_GAP (INT64_C(1) << 24)
+/* Sizes at other batches are sums of products: none may come near 64 bits. */
+#define REEL__MOST_BATCH (INT64_C(1) << 31)
 /* Room for the attributes of any record. */
 #define REEL_ATTRS_MAX 1024
 
@@ -103,6 +105,10 @@ reel_status reel__infer(const reel_op *op, const void *attrs, const reel_meta *c
  * than sizes that grow in proportion. */
 reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_graph *b,
                                    int64_t batch_b);
+/* A graph generalized so, still at its batch size, against a capture at a third one: the same
+ * error where that is not what the graph is there. */
+reel_status reel__graph_confirm(reel_graph *a, int64_t batch_a, const reel_graph *b,
+                                int64_t batch_b);
 /* Attributes of node n at batch b; `room` holds REEL_ATTRS_MAX bytes. b 0: as they stand. */
 const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
                            void *room);

@@ -29,9 +29,6 @@ typedef struct reel__parser {
     size_t mask;
 } reel__parser;
 
-/* Sizes at other batches are sums of products: none may come near 64 bits. */
-#define REEL__MOST_BATCH (INT64_C(1) << 31)
-
 /* ---- parse_value.c: what values are called ------------------------------------------------------ */
 
 /* A table of `size` slots, a power of two. All of these: false or -1 with an error. */

@@ -1,5 +1,5 @@
 /* trace.c: functions to graphs. A function that is pure runs at two batch sizes; what differs
- * between the two captures is what grows with the batch. */
+ * between the two captures is what grows with the batch. A third size shows that it does. */
 #include "base/error.h"
 #include "trace/graph.h"
 
@@ -52,13 +52,20 @@ static int64_t batch_of(const traced *t)
     return batch;
 }
 
-/* The first rows of x, repeated if they are too few. */
+/* Sizes of the runs. At 1 a broadcast could not be told from a batch. Through two points there
+ * is always a line: at the third size half a batch, its square and its minimum with a small
+ * number lie beside it. */
+enum { FEW_ROWS = 2, MORE_ROWS = 3, MOST_ROWS = 7 };
+
+/* A copy of the first rows of x, repeated if they are too few. */
 static reel_tensor *rows(reel_tensor *x, int64_t want)
 {
     int64_t have = x->meta.dim[0];
-    if (have >= want) return reel_contiguous(reel_slice(x, 0, 0, want, 1));
-    reel_tensor *part[3] = {x, x, x};
-    return reel_slice(reel_cat(part, 3, 0), 0, 0, want, 1);
+    reel_tensor *part[MOST_ROWS];
+    if (have > want) return reel_contiguous(reel_slice(x, 0, 0, want, 1));
+    int n = (int)((want + have - 1) / have);
+    for (int i = 0; i < n; i++) part[i] = x;
+    return reel_slice(reel_cat(part, n, 0), 0, 0, want, 1);
 }
 
 static reel_graph *capture_rows(const traced *t, int64_t want)
@@ -80,15 +87,25 @@ static bool is_pure(const reel_graph *g)
     return pure;
 }
 
-/* Sizes 2 and 3: at 1 a broadcast could not be told from a batch. */
-static reel_graph *capture_twice(const traced *t, int64_t batch)
+/* The graph g of a few rows against a run with another number of them. */
+static bool compare(const traced *t, reel_graph *g, int64_t rows_of_g, int64_t want,
+                    reel_status (*with)(reel_graph *, int64_t, const reel_graph *,
+                                        int64_t))
 {
-    reel_graph *g = capture_rows(t, 2), *h = NULL;
-    if (!g) return NULL;
-    h = capture_rows(t, 3);
-    if (h && !reel__graph_generalize(g, 2, h, 3)) (void)reel_graph_set_batch(g, batch);
+    reel_graph *h = capture_rows(t, want);
+    bool good = h && !with(g, rows_of_g, h, want);
     reel_graph_free(h);
-    if (!reel_failed()) return g;
+    return good;
+}
+
+static reel_graph *capture_sizes(const traced *t, int64_t batch)
+{
+    reel_graph *g = capture_rows(t, FEW_ROWS);
+    if (!g) return NULL;
+    if (compare(t, g, FEW_ROWS, MORE_ROWS, reel__graph_generalize) &&
+        compare(t, g, FEW_ROWS, MOST_ROWS, reel__graph_confirm) &&
+        !reel_graph_set_batch(g, batch))
+        return g;
     reel_graph_free(g);
     return NULL;
 }
@@ -112,9 +129,10 @@ reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const
     if (batch < 0) return NULL;
     reel_scope s = reel_scope_begin();
     reel_graph *g = capture(&t, x);
-    if (g && batch && is_pure(g)) {
+    bool again = g && batch && is_pure(g);
+    if (again || reel_failed()) {
         reel_graph_free(g);
-        g = capture_twice(&t, batch);
+        g = again ? capture_sizes(&t, batch) : NULL;
     }
     reel_scope_end(s);
     return g;

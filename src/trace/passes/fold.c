@@ -9,11 +9,13 @@
  * nothing (zeros, a range) is cheap to make. */
 enum { MAX_BYTES = 64 << 20, MAX_MADE_BYTES = 4 << 10 };
 
+/* A constant that is a view of a parameter changes as that does. */
 static bool is_constant(const reel_graph *g, const reel_effects *e, int v, int n_known)
 {
     const reel_value *x = &g->value[v];
-    return x->kind == REEL_VALUE_CONST && !x->tensor->node &&
-           (v >= n_known || reel__never_changes(e, v));
+    if (x->kind != REEL_VALUE_CONST || x->tensor->node) return false;
+    return v >= n_known || (reel__never_changes(e, v) &&
+                            g->value[e->root[v]].kind == REEL_VALUE_CONST);
 }
 
 /* Results that nobody changes and that are as large at every batch size. */

@@ -112,7 +112,7 @@ void reel__attention_dropout(const reel__attention *t, int64_t batch, int64_t i,
     int64_t first = (batch * t->lq + i) * t->lk + k0, skip = first % 4;
     float keep = (float)(1 / (1 - t->attrs->dropout));
     REEL_ISA_PICK(random)->philox((uint64_t)t->attrs->seed,
-                                  (uint64_t)(t->attrs->offset + first / 4),
+                                  (uint64_t)t->attrs->offset + (uint64_t)(first / 4),
                                   (skip + n + 3) / 4, room->words);
     const uint32_t *word = room->words + skip;
     for (int64_t j = 0; j < n; j++)

@@ -1,0 +1,192 @@
+/* test_hostile_attrs.c: attributes may come from a file. Records with attributes that nobody
+ * would write: the shape rule refuses them, or the operator runs, without reading or writing
+ * what is not its own (the sanitizers watch). `--count N` samples of each record, `--seed S`. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <reel/reel.h>
+
+#include "support/sample.h"
+#include "trace/graph.h"
+
+static int count = 40;
+static uint64_t state_of_draws = UINT64_C(88172645463325252);
+
+/* xorshift64*, Vigna 2016. */
+static uint64_t draw(void)
+{
+    state_of_draws ^= state_of_draws >> 12;
+    state_of_draws ^= state_of_draws << 25;
+    state_of_draws ^= state_of_draws >> 27;
+    return state_of_draws * UINT64_C(2685821657736338717);
+}
+
+static size_t below(size_t n)
+{
+    return (size_t)(draw() % n);
+}
+
+static int64_t hostile_int(void)
+{
+    static const int64_t corner[] = {
+        0,         1,           2,           3,         4,
+        5,         7,           8,           9,         64,
+        256,       65536,       INT32_MAX,   INT32_MIN, INT64_C(1) << 32,
+        INT64_MAX, INT64_MIN,   -1,          -2,        INT64_C(1) << 62,
+        1000,      INT64_MAX - 1, INT64_MIN + 1};
+    return draw() % 4 ? corner[below(sizeof corner / sizeof *corner)] : (int64_t)draw();
+}
+
+static double hostile_real(void)
+{
+    static const double corner[] = {0,        -0.0, 1,       -1,       0.5,     1e300,
+                                    -1e300,   1e-300, INFINITY, -INFINITY, NAN, 9.3e18,
+                                    -9.3e18,  1e20, 0x1p63,  -0x1p63,  0x1p32};
+    return corner[below(sizeof corner / sizeof *corner)];
+}
+
+/* Changes one number of the attributes. */
+static void spoil(const reel_attr_schema *a, int64_t *attrs)
+{
+    const reel_attr_field *f = &a->field[below((size_t)a->n_fields)];
+    size_t k = below(draw() % 2 && f->count > 4 ? 4 : f->count);
+    int64_t *at = attrs + f->offset / 8 + k;
+    const double real = hostile_real();
+    switch (f->type) {
+    case REEL_ATTR_INT: *at = hostile_int(); break;
+    case REEL_ATTR_REAL: memcpy(at, &real, sizeof real); break;
+    case REEL_ATTR_ROW: *at = (int64_t)below(K_COUNT); break;
+    }
+}
+
+static bool make_inputs(const sample *s, reel_dtype dtype, reel_tensor *in[],
+                        const reel_meta *meta[])
+{
+    sample_layout layout = (sample_layout)below(SAMPLE_LAYOUTS);
+    for (int i = 0; i < s->n_in; i++) {
+        in[i] = NULL;
+        meta[i] = NULL;
+        if (s->in[i].kind == SAMPLE_ABSENT) continue;
+        sample_layout l =
+            sample_has_layout(&s->in[i], layout) ? layout : SAMPLE_CONTIGUOUS;
+        in[i] = sample_view(s, i, l, sample_base(s, i, l, dtype, 1));
+        if (!in[i]) return false;
+        meta[i] = &in[i]->meta;
+    }
+    return true;
+}
+
+/* Results of a shape that a test can afford. */
+static bool is_small(const reel_op *op, const reel_meta out[])
+{
+    double elements = 0;
+    for (int k = 0; k < op->n_out; k++)
+        if (out[k].rank >= 0) elements += (double)reel__numel(&out[k]);
+    return elements < 1e5;
+}
+
+/* 1 if the shape rule took the attributes. */
+static int try_one(const reel_op *op)
+{
+    static const reel_dtype floats[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
+    static sample s;
+    reel_tensor *in[SAMPLE_MAX_IN], *out[REEL_OP_MAX_OUT] = {NULL};
+    const reel_meta *meta[SAMPLE_MAX_IN];
+    reel_meta result[REEL_OP_MAX_OUT];
+    const char *text = sample_text(op);
+    int lines = sample_lines(text), taken = 0;
+    if (!lines || !op->attrs || !op->attrs->n_fields) return 0;
+    assert_true(sample_parse(op, text, (int)below((size_t)lines), &s));
+    for (size_t n = 1 + below(3); n > 0; n--) spoil(op->attrs, s.attr_memory);
+    if (make_inputs(&s, floats[below(4)], in, meta) &&
+        !reel__infer(op, s.attrs, meta, s.n_in, result)) {
+        taken = 1;
+        if (is_small(op, result)) (void)reel__apply(op, s.attrs, s.n_in, in, out);
+    }
+    reel_error_clear();
+    return taken;
+}
+
+static void test_attributes_of_a_stranger(void **state)
+{
+    (void)state;
+    int64_t live = reel_live_objects();
+    int taken = 0;
+    bool tape = reel_set_grad_enabled(false);
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < reel__n_ops; k++) {
+            taken += try_one(reel__ops[k]);
+            reel_scope_end(0);
+        }
+    (void)reel_set_grad_enabled(tape);
+    assert_true(taken > count);
+    assert_int_equal(reel_live_objects(), live);
+}
+
+/* Reaches that end at 2^63 - 1. */
+static void test_windows_that_reach_far(void **state)
+{
+    (void)state;
+    const reel_pool2d_attrs pool = {
+        .kernel = {2, 2}, .stride = {1, 1}, .dilation = {INT64_MAX, 1}, .ceil_mode = 1};
+    const reel_conv2d_attrs conv = {
+        .stride = {1, 1}, .dilation = {INT64_MAX, 1}, .groups = 1};
+    reel_tensor *x = reel_ones(REEL_SHAPE(1, 1, 4, 4), REEL_F32),
+                *w = reel_ones(REEL_SHAPE(1, 1, 2, 2), REEL_F32);
+    assert_null(reel__apply1(reel__op_by_name("max_pool2d"), &pool, 1, &x));
+    assert_int_equal(reel_error_status(), REEL_ERR_SHAPE);
+    reel_error_clear();
+    assert_null(reel__apply1(reel__op_by_name("conv2d"), &conv, 3,
+                             (reel_tensor *[]){x, w, NULL}));
+    assert_int_equal(reel_error_status(), REEL_ERR_SHAPE);
+    reel_error_clear();
+    reel_scope_end(0);
+}
+
+/* Winners outside of the plane are those of no element, in every dtype. */
+static void test_winners_outside(void **state)
+{
+    (void)state;
+    const reel_pool2d_attrs a = {.kernel = {2, 2},
+                                 .stride = {2, 2},
+                                 .dilation = {1, 1},
+                                 .size = {2, 2}};
+    const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
+    const int64_t wrong[] = {-1, 4, INT64_MAX, INT64_MIN};
+    for (int d = 0; d < 4; d++)
+        for (int i = 0; i < 4; i++) {
+            double sum = 1;
+            reel_tensor *in[] = {
+                reel_ones(REEL_SHAPE(1, 1, 1, 1), dtypes[d]),
+                reel_from(&wrong[i], REEL_SHAPE(1, 1, 1, 1), REEL_I64)};
+            reel_tensor *y =
+                reel__apply1(reel__op_by_name("max_pool2d_backward"), &a, 2, in);
+            assert_non_null(y);
+            assert_int_equal(
+                reel_read(reel_sum(y, REEL_ALL, false), &sum, REEL_F64), REEL_OK);
+            assert_true(sum == 0);
+            reel_scope_end(0);
+        }
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--count") == 0) count = atoi(argv[i + 1]);
+        if (strcmp(argv[i], "--seed") == 0)
+            state_of_draws += UINT64_C(0x9e3779b97f4a7c15) *
+                              (uint64_t)strtoull(argv[i + 1], NULL, 10);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_attributes_of_a_stranger),
+        cmocka_unit_test(test_windows_that_reach_far),
+        cmocka_unit_test(test_winners_outside),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
