@@ -23,10 +23,7 @@ static void look(const reel_graph *g)
     printf("%.300s...\n\n", text ? text : "");
     free(text);
     reel_graph_report(g, stdout, &(reel_roofline){.gflops = 200, .gbytes = 40});
-    FILE *page = fopen("resnet20.html", "w");
-    if (!page) return;
-    reel_graph_write_html(g, page, &(reel_view_opts){.title = "ResNet-20"});
-    (void)fclose(page);
+    reel_graph_save_html(g, "resnet20.html", &(reel_view_opts){.title = "ResNet-20"});
 }
 
 /* ---- optimize ---------------------------------------------------------------------------- */

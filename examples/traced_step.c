@@ -43,9 +43,9 @@ int main(void)
     /* ---- the loop -------------------------------------------------------------------- */
 
     reel_step *s = reel_step_new(step, &t, &(reel_step_opts){.module = t.net});
+    reel_dataset *images = reel_drawn_images(STEPS * BATCH, 1, REEL_TRAIN);
     reel_loader *loader = reel_loader_new(
-        reel_drawn_images(STEPS * BATCH, 1, REEL_TRAIN),
-        &(reel_loader_opts){.batch = BATCH, .shuffle = true, .drop_last = true});
+        images, &(reel_loader_opts){.batch = BATCH, .shuffle = true, .drop_last = true});
     reel_progress *bar = reel_progress_begin(stderr, STEPS, NULL);
     for (reel_batch b; reel_loader_next(loader, &b);) {
         reel_scope scope = reel_scope_begin();
@@ -65,6 +65,7 @@ int main(void)
                reel_graph_nodes(reel_step_graph(s)), (double)m.arena / 1048576,
                (double)m.values / 1048576);
     reel_loader_free(loader);
+    reel_dataset_free(images);
     reel_step_free(s);
     reel_optim_free(t.optim);
     reel_module_free(t.net);
