@@ -34,20 +34,37 @@ static size_t below(size_t n)
 
 static int64_t hostile_int(void)
 {
-    static const int64_t corner[] = {
-        0,         1,           2,           3,         4,
-        5,         7,           8,           9,         64,
-        256,       65536,       INT32_MAX,   INT32_MIN, INT64_C(1) << 32,
-        INT64_MAX, INT64_MIN,   -1,          -2,        INT64_C(1) << 62,
-        1000,      INT64_MAX - 1, INT64_MIN + 1};
+    static const int64_t corner[] = {0,
+                                     1,
+                                     2,
+                                     3,
+                                     4,
+                                     5,
+                                     7,
+                                     8,
+                                     9,
+                                     64,
+                                     256,
+                                     65536,
+                                     INT32_MAX,
+                                     INT32_MIN,
+                                     INT64_C(1) << 32,
+                                     INT64_MAX,
+                                     INT64_MIN,
+                                     -1,
+                                     -2,
+                                     INT64_C(1) << 62,
+                                     1000,
+                                     INT64_MAX - 1,
+                                     INT64_MIN + 1};
     return draw() % 4 ? corner[below(sizeof corner / sizeof *corner)] : (int64_t)draw();
 }
 
 static double hostile_real(void)
 {
-    static const double corner[] = {0,        -0.0, 1,       -1,       0.5,     1e300,
-                                    -1e300,   1e-300, INFINITY, -INFINITY, NAN, 9.3e18,
-                                    -9.3e18,  1e20, 0x1p63,  -0x1p63,  0x1p32};
+    static const double corner[] = {0,       -0.0,   1,        -1,        0.5,   1e300,
+                                    -1e300,  1e-300, INFINITY, -INFINITY, NAN,   9.3e18,
+                                    -9.3e18, 1e20,   0x1p63,   -0x1p63,   0x1p32};
     return corner[below(sizeof corner / sizeof *corner)];
 }
 
@@ -82,6 +99,35 @@ static bool make_inputs(const sample *s, reel_dtype dtype, reel_tensor *in[],
     return true;
 }
 
+/* A shape that can exist, but perhaps in no memory. */
+static bool spoil_shape(reel_meta *m)
+{
+    if (draw() % 4 == 0) m->rank = (int)below(REEL_MAX_RANK + 1);
+    for (size_t n = 1 + below(2); n > 0 && m->rank; n--) {
+        int64_t size = hostile_int();
+        m->dim[below((size_t)m->rank)] = size < 0 ? 1 : size;
+    }
+    reel__set_contiguous(m);
+    if (!reel__meta_check("shape", m)) return true;
+    reel_error_clear();
+    return false;
+}
+
+/* Shapes are all that a rule sees of a graph that was read. */
+static void try_shapes(const reel_op *op, const sample *s, const reel_meta *const meta[])
+{
+    reel_meta wild[SAMPLE_MAX_IN], result[REEL_OP_MAX_OUT];
+    const reel_meta *in[SAMPLE_MAX_IN];
+    for (int i = 0; i < s->n_in; i++) {
+        in[i] = meta[i] ? &wild[i] : NULL;
+        if (!meta[i]) continue;
+        wild[i] = *meta[i];
+        if (draw() % 2 && !spoil_shape(&wild[i])) return;
+    }
+    (void)reel__infer(op, s->attrs, in, s->n_in, result);
+    reel_error_clear();
+}
+
 /* Results of a shape that a test can afford. */
 static bool is_small(const reel_op *op, const reel_meta out[])
 {
@@ -101,11 +147,14 @@ static int try_one(const reel_op *op)
     reel_meta result[REEL_OP_MAX_OUT];
     const char *text = sample_text(op);
     int lines = sample_lines(text), taken = 0;
-    if (!lines || !op->attrs || !op->attrs->n_fields) return 0;
+    bool has_attrs = op->attrs && op->attrs->n_fields;
+    if (!lines) return 0;
     assert_true(sample_parse(op, text, (int)below((size_t)lines), &s));
-    for (size_t n = 1 + below(3); n > 0; n--) spoil(op->attrs, s.attr_memory);
-    if (make_inputs(&s, floats[below(4)], in, meta) &&
-        !reel__infer(op, s.attrs, meta, s.n_in, result)) {
+    if (!make_inputs(&s, floats[below(4)], in, meta)) return reel_error_clear(), 0;
+    try_shapes(op, &s, meta);
+    for (size_t n = below(4); n > 0 && has_attrs; n--) spoil(op->attrs, s.attr_memory);
+    try_shapes(op, &s, meta);
+    if (!reel__infer(op, s.attrs, meta, s.n_in, result)) {
         taken = 1;
         if (is_small(op, result)) (void)reel__apply(op, s.attrs, s.n_in, in, out);
     }
@@ -153,23 +202,20 @@ static void test_windows_that_reach_far(void **state)
 static void test_winners_outside(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs a = {.kernel = {2, 2},
-                                 .stride = {2, 2},
-                                 .dilation = {1, 1},
-                                 .size = {2, 2}};
+    const reel_pool2d_attrs a = {
+        .kernel = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}, .size = {2, 2}};
     const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
     const int64_t wrong[] = {-1, 4, INT64_MAX, INT64_MIN};
     for (int d = 0; d < 4; d++)
         for (int i = 0; i < 4; i++) {
             double sum = 1;
-            reel_tensor *in[] = {
-                reel_ones(REEL_SHAPE(1, 1, 1, 1), dtypes[d]),
-                reel_from(&wrong[i], REEL_SHAPE(1, 1, 1, 1), REEL_I64)};
+            reel_tensor *in[] = {reel_ones(REEL_SHAPE(1, 1, 1, 1), dtypes[d]),
+                                 reel_from(&wrong[i], REEL_SHAPE(1, 1, 1, 1), REEL_I64)};
             reel_tensor *y =
                 reel__apply1(reel__op_by_name("max_pool2d_backward"), &a, 2, in);
             assert_non_null(y);
-            assert_int_equal(
-                reel_read(reel_sum(y, REEL_ALL, false), &sum, REEL_F64), REEL_OK);
+            assert_int_equal(reel_read(reel_sum(y, REEL_ALL, false), &sum, REEL_F64),
+                             REEL_OK);
             assert_true(sum == 0);
             reel_scope_end(0);
         }
@@ -180,8 +226,8 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--count") == 0) count = atoi(argv[i + 1]);
         if (strcmp(argv[i], "--seed") == 0)
-            state_of_draws += UINT64_C(0x9e3779b97f4a7c15) *
-                              (uint64_t)strtoull(argv[i + 1], NULL, 10);
+            state_of_draws +=
+                UINT64_C(0x9e3779b97f4a7c15) * (uint64_t)strtoull(argv[i + 1], NULL, 10);
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attributes_of_a_stranger),

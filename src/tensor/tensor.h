@@ -13,7 +13,7 @@ typedef struct reel_storage {
     uint32_t version;
     /* Given by the first capture that sees it (trace/), on any thread; 0: none yet. */
     atomic_uint_fast64_t number;
-    bool viewed;     /* a view of part of it exists or existed */
+    bool viewed; /* a view of part of it exists or existed */
     reel_device device;
     void *data;
     size_t bytes;

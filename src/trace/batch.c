@@ -247,7 +247,8 @@ static bool node_confirmed(const two *t, int i)
     if (!attrs || memcmp(attrs, b->attrs, s->size) == 0) return true;
     for (int f = 0; f < s->n_fields; f++)
         for (int k = 0; k < s->field[f].count; k++) {
-            const void *x = at(attrs, &s->field[f], k), *y = at(b->attrs, &s->field[f], k);
+            const void *x = at(attrs, &s->field[f], k),
+                       *y = at(b->attrs, &s->field[f], k);
             bool real = s->field[f].type == REEL_ATTR_REAL;
             if (real ? !same_real(*(const double *)x, *(const double *)y)
                      : *(const int64_t *)x != *(const int64_t *)y)

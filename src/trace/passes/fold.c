@@ -14,8 +14,8 @@ static bool is_constant(const reel_graph *g, const reel_effects *e, int v, int n
 {
     const reel_value *x = &g->value[v];
     if (x->kind != REEL_VALUE_CONST || x->tensor->node) return false;
-    return v >= n_known || (reel__never_changes(e, v) &&
-                            g->value[e->root[v]].kind == REEL_VALUE_CONST);
+    return v >= n_known ||
+           (reel__never_changes(e, v) && g->value[e->root[v]].kind == REEL_VALUE_CONST);
 }
 
 /* Results that nobody changes and that are as large at every batch size. */

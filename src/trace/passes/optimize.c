@@ -131,9 +131,10 @@ reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
     if (reel_failed()) return reel_error_status();
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_optimize: the graph is NULL");
     if (reel__capturing())
-        return reel_fail(REEL_ERR_STATE,
-                         "graph_optimize: a capture of this thread is under way and would "
-                         "record what passes compute; end or cancel it first");
+        return reel_fail(
+            REEL_ERR_STATE,
+            "graph_optimize: a capture of this thread is under way and would "
+            "record what passes compute; end or cancel it first");
     if (check_names("only", o->only, pass, n) || check_names("skip", o->skip, pass, n))
         return reel_error_status();
     reel_graph *copy = reel__graph_copy(g); /* an error leaves g as it was */
