@@ -22,19 +22,8 @@ if(CMAKE_THREAD_LIBS_INIT)
     list(APPEND reel_pc_libraries ${CMAKE_THREAD_LIBS_INIT})
 endif()
 
-if(REEL_WITH_OPENMP)
-    find_package(OpenMP QUIET COMPONENTS C)
-endif()
-if(REEL_WITH_OPENMP AND OpenMP_C_FOUND)
-    list(APPEND reel_libraries OpenMP::OpenMP_C)
-    list(APPEND reel_pc_libraries ${OpenMP_C_FLAGS})
-    reel_uses("threads" "OpenMP ${OpenMP_C_VERSION}")
-else()
-    reel_uses("threads" "none, kernels run on one (no OpenMP)")
-endif()
-
 # ---- OpenBLAS, only in its OpenMP flavour ------------------------------------------------
-# Beside our OpenMP pool the pthread flavour's workers would spin for the same cores. Debian
+# Beside our pool the pthread flavour's workers would spin for the same cores. Debian
 # keeps the flavours apart in folders, Fedora by name; what was found is asked to be sure.
 set(reel_have_openblas OFF)
 set(openblas_is "none, own matrix product")

@@ -16,10 +16,6 @@ foreach(name IN LISTS tools_programs)
 endforeach()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/reel)
-set(reel_static_uses_openmp OFF)
-if(OpenMP_C_FOUND AND REEL_WITH_OPENMP)
-    set(reel_static_uses_openmp ON)
-endif()
 configure_package_config_file(cmake/reelConfig.cmake.in reelConfig.cmake
     INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(reelConfigVersion.cmake COMPATIBILITY SameMinorVersion)

@@ -98,7 +98,7 @@ function(reel_test_properties name)
         "UBSAN_OPTIONS=print_stacktrace=1")
     # PROCESSORS: two threads each, so `ctest -j` does not run more of them than fit.
     set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2
-        ENVIRONMENT "OMP_NUM_THREADS=2;OMP_WAIT_POLICY=passive;${sanitizers};REEL_BINARY_DIR=${CMAKE_CURRENT_BINARY_DIR}")
+        ENVIRONMENT "REEL_NUM_THREADS=2;${sanitizers};REEL_BINARY_DIR=${CMAKE_CURRENT_BINARY_DIR}")
 endfunction()
 
 file(GLOB support CONFIGURE_DEPENDS tests/support/*.c)

@@ -7,7 +7,7 @@
  *
  * Read it from main() at the end. The folder beside this file holds the rest: options.c (the
  * command line), session.c (data, model, optimizer from the options), resume.c (checkpoints),
- * csv.c (logs), report.c (pictures). */
+ * csv.c (logs), report.c (pictures), export.c (the ONNX file). */
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "resnet_cifar/export.h"
 #include "resnet_cifar/resume.h"
 
 static volatile sig_atomic_t interrupted;
@@ -46,22 +47,20 @@ static double count_correct(reel_tensor *logits, reel_tensor *y)
     return reel_item(reel_sum(hit, REEL_ALL, false));
 }
 
-static reel_status train_step(const options *o, session *s, const reel_batch *b,
-                              progress *p)
+static reel_status train_step(session *s, const reel_batch *b, progress *p)
 {
-    const reel_cross_entropy_opts ce = {.label_smoothing = o->label_smoothing};
     reel_scope scope = reel_scope_begin();
     double lr = reel_optim_lr(s->optim, 0);
-    reel_tensor *logits = reel_forward(s->net, b->x);
-    reel_tensor *loss = reel_cross_entropy(logits, b->y, &ce);
-    reel_backward(loss, NULL);
-    reel_optim_step(s->optim);
-    reel_optim_zero_grad(s->optim);
+    reel_tensor *x[] = {b->x, b->y}, *y[2] = {NULL, NULL}; /* y: loss, logits */
+    if (s->step)
+        (void)reel_step_run(s->step, x, 2, y, 2);
+    else
+        (void)session_step(s, x, 2, y, 2);
     reel_schedule_step(s->schedule);
     if (s->ema) reel_ema_update(s->ema);
-    double value = reel_item(loss);
+    double value = reel_item(y[0]);
     p->loss_sum += value * (double)b->size;
-    p->correct += count_correct(logits, b->y);
+    p->correct += count_correct(y[1], b->y);
     p->seen += (double)b->size;
     reel_scope_end(scope);
     if (!reel_failed() && !isfinite(value))
@@ -84,7 +83,7 @@ static reel_status train_epoch(const options *o, session *s, progress *p, int64_
         &(reel_progress_opts){.label = label, .start = at.position / o->batch});
     reel_train(s->net, true);
     for (reel_batch b; !interrupted && reel_loader_next(s->train_loader, &b);) {
-        if (train_step(o, s, &b, p)) break;
+        if (train_step(s, &b, p)) break;
         reel_progress_step(bar, 1, "loss %.4f  accuracy %.2f %%", p->loss_sum / p->seen,
                            100 * p->correct / p->seen);
         int64_t done = reel_schedule_count(s->schedule);
@@ -193,11 +192,23 @@ static reel_status check_places(const options *o)
     return reel_fail(REEL_ERR_IO, "cannot write %s: %s", o->checkpoint, strerror(errno));
 }
 
+static void say_traced(const reel_step *step)
+{
+    const reel_graph *g = reel_step_graph(step);
+    reel_plan_memory m;
+    if (!g || reel_executor_memory(reel_step_executor(step), &m)) return;
+    printf(
+        "the step is a graph of %d nodes; its values take %.1f MiB in a plan, %.1f MiB "
+        "side by side\n",
+        reel_graph_nodes(g), (double)m.arena / 1048576, (double)m.values / 1048576);
+}
+
 static reel_status show(const options *o, session *s, const progress *p, prediction *all)
 {
     char path[4096], title[128];
     int64_t n = reel_dataset_length(s->test);
     double loss, accuracy;
+    say_traced(s->step);
     if (test(s, all, &loss, &accuracy)) return reel_error_status();
     report_classes(stdout, s->test, all, n);
     snprintf(path, sizeof path, "%s/mistakes.png", o->out);
@@ -211,7 +222,7 @@ static reel_status show(const options *o, session *s, const progress *p, predict
     printf(
         "\ntest accuracy %.2f %%, loss %.4f; weights, curves and mistakes are in %s/\n",
         100 * accuracy, loss, o->out);
-    return REEL_OK;
+    return export_model(s, accuracy);
 }
 
 static void introduce(const options *o, const session *s)

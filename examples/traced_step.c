@@ -9,6 +9,8 @@
 
 enum { STEPS = 200, BATCH = 64 };
 
+/* ---- the step ---------------------------------------------------------------------------- */
+
 typedef struct trainer {
     reel_module *net;
     reel_optim *optim;
@@ -30,12 +32,16 @@ static reel_status step(void *user, reel_tensor *const x[], int n_x, reel_tensor
     return reel_error_status();
 }
 
+/* ---- training ---------------------------------------------------------------------------- */
+
 int main(void)
 {
     reel_seed(1);
     trainer t = {.net = reel_resnet20(&(reel_resnet_opts){.classes = 10})};
     t.optim = reel_sgd(reel_parameters(t.net),
                        &(reel_sgd_opts){.lr = 0.05, .momentum = 0.9, .nesterov = true});
+    /* ---- the loop -------------------------------------------------------------------- */
+
     reel_step *s = reel_step_new(step, &t, &(reel_step_opts){.module = t.net});
     reel_loader *loader = reel_loader_new(
         reel_drawn_images(STEPS * BATCH, 1, REEL_TRAIN),
@@ -49,6 +55,8 @@ int main(void)
         reel_scope_end(scope);
     }
     reel_progress_end(bar);
+
+    /* ---- what it took ---------------------------------------------------------------- */
 
     reel_plan_memory m;
     if (reel_step_executor(s) && !reel_executor_memory(reel_step_executor(s), &m))

@@ -345,7 +345,7 @@ typedef struct churner {
     bool bad;
 } churner;
 
-/* POSIX threads, not reel__parallel(): ThreadSanitizer does not know OpenMP's barriers. */
+/* Threads of our own: the pool hands tasks to whoever comes. */
 static void *churn(void *arg)
 {
     churner *c = arg;

@@ -769,6 +769,10 @@ static void test_autograd(void **state)
     assert_false(reel_set_anomaly(false));
     assert_null(reel_op_name(-1));
     assert_null(reel_op_name(reel_op_count()));
+    reel_op_facts facts;
+    BAD("op_info", reel_op_info(-1, &facts));
+    BAD("op_info", reel_op_info(reel_op_count(), &facts));
+    BAD("op_info", reel_op_info(0, NULL));
     assert_int_equal(reel_gradcheck(identity, NULL, &x, 1, NULL), REEL_OK);
 }
 

@@ -335,6 +335,7 @@ static void test_graphs(void **state)
     BAD("graph_name_state", reel_graph_name_state(NULL));
     BAD("graph_write_svg", reel_graph_write_svg(NULL, stdout, NULL));
     BAD("graph_write_html", reel_graph_write_html(NULL, stdout, NULL));
+    BAD("graph_save_html", reel_graph_save_html(NULL, nowhere, NULL));
     NO_MODULE("graph_module", reel_graph_module(NULL));
     BAD("graph_save", reel_graph_save(NULL, nowhere));
     NONE("graph_load", reel_graph_load(NULL));
@@ -347,6 +348,10 @@ static void test_graphs(void **state)
     BAD("graph_write_svg", reel_graph_write_svg(g, NULL, NULL));
     BAD("must be above 0",
         reel_graph_write_html(g, stdout, &(reel_view_opts){.peaks = &flat}));
+    BAD("graph_save_html", reel_graph_save_html(g, NULL, NULL));
+    BAD(nowhere, reel_graph_save_html(g, nowhere, NULL));
+    BAD("must be above 0",
+        reel_graph_save_html(g, nowhere, &(reel_view_opts){.peaks = &flat}));
     BAD("graph_save", reel_graph_save(g, NULL));
     BAD(file, reel_graph_save(g, nowhere));
     BAD("graph_optimize", reel_graph_optimize(NULL, NULL));

@@ -70,75 +70,36 @@ static unsigned dtypes_of(const reel_op *op)
     return bits;
 }
 
-/* "floats ints bool", single names for what is no whole group */
-static void put_dtypes(text *t, unsigned bits)
-{
-    static const struct {
-        const char *name;
-        unsigned bits;
-    } group[] = {{"floats", DTYPES_FLOAT},
-                 {"ints", DTYPES_INT},
-                 {"signed ints", DTYPES_INT & ~DTYPE(REEL_U8)}};
-    const char *lead = "";
-    for (size_t g = 0; g < sizeof group / sizeof *group; g++) {
-        if ((bits & group[g].bits) != group[g].bits) continue;
-        put(t, "%s%s", lead, group[g].name);
-        bits &= ~group[g].bits & ~(g ? (unsigned)DTYPES_INT : 0u);
-        lead = ", ";
-    }
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
-        if (bits >> d & 1) {
-            put(t, "%s%s", lead, reel_dtype_name((reel_dtype)d));
-            lead = ", ";
-        }
-}
-
 /* ---- the page --------------------------------------------------------------------------------- */
 
-static void put_operands(text *t, const reel_op *op)
+static void put_operands(text *t, const reel_op_facts *f)
 {
-    int optional = 0;
-    for (int i = 0; i < 8; i++) optional += op->optional >> i & 1;
-    if (op->n_in < 0)
-        put(t, "1 or more");
-    else if (optional)
-        put(t, "%d to %d", op->n_in - optional, op->n_in);
+    if (f->max_inputs == REEL_OP_MAX_IN)
+        put(t, "%d or more", f->min_inputs);
+    else if (f->min_inputs < f->max_inputs)
+        put(t, "%d to %d", f->min_inputs, f->max_inputs);
     else
-        put(t, "%d", op->n_in);
-    put(t, " -> %d", op->n_out);
+        put(t, "%d", f->max_inputs);
+    put(t, " -> %d", f->outputs);
 }
 
-static const char *kind_of(const reel_op *op)
+static void put_row(text *t, int i)
 {
-    if (op->traits & REEL_OP_VIEW) return "view";
-    if (op->traits & REEL_OP_INPLACE)
-        return op->traits & REEL_OP_POINTWISE ? "pointwise, in place" : "in place";
-    if (op->mutates) return "changes inputs";
-    if (op->traits & REEL_OP_RANDOM) return "random";
-    return op->traits & REEL_OP_POINTWISE ? "pointwise" : "";
-}
-
-static const char *no_gradient(const reel_op *op)
-{
-    if (op->no_vjp) return op->no_vjp;
-    return op->traits & REEL_OP_NO_GRAD ? "none by nature" : "none is declared";
-}
-
-static void put_row(text *t, const reel_op *op)
-{
-    put(t, "| `%s` | %s | ", op->name,
+    const reel_op *op = reel__ops[i];
+    reel_op_facts f;
+    assert_int_equal(reel_op_info(i, &f), REEL_OK);
+    put(t, "| `%s` | %s | ", f.name,
         op->kernel ? reel__kernel_name((reel_kernel_id)op->kernel) : "-");
-    put_operands(t, op);
-    put(t, " | %s | ", kind_of(op));
-    put_dtypes(t, op->traits & REEL_OP_VIEW ? DTYPES_ANY : dtypes_of(op));
-    if (op->vjp)
+    put_operands(t, &f);
+    put(t, " | %s | %s", f.kind, f.dtype_names);
+    if (f.no_gradient)
+        put(t, " | no: %s | no | ", f.no_gradient);
+    else
         put(t, " | yes | yes | ");
+    if (f.no_onnx)
+        put(t, "no: %s |\n", f.no_onnx);
     else
-        put(t, " | no: %s | no | ", no_gradient(op));
-    if (op->onnx)
-        put(t, "%d |\n", one_node_opset(op));
-    else
-        put(t, "no: %s |\n", op->no_onnx);
+        put(t, "%d |\n", f.onnx_since);
 }
 
 static void put_page(text *t)
@@ -170,7 +131,7 @@ static void put_page(text *t)
         "| operator | CPU kernel | inputs -> outputs | kind | dtypes | gradient | second "
         "order | ONNX |\n|---|---|---|---|---|---|---|---|\n",
         reel__n_ops, gradients, exported);
-    for (int i = 0; i < reel__n_ops; i++) put_row(t, reel__ops[i]);
+    for (int i = 0; i < reel__n_ops; i++) put_row(t, i);
 }
 
 static text make_page(void)
@@ -196,6 +157,29 @@ static void test_up_to_date(void **state)
     free(t.at);
 }
 
+/* What the page and `reel ops` say is what calls do: which dtypes they take, and from which
+ * opset on they can be exported. */
+static void test_facts(void **state)
+{
+    (void)state;
+    int wrong = 0;
+    for (int i = 0; i < reel__n_ops; i++) {
+        const reel_op *op = reel__ops[i];
+        reel_op_facts f;
+        assert_int_equal(reel_op_info(i, &f), REEL_OK);
+        unsigned taken = op->traits & REEL_OP_VIEW ? DTYPES_ANY : dtypes_of(op);
+        if (op == reel__op_by_name("pointwise"))
+            taken |= DTYPE(REEL_BOOL); /* conditions of its steps */
+        int since = op->onnx ? one_node_opset(op) : 0;
+        if (f.dtypes == taken && f.onnx_since == since) continue;
+        print_error(
+            "%s: dtypes %#x, but takes %#x; opset %d, but can be exported at %d\n",
+            f.name, (unsigned)f.dtypes, taken, f.onnx_since, since);
+        wrong++;
+    }
+    assert_int_equal(wrong, 0);
+}
+
 static int write_page(void)
 {
     text t = make_page();
@@ -210,7 +194,8 @@ static int write_page(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--write") == 0) return write_page();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_up_to_date)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_facts),
+                                       cmocka_unit_test(test_up_to_date)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     reel_scope_end(0);
     return failed;

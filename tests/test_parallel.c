@@ -5,6 +5,7 @@
 
 #include <reel/base.h>
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -106,6 +107,36 @@ static void nested_calls_run_inline(void **state)
     for (int i = 0; i < 10; i++) assert_int_equal(seen[i], 100);
 }
 
+static void add_one(void *part, int64_t i, int worker)
+{
+    (void)worker;
+    ((float *)part)[i] += 1;
+}
+
+/* Two threads want the pool at once: one has it, the other works alone, and both get all. */
+static void *call_often(void *sums)
+{
+    float *own = sums;
+    for (int i = 0; i < 2000; i++) {
+        float part[64] = {0};
+        reel__parallel(64, add_one, part);
+        for (int k = 0; k < 64; k++) own[0] += part[k];
+    }
+    return NULL;
+}
+
+static void callers_do_not_meet(void **state)
+{
+    (void)state;
+    reel_set_threads(3);
+    pthread_t other;
+    float mine = 0, its = 0;
+    assert_int_equal(pthread_create(&other, NULL, call_often, &its), 0);
+    call_often(&mine);
+    pthread_join(other, NULL);
+    assert_true(mine == 128000 && its == 128000);
+}
+
 static void fail_late(void *ctx, int64_t i, int worker)
 {
     (void)ctx;
@@ -174,6 +205,7 @@ int main(void)
         TEST(thread_counts_are_checked),
         TEST(sums_do_not_depend_on_threads),
         TEST(nested_calls_run_inline),
+        TEST(callers_do_not_meet),
         TEST(errors_of_workers_reach_the_caller),
         TEST(denormals_are_flushed_inside_only),
     };

@@ -24,7 +24,7 @@ checkpointed="$small --checkpoint run.ckpt --checkpoint-every 5"
     # start: begins the checkpointed run, and waits until it is a good way on.
     start()
     {
-        "$trainer" $checkpointed --log-steps got.csv --log epochs.csv --out got "$@" \
+        "$program" $checkpointed --log-steps got.csv --log epochs.csv --out got "$@" \
             >stdout 2>stderr &
         child=$!
         until [ "$(rows got.csv)" -gt "$enough" ]; do

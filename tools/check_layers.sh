@@ -70,7 +70,7 @@ function offence(from, target, public,    to)
     target = $0; sub(/^[^<"]*[<"]/, "", target); sub(/[>"].*/, "", target)
     quoted = $0 ~ /include[[:space:]]*"/
     why = ""
-    if (target ~ /^reel\//) why = offence(from, target, 1)
+    if (!quoted && target ~ /^reel\//) why = offence(from, target, 1)
     else if (quoted && target ~ /\.\./) why = "write the path from src/, without .."
     else if (quoted && target ~ /\// && path ~ /^(src|include)\//) why = offence(from, target, 0)
     else if (quoted && target ~ /\//) {

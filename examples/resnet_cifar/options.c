@@ -46,6 +46,9 @@ static const row rows[] = {
      "(default 5e-4; 0.05 with AdamW)"},
     {"--label-smoothing", "X", REAL, AT(label_smoothing), 0, 1, "(default 0)"},
     {"--ema", "", SWITCH, AT(ema), 0, 0, "test with a moving average of the weights"},
+    {"--traced", "", SWITCH, AT(traced), 0, 0,
+     "train with the step as a graph: faster, in less memory; losses differ\n"
+     "by rounding"},
     {"--seed", "N", WHOLE, AT(seed), 0, 9e15,
      "the same seed gives the same run (default 1)"},
 
@@ -63,7 +66,7 @@ static const row rows[] = {
     {"--log", "FILE", TEXT, AT(log), 0, 0, "CSV, a row an epoch"},
     {"--log-steps", "FILE", TEXT, AT(log_steps), 0, 0, "CSV, a row a step"},
     {"--out", "DIR", TEXT, AT(out), 0, 0,
-     "for pictures and weights (default resnet_cifar_out)"},
+     "for pictures, weights and the ONNX file (default resnet_cifar_out)"},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 

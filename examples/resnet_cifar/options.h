@@ -15,7 +15,7 @@ typedef struct options {
     const char *init;          /* safetensors with the first weights */
     int64_t epochs, batch, samples, threads, workers, seed, checkpoint_every;
     double lr, weight_decay, label_smoothing;
-    bool resume, skip_corrupt, ema;
+    bool resume, skip_corrupt, ema, traced;
     bool adamw; /* instead of SGD; follows from the model */
 } options;
 

@@ -11,11 +11,11 @@ static void describe(const options *o, const session *s, char *text, size_t size
     snprintf(
         text, size,
         "--model %s --epochs %lld --batch %lld --lr %g --schedule %s --weight-decay %g "
-        "--label-smoothing %g --augment %s --seed %lld%s on %lld %s images",
+        "--label-smoothing %g --augment %s --seed %lld%s%s on %lld %s images",
         o->model, (long long)o->epochs, (long long)o->batch, o->lr, o->schedule,
         o->weight_decay, o->label_smoothing, o->augment, (long long)o->seed,
-        o->ema ? " --ema" : "", (long long)reel_dataset_length(s->train),
-        o->data ? "real" : "drawn");
+        o->ema ? " --ema" : "", o->traced ? " --traced" : "",
+        (long long)reel_dataset_length(s->train), o->data ? "real" : "drawn");
 }
 
 static reel_training training_of(session *s, int64_t epoch)

@@ -15,11 +15,9 @@ static reel_dataset *open_part(const options *o, reel_part part)
     return reel_drawn_images(n, 1, part); /* the data do not depend on --seed */
 }
 
-static reel_loader *make_loader(const options *o, reel_dataset *ds, bool training)
+static reel_loader *make_loader(const session *s, reel_dataset *ds, bool training)
 {
-    static const float cifar_mean[] = {0.4914f, 0.4822f, 0.4465f};
-    static const float cifar_std[] = {0.2470f, 0.2435f, 0.2616f};
-    static const float mid[] = {0.5f, 0.5f, 0.5f}, quarter[] = {0.25f, 0.25f, 0.25f};
+    const options *o = s->o;
     reel_shape shape = reel_dataset_shape(ds);
     if (shape.rank == 3 &&
         (shape.dim[0] != 32 || shape.dim[1] != 32 || shape.dim[2] != 3)) {
@@ -30,8 +28,7 @@ static reel_loader *make_loader(const options *o, reel_dataset *ds, bool trainin
                   (long long)shape.dim[2]);
         return NULL;
     }
-    reel_transform *norm =
-        reel_normalize(o->data ? cifar_mean : mid, o->data ? cifar_std : quarter, 3);
+    reel_transform *norm = reel_normalize(s->mean, s->std, 3);
     bool augment = training && strcmp(o->augment, "none") != 0;
     bool hole = training && strcmp(o->augment, "cutout") == 0;
     reel_transform *all = norm;
@@ -62,8 +59,9 @@ static reel_module *make_model(const char *name, int64_t classes)
         &(reel_mlp_opts){.in = 3 * 32 * 32, .out = classes, .hidden = {512, 256}});
 }
 
-static reel_status make_optim(session *s, const options *o)
+static reel_status make_optim(session *s)
 {
+    const options *o = s->o;
     const double lr = o->lr;
     const reel_adam_opts adamw = {.lr = lr, .weight_decay = o->weight_decay};
     const reel_sgd_opts sgd = {
@@ -85,30 +83,51 @@ static reel_status make_optim(session *s, const options *o)
     return s->schedule ? REEL_OK : reel_error_status();
 }
 
+reel_status session_step(void *user, reel_tensor *const x[], int n_x, reel_tensor *y[],
+                         int n_y)
+{
+    session *s = user;
+    const reel_cross_entropy_opts opts = {.label_smoothing = s->o->label_smoothing};
+    (void)n_x, (void)n_y;
+    y[1] = reel_forward(s->net, x[0]);
+    y[0] = reel_cross_entropy(y[1], x[1], &opts);
+    reel_backward(y[0], NULL);
+    reel_optim_step(s->optim);
+    reel_optim_zero_grad(s->optim);
+    return reel_error_status();
+}
+
 reel_status session_open(session *s, const options *o)
 {
-    *s = (session){0};
+    static const float cifar_mean[] = {0.4914f, 0.4822f, 0.4465f};
+    static const float cifar_std[] = {0.2470f, 0.2435f, 0.2616f};
+    static const float mid[] = {0.5f, 0.5f, 0.5f}, quarter[] = {0.25f, 0.25f, 0.25f};
+    *s = (session){
+        .o = o, .mean = o->data ? cifar_mean : mid, .std = o->data ? cifar_std : quarter};
     reel_seed((uint64_t)o->seed);
     if (!(s->train = open_part(o, REEL_TRAIN)) || !(s->test = open_part(o, REEL_TEST)) ||
-        !(s->train_loader = make_loader(o, s->train, true)) ||
-        !(s->test_loader = make_loader(o, s->test, false)))
+        !(s->train_loader = make_loader(s, s->train, true)) ||
+        !(s->test_loader = make_loader(s, s->test, false)))
         return reel_error_status();
     s->steps_per_epoch = reel_loader_batches(s->train_loader);
     if (s->steps_per_epoch < 1)
         return reel_fail(REEL_ERR_ARG, "%lld images do not fill one batch of %lld",
                          (long long)reel_dataset_length(s->train), (long long)o->batch);
     s->net = make_model(o->model, reel_dataset_classes(s->train));
-    if (!s->net || (o->init && reel_module_load(s->net, o->init, NULL)) ||
-        make_optim(s, o))
+    if (!s->net || (o->init && reel_module_load(s->net, o->init, NULL)) || make_optim(s))
         return reel_error_status();
     if (o->ema &&
         !(s->ema = reel_ema_new(s->net, 0.999, &(reel_ema_opts){.warmup = true})))
+        return reel_error_status();
+    if (o->traced &&
+        !(s->step = reel_step_new(session_step, s, &(reel_step_opts){.module = s->net})))
         return reel_error_status();
     return REEL_OK;
 }
 
 void session_close(session *s)
 {
+    reel_step_free(s->step);
     reel_ema_free(s->ema);
     reel_schedule_free(s->schedule);
     reel_optim_free(s->optim);

@@ -64,11 +64,11 @@ typedef struct reel_plan_memory {
     int64_t batch;       /* the size that it is for; 0: the graph has none */
     int64_t arena;       /* the block in which intermediate values lie */
     int64_t lower_bound; /* most that is alive at one time: no plan takes less */
-    int64_t values;   /* all intermediate values side by side: what no reuse would take */
-    int64_t n_values; /* how many of them there are */
-    int64_t scratch;  /* kernels' room; known after the first run */
-    int64_t prepared; /* weights as kernels like them, shared by clones */
-    int64_t state;    /* parameters, buffers and constants */
+    int64_t values;      /* all intermediate values side by side, as without any reuse */
+    int64_t n_values;    /* how many of them there are */
+    int64_t scratch;     /* kernels' room; known after the first run */
+    int64_t prepared;    /* weights as kernels like them, shared by clones */
+    int64_t state;       /* parameters, buffers and constants */
 } reel_plan_memory;
 
 /** Says what the last plan takes. Errors: REEL_ERR_ARG. */
@@ -88,7 +88,7 @@ REEL_API reel_status reel_executor_time(const reel_executor *e, int node,
  *  their attributes, where saved graphs keep it. Without it, cost models choose. Runs the
  *  graph some thirty times at batch size `batch` (0: the graph's) on inputs of ones, indices of
  *  0. Results may differ in the last bits between ways. Errors: REEL_ERR_ARG; REEL_ERR_STATE
- *  for a graph that changes state; what a run says. The graph is as it was then. */
+ *  for a graph that changes state; what a run says. On an error the graph is as it was. */
 REEL_API reel_status reel_graph_tune(reel_graph *g, int64_t batch);
 
 #ifdef __cplusplus

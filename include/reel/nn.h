@@ -397,10 +397,12 @@ REEL_API reel_module *reel_vit_tiny(const reel_vit_opts *opts);
 
 /** The graph of what `m` does to `x`: parameters and buffers under their paths, shared with
  *  `m`; the module's path on every node. Train or eval mode and whether gradients are enabled
- *  are taken as they are. `opts` and errors as for reel_trace_function(), which this is. */
+ *  are taken as they are. `opts` (but for `declare`, which is not looked at) and errors as for
+ *  reel_trace_function(), which this is. The caller frees the graph. */
 REEL_API reel_graph *reel_trace(reel_module *m, reel_tensor *x,
                                 const reel_trace_opts *opts);
-/** Declares all parameters and buffers of `m` in a capture of your own. */
+/** Declares all parameters and buffers of `m`, by their paths, in a capture of your own.
+ *  Errors: as reel_capture_state(). */
 REEL_API reel_status reel_capture_module(reel_module *m);
 /** A graph of one input and one output as a module: a copy of `g` that shares its tensors;
  *  its parameters and buffers stand under their names, and forward runs it. So it is trained,

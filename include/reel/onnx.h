@@ -23,13 +23,13 @@ typedef struct reel_onnx_opts {
     const char *name;  /* of the graph; NULL: "reel" */
     const char *doc;   /* what the file says about itself; NULL: nothing */
     const char *batch; /* the name of the batch dimension; NULL: "batch" */
-    const char *const (
-        *metadata)[2]; /* pairs of key and value: class names, mean, seed */
+    /* Pairs of key and value: class names, mean, seed. */
+    const char *const (*metadata)[2];
     int n_metadata;
     bool unchecked; /* write without comparing values: see below */
-    int64_t
-        external_from; /* bytes of a file from which its weights go to FILE.data; 0: as
-                               * late as the format allows, 2 GiB less 1 */
+    /* Bytes of a file from which its weights go to FILE.data; 0: as late as the format
+     * allows, 2 GiB less 1. */
+    int64_t external_from;
 } reel_onnx_opts;
 
 /** Writes what the outputs of g need as an ONNX file. Before it counts as written the file is
@@ -53,8 +53,9 @@ REEL_API char *reel_onnx_missing(const reel_graph *g, int opset);
 
 /** Options of loading; zero is the default. */
 typedef struct reel_onnx_load_opts {
-    int64_t batch;     /* batch size that the graph stands at; 0: 1. Only for a file whose
-                           * inputs leave their first dimension open */
+    /* Batch size that the graph stands at; 0: 1. Only for a file whose inputs leave their
+     * first dimension open. */
+    int64_t batch;
     int64_t max_bytes; /* largest file, and largest file of external data; 0: 64 GiB */
 } reel_onnx_load_opts;
 

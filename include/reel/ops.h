@@ -424,6 +424,19 @@ REEL_API reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_
 /** Number of operators, and the name of operator i; NULL out of range. Static storage. */
 REEL_API int reel_op_count(void);
 REEL_API const char *reel_op_name(int i);
+/** What an operator can do. Texts are static. */
+typedef struct reel_op_facts {
+    const char *name;
+    const char *kind; /* "view", "pointwise", "in place", "random", ...; "" */
+    int min_inputs, max_inputs, outputs;
+    uint32_t dtypes;         /* of the values: bit 1 << dtype */
+    char dtype_names[64];    /* the same as text: "floats, ints, bool", "f32, f64", ... */
+    const char *no_gradient; /* NULL: it has gradients of every order; else why not */
+    int onnx_since;          /* the first opset that it can be exported to; 0: none */
+    const char *no_onnx;     /* why; NULL if onnx_since says one */
+} reel_op_facts;
+/** Facts of operator i of reel_op_count(). Errors: REEL_ERR_ARG. */
+REEL_API reel_status reel_op_info(int i, reel_op_facts *out);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,6 @@
 #include <reel/profile.h>
 #include <reel/trace.h>
 #include <reel/executor.h>
-#include <reel/onnx.h>
 #include <reel/step.h>
 #include <reel/onnx.h>
 #include <reel/progress.h>

@@ -16,8 +16,8 @@
  *     reel_step_free(s);
  *
  * The first call runs as it is: optimizers make their state. The second is captured while it
- * runs, optimized and planned; all further ones of that shape run as a graph: the same
- * operators without a tape, in planned memory. */
+ * runs, then optimized and planned; all further ones with inputs of those shapes run as a
+ * graph: the same operators without a tape, in planned memory. */
 #ifndef REEL_STEP_H
 #define REEL_STEP_H
 
@@ -39,19 +39,19 @@ typedef struct reel_step reel_step;
 
 /** Options of reel_step_new. Zero is the default. */
 typedef struct reel_step_opts {
-    reel_module
-        *module; /* its parameters and buffers have their paths as names; or NULL */
-    int warmup;  /* calls before the first capture; 0 means 1 */
-    bool exact;  /* every bit as without a graph: no pass that reorders arithmetic */
+    reel_module *module; /* its state gets its paths as names; or NULL */
+    int warmup;          /* calls before the first capture; 0 means 1 */
+    /* Every bit as without a graph: no pass that reorders arithmetic. */
+    bool exact;
 } reel_step_opts;
 
 /** Makes one; `user` is handed to fn. Errors: REEL_ERR_ARG. The caller frees it. */
 REEL_API reel_step *reel_step_new(reel_step_fn fn, void *user,
                                   const reel_step_opts *opts);
-/** One call. Results belong to the innermost scope. Other shapes than before are captured
- *  again, up to four; what comes after those runs without a graph. After a run as a graph
- *  parameters have no gradient (reel_grad_of). Errors: what fn says; REEL_ERR_STATE if it reads
- *  a value of a tensor while it is captured, naming it. */
+/** One call, of at most 16 inputs. Results belong to the innermost scope. Other shapes than
+ *  before are captured again, up to four; what comes after those runs without a graph. After a
+ *  run as a graph parameters have no gradient (reel_grad_of). Errors: REEL_ERR_ARG; what fn
+ *  says; REEL_ERR_STATE if it reads a value of a tensor while it is captured, naming it. */
 REEL_API reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x,
                                    reel_tensor *y[], int n_y);
 /** The optimized graph of the latest run, owned by `s`; NULL if it ran without one. */

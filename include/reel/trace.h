@@ -25,42 +25,48 @@ typedef struct reel_graph reel_graph;
 
 /* ---- capture ------------------------------------------------------------------------ */
 
-/** Begins to record every operator of this thread. What is neither declared below nor
- *  computed under way becomes a constant of the graph. Errors: REEL_ERR_STATE if a capture of
- *  this thread is under way; one pending. */
+/** Begins to record every operator of this thread, at the sizes at which it runs: a batch
+ *  dimension is found by reel_trace() and reel_trace_function() alone. What is neither declared
+ *  below nor computed under way becomes a constant of the graph. Errors: REEL_ERR_STATE if a
+ *  capture of this thread is under way; one pending. */
 REEL_API reel_status reel_capture_begin(void);
-/** Declares `x` an input of the graph. The name is copied; NULL: "input0", "input1", ... */
+/** Declares `x` an input of the graph. The name is copied; NULL: "input0", "input1", ...
+ *  Errors: REEL_ERR_STATE without a capture; REEL_ERR_ARG for NULL, or for a tensor that the
+ *  capture has met already. */
 REEL_API reel_status reel_capture_input(reel_tensor *x, const char *name);
 /** Declares `x` a parameter (is_param) or buffer: the graph shares it. A tensor declared
- *  twice (tied weights) keeps its first name. */
+ *  twice (tied weights) keeps its first name. Errors: REEL_ERR_STATE without a capture;
+ *  REEL_ERR_ARG for NULL. */
 REEL_API reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param);
 /** Ends the capture; y[0..n-1] are the outputs, name[i] or "output0", ... their names (name
  *  may be NULL). n may be 0: a step that only changes state. The caller frees the graph.
- *  Errors: REEL_ERR_STATE without a capture; an output that is no value of it; what went
- *  wrong under way. The capture is over in any case. */
+ *  Errors: REEL_ERR_STATE without a capture; REEL_ERR_ARG for an output that is no value of it;
+ *  what went wrong under way. The capture is over in any case. */
 REEL_API reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[],
                                       int n);
-/** Ends the capture without a graph. */
+/** Ends the capture, if one is under way, without a graph. */
 REEL_API void reel_capture_cancel(void);
 
 /** Options of tracing; zero is the default. */
 typedef struct reel_trace_opts {
-    bool
-        fixed_batch; /* one run, shapes as they are; default: the first dimension of every
-                         * input is the batch, and the graph runs at any size of it */
+    /* One run, shapes as they are. Default: the first dimension of every input is the batch,
+     * and the graph runs at any size of it. */
+    bool fixed_batch;
     uint64_t unbatched;              /* bit i: input i has no batch dimension */
     const char *const *input_names;  /* one each, or NULL: "input0", ... */
     const char *const *output_names; /* one each, or NULL: "output0", ... */
-    /* Called before each run: reel_capture_state() for what is to be a parameter or buffer. */
+    /* Called before each run, with the `user` of fn: reel_capture_state() for what is to be a
+     * parameter or buffer. NULL: all that fn reads and nobody declares is a constant. */
     reel_status (*declare)(void *user);
 } reel_trace_opts;
 
-/** Runs fn on the inputs x[0..n-1] and gives its graph, with one output. With a batch
- *  dimension fn runs at three sizes of a few rows of the inputs: what differs between two runs
- *  is what grows with the batch, and the third confirms it. A function that changes state (training) or draws
- *  random numbers runs once and keeps the batch size of x. opts NULL: defaults.
- *  Errors: REEL_ERR_ARG; REEL_ERR_STATE naming the operator, where fn does different things
- *  at different batch sizes; what fn says. The caller frees the graph. */
+/** Runs fn on the inputs x[0..n-1], at most 64, and gives its graph, with one output. With a
+ *  batch dimension fn runs at three more sizes, on a few rows of the inputs: what differs
+ *  between two runs is what grows with the batch, and the third confirms it. A function that changes state (training) or
+ *  draws random numbers runs once and keeps the batch size of x. opts NULL: defaults.
+ *  Errors: REEL_ERR_ARG; REEL_ERR_SHAPE if inputs differ in their first dimension;
+ *  REEL_ERR_STATE naming the operator, where fn does different things at different batch
+ *  sizes; what fn says. The caller frees the graph. */
 REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
                                          reel_tensor *const x[], int n,
                                          const reel_trace_opts *opts);
@@ -90,9 +96,10 @@ REEL_API int64_t reel_graph_batch(const reel_graph *g);
  *  size below 1 or above 2^31; what a shape rule says. */
 REEL_API reel_status reel_graph_set_batch(reel_graph *g, int64_t batch);
 /** Runs the operators on other inputs (shape and dtype as traced, but for the batch), in
- *  order, and gives the outputs, which belong to the innermost scope. Gradients are recorded if they are enabled;
- *  random operators draw anew from this thread's generator. Errors: REEL_ERR_ARG for a wrong
- *  number, REEL_ERR_SHAPE naming the input, both shapes; what an operator says. */
+ *  order, and gives the outputs, which belong to the innermost scope. Gradients are recorded
+ *  if they are enabled; random operators draw anew from this thread's generator. Errors:
+ *  REEL_ERR_ARG for a wrong number, REEL_ERR_SHAPE naming the input, both shapes; what an
+ *  operator says. */
 REEL_API reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                                     reel_tensor *y[], int n_y);
 
@@ -107,12 +114,13 @@ REEL_API reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[
                                             reel_watch_fn watch, void *user);
 /** Verifies it: each value is made before it is read, operands are as many as the record
  *  takes, and every shape rule gives the shapes that are stored. Errors: REEL_ERR_INTERNAL
- *  naming the node. */
+ *  naming the node; REEL_ERR_ARG for NULL. */
 REEL_API reel_status reel_graph_check(const reel_graph *g);
 /** Reads of values while the graph was captured (reel_item, reel_data, ...), a line each with
  *  the value and where in the model: control flow that depends on them is frozen. "" if there
  *  were none. Owned by the graph. */
 REEL_API const char *reel_graph_reads(const reel_graph *g);
+
 /* ---- cost --------------------------------------------------------------------------- */
 /* Counted at reel_graph_batch(g); reel_graph_set_batch() changes it. */
 
@@ -190,7 +198,7 @@ REEL_API reel_status reel_graph_name_state(reel_graph *g);
 
 /* ---- pictures ------------------------------------------------------------------------ */
 
-/** Writes it in Graphviz's language. */
+/** Writes it in Graphviz's language. Errors: REEL_ERR_ARG; REEL_ERR_IO. */
 REEL_API reel_status reel_graph_write_dot(const reel_graph *g, FILE *to);
 
 /** Options of pictures; zero is the default. */
@@ -206,6 +214,10 @@ REEL_API reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
  *  costs. Errors: as reel_graph_write_svg. */
 REEL_API reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
                                            const reel_view_opts *opts);
+/** Writes that page to a file, which stays as it was on an error. Errors: as above, naming the
+ *  file. */
+REEL_API reel_status reel_graph_save_html(const reel_graph *g, const char *path,
+                                          const reel_view_opts *opts);
 
 /* ---- passes ------------------------------------------------------------------------- */
 

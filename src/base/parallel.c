@@ -1,42 +1,25 @@
-/* parallel.c: the one thread pool, OpenMP's; without OpenMP everything runs inline.
+/* parallel.c: tasks for the pool.
  *
- * A region always takes the whole team, even for two tasks: libgomp ends the threads that a
- * smaller team leaves over and would have to start them again for the next full one. */
+ * Each worker has a run of tasks of its own, so that it meets the same memory again in the next
+ * kernel; who is done helps the others. Which task a worker gets decides nothing about what is
+ * computed. */
 #include "base/parallel.h"
 
 #include "base/denormals.h"
 #include "base/error.h"
+#include "base/pool.h"
 
 #include <stdatomic.h>
 #include <string.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#else
-static int omp_get_max_threads(void)
-{
-    return 1;
-}
-static int omp_get_thread_num(void)
-{
-    return 0;
-}
-static int omp_get_num_threads(void)
-{
-    return 1;
-}
-#endif
-
-#define MAX_THREADS 1024
 
 static atomic_int wanted; /* 0: not asked for yet */
 static _Thread_local bool inside;
 
 reel_status reel_set_threads(int n)
 {
-    if (n < 0 || n > MAX_THREADS)
+    if (n < 0 || n > REEL__MAX_THREADS)
         return reel_fail(REEL_ERR_ARG, "set_threads: %d threads, must be 0 to %d", n,
-                         MAX_THREADS);
+                         REEL__MAX_THREADS);
     atomic_store(&wanted, n);
     return REEL_OK;
 }
@@ -45,8 +28,7 @@ int reel_threads(void)
 {
     int n = atomic_load_explicit(&wanted, memory_order_relaxed);
     if (n > 0) return n;
-    n = omp_get_max_threads();
-    if (n > MAX_THREADS) n = MAX_THREADS;
+    n = reel__processors();
     /* Fails, and does no harm, if another thread has set it meanwhile. */
     int unset = 0;
     atomic_compare_exchange_strong(&wanted, &unset, n);
@@ -60,12 +42,19 @@ int reel__max_workers(void)
 
 /* ---- regions ----------------------------------------------------------------------- */
 
+/* Tasks next .. end - 1 are there to be taken. In a cache line of its own. */
+typedef struct run {
+    _Alignas(64) atomic_llong next;
+    int64_t end;
+} run;
+
+/* Regions are one at a time (pool.h), so there is one set of runs. */
+static run runs[REEL__MAX_THREADS];
+
 typedef struct region {
     reel__task_fn fn;
     void *ctx;
-    int64_t n;
-    bool dynamic;
-    atomic_llong next; /* dynamic: first task that nobody took */
+    int n_run; /* one a worker; 1 where tasks are handed out one by one */
     /* The error of the lowest worker that had one: errors are per thread, and the caller
      * must hear of those in other threads. */
     atomic_flag lock;
@@ -86,16 +75,15 @@ static void report(region *r, int worker)
     reel_error_clear();
 }
 
-static void work(region *r, int worker, int workers)
+static void work(void *region_of, int worker)
 {
+    region *r = region_of;
     uint64_t control = reel__flush_begin();
     inside = true;
-    if (r->dynamic) {
-        for (int64_t i; (i = atomic_fetch_add(&r->next, 1)) < r->n;)
+    for (int k = 0; k < r->n_run; k++) {
+        run *own = &runs[(worker + k) % r->n_run];
+        for (int64_t i; (i = atomic_fetch_add(&own->next, 1)) < own->end;)
             r->fn(r->ctx, i, worker);
-    } else {
-        int64_t end = r->n * (worker + 1) / workers;
-        for (int64_t i = r->n * worker / workers; i < end; i++) r->fn(r->ctx, i, worker);
     }
     inside = false;
     reel__flush_end(control);
@@ -109,32 +97,38 @@ static void serial(int64_t n, reel__task_fn fn, void *ctx)
     reel__flush_end(control);
 }
 
-static void run(int64_t n, reel__task_fn fn, void *ctx, bool dynamic)
+static void share_out(region *r, int64_t n)
+{
+    for (int k = 0; k < r->n_run; k++) {
+        atomic_store_explicit(&runs[k].next, n * k / r->n_run, memory_order_relaxed);
+        runs[k].end = n * (k + 1) / r->n_run;
+    }
+}
+
+static void run_all(int64_t n, reel__task_fn fn, void *ctx, bool one_by_one)
 {
     int threads = reel_threads();
-    if (n <= 1 || threads == 1 || inside) {
+    if (threads > n) threads = (int)n;
+    if (threads <= 1 || inside || !reel__pool_take()) {
         serial(n, fn, ctx);
         return;
     }
     region r;
-    r.fn = fn, r.ctx = ctx, r.n = n, r.dynamic = dynamic, r.failed = 0;
-    atomic_init(&r.next, 0);
+    r.fn = fn, r.ctx = ctx, r.n_run = one_by_one ? 1 : threads, r.failed = 0;
     atomic_flag_clear(&r.lock);
-#ifdef _OPENMP
-#pragma omp parallel num_threads(threads) default(none) shared(r)
-#endif
-    work(&r, omp_get_thread_num(), omp_get_num_threads());
+    share_out(&r, n);
+    reel__pool_run(threads, work, &r);
     if (r.failed) reel_fail(r.status, "%s", r.message);
 }
 
 void reel__parallel(int64_t n, reel__task_fn fn, void *ctx)
 {
-    run(n, fn, ctx, false);
+    run_all(n, fn, ctx, false);
 }
 
 void reel__parallel_dynamic(int64_t n, reel__task_fn fn, void *ctx)
 {
-    run(n, fn, ctx, true);
+    run_all(n, fn, ctx, true);
 }
 
 typedef struct ranges {
@@ -157,5 +151,5 @@ void reel__parallel_range(int64_t n, int64_t grain, reel__range_fn fn, void *ctx
     if (n <= 0) return;
     if (grain < 1) grain = 1;
     ranges r = {fn, ctx, n, grain};
-    run(n / grain + (n % grain != 0), range_task, &r, false);
+    run_all(n / grain + (n % grain != 0), range_task, &r, false);
 }

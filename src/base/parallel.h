@@ -11,7 +11,7 @@
 /* Task i of n; `worker` is in 0 .. reel__max_workers()-1, for scratch memory. */
 typedef void (*reel__task_fn)(void *ctx, int64_t i, int worker);
 /* Runs fn(ctx, i, worker) for i in 0..n-1; n == 1 runs inline. Nested calls run inline.
- * Tasks are handed out statically in contiguous runs: worker w of W does [n*w/W, n*(w+1)/W). */
+ * Worker w of W begins with the tasks [n*w/W, n*(w+1)/W), then helps the others. */
 void reel__parallel(int64_t n, reel__task_fn fn, void *ctx);
 /* The same, handed out one by one: for tasks of unequal length. */
 void reel__parallel_dynamic(int64_t n, reel__task_fn fn, void *ctx);

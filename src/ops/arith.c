@@ -204,6 +204,7 @@ const reel_op reel__where = {
     .n_out = 1,
     .saves = SAVE_IN(0),
     .dtypes = DTYPE(REEL_BOOL),
+    .values = DTYPES_ANY,
     .infer = where_infer,
     .vjp = where_vjp,
     .onnx = where_onnx,

@@ -219,13 +219,3 @@ const reel_op *reel__op_by_name(const char *name)
     }
     return NULL;
 }
-
-int reel_op_count(void)
-{
-    return reel__n_ops;
-}
-
-const char *reel_op_name(int i)
-{
-    return i >= 0 && i < reel__n_ops ? reel__ops[i]->name : NULL;
-}

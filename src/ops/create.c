@@ -63,9 +63,12 @@ ONNX_RULE(arange, reel__onnx_range(o, &ATTRS(c, made)->kernel.arange, o->out[0].
                                      __VA_ARGS__}
 MAKER(full, K_FILL, 0, fill_schema, .onnx = full_onnx);
 MAKER(arange, K_ARANGE, 0, arange_schema, .onnx = arange_onnx);
-MAKER(rand, K_UNIFORM, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
-MAKER(randn, K_NORMAL, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
-MAKER(randint, K_RANDINT, REEL_OP_RANDOM, random_schema, .no_onnx = REEL__ONNX_DRAWS);
+MAKER(rand, K_UNIFORM, REEL_OP_RANDOM, random_schema, .values = DTYPES_FLOAT,
+      .no_onnx = REEL__ONNX_DRAWS);
+MAKER(randn, K_NORMAL, REEL_OP_RANDOM, random_schema, .values = DTYPES_FLOAT,
+      .no_onnx = REEL__ONNX_DRAWS);
+MAKER(randint, K_RANDINT, REEL_OP_RANDOM, random_schema, .values = DTYPES_NUMBER,
+      .no_onnx = REEL__ONNX_DRAWS);
 
 /* Checks before anything reads the dims. */
 static bool describe(const char *who, made *a, reel_shape shape, reel_dtype dtype)

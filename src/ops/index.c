@@ -114,6 +114,7 @@ const reel_op reel__index_add = {
     .infer = index_add_infer,
     .vjp = index_add_vjp,
     .onnx = index_add_onnx,
+    .onnx_since = 16,
     .sample =
         "f[4,3]; i64[4] in 0..5 | dim=0 size=5\nf[2,6]; i64[6] in 0..3 | dim=1 size=3",
 };
@@ -228,6 +229,7 @@ const reel_op reel__scatter_add = {
     .infer = scatter_add_infer,
     .vjp = scatter_add_vjp,
     .onnx = scatter_add_onnx,
+    .onnx_since = 16,
     .sample = "f[4,3]; i64[5,3] in 0..4; f[5,3] | dim=0\n"
               "f[2,3]; i64[2,2] in 0..3; f[2,2] | dim=1",
 };

@@ -52,6 +52,7 @@ struct reel_op {
     uint32_t (*saves_for)(
         const reel_call *); /* NULL, or a subset of `saves` for this call */
     uint16_t dtypes;        /* DTYPE_... of the value inputs; the rest infer checks    */
+    uint16_t values; /* the same for the support table, where input 0 is no value */
     const reel_attr_schema *attrs;
     /* Shapes and dtypes of the outputs, strides, and for a view the offset; out[i].rank -1
      * leaves output i out. out[] comes with input 0's dtype and device. */
@@ -65,6 +66,8 @@ struct reel_op {
     reel_status (*onnx)(const reel_call *, reel_onnx *);
     /* Why a slot is empty, where it is: for the support table. */
     const char *no_vjp, *no_onnx;
+    uint8_t
+        onnx_since; /* the first opset that has what the rule needs; 0: any that we write */
     /* Inputs and attributes that tests draw from, see tests/support/sample.h:
      * "f[2,3] in -1..1; i64[4] in 0..9; - | dim=1", samples separated by newlines. */
     const char *sample;

@@ -2,9 +2,7 @@
 # shell.sh: what the shell tests share. They source it first; it makes an empty folder, goes
 # there, and removes it at the end.
 
-# Threads that wait for each other sleep: they share the processors with other tests.
-export OMP_WAIT_POLICY=passive
-trainer=${REEL_BINARY_DIR:?is the build folder}/examples/resnet_cifar
+program=${REEL_BINARY_DIR:?is the build folder}/examples/resnet_cifar
 folder=$(mktemp -d)
 child=
 trap '[ -z "$child" ] || kill -9 "$child" 2>/dev/null; cd /; rm -rf "$folder"' EXIT
@@ -18,10 +16,10 @@ fail()
     exit 1
 }
 
-# Runs the trainer and keeps what it says, in stdout and stderr.
+# Runs the program and keeps what it says, in stdout and stderr.
 run()
 {
-    "$trainer" "$@" >stdout 2>stderr
+    "$program" "$@" >stdout 2>stderr
 }
 
 # fails STATUS TEXT OPTIONS...: the run ends with this status and says this text on stderr.
@@ -31,8 +29,8 @@ fails()
     shift 2
     rc=0
     run "$@" || rc=$?
-    [ "$rc" = "$status" ] || fail "resnet_cifar $*: exit $rc, expected $status"
-    grep -q -e "$text" stderr || fail "resnet_cifar $*: expected to read \"$text\""
+    [ "$rc" = "$status" ] || fail "$(basename "$program") $*: exit $rc, expected $status"
+    grep -q -e "$text" stderr || fail "$(basename "$program") $*: expected to read \"$text\""
     echo "ok: $*: $(grep -m 1 -e "$text" stderr | cut -c 1-100)"
 }
 

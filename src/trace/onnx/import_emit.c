@@ -43,6 +43,23 @@ static reel_status check_size(const reel_op *op, const reel_meta *m)
     return REEL_OK;
 }
 
+/* The module that a node's name says: exporters, ours and others, write "path/Operator" or
+ * "path/Operator_3". A name that is not made so stands as it is. */
+static const char *module_path(const reel_onnx_node *node, char *path, size_t size)
+{
+    const char *slash = strrchr(node->name, '/');
+    const char *last = slash ? slash + 1 : node->name;
+    size_t n = strlen(node->op_type);
+    if (strncmp(last, node->op_type, n) != 0) return node->name;
+    if (last[n] == '_') n += 1 + strspn(last + n + 1, "0123456789");
+    if (last[n]) return node->name;
+    size_t length = slash ? (size_t)(slash - node->name) : 0;
+    if (length >= size) return node->name;
+    memcpy(path, node->name, length);
+    path[length] = '\0';
+    return path;
+}
+
 void reel__im_emit_all(reel_import *im, const reel_op *op, const void *attrs, int n,
                        const int in[], int out[])
 {
@@ -60,7 +77,9 @@ void reel__im_emit_all(reel_import *im, const reel_op *op, const void *attrs, in
         if (out[k] < 0) return;
     }
     const reel_call c = {op, n, op->n_out, NULL, NULL, attrs, 0, false};
-    if (reel__graph_add_node(im->g, &c, in, out, im->node->name) < 0) return;
+    char path[512];
+    const char *where = module_path(im->node, path, sizeof path);
+    if (reel__graph_add_node(im->g, &c, in, out, where) < 0) return;
     reel__im_fold(im, op, attrs, n, in, out);
 }
 

@@ -115,16 +115,29 @@ bool reel__constant_number(const reel_graph *g, int v, double *number)
     return reel__read("graph_optimize", x->tensor, number, REEL_F64) == REEL_OK;
 }
 
+/* A tensor of the host. It is made at once in its dtype: the numbers of a large weight, a
+ * second time in float64, would be the most memory that optimizing takes. */
+static reel_tensor *rounded(const double *number, reel_shape shape, reel_dtype dtype)
+{
+    const reel_device host = {REEL_CPU, 0};
+    const reel_meta from = reel__meta(shape, REEL_F64, host),
+                    to = reel__meta(shape, dtype, host);
+    reel_tensor *t = reel__tensor_new(&to, NULL);
+    if (!t) return NULL;
+    const reel_karg in = {(void *)(uintptr_t)number, &from}, out = {reel__ptr(t), &to};
+    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
+    if (!reel__backend(REEL_CPU)->run(0, &call)) return reel__autorelease(t);
+    reel__tensor_release(t);
+    return NULL;
+}
+
 int reel__add_state(reel_graph *g, reel_value_kind kind, const reel_meta *m,
                     const char *name, const double *number, bool trainable)
 {
     reel_scope s = reel_scope_begin();
-    reel_device was = reel_default_device();
-    reel_status st = reel_set_default_device(m->device);
-    reel_tensor *t = st ? NULL : reel_from(number, reel__shape(m), REEL_F64);
-    (void)reel_set_default_device(was);
     bool tape = reel_set_grad_enabled(false);
-    t = t ? reel_cast(t, m->dtype) : NULL;
+    reel_tensor *t = rounded(number, reel__shape(m), m->dtype);
+    t = t ? reel_to(t, m->device) : NULL;
     (void)reel_set_grad_enabled(tape);
     if (t && trainable) t = reel_requires_grad(t, true);
     int v = t && !reel_failed() ? reel__graph_add_value(g, kind, &t->meta, name, t) : -1;

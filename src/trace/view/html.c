@@ -2,8 +2,10 @@
  * table of costs. It is well-formed XML too, but for its first line. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/c_locale.h"
+#include "base/file.h"
 #include "trace/view/picture.h"
 
 static const char style[] =
@@ -272,5 +274,24 @@ reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
     }
     reel__picture_free(&p);
     reel__totals_free(&t);
+    return st;
+}
+
+reel_status reel_graph_save_html(const reel_graph *g, const char *path,
+                                 const reel_view_opts *opts)
+{
+    char *text = NULL;
+    size_t size = 0;
+    if (!g || !path)
+        return reel_fail(REEL_ERR_ARG, "graph_save_html: the %s is NULL",
+                         g ? "path" : "graph");
+    FILE *to = open_memstream(&text, &size);
+    reel_status st = to ? reel_graph_write_html(g, to, opts) : REEL_OK;
+    if (!to || (fclose(to) && !st))
+        st = reel_fail(REEL_ERR_MEMORY, "graph_save_html: no memory for the page");
+    reel__writer *w = st ? NULL : reel__writer_open(path);
+    if (w) (void)reel__writer_write(w, text, size);
+    if (!st) st = w ? reel__writer_commit(w) : reel_error_status();
+    free(text);
     return st;
 }

@@ -1,0 +1,192 @@
+/* pool.c: the one pool of threads.
+ *
+ * A region never waits for a worker that has not begun: whoever is there takes all tasks
+ * (parallel.c), so a machine that is busy with something else costs its share and not a
+ * time slice a region. (Measured beside another program on each of 2 cores: OpenMP's
+ * regions, which wait for the whole team, took 30 times as long.) Workers look for the next
+ * region for some microseconds, then sleep.
+ *
+ * `turn` is odd while a region is open. A worker enters (`inside` up) and only then looks
+ * whether its region is still open; the caller closes it and only then waits for `inside` to
+ * fall to 0. So nobody works on a region that its caller has left. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Looks at `turn` before a worker sleeps: 50 to 100 us. Between the kernels of a network lie
+ * one or two; waking costs the caller about 5. */
+#define LOOKS 2000
+
+typedef struct pool {
+    pthread_mutex_t owner; /* held by the thread whose region is open */
+    pthread_mutex_t bed;
+    pthread_cond_t wake;
+    atomic_uint turn;
+    atomic_int inside, asleep;
+    int started;        /* workers 1 .. started exist */
+    atomic_int workers; /* of the open region: those from this number on stay out */
+    atomic_int place;   /* the processor on which it was opened */
+    void (*fn)(void *ctx, int worker);
+    void *ctx;
+} pool;
+
+static pool the = {.owner = PTHREAD_MUTEX_INITIALIZER,
+                   .bed = PTHREAD_MUTEX_INITIALIZER,
+                   .wake = PTHREAD_COND_INITIALIZER};
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- workers --------------------------------------------------------------------------- */
+
+/* The first turn that is not `seen`. */
+static unsigned next_turn(unsigned seen)
+{
+    unsigned turn = seen;
+    for (int i = 0; i < LOOKS; i++) {
+        turn = atomic_load(&the.turn);
+        if (turn != seen) return turn;
+        relax();
+    }
+    pthread_mutex_lock(&the.bed);
+    atomic_fetch_add(&the.asleep, 1);
+    while ((turn = atomic_load(&the.turn)) == seen)
+        pthread_cond_wait(&the.wake, &the.bed);
+    atomic_fetch_sub(&the.asleep, 1);
+    pthread_mutex_unlock(&the.bed);
+    return turn;
+}
+
+/* A worker on the caller's processor is of no use to it, and as neither sleeps nothing may ever
+ * part them: schedulers start a thread where its maker is, and wake it near its waker. Seen as
+ * both on one of 2 processors for minutes. So it goes away, and may then go anywhere again. */
+static void leave_caller(void)
+{
+#ifdef __linux__
+    int here = sched_getcpu();
+    cpu_set_t all, others;
+    if (here < 0 || here != atomic_load_explicit(&the.place, memory_order_relaxed) ||
+        sched_getaffinity(0, sizeof all, &all))
+        return;
+    others = all;
+    CPU_CLR((size_t)here, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
+    (void)sched_setaffinity(0, sizeof all, &all);
+#endif
+}
+
+static void *live(void *number)
+{
+    int me = (int)(intptr_t)number;
+    for (unsigned turn = 0;;) {
+        turn = next_turn(turn);
+        if (turn % 2 == 0) continue;
+        leave_caller();
+        atomic_fetch_add(&the.inside, 1);
+        if (atomic_load(&the.turn) == turn && me < atomic_load(&the.workers))
+            the.fn(the.ctx, me);
+        atomic_fetch_sub(&the.inside, 1);
+    }
+    return NULL;
+}
+
+/* After a fork the child has none of the threads. */
+static void forget(void)
+{
+    the = (pool){.owner = PTHREAD_MUTEX_INITIALIZER,
+                 .bed = PTHREAD_MUTEX_INITIALIZER,
+                 .wake = PTHREAD_COND_INITIALIZER};
+}
+
+/* Signals are for the program's own threads. Fewer threads than asked for are no error: their
+ * tasks are done by the others. */
+static void start(int workers)
+{
+    sigset_t all, was;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &was);
+    while (the.started < workers - 1) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, live, (void *)(intptr_t)(the.started + 1)))
+            break;
+        pthread_detach(thread);
+        if (!the.started++) pthread_atfork(NULL, NULL, forget);
+    }
+    pthread_sigmask(SIG_SETMASK, &was, NULL);
+}
+
+/* ---- regions ----------------------------------------------------------------------------- */
+
+static void open_region(int workers, void (*fn)(void *ctx, int worker), void *ctx)
+{
+    the.fn = fn;
+    the.ctx = ctx;
+    atomic_store(&the.workers, workers);
+#ifdef __linux__
+    atomic_store_explicit(&the.place, sched_getcpu(), memory_order_relaxed);
+#endif
+    atomic_fetch_add(&the.turn, 1);
+    if (atomic_load(&the.asleep) == 0) return;
+    pthread_mutex_lock(&the.bed);
+    pthread_cond_broadcast(&the.wake);
+    pthread_mutex_unlock(&the.bed);
+}
+
+static void close_region(void)
+{
+    atomic_fetch_add(&the.turn, 1);
+    for (int i = 0; atomic_load(&the.inside) != 0; i++)
+        if (i < LOOKS)
+            relax();
+        else
+            sched_yield();
+}
+
+bool reel__pool_take(void)
+{
+    return pthread_mutex_trylock(&the.owner) == 0;
+}
+
+void reel__pool_run(int workers, void (*fn)(void *ctx, int worker), void *ctx)
+{
+    if (the.started < workers - 1) start(workers);
+    open_region(workers, fn, ctx);
+    fn(ctx, 0);
+    close_region();
+    pthread_mutex_unlock(&the.owner);
+}
+
+/* ---- how many ------------------------------------------------------------------------------ */
+
+static int asked_for(const char *variable)
+{
+    const char *text = getenv(variable);
+    long n = text ? strtol(text, NULL, 10) : 0; /* "4,2" of OpenMP: the outermost */
+    return n < 1 ? 0 : n > REEL__MAX_THREADS ? REEL__MAX_THREADS : (int)n;
+}
+
+int reel__processors(void)
+{
+    int n = asked_for("REEL_NUM_THREADS");
+    if (!n) n = asked_for("OMP_NUM_THREADS");
+    if (n) return n;
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
+#endif
+    if (n < 1) n = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > REEL__MAX_THREADS ? REEL__MAX_THREADS : n;
+}
