@@ -99,6 +99,35 @@ static bool make_inputs(const sample *s, reel_dtype dtype, reel_tensor *in[],
     return true;
 }
 
+/* A shape that can exist, but perhaps in no memory. */
+static bool spoil_shape(reel_meta *m)
+{
+    if (draw() % 4 == 0) m->rank = (int)below(REEL_MAX_RANK + 1);
+    for (size_t n = 1 + below(2); n > 0 && m->rank; n--) {
+        int64_t size = hostile_int();
+        m->dim[below((size_t)m->rank)] = size < 0 ? 1 : size;
+    }
+    reel__set_contiguous(m);
+    if (!reel__meta_check("shape", m)) return true;
+    reel_error_clear();
+    return false;
+}
+
+/* Shapes are all that a rule sees of a graph that was read. */
+static void try_shapes(const reel_op *op, const sample *s, const reel_meta *const meta[])
+{
+    reel_meta wild[SAMPLE_MAX_IN], result[REEL_OP_MAX_OUT];
+    const reel_meta *in[SAMPLE_MAX_IN];
+    for (int i = 0; i < s->n_in; i++) {
+        in[i] = meta[i] ? &wild[i] : NULL;
+        if (!meta[i]) continue;
+        wild[i] = *meta[i];
+        if (draw() % 2 && !spoil_shape(&wild[i])) return;
+    }
+    (void)reel__infer(op, s->attrs, in, s->n_in, result);
+    reel_error_clear();
+}
+
 /* Results of a shape that a test can afford. */
 static bool is_small(const reel_op *op, const reel_meta out[])
 {
@@ -118,11 +147,14 @@ static int try_one(const reel_op *op)
     reel_meta result[REEL_OP_MAX_OUT];
     const char *text = sample_text(op);
     int lines = sample_lines(text), taken = 0;
-    if (!lines || !op->attrs || !op->attrs->n_fields) return 0;
+    bool has_attrs = op->attrs && op->attrs->n_fields;
+    if (!lines) return 0;
     assert_true(sample_parse(op, text, (int)below((size_t)lines), &s));
-    for (size_t n = 1 + below(3); n > 0; n--) spoil(op->attrs, s.attr_memory);
-    if (make_inputs(&s, floats[below(4)], in, meta) &&
-        !reel__infer(op, s.attrs, meta, s.n_in, result)) {
+    if (!make_inputs(&s, floats[below(4)], in, meta)) return reel_error_clear(), 0;
+    try_shapes(op, &s, meta);
+    for (size_t n = below(4); n > 0 && has_attrs; n--) spoil(op->attrs, s.attr_memory);
+    try_shapes(op, &s, meta);
+    if (!reel__infer(op, s.attrs, meta, s.n_in, result)) {
         taken = 1;
         if (is_small(op, result)) (void)reel__apply(op, s.attrs, s.n_in, in, out);
     }

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,45 +206,6 @@ static void test_no_passes_while_capturing(void **state)
     assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
     reel_graph_free(g);
     reel_scope_end(0);
-}
-
-/* ---- threads --------------------------------------------------------------------------- */
-
-static reel_module *shared_net;
-
-/* How many constants a graph of it has. */
-static void *trace_shared(void *count)
-{
-    reel_tensor *x = reel_ones(REEL_SHAPE(2, 4), REEL_F32);
-    reel_graph *g = reel_trace(shared_net, x, NULL);
-    char *text = g ? reel_graph_to_string(g) : NULL;
-    *(int *)count = !text || strstr(text, "\nconst") != NULL;
-    free(text);
-    reel_graph_free(g);
-    reel_scope_end(0);
-    return NULL;
-}
-
-/* Two threads that see a parameter for the first time at once know it by one number: else it
- * would be a constant of one of the graphs. */
-static void test_two_threads_trace_one_module(void **state)
-{
-    (void)state;
-    for (int round = 0; round < 20; round++) {
-        enum { THREADS = 4 };
-        pthread_t thread[THREADS];
-        int constants[THREADS] = {0};
-        reel_module *layer[12];
-        for (int i = 0; i < 12; i++) layer[i] = reel_nn_linear(4, 4, NULL);
-        shared_net = reel_nn_sequential_n(layer, 12);
-        reel_train(shared_net, false);
-        for (int i = 0; i < THREADS; i++)
-            assert_int_equal(
-                pthread_create(&thread[i], NULL, trace_shared, &constants[i]), 0);
-        for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
-        for (int i = 0; i < THREADS; i++) assert_int_equal(constants[i], 0);
-        reel_module_free(shared_net);
-    }
 }
 
 static void test_graph_has_gradients(void **state)
@@ -486,7 +446,6 @@ int main(void)
         cmocka_unit_test(test_batch_that_grows_otherwise),
         cmocka_unit_test(test_batch_beyond_reason),
         cmocka_unit_test(test_no_passes_while_capturing),
-        cmocka_unit_test(test_two_threads_trace_one_module),
         cmocka_unit_test(test_graph_has_gradients),
         cmocka_unit_test(test_cost_is_that_of_the_run),
         cmocka_unit_test(test_training_step),
