@@ -161,8 +161,9 @@ INLINE void gather_piece(const bool CUT, const reel_conv_gather *g, piece *p,
 }
 
 /* The same rows meet the panel piece by piece. */
-static void gather_pieces(const reel_conv_gather *g, int64_t first, int64_t m,
-                          int64_t steps, const reel_vf bias[2])
+static __attribute__((noinline)) void gather_pieces(const reel_conv_gather *g,
+                                                    int64_t first, int64_t m,
+                                                    int64_t steps, const reel_vf bias[2])
 {
     reel_vf wait[GROUP_ROWS * 2];
     int64_t most = g->width == 2 * REEL_VW ? ROWS2 : ROWS1,
@@ -180,6 +181,15 @@ static void gather_pieces(const reel_conv_gather *g, int64_t first, int64_t m,
         }
 }
 
+/* All rows meet the whole panel at once. A function of its own: inlined beside the pieces,
+ * gcc no longer keeps the sums of 256-bit vectors in registers. */
+static __attribute__((noinline)) void gather_whole(const reel_conv_gather *g,
+                                                   const reel_vf bias[2])
+{
+    piece p = {.taps = g->taps, .len = g->len, .b = g->b, .first = true, .last = true};
+    gather_piece(false, g, &p, 0, g->m, bias);
+}
+
 static void gather(const reel_conv_gather *g)
 {
     float part[2 * REEL_VW] = {0};
@@ -194,8 +204,7 @@ static void gather(const reel_conv_gather *g)
                           bias);
         return;
     }
-    piece all = {.taps = g->taps, .len = g->len, .b = g->b, .first = true, .last = true};
-    gather_piece(false, g, &all, 0, g->m, bias);
+    gather_whole(g, bias);
 }
 
 /* ---- dense: rows at a fixed distance ----------------------------------------------- */
