@@ -40,28 +40,7 @@ INLINE int64_t next_rows(int64_t left, int64_t most)
     return (left + blocks - 1) / blocks;
 }
 
-/* ---- gather: rows by pointer, several taps -----------------------------------------
- *
- * The rows of several register blocks each read all of a panel, and a panel of many channels
- * fits in no L1. So its reduction is cut into pieces that do: each is met by all rows of a
- * group, while the next one is on its way from memory, and sums wait aside. They add up in
- * the same order as without pieces. (Zen 5, one thread, weights not in cache: 512 channels
- * of 4x4 478 to 343 us, 256 of 8x8 with stride 2 230 to 175.) */
-
-/* Bytes of a panel that is cut, of a piece; rows whose sums wait at most. */
-#define CUT_PANEL (128 << 10)
-#define PIECE (16 << 10)
-#define GROUP_ROWS (8 * ROWS2)
-
-/* Steps [begin, begin + len) of taps [tap, tap + taps), and their part of the panel. */
-typedef struct piece {
-    int64_t tap, taps, begin, len;
-    const float *b;
-    bool first, last;   /* of the panel                                        */
-    const float *ahead; /* what the next block asks for: the next piece ...    */
-    int64_t ahead_step; /* ... so many floats a step, shared among the blocks  */
-    reel_vf *wait;      /* sums of the rows, [row][NV]                         */
-} piece;
+/* ---- gather: rows by pointer, several taps ----------------------------------------- */
 
 /* Stores the sums; `e` has a residual or relu, or is NULL. */
 INLINE void store_block(const int R, const int NV, reel_vf sum[][2],
@@ -78,23 +57,19 @@ INLINE void store_block(const int R, const int NV, reel_vf sum[][2],
     }
 }
 
-/* CUT: the piece is not the whole panel. */
-INLINE void gather_block(const bool CUT, const int R, const int NV,
-                         const reel_conv_gather *g, const piece *p, int64_t first,
-                         reel_vf *wait, const reel_vf *bias, const reel_epilogue *e,
+INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g,
+                         int64_t first, const reel_vf *bias, const reel_epilogue *e,
                          float *const *d, int64_t column)
 {
     reel_vf sum[ROWS1][2];
     const float *a[ROWS1];
     UNROLL_FOR (int i = 0; i < R; i++) a[i] = g->a[first + i];
     UNROLL_FOR (int i = 0; i < R; i++)
-        UNROLL_FOR (int j = 0; j < NV; j++)
-            sum[i][j] = !CUT || p->first ? bias[j] : wait[i * NV + j];
-    const float *b = p->b, *ahead = p->ahead;
-    for (int64_t t = p->tap; t < p->tap + p->taps; t++) {
-        int64_t begin = g->tap[t] + p->begin, end = begin + p->len;
+        UNROLL_FOR (int j = 0; j < NV; j++) sum[i][j] = bias[j];
+    const float *b = g->b;
+    for (int64_t t = 0; t < g->taps; t++) {
+        int64_t begin = g->tap[t], end = begin + g->len;
         for (int64_t k = begin; k < end; k++, b += NV * REEL_VW) {
-            if (CUT) __builtin_prefetch(ahead, 0, 2), ahead += p->ahead_step;
             reel_vf col[2];
             UNROLL_FOR (int j = 0; j < NV; j++) col[j] = reel_vload(b + j * REEL_VW);
             UNROLL_FOR (int i = 0; i < R; i++) {
@@ -103,10 +78,7 @@ INLINE void gather_block(const bool CUT, const int R, const int NV,
             }
         }
     }
-    if (CUT && !p->last)
-        UNROLL_FOR (int i = 0; i < R; i++)
-            UNROLL_FOR (int j = 0; j < NV; j++) wait[i * NV + j] = sum[i][j];
-    else if (e)
+    if (e)
         store_block(R, NV, sum, e, d, column);
     else
         store_block(R, NV, sum, NULL, d, column);
@@ -123,23 +95,23 @@ static void finish_edge(const reel_conv_gather *g, const float *from, float *to)
     }
 }
 
-/* Rows [first, first + m) meet a piece. */
-INLINE void gather_piece(const bool CUT, const reel_conv_gather *g, piece *p,
-                         int64_t first, int64_t m, const reel_vf bias[2])
+static void gather(const reel_conv_gather *g)
 {
+    float part[2 * REEL_VW] = {0};
     const reel_epilogue *end = g->end;
+    if (end->bias) memcpy(part, end->bias + g->column, (size_t)g->valid * sizeof(float));
+    const reel_vf bias[2] = {reel_vload(part), reel_vload(part + REEL_VW)};
     bool wide = g->width == 2 * REEL_VW, whole = g->valid == g->width;
     /* Where the result's channels end within a vector, blocks are stored here first. */
     if (!whole || !(end->residual || end->relu)) end = NULL;
     float edge[ROWS1][2 * REEL_VW], *edge_row[ROWS1];
     for (int i = 0; i < ROWS1; i++) edge_row[i] = edge[i];
-    for (int64_t i = first, r; i < first + m; i += r) {
-        r = next_rows(first + m - i, wide ? ROWS2 : ROWS1);
+    for (int64_t i = 0, r; i < g->m; i += r) {
+        r = next_rows(g->m - i, wide ? ROWS2 : ROWS1);
         float *const *d = whole ? g->d + i : edge_row;
         int64_t column = whole ? g->column : 0;
-        reel_vf *wait = CUT ? p->wait + (i - first) * (wide ? 2 : 1) : NULL;
 #define CASE(R)                                                                          \
-    case R: gather_block(CUT, R, NV, g, p, i, wait, bias, end, d, column); break;
+    case R: gather_block(R, NV, g, i, bias, end, d, column); break;
         if (wide) {
 #define NV 2
             switch (r) {
@@ -154,48 +126,9 @@ INLINE void gather_piece(const bool CUT, const reel_conv_gather *g, piece *p,
 #undef NV
         }
 #undef CASE
-        if (CUT) p->ahead += p->ahead_step * p->len;
-        for (int64_t j = 0; j < r && p->last && !whole; j++)
+        for (int64_t j = 0; j < r && !whole; j++)
             finish_edge(g, edge[j], g->d[i + j] + g->column);
     }
-}
-
-/* The same rows meet the panel piece by piece. */
-static void gather_pieces(const reel_conv_gather *g, int64_t first, int64_t m,
-                          int64_t steps, const reel_vf bias[2])
-{
-    reel_vf wait[GROUP_ROWS * 2];
-    int64_t most = g->width == 2 * REEL_VW ? ROWS2 : ROWS1,
-            blocks = (m + most - 1) / most;
-    piece p = {.taps = 1, .b = g->b, .first = true, .wait = wait};
-    p.ahead_step = g->width / blocks;
-    for (p.tap = 0; p.tap < g->taps; p.tap++)
-        for (p.begin = 0; p.begin < g->len; p.begin += p.len) {
-            p.len = next_rows(g->len - p.begin, steps);
-            p.last = p.tap + 1 == g->taps && p.begin + p.len == g->len;
-            p.ahead = p.b + p.len * g->width;
-            gather_piece(true, g, &p, first, m, bias);
-            p.first = false;
-            p.b += p.len * g->width;
-        }
-}
-
-static void gather(const reel_conv_gather *g)
-{
-    float part[2 * REEL_VW] = {0};
-    if (g->end->bias)
-        memcpy(part, g->end->bias + g->column, (size_t)g->valid * sizeof(float));
-    const reel_vf bias[2] = {reel_vload(part), reel_vload(part + REEL_VW)};
-    int64_t rows = g->width == 2 * REEL_VW ? ROWS2 : ROWS1; /* of a block */
-    int64_t step = (int64_t)sizeof(float) * g->width, steps = PIECE / step;
-    if (g->m > rows && g->taps * g->len * step >= CUT_PANEL) {
-        for (int64_t i = 0; i < g->m; i += GROUP_ROWS)
-            gather_pieces(g, i, g->m - i < GROUP_ROWS ? g->m - i : GROUP_ROWS, steps,
-                          bias);
-        return;
-    }
-    piece all = {.taps = g->taps, .len = g->len, .b = g->b, .first = true, .last = true};
-    gather_piece(false, g, &all, 0, g->m, bias);
 }
 
 /* ---- dense: rows at a fixed distance ----------------------------------------------- */
