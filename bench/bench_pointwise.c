@@ -65,7 +65,7 @@ static void run_job(void *ctx)
 
 static job make_job(reel_kernel_id k, int n_in, reel_shape out, reel_shape last)
 {
-    job j = {.call = {k, n_in, 1, NULL, NULL, NULL}};
+    job j = {.call = {.kernel = k, .n_in = n_in, .n_out = 1}};
     reel_device cpu = {REEL_CPU, 0};
     j.meta[0] = reel__meta(out, REEL_F32, cpu);
     j.meta[1] = reel__meta(n_in == 1 ? last : out, REEL_F32, cpu);

@@ -11,7 +11,7 @@
 #include <reel/reel.h>
 
 #include "base/alloc.h"
-#include "trace/executor.h"
+#include "trace/execute/executor.h"
 
 static void no_error(void)
 {

@@ -315,6 +315,34 @@ static void test_many_shapes(void **state)
     assert_int_equal(reel_live_objects(), live);
 }
 
+/* Another mode of the module is another graph: no dropout in evaluation. */
+static void test_modes(void **state)
+{
+    (void)state;
+    int64_t live = reel_live_objects();
+    trainer eager = transformer(), traced = transformer();
+    reel_step *step = reel_step_new(
+        train, &traced, &(reel_step_opts){.module = traced.net, .exact = true});
+    for (int i = 0; i < 9; i++) {
+        reel_scope s = reel_scope_begin();
+        reel_tensor *x[2], *y[2], *z[2];
+        batch_of(i, x);
+        reel_train(eager.net, i % 3 == 0);
+        reel_train(traced.net, i % 3 == 0);
+        reel_rng_state rng = reel_rng_get();
+        assert_int_equal(reel_step_run(step, x, 2, y, 2), REEL_OK);
+        reel_rng_set(rng);
+        assert_int_equal(train(&eager, x, 2, z, 2), REEL_OK);
+        assert_true(reel_item(y[0]) == reel_item(z[0]));
+        reel_scope_end(s);
+    }
+    assert_non_null(reel_step_graph(step));
+    reel_step_free(step);
+    trainer_free(eager);
+    trainer_free(traced);
+    assert_int_equal(reel_live_objects(), live);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_less_memory),
         cmocka_unit_test(test_reading_a_value),
         cmocka_unit_test(test_many_shapes),
+        cmocka_unit_test(test_modes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

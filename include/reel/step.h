@@ -34,7 +34,8 @@ extern "C" {
 typedef reel_status (*reel_step_fn)(void *user, reel_tensor *const x[], int n_x,
                                     reel_tensor *y[], int n_y);
 
-/** A function and the graphs that it has become, one for each set of input shapes. Opaque. */
+/** A function and the graphs that it has become: one for each set of input shapes, train or eval
+ *  mode of the module, gradients recorded or not. Opaque. */
 typedef struct reel_step reel_step;
 
 /** Options of reel_step_new. Zero is the default. */

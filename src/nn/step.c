@@ -7,9 +7,10 @@
 
 enum { MOST_INPUTS = 16, MOST_GRAPHS = 4 };
 
-/* One set of input shapes, and the graph for it. */
+/* What a call depends on besides values, and the graph for it. */
 typedef struct compiled {
     int n_x, n_y;
+    bool training, grad; /* the module's mode, and whether gradients are recorded */
     reel_shape shape[MOST_INPUTS];
     reel_dtype dtype[MOST_INPUTS];
     reel_graph *graph;
@@ -67,23 +68,33 @@ reel_executor *reel_step_executor(const reel_step *s)
     return s && s->latest ? s->latest->executor : NULL;
 }
 
-/* ---- shapes ------------------------------------------------------------------------------- */
+/* ---- what a call depends on ------------------------------------------------------------------ */
 
-static bool fits(const compiled *c, reel_tensor *const x[], int n_x, int n_y)
+static bool is_training(const reel_step *s)
 {
-    bool same = c->n_x == n_x && c->n_y == n_y;
+    return s->opts.module && s->opts.module->training;
+}
+
+static bool fits(const reel_step *s, const compiled *c, reel_tensor *const x[], int n_x,
+                 int n_y)
+{
+    bool same = c->n_x == n_x && c->n_y == n_y && c->training == is_training(s) &&
+                c->grad == reel_grad_enabled();
     for (int i = 0; i < n_x && same; i++) {
-        reel_shape s = reel_shape_of(x[i]);
-        same = c->dtype[i] == reel_dtype_of(x[i]) && c->shape[i].rank == s.rank &&
-               memcmp(c->shape[i].dim, s.dim, (size_t)s.rank * sizeof *s.dim) == 0;
+        reel_shape now = reel_shape_of(x[i]);
+        same = c->dtype[i] == reel_dtype_of(x[i]) && c->shape[i].rank == now.rank &&
+               memcmp(c->shape[i].dim, now.dim, (size_t)now.rank * sizeof *now.dim) == 0;
     }
     return same;
 }
 
-static void remember(compiled *c, reel_tensor *const x[], int n_x, int n_y)
+static void remember(const reel_step *s, compiled *c, reel_tensor *const x[], int n_x,
+                     int n_y)
 {
     c->n_x = n_x;
     c->n_y = n_y;
+    c->training = is_training(s);
+    c->grad = reel_grad_enabled();
     for (int i = 0; i < n_x; i++) {
         c->shape[i] = reel_shape_of(x[i]);
         c->dtype[i] = reel_dtype_of(x[i]);
@@ -121,7 +132,7 @@ static reel_status compile(reel_step *s, reel_tensor *const x[], int n_x,
                            reel_tensor *y[], int n_y)
 {
     compiled c = {0};
-    remember(&c, x, n_x, n_y);
+    remember(s, &c, x, n_x, n_y);
     c.graph = capture(s, x, n_x, y, n_y);
     const reel_optimize_opts opts = {
         .exact = s->opts.exact, .skip = s->opts.skip, .recompute = true};
@@ -150,7 +161,7 @@ reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x, reel_te
     for (int i = 0; i < n_y; i++) y[i] = NULL;
     s->latest = NULL;
     for (int i = 0; i < s->n; i++)
-        if (fits(&s->of[i], x, n_x, n_y)) {
+        if (fits(s, &s->of[i], x, n_x, n_y)) {
             s->latest = &s->of[i];
             return reel_executor_run(s->of[i].executor, x, n_x, y, n_y);
         }

@@ -209,7 +209,7 @@ static int64_t bytes_of(const planner *p, int memory)
     return reel__numel(&v->meta) * (int64_t)reel_dtype_size(v->meta.dtype);
 }
 
-/* Whether the planner lays result y over an input that dies here (trace/places.c). */
+/* Whether the planner lays result y over an input that dies here (execute/places.c). */
 static bool replaces(const planner *p, const reel_op *op, const int *list, int n_in,
                      int y, int s, bool *taken)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/c_locale.h"
-#include "trace/text.h"
+#include "trace/text/text.h"
 #include "trace/view/picture.h"
 
 /* ---- escaping ---------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 #ifndef REEL_TRACE_PARSE_H
 #define REEL_TRACE_PARSE_H
 
-#include "trace/text.h"
+#include "trace/text/text.h"
 
 /* V in a text. */
 typedef struct reel__ref {

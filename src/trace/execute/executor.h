@@ -3,7 +3,7 @@
 #define REEL_TRACE_EXECUTOR_H
 
 #include "backend/scratch.h"
-#include "trace/plan.h"
+#include "trace/execute/plan.h"
 
 #define REEL__PLANS 4
 

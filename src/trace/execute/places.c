@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/plan.h"
+#include "trace/execute/plan.h"
 
 #define NO_BLOCK (-1)
 
@@ -56,7 +56,7 @@ static void find_lives(reel_plan *p)
 {
     for (int s = 0; s < p->n_slot; s++) p->block_of[s] = NO_BLOCK;
     for (int i = 0; i < p->n_step; i++) {
-        const reel_step *s = &p->step[i];
+        const reel_plan_step *s = &p->step[i];
         for (int a = 0; a < s->call.n_in + s->call.n_out; a++)
             use(p, p->arg_slot[s->first_arg + a], i);
     }
@@ -86,7 +86,7 @@ static int block_at(const reel_plan *p, const int *into, int slot)
 /* True if result y of a step may lie over its input k, whose block dies with it. */
 static bool may_replace(const reel_plan *p, const int *into, int step, int k, int y)
 {
-    const reel_step *s = &p->step[step];
+    const reel_plan_step *s = &p->step[step];
     const int *slot = &p->arg_slot[s->first_arg];
     bool pointwise = p->program->graph->node[s->node].op->traits & REEL_OP_POINTWISE;
     int b = block_at(p, into, slot[k]);
@@ -103,7 +103,7 @@ static bool may_replace(const reel_plan *p, const int *into, int step, int k, in
 /* Puts result y of a step over one of its inputs, if that can be. */
 static void replace(reel_plan *p, int *into, int step, int y)
 {
-    const reel_step *s = &p->step[step];
+    const reel_plan_step *s = &p->step[step];
     const int *slot = &p->arg_slot[s->first_arg];
     int b = block_at(p, into, slot[y]);
     for (int k = 0; k < s->call.n_in && b != NO_BLOCK; k++) {
@@ -118,7 +118,7 @@ static void replace(reel_plan *p, int *into, int step, int y)
 static void reuse_operands(reel_plan *p, int *into)
 {
     for (int i = 0; i < p->n_step; i++) {
-        const reel_step *s = &p->step[i];
+        const reel_plan_step *s = &p->step[i];
         unsigned traits = s->node < 0 ? 0 : p->program->graph->node[s->node].op->traits;
         if (!(traits & (REEL_OP_POINTWISE | REEL_OP_REPLACES)) ||
             (traits & REEL_OP_INPLACE))

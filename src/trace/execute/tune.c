@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/plan.h"
+#include "trace/execute/plan.h"
 
 /* Operators with a choice, attribute 0 being "the cost model's". */
 typedef struct tunable {

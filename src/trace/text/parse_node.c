@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/parse.h"
+#include "trace/text/parse.h"
 
 static bool begins_with_operator(const reel__parser *p)
 {

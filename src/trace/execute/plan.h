@@ -72,13 +72,13 @@ typedef struct reel_place {
     ptrdiff_t offset; /* bytes from there */
 } reel_place;
 
-typedef struct reel_step {
+typedef struct reel_plan_step {
     reel_kcall call;
     int node;      /* -1: a copy that no node asked for */
     int first_arg; /* its inputs, then its outputs */
     reel_blob *blob;
     unsigned constant; /* inputs that a blob is made of; 0: nothing is prepared */
-} reel_step;
+} reel_plan_step;
 
 typedef struct reel_plan {
     reel_program *program;
@@ -91,7 +91,7 @@ typedef struct reel_plan {
     reel_place *place; /* of each slot */
     int *block_of;     /* of each slot that owns its memory: its block; -1 */
 
-    reel_step *step;
+    reel_plan_step *step;
     int n_step;
     reel_karg *arg;
     int *arg_slot; /* -1: absent */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/executor.h"
+#include "trace/execute/executor.h"
 
 /* ---- what has to be copied -------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* print.c: graphs as text, exact but for the elements of state. The grammar stands in
  * parse.c. */
-#include "trace/text.h"
+#include "trace/text/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/plan.h"
+#include "trace/execute/plan.h"
 
 /* A view or an in-place result looks at the memory of input 0. A value that stands already,
  * such as one that is reshaped there and back, keeps its owner. */

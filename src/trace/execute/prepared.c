@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/plan.h"
+#include "trace/execute/plan.h"
 
 /* ---- which steps ------------------------------------------------------------------------------ */
 
 /* Inputs of a step that are state which the graph leaves alone. */
-static unsigned constants(const reel_plan *p, const reel_step *s)
+static unsigned constants(const reel_plan *p, const reel_plan_step *s)
 {
     const reel_program *r = p->program;
     unsigned mask = 0;
@@ -28,7 +28,7 @@ static void search(reel_plan *p)
     reel_device d = p->program->device;
     const reel_backend *backend = reel__backend(d.type);
     for (int i = 0; i < p->n_step && backend->prepare_size; i++) {
-        reel_step *s = &p->step[i];
+        reel_plan_step *s = &p->step[i];
         unsigned mask = s->node < 0 ? 0 : constants(p, s);
         if (mask && backend->prepare_size(d.index, &s->call, mask)) s->constant = mask;
     }
@@ -45,14 +45,14 @@ static void blob_free(reel_program *r, reel_blob *b)
 }
 
 /* The tensor behind input k of a step. */
-static const reel_tensor *state_of(const reel_plan *p, const reel_step *s, int k)
+static const reel_tensor *state_of(const reel_plan *p, const reel_plan_step *s, int k)
 {
     const reel_program *r = p->program;
     return r->graph->value[r->owner[p->arg_slot[s->first_arg + k]]].tensor;
 }
 
 /* Whether b was made of the values that the step's operands have now. */
-static bool fresh(const reel_plan *p, const reel_step *s, const reel_blob *b)
+static bool fresh(const reel_plan *p, const reel_plan_step *s, const reel_blob *b)
 {
     for (int k = 0; b && s->constant >> k; k++) {
         if (!(s->constant >> k & 1)) continue;
@@ -64,7 +64,7 @@ static bool fresh(const reel_plan *p, const reel_step *s, const reel_blob *b)
     return b != NULL;
 }
 
-static reel_blob *blob_new(const reel_plan *p, const reel_step *s)
+static reel_blob *blob_new(const reel_plan *p, const reel_plan_step *s)
 {
     reel_device d = p->program->device;
     const reel_backend *backend = reel__backend(d.type);
@@ -85,7 +85,7 @@ static reel_blob *blob_new(const reel_plan *p, const reel_step *s)
 }
 
 /* Takes the step off its blob; the last one frees it. */
-static void let_go(reel_program *r, reel_step *s)
+static void let_go(reel_program *r, reel_plan_step *s)
 {
     reel_blob *b = s->blob;
     s->blob = NULL;
@@ -103,7 +103,7 @@ static void let_go(reel_program *r, reel_step *s)
 }
 
 /* Adds b to the list, or finds the one there that holds the same. */
-static reel_blob *share(const reel_plan *p, const reel_step *s, reel_blob *b)
+static reel_blob *share(const reel_plan *p, const reel_plan_step *s, reel_blob *b)
 {
     reel_program *r = p->program;
     (void)pthread_mutex_lock(&r->lock);
@@ -126,7 +126,7 @@ reel_status reel__prepared_refresh(reel_plan *p)
 {
     search(p);
     for (int i = 0; i < p->n_step; i++) {
-        reel_step *s = &p->step[i];
+        reel_plan_step *s = &p->step[i];
         if (!s->constant || fresh(p, s, s->blob)) continue;
         let_go(p->program, s);
         reel_blob *b = blob_new(p, s);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/text.h"
+#include "trace/text/text.h"
 
 bool reel__scan_fail(const reel__scan *s, const char *fmt, ...)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/parse.h"
+#include "trace/text/parse.h"
 
 /* FNV-1a. */
 static size_t hash_of(int64_t number, const char *name)

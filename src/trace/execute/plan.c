@@ -1,5 +1,5 @@
 /* plan.c: a plan from a graph: shapes at its batch size, then steps, then places. */
-#include "trace/plan.h"
+#include "trace/execute/plan.h"
 
 #include <string.h>
 

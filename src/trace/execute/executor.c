@@ -2,7 +2,7 @@
  * calls the kernels one after the other: each of them uses all threads. Independent branches
  * side by side would gain little: in ResNet-18 at batch 1 all shortcuts that a branch could
  * hide take 1.5 % of the time. */
-#include "trace/executor.h"
+#include "trace/execute/executor.h"
 
 #include <string.h>
 #include <time.h>
@@ -200,7 +200,7 @@ static void draw(reel_plan *p)
     const reel_graph *g = p->program->graph;
     reel_rng_state rng = reel__rng_take((int64_t)g->rng_blocks);
     for (int i = 0; i < p->n_drawing; i++) {
-        const reel_step *s = &p->step[p->drawing[i]];
+        const reel_plan_step *s = &p->step[p->drawing[i]];
         (void)reel__attrs_now(g, &g->node[s->node], p->batch, rng,
                               (void *)(uintptr_t)s->call.attrs);
     }
@@ -236,7 +236,7 @@ static void poison(const reel_plan *p, char *arena, int step)
 static reel_status run_watched(reel_executor *e, const reel_plan *p,
                                const reel_backend *backend, int i)
 {
-    const reel_step *s = &p->step[i];
+    const reel_plan_step *s = &p->step[i];
     double start = e->seconds ? seconds() : 0;
     reel_status st = backend->run(e->program->device.index, &s->call);
     if (e->seconds && s->node >= 0) e->seconds[s->node] += seconds() - start;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/plan.h"
+#include "trace/execute/plan.h"
 
 typedef struct builder {
     reel_plan *plan;
@@ -19,9 +19,9 @@ static void add_arg(reel_plan *p, int slot)
     p->n_arg++;
 }
 
-static reel_step *add_step(reel_plan *p, uint16_t kernel, int node)
+static reel_plan_step *add_step(reel_plan *p, uint16_t kernel, int node)
 {
-    reel_step *s = &p->step[p->n_step++];
+    reel_plan_step *s = &p->step[p->n_step++];
     s->node = node;
     s->first_arg = p->n_arg;
     s->call.kernel = (reel_kernel_id)kernel;
@@ -29,7 +29,7 @@ static reel_step *add_step(reel_plan *p, uint16_t kernel, int node)
 }
 
 /* The operands that were added since add_step() are its inputs, but for the last n_out. */
-static void end_step(reel_plan *p, reel_step *s, int n_out)
+static void end_step(reel_plan *p, reel_plan_step *s, int n_out)
 {
     s->call.n_out = n_out;
     s->call.n_in = p->n_arg - s->first_arg - n_out;
@@ -39,7 +39,7 @@ static void end_step(reel_plan *p, reel_step *s, int n_out)
 
 static void add_copy(reel_plan *p, int from, int to)
 {
-    reel_step *s = add_step(p, K_COPY, -1);
+    reel_plan_step *s = add_step(p, K_COPY, -1);
     add_arg(p, from);
     add_arg(p, to);
     end_step(p, s, 1);
@@ -112,7 +112,7 @@ static reel_status add_node(builder *b, int i)
     if (st || (n->op->traits & REEL_OP_VIEW)) return st;
     for (int k = skip; k < n->n_in; k++) in[k] = part(b, n, k);
     if (reel__draws(b->graph, n)) p->drawing[p->n_drawing++] = p->n_step;
-    reel_step *s = add_step(p, n->op->kernel, i);
+    reel_plan_step *s = add_step(p, n->op->kernel, i);
     for (int k = skip; k < n->n_in; k++) add_arg(p, in[k]);
     for (int k = 0; k < n->n_out; k++) add_arg(p, n->out[k]);
     end_step(p, s, n->n_out);

@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/c_locale.h"
-#include "trace/parse.h"
+#include "trace/text/parse.h"
 
 /* ---- lines without operators --------------------------------------------------------------------- */
 
