@@ -66,10 +66,13 @@ echo "ok: the exported file runs"
 
 # The very line that was printed, where there is an ONNX Runtime (`./run test` makes one).
 python=$source/../build/onnx/bin
-if "$python/python3" -c 'import numpy, onnxruntime' 2>/dev/null; then
+if "$python/python3" -c 'import onnx, onnxruntime' 2>/dev/null; then
     PATH=$python:$PATH sh -c "$command" >said 2>stderr || fail "$command does not run"
     grep -q '^\[[0-9] [0-9] [0-9] [0-9]\]$' said || fail "$command said: $(cat said)"
     echo "ok: so it does in ONNX Runtime"
+    "$python/python3" "$source/onnx/agree.py" "$reel" out/resnet20.onnx || fail "they disagree"
+elif [ "${REEL_REQUIRE_ONNX:-}" = 1 ]; then
+    fail "build/onnx has no ONNX Runtime: ./run test sets it up"
 else
     echo "SKIPPED: the printed line: build/onnx has no ONNX Runtime"
 fi
