@@ -329,6 +329,26 @@ static void test_what_is_wrong_is_said(void **state)
     assert_int_equal(held, 0);
 }
 
+/* Found by fuzzing: Gather of row 1 of the batch, which a batch of one has not. */
+static void test_row_that_is_not_always_there(void **state)
+{
+    (void)state;
+    static const char bytes[] =
+        "\x08\x08\x28\x00\x3a\x5c\x0a\x2a\x0a\x02\x78\x30\x0a\x02\x78\x31\x12\x01\x79"
+        "\x1a\x08\x74\x68\x65\x20\x6e\x6f\x64\x65\x22\x06\x47\x61\x74\x68\x65\x72\x2a"
+        "\x0b\x0a\x04\x61\x78\x69\x73\x18\x00\xa0\x01\x02\x12\x00\x2a\x0c\x10\x01\x42"
+        "\x02\x78\x31\x4a\x04\x00\x00\x84\x3f\x5a\x19\x0a\x02\x78\x30\x12\x13\x0a\x11"
+        "\x08\x01\x12\x0d\x0a\x03\x12\x01\x4e\x0a\x02\x08\x04\x0a\x02\x08\x03\x62\x03"
+        "\x0a\x01\x79\x42\x04\x0a\x00\x10\x0d";
+    reel_onnx_model *m = reel__onnx_read_bytes("m.onnx", bytes, sizeof bytes - 1);
+    assert_non_null(m);
+    assert_null(reel__onnx_import(m, "m.onnx", NULL));
+    assert_int_equal(reel_error_status(), REEL_ERR_FORMAT);
+    assert_non_null(strstr(reel_error_message(), "m.onnx: the graph has no meaning"));
+    reel_error_clear();
+    reel__onnx_model_free(m);
+}
+
 static void test_missing_operators_all_at_once(void **state)
 {
     (void)state;
@@ -416,6 +436,7 @@ int main(void)
         cmocka_unit_test_teardown(test_batch_as_a_value_is_refused, clean),
         cmocka_unit_test_teardown(test_names_and_state, clean),
         cmocka_unit_test_teardown(test_what_is_wrong_is_said, clean),
+        cmocka_unit_test_teardown(test_row_that_is_not_always_there, clean),
         cmocka_unit_test_teardown(test_missing_operators_all_at_once, clean),
         cmocka_unit_test_teardown(test_ends, clean),
         cmocka_unit_test_teardown(test_out_of_memory, clean),

@@ -329,13 +329,27 @@ static reel_graph *take(reel_import *im)
     return g;
 }
 
+/* A row of the batch that is taken by its number, say, is missing in a batch of one. */
+static reel_status set_batch(reel_graph *g, const char *file, int64_t batch)
+{
+    char text[640];
+    reel_status st = reel_graph_set_batch(g, batch);
+    if (!st || st == REEL_ERR_MEMORY) return st;
+    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    reel_error_clear();
+    return reel_fail(REEL_ERR_FORMAT,
+                     "onnx_load: %.200s: the graph has no meaning at batch size %" PRId64
+                     ", which can be chosen: %s",
+                     file, batch, text);
+}
+
 static reel_graph *finish(reel_import *a, reel_import *b, const char *file, int64_t batch)
 {
     reel_status st = prune(a->g);
     if (!st && b) st = prune(b->g);
     if (!st && b) st = check_constants(a->g, b->g, file);
     if (!st && b) st = generalize(a->g, b->g, file);
-    if (!st && b) st = reel_graph_set_batch(a->g, batch);
+    if (!st && b) st = set_batch(a->g, file, batch);
     if (!st) st = reel_graph_check(a->g);
     return st ? NULL : take(a);
 }
