@@ -11,39 +11,9 @@
 #include <reel/reel.h>
 
 #include "base/alloc.h"
+#include "graph_check.h"
+#include "support/small_trainer.h"
 #include "trace/execute/executor.h"
-
-static void no_error(void)
-{
-    if (reel_failed()) print_error("%s\n", reel_error_message());
-    assert_false(reel_failed());
-}
-
-static void expect(reel_status status, const char *word)
-{
-    if (!strstr(reel_error_message(), word)) print_error("%s\n", reel_error_message());
-    assert_int_equal(reel_error_status(), status);
-    assert_non_null(strstr(reel_error_message(), word));
-    reel_error_clear();
-}
-
-static bool equal_bits(reel_tensor *a, reel_tensor *b)
-{
-    size_t bytes = (size_t)reel_numel(a) * sizeof(double);
-    double *x = calloc(1, bytes + 1), *y = calloc(1, bytes + 1);
-    bool same = reel_numel(a) == reel_numel(b) && !reel_read(a, x, REEL_F64) &&
-                !reel_read(b, y, REEL_F64) && memcmp(x, y, bytes) == 0;
-    free(x);
-    free(y);
-    return same;
-}
-
-static void same_bits(reel_tensor *a, reel_tensor *b)
-{
-    no_error();
-    assert_true(equal_bits(a, b));
-    no_error();
-}
 
 /* The graph through apply() and through the executor. */
 static void runs_alike(reel_graph *g, reel_executor *e, reel_tensor *const x[], int n)
@@ -439,67 +409,28 @@ static void test_weights_change(void **state)
 
 /* ---- a training step -------------------------------------------------------------------- */
 
-typedef struct trainer {
-    reel_module *net;
-    reel_optim *optim;
-} trainer;
-
-static trainer trainer_new(bool adam)
-{
-    reel_seed(5);
-    trainer t;
-    t.net = reel_nn_sequential(
-        reel_nn_conv2d(3, 8, 3, NULL), reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
-        reel_nn_dropout(0.3), reel_nn_flatten(1, -1), reel_nn_linear(8 * 6 * 6, 4, NULL));
-    reel_params p = reel_parameters(t.net);
-    t.optim = adam ? reel_adamw(p, &(reel_adam_opts){.lr = 0.01, .weight_decay = 0.1})
-                   : reel_sgd(p, &(reel_sgd_opts){.lr = 0.05, .momentum = 0.9});
-    return t;
-}
-
-static void trainer_free(trainer t)
-{
-    reel_optim_free(t.optim);
-    reel_module_free(t.net);
-}
-
-static reel_tensor *step(trainer t, reel_tensor *x, reel_tensor *y)
-{
-    reel_tensor *loss = reel_cross_entropy(reel_forward(t.net, x), y, NULL);
-    reel_backward(loss, NULL);
-    reel_optim_step(t.optim);
-    reel_optim_zero_grad(t.optim);
-    return loss;
-}
-
 enum { STEPS = 8 };
 
 /* As in test_trace.c: an eager step, a captured one, then planned ones; the learning rate is
  * state, and read anew. */
 static void train_alike(bool adam, bool poison)
 {
-    trainer eager = trainer_new(adam), traced = trainer_new(adam);
+    small_trainer eager = small_trainer_new(small_trainer_net(), adam);
+    small_trainer traced = small_trainer_new(small_trainer_net(), adam);
     reel_tensor *x[STEPS], *y[STEPS], *loss[STEPS];
-    reel_seed(9);
-    for (int i = 0; i < STEPS; i++) {
-        x[i] = reel_randn(REEL_SHAPE(4, 3, 8, 8), REEL_F32);
-        y[i] = reel_randint(0, 4, REEL_SHAPE(4), REEL_I64);
-    }
+    small_trainer_data(STEPS, x, y);
     reel_rng_state rng = reel_rng_get();
     for (int i = 0; i < STEPS; i++) {
         if (i == 5) reel_optim_set_lr(eager.optim, 0, 0.003);
-        loss[i] = step(eager, x[i], y[i]);
+        loss[i] = small_trainer_step(eager, x[i], y[i]);
     }
 
     reel_rng_set(rng);
-    same_bits(loss[0], step(traced, x[0], y[0]));
-    assert_int_equal(reel_capture_begin(), REEL_OK);
-    reel_capture_module(traced.net);
-    reel_capture_input(x[1], "x");
-    reel_capture_input(y[1], "y");
-    reel_tensor *l = step(traced, x[1], y[1]);
-    reel_graph *g = reel_capture_end(&l, NULL, 1);
+    same_bits(loss[0], small_trainer_step(traced, x[0], y[0]));
+    reel_tensor *l = NULL;
+    reel_graph *g = small_trainer_capture(traced, x[1], y[1], &l);
     no_error();
+    same_bits(loss[1], l);
     reel_executor *e = reel_executor_new(g, &(reel_executor_opts){.poison = poison});
     no_error();
     for (int i = 2; i < STEPS; i++) {
@@ -515,8 +446,8 @@ static void train_alike(bool adam, bool poison)
               reel_module_find(traced.net, "1.running_var"));
     reel_executor_free(e);
     reel_graph_free(g);
-    trainer_free(eager);
-    trainer_free(traced);
+    small_trainer_free(eager);
+    small_trainer_free(traced);
     reel_scope_end(0);
 }
 

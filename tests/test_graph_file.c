@@ -13,39 +13,12 @@
 
 #include <reel/reel.h>
 
+#include "graph_check.h"
 #include "base/alloc.h"
 #include "temp_folder.h"
 #include "trace/graph.h"
 
 static const char *program;
-
-static void no_error(void)
-{
-    if (reel_failed()) print_error("%s\n", reel_error_message());
-    assert_false(reel_failed());
-}
-
-static void expect(reel_status status, const char *word)
-{
-    if (!strstr(reel_error_message(), word))
-        print_error("no \"%s\" in \"%s\"\n", word, reel_error_message());
-    assert_int_equal(reel_error_status(), status);
-    assert_non_null(strstr(reel_error_message(), word));
-    reel_error_clear();
-}
-
-static void same_bits(reel_tensor *a, reel_tensor *b)
-{
-    no_error();
-    assert_int_equal(reel_numel(a), reel_numel(b));
-    size_t n = (size_t)reel_numel(a);
-    float *x = calloc(n, sizeof *x), *y = calloc(n, sizeof *y);
-    assert_int_equal(reel_read(a, x, REEL_F32), REEL_OK);
-    assert_int_equal(reel_read(b, y, REEL_F32), REEL_OK);
-    assert_memory_equal(x, y, n * sizeof *x);
-    free(x);
-    free(y);
-}
 
 /* ---- graphs to try ------------------------------------------------------------------------ */
 

@@ -13,6 +13,7 @@
 #include <reel/onnx.h>
 #include <reel/reel.h>
 
+#include "graph_check.h"
 #include "base/alloc.h"
 #include "base/file.h"
 #include "onnx/file.h"
@@ -21,20 +22,6 @@
 #include "support/onnx_cases.h"
 #include "temp_folder.h"
 #include "trace/graph.h"
-
-static void no_error(void)
-{
-    if (reel_failed()) print_error("%s\n", reel_error_message());
-    assert_false(reel_failed());
-}
-
-static void expect(reel_status status, const char *word)
-{
-    if (!strstr(reel_error_message(), word)) print_error("%s\n", reel_error_message());
-    assert_int_equal(reel_error_status(), status);
-    assert_non_null(strstr(reel_error_message(), word));
-    reel_error_clear();
-}
 
 static reel_graph *traced(reel_function fn, reel_shape shape)
 {

@@ -9,33 +9,9 @@
 #include <reel/reel.h>
 
 #include "base/alloc.h"
+#include "graph_check.h"
+#include "support/small_trainer.h"
 #include "trace/graph.h"
-
-static void no_error(void)
-{
-    if (reel_failed()) print_error("%s\n", reel_error_message());
-    assert_false(reel_failed());
-}
-
-static void expect(reel_status status, const char *word)
-{
-    assert_int_equal(reel_error_status(), status);
-    assert_non_null(strstr(reel_error_message(), word));
-    reel_error_clear();
-}
-
-static void same_bits(reel_tensor *a, reel_tensor *b)
-{
-    no_error();
-    assert_int_equal(reel_numel(a), reel_numel(b));
-    float *x = malloc((size_t)reel_numel(a) * sizeof *x),
-          *y = malloc((size_t)reel_numel(a) * sizeof *y);
-    assert_int_equal(reel_read(a, x, REEL_F32), REEL_OK);
-    assert_int_equal(reel_read(b, y, REEL_F32), REEL_OK);
-    assert_memory_equal(x, y, (size_t)reel_numel(a) * sizeof *x);
-    free(x);
-    free(y);
-}
 
 static reel_module *small_net(void)
 {
@@ -248,64 +224,25 @@ static void test_cost_is_that_of_the_run(void **state)
 
 /* ---- a training step -------------------------------------------------------------------- */
 
-typedef struct trainer {
-    reel_module *net;
-    reel_optim *optim;
-} trainer;
-
-static trainer trainer_new(void)
-{
-    reel_seed(5);
-    trainer t;
-    t.net = reel_nn_sequential(
-        reel_nn_conv2d(3, 8, 3, NULL), reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
-        reel_nn_dropout(0.3), reel_nn_flatten(1, -1), reel_nn_linear(8 * 6 * 6, 4, NULL));
-    t.optim = reel_adamw(reel_parameters(t.net),
-                         &(reel_adam_opts){.lr = 0.01, .weight_decay = 0.1});
-    return t;
-}
-
-static void trainer_free(trainer t)
-{
-    reel_optim_free(t.optim);
-    reel_module_free(t.net);
-}
-
-static reel_tensor *step(trainer t, reel_tensor *x, reel_tensor *y)
-{
-    reel_tensor *loss = reel_cross_entropy(reel_forward(t.net, x), y, NULL);
-    reel_backward(loss, NULL);
-    reel_optim_step(t.optim);
-    reel_optim_zero_grad(t.optim);
-    return loss;
-}
-
 /* One step in eager mode first (the optimizer makes its state), then the second captured, then
  * more as a graph: the same losses as eager, bit for bit, dropout and statistics included. */
 static void test_training_step(void **state)
 {
     (void)state;
     enum { STEPS = 6 };
-    trainer eager = trainer_new(), traced = trainer_new();
+    small_trainer eager = small_trainer_new(small_trainer_net(), true);
+    small_trainer traced = small_trainer_new(small_trainer_net(), true);
     reel_tensor *x[STEPS], *y[STEPS], *loss[STEPS];
-    reel_seed(9);
-    for (int i = 0; i < STEPS; i++) {
-        x[i] = reel_randn(REEL_SHAPE(4, 3, 8, 8), REEL_F32);
-        y[i] = reel_randint(0, 4, REEL_SHAPE(4), REEL_I64);
-    }
+    small_trainer_data(STEPS, x, y);
     reel_rng_state rng = reel_rng_get();
-    for (int i = 0; i < STEPS; i++) loss[i] = step(eager, x[i], y[i]);
+    for (int i = 0; i < STEPS; i++) loss[i] = small_trainer_step(eager, x[i], y[i]);
 
     reel_rng_set(rng);
-    same_bits(loss[0], step(traced, x[0], y[0]));
-    assert_int_equal(reel_capture_begin(), REEL_OK);
-    reel_capture_module(traced.net);
-    reel_capture_input(x[1], "x");
-    reel_capture_input(y[1], "y");
-    reel_tensor *l = step(traced, x[1], y[1]);
-    same_bits(loss[1], l);
-    reel_graph *g = reel_capture_end(&l, NULL, 1);
+    same_bits(loss[0], small_trainer_step(traced, x[0], y[0]));
+    reel_tensor *l = NULL;
+    reel_graph *g = small_trainer_capture(traced, x[1], y[1], &l);
     no_error();
+    same_bits(loss[1], l);
     assert_int_equal(reel_graph_check(g), REEL_OK);
     bool was = reel_set_grad_enabled(false); /* the gradients are in the graph */
     for (int i = 2; i < STEPS; i++) {
@@ -319,8 +256,8 @@ static void test_training_step(void **state)
     same_bits(reel_module_find(eager.net, "1.running_var"),
               reel_module_find(traced.net, "1.running_var"));
     reel_graph_free(g);
-    trainer_free(eager);
-    trainer_free(traced);
+    small_trainer_free(eager);
+    small_trainer_free(traced);
     reel_scope_end(0);
 }
 

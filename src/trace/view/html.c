@@ -2,10 +2,7 @@
  * table of costs. It is well-formed XML too, but for its first line. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/c_locale.h"
-#include "base/file.h"
 #include "trace/view/picture.h"
 
 static const char style[] =
@@ -221,9 +218,10 @@ static reel_status put_shares(FILE *to, const reel_graph *g, const reel__totals 
     return REEL_OK;
 }
 
-static reel_status put_page(FILE *to, const reel_graph *g, const reel__totals *t,
-                            const reel__picture *p, const char *title)
+reel_status reel__put_page(FILE *to, const reel__picture *p, const char *title)
 {
+    const reel_graph *g = p->g;
+    const reel__totals *t = p->totals;
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
           "<meta name=\"viewport\" "
           "content=\"width=device-width,initial-scale=1\"/>\n<title>",
@@ -234,7 +232,7 @@ static reel_status put_page(FILE *to, const reel_graph *g, const reel__totals *t
     fputs("</head>\n<body>\n", to);
     put_header(to, g, t, title);
     fputs("<div class=\"stage\">\n", to);
-    reel__put_svg(to, p, title);
+    (void)reel__put_svg(to, p, title);
     fputs("<div class=\"keys\"><button value=\"+\" title=\"nearer: +\">+</button>"
           "<button value=\"-\" title=\"farther: -\">\xe2\x88\x92</button>"
           "<button value=\"0\" title=\"all of it: 0\">\xe2\xa4\xa2</button>"
@@ -250,48 +248,5 @@ static reel_status put_page(FILE *to, const reel_graph *g, const reel__totals *t
           to);
     fputs(script, to);
     fputs("</body>\n</html>\n", to);
-    return st;
-}
-
-reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
-                                  const reel_view_opts *opts)
-{
-    reel__totals t;
-    reel__picture p;
-    reel__locale locale;
-    if (!g || !to)
-        return reel_fail(REEL_ERR_ARG, "graph_write_html: %s is NULL",
-                         g ? "to" : "the graph");
-    if (reel__totals_of(g, "graph_write_html", opts ? opts->peaks : NULL, &t))
-        return reel_error_status();
-    reel_status st = reel__picture_make(g, &t, &p);
-    if (!st) st = reel__c_locale(&locale);
-    if (!st) {
-        st = put_page(to, g, &t, &p, opts && opts->title ? opts->title : "graph");
-        reel__c_locale_end(&locale);
-        if (!st && ferror(to))
-            st = reel_fail(REEL_ERR_IO, "graph_write_html: cannot write");
-    }
-    reel__picture_free(&p);
-    reel__totals_free(&t);
-    return st;
-}
-
-reel_status reel_graph_save_html(const reel_graph *g, const char *path,
-                                 const reel_view_opts *opts)
-{
-    char *text = NULL;
-    size_t size = 0;
-    if (!g || !path)
-        return reel_fail(REEL_ERR_ARG, "graph_save_html: the %s is NULL",
-                         g ? "path" : "graph");
-    FILE *to = open_memstream(&text, &size);
-    reel_status st = to ? reel_graph_write_html(g, to, opts) : REEL_OK;
-    if (!to || (fclose(to) && !st))
-        st = reel_fail(REEL_ERR_MEMORY, "graph_save_html: no memory for the page");
-    reel__writer *w = st ? NULL : reel__writer_open(path);
-    if (w) (void)reel__writer_write(w, text, size);
-    if (!st) st = w ? reel__writer_commit(w) : reel_error_status();
-    free(text);
     return st;
 }

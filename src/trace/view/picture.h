@@ -67,6 +67,11 @@ double reel__line_size(reel__line_kind kind);
 /* Text with what XML reserves written as entities; what XML cannot hold as U+FFFD. */
 void reel__put_escaped(FILE *to, const char *text);
 /* The whole element, from <svg to </svg>. */
-void reel__put_svg(FILE *to, const reel__picture *p, const char *title);
+reel_status reel__put_svg(FILE *to, const reel__picture *p, const char *title);
+
+/* ---- html.c ------------------------------------------------------------------------------------- */
+
+/* The whole page. Errors: REEL_ERR_MEMORY. */
+reel_status reel__put_page(FILE *to, const reel__picture *p, const char *title);
 
 #endif
