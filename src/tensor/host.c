@@ -160,6 +160,7 @@ void *reel_data(reel_tensor *x)
                   reel__meta_text(&x->meta, text));
     else {
         if (on_read) on_read("data", x);
+        x->storage->lent++;
         return reel__ptr(x);
     }
     return NULL;

@@ -7,10 +7,14 @@
 
 #include "backend/backend.h"
 
-/* Reference-counted bytes. `version` counts changes in place: the tape compares it. */
+/* Reference-counted bytes. `version` counts changes in place: the tape compares it. What
+ * depends on the values without being part of the program's record, such as prepared weights,
+ * compares `lent` too. */
 typedef struct reel_storage {
     atomic_int refs;
     uint32_t version;
+    uint32_t
+        lent; /* counts reel_data(): who has the address may write, and is not seen */
     /* Given by the first capture that sees it (trace/), on any thread; 0: none yet. */
     atomic_uint_fast64_t number;
     bool viewed; /* a view of part of it exists or existed */

@@ -79,12 +79,14 @@ reel_status reel_graph_node_cost(const reel_graph *g, int node,
 reel_cost reel_graph_cost(const reel_graph *g)
 {
     reel_cost sum = {0}, one;
-    for (int i = 0; g && i < g->n_node && !cost_of(g, &g->node[i], &one); i++) {
+    reel_graph *r = g ? reel__graph_as_run(g, false) : NULL;
+    for (int i = 0; r && i < r->n_node && !cost_of(r, &r->node[i], &one); i++) {
         sum.flops += one.flops;
         sum.bytes_read += one.bytes_read;
         sum.bytes_written += one.bytes_written;
         sum.calls += one.calls;
     }
+    reel_graph_free(r);
     return sum;
 }
 
@@ -124,11 +126,19 @@ static int64_t change(const reel_graph *g, int r, int *last, int mark)
 
 int64_t reel_graph_peak_bytes(const reel_graph *g)
 {
-    enum { FREED = -1 };
     if (!g) {
         reel_fail(REEL_ERR_ARG, "graph_peak_bytes: the graph is NULL");
         return -1;
     }
+    reel_graph *r = reel__graph_as_run(g, false);
+    int64_t peak = r ? reel__peak_bytes(r) : -1;
+    reel_graph_free(r);
+    return peak;
+}
+
+int64_t reel__peak_bytes(const reel_graph *g)
+{
+    enum { FREED = -1 };
     reel_effects e;
     if (!reel__effects(g, &e)) return -1;
     int *last = reel__calloc((size_t)g->n_value + 1, sizeof *last);

@@ -6,6 +6,8 @@
 
 /* The roofline's bound; 0 without peaks. */
 double reel__seconds_bound(const reel_cost *c, const reel_roofline *peaks);
+/* reel_graph_peak_bytes() of the graph as it stands. */
+int64_t reel__peak_bytes(const reel_graph *g);
 /* Operations for each byte. */
 double reel__intensity(const reel_cost *c);
 /* Peaks are NULL or above 0; else an error that begins with `who`. */

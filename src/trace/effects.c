@@ -46,12 +46,57 @@ static bool collect(const reel_graph *g, reel_effects *e)
     return true;
 }
 
+static void mark_changes(const reel_graph *g, reel_effects *e)
+{
+    for (int i = 0; i < e->n_write; i++) e->changes[e->write_root[i]] = true;
+    for (int v = 0; v < g->n_value; v++) e->changes[v] = e->changes[e->root[v]];
+}
+
+/* A view is, if what it looks at is; an expanded one would only be larger if it were kept. */
+static bool is_computed(const reel_graph *g, const reel_effects *e, const reel_gnode *n,
+                        int v)
+{
+    return !(n->op->traits & REEL_OP_VIEW) ||
+           (e->settled[n->in[0]] && !reel__is_expanded(&g->value[v].meta));
+}
+
+/* Nodes in the array stand in program order, but for those that a pass has just emitted. */
+static void mark_fixed(const reel_graph *g, reel_effects *e)
+{
+    for (int v = 0; v < g->n_value; v++)
+        e->fixed[v] = reel__is_state(&g->value[v]) && !e->changes[v];
+    for (int i = 0; i < g->n_node; i++) {
+        const reel_gnode *n = &g->node[i];
+        bool fixed = n->op && !n->per_batch && !changes(n->op) &&
+                     !(n->op->traits & REEL_OP_RANDOM);
+        for (int k = 0; k < n->n_in && fixed; k++)
+            fixed = n->in[k] < 0 || e->fixed[n->in[k]];
+        for (int k = 0; k < n->n_out && fixed; k++)
+            fixed = n->out[k] < 0 || !e->changes[n->out[k]];
+        for (int k = 0; k < n->n_out; k++) {
+            int v = n->out[k];
+            if (v < 0 || g->value[v].maker != i) continue;
+            e->fixed[v] = fixed;
+            e->settled[v] = fixed && is_computed(g, e, n, v);
+        }
+    }
+}
+
 bool reel__effects(const reel_graph *g, reel_effects *e)
 {
-    *e = (reel_effects){.root = reel__calloc((size_t)g->n_value + 1, sizeof(int))};
-    if (!e->root) return false;
-    root_state(g, e->root);
-    if (collect(g, e)) return true;
+    size_t n = (size_t)g->n_value + 1;
+    *e = (reel_effects){.root = reel__calloc(n, sizeof(int)),
+                        .changes = reel__calloc(3 * n, sizeof(bool))};
+    if (e->root && e->changes) {
+        e->fixed = e->changes + n;
+        e->settled = e->fixed + n;
+        root_state(g, e->root);
+        if (collect(g, e)) {
+            mark_changes(g, e);
+            mark_fixed(g, e);
+            return true;
+        }
+    }
     reel__effects_free(e);
     return false;
 }
@@ -59,6 +104,7 @@ bool reel__effects(const reel_graph *g, reel_effects *e)
 void reel__effects_free(reel_effects *e)
 {
     reel__free(e->root);
+    reel__free(e->changes);
     reel__free(e->write_root);
     reel__free(e->write_node);
     *e = (reel_effects){0};
@@ -66,14 +112,12 @@ void reel__effects_free(reel_effects *e)
 
 bool reel__never_changes(const reel_effects *e, int v)
 {
-    for (int i = 0; i < e->n_write; i++)
-        if (e->write_root[i] == e->root[v]) return false;
-    return true;
+    return !e->changes[v];
 }
 
 bool reel__same_between(const reel_effects *e, int v, int from, int to)
 {
-    for (int i = 0; i < e->n_write; i++)
+    for (int i = 0; i < e->n_write && e->changes[v]; i++)
         if (e->write_root[i] == e->root[v] && e->write_node[i] >= from &&
             e->write_node[i] < to)
             return false;

@@ -179,7 +179,10 @@ static inline bool reel__is_state(const reel_value *v)
 
 /* Of one state of a graph: stale after any edit. */
 typedef struct reel_effects {
-    int *root;       /* of each value: the first value that looks at the same memory */
+    int *root;     /* of each value: the first value that looks at the same memory */
+    bool *changes; /* of each value: a node changes its memory */
+    bool *fixed; /* of each value: state that no node changes, or made from such alone */
+    bool *settled;   /* of each value: fixed, and more than a look at state */
     int n_write;     /* nodes that change memory ... */
     int *write_root; /* ... of this root ... */
     int *write_node; /* ... in program order */
@@ -192,5 +195,28 @@ bool reel__never_changes(const reel_effects *e, int v);
 /* True if no node i with from <= i < to changes it: what was read at `from` can be read at
  * `to` as well. */
 bool reel__same_between(const reel_effects *e, int v, int from, int to);
+
+/* ---- settled.c: what a graph computes from its state alone --------------------------------- */
+
+/* Folded weights and the like: nodes that read nothing but state which no run changes. Whoever
+ * runs a graph often computes them once, and again when that state was changed from outside. */
+typedef struct reel_settled {
+    reel_graph
+        *graph; /* computes them: no inputs, an output each; NULL: there are none */
+    reel_tensor **tensor; /* room for them, not filled yet */
+    int n;
+    int *node_of; /* of each node that is left: its number in the graph before */
+} reel_settled;
+/* Takes those nodes out of g: what others read of them become constants of g, which share
+ * `tensor`. Free with reel__settled_free(). */
+reel_status reel__settle(reel_graph *g, reel_settled *s);
+/* Fills the tensors, through apply(). */
+reel_status reel__settled_fill(reel_settled *s);
+void reel__settled_free(reel_settled *s);
+/* A copy of g as an executor runs it: without those nodes; `fill`: with what they make. For
+ * files, pictures and costs. NULL with an error. */
+reel_graph *reel__graph_as_run(const reel_graph *g, bool fill);
+/* Whether node i is one of them. */
+bool reel__is_settled(const reel_graph *g, const reel_effects *e, int i);
 
 #endif

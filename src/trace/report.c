@@ -45,7 +45,7 @@ reel_status reel__totals_of(const reel_graph *g, const char *who,
         t->most = fmax(t->most, reel__weight(t, i));
     }
     add_state(g, t);
-    if (!st && (t->peak_bytes = reel_graph_peak_bytes(g)) < 0) st = reel_error_status();
+    if (!st && (t->peak_bytes = reel__peak_bytes(g)) < 0) st = reel_error_status();
     if (st) reel__totals_free(t);
     return st;
 }
@@ -174,15 +174,20 @@ reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "graph_report: %s is NULL",
                          g ? "to" : "the graph");
-    if (reel__totals_of(g, "graph_report", peaks, &t)) return reel_error_status();
+    reel_graph *r = reel__graph_as_run(g, false);
+    if (!r || reel__totals_of(r, "graph_report", peaks, &t)) {
+        reel_graph_free(r);
+        return reel_error_status();
+    }
     reel_status st = reel__c_locale(&locale);
     if (!st) {
-        put_head(to, g);
-        put_table(to, g, &t);
-        st = put_totals(to, g, &t);
+        put_head(to, r);
+        put_table(to, r, &t);
+        st = put_totals(to, r, &t);
         reel__c_locale_end(&locale);
     }
     reel__totals_free(&t);
+    reel_graph_free(r);
     if (!st && ferror(to)) st = reel_fail(REEL_ERR_IO, "graph_report: cannot write");
     return st;
 }

@@ -128,6 +128,17 @@ def batch_norm(a, x, w, b, mean, var, residual, update=False):
     return out + [(AFTER + 3, Stat(m)), (AFTER + 4, Stat(v))] if update else out
 
 
+def fold_batch_norm(a, mean, var, w, b, gamma, beta):
+    t = torch.promote_types(mean.dtype, torch.float32)
+    s = (gamma.to(t) if gamma is not None else 1) / torch.sqrt(var + a.eps)
+    shift = (b.to(t) if b is not None else 0) - mean
+    bias = shift * s + (beta.to(t) if beta is not None else 0)
+    if w is None:
+        return [s, bias]
+    column = s.reshape(-1, *[1] * (w.dim() - 1))
+    return [(w.to(t) * column).to(w.dtype), bias.to(w.dtype)]
+
+
 def layer_norm(a, x, w, b):
     dims = list(range(x.dim() - a.dims, x.dim()))
     y = F.layer_norm(x, x.shape[-a.dims:], w, b, a.eps)
@@ -242,7 +253,7 @@ TABLE = dict(
     adaptive_avg_pool2d_backward=unpooled(
         lambda a, x, g: F.adaptive_avg_pool2d(x, g.shape[2:])),
     batch_norm=batch_norm, batch_norm_update=lambda a, *x: batch_norm(a, *x, update=True),
-    layer_norm=layer_norm,
+    layer_norm=layer_norm, fold_batch_norm=fold_batch_norm,
     softmax=lambda a, x: torch.softmax(x, a.dim),
     softmax_backward=lambda a, g, y: y * (g - (g * y).sum(a.dim, keepdim=True)),
     log_softmax=lambda a, x: torch.log_softmax(x, a.dim),

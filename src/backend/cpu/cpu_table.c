@@ -38,6 +38,7 @@ const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
     [K_BATCH_NORM] = reel__ref_batch_norm,
     [K_BATCH_NORM_APPLY] = reel__ref_batch_norm_apply,
     [K_BATCH_NORM_BACKWARD] = reel__ref_batch_norm_backward,
+    [K_FOLD_BATCH_NORM] = reel__ref_fold_batch_norm,
     [K_LAYER_NORM] = reel__ref_layer_norm,
     [K_LAYER_NORM_BACKWARD] = reel__ref_layer_norm_backward,
     [K_SOFTMAX] = reel__ref_softmax,

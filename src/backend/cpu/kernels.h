@@ -41,6 +41,7 @@ reel_status reel__ref_adaptive_avg_pool2d_backward(const reel_kcall *call);
 reel_status reel__ref_batch_norm(const reel_kcall *call);
 reel_status reel__ref_batch_norm_apply(const reel_kcall *call);
 reel_status reel__ref_batch_norm_backward(const reel_kcall *call);
+reel_status reel__ref_fold_batch_norm(const reel_kcall *call);
 reel_status reel__ref_layer_norm(const reel_kcall *call);
 reel_status reel__ref_layer_norm_backward(const reel_kcall *call);
 reel_status reel__ref_softmax(const reel_kcall *call);

@@ -17,7 +17,8 @@ static reel_status first_plan(reel_executor *e)
 {
     const reel_graph *g = e->program->graph;
     e->mine = e->copied + g->n_input + g->n_output;
-    if (reel__executor_state(e)) return reel_error_status();
+    if (reel__program_settle(e->program) || reel__executor_state(e))
+        return reel_error_status();
     reel_plan *p = reel__executor_plan(e, e->opts.batch, NULL, NULL);
     if (!p) return reel_error_status();
     for (int i = 0; i < g->n_input; i++) e->base[reel__base_input(i)] = e->base[0];
@@ -59,8 +60,14 @@ reel_executor *reel_executor_new(const reel_graph *g, const reel_executor_opts *
     }
     if (!o.batch) o.batch = g->batch;
     if (reel_graph_check(g)) return NULL;
-    reel_program *program = reel__program_new(g);
+    reel_program *program = reel__program_new(g, true);
     return program ? executor_new(program, &o) : NULL;
+}
+
+reel_executor *reel__executor_once(const reel_graph *g)
+{
+    reel_program *program = reel__program_new(g, false);
+    return program ? executor_new(program, &(reel_executor_opts){.plain = true}) : NULL;
 }
 
 reel_executor *reel_executor_clone(const reel_executor *e)
@@ -239,7 +246,8 @@ static reel_status run_watched(reel_executor *e, const reel_plan *p,
     const reel_plan_step *s = &p->step[i];
     double start = e->seconds ? seconds() : 0;
     reel_status st = backend->run(e->program->device.index, &s->call);
-    if (e->seconds && s->node >= 0) e->seconds[s->node] += seconds() - start;
+    if (e->seconds && s->node >= 0)
+        e->seconds[reel__node_of(e->program, s->node)] += seconds() - start;
     if (e->opts.poison) poison(p, e->base[0], i);
     return st;
 }
@@ -310,7 +318,8 @@ reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
     if (st) return st;
     int64_t batch = reel__batch_of(g, "executor_run", x);
     if (batch < 0 || check_device(e, x, n_x, "input") ||
-        check_device(e, y, n_y, "output") || reel__executor_state(e))
+        check_device(e, y, n_y, "output") || reel__program_settle(e->program) ||
+        reel__executor_state(e))
         return reel_error_status();
     reel_plan *p = reel__executor_plan(e, batch, x, y);
     if (!p || check_outputs(e, p, x, y)) return reel_error_status();
@@ -360,14 +369,14 @@ reel_status reel_executor_profile(reel_executor *e, bool on)
     reel__free(e->seconds);
     e->seconds = NULL;
     if (!on) return REEL_OK;
-    size_t n = (size_t)e->program->graph->n_node + 1;
+    size_t n = (size_t)e->program->n_node + 1;
     e->seconds = reel__calloc(n, sizeof *e->seconds);
     return e->seconds ? REEL_OK : reel_error_status();
 }
 
 reel_status reel_executor_time(const reel_executor *e, int node, double *out)
 {
-    int n = e ? e->program->graph->n_node : 0;
+    int n = e ? e->program->n_node : 0;
     if (!e || !out || node < 0 || node >= n)
         return reel_fail(REEL_ERR_ARG, "executor_time: node %d of a graph of %d%s", node,
                          n, e && out ? "" : "; an argument is NULL");

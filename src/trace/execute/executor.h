@@ -21,6 +21,11 @@ struct reel_executor {
     double *seconds; /* of each node; NULL: nobody measures */
 };
 
+/* ---- executor.c ----------------------------------------------------------------------------- */
+
+/* For a graph that computes what another one has settled: nothing in it is, or is prepared. */
+reel_executor *reel__executor_once(const reel_graph *g);
+
 /* ---- plans.c: the cache --------------------------------------------------------------------- */
 
 /* The plan for these inputs and outputs, from the cache or new; e->base is set. x and y NULL:

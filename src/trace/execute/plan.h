@@ -43,14 +43,25 @@ typedef struct reel_blob {
     struct {
         reel_storage *storage;
         const void *data;
-        uint32_t version;
+        uint32_t version, lent;
     } of[REEL__PREPARED_IN]; /* storage NULL: this input is not constant */
 } reel_blob;
 
-/* Only the list of blobs changes, under the lock. */
+/* A state that was read, as it was then. */
+typedef struct reel_stamp {
+    reel_storage *storage; /* kept */
+    uint32_t version, lent;
+} reel_stamp;
+
+/* Only the list of blobs and what is settled change, under the lock. */
 typedef struct reel_program {
     atomic_int refs;
-    reel_graph *graph;
+    reel_graph *graph; /* without what is settled */
+    int n_node;        /* nodes of the whole graph */
+    reel_settled settled;
+    struct reel_executor *settler; /* computes it; NULL: there is nothing */
+    reel_stamp *stamp;             /* of the state that it read */
+    int n_stamp;
     reel_device device;
     int *owner;    /* of each value: the one whose memory it looks at */
     bool *changes; /* of each value: a node changes its memory */
@@ -61,7 +72,15 @@ typedef struct reel_program {
     reel_blob *blobs;
 } reel_program;
 
-reel_program *reel__program_new(const reel_graph *g);
+/* settle false: every node runs at each run. */
+reel_program *reel__program_new(const reel_graph *g, bool settle);
+/* Computes what is settled, if state that it depends on has changed since. */
+reel_status reel__program_settle(reel_program *p);
+/* The number in the whole graph of a node that runs each time. */
+static inline int reel__node_of(const reel_program *p, int node)
+{
+    return p->settled.node_of ? p->settled.node_of[node] : node;
+}
 reel_program *reel__program_retain(reel_program *p);
 void reel__program_release(reel_program *p);
 

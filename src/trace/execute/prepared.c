@@ -58,7 +58,7 @@ static bool fresh(const reel_plan *p, const reel_plan_step *s, const reel_blob *
         if (!(s->constant >> k & 1)) continue;
         const reel_storage *now = state_of(p, s, k)->storage;
         if (b->of[k].storage != now || b->of[k].version != now->version ||
-            b->of[k].data != s->call.in[k].data)
+            b->of[k].lent != now->lent || b->of[k].data != s->call.in[k].data)
             return false;
     }
     return b != NULL;
@@ -75,6 +75,7 @@ static reel_blob *blob_new(const reel_plan *p, const reel_plan_step *s)
         if (!(s->constant >> k & 1)) continue;
         b->of[k].storage = reel__storage_retain(state_of(p, s, k)->storage);
         b->of[k].version = b->of[k].storage->version;
+        b->of[k].lent = b->of[k].storage->lent;
         b->of[k].data = s->call.in[k].data;
     }
     b->bytes = backend->prepare_size(d.index, &s->call, s->constant);

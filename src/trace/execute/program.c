@@ -86,14 +86,16 @@ static bool fill(reel_program *p)
     return !find_device(p) && find_effects(p);
 }
 
-reel_program *reel__program_new(const reel_graph *g)
+reel_program *reel__program_new(const reel_graph *g, bool settle)
 {
     reel_program *p = reel__calloc(1, sizeof *p);
     if (!p) return NULL;
     atomic_init(&p->refs, 1);
     (void)pthread_mutex_init(&p->lock, NULL);
+    p->n_node = g->n_node;
     p->graph = reel__graph_copy(g);
-    if (p->graph && fill(p)) return p;
+    bool good = p->graph && (!settle || !reel__settle(p->graph, &p->settled));
+    if (good && fill(p)) return p;
     reel__program_release(p);
     return NULL;
 }
@@ -107,6 +109,10 @@ reel_program *reel__program_retain(reel_program *p)
 void reel__program_release(reel_program *p)
 {
     if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1) return;
+    reel_executor_free(p->settler);
+    for (int i = 0; i < p->n_stamp; i++) reel__storage_release(p->stamp[i].storage);
+    reel__free(p->stamp);
+    reel__settled_free(&p->settled);
     reel_graph_free(p->graph);
     reel__free(p->owner);
     reel__free(p->changes);

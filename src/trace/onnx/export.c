@@ -49,12 +49,14 @@ reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_op
     bool grad = reel_grad_enabled();
     (void)reel_set_grad_enabled(false);
     reel_scope s = reel_scope_begin();
-    reel_onnx_model *m = reel__onnx_model_of(g, o, NULL);
+    reel_graph *written = reel__graph_as_run(g, true);
+    reel_onnx_model *m = written ? reel__onnx_model_of(written, o, NULL) : NULL;
     judged j = {g, path, o->unchecked};
     const reel_onnx_write_opts write = {
         .max_bytes = o->external_from, .check = judge, .user = &j};
     if (m) (void)reel__onnx_write(m, path, &write);
     reel__onnx_model_free(m);
+    reel_graph_free(written);
     reel_scope_end(s);
     (void)reel_set_grad_enabled(grad);
     return reel_error_status();
@@ -71,8 +73,10 @@ char *reel_onnx_missing(const reel_graph *g, int opset)
         return NULL;
     }
     reel_scope s = reel_scope_begin();
-    reel__onnx_model_free(
-        reel__onnx_model_of(g, &(const reel_onnx_opts){.opset = opset}, to));
+    reel_graph *written = reel__graph_as_run(g, true);
+    const reel_onnx_opts opts = {.opset = opset};
+    if (written) reel__onnx_model_free(reel__onnx_model_of(written, &opts, to));
+    reel_graph_free(written);
     reel_scope_end(s);
     if (fclose(to) != 0) reel_fail(REEL_ERR_MEMORY, "onnx_missing: out of memory");
     if (!reel_failed()) return text;

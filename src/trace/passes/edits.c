@@ -95,16 +95,7 @@ bool reel__changed_directly(const reel_graph *g, int v)
     return false;
 }
 
-/* ---- numbers of states --------------------------------------------------------------------- */
-
-double *reel__state_numbers(const reel_graph *g, int v)
-{
-    const reel_tensor *t = g->value[v].tensor;
-    double *number = reel__malloc((size_t)reel__numel(&t->meta) * sizeof *number);
-    if (number && !reel__read("graph_optimize", t, number, REEL_F64)) return number;
-    reel__free(number);
-    return NULL;
-}
+/* ---- numbers of constants --------------------------------------------------------------------- */
 
 bool reel__constant_number(const reel_graph *g, int v, double *number)
 {
@@ -113,34 +104,4 @@ bool reel__constant_number(const reel_graph *g, int v, double *number)
         reel__numel(&x->meta) != 1 || !reel_dtype_is_float(x->meta.dtype))
         return false;
     return reel__read("graph_optimize", x->tensor, number, REEL_F64) == REEL_OK;
-}
-
-/* A tensor of the host. It is made at once in its dtype: the numbers of a large weight, a
- * second time in float64, would be the most memory that optimizing takes. */
-static reel_tensor *rounded(const double *number, reel_shape shape, reel_dtype dtype)
-{
-    const reel_device host = {REEL_CPU, 0};
-    const reel_meta from = reel__meta(shape, REEL_F64, host),
-                    to = reel__meta(shape, dtype, host);
-    reel_tensor *t = reel__tensor_new(&to, NULL);
-    if (!t) return NULL;
-    const reel_karg in = {(void *)(uintptr_t)number, &from}, out = {reel__ptr(t), &to};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
-    if (!reel__backend(REEL_CPU)->run(0, &call)) return reel__autorelease(t);
-    reel__tensor_release(t);
-    return NULL;
-}
-
-int reel__add_state(reel_graph *g, reel_value_kind kind, const reel_meta *m,
-                    const char *name, const double *number, bool trainable)
-{
-    reel_scope s = reel_scope_begin();
-    bool tape = reel_set_grad_enabled(false);
-    reel_tensor *t = rounded(number, reel__shape(m), m->dtype);
-    t = t ? reel_to(t, m->device) : NULL;
-    (void)reel_set_grad_enabled(tape);
-    if (t && trainable) t = reel_requires_grad(t, true);
-    int v = t && !reel_failed() ? reel__graph_add_value(g, kind, &t->meta, name, t) : -1;
-    reel_scope_end(s);
-    return v;
 }

@@ -52,15 +52,10 @@ static inline bool reel__changes_memory(const reel_op *op)
 }
 /* True, and the number, if v is a constant with one element. */
 bool reel__constant_number(const reel_graph *g, int v, double *number);
-/* True if v holds a tensor that no run changes. */
-static inline bool reel__is_fixed(const reel_graph *g, const reel_effects *e, int v)
+/* True if v is the same at each run: state that none changes, or computed from such alone. */
+static inline bool reel__is_fixed(const reel_effects *e, int v)
 {
-    return v >= 0 && reel__is_state(&g->value[v]) && reel__never_changes(e, v);
+    return v >= 0 && e->fixed[v];
 }
-/* A float64 copy of a state's elements, for reel__free(); NULL with an error. */
-double *reel__state_numbers(const reel_graph *g, int v);
-/* Adds a state value of `kind` from float64 numbers, as dtype m->dtype; -1 with an error. */
-int reel__add_state(reel_graph *g, reel_value_kind kind, const reel_meta *m,
-                    const char *name, const double *number, bool trainable);
 
 #endif

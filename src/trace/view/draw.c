@@ -17,9 +17,12 @@ static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *
     reel__locale locale;
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "%s: %s is NULL", who, g ? "to" : "the graph");
-    if (reel__totals_of(g, who, opts ? opts->peaks : NULL, &t))
+    reel_graph *r = reel__graph_as_run(g, false);
+    if (!r || reel__totals_of(r, who, opts ? opts->peaks : NULL, &t)) {
+        reel_graph_free(r);
         return reel_error_status();
-    reel_status st = reel__picture_make(g, &t, &p);
+    }
+    reel_status st = reel__picture_make(r, &t, &p);
     if (!st) st = reel__c_locale(&locale);
     if (!st) {
         st = put(to, &p, opts && opts->title ? opts->title : "graph");
@@ -28,6 +31,7 @@ static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *
     }
     reel__picture_free(&p);
     reel__totals_free(&t);
+    reel_graph_free(r);
     return st;
 }
 
