@@ -28,14 +28,17 @@
 extern "C" {
 #endif
 
-/** Computes y[0..n_y-1] from x[0..n_x-1], and may change state: parameters, optimizers,
- *  running statistics. What it decides by values of tensors, by time or by anything but
- *  shapes is frozen when it is captured. */
+/** Computes y[0..n_y-1] from x[0..n_x-1], and may change state: parameters, their gradients,
+ *  optimizers, running statistics. Another graph is made when what decides which operators run
+ *  has changed: shapes, modes and parts of modules, which tensors ask for a gradient or have
+ *  one, groups and options of optimizers. What it computes in C, such as a rate from a counter,
+ *  is frozen when it is captured: objects that do so refuse while reel_capturing(), as
+ *  reel_schedule_step() does. What it returns is what reel_step_run() returns. */
 typedef reel_status (*reel_step_fn)(void *user, reel_tensor *const x[], int n_x,
                                     reel_tensor *y[], int n_y);
 
-/** A function and the graphs that it has become: one for each set of input shapes, train or eval
- *  mode of the module, gradients recorded or not. Opaque. */
+/** A function and the graphs that it has become: one for each set of input shapes, of modes,
+ *  and of what else decides which operators run. Opaque. */
 typedef struct reel_step reel_step;
 
 /** Options of reel_step_new. Zero is the default. */
@@ -52,10 +55,12 @@ typedef struct reel_step_opts {
 /** Makes one; `user` is handed to fn. Errors: REEL_ERR_ARG. The caller frees it. */
 REEL_API reel_step *reel_step_new(reel_step_fn fn, void *user,
                                   const reel_step_opts *opts);
-/** One call, of at most 16 inputs. Results belong to the innermost scope. Other shapes than
- *  before are captured again, up to four; what comes after those runs without a graph. After a
- *  run as a graph parameters have no gradient (reel_grad_of). Errors: REEL_ERR_ARG; what fn
- *  says; REEL_ERR_STATE if it reads a value of a tensor while it is captured, naming it. */
+/** One call, of at most 16 inputs. Results belong to the innermost scope, and gradients of
+ *  leaves are what fn leaves them. Other shapes or settings than before are captured again;
+ *  four graphs are kept, those first that are for what is set now; what comes after those, and
+ *  a function whose settings change at each call, runs without a graph. Errors: REEL_ERR_ARG;
+ *  what fn says; REEL_ERR_STATE if it reads a value of a tensor while it is captured, naming
+ *  it. */
 REEL_API reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x,
                                    reel_tensor *y[], int n_y);
 /** The optimized graph of the latest run, owned by `s`; NULL if it ran without one. */

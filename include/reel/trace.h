@@ -38,6 +38,26 @@ REEL_API reel_status reel_capture_input(reel_tensor *x, const char *name);
  *  twice (tied weights) keeps its first name. Errors: REEL_ERR_STATE without a capture;
  *  REEL_ERR_ARG for NULL. */
 REEL_API reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param);
+/** True while a capture of this thread is under way: what a program computes in C, such as a
+ *  rate from a counter, would be frozen into its graph. Objects that do so refuse then. */
+REEL_API bool reel_capturing(void);
+
+/** From now on gradients of leaves are inputs and outputs of this capture. A gradient that is
+ *  there when it is first looked at (by a backward that adds to it, by an optimizer) becomes
+ *  an input behind those declared so far; reel_capture_grad() tells which. Without this call it
+ *  is a constant, and noted as a read. Errors: REEL_ERR_STATE without a capture. */
+REEL_API reel_status reel_capture_grads(void);
+/** What the capture had to do with the gradient of a leaf. */
+typedef struct reel_captured_grad {
+    reel_tensor *leaf; /* borrowed */
+    bool looked;       /* it was looked at before the capture replaced it ... */
+    bool there;        /* ... and there was one: an input of the graph */
+    bool replaced;     /* it has become what reel_grad_of(leaf) is now, or was cleared */
+} reel_captured_grad;
+/** The i-th leaf whose gradient the capture under way met, in the order of meeting; inputs of
+ *  the graph come in the same order. False if there are no more. */
+REEL_API bool reel_capture_grad(int i, reel_captured_grad *out);
+
 /** Ends the capture; y[0..n-1] are the outputs, name[i] or "output0", ... their names (name
  *  may be NULL). n may be 0: a step that only changes state. The caller frees the graph.
  *  Errors: REEL_ERR_STATE without a capture; REEL_ERR_ARG for an output that is no value of it;
@@ -116,8 +136,14 @@ REEL_API reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[
  *  takes, and every shape rule gives the shapes that are stored. Errors: REEL_ERR_INTERNAL
  *  naming the node; REEL_ERR_ARG for NULL. */
 REEL_API reel_status reel_graph_check(const reel_graph *g);
+/** False if what decided which operators ran says something else than when the graph was
+ *  captured: the mode or the parts of a module that ran or was declared, groups and options of
+ *  an optimizer that stepped, whether a parameter asks for a gradient. The graph is still what
+ *  it was captured as. True for graphs that were loaded; false for NULL. */
+REEL_API bool reel_graph_current(const reel_graph *g);
 /** Reads of values while the graph was captured (reel_item, reel_data, ...), a line each with
- *  the value and where in the model: control flow that depends on them is frozen. "" if there
+ *  the value and where in the model: of inputs, of state and of what was computed. What depends
+ *  on them is frozen, and reel_onnx_export() refuses the graph unless told otherwise. "" if there
  *  were none. Owned by the graph. */
 REEL_API const char *reel_graph_reads(const reel_graph *g);
 

@@ -143,6 +143,7 @@ static reel_status add_to(reel_tensor **slot, reel_tensor *g, bool create_graph)
 static reel_status into_leaf(run *r, reel_tensor *leaf, reel_tensor **slot)
 {
     reel_tensor *g = *slot;
+    if (reel__heard_by) reel__heard_by->on_grad(leaf, false);
     if (leaf->grad) return add_to(&leaf->grad, g, r->create_graph);
     /* A tensor of the leaf's own, unless its history must go with it. */
     if (exclusive(g) || (r->create_graph && g->node)) {
@@ -276,6 +277,7 @@ static reel_status run_node(run *r, visit *v)
         }
     } else if (!st && r->accumulate && n->head.leaf) {
         st = into_leaf(r, n->head.leaf, &v->grad[0]);
+        if (!st && reel__heard_by) reel__heard_by->on_grad(n->head.leaf, true);
     }
     reel_scope_end(s);
     return st;

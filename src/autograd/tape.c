@@ -245,6 +245,7 @@ bool reel_needs_grad(const reel_tensor *x)
 
 reel_tensor *reel_grad_of(reel_tensor *x)
 {
+    if (x && reel__heard_by) reel__heard_by->on_grad(x, false);
     return x ? x->grad : NULL;
 }
 
@@ -269,6 +270,7 @@ reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
     reel__tensor_retain(grad);
     reel__tensor_release(x->grad);
     x->grad = grad;
+    if (reel__heard_by) reel__heard_by->on_grad(x, true);
     return REEL_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/watched.h"
 #include "nn/module.h"
 
 /* The innermost module whose forward runs; its parents say the rest of the path. */
@@ -40,6 +41,7 @@ reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
     }
     reel_frame f = {reel_scope_begin(), current};
     if (!m) return f;
+    reel__watched_used(m->tree->watched);
     current = m;
     for (int i = 0; i < m->tree->n_hook; i++) {
         const reel_module_hook *h = &m->tree->hook[i].fns;

@@ -4,6 +4,22 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/watched.h"
+
+/* What decides what its forward does: mode, parts, hooks. */
+static uint64_t says(const void *object)
+{
+    const reel_module *m = object;
+    const struct reel_module_tree *t = m->tree;
+    const int counts[] = {m->training, t->n_child, t->n_slot, t->n_hook, t->last_hook};
+    uint64_t h = reel__says_mix(0, counts, sizeof counts);
+    h = reel__says_mix(h, &m->forward, sizeof m->forward);
+    if (t->n_child)
+        h = reel__says_mix(h, t->child, (size_t)t->n_child * sizeof *t->child);
+    for (int i = 0; i < t->n_slot; i++)
+        h = reel__says_mix(h, &t->slot[i].tensor, sizeof t->slot[i].tensor);
+    return h;
+}
 
 void *reel_module_new(size_t size, const char *type,
                       reel_tensor *(*forward)(reel_module *self, reel_tensor *x))
@@ -18,7 +34,9 @@ void *reel_module_new(size_t size, const char *type,
     reel_module *m = reel__calloc(1, size);
     if (!m) return NULL;
     m->tree = reel__calloc(1, sizeof *m->tree);
-    if (!m->tree) {
+    if (m->tree) m->tree->watched = reel__watched_new(m, says);
+    if (!m->tree || !m->tree->watched) {
+        reel__free(m->tree);
         reel__free(m);
         return NULL;
     }
@@ -63,6 +81,7 @@ void reel_module_free(reel_module *m)
         reel__free(t->slot[i].name);
     }
     reel__param_list_clear(&t->params);
+    reel__watched_free(t->watched);
     reel__free(t->child);
     reel__free(t->slot);
     reel__free(t->hook);

@@ -32,6 +32,7 @@ struct reel_module_tree {
     reel__slot *slot;
     reel__hook *hook;
     int n_child, n_slot, n_hook, last_hook;
+    uint64_t watched; /* base/watched.h */
     reel__param_list params;
 };
 

@@ -1,6 +1,8 @@
 /* trace.c: the graph of a module. */
-#include <reel/nn.h>
 #include <reel/trace.h>
+
+#include "base/watched.h"
+#include "nn/module.h"
 
 static reel_status declare(void *user, const char *path, reel_tensor *t, bool is_param)
 {
@@ -8,9 +10,18 @@ static reel_status declare(void *user, const char *path, reel_tensor *t, bool is
     return reel_capture_state(t, path, is_param);
 }
 
+static reel_status decides(void *user, const char *path, reel_module *m)
+{
+    (void)user;
+    (void)path;
+    reel__watched_used(m->tree->watched);
+    return REEL_OK;
+}
+
 reel_status reel_capture_module(reel_module *m)
 {
-    return reel_tensor_each(m, declare, NULL);
+    reel_status st = reel_tensor_each(m, declare, NULL);
+    return st ? st : reel_module_each(m, decides, NULL);
 }
 
 static reel_status declare_module(void *user)

@@ -1,6 +1,6 @@
-/* ema.c: a moving average of a module's parameters and buffers. */
-#include <math.h>
-
+/* ema.c: a moving average of a module's parameters and buffers. The count of updates is a
+ * tensor, and what the warm-up makes of it is computed in operators: a graph of a step that
+ * updates the average counts as the step does. */
 #include "base/alloc.h"
 #include "optim/optim.h"
 
@@ -14,7 +14,7 @@ struct reel_ema {
     int n, room;
     double decay;
     bool warmup, swapped;
-    int64_t updates;
+    reel_tensor *updates, *one; /* i64, one element each */
 };
 
 static const char UPDATES[] = "ema.updates";
@@ -50,9 +50,11 @@ reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
     e->decay = decay;
     e->warmup = opts && opts->warmup;
     reel__quiet q = reel__quiet_begin();
-    reel_status st = reel_tensor_each(m, add_entry, e);
+    e->updates = reel_keep(reel_zeros(REEL_SCALAR, REEL_I64));
+    e->one = reel_keep(reel_ones(REEL_SCALAR, REEL_I64));
+    (void)reel_tensor_each(m, add_entry, e);
     reel__quiet_end(q);
-    if (!st) return e;
+    if (!reel_failed()) return e;
     reel_ema_free(e);
     return NULL;
 }
@@ -65,6 +67,8 @@ void reel_ema_free(reel_ema *ema)
         reel_release(ema->entries[i].value);
         reel_release(ema->entries[i].average);
     }
+    reel_release(ema->updates);
+    reel_release(ema->one);
     reel__free(ema->entries);
     reel__free(ema);
 }
@@ -79,21 +83,39 @@ static bool ready(const char *who, const reel_ema *e, bool also_swapped)
     return !reel_failed();
 }
 
+/* What the average moves by while it warms up: 1 - min(decay, (1 + t) / (10 + t)), f64. */
+static reel_tensor *warm_weight(const reel_ema *e)
+{
+    reel_tensor *t = reel_cast(e->updates, REEL_F64);
+    reel_tensor *d = reel_div(reel_add_scalar(t, 1), reel_add_scalar(t, 10));
+    d = reel_minimum(d, reel_scalar(e->decay, REEL_F64));
+    return reel_add_scalar(reel_neg(d), 1);
+}
+
+/* average += weight (value - average); weight NULL: 1 - decay. */
+static void move(const reel_ema *e, const entry *it, reel_tensor *weight)
+{
+    reel_scope s = reel_scope_begin();
+    reel_dtype dtype = reel_dtype_of(it->value);
+    if (!reel_dtype_is_float(dtype))
+        reel_copy_(it->average, it->value);
+    else if (!weight)
+        reel_lerp_(it->average, it->value, 1 - e->decay);
+    else
+        reel_add_(it->average,
+                  reel_mul(reel_sub(it->value, it->average), reel_cast(weight, dtype)));
+    reel_scope_end(s);
+}
+
 reel_status reel_ema_update(reel_ema *ema)
 {
     if (!ready("ema_update", ema, false)) return reel_error_status();
-    double t = (double)ema->updates, decay = ema->decay;
-    if (ema->warmup) decay = fmin(decay, (1 + t) / (10 + t));
     reel__quiet q = reel__quiet_begin();
-    for (int i = 0; i < ema->n && !reel_failed(); i++) {
-        entry *it = &ema->entries[i];
-        if (reel_dtype_is_float(reel_dtype_of(it->value)))
-            reel_lerp_(it->average, it->value, 1 - decay);
-        else
-            reel_copy_(it->average, it->value);
-    }
+    reel_tensor *weight = ema->warmup ? warm_weight(ema) : NULL;
+    for (int i = 0; i < ema->n && !reel_failed(); i++)
+        move(ema, &ema->entries[i], weight);
+    if (!reel_failed()) reel_add_(ema->updates, ema->one);
     reel__quiet_end(q);
-    if (!reel_failed()) ema->updates++;
     return reel_error_status();
 }
 
@@ -126,8 +148,7 @@ reel_status reel_ema_state(reel_ema *ema, reel_tensor_map *map)
     if (!map) reel_fail(REEL_ERR_ARG, "ema_state: the map is NULL");
     if (!ready("ema_state", ema, false)) return reel_error_status();
     reel_scope s = reel_scope_begin();
-    reel_tensor *updates = reel_from(&ema->updates, REEL_SCALAR, REEL_I64);
-    if (updates) reel_tensor_map_set(map, UPDATES, updates);
+    reel_tensor_map_set(map, UPDATES, ema->updates);
     for (int i = 0; i < ema->n && !reel_failed(); i++)
         reel_tensor_map_set(map, ema->entries[i].name, ema->entries[i].average);
     reel_scope_end(s);
@@ -162,11 +183,11 @@ reel_status reel_ema_load_state(reel_ema *ema, const reel_tensor_map *map)
     if (!ready("ema_load_state", ema, false) || check(ema, map))
         return reel_error_status();
     reel__quiet q = reel__quiet_begin();
-    int64_t updates = reel_item_i64(reel_tensor_map_get(map, UPDATES));
+    reel_tensor *updates = reel_reshape(reel_tensor_map_get(map, UPDATES), REEL_SCALAR);
+    reel_copy_(ema->updates, updates);
     for (int i = 0; i < ema->n && !reel_failed(); i++)
         reel_copy_(ema->entries[i].average,
                    reel_tensor_map_get(map, ema->entries[i].name));
     reel__quiet_end(q);
-    if (!reel_failed()) ema->updates = updates;
     return reel_error_status();
 }

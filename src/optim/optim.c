@@ -7,6 +7,26 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/watched.h"
+
+/* What decides what a step does: options, parameters, which of them have state already. */
+static uint64_t says(const void *object)
+{
+    const reel_optim *o = object;
+    const int counts[] = {o->n_group, o->n_param};
+    uint64_t h = reel__says_mix(0, counts, sizeof counts);
+    for (int i = 0; i < o->n_group; i++) {
+        h = reel__says_mix(h, &o->group[i].opts, sizeof o->group[i].opts);
+        h = reel__says_mix(h, &o->group[i].lr, sizeof o->group[i].lr);
+    }
+    for (int i = 0; i < o->n_param; i++) {
+        const reel__opt_param *p = &o->param[i];
+        h = reel__says_mix(h, &p->param, sizeof p->param);
+        h = reel__says_mix(h, p->state, sizeof p->state);
+        h = reel__says_mix(h, &p->fresh, sizeof p->fresh);
+    }
+    return h;
+}
 
 reel_optim *reel__optim_new(const reel__opt_kind *kind)
 {
@@ -16,8 +36,9 @@ reel_optim *reel__optim_new(const reel__opt_kind *kind)
     reel_scope s = reel_scope_begin();
     o->kind = kind;
     o->one = reel_keep(reel_scalar(1, REEL_F64));
+    o->watched = reel__watched_new(o, says);
     reel_scope_end(s);
-    if (o->one) return o;
+    if (o->one && o->watched) return o;
     reel_optim_free(o);
     return NULL;
 }
@@ -41,6 +62,7 @@ static void free_param(reel__opt_param *p)
 void reel_optim_free(reel_optim *optim)
 {
     if (!optim) return;
+    reel__watched_free(optim->watched);
     for (int i = 0; i < optim->n_param; i++) free_param(&optim->param[i]);
     for (int i = 0; i < optim->n_group; i++) reel_release(optim->group[i].lr);
     reel__free(optim->param);
@@ -148,6 +170,12 @@ double reel_optim_lr(const reel_optim *optim, int group)
 reel_status reel_optim_set_lr(reel_optim *optim, int group, double lr)
 {
     if (reel_failed()) return reel_error_status();
+    if (reel_capturing())
+        return reel_fail(
+            REEL_ERR_STATE,
+            "optim_set_lr: a step is being captured as a graph, in which the "
+            "rate %g would be frozen; set it outside of the step",
+            lr);
     if (!(lr >= 0))
         return reel_fail(REEL_ERR_ARG, "optim_set_lr: rate %g, expected 0 or more", lr);
     bool all = group == -1;
@@ -199,6 +227,7 @@ reel_status reel_optim_step(reel_optim *optim)
 {
     if (!optim) return reel_fail(REEL_ERR_ARG, "optim_step: the optimizer is NULL");
     if (reel_failed()) return reel_error_status();
+    reel__watched_used(optim->watched);
     reel__quiet q = reel__quiet_begin();
     reel_status st = step_all(optim);
     reel__quiet_end(q);

@@ -42,6 +42,7 @@ struct reel_optim {
     reel__opt_param *param;
     int n_param;
     reel_tensor *one; /* f64, what step counts grow by */
+    uint64_t watched; /* base/watched.h */
 };
 
 reel_optim *reel__optim_new(const reel__opt_kind *kind);

@@ -40,6 +40,11 @@ reel_status reel_schedule_step(reel_schedule *schedule)
 {
     if (!schedule) return reel_fail(REEL_ERR_ARG, "schedule_step: the schedule is NULL");
     if (reel_failed()) return reel_error_status();
+    if (reel_capturing())
+        return reel_fail(
+            REEL_ERR_STATE,
+            "schedule_step: a step is being captured as a graph, in which the "
+            "count would stand still; call it after reel_step_run()");
     schedule->t++;
     return set_rates(schedule);
 }

@@ -6,11 +6,11 @@
 
 static const reel_device cpu = {REEL_CPU, 0};
 static _Thread_local reel_device default_device;
-static _Thread_local reel__read_fn on_read;
+_Thread_local const reel__listener *reel__heard_by;
 
-void reel__set_on_read(reel__read_fn fn)
+static void hear_read(const char *who, const reel_tensor *x)
 {
-    on_read = fn;
+    if (reel__heard_by) reel__heard_by->on_read(who, x);
 }
 
 reel_device reel_default_device(void)
@@ -69,7 +69,8 @@ reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
     *s = (reel_storage){.device = cpu,
                         .data = data,
                         .bytes = (size_t)reel__numel(&m) * size,
-                        .borrowed = true};
+                        .borrowed = true,
+                        .born = reel__heard_by ? reel__heard_by->mark : 0};
     atomic_init(&s->refs, 1);
     reel__live_add(1);
     reel_tensor *t = reel__autorelease(reel__tensor_new(&m, s));
@@ -89,7 +90,7 @@ reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dt
     if (n == 0) return REEL_OK;
     if (!x->storage)
         return reel_fail(REEL_ERR_INTERNAL, "%s: the value was not saved", who);
-    if (on_read) on_read(who, x);
+    hear_read(who, x);
     reel_meta m = reel__meta(reel__shape(&x->meta), dtype, x->meta.device);
     if (x->meta.device.type == REEL_CPU) {
         const reel_karg in = {reel__ptr(x), &x->meta}, to = {out, &m};
@@ -159,7 +160,7 @@ void *reel_data(reel_tensor *x)
                   "data: %s is not contiguous; use reel_contiguous() or reel_read()",
                   reel__meta_text(&x->meta, text));
     else {
-        if (on_read) on_read("data", x);
+        hear_read("data", x);
         x->storage->lent++;
         return reel__ptr(x);
     }

@@ -6,7 +6,9 @@ reel_storage *reel__storage_new(reel_device device, size_t bytes)
 {
     reel_storage *s = reel__malloc(sizeof *s);
     if (!s) return NULL;
-    *s = (reel_storage){.device = device, .bytes = bytes};
+    *s = (reel_storage){.device = device,
+                        .bytes = bytes,
+                        .born = reel__heard_by ? reel__heard_by->mark : 0};
     atomic_init(&s->refs, 1);
     s->data = reel__device_alloc(device, bytes);
     if (!s->data) {

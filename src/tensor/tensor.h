@@ -17,7 +17,8 @@ typedef struct reel_storage {
         lent; /* counts reel_data(): who has the address may write, and is not seen */
     /* Given by the first capture that sees it (trace/), on any thread; 0: none yet. */
     atomic_uint_fast64_t number;
-    bool viewed; /* a view of part of it exists or existed */
+    uint64_t born; /* mark of the capture in which it was made; 0: none was under way */
+    bool viewed;   /* a view of part of it exists or existed */
     reel_device device;
     void *data;
     size_t bytes;
@@ -75,10 +76,16 @@ static inline void *reel__ptr(const reel_tensor *t)
            (size_t)t->meta.offset * reel_dtype_size(t->meta.dtype);
 }
 
-/* Called whenever this thread reads a value (reel_item, reel_data, ...): a capture reports
- * it. NULL: nobody listens. */
-typedef void (*reel__read_fn)(const char *who, const reel_tensor *x);
-void reel__set_on_read(reel__read_fn fn);
+/* What a capture hears of this thread besides operators. */
+typedef struct reel__listener {
+    uint64_t mark; /* of storages that are made meanwhile */
+    /* Somebody reads a value, or takes its address (reel_item, reel_data, ...). */
+    void (*on_read)(const char *who, const reel_tensor *x);
+    /* Somebody is about to look at the gradient of a leaf, or has replaced it. */
+    void (*on_grad)(reel_tensor *leaf, bool replaced);
+} reel__listener;
+/* The caller keeps it; NULL: nobody listens. */
+extern _Thread_local const reel__listener *reel__heard_by;
 
 /* Copies x, converted, into contiguous host memory. */
 reel_status reel__read(const char *who, const reel_tensor *x, void *out,

@@ -9,20 +9,25 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/watched.h"
 #include "ops/recorder.h"
 #include "trace/graph.h"
 
 typedef struct capture {
     reel_recorder listener; /* first */
-    reel_graph *graph;      /* NULL: no capture under way */
-    uint64_t *key;          /* storage number of each value */
+    reel__listener heard;
+    reel_graph *graph; /* NULL: no capture under way */
+    reel_captured_grad *grad;
+    int n_grad, cap_grad, last_grad;
+    bool takes_grads;
+    uint64_t *key; /* storage number of each value */
     int cap_key;
     int *slot; /* open addressing: number of a value plus 1 */
     size_t mask;
 } capture;
 
 static _Thread_local capture mine;
-static atomic_uint_fast64_t storages;
+static atomic_uint_fast64_t storages, marks;
 
 /* ---- values by storage and meta ------------------------------------------------------------ */
 
@@ -86,6 +91,11 @@ static int add(capture *t, reel_value_kind kind, reel_tensor *x, const char *nam
     reel_tensor *keep = kind == REEL_VALUE_INPUT || kind == REEL_VALUE_NODE ? NULL : x;
     int v = reel__graph_add_value(t->graph, kind, &x->meta, name, keep);
     if (v < 0) return -1;
+    if (keep) {
+        t->graph->value[v].shared =
+            kind == REEL_VALUE_CONST && x->storage->born != t->heard.mark;
+        if (reel__decided_by_state(t->graph->decided, keep)) return -1;
+    }
     t->key[v] = number_of(x->storage);
     t->slot[place_of(t, t->key[v], &x->meta)] = v + 1;
     return v;
@@ -118,23 +128,117 @@ static reel_status record(reel_recorder *self, const reel_call *c)
                : REEL_OK;
 }
 
-/* A read of a value that the capture knows: the program may decide by it. */
+/* ---- what is heard besides ------------------------------------------------------------------ */
+
+enum { MOST_READS = 32768 }; /* bytes of text; after these a reader has seen enough */
+
+static void add_line(reel_graph *g, const char *line, size_t n)
+{
+    size_t old = g->reads ? strlen(g->reads) : 0;
+    bool again = old >= n && memcmp(g->reads + old - n, line, n) == 0 &&
+                 (old == n || g->reads[old - n - 1] == '\n');
+    char *reads =
+        again || old + n > MOST_READS ? NULL : reel__realloc(g->reads, old + n + 1);
+    if (!reads) return;
+    memcpy(reads + old, line, n + 1);
+    g->reads = reads;
+}
+
+/* "%5, made by matmul", "input x", "parameter fc.weight", "f32[1], which is no part of it" */
+static const char *describe(const capture *t, int v, const reel_tensor *x, char *buf,
+                            size_t size)
+{
+    static const char *const kind[] = {"input", "parameter", "buffer", "constant", ""};
+    const reel_value *value = v < 0 ? NULL : &t->graph->value[v];
+    char name[64];
+    if (!value)
+        (void)snprintf(buf, size, "%s, which was there before", SHOW(&x->meta));
+    else if (value->kind == REEL_VALUE_NODE)
+        (void)snprintf(buf, size, "%s, made by %s",
+                       reel__value_text(t->graph, v, name, sizeof name),
+                       t->graph->node[value->maker].op->name);
+    else
+        (void)snprintf(buf, size, "%s %.200s", kind[value->kind],
+                       value->name ? value->name : SHOW(&x->meta));
+    return buf;
+}
+
+/* The program may decide by what it reads, and whoever has an address may write. What it made
+ * itself meanwhile, and no operator knows yet, is its own: it becomes a constant. */
 static void note_read(const char *who, const reel_tensor *x)
 {
     capture *t = &mine;
-    int v = t->graph ? find(t, (reel_tensor *)(uintptr_t)x) : -1;
-    if (v < 0 || t->graph->value[v].kind != REEL_VALUE_NODE) return;
-    char name[32], line[512];
+    char line[512], what[320];
     const char *where = reel__error_where();
-    int n = snprintf(line, sizeof line, "%s of %s, made by %s%s%s\n", who,
-                     reel__value_text(t->graph, v, name, sizeof name),
-                     t->graph->node[t->graph->value[v].maker].op->name,
-                     where && *where ? ", in " : "", where ? where : "");
-    size_t old = t->graph->reads ? strlen(t->graph->reads) : 0;
-    char *reads = n > 0 ? reel__realloc(t->graph->reads, old + (size_t)n + 1) : NULL;
-    if (!reads) return;
-    memcpy(reads + old, line, (size_t)n + 1);
-    t->graph->reads = reads;
+    int v = t->graph ? find(t, (reel_tensor *)(uintptr_t)x) : -1;
+    if (!t->graph || (v < 0 && x->storage->born == t->heard.mark)) return;
+    int n = snprintf(line, sizeof line, "%s of %s%s%s\n", who,
+                     describe(t, v, x, what, sizeof what), where && *where ? ", in " : "",
+                     where ? where : "");
+    if (n > 0 && (size_t)n < sizeof line) add_line(t->graph, line, (size_t)n);
+}
+
+static void note_object(uint64_t number)
+{
+    if (mine.graph) (void)reel__decided_by(mine.graph->decided, number);
+}
+
+/* ---- gradients of leaves ---------------------------------------------------------------------- */
+
+/* Optimizers and modules ask in the order of their lists: so the search begins behind the last
+ * answer. */
+static reel_captured_grad *grad_of_leaf(capture *t, const reel_tensor *leaf)
+{
+    for (int i = 0; i < t->n_grad; i++) {
+        reel_captured_grad *c = &t->grad[(t->last_grad + i) % t->n_grad];
+        if (c->leaf != leaf) continue;
+        t->last_grad = (int)(c - t->grad) + 1;
+        return c;
+    }
+    return NULL;
+}
+
+static reel_captured_grad *add_grad(capture *t, reel_tensor *leaf)
+{
+    void *list = t->grad;
+    if (!reel__grow(&list, t->n_grad, &t->cap_grad, sizeof *t->grad)) return NULL;
+    t->grad = list;
+    t->grad[t->n_grad] = (reel_captured_grad){.leaf = reel_keep(leaf)};
+    return &t->grad[t->n_grad++];
+}
+
+/* It was there before: an input if the caller takes gradients, else a constant, and a read. */
+static void take_grad(capture *t, reel_captured_grad *c)
+{
+    char name[256];
+    reel_tensor *g = c->leaf->grad;
+    int v = find(t, c->leaf);
+    c->there = true;
+    if (!t->takes_grads) {
+        note_read("the gradient", c->leaf);
+        return;
+    }
+    if (find(t, g) >= 0) return;
+    if (v >= 0 && t->graph->value[v].name)
+        (void)snprintf(name, sizeof name, "%.200s.grad", t->graph->value[v].name);
+    else
+        (void)snprintf(name, sizeof name, "grad%d", t->graph->n_input);
+    v = add(t, REEL_VALUE_INPUT, g, name);
+    if (v >= 0) (void)reel__graph_add_input(t->graph, v);
+}
+
+/* Gradients of what was made meanwhile, as in a checkpoint, go with it. */
+static void note_grad(reel_tensor *leaf, bool replaced)
+{
+    capture *t = &mine;
+    if (!t->graph || !leaf->storage || leaf->storage->born == t->heard.mark) return;
+    reel_captured_grad *c = grad_of_leaf(t, leaf);
+    if (!c) {
+        if (!(c = add_grad(t, leaf))) return;
+        c->looked = !replaced;
+        if (c->looked && leaf->grad) take_grad(t, c);
+    }
+    c->replaced = c->replaced || replaced;
 }
 
 /* ---- public ------------------------------------------------------------------------------------ */
@@ -144,7 +248,10 @@ static reel_graph *stop(void)
 {
     reel_graph *g = mine.graph;
     reel__recorder_remove(&mine.listener);
-    reel__set_on_read(NULL);
+    reel__heard_by = NULL;
+    reel__watched_listen(NULL);
+    for (int i = 0; i < mine.n_grad; i++) reel_release(mine.grad[i].leaf);
+    reel__free(mine.grad);
     reel__free(mine.key);
     reel__free(mine.slot);
     mine = (capture){0};
@@ -158,15 +265,24 @@ reel_status reel_capture_begin(void)
         return reel_fail(REEL_ERR_STATE,
                          "capture_begin: a capture of this thread is under "
                          "way; end or cancel it first");
-    mine = (capture){.listener = {.record = record}, .graph = reel__graph_new()};
+    mine = (capture){.listener = {.record = record},
+                     .heard = {atomic_fetch_add(&marks, 1) + 1, note_read, note_grad},
+                     .graph = reel__graph_new()};
     if (!mine.graph) return reel_error_status();
     mine.graph->rng = reel_rng_get();
+    mine.graph->decided = reel__decided_new();
+    if (!mine.graph->decided) {
+        reel_graph_free(mine.graph);
+        mine.graph = NULL;
+        return reel_error_status();
+    }
     reel__recorder_push(&mine.listener);
-    reel__set_on_read(note_read);
+    reel__heard_by = &mine.heard;
+    reel__watched_listen(note_object);
     return REEL_OK;
 }
 
-bool reel__capturing(void)
+bool reel_capturing(void)
 {
     return mine.graph != NULL;
 }
@@ -195,6 +311,21 @@ reel_status reel_capture_input(reel_tensor *x, const char *name)
     (void)snprintf(text, sizeof text, "input%d", g->n_input);
     int v = add(&mine, REEL_VALUE_INPUT, x, name ? name : text);
     return v < 0 ? reel_error_status() : reel__graph_add_input(g, v);
+}
+
+reel_status reel_capture_grads(void)
+{
+    if (!mine.graph)
+        return reel_fail(REEL_ERR_STATE, "capture_grads: no capture is under way");
+    mine.takes_grads = true;
+    return REEL_OK;
+}
+
+bool reel_capture_grad(int i, reel_captured_grad *out)
+{
+    if (i < 0 || i >= mine.n_grad || !out) return false;
+    *out = mine.grad[i];
+    return true;
 }
 
 reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)

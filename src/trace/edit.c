@@ -223,6 +223,7 @@ static bool copy_values(reel_graph *to, const reel_graph *g)
             0)
             return false;
         memcpy(to->value[v].grow, from->grow, sizeof from->grow);
+        to->value[v].shared = from->shared;
     }
     return true;
 }
@@ -249,6 +250,7 @@ static bool copy_ends(reel_graph *to, const reel_graph *g)
     to->batch = g->batch;
     to->rng = g->rng;
     to->rng_blocks = g->rng_blocks;
+    to->decided = reel__decided_retain(g->decided);
     return !g->reads || (to->reads = reel__strdup(g->reads)) != NULL;
 }
 

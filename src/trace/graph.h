@@ -26,7 +26,9 @@ typedef struct reel_value {
         grow[REEL_MAX_RANK]; /* dim[i] at batch b: dim[i] + grow[i] * (b - g->batch) */
     char *name;              /* of inputs and state; else NULL */
     reel_tensor *tensor;     /* kept: parameters, buffers, constants */
-    int maker;               /* node that makes it; -1 */
+    bool
+        shared; /* a constant that the program has too, and may change: not to be folded */
+    int maker;  /* node that makes it; -1 */
 } reel_value;
 
 /* An absent optional operand, or an output that was left out. */
@@ -44,6 +46,20 @@ typedef struct reel_gnode {
     int64_t place; /* program order: see reel__graph_emit() */
 } reel_gnode;
 
+/* What decided which operators ran, as it was then. Shared by copies of a graph. */
+typedef struct reel_decided {
+    atomic_int refs;
+    struct {
+        uint64_t number, says; /* base/watched.h */
+    } * object;
+    int n_object, cap_object;
+    struct {
+        reel_tensor *tensor; /* kept */
+        bool needs_grad;
+    } * state;
+    int n_state, cap_state;
+} reel_decided;
+
 struct reel_graph {
     reel_value *value;
     int n_value, cap_value;
@@ -52,10 +68,11 @@ struct reel_graph {
     int *input, *output;
     char **output_name;
     int n_input, n_output, cap_input;
-    int64_t batch;       /* 0: no dimension depends on it, shapes are fixed */
-    char *reads;         /* text; or NULL */
-    reel_rng_state rng;  /* where the random stream stood when the capture began */
-    uint64_t rng_blocks; /* how far it went */
+    int64_t batch;         /* 0: no dimension depends on it, shapes are fixed */
+    char *reads;           /* text; or NULL */
+    reel_decided *decided; /* NULL: nothing but the graph itself */
+    reel_rng_state rng;    /* where the random stream stood when the capture began */
+    uint64_t rng_blocks;   /* how far it went */
 };
 
 /* Distance of the places of neighbours: how many nodes can be emitted before one. */
@@ -139,10 +156,15 @@ const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t ba
 /* Whether these attributes change from run to run: the node has a place in the stream. */
 bool reel__draws(const reel_graph *g, const reel_gnode *n);
 
-/* ---- capture.c ---------------------------------------------------------------------------- */
+/* ---- decided.c ------------------------------------------------------------------------------ */
 
-/* Whether this thread is capturing. */
-bool reel__capturing(void);
+/* NULL with an error. */
+reel_decided *reel__decided_new(void);
+reel_decided *reel__decided_retain(reel_decided *d);
+void reel__decided_release(reel_decided *d);
+/* Remembers what it says now, unless it was asked before. */
+reel_status reel__decided_by(reel_decided *d, uint64_t number);
+reel_status reel__decided_by_state(reel_decided *d, reel_tensor *x);
 
 /* ---- edit.c: how passes and readers change a graph --------------------------------------- */
 

@@ -311,7 +311,7 @@ reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
 {
     const reel_graph *g = e ? e->program->graph : NULL;
     reel_status st = reel__check_run(g, "executor_run", x, n_x, y, n_y);
-    if (!st && reel__capturing())
+    if (!st && reel_capturing())
         st = reel_fail(REEL_ERR_STATE,
                        "executor_run: a capture of this thread is under way "
                        "and would not hear it; use reel_graph_run()");

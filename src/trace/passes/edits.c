@@ -100,7 +100,7 @@ bool reel__changed_directly(const reel_graph *g, int v)
 bool reel__constant_number(const reel_graph *g, int v, double *number)
 {
     const reel_value *x = v >= 0 ? &g->value[v] : NULL;
-    if (!x || x->kind != REEL_VALUE_CONST || x->tensor->node ||
+    if (!x || x->kind != REEL_VALUE_CONST || x->tensor->node || x->shared ||
         reel__numel(&x->meta) != 1 || !reel_dtype_is_float(x->meta.dtype))
         return false;
     return reel__read("graph_optimize", x->tensor, number, REEL_F64) == REEL_OK;

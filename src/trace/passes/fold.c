@@ -13,7 +13,7 @@ enum { MAX_BYTES = 64 << 20, MAX_MADE_BYTES = 4 << 10 };
 static bool is_constant(const reel_graph *g, const reel_effects *e, int v, int n_known)
 {
     const reel_value *x = &g->value[v];
-    if (x->kind != REEL_VALUE_CONST || x->tensor->node) return false;
+    if (x->kind != REEL_VALUE_CONST || x->tensor->node || x->shared) return false;
     return v >= n_known ||
            (reel__never_changes(e, v) && g->value[e->root[v]].kind == REEL_VALUE_CONST);
 }

@@ -153,7 +153,7 @@ reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
     const reel_optimize_opts *o = opts ? opts : &none;
     if (reel_failed()) return reel_error_status();
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_optimize: the graph is NULL");
-    if (reel__capturing())
+    if (reel_capturing())
         return reel_fail(
             REEL_ERR_STATE,
             "graph_optimize: a capture of this thread is under way and would "

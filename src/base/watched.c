@@ -1,0 +1,100 @@
+/* watched.c: a table of the living objects, by number. */
+#include "base/watched.h"
+
+#include <pthread.h>
+
+#include "base/alloc.h"
+
+typedef struct row {
+    uint64_t number; /* 0: free */
+    const void *object;
+    reel__says_fn says;
+} row;
+
+/* Open addressing by number. Rows that were freed keep GONE, so that searches go on. */
+#define GONE UINT64_MAX
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all of these */
+static row *rows;
+static size_t size, used; /* used: rows that are not free, those that are gone included */
+static uint64_t latest;
+
+static size_t place_of(const row *list, size_t n, uint64_t number)
+{
+    size_t i = (size_t)((number * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (n - 1);
+    while (list[i].number && list[i].number != number) i = (i + 1) & (n - 1);
+    return i;
+}
+
+/* Twice the living, at least 64. */
+static bool make_room(void)
+{
+    if (used * 2 < size) return true;
+    size_t living = 0, n = 64;
+    for (size_t i = 0; i < size; i++) living += rows[i].number && rows[i].number != GONE;
+    while (n < 4 * (living + 1)) n *= 2;
+    row *list = reel__calloc(n, sizeof *list);
+    if (!list) return false;
+    for (size_t i = 0; i < size; i++)
+        if (rows[i].number && rows[i].number != GONE)
+            list[place_of(list, n, rows[i].number)] = rows[i];
+    reel__free(rows);
+    rows = list;
+    size = n;
+    used = living;
+    return true;
+}
+
+uint64_t reel__watched_new(const void *object, reel__says_fn says)
+{
+    (void)pthread_mutex_lock(&lock);
+    uint64_t number = make_room() ? ++latest : 0;
+    if (number) {
+        rows[place_of(rows, size, number)] = (row){number, object, says};
+        used++;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return number;
+}
+
+void reel__watched_free(uint64_t number)
+{
+    if (!number) return;
+    (void)pthread_mutex_lock(&lock);
+    row *r = &rows[place_of(rows, size, number)];
+    if (r->number == number) *r = (row){.number = GONE};
+    (void)pthread_mutex_unlock(&lock);
+}
+
+bool reel__watched_says(uint64_t number, uint64_t *says)
+{
+    (void)pthread_mutex_lock(&lock);
+    row r = size ? rows[place_of(rows, size, number)] : (row){0};
+    (void)pthread_mutex_unlock(&lock);
+    if (!number || r.number != number) return false;
+    *says = r.says(r.object);
+    return true;
+}
+
+/* ---- who listens ------------------------------------------------------------------------ */
+
+static _Thread_local void (*listener)(uint64_t number);
+
+void reel__watched_listen(void (*heard)(uint64_t number))
+{
+    listener = heard;
+}
+
+void reel__watched_used(uint64_t number)
+{
+    if (listener && number) listener(number);
+}
+
+/* FNV-1a, 64 bits: Fowler, Noll & Vo. */
+uint64_t reel__says_mix(uint64_t so_far, const void *bytes, size_t n)
+{
+    const unsigned char *b = bytes;
+    uint64_t h = so_far ^ UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
