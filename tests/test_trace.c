@@ -263,6 +263,8 @@ static void test_training_step(void **state)
 
 /* ---- what can go wrong -------------------------------------------------------------------- */
 
+static const reel_trace_opts unchecked = {.unchecked = true};
+
 static reel_tensor *reads(void *user, reel_tensor *const x[], int n)
 {
     (void)user;
@@ -275,9 +277,151 @@ static void test_reads_are_reported(void **state)
 {
     (void)state;
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, &unchecked);
     no_error();
     assert_non_null(strstr(reel_graph_reads(g), "item of %"));
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* ---- what a capture cannot know ------------------------------------------------------------ */
+
+/* user: which of the ways */
+static reel_tensor *odd(void *user, reel_tensor *const x[], int n)
+{
+    static float *memory; /* an address from an earlier call */
+    static reel_tensor *scale;
+    reel_tensor *y;
+    (void)n;
+    switch (*(const int *)user) {
+    case 0: /* decides by an input */
+        return reel_mul_scalar(x[0], reel_item(reel_max(x[0], REEL_ALL, false)));
+    case 1: { /* writes its result in C */
+        y = reel_zeros_like(x[0]);
+        const float *from = reel_data(x[0]);
+        float *to = reel_data(y);
+        for (int64_t i = 0; from && to && i < reel_numel(y); i++)
+            to[i] = from[i] * from[i];
+        return y;
+    }
+    case 2: /* decides by the batch, above what is captured */
+        return reel_size(x[0], 0) > 10 ? reel_neg(x[0]) : reel_relu(x[0]);
+    case 3: /* counts its calls */
+        if (!scale) {
+            scale = reel_keep(reel_ones(REEL_SHAPE(1), REEL_F32));
+            memory = reel_data(scale);
+        }
+        *memory += 1;
+        return reel_mul(x[0], scale);
+    default: /* the same, in a number of C */
+        return reel_mul_scalar(x[0], ++*((int *)user + 1));
+    }
+}
+
+static void test_a_graph_is_compared_with_its_function(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 5; way++) {
+        int user[] = {way, 0};
+        reel_tensor *x = reel_rand(REEL_SHAPE(4, 3), REEL_F32);
+        reel_graph *g = reel_trace_function(odd, user, &x, 1, NULL);
+        if (g) fail_msg("way %d was not noticed", way);
+        assert_int_equal(reel_error_status(), REEL_ERR_STATE);
+        if (way < 2) assert_non_null(strstr(reel_error_message(), "it reads"));
+        reel_error_clear();
+    }
+    reel_scope_end(0);
+}
+
+/* Inputs, state, results, and what was there before are named; what a function makes itself and
+ * then reads is its own. */
+static reel_tensor *looks(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    reel_tensor *const *there = user, *y = reel_mul(x[0], there[0]);
+    (void)reel_item(reel_from((float[]){3}, REEL_SHAPE(1), REEL_F32));
+    (void)reel_item(x[0]);
+    (void)reel_item(there[0]);
+    (void)reel_data(there[1]);
+    (void)reel_item(y);
+    return y;
+}
+
+static reel_status declare_first(void *user)
+{
+    return reel_capture_state(((reel_tensor **)user)[0], "w", true);
+}
+
+static void test_reads_are_named(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_ones(REEL_SHAPE(1), REEL_F32),
+                *there[] = {reel_ones(REEL_SHAPE(1), REEL_F32),
+                            reel_ones(REEL_SHAPE(2), REEL_F32)};
+    reel_graph *g = reel_trace_function(
+        looks, there, &x, 1,
+        &(reel_trace_opts){.declare = declare_first, .fixed_batch = true});
+    no_error();
+    assert_string_equal(reel_graph_reads(g), "item of input input0\nitem of parameter w\n"
+                                             "data of f32[2], which was there before\n"
+                                             "item of %2, made by mul\n");
+    reel_graph *copy = reel_graph_copy(g);
+    assert_string_equal(reel_graph_reads(copy), reel_graph_reads(g));
+    reel_graph_free(copy);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* A tensor that the program still has is no constant that a pass may look into. */
+static reel_tensor *by_gate(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_mul(x[0], reel_add_scalar(user, 1));
+}
+
+static void test_what_was_there_may_change(void **state)
+{
+    (void)state;
+    reel_tensor *gate = reel_ones(REEL_SHAPE(1), REEL_F32),
+                *x = reel_ones(REEL_SHAPE(2), REEL_F32), *y = NULL, *z = NULL;
+    reel_graph *g = reel_trace_function(by_gate, gate, &x, 1, NULL);
+    assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
+    reel_executor *e = reel_executor_new(g, NULL);
+    for (int i = 0; i < 3; i++) {
+        if (i == 1) reel_fill_(gate, 4);
+        if (i == 2) *(float *)reel_data(gate) = 6;
+        y = z = NULL;
+        assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
+        assert_int_equal(reel_executor_run(e, &x, 1, &z, 1), REEL_OK);
+        same_bits(y, by_gate(gate, &x, 1));
+        same_bits(z, by_gate(gate, &x, 1));
+    }
+    reel_executor_free(e);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
+/* reel_graph_run() leaves its inputs alone, as the executor does. */
+static reel_tensor *in_place(void *user, reel_tensor *const x[], int n)
+{
+    (void)user;
+    (void)n;
+    reel_tensor *y = reel_add_(x[0], reel_ones(REEL_SHAPE(1), REEL_F32));
+    return reel_mul_(y, x[0]);
+}
+
+static void test_inputs_stay(void **state)
+{
+    (void)state;
+    reel_tensor *x = reel_full(REEL_SHAPE(2), 2, REEL_F32), *y = NULL;
+    assert_int_equal(reel_capture_begin(), REEL_OK);
+    reel_capture_input(x, "x");
+    y = in_place(NULL, &x, 1);
+    reel_graph *g = reel_capture_end(&y, NULL, 1);
+    x = reel_full(REEL_SHAPE(2), 5, REEL_F32);
+    y = NULL;
+    assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
+    assert_true(((float *)reel_data(y))[0] == 36 && ((float *)reel_data(x))[0] == 5);
     reel_graph_free(g);
     reel_scope_end(0);
 }
@@ -303,7 +447,7 @@ static void test_errors(void **state)
     expect(REEL_ERR_STATE, "under way");
     assert_null(reel_capture_end(&x, NULL, 1)); /* x was not computed in it */
     expect(REEL_ERR_ARG, "output 0");
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, &unchecked);
     reel_tensor *wrong = reel_ones(REEL_SHAPE(4, 2), REEL_F32);
     assert_int_equal(reel_graph_run(g, &wrong, 1, &y, 1), REEL_ERR_SHAPE);
     expect(REEL_ERR_SHAPE, "input0 is f32[4,2], the graph takes f32[batch]");
@@ -320,12 +464,12 @@ static void test_verifier(void **state)
 {
     (void)state;
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, &unchecked);
     g->value[g->output[0]].meta.dim[0] = 5; /* relu of 3 elements gives 3 */
     assert_int_equal(reel_graph_check(g), REEL_ERR_INTERNAL);
     expect(REEL_ERR_INTERNAL, "shape rule");
     reel_graph_free(g);
-    g = reel_trace_function(reads, NULL, &x, 1, NULL);
+    g = reel_trace_function(reads, NULL, &x, 1, &unchecked);
     int t = g->node[0].in[0];
     g->node[0].in[0] = g->output[0]; /* made by the last node */
     assert_int_equal(reel_graph_check(g), REEL_ERR_INTERNAL);
@@ -344,7 +488,7 @@ static void test_no_memory(void **state)
         reel_scope s = reel_scope_begin();
         int64_t live = reel_live_objects();
         reel__fault_alloc(k, false);
-        reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
+        reel_graph *g = reel_trace_function(reads, NULL, &x, 1, &unchecked);
         if (g) reel_graph_run(g, &x, 1, &y, 1);
         bool hit = reel__fault_alloc_count() >= k;
         reel__fault_alloc(0, false);
@@ -364,7 +508,7 @@ static void test_dot(void **state)
     char *text = NULL;
     size_t size = 0;
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32);
-    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, NULL);
+    reel_graph *g = reel_trace_function(reads, NULL, &x, 1, &unchecked);
     FILE *to = open_memstream(&text, &size);
     assert_int_equal(reel_graph_write_dot(g, to), REEL_OK);
     fclose(to);
@@ -387,6 +531,10 @@ int main(void)
         cmocka_unit_test(test_cost_is_that_of_the_run),
         cmocka_unit_test(test_training_step),
         cmocka_unit_test(test_reads_are_reported),
+        cmocka_unit_test(test_a_graph_is_compared_with_its_function),
+        cmocka_unit_test(test_reads_are_named),
+        cmocka_unit_test(test_what_was_there_may_change),
+        cmocka_unit_test(test_inputs_stay),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_verifier),
         cmocka_unit_test(test_no_memory),

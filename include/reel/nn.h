@@ -29,6 +29,7 @@
 #define REEL_NN_H
 
 #include <reel/io.h>
+#include <reel/onnx.h>
 #include <reel/ops.h>
 #include <reel/trace.h>
 #include <stdio.h>
@@ -401,6 +402,14 @@ REEL_API reel_module *reel_vit_tiny(const reel_vit_opts *opts);
  *  reel_trace_function(), which this is. The caller frees the graph. */
 REEL_API reel_graph *reel_trace(reel_module *m, reel_tensor *x,
                                 const reel_trace_opts *opts);
+/** reel_forward() as a reel_function: `module` is the module, x its one input. */
+REEL_API reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n);
+/** `m` as an ONNX file, in one call: traced on `x`, optimized, written, read back and compared
+ *  with the module itself. Call reel_train(m, false) before. `opts` (but for `fn` and `user`,
+ *  which are the module) and errors: as for reel_onnx_export() and reel_trace(). */
+REEL_API reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
+                                        const reel_onnx_opts *opts);
+
 /** Declares all parameters and buffers of `m`, by their paths, in a capture of your own.
  *  Errors: as reel_capture_state(). */
 REEL_API reel_status reel_capture_module(reel_module *m);

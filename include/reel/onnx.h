@@ -27,6 +27,12 @@ typedef struct reel_onnx_opts {
     const char *const (*metadata)[2];
     int n_metadata;
     bool unchecked; /* write without comparing values: see below */
+    /* The function that g was traced from, with its user pointer: the file is compared with it
+     * too, not with g alone. NULL: with g alone. */
+    reel_function fn;
+    void *user;
+    /* Write a graph although values were read while it was captured (reel_graph_reads). */
+    bool allow_reads;
     /* Bytes of a file from which its weights go to FILE.data; 0: as late as the format
      * allows, 2 GiB less 1. */
     int64_t external_from;
@@ -34,11 +40,12 @@ typedef struct reel_onnx_opts {
 
 /** Writes what the outputs of g need as an ONNX file. Before it counts as written the file is
  *  read back, checked and, unless `unchecked`, run on inputs that are drawn (the same ones each
- *  time), at two batch sizes if g has a batch dimension: outputs must agree with g's within
- *  1e-4 of the largest value. An earlier file stays as it was if anything fails.
+ *  time), at two batch sizes if g has a batch dimension: outputs must agree with g's, and with
+ *  those of `fn`, within 1e-4 of the largest value. An earlier file stays as it was if anything fails.
  *  Random state, parameters and g are left as they were. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG (opset out of range, two values of one name); REEL_ERR_STATE if g
- *  changes state, draws random numbers or was traced in train mode, naming the module;
+ *  changes state, draws random numbers or was traced in train mode, naming the module, or if
+ *  values were read while it was captured;
  *  REEL_ERR_UNSUPPORTED for an operator, dtype or option of it that the opset has not, naming
  *  the module: reel_onnx_missing() lists them all; REEL_ERR_NUMERIC if values differ;
  *  REEL_ERR_IO. Source: github.com/onnx/onnx, onnx.proto and the operators' pages. */

@@ -72,6 +72,7 @@ typedef struct reel_trace_opts {
     /* One run, shapes as they are. Default: the first dimension of every input is the batch,
      * and the graph runs at any size of it. */
     bool fixed_batch;
+    bool unchecked;                  /* the graph is not compared with fn */
     uint64_t unbatched;              /* bit i: input i has no batch dimension */
     const char *const *input_names;  /* one each, or NULL: "input0", ... */
     const char *const *output_names; /* one each, or NULL: "output0", ... */
@@ -82,11 +83,15 @@ typedef struct reel_trace_opts {
 
 /** Runs fn on the inputs x[0..n-1], at most 64, and gives its graph, with one output. With a
  *  batch dimension fn runs at three more sizes, on a few rows of the inputs: what differs
- *  between two runs is what grows with the batch, and the third confirms it. A function that changes state (training) or
- *  draws random numbers runs once and keeps the batch size of x. opts NULL: defaults.
+ *  between two runs is what grows with the batch, and the third confirms it. A function that draws random
+ *  numbers keeps the batch size of x. Then fn and the graph run once more, on inputs drawn from
+ *  the range of x (whole numbers: rows of x) and with some 13 to 67 rows: results must be equal.
+ *  A function that changes state (training) runs once, keeps the batch size of x, and is not
+ *  compared. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG; REEL_ERR_SHAPE if inputs differ in their first dimension;
  *  REEL_ERR_STATE naming the operator, where fn does different things at different batch
- *  sizes; what fn says. The caller frees the graph. */
+ *  sizes, or if results differ, naming what was read; what fn says. The caller frees the
+ *  graph. */
 REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
                                          reel_tensor *const x[], int n,
                                          const reel_trace_opts *opts);
@@ -116,7 +121,8 @@ REEL_API int64_t reel_graph_batch(const reel_graph *g);
  *  size below 1 or above 2^31; what a shape rule says. */
 REEL_API reel_status reel_graph_set_batch(reel_graph *g, int64_t batch);
 /** Runs the operators on other inputs (shape and dtype as traced, but for the batch), in
- *  order, and gives the outputs, which belong to the innermost scope. Gradients are recorded
+ *  order, and gives the outputs, which belong to the innermost scope. Inputs stay as they are,
+ *  also where the function changed them in place. Gradients are recorded
  *  if they are enabled; random operators draw anew from this thread's generator. Errors:
  *  REEL_ERR_ARG for a wrong number, REEL_ERR_SHAPE naming the input, both shapes; what an
  *  operator says. */

@@ -29,10 +29,11 @@ static reel_status declare_module(void *user)
     return reel_capture_module(user);
 }
 
-static reel_tensor *forward(void *user, reel_tensor *const x[], int n)
+reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n)
 {
-    (void)n;
-    return reel_forward(user, x[0]);
+    if (n == 1 && x) return reel_forward(module, x[0]);
+    reel_fail(REEL_ERR_ARG, "module_function: %d inputs, a module takes one", n);
+    return NULL;
 }
 
 reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *opts)
@@ -43,5 +44,17 @@ reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *op
     }
     reel_trace_opts o = opts ? *opts : (reel_trace_opts){0};
     o.declare = declare_module;
-    return reel_trace_function(forward, m, &x, 1, &o);
+    return reel_trace_function(reel_module_function, m, &x, 1, &o);
+}
+
+reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
+                               const reel_onnx_opts *opts)
+{
+    reel_onnx_opts o = opts ? *opts : (reel_onnx_opts){0};
+    o.fn = reel_module_function;
+    o.user = m;
+    reel_graph *g = reel_trace(m, x, NULL);
+    if (g && !reel_graph_optimize(g, NULL)) (void)reel_onnx_export(g, path, &o);
+    reel_graph_free(g);
+    return reel_error_status();
 }

@@ -10,23 +10,9 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/watched.h"
-#include "ops/recorder.h"
-#include "trace/graph.h"
+#include "trace/capture.h"
 
-typedef struct capture {
-    reel_recorder listener; /* first */
-    reel__listener heard;
-    reel_graph *graph; /* NULL: no capture under way */
-    reel_captured_grad *grad;
-    int n_grad, cap_grad, last_grad;
-    bool takes_grads;
-    uint64_t *key; /* storage number of each value */
-    int cap_key;
-    int *slot; /* open addressing: number of a value plus 1 */
-    size_t mask;
-} capture;
-
-static _Thread_local capture mine;
+_Thread_local reel_capture reel__capture;
 static atomic_uint_fast64_t storages, marks;
 
 /* ---- values by storage and meta ------------------------------------------------------------ */
@@ -50,7 +36,7 @@ static bool same_look(const reel_meta *a, const reel_meta *b)
     return true;
 }
 
-static size_t place_of(const capture *t, uint64_t key, const reel_meta *m)
+static size_t place_of(const reel_capture *t, uint64_t key, const reel_meta *m)
 {
     size_t i = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & t->mask;
     for (; t->slot[i]; i = (i + 1) & t->mask) {
@@ -60,7 +46,7 @@ static size_t place_of(const capture *t, uint64_t key, const reel_meta *m)
     return i;
 }
 
-static bool rehash(capture *t, size_t size)
+static bool rehash(reel_capture *t, size_t size)
 {
     int *slot = reel__calloc(size, sizeof *slot);
     if (!slot) return false;
@@ -73,13 +59,14 @@ static bool rehash(capture *t, size_t size)
 }
 
 /* The value that x is; -1 if it is none yet. */
-static int find(const capture *t, reel_tensor *x)
+int reel__capture_find(const reel_capture *t, reel_tensor *x)
 {
     if (!t->slot) return -1;
     return t->slot[place_of(t, number_of(x->storage), &x->meta)] - 1;
 }
 
-static int add(capture *t, reel_value_kind kind, reel_tensor *x, const char *name)
+int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
+                      const char *name)
 {
     int n = t->graph->n_value;
     void *keys = t->key;
@@ -105,22 +92,23 @@ static int add(capture *t, reel_value_kind kind, reel_tensor *x, const char *nam
 
 static reel_status record(reel_recorder *self, const reel_call *c)
 {
-    capture *t = (capture *)(void *)self;
+    reel_capture *t = (reel_capture *)(void *)self;
     int in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
     for (int i = 0; i < c->n_in; i++) {
         in[i] = REEL_NO_VALUE;
         if (!c->in[i]) continue;
-        in[i] = find(t, c->in[i]);
-        if (in[i] < 0) in[i] = add(t, REEL_VALUE_CONST, c->in[i], NULL);
+        in[i] = reel__capture_find(t, c->in[i]);
+        if (in[i] < 0) in[i] = reel__capture_add(t, REEL_VALUE_CONST, c->in[i], NULL);
         if (in[i] < 0) return reel_error_status();
     }
     /* a view that looks as a value does is that value: each is made once */
-    if ((c->op->traits & REEL_OP_VIEW) && find(t, c->out[0]) >= 0) return REEL_OK;
+    if ((c->op->traits & REEL_OP_VIEW) && reel__capture_find(t, c->out[0]) >= 0)
+        return REEL_OK;
     for (int i = 0; i < c->n_out; i++) {
         out[i] = REEL_NO_VALUE;
         if (!c->out[i]) continue;
-        out[i] = find(t, c->out[i]); /* in place */
-        if (out[i] < 0) out[i] = add(t, REEL_VALUE_NODE, c->out[i], NULL);
+        out[i] = reel__capture_find(t, c->out[i]); /* in place */
+        if (out[i] < 0) out[i] = reel__capture_add(t, REEL_VALUE_NODE, c->out[i], NULL);
         if (out[i] < 0) return reel_error_status();
     }
     return reel__graph_add_node(t->graph, c, in, out, reel__error_where()) < 0
@@ -128,173 +116,63 @@ static reel_status record(reel_recorder *self, const reel_call *c)
                : REEL_OK;
 }
 
-/* ---- what is heard besides ------------------------------------------------------------------ */
-
-enum { MOST_READS = 32768 }; /* bytes of text; after these a reader has seen enough */
-
-static void add_line(reel_graph *g, const char *line, size_t n)
-{
-    size_t old = g->reads ? strlen(g->reads) : 0;
-    bool again = old >= n && memcmp(g->reads + old - n, line, n) == 0 &&
-                 (old == n || g->reads[old - n - 1] == '\n');
-    char *reads =
-        again || old + n > MOST_READS ? NULL : reel__realloc(g->reads, old + n + 1);
-    if (!reads) return;
-    memcpy(reads + old, line, n + 1);
-    g->reads = reads;
-}
-
-/* "%5, made by matmul", "input x", "parameter fc.weight", "f32[1], which is no part of it" */
-static const char *describe(const capture *t, int v, const reel_tensor *x, char *buf,
-                            size_t size)
-{
-    static const char *const kind[] = {"input", "parameter", "buffer", "constant", ""};
-    const reel_value *value = v < 0 ? NULL : &t->graph->value[v];
-    char name[64];
-    if (!value)
-        (void)snprintf(buf, size, "%s, which was there before", SHOW(&x->meta));
-    else if (value->kind == REEL_VALUE_NODE)
-        (void)snprintf(buf, size, "%s, made by %s",
-                       reel__value_text(t->graph, v, name, sizeof name),
-                       t->graph->node[value->maker].op->name);
-    else
-        (void)snprintf(buf, size, "%s %.200s", kind[value->kind],
-                       value->name ? value->name : SHOW(&x->meta));
-    return buf;
-}
-
-/* The program may decide by what it reads, and whoever has an address may write. What it made
- * itself meanwhile, and no operator knows yet, is its own: it becomes a constant. */
-static void note_read(const char *who, const reel_tensor *x)
-{
-    capture *t = &mine;
-    char line[512], what[320];
-    const char *where = reel__error_where();
-    int v = t->graph ? find(t, (reel_tensor *)(uintptr_t)x) : -1;
-    if (!t->graph || (v < 0 && x->storage->born == t->heard.mark)) return;
-    int n = snprintf(line, sizeof line, "%s of %s%s%s\n", who,
-                     describe(t, v, x, what, sizeof what), where && *where ? ", in " : "",
-                     where ? where : "");
-    if (n > 0 && (size_t)n < sizeof line) add_line(t->graph, line, (size_t)n);
-}
-
-static void note_object(uint64_t number)
-{
-    if (mine.graph) (void)reel__decided_by(mine.graph->decided, number);
-}
-
-/* ---- gradients of leaves ---------------------------------------------------------------------- */
-
-/* Optimizers and modules ask in the order of their lists: so the search begins behind the last
- * answer. */
-static reel_captured_grad *grad_of_leaf(capture *t, const reel_tensor *leaf)
-{
-    for (int i = 0; i < t->n_grad; i++) {
-        reel_captured_grad *c = &t->grad[(t->last_grad + i) % t->n_grad];
-        if (c->leaf != leaf) continue;
-        t->last_grad = (int)(c - t->grad) + 1;
-        return c;
-    }
-    return NULL;
-}
-
-static reel_captured_grad *add_grad(capture *t, reel_tensor *leaf)
-{
-    void *list = t->grad;
-    if (!reel__grow(&list, t->n_grad, &t->cap_grad, sizeof *t->grad)) return NULL;
-    t->grad = list;
-    t->grad[t->n_grad] = (reel_captured_grad){.leaf = reel_keep(leaf)};
-    return &t->grad[t->n_grad++];
-}
-
-/* It was there before: an input if the caller takes gradients, else a constant, and a read. */
-static void take_grad(capture *t, reel_captured_grad *c)
-{
-    char name[256];
-    reel_tensor *g = c->leaf->grad;
-    int v = find(t, c->leaf);
-    c->there = true;
-    if (!t->takes_grads) {
-        note_read("the gradient", c->leaf);
-        return;
-    }
-    if (find(t, g) >= 0) return;
-    if (v >= 0 && t->graph->value[v].name)
-        (void)snprintf(name, sizeof name, "%.200s.grad", t->graph->value[v].name);
-    else
-        (void)snprintf(name, sizeof name, "grad%d", t->graph->n_input);
-    v = add(t, REEL_VALUE_INPUT, g, name);
-    if (v >= 0) (void)reel__graph_add_input(t->graph, v);
-}
-
-/* Gradients of what was made meanwhile, as in a checkpoint, go with it. */
-static void note_grad(reel_tensor *leaf, bool replaced)
-{
-    capture *t = &mine;
-    if (!t->graph || !leaf->storage || leaf->storage->born == t->heard.mark) return;
-    reel_captured_grad *c = grad_of_leaf(t, leaf);
-    if (!c) {
-        if (!(c = add_grad(t, leaf))) return;
-        c->looked = !replaced;
-        if (c->looked && leaf->grad) take_grad(t, c);
-    }
-    c->replaced = c->replaced || replaced;
-}
-
 /* ---- public ------------------------------------------------------------------------------------ */
 
 /* Takes the graph out; the capture is over. */
 static reel_graph *stop(void)
 {
-    reel_graph *g = mine.graph;
-    reel__recorder_remove(&mine.listener);
+    reel_graph *g = reel__capture.graph;
+    reel__recorder_remove(&reel__capture.listener);
     reel__heard_by = NULL;
     reel__watched_listen(NULL);
-    for (int i = 0; i < mine.n_grad; i++) reel_release(mine.grad[i].leaf);
-    reel__free(mine.grad);
-    reel__free(mine.key);
-    reel__free(mine.slot);
-    mine = (capture){0};
+    for (int i = 0; i < reel__capture.n_grad; i++)
+        reel_release(reel__capture.grad[i].leaf);
+    reel__free(reel__capture.grad);
+    reel__free(reel__capture.key);
+    reel__free(reel__capture.slot);
+    reel__capture = (reel_capture){0};
     return g;
 }
 
 reel_status reel_capture_begin(void)
 {
     if (reel_failed()) return reel_error_status();
-    if (mine.graph)
+    if (reel__capture.graph)
         return reel_fail(REEL_ERR_STATE,
                          "capture_begin: a capture of this thread is under "
                          "way; end or cancel it first");
-    mine = (capture){.listener = {.record = record},
-                     .heard = {atomic_fetch_add(&marks, 1) + 1, note_read, note_grad},
-                     .graph = reel__graph_new()};
-    if (!mine.graph) return reel_error_status();
-    mine.graph->rng = reel_rng_get();
-    mine.graph->decided = reel__decided_new();
-    if (!mine.graph->decided) {
-        reel_graph_free(mine.graph);
-        mine.graph = NULL;
+    reel__capture = (reel_capture){
+        .listener = {.record = record},
+        .heard = {atomic_fetch_add(&marks, 1) + 1, reel__heard_read, reel__heard_grad},
+        .graph = reel__graph_new()};
+    if (!reel__capture.graph) return reel_error_status();
+    reel__capture.graph->rng = reel_rng_get();
+    reel__capture.graph->decided = reel__decided_new();
+    if (!reel__capture.graph->decided) {
+        reel_graph_free(reel__capture.graph);
+        reel__capture.graph = NULL;
         return reel_error_status();
     }
-    reel__recorder_push(&mine.listener);
-    reel__heard_by = &mine.heard;
-    reel__watched_listen(note_object);
+    reel__recorder_push(&reel__capture.listener);
+    reel__heard_by = &reel__capture.heard;
+    reel__watched_listen(reel__heard_object);
     return REEL_OK;
 }
 
 bool reel_capturing(void)
 {
-    return mine.graph != NULL;
+    return reel__capture.graph != NULL;
 }
 
 void reel_capture_cancel(void)
 {
-    if (mine.graph) reel_graph_free(stop());
+    if (reel__capture.graph) reel_graph_free(stop());
 }
 
 static reel_status need_capture(const char *who, const reel_tensor *x)
 {
-    if (!mine.graph) return reel_fail(REEL_ERR_STATE, "%s: no capture is under way", who);
+    if (!reel__capture.graph)
+        return reel_fail(REEL_ERR_STATE, "%s: no capture is under way", who);
     if (!x) return reel_fail(REEL_ERR_ARG, "%s: x is NULL", who);
     return REEL_OK;
 }
@@ -302,50 +180,36 @@ static reel_status need_capture(const char *who, const reel_tensor *x)
 reel_status reel_capture_input(reel_tensor *x, const char *name)
 {
     char text[32];
-    reel_graph *g = mine.graph;
+    reel_graph *g = reel__capture.graph;
     if (need_capture("capture_input", x)) return reel_error_status();
-    if (find(&mine, x) >= 0)
+    if (reel__capture_find(&reel__capture, x) >= 0)
         return reel_fail(REEL_ERR_ARG,
                          "capture_input: %s is a value of this capture already",
                          SHOW(&x->meta));
     (void)snprintf(text, sizeof text, "input%d", g->n_input);
-    int v = add(&mine, REEL_VALUE_INPUT, x, name ? name : text);
+    int v = reel__capture_add(&reel__capture, REEL_VALUE_INPUT, x, name ? name : text);
     return v < 0 ? reel_error_status() : reel__graph_add_input(g, v);
-}
-
-reel_status reel_capture_grads(void)
-{
-    if (!mine.graph)
-        return reel_fail(REEL_ERR_STATE, "capture_grads: no capture is under way");
-    mine.takes_grads = true;
-    return REEL_OK;
-}
-
-bool reel_capture_grad(int i, reel_captured_grad *out)
-{
-    if (i < 0 || i >= mine.n_grad || !out) return false;
-    *out = mine.grad[i];
-    return true;
 }
 
 reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)
 {
     if (need_capture("capture_state", x)) return reel_error_status();
     if (!name) return reel_fail(REEL_ERR_ARG, "capture_state: name is NULL");
-    if (find(&mine, x) >= 0) return REEL_OK; /* tied weights */
+    if (reel__capture_find(&reel__capture, x) >= 0) return REEL_OK; /* tied weights */
     reel_value_kind kind = is_param ? REEL_VALUE_PARAM : REEL_VALUE_BUFFER;
-    return add(&mine, kind, x, name) < 0 ? reel_error_status() : REEL_OK;
+    return reel__capture_add(&reel__capture, kind, x, name) < 0 ? reel_error_status()
+                                                                : REEL_OK;
 }
 
 static reel_status set_outputs(reel_tensor *const y[], const char *const name[], int n)
 {
-    reel_graph *g = mine.graph;
+    reel_graph *g = reel__capture.graph;
     char text[32];
     if (n < 0 || (n && !y))
         return reel_fail(REEL_ERR_ARG, "capture_end: %d outputs%s", n,
                          y ? "" : ", y is NULL");
     for (int i = 0; i < n; i++) {
-        int v = y[i] ? find(&mine, y[i]) : -1;
+        int v = y[i] ? reel__capture_find(&reel__capture, y[i]) : -1;
         if (v < 0)
             return reel_fail(REEL_ERR_ARG, "capture_end: output %d %s", i,
                              y[i] ? "was not computed during this capture" : "is NULL");
@@ -358,7 +222,7 @@ static reel_status set_outputs(reel_tensor *const y[], const char *const name[],
 
 reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[], int n)
 {
-    if (!mine.graph) {
+    if (!reel__capture.graph) {
         reel_fail(REEL_ERR_STATE, "capture_end: no capture is under way");
         return NULL;
     }

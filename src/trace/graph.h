@@ -156,6 +156,12 @@ const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t ba
 /* Whether these attributes change from run to run: the node has a place in the stream. */
 bool reel__draws(const reel_graph *g, const reel_gnode *n);
 
+/* ---- against.c ------------------------------------------------------------------------------ */
+
+/* An error if fn and g, which changes no state, differ on fresh inputs like x[0..n_input-1]. */
+reel_status reel__graph_against(reel_graph *g, reel_function fn, void *user,
+                                reel_tensor *const x[]);
+
 /* ---- decided.c ------------------------------------------------------------------------------ */
 
 /* NULL with an error. */

@@ -103,13 +103,27 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
                      n_y, reel_graph_inputs(g), reel_graph_outputs(g));
 }
 
+/* An input that a node changes is not the caller's: the node works on a copy. */
+static reel_status take_inputs(const reel_graph *g, replay *r, reel_tensor *const x[])
+{
+    reel_effects e;
+    if (!reel__effects(g, &e)) return reel_error_status();
+    for (int i = 0; i < g->n_input; i++) {
+        int v = g->input[i];
+        r->env[v] = reel_keep(e.changes[v] ? reel_copy(x[i]) : x[i]);
+    }
+    reel__effects_free(&e);
+    return reel_error_status();
+}
+
 static reel_status run_all(reel_graph *g, replay *r, reel_tensor *const x[],
                            reel_tensor *y[])
 {
-    reel_status st = REEL_OK;
-    r->rng = reel__rng_take((int64_t)g->rng_blocks);
+    reel_scope s = reel_scope_begin();
     for (int v = 0; v < g->n_value; v++) r->env[v] = reel_keep(g->value[v].tensor);
-    for (int i = 0; i < g->n_input; i++) r->env[g->input[i]] = reel_keep(x[i]);
+    reel_status st = take_inputs(g, r, x);
+    reel_scope_end(s);
+    r->rng = reel__rng_take((int64_t)g->rng_blocks);
     for (int i = 0; i < g->n_node && !st; i++) st = run_node(g, i, r);
     for (int i = 0; i < g->n_output && !st; i++) {
         y[i] = reel__autorelease(reel_keep(r->env[g->output[i]]));

@@ -1,5 +1,6 @@
 /* trace.c: functions to graphs. A function that is pure runs at two batch sizes; what differs
- * between the two captures is what grows with the batch. A third size shows that it does. */
+ * between the two captures is what grows with the batch. A third size shows that it does, and in
+ * the end graph and function are compared on other inputs (against.c). */
 #include "base/error.h"
 #include "trace/graph.h"
 
@@ -75,16 +76,16 @@ static reel_graph *capture_rows(const traced *t, int64_t want)
     return reel_failed() ? NULL : capture(t, x);
 }
 
-/* A function that changes state or draws must not run twice. */
-static bool is_pure(const reel_graph *g)
+/* A function that changes state must not run twice. */
+static bool changes_state(const reel_graph *g)
 {
     reel_effects e;
-    if (g->rng_blocks || !reel__effects(g, &e)) return false;
-    bool pure = true;
-    for (int v = 0; v < g->n_value && pure; v++)
-        pure = !reel__is_state(&g->value[v]) || reel__never_changes(&e, v);
+    if (!reel__effects(g, &e)) return false;
+    bool changes = false;
+    for (int v = 0; v < g->n_value && !changes; v++)
+        changes = reel__is_state(&g->value[v]) && e.changes[v];
     reel__effects_free(&e);
-    return pure;
+    return changes;
 }
 
 /* The graph g of a few rows against a run with another number of them. */
@@ -129,11 +130,15 @@ reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const
     if (batch < 0) return NULL;
     reel_scope s = reel_scope_begin();
     reel_graph *g = capture(&t, x);
-    bool again = g && batch && is_pure(g);
-    if (again || reel_failed()) {
+    bool changes = g && changes_state(g);
+    if (g && batch && !changes && !g->rng_blocks && !reel_failed()) {
         reel_graph_free(g);
-        g = again ? capture_sizes(&t, batch) : NULL;
+        g = capture_sizes(&t, batch);
     }
+    if (g && !reel_failed() && !changes && !t.opts->unchecked)
+        (void)reel__graph_against(g, fn, user, x);
     reel_scope_end(s);
-    return g;
+    if (!reel_failed()) return g;
+    reel_graph_free(g);
+    return NULL;
 }

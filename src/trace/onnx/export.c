@@ -27,23 +27,36 @@ static reel_status check_opts(const reel_onnx_opts *o)
     return REEL_OK;
 }
 
+/* What was read may have decided what ran, and a file says nothing of that. */
+static reel_status check_reads(const reel_graph *g, const reel_onnx_opts *o)
+{
+    const char *reads = reel_graph_reads(g);
+    if (!*reads || o->allow_reads) return REEL_OK;
+    return reel_fail(
+        REEL_ERR_STATE,
+        "onnx_export: values were read while the graph was captured, and what "
+        "depends on them is frozen: %.*s; compute it with operators, or set "
+        "`allow_reads`",
+        (int)strcspn(reads, "\n"), reads);
+}
+
 typedef struct judged {
     reel_graph *g;
     const char *path;
-    bool unchecked;
+    const reel_onnx_opts *opts;
 } judged;
 
 static reel_status judge(void *user, const char *file, const char *data)
 {
     const judged *j = user;
-    return reel__onnx_compare(j->g, j->path, file, data, j->unchecked);
+    return reel__onnx_compare(j->g, j->path, file, data, j->opts);
 }
 
 reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_opts *opts)
 {
     static const reel_onnx_opts none = {0};
     const reel_onnx_opts *o = opts ? opts : &none;
-    if (check_arguments("onnx_export", g, o->opset) || check_opts(o))
+    if (check_arguments("onnx_export", g, o->opset) || check_opts(o) || check_reads(g, o))
         return reel_error_status();
     if (!path) return reel_fail(REEL_ERR_ARG, "onnx_export: the path is NULL");
     bool grad = reel_grad_enabled();
@@ -51,7 +64,7 @@ reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_op
     reel_scope s = reel_scope_begin();
     reel_graph *written = reel__graph_as_run(g, true);
     reel_onnx_model *m = written ? reel__onnx_model_of(written, o, NULL) : NULL;
-    judged j = {g, path, o->unchecked};
+    judged j = {g, path, o};
     const reel_onnx_write_opts write = {
         .max_bytes = o->external_from, .check = judge, .user = &j};
     if (m) (void)reel__onnx_write(m, path, &write);

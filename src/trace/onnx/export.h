@@ -26,9 +26,9 @@ reel_onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *
 /* ---- export_check.c ------------------------------------------------------------------------ */
 
 /* Reads a file back, which checks its form, and, unless `unchecked`, compares what it computes
- * with g. `path` is the name that it is to get, for messages; `data`: the file of its external
+ * with g, and with the function if there is one. `path` is the name that it is to get, for messages; `data`: the file of its external
  * data, or NULL. */
 reel_status reel__onnx_compare(reel_graph *g, const char *path, const char *file,
-                               const char *data, bool unchecked);
+                               const char *data, const reel_onnx_opts *opts);
 
 #endif

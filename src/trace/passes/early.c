@@ -42,11 +42,13 @@ static bool only_changes_state(const reel_gnode *n)
     return n->n_out == 0 && reel__changes_memory(n->op);
 }
 
-/* order[]: nodes as they are to run; node i moves up as far as it may. */
+/* order[]: nodes as they are to run; node i moves up as far as it may, but not past others that
+ * moved up as far: they would go on changing places. */
 static int move_up(const reel_graph *g, const reel_effects *e, int *order, int at)
 {
     int i = order[at], to = at;
     while (to > 0 && !follows(e, &g->node[i], &g->node[order[to - 1]])) to--;
+    while (to < at && only_changes_state(&g->node[order[to]])) to++;
     for (int k = at; k > to; k--) order[k] = order[k - 1];
     order[to] = i;
     return at > to;

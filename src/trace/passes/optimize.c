@@ -21,7 +21,7 @@ enum { N_PASSES = (int)(sizeof passes / sizeof *passes) };
 
 /* What one pass leaves may be work for another; so few rounds are ever needed that more mean
  * two passes undoing each other. */
-enum { MAX_ROUNDS = 8 };
+enum { MAX_ROUNDS = 40 };
 
 int reel_pass_count(void)
 {
@@ -122,15 +122,19 @@ static int run_pass(reel_graph *g, const reel_pass *p, bool verify, FILE *log)
     return changes;
 }
 
-/* The passes that come last, or the others: changes made, or -1 with an error. */
+/* The passes that come last, or the others: changes made, or -1 with an error. `busy`: the last
+ * one that found something, or NULL. */
 static int run_round(reel_graph *g, const reel_optimize_opts *o,
-                     const reel_pass *const pass[], int n, bool last, bool verify)
+                     const reel_pass *const pass[], int n, bool last, bool verify,
+                     const reel_pass **busy)
 {
     int changes = 0;
+    *busy = NULL;
     for (int i = 0; i < n; i++) {
         if (comes_last(pass[i]) != last || !wanted(o, pass[i])) continue;
         int made = run_pass(g, pass[i], verify, o->log);
         if (made < 0) return -1;
+        if (made) *busy = pass[i];
         changes += made;
     }
     return changes;
@@ -139,10 +143,16 @@ static int run_round(reel_graph *g, const reel_optimize_opts *o,
 static reel_status run_rounds(reel_graph *g, const reel_optimize_opts *o,
                               const reel_pass *const pass[], int n, bool verify)
 {
+    const reel_pass *busy = NULL;
     int changes = 1;
     for (int round = 0; round < MAX_ROUNDS && changes > 0; round++)
-        changes = run_round(g, o, pass, n, false, verify);
-    if (changes >= 0) changes = run_round(g, o, pass, n, true, verify);
+        changes = run_round(g, o, pass, n, false, verify, &busy);
+    if (changes > 0)
+        return reel_fail(REEL_ERR_INTERNAL,
+                         "graph_optimize: after %d rounds pass %s still finds something: "
+                         "two passes undo each other; `skip` leaves one out",
+                         MAX_ROUNDS, busy->name);
+    if (!changes) changes = run_round(g, o, pass, n, true, verify, &busy);
     return changes < 0 ? reel_error_status() : REEL_OK;
 }
 
