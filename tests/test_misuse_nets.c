@@ -270,6 +270,10 @@ static void test_module_state(void **state)
     NONE("trace", reel_trace(m, NULL, NULL));
     NONE("", reel_trace(m, reel_ones(REEL_SHAPE(1, 4), REEL_F32), NULL));
     BAD("capture_state", reel_capture_module(m)); /* no capture is under way */
+    NONE("module_function", reel_module_function(m, NULL, 2));
+    NONE("forward", reel_module_function(NULL, (reel_tensor *[]){NULL}, 1));
+    BAD("trace", reel_module_export(NULL, NULL, "x.onnx", NULL));
+    BAD("trace", reel_module_export(m, NULL, "x.onnx", NULL));
     reel_tensor_map_free(map);
     reel_module_free(m);
 }
@@ -293,6 +297,10 @@ static void test_graphs(void **state)
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y = NULL;
     BAD("capture_input", reel_capture_input(x, "x"));
     BAD("capture_state", reel_capture_state(x, "w", true));
+    BAD("capture_grads", reel_capture_grads());
+    assert_false(reel_capturing());
+    assert_false(reel_capture_grad(0, &(reel_captured_grad){0}));
+    assert_false(reel_graph_current(NULL));
     NONE("capture_end", reel_capture_end(&x, NULL, 1));
     NONE("trace_function", reel_trace_function(NULL, NULL, &x, 1, NULL));
     NONE("trace_function", reel_trace_function(same, NULL, NULL, 1, NULL));
@@ -305,6 +313,8 @@ static void test_graphs(void **state)
     reel_capture_cancel();
     reel_graph_free(NULL);
     assert_int_equal(reel_graph_nodes(NULL), 0);
+    assert_int_equal(reel_graph_nodes_each_run(NULL), -1);
+    refused_by("graph_nodes_each_run", __LINE__);
     assert_int_equal(reel_graph_batch(NULL), 0);
     NONE("graph_copy", reel_graph_copy(NULL));
     assert_null(reel_graph_input_name(NULL, 0));

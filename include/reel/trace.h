@@ -108,6 +108,9 @@ REEL_API reel_shape reel_graph_input_shape(const reel_graph *g, int i, reel_dtyp
 /** Record of node i, such as "conv2d", and its module path ("" if none); NULL out of range. */
 REEL_API const char *reel_graph_node_op(const reel_graph *g, int i);
 REEL_API const char *reel_graph_node_where(const reel_graph *g, int i);
+/** Number of nodes that an executor runs each time: all but those that compute weights from
+ *  weights, which run once. -1 on an error (REEL_ERR_ARG for NULL, REEL_ERR_MEMORY). */
+REEL_API int reel_graph_nodes_each_run(const reel_graph *g);
 /** Number of nodes, inputs, outputs; 0 for NULL. */
 REEL_API int reel_graph_nodes(const reel_graph *g);
 REEL_API int reel_graph_inputs(const reel_graph *g);
@@ -172,7 +175,7 @@ typedef struct reel_node_cost {
     double seconds_bound; /* no machine of these peaks is faster; 0 without peaks */
 } reel_node_cost;
 
-/** Costs of all nodes together. */
+/** Costs of all nodes together, but for those that compute weights from weights: they run once. */
 REEL_API reel_cost reel_graph_cost(const reel_graph *g);
 /** Costs of node 0 .. reel_graph_nodes(g) - 1 in program order. `peaks` NULL: no bound.
  *  Errors: REEL_ERR_ARG for no such node, peaks that are not above 0; REEL_ERR_MEMORY. */
@@ -264,10 +267,12 @@ typedef struct reel_optimize_opts {
 } reel_optimize_opts;
 /** Changes the graph in place into one that computes the same with less work: passes run in
  *  order, over and over until none finds anything. It still runs through the operators, at
- *  every batch size, and has gradients. Weights that are folded together become parameters of
- *  the graph's own; the module that was traced keeps its. opts NULL: defaults.
+ *  every batch size, and has gradients. Weights that are folded together are computed by nodes
+ *  of the graph, which keeps its parameters, shares them with the module that was traced and
+ *  follows them; executors compute such nodes once, and again when the parameters change, and
+ *  files hold what they make. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_STATE if a
- *  capture of this thread is under way; REEL_ERR_INTERNAL naming the pass. On an error the graph is as it was. */
+ *  capture of this thread is under way; REEL_ERR_INTERNAL naming the pass, also one that never comes to rest. On an error the graph is as it was. */
 REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);
 /** Number of passes, in the order in which they run. */
 REEL_API int reel_pass_count(void);

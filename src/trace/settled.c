@@ -278,3 +278,14 @@ reel_graph *reel__graph_as_run(const reel_graph *g, bool fill)
     reel_graph_free(copy);
     return NULL;
 }
+
+int reel_graph_nodes_each_run(const reel_graph *g)
+{
+    reel_effects e;
+    int n = 0;
+    if (!g) reel_fail(REEL_ERR_ARG, "graph_nodes_each_run: the graph is NULL");
+    if (!g || !reel__effects(g, &e)) return -1;
+    for (int i = 0; i < g->n_node; i++) n += !reel__is_settled(g, &e, i);
+    reel__effects_free(&e);
+    return n;
+}

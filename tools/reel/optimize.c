@@ -3,18 +3,24 @@
 
 #include <stdlib.h>
 
-/* {"file": ..., "nodes": n}, with the number before if there was one. */
+/* {"file": ..., "nodes": n}: those that run each time; with the number before if there was one,
+ * and that of nodes which make weights of weights, once, if the file has any. */
 static void say_written(const char *path, const reel_graph *g, int before, bool as_json)
 {
     json j = {0};
-    if (!as_json && before >= 0)
-        printf("%s: %d nodes, were %d\n", path, reel_graph_nodes(g), before);
-    if (!as_json && before < 0) printf("%s: %d nodes\n", path, reel_graph_nodes(g));
-    if (!as_json) return;
+    int n = reel_graph_nodes_each_run(g), once = reel_graph_nodes(g) - n;
+    if (!as_json) {
+        printf("%s: %d nodes", path, n);
+        if (before >= 0) printf(", were %d", before);
+        if (once) printf("; %d more run once, for weights", once);
+        printf("\n");
+        return;
+    }
     json_open(&j, NULL, '{');
     json_text(&j, "file", path);
     if (before >= 0) json_whole(&j, "nodes_before", before);
-    json_whole(&j, "nodes", reel_graph_nodes(g));
+    json_whole(&j, "nodes", n);
+    json_whole(&j, "nodes_once", once);
     json_close(&j, '}');
     json_end();
 }
@@ -49,7 +55,7 @@ int cmd_optimize(const command *self, int argc, char **argv)
         return wrong(self, out, "cannot keep what --tune finds: .reel can");
     reel_set_threads((int)threads);
     reel_graph *g = open_graph(file[0], 0);
-    int before = reel_graph_nodes(g);
+    int before = reel_graph_nodes_each_run(g);
     opts.log = log ? stderr : NULL;
     if (g && !reel_graph_optimize(g, &opts) && (!tune || !reel_graph_tune(g, batch)) &&
         !write_graph(g, out, (int)opset))
