@@ -74,7 +74,9 @@ static reel_status write_graph(session *s, const char *onnx, const char *html,
         .name = s->o->model,
         .doc = "images: (pixels / 255 - mean) / std, RGB; logits: one for each class",
         .metadata = f->pair,
-        .n_metadata = f->n};
+        .n_metadata = f->n,
+        .fn = reel_module_function,
+        .user = s->net};
     reel_graph *g = trace(s);
     if (g && !reel_onnx_export(g, onnx, &opts))
         (void)reel_graph_save_html(g, html, &(reel_view_opts){.title = s->o->model});
