@@ -8,7 +8,17 @@
  *   direct_weight.c    any shape: weight gradient as outer products of pixels
  *   choose.c           which of them, from shape and pass alone
  * Inner loops are in isa/conv_*.c. Work is cut by size only, and sums run in one order,
- * so results are the same bit for bit on any number of threads. */
+ * so results are the same bit for bit on any number of threads.
+ *
+ * A value that is not finite reaches what the sum's definition lets it reach, and no more,
+ * though the transforms mix the pixels of a tile, and though the direct algorithms multiply
+ * the zeros around an image, which the definition leaves out (0 times infinity is NaN).
+ * Both leave traces, and what has them is computed again:
+ *   a tile's sums are not finite            winograd.c: the tile, by direct.c
+ *   a gradient of weights is not finite     winograd_weight.c: all of it, by direct_weight.c
+ *                                           direct_weight.c: without the zeros
+ *   a result whose window leaves the image  direct.c: such results, without the zeros, if
+ *   is not finite                           a weight is not finite */
 #ifndef REEL_CPU_CONV_H
 #define REEL_CPU_CONV_H
 
@@ -51,6 +61,8 @@ typedef struct reel_conv_io {
     const float *prepared; /* the weight as reel__conv_pack() left it, or NULL */
     float *out;
     reel_epilogue end;
+    /* Stride 1: of the result's tiles (see tiles.h) those alone that are not 0; NULL: all. */
+    const unsigned char *only;
 } reel_conv_io;
 
 reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,

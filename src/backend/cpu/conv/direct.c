@@ -12,56 +12,24 @@
  *
  * With one channel a group (depthwise) rows are gathered in the same way, but multiplied
  * channel by channel: one panel as wide as all channels. */
-#include "backend/cpu/conv/conv.h"
-#include "backend/cpu/conv/strip.h"
-#include "backend/cpu/isa/conv_kernels.h"
+#include "backend/cpu/conv/direct.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
 
 #include <string.h>
 
-typedef struct direct {
-    const reel_conv_gemm *gemm;
-    reel_strip strip;
-    bool depthwise;
-    int64_t n, k;                          /* images, result channels */
-    int64_t *tap;                          /* offsets of runs          */
-    int64_t taps, len;                     /* runs, floats of each     */
-    float *out;                            /* result (0, 0, 0)         */
-    int64_t out_image, out_row, out_pixel; /* floats from one to the next */
-    reel_epilogue end;
-    float *packed;      /* [panel][taps][len][width] */
-    const float *ready; /* the same, prepared; NULL: packed by this call */
-    /* what packing reads */
-    const float *weight;
-    int64_t w_k, w_c, w_taps;
-    const int64_t *pick; /* taps of this phase; NULL: forward, all */
-    int64_t groups;      /* tasks a block, each with some panels    */
-    float *copy;         /* per worker */
-    float **rows;        /* per worker: left sides, then results */
-    int64_t copy_size, row_size;
-    struct held *held; /* per worker */
-} direct;
-
-/* The block whose rows a worker has found: its next task often is another group of panels of
- * the same. A cache line each. */
-typedef struct held {
-    _Alignas(64) int64_t block;
-    int64_t m;
-} held;
-
-static int64_t panel_width(const direct *p)
+static int64_t panel_width(const reel_direct *p)
 {
     int64_t lanes = p->gemm->lanes;
     return p->depthwise ? reel__round_up(p->k, lanes) : 2 * lanes;
 }
 
-static int64_t panels_of(const direct *p)
+static int64_t panels_of(const reel_direct *p)
 {
     return reel__ceil_div(p->k, panel_width(p));
 }
 
-static int64_t width_of(const direct *p, int64_t o)
+static int64_t width_of(const reel_direct *p, int64_t o)
 {
     return reel__min64(panel_width(p), reel__round_up(p->k - o, p->gemm->lanes));
 }
@@ -69,7 +37,7 @@ static int64_t width_of(const direct *p, int64_t o)
 static void pack_panel(void *ctx, int64_t i, int worker)
 {
     (void)worker;
-    const direct *p = ctx;
+    const reel_direct *p = ctx;
     int64_t o = i * panel_width(p), width = width_of(p, o);
     float *to = p->packed + o * p->taps * p->len;
     if (p->pick)
@@ -79,63 +47,150 @@ static void pack_panel(void *ctx, int64_t i, int worker)
         p->gemm->pack(p->weight, p->w_k, p->w_c, p->w_taps, o, width, to);
 }
 
-/* Pointers to the first tap, and to the result, of each pixel of a block. */
-static int64_t find_rows(const direct *p, const reel_strip_block *b, float *copy,
-                         const float **a, float **d)
+/* ---- rows of a block --------------------------------------------------------------- */
+
+static bool any_wanted(const reel_direct *p, const reel_strip_block *b, int64_t image)
 {
-    const reel_strip *s = &p->strip;
-    int64_t m = 0;
-    for (int64_t image = b->image; image < b->image + b->images; image++) {
-        const float *first = reel__strip_load(s, b, image, copy);
-        for (int64_t y = 0; y < b->rows; y++) {
-            const float *from = first + y * s->stride_y * s->step_row;
-            float *to = p->out + image * p->out_image + (b->y + y) * p->out_row;
-            for (int64_t x = 0; x < s->ow; x++, m++) {
-                a[m] = from + x * s->stride_x * s->step_pixel;
-                d[m] = to + x * p->out_pixel;
-            }
-        }
-    }
-    return m;
+    for (int64_t y = b->y; y < b->y + b->rows; y++)
+        for (int64_t x = 0; x < p->strip.ow; x += REEL__TILE)
+            if (reel__direct_wants(p, image, y, x)) return true;
+    return false;
 }
 
-static void run_panel(const direct *p, int64_t o, const float *const *a, float *const *d,
-                      int64_t m)
+/* The block whose rows a worker has found: its next task often is another group of panels of
+ * the same. A cache line each. */
+typedef struct held {
+    _Alignas(64) int64_t block;
+    int64_t m, edges;
+    const float **a; /* first tap of each pixel      */
+    float **d;       /* their results                */
+    float **edge;    /* those whose window leaves the input */
+} held;
+
+/* The places [begin, end) of `n` whose windows lie inside the `size` places of an input. */
+static void inside(int64_t n, int64_t stride, int64_t min, int64_t max, int64_t size,
+                   int64_t *begin, int64_t *end)
+{
+    *begin = min < 0 ? reel__min64(n, reel__ceil_div(-min, stride)) : 0;
+    *end = size > max ? reel__min64(n, reel__ceil_div(size - max, stride)) : 0;
+    *end = reel__max64(*begin, *end);
+}
+
+/* Results [begin, end) of row y of an image, whose first begins at `from`. */
+static void add_pixels(const reel_direct *p, held *h, const float *from, int64_t image,
+                       int64_t y, int64_t begin, int64_t end)
+{
+    const int64_t from_step = p->strip.stride_x * p->strip.step_pixel;
+    const float **a = h->a + h->m;
+    float **d = h->d + h->m, *to = reel__direct_result(p, image, y, 0);
+    int64_t m = 0;
+    for (int64_t x = begin; x < end; x++) {
+        if (p->only && !reel__direct_wants(p, image, y, x)) continue;
+        a[m] = from + x * from_step;
+        d[m++] = to + x * p->out_pixel;
+    }
+    h->m += m;
+}
+
+/* The same at an edge. */
+static void add_edge(const reel_direct *p, held *h, const float *from, int64_t image,
+                     int64_t y, int64_t begin, int64_t end)
+{
+    int64_t before = h->m;
+    add_pixels(p, h, from, image, y, begin, end);
+    for (int64_t i = before; i < h->m; i++) h->edge[h->edges++] = h->d[i];
+}
+
+static void find_rows(const reel_direct *p, held *h, float *copy)
+{
+    const reel_strip *s = &p->strip;
+    const reel_strip_block b = reel__strip_block(s, p->n, h->block);
+    int64_t y_begin, y_end, x_begin, x_end;
+    inside(s->oh, s->stride_y, s->y_min, s->y_max, s->h, &y_begin, &y_end);
+    inside(s->ow, s->stride_x, s->x_min, s->x_max, s->w, &x_begin, &x_end);
+    h->m = h->edges = 0;
+    for (int64_t image = b.image; image < b.image + b.images; image++) {
+        if (!any_wanted(p, &b, image)) continue;
+        const float *from = reel__strip_load(s, &b, image, copy);
+        for (int64_t y = b.y; y < b.y + b.rows; y++, from += s->stride_y * s->step_row) {
+            bool edge = y < y_begin || y >= y_end;
+            int64_t begin = edge ? s->ow : x_begin, end = edge ? s->ow : x_end;
+            add_edge(p, h, from, image, y, 0, begin);
+            add_pixels(p, h, from, image, y, begin, end);
+            add_edge(p, h, from, image, y, end, s->ow);
+        }
+    }
+}
+
+/* ---- panels of a block ------------------------------------------------------------- */
+
+/* Whether a weight of columns [o, o + width) is not finite. */
+static bool weights_spoilt(const reel_direct *p, int64_t o, int64_t width)
+{
+    const float *panels = p->ready + o * p->taps * p->len;
+    return !REEL_ISA_PICK(conv_check)->finite(&panels, 1, 0, width * p->taps * p->len);
+}
+
+/* Whether zeros around the input may have met such a weight. */
+static bool edges_spoilt(const reel_direct *p, const held *h, int64_t o)
 {
     int64_t width = width_of(p, o), valid = reel__min64(p->k - o, width);
-    const reel_conv_gather panel = {
-        .a = a,
-        .d = d,
-        .column = o,
-        .m = m,
-        .tap = p->tap,
-        .taps = p->taps,
-        .len = p->len,
-        .b = p->ready + o * p->taps * p->len,
-        .width = width,
-        .valid = valid,
-        .end = &p->end,
-    };
-    (p->depthwise ? REEL_ISA_PICK(conv_depthwise)->gather : p->gemm->gather)(&panel);
-    for (int64_t i = 0; p->end.act && i < m; i++)
-        reel__epilogue_act(&p->end, d[i] + o, valid);
+    return p->suspect && h->edges &&
+           !REEL_ISA_PICK(conv_check)
+                ->finite((const float *const *)h->edge, h->edges, o, valid) &&
+           weights_spoilt(p, o, width);
+}
+
+/* Whether results at edges are to be looked at one by one. Where there are fewer weights,
+ * these are looked at instead, once. */
+static bool is_suspect(const reel_direct *p)
+{
+    const reel_strip *s = &p->strip;
+    int64_t y_begin, y_end, x_begin, x_end;
+    if (!s->leaves) return false;
+    inside(s->oh, s->stride_y, s->y_min, s->y_max, s->h, &y_begin, &y_end);
+    inside(s->ow, s->stride_x, s->x_min, s->x_max, s->w, &x_begin, &x_end);
+    int64_t edges = s->oh * s->ow - (y_end - y_begin) * (x_end - x_begin);
+    return p->n * edges < p->taps * p->len ||
+           weights_spoilt(p, 0, reel__round_up(p->k, p->gemm->lanes));
+}
+
+static void run_panel(const reel_direct *p, const held *h, int64_t o)
+{
+    int64_t width = width_of(p, o), valid = reel__min64(p->k - o, width);
+    reel__direct_gather(p, &(reel_conv_gather){
+                               .a = h->a,
+                               .d = h->d,
+                               .column = o,
+                               .m = h->m,
+                               .tap = p->tap,
+                               .taps = p->taps,
+                               .len = p->len,
+                               .b = p->ready + o * p->taps * p->len,
+                               .width = width,
+                               .valid = valid,
+                               .end = &p->end,
+                           });
+    if (edges_spoilt(p, h, o)) reel__direct_edges(p, h->block, o, width);
+    for (int64_t i = 0; p->end.act && i < h->m; i++)
+        reel__epilogue_act(&p->end, h->d[i] + o, valid);
 }
 
 static void run_block(void *ctx, int64_t i, int worker)
 {
-    const direct *p = ctx;
+    const reel_direct *p = ctx;
     held *h = &p->held[worker];
-    float **d = p->rows + worker * 2 * p->row_size;
-    const float **a = (const float **)(d + p->row_size);
     if (h->block != i / p->groups) {
         h->block = i / p->groups;
-        reel_strip_block b = reel__strip_block(&p->strip, p->n, h->block);
-        h->m = find_rows(p, &b, p->copy + worker * p->copy_size, a, d);
+        h->d = p->rows + worker * 3 * p->row_size;
+        h->edge = h->d + p->row_size;
+        h->a = (const float **)(h->edge + p->row_size);
+        find_rows(p, h, p->copy + worker * p->copy_size);
     }
     int64_t group = i % p->groups, panels = panels_of(p);
     int64_t end = panels * (group + 1) / p->groups;
     for (int64_t j = panels * group / p->groups; j < end; j++)
-        run_panel(p, j * panel_width(p), a, d, h->m);
+        run_panel(p, h, j * panel_width(p));
 }
 
 /* Results a block: enough to read a panel of weights from L2 not too often. */
@@ -146,16 +201,17 @@ static void run_block(void *ctx, int64_t i, int worker)
 #define FEW_TASKS 16
 
 /* Floats of a group's packed weights. */
-static int64_t packed_size(const direct *p)
+static int64_t packed_size(const reel_direct *p)
 {
     return reel__round_up(p->k, p->gemm->lanes) * p->taps * p->len;
 }
 
 /* `dy`, `dx`: taps of the phase, or of runs in the forward pass. */
-static reel_status run(direct *p, const int64_t *dy, const int64_t *dx)
+static reel_status run(reel_direct *p, const int64_t *dy, const int64_t *dx)
 {
     reel_strip *s = &p->strip;
     reel__strip_init(s, p->n, BLOCK_PIXELS, BLOCK_FLOATS);
+    p->dy = dy, p->dx = dx;
     for (int64_t t = 0; t < p->taps; t++) p->tap[t] = reel__strip_at(s, 0, dy[t], dx[t]);
     int64_t workers = reel__max_workers(), floats = 0;
     p->copy_size = reel__round_up(reel__strip_size(s), 16);
@@ -168,7 +224,7 @@ static reel_status run(direct *p, const int64_t *dy, const int64_t *dx)
         reel__reserve(&floats, workers * (int64_t)(sizeof(held) / sizeof(float)));
     int64_t copy = reel__reserve(&floats, p->copy_size * workers);
     int64_t rows =
-        reel__reserve(&floats, 2 * p->row_size * workers * REEL__FLOATS_A_POINTER);
+        reel__reserve(&floats, 3 * p->row_size * workers * REEL__FLOATS_A_POINTER);
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     p->packed = scratch + packed;
@@ -180,6 +236,7 @@ static reel_status run(direct *p, const int64_t *dy, const int64_t *dx)
         reel__parallel(panels_of(p), pack_panel, p);
         p->ready = p->packed;
     }
+    p->suspect = is_suspect(p);
     reel__parallel(s->blocks * p->groups, run_block, p);
     reel__scratch_free(scratch);
     return REEL_OK;
@@ -197,14 +254,14 @@ static void set_range(const int64_t *d, int64_t n, int64_t *min, int64_t *max)
 /* ---- forward ----------------------------------------------------------------------- */
 
 /* Group `group` of a forward pass, so far as packing its weights goes. */
-static direct forward_weights(const reel_conv *g, const float *weight, int64_t group)
+static reel_direct forward_weights(const reel_conv *g, const float *weight, int64_t group)
 {
     bool depthwise = reel__conv_is_depthwise(g);
     int64_t c = depthwise ? g->c : g->c / g->groups,
             k = depthwise ? g->k : g->k / g->groups;
     /* Without dilation the taps of a kernel's row are one run. */
     int64_t runs = g->dil[1] == 1 && !depthwise ? 1 : g->s;
-    return (direct){
+    return (reel_direct){
         .gemm = REEL_ISA_PICK(conv_gemm),
         .depthwise = depthwise,
         .n = g->n,
@@ -221,7 +278,7 @@ static direct forward_weights(const reel_conv *g, const float *weight, int64_t g
 static reel_status forward(const reel_conv *g, const reel_conv_io *io, int64_t group,
                            int64_t *list)
 {
-    direct p = forward_weights(g, io->weight, group);
+    reel_direct p = forward_weights(g, io->weight, group);
     int64_t c = p.depthwise ? g->c : p.w_c, runs = p.taps / g->r;
     p.tap = list;
     p.ready = io->prepared ? io->prepared + group * packed_size(&p) : NULL;
@@ -231,6 +288,8 @@ static reel_status forward(const reel_conv *g, const reel_conv_io *io, int64_t g
     p.out_pixel = g->k;
     p.end = io->end;
     if (p.end.bias) p.end.bias += group * p.k;
+    p.only = io->only;
+    p.tiles = reel__tiles(g->n, g->oh, g->ow);
     p.strip = (reel_strip){
         .in = io->in + group * c,
         .h = g->h,
@@ -261,14 +320,14 @@ static int64_t groups_of(const reel_conv *g)
 
 int64_t reel__conv_packed_size(const reel_conv *g)
 {
-    direct p = forward_weights(g, NULL, 0);
+    reel_direct p = forward_weights(g, NULL, 0);
     return groups_of(g) * packed_size(&p);
 }
 
 void reel__conv_pack(const reel_conv *g, const float *weight, float *to)
 {
     for (int64_t group = 0; group < groups_of(g); group++) {
-        direct p = forward_weights(g, weight, group);
+        reel_direct p = forward_weights(g, weight, group);
         p.packed = to + group * packed_size(&p);
         reel__parallel(panels_of(&p), pack_panel, &p);
     }
@@ -291,9 +350,8 @@ static int64_t phase_taps(int64_t phase, int64_t size, int64_t stride, int64_t p
     return n;
 }
 
-static reel_status input_phase(const reel_conv *g, const float *gy, const float *weight,
-                               float *gx, int64_t group, int64_t py, int64_t px,
-                               int64_t *list)
+static reel_status input_phase(const reel_conv *g, const reel_conv_io *io, int64_t group,
+                               int64_t py, int64_t px, int64_t *list)
 {
     bool depthwise = reel__conv_is_depthwise(g);
     int64_t c = depthwise ? g->c : g->c / g->groups,
@@ -304,7 +362,7 @@ static reel_status input_phase(const reel_conv *g, const float *gy, const float 
     int64_t ny = phase_taps(py, g->r, g->stride[0], g->pad[0], g->dil[0], ty, ey);
     int64_t nx = phase_taps(px, g->s, g->stride[1], g->pad[1], g->dil[1], tx, ex);
     if (ny * nx == 0) return REEL_OK; /* gx is zero there already */
-    direct p = {
+    reel_direct p = {
         .gemm = REEL_ISA_PICK(conv_gemm),
         .depthwise = depthwise,
         .n = g->n,
@@ -312,18 +370,20 @@ static reel_status input_phase(const reel_conv *g, const float *gy, const float 
         .tap = list,
         .taps = ny * nx,
         .len = depthwise ? 1 : k,
-        .out = gx + (py * g->w + px) * g->c + group * c,
+        .out = io->out + (py * g->w + px) * g->c + group * c,
         .out_image = g->h * g->w * g->c,
         .out_row = g->stride[0] * g->w * g->c,
         .out_pixel = g->stride[1] * g->c,
-        .weight = weight + group * k * c * g->r * g->s,
+        .only = io->only,
+        .tiles = reel__tiles(g->n, g->h, g->w),
+        .weight = io->weight + group * k * c * g->r * g->s,
         .w_k = depthwise ? 1 : k,
         .w_c = c,
         .w_taps = g->r * g->s,
         .pick = pick,
     };
     p.strip = (reel_strip){
-        .in = gy + group * k,
+        .in = io->in + group * k,
         .h = g->oh,
         .w = g->ow,
         .c = k,
@@ -348,12 +408,12 @@ static void zero_image(void *ctx, int64_t begin, int64_t end)
     memset((float *)ctx + begin, 0, (size_t)(end - begin) * sizeof(float));
 }
 
-static reel_status input_grad(const reel_conv *g, const float *gy, const float *weight,
-                              float *gx, int64_t group, int64_t *list)
+static reel_status input_grad(const reel_conv *g, const reel_conv_io *io, int64_t group,
+                              int64_t *list)
 {
     for (int64_t py = 0; py < reel__min64(g->stride[0], g->h); py++)
         for (int64_t px = 0; px < reel__min64(g->stride[1], g->w); px++) {
-            reel_status status = input_phase(g, gy, weight, gx, group, py, px, list);
+            reel_status status = input_phase(g, io, group, py, px, list);
             if (status != REEL_OK) return status;
         }
     return REEL_OK;
@@ -384,9 +444,7 @@ reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
         reel__parallel_range(g->n * g->h * g->w * g->c, 64 << 10, zero_image, io->out);
     reel_status status = REEL_OK;
     for (int64_t group = 0; group < groups_of(g) && status == REEL_OK; group++)
-        status = pass == REEL_CONV_FORWARD
-                     ? forward(g, io, group, list)
-                     : input_grad(g, io->in, io->weight, io->out, group, list);
+        status = (pass == REEL_CONV_FORWARD ? forward : input_grad)(g, io, group, list);
     reel__scratch_free(list);
     return status;
 }

@@ -6,7 +6,9 @@
  *   small P: a fixed number of parts of the pixels, each with a P of its own in L2, added
  *     up in order;
  *   large P: one part; workers take pieces of P (a run, a panel) for a large block of
- *     pixels, which they share. */
+ *     pixels, which they share.
+ * The zeros around the input are multiplied like pixels. Where a gradient is not finite, as
+ * 0 times infinity is NaN, it is computed again without them. */
 #include "backend/cpu/conv/conv.h"
 #include "backend/cpu/conv/strip.h"
 #include "backend/cpu/isa/conv_kernels.h"
@@ -20,6 +22,7 @@ typedef struct direct {
     const reel_conv_gemm *gemm;
     reel_strip strip;
     bool depthwise;   /* one panel, as wide as all channels  */
+    bool inside;      /* leave out the zeros around the input; each tap is a run */
     int64_t c, k;     /* of a group                          */
     const float *gy;  /* first channel of the group           */
     float *gw;        /* first weight of the group            */
@@ -28,6 +31,7 @@ typedef struct direct {
     int64_t len;      /* rows of P a run                     */
     int64_t columns;  /* of P: k rounded up to whole vectors */
     int64_t parts;
+    unsigned char *spoilt; /* of each panel, whether gw is not finite */
     float *p, *copy, *edge;
     const float **rows; /* of a block: its rows of x, then of gy, then of the edge */
     int64_t p_size, copy_size, edge_size, row_size;
@@ -94,6 +98,39 @@ static const float **copy_edge(const block *b, int64_t rows, int64_t o, int64_t 
     return to_rows;
 }
 
+static void outer(const direct *w, const reel_conv_outer *o)
+{
+    (w->depthwise ? REEL_ISA_PICK(conv_depthwise)->outer : w->gemm->outer)(o);
+}
+
+/* Places 0 <= i < n whose input place i * stride + d is in [0, size): [*begin, *end). */
+static void places_inside(int64_t n, int64_t stride, int64_t d, int64_t size,
+                          int64_t *begin, int64_t *end)
+{
+    *begin = d < 0 ? reel__min64(n, reel__ceil_div(-d, stride)) : 0;
+    *end = size > d ? reel__min64(n, reel__ceil_div(size - d, stride)) : 0;
+}
+
+/* Row by row what outer() sums over all, in the same order, so with the same bits. */
+static void outer_inside(const block *b, int64_t dy, int64_t dx, reel_conv_outer o)
+{
+    const direct *w = b->w;
+    const reel_conv *g = w->g;
+    int64_t y_begin, y_end, x_begin, x_end;
+    places_inside(g->oh, g->stride[0], dy, g->h, &y_begin, &y_end);
+    places_inside(g->ow, g->stride[1], dx, g->w, &x_begin, &x_end);
+    if (!o.accumulate) memset(o.p, 0, (size_t)(w->len * o.width) * sizeof(float));
+    reel_conv_outer row = o;
+    row.accumulate = true;
+    row.rows = 1, row.steps = x_end - x_begin;
+    for (int64_t i = 0; i < o.rows && row.steps > 0; i++) {
+        int64_t y = b->at.y + i % b->at.rows;
+        const float *x = o.a[i] + x_begin * o.a_step, *gy = o.b[i] + x_begin * o.b_step;
+        row.a = &x, row.b = &gy;
+        if (y >= y_begin && y < y_end) outer(w, &row);
+    }
+}
+
 static void multiply(void *ctx, int64_t i, int inner)
 {
     const block *b = ctx;
@@ -102,7 +139,7 @@ static void multiply(void *ctx, int64_t i, int inner)
     int64_t run = i % w->runs, o = i / w->runs * panel_width(w), width = width_of(w, o);
     int64_t dy = run / w->row_runs * g->dil[0] - g->pad[0];
     int64_t dx = run % w->row_runs * g->dil[1] - g->pad[1];
-    reel_conv_outer outer = {
+    reel_conv_outer piece = {
         .a = b->x,
         .b = b->gy,
         .rows = b->at.images * b->at.rows,
@@ -117,17 +154,17 @@ static void multiply(void *ctx, int64_t i, int inner)
         .accumulate = !b->begins,
     };
     if (w->depthwise) {
-        outer.m = w->k;
-        REEL_ISA_PICK(conv_depthwise)->outer(&outer);
-        return;
+        piece.m = w->k;
+    } else if (w->k - o < width) {
+        piece.b =
+            copy_edge(b, piece.rows, o, b->worker + inner); /* one of the two is 0 */
+        piece.column = 0;
+        piece.b_step = width;
     }
-    if (w->k - o < width) {
-        outer.b =
-            copy_edge(b, outer.rows, o, b->worker + inner); /* one of the two is 0 */
-        outer.column = 0;
-        outer.b_step = width;
-    }
-    w->gemm->outer(&outer);
+    if (w->inside)
+        outer_inside(b, dy, dx, piece);
+    else
+        outer(w, &piece);
 }
 
 static void run_part(void *ctx, int64_t part, int worker)
@@ -159,8 +196,9 @@ static void unpack(void *ctx, int64_t i, int worker)
     const float *p = w->p + o * w->runs * w->len;
     for (int64_t part = 0; part < w->parts; part++)
         reel__touch(p + part * w->p_size, w->runs * w->len * width_of(w, o));
-    w->gemm->unpack(p, w->parts, w->p_size, w->k, w->depthwise ? 1 : w->c,
-                    w->g->r * w->g->s, o, width_of(w, o), w->gw);
+    int64_t c = w->depthwise ? 1 : w->c, taps = w->g->r * w->g->s;
+    w->spoilt[i] =
+        !w->gemm->unpack(p, w->parts, w->p_size, w->k, c, taps, o, width_of(w, o), w->gw);
 }
 
 /* ---- sizes ------------------------------------------------------------------------- */
@@ -174,7 +212,8 @@ static void unpack(void *ctx, int64_t i, int worker)
 #define SHARED_PIXELS 1024
 #define SHARED_FLOATS (1 << 20)
 
-static reel_status run(direct *w)
+/* *spoilt: whether the gradient is not finite. */
+static reel_status run(direct *w, bool *spoilt)
 {
     reel_strip *s = &w->strip;
     bool shared = w->columns * w->runs * w->len > SMALL_P;
@@ -191,14 +230,26 @@ static reel_status run(direct *w)
     int64_t edge = reel__reserve(&floats, w->edge_size * workers);
     int64_t rows =
         reel__reserve(&floats, 3 * w->row_size * workers * REEL__FLOATS_A_POINTER);
+    int64_t flags = reel__reserve(&floats, panels_of(w));
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
+    w->spoilt = (unsigned char *)(scratch + flags);
     w->p = scratch + p, w->copy = scratch + copy, w->edge = scratch + edge;
     w->rows = (const float **)(void *)(scratch + rows);
     reel__parallel(w->parts, run_part, w);
     reel__parallel(panels_of(w), unpack, w);
+    *spoilt = memchr(w->spoilt, true, (size_t)panels_of(w)) != NULL;
     reel__scratch_free(scratch);
     return REEL_OK;
+}
+
+static void set_runs(direct *w, bool inside)
+{
+    const reel_conv *g = w->g;
+    w->inside = inside;
+    w->row_runs = g->dil[1] == 1 && !w->depthwise && !inside ? 1 : g->s;
+    w->runs = g->r * w->row_runs;
+    w->len = w->depthwise ? 1 : g->s / w->row_runs * w->c;
 }
 
 reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const float *x,
@@ -211,9 +262,6 @@ reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const 
                 .depthwise = depthwise,
                 .c = g->c / groups,
                 .k = g->k / groups};
-    w.row_runs = g->dil[1] == 1 && !depthwise ? 1 : g->s;
-    w.runs = g->r * w.row_runs;
-    w.len = depthwise ? 1 : g->s / w.row_runs * w.c;
     w.columns = reel__round_up(w.k, w.gemm->lanes);
     for (int64_t group = 0; group < groups; group++) {
         w.gy = gy + group * w.k;
@@ -233,7 +281,13 @@ reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const 
             .x_min = -g->pad[1],
             .x_max = (g->s - 1) * g->dil[1] - g->pad[1],
         };
-        reel_status status = run(&w);
+        bool spoilt;
+        set_runs(&w, false);
+        reel_status status = run(&w, &spoilt);
+        if (status == REEL_OK && spoilt && w.strip.leaves) {
+            set_runs(&w, true);
+            status = run(&w, &spoilt);
+        }
         if (status != REEL_OK) return status;
     }
     return REEL_OK;

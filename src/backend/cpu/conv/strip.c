@@ -6,9 +6,9 @@
 void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats)
 {
     s->columns = (s->ow - 1) * s->stride_x + s->x_max - s->x_min + 1;
-    s->copies = s->y_min < 0 || s->x_min < 0 ||
-                (s->oh - 1) * s->stride_y + s->y_max >= s->h ||
-                (s->ow - 1) * s->stride_x + s->x_max >= s->w || s->pixel != s->c;
+    s->leaves =
+        reel__strip_leaves(s, 0, 0) || reel__strip_leaves(s, s->oh - 1, s->ow - 1);
+    s->copies = s->leaves || s->pixel != s->c;
     s->step_pixel = s->c;
     s->step_row = (s->copies ? s->columns : s->w) * s->c;
     int64_t reach = s->y_max - s->y_min + 1;

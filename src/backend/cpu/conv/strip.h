@@ -18,6 +18,7 @@ typedef struct reel_strip {
     int64_t stride_y, stride_x;
     int64_t y_min, y_max, x_min, x_max; /* of dy and dx */
     /* filled in by reel__strip_init */
+    bool leaves; /* windows leave the input somewhere */
     bool copies;
     int64_t rows, columns;        /* of input that a block's image reads            */
     int64_t step_pixel, step_row; /* floats from an input pixel to the next  */
@@ -30,6 +31,19 @@ typedef struct reel_strip {
 void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats);
 /* Floats of scratch that a block needs. */
 int64_t reel__strip_size(const reel_strip *s);
+
+/* Whether input pixel (y, x) exists. */
+static inline bool reel__strip_inside(const reel_strip *s, int64_t y, int64_t x)
+{
+    return y >= 0 && x >= 0 && y < s->h && x < s->w;
+}
+/* Whether the window of result pixel (y, x) leaves the input. */
+static inline bool reel__strip_leaves(const reel_strip *s, int64_t y, int64_t x)
+{
+    y *= s->stride_y, x *= s->stride_x;
+    return !reel__strip_inside(s, y + s->y_min, x + s->x_min) ||
+           !reel__strip_inside(s, y + s->y_max, x + s->x_max);
+}
 
 /* Rows of results of block i: images [image, image + images), rows [y, y + rows) of
  * each. */

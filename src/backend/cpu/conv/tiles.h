@@ -41,6 +41,12 @@ static inline void reel__tile_place(const reel_tiles *t, int64_t tile, int64_t *
     *x = tile % t->across * REEL__TILE;
 }
 
+static inline int64_t reel__tile_of(const reel_tiles *t, int64_t image, int64_t y,
+                                    int64_t x)
+{
+    return (image * t->down + y / REEL__TILE) * t->across + x / REEL__TILE;
+}
+
 /* Pointers to size * size pixels from (y, x) on; `zero` where they lie outside. */
 static inline void reel__tile_pixels(const reel_activation *a, int64_t image, int64_t y,
                                      int64_t x, int64_t size, const float *zero,

@@ -46,6 +46,7 @@ typedef struct winograd {
     const float *ready;    /* prepared weights, or NULL */
     int64_t *held;         /* per worker: see worker_has() */
     int64_t held_step;
+    unsigned char *spoilt;  /* [panel][tile]: not finite, if A' M A was not */
     int64_t v_size, m_size; /* of one worker           */
     int64_t u_size;         /* of one panel's slice    */
 } winograd;
@@ -87,6 +88,11 @@ static void transform_input(void *ctx, int64_t i, int worker)
 
 /* ---- stage 2: M = V U, y = A' M A of one panel ------------------------------------- */
 
+static int64_t panel_at(const winograd *p, int64_t o)
+{
+    return o / (2 * p->gemm->lanes);
+}
+
 static void transform_output(const winograd *p, const block *b, const float *m, int64_t o,
                              int64_t width)
 {
@@ -97,6 +103,7 @@ static void transform_output(const winograd *p, const block *b, const float *m, 
     /* Where results beyond the edge go, and come from; width is 32 at most. */
     float outside[32] = {0};
     const float *residual[16], *bias = p->end.bias ? p->end.bias + o : NULL;
+    unsigned char *spoilt = p->spoilt + panel_at(p, o) * p->tiles.count + b->first;
     for (int64_t t = 0; t < b->count; t++) {
         int64_t image, y, x;
         reel__tile_place(&p->tiles, b->first + t, &image, &y, &x);
@@ -110,8 +117,9 @@ static void transform_output(const winograd *p, const block *b, const float *m, 
         for (int i = 0; p->end.residual && i < 16; i++)
             residual[i] =
                 pixel[i] == outside ? outside : reel__residual_at(&p->end, pixel[i]);
-        p->f43->output(m + t * width, reel__element_step(b->count * width), width, bias,
-                       p->end.residual ? residual : NULL, p->end.relu, pixel);
+        spoilt[t] =
+            !p->f43->output(m + t * width, reel__element_step(b->count * width), width,
+                            bias, p->end.residual ? residual : NULL, p->end.relu, pixel);
         for (int i = 0; p->end.act && i < 16; i++)
             reel__epilogue_act(&p->end, pixel[i], width);
     }
@@ -288,7 +296,22 @@ static void set_sizes(winograd *p)
     p->held_step = reel__round_up(1 + panels_of(p), 8); /* whole cache lines */
 }
 
-static reel_status run(winograd *p)
+/* The transforms spread a value that is not finite over its whole tile, and overflow where
+ * a direct sum need not: such tiles are summed directly. */
+static reel_status redo_spoilt(const winograd *p, const reel_conv *g, reel_conv_pass pass,
+                               const reel_conv_io *io)
+{
+    int64_t count = p->tiles.count;
+    if (!memchr(p->spoilt, true, (size_t)(panels_of(p) * count))) return REEL_OK;
+    for (int64_t i = count; i < panels_of(p) * count; i++)
+        p->spoilt[i % count] |= p->spoilt[i];
+    reel_conv_io those = *io;
+    those.only = p->spoilt;
+    return reel__conv_direct(g, pass, &those);
+}
+
+static reel_status run(winograd *p, const reel_conv *g, reel_conv_pass pass,
+                       const reel_conv_io *io)
 {
     set_sizes(p);
     int64_t workers = reel__max_workers(), floats = 0;
@@ -298,17 +321,21 @@ static reel_status run(winograd *p)
     int64_t u = reel__reserve(&floats, p->u_size * us);
     int64_t zero = reel__reserve(&floats, p->c);
     int64_t held = reel__reserve(&floats, workers * p->held_step * FLOATS_AN_INT);
+    int64_t spoilt = reel__reserve(
+        &floats, reel__ceil_div(panels_of(p) * p->tiles.count, sizeof(float)));
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     p->v = scratch + v, p->m = scratch + m, p->u = scratch + u, p->zero = scratch + zero;
     p->held = (int64_t *)(void *)(scratch + held);
+    p->spoilt = (unsigned char *)(scratch + spoilt);
     memset(scratch + zero, 0, (size_t)p->c * sizeof(float));
     for (int64_t i = 0; i < workers * p->held_step; i++) p->held[i] = -1;
     for (int64_t i = 0; p->shared && i < p->blocks; i++) share_block(p, i);
     if (p->common) reel__parallel(panels_of(p), make_common, p);
     if (!p->shared) reel__parallel(p->blocks * panels_of(p), run_panel, p);
+    reel_status status = redo_spoilt(p, g, pass, io);
     reel__scratch_free(scratch);
-    return REEL_OK;
+    return status;
 }
 
 static winograd forward(const reel_conv *g, const float *weight)
@@ -351,5 +378,5 @@ reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,
     p.ready = io->prepared;
     p.out = io->out;
     p.end = io->end;
-    return run(&p);
+    return run(&p, g, pass, io);
 }

@@ -7,7 +7,9 @@
  *   small P: the tiles are cut into a fixed number of parts, each with a P of its own
  *     that lives through all blocks of the part; the parts' results are added in order;
  *   large P: one part; blocks are large and shared, and workers take pieces of P, which
- *     exist only until G' P G is added to the sum. */
+ *     exist only until G' P G is added to the sum.
+ * A gradient that is not finite anywhere is computed again by direct_weight.c: the transforms
+ * spread such a value over all taps of its channels. */
 #include "backend/cpu/conv/conv.h"
 #include "backend/cpu/conv/tiles.h"
 #include "backend/cpu/isa/conv_kernels.h"
@@ -29,6 +31,7 @@ typedef struct winograd {
     int64_t slice;         /* rows (of c) of a piece of P          */
     int64_t v_row, z_row;
     const float *zero;
+    unsigned char *spoilt;  /* of each panel, whether gw is not finite */
     float *v, *z, *p, *sum; /* sum [parts][panel][9][c][width]      */
     int64_t v_size, z_size, p_size, sum_size;
 } winograd;
@@ -146,7 +149,8 @@ static void unpack(void *ctx, int64_t i, int worker)
     const float *sum = w->sum + 9 * o * w->g->c;
     for (int64_t part = 0; part < w->parts; part++)
         reel__touch(sum + part * w->sum_size, 9 * w->g->c * width);
-    w->gemm->unpack(sum, w->parts, w->sum_size, w->g->k, w->g->c, 9, o, width, w->gw);
+    w->spoilt[i] = !w->gemm->unpack(sum, w->parts, w->sum_size, w->g->k, w->g->c, 9, o,
+                                    width, w->gw);
 }
 
 /* ---- sizes ------------------------------------------------------------------------- */
@@ -192,13 +196,15 @@ reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
     int64_t p = reel__reserve(&floats, w.p_size * workers);
     int64_t sum = reel__reserve(&floats, w.sum_size * w.parts);
     int64_t zero = reel__reserve(&floats, reel__max64(g->c, g->k));
+    int64_t spoilt = reel__reserve(&floats, panels_of(&w));
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     w.v = scratch + v, w.z = scratch + z, w.p = scratch + p, w.sum = scratch + sum;
-    w.zero = scratch + zero;
+    w.zero = scratch + zero, w.spoilt = (unsigned char *)(scratch + spoilt);
     memset(scratch + zero, 0, (size_t)reel__max64(g->c, g->k) * sizeof(float));
     reel__parallel(w.parts, run_part, &w);
     reel__parallel(panels_of(&w), unpack, &w);
+    bool spoilt_any = memchr(w.spoilt, true, (size_t)panels_of(&w)) != NULL;
     reel__scratch_free(scratch);
-    return REEL_OK;
+    return spoilt_any ? reel__conv_direct_weight(g, gy, x, gw) : REEL_OK;
 }

@@ -7,6 +7,7 @@
  * into nearly equal blocks, as two blocks of 8 are faster than one of 14 and one of 2. */
 #include "backend/cpu/isa/conv_kernels.h"
 #include "backend/cpu/isa/transpose.h"
+#include "backend/cpu/isa/vmath.h"
 
 #if defined(__clang__)
 #define UNROLL_FOR(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
@@ -267,9 +268,10 @@ static void pack_transposed(const float *w, int64_t k, int64_t c, int64_t taps, 
         }
 }
 
-static void unpack(const float *panel, int64_t parts, int64_t part_step, int64_t k,
+static bool unpack(const float *panel, int64_t parts, int64_t part_step, int64_t k,
                    int64_t c, int64_t taps, int64_t o, int64_t width, float *w)
 {
+    reel_vf test = {0}; /* 0 times infinity or NaN is NaN */
     int64_t length = c * taps;
     for (int64_t h = 0; h < width && o + h < k; h += REEL_VW)
         for (int64_t q = 0; q < length; q += REEL_VW) {
@@ -280,10 +282,12 @@ static void unpack(const float *panel, int64_t parts, int64_t part_step, int64_t
                 const float *from = panel + (tap * c + channel) * width + h;
                 for (int64_t p = 0; p < parts; p++)
                     v[j] += reel_vload(from + p * part_step);
+                test += 0 * v[j];
                 if (++tap == taps) tap = 0, channel++;
             }
             reel_store_columns(w + (o + h) * length + q, length, k - o - h, cols, v);
         }
+    return !reel_vany_nan(test);
 }
 
 const reel_conv_gemm ISA(conv_gemm) = {

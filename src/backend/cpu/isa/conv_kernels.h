@@ -52,8 +52,8 @@ typedef struct reel_conv_gemm {
                             int64_t width, const int64_t *pick, int64_t n_pick,
                             float *panel);
     /* The way back: w[o..][c][taps] = sum of `parts` panels [taps][c][width], part_step
-     * floats apart, in order. */
-    void (*unpack)(const float *panel, int64_t parts, int64_t part_step, int64_t k,
+     * floats apart, in order. Whether all sums are finite. */
+    bool (*unpack)(const float *panel, int64_t parts, int64_t part_step, int64_t k,
                    int64_t c, int64_t taps, int64_t o, int64_t width, float *w);
 } reel_conv_gemm;
 REEL_ISA_DECLARE(reel_conv_gemm, conv_gemm);
@@ -75,8 +75,8 @@ typedef struct reel_conv_winograd {
     /* B' d B: 6x6 pixels, c channels each. */
     void (*input)(const float *const pixel[36], int64_t c, float *v, int64_t step);
     /* A' m A + bias, then residual (16 pixels, or NULL) and relu: 4x4 pixels, `width`
-     * channels each. */
-    void (*output)(const float *m, int64_t step, int64_t width, const float *bias,
+     * channels each. Whether all of A' m A is finite. */
+    bool (*output)(const float *m, int64_t step, int64_t width, const float *bias,
                    const float *const *residual, bool relu, float *const pixel[16]);
     /* A g A': 4x4 pixels of the output's gradient, k channels each. */
     void (*output_grad)(const float *const pixel[16], int64_t k, float *z, int64_t step);
@@ -92,5 +92,13 @@ typedef struct reel_conv_winograd {
                         float *sum, int64_t sum_step);
 } reel_conv_winograd;
 REEL_ISA_DECLARE(reel_conv_winograd, conv_winograd);
+
+/* What the transforms, and zeros around an image, get wrong is found by its traces: see
+ * conv.h. */
+typedef struct reel_conv_check {
+    /* Whether n floats of each of m rows are all finite. */
+    bool (*finite)(const float *const *row, int64_t m, int64_t column, int64_t n);
+} reel_conv_check;
+REEL_ISA_DECLARE(reel_conv_check, conv_check);
 
 #endif

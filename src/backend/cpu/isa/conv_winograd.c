@@ -6,6 +6,7 @@
  * Each two-dimensional transform is the one-dimensional one on columns, then on rows. */
 #include "backend/cpu/isa/conv_kernels.h"
 #include "backend/cpu/isa/transpose.h"
+#include "backend/cpu/isa/vmath.h"
 
 #if defined(__clang__)
 #define UNROLL_FOR(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
@@ -99,9 +100,10 @@ static void input(const float *const pixel[36], int64_t c, float *v, int64_t ste
     }
 }
 
-static void output(const float *m, int64_t step, int64_t width, const float *bias,
+static bool output(const float *m, int64_t step, int64_t width, const float *bias,
                    const float *const *residual, bool relu, float *const pixel[16])
 {
+    reel_vf test = {0}; /* 0 * sum is 0, or NaN if the sum is not finite */
     for (int64_t i = 0; i < width; i += REEL_VW) {
         reel_vf t[24], add = bias ? reel_vload(bias + i) : (reel_vf){0};
         UNROLL_FOR (int x = 0; x < 6; x++) {
@@ -113,6 +115,10 @@ static void output(const float *m, int64_t step, int64_t width, const float *bia
         UNROLL_FOR (int y = 0; y < 4; y++) {
             reel_vf d[4];
             a6(d, 1, t + y * 6, 1);
+            /* d[1] = b + 2 f is finite where b + 8 f, so d[3], is. */
+            test += 0 * d[0];
+            test += 0 * d[2];
+            test += 0 * d[3];
             UNROLL_FOR (int x = 0; x < 4; x++) {
                 d[x] += add;
                 if (residual) d[x] += reel_vload(residual[y * 4 + x] + i);
@@ -121,6 +127,7 @@ static void output(const float *m, int64_t step, int64_t width, const float *bia
             }
         }
     }
+    return !reel_vany_nan(test);
 }
 
 static void output_grad(const float *const pixel[16], int64_t k, float *z, int64_t step)

@@ -100,6 +100,22 @@ static inline reel_vf reel_vfirst(int64_t n, reel_vf a, reel_vf b)
     return (reel_vf)((m & (reel_vi)a) | (~m & (reel_vi)b));
 }
 
+/* Whether a lane is NaN. */
+static inline bool reel_vany_nan(reel_vf v)
+{
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, (__m256)v, _CMP_UNORD_Q)) != 0;
+#elif defined(__SSE__)
+    return _mm_movemask_ps(_mm_cmpunord_ps((__m128)v, (__m128)v)) != 0;
+#else
+    bool any = false;
+    for (int i = 0; i < REEL_VW; i++) any |= v[i] != v[i];
+    return any;
+#endif
+}
+
 /* Sum and maximum of the lanes, pairwise. */
 static inline float reel_vsum(reel_vf v)
 {
