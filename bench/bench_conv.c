@@ -1,7 +1,10 @@
 /* bench_conv.c: throughput of the fast convolutions, beside the processor's FMA peak.
  *
- *   bench_conv                        the 3x3, 1x1 and stem shapes of ResNet-20 and
- *   ResNet-18 bench_conv n c h k r stride ...   others, six numbers each (padding r / 2)
+ *   bench_conv                            the 3x3, 1x1 and stem shapes of ResNet-20 and
+ *                                         ResNet-18
+ *   bench_conv n c h k r stride ...       others, six numbers each (padding r / 2)
+ *   bench_conv error                      the error of Winograd's algorithm instead: see
+ *                                         bench_conv_error.h
  *
  * Best of several short runs, in GFLOP/s of the direct sum, whatever the algorithm. */
 #include <inttypes.h>
@@ -12,6 +15,7 @@
 
 #include "backend/cpu/conv/conv.h"
 #include "base/parallel.h"
+#include "bench_conv_error.h"
 
 typedef struct shape {
     int64_t n, c, h, k, r, stride;
@@ -138,8 +142,43 @@ static void run(const shape *s)
     free(y.data);
 }
 
+/* ---- error ------------------------------------------------------------------------- */
+
+static void print_errors(const char *name, reel_conv_pass pass)
+{
+    printf("%s\n", name);
+    for (int64_t terms = 16; terms <= 512; terms *= 2) {
+        printf("%9" PRId64 "   ", terms);
+        for (double ratio = 1; ratio < 2e6; ratio *= 10) {
+            conv_error worst = {0, 0};
+            for (uint64_t draw = 1; draw <= 3; draw++) {
+                conv_error e = conv_error_of(pass, terms, ratio, draw);
+                worst.winograd = fmax(worst.winograd, e.winograd);
+                worst.direct = fmax(worst.direct, e.direct);
+            }
+            printf(" %7.1e %7.1e  ", worst.winograd, worst.direct);
+        }
+        printf("\n");
+        fflush(stdout);
+    }
+}
+
+static int errors(void)
+{
+    printf("isa %s; worst error over the size of a result, of Winograd and direct, by "
+           "largest activation\n%12s",
+           reel_cpu_isa(), "");
+    for (double ratio = 1; ratio < 2e6; ratio *= 10) printf(" %9.0e %8s", ratio, "");
+    printf("\n");
+    print_errors("forward, by channels summed over", REEL_CONV_FORWARD);
+    print_errors("by input, by channels summed over", REEL_CONV_INPUT);
+    print_errors("by weight, by images of 12x12", REEL_CONV_WEIGHT);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "error") == 0) return errors();
     printf("isa %s, %d threads; ms and GFLOP/s of forward, by input, by weight\n",
            reel_cpu_isa(), reel_threads());
     for (int i = 1; i + 5 < argc; i += 6) {
