@@ -57,8 +57,10 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
     reel_tensor *rows = reel_neg(reel_sum(reel_mul(target, lp), REEL_DIMS(1), false));
     if (a->reduction == REEL_NONE) return rows;
     reel_tensor *total = reel_sum(rows, REEL_ALL, false);
-    return a->reduction == REEL_SUM ? total
-                                    : reel_div(total, reel_sum(q, REEL_ALL, false));
+    if (a->reduction == REEL_SUM) return total;
+    reel_tensor *divisor = reel_sum(q, REEL_ALL, false);
+    reel_tensor *none = reel_eq(divisor, reel_scalar(0, dt)); /* no row counts: no gradient */
+    return reel_div(total, reel_masked_fill(divisor, none, 1));
 }
 
 static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[],
