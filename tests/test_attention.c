@@ -59,8 +59,7 @@ static operand float_mask(const test_case *c)
         [FULL_MASK] = REEL_SHAPE(c->batch, c->heads, c->lq, c->lk),
         [HEAD_MASK] = REEL_SHAPE(c->heads, 1, 1),
     };
-    operand m =
-        make(shape[c->mask], REEL_F32, c->mask == FLOAT_MASK ? order : NULL, 9);
+    operand m = make(shape[c->mask], REEL_F32, c->mask == FLOAT_MASK ? order : NULL, 9);
     for (int64_t j = 0; c->mask == PAIRS_MASK && j < c->lk; j++)
         ((float *)m.data)[j] = j % 2 ? -1e9F : -INFINITY;
     return m;
@@ -233,8 +232,10 @@ static void run(const test_case *c)
     assert_int_equal(call_fast(reel__fast_attention, in, 4, out, 2, &a), REEL_OK);
     operand gy = matrices(c, c->lq, c->dv, 6);
     operand bin[7] = {gy, in[0], in[1], in[2], in[3], out[0], out[1]};
-    operand grad[4] = {matrices(c, c->lq, c->d, 7), matrices(c, c->lk, c->d, 8),
-                       matrices(c, c->lk, c->dv, 9), {.data = NULL}};
+    operand grad[4] = {matrices(c, c->lq, c->d, 7),
+                       matrices(c, c->lk, c->d, 8),
+                       matrices(c, c->lk, c->dv, 9),
+                       {.data = NULL}};
     if (c->mask > BROADCAST_MASK)
         grad[3] = make(reel__shape(&in[3].meta), REEL_F32, NULL, 10);
     assert_int_equal(call_fast(reel__fast_attention_backward, bin, 7, grad, 4, &a),

@@ -360,11 +360,12 @@ REEL_API reel_tensor *reel_bce_with_logits(reel_tensor *x, reel_tensor *target,
 
 /** Options of reel_attention. Zero is the default. */
 typedef struct reel_attention_opts {
-    reel_tensor *mask; /* broadcasts to [..., lq, lk]: bool, true: attend; or of q's dtype,
+    reel_tensor
+        *mask;      /* broadcasts to [..., lq, lk]: bool, true: attend; or of q's dtype,
                         * added to the scores, with a gradient (a learned bias) */
-    bool causal;       /* query i sees keys 0 .. i */
-    double dropout;    /* on the probabilities */
-    double scale;      /* 0 means 1 / sqrt(d) */
+    bool causal;    /* query i sees keys 0 .. i */
+    double dropout; /* on the probabilities */
+    double scale;   /* 0 means 1 / sqrt(d) */
 } reel_attention_opts;
 /** Scaled dot-product attention softmax(q k' scale + mask) v: q [..., lq, d], k [..., lk, d],
  *  v [..., lk, dv] -> [..., lq, dv]; leading dimensions equal. The matrix of scores is never

@@ -144,9 +144,10 @@ typedef struct reel_attention_attrs {
     double scale, dropout;
     int64_t causal;
     int64_t seed, offset;
-    int64_t nan_rows; /* scores of a query that are all -inf give NaN, as softmax does; 0:
-                       * they give zeros */
-    int64_t want;     /* backward: bits of the outputs that are asked for */
+    int64_t
+        nan_rows; /* scores of a query that are all -inf give NaN, as softmax does, and
+                       * not zeros; with neither causal nor a bool mask */
+    int64_t want; /* backward: bits of the outputs that are asked for */
 } reel_attention_attrs;
 typedef struct reel_index_attrs {
     int64_t dim;

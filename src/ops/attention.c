@@ -52,7 +52,7 @@ reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
  *      e^(score - largest). Their logsumexp is not one number, in which log(sum) would be lost. - */
 
 #define AT(c) ATTRS(c, reel_attention_attrs)
-#define WANTS(c, i) (AT(c)->want >> (i) & 1)
+#define WANTS(c, i) (AT(c)->want >> (i)&1)
 
 /* q, k, v and perhaps a mask are inputs `at`, `at` + 1 ... */
 static reel_status check_operands(const reel_call *c, int at)
@@ -74,6 +74,10 @@ static reel_status check_operands(const reel_call *c, int at)
             REEL_ERR_SHAPE,
             "q %s must be [..., lq, d], k %s [..., lk, d], v %s [..., lk, dv]", SHOW(q),
             SHOW(k), SHOW(v));
+    REQUIRE(c, !AT(c)->nan_rows || (!AT(c)->causal && (!m || m->dtype != REEL_BOOL)),
+            REEL_ERR_ARG,
+            "nan_rows is for an added mask or none: causal %" PRId64 ", mask %s",
+            AT(c)->causal, m ? SHOW(m) : "none");
     for (int i = 0; m && covers && i < m->rank; i++) {
         int d = r - m->rank + i; /* of the scores */
         int64_t whole = d == r - 1 ? k->dim[r - 2] : q->dim[d];
@@ -282,7 +286,8 @@ const reel_op reel__attention = {
               "f[1,2,3,2]; f[1,2,4,2]; f[1,2,4,3]; c[1,2,3,4] | scale=1\n"
               "f[2,3,2]; f[2,3,2]; f[2,3,2]; bool[2,3,3] | scale=1\n"
               "f[2,2,3,2]; f[2,2,4,2]; f[2,2,4,3]; f[2,3,4] | scale=0.8\n"
-              "f[2,3,2]; f[2,3,2]; f[2,3,2]; f[2,1,3] | scale=1 causal=1 nan_rows=1\n"
+              "f[2,3,2]; f[2,3,2]; f[2,3,2]; f[2,1,3] | scale=1 causal=1\n"
+              "f[3,2]; f[4,2]; f[4,2]; f[3,1] | scale=1 nan_rows=1\n"
               "f[2,3,2]; f[2,4,2]; f[2,4,2]; f[4] | scale=1 dropout=0.4 seed=5\n"
               "f[2,3,2]; f[2,4,2]; f[2,4,2]; - | scale=1 dropout=0.4 seed=5",
 };

@@ -122,7 +122,8 @@ static int attend(reel_graph *g, const reel_match *m, double scale, int mask)
 {
     int p = reel__bound_node(g, m, "p");
     const reel_dim_attrs *along_dim = g->node[p].attrs;
-    const reel_value *z = &g->value[reel__bound(m, "z")], *x = &g->value[g->node[p].in[0]];
+    const reel_value *z = &g->value[reel__bound(m, "z")],
+                     *x = &g->value[g->node[p].in[0]];
     const reel_attention_attrs a = {.scale = scale, .nan_rows = 1};
     if (along_dim->dim != z->meta.rank - 1 || !reel__same_shape(&x->meta, &z->meta) ||
         memcmp(x->grow, z->grow, sizeof x->grow) != 0)

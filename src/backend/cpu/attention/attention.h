@@ -32,8 +32,9 @@ typedef struct reel__attention {
     int64_t batches, lq, lk, d, dv;
     int64_t query_block, key_block;
     reel__attention_mat q, k, v;
-    const reel_karg *mask;     /* NULL: none */
-    int64_t mask_row, mask_col; /* steps in it from query to query, key to key; 0: repeated */
+    const reel_karg *mask; /* NULL: none */
+    int64_t mask_row,
+        mask_col; /* steps in it from query to query, key to key; 0: repeated */
 } reel__attention;
 
 /* Scratch memory of one worker. */

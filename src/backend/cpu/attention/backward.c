@@ -261,8 +261,8 @@ static reel_status run_with_rooms(backward_ctx *t)
 {
     size_t rooms = (size_t)reel__max_workers() * REEL__ATTENTION_ROOM;
     bool one_number = t->gmask.out && !t->gmask.row && !t->gmask.col; /* has no owner */
-    t->by_matrix = t->at.batches >= TASKS || t->key_blocks * t->query_blocks <= 2 ||
-                   one_number;
+    t->by_matrix =
+        t->at.batches >= TASKS || t->key_blocks * t->query_blocks <= 2 || one_number;
     t->rooms = reel__scratch(rooms * sizeof(float));
     if (!t->rooms) return REEL_ERR_MEMORY;
     reel_status st =

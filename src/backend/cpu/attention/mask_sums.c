@@ -23,7 +23,8 @@ bool reel__mask_sums_take(const reel_kcall *call, const reel__attention *t,
     out->out = to->data;
     out->size = reel__numel(to->meta);
     int r = out->q->rank;
-    int64_t rows = own_dim(out, r - 2) ? t->lq : 1, cols = own_dim(out, r - 1) ? t->lk : 1;
+    int64_t rows = own_dim(out, r - 2) ? t->lq : 1,
+            cols = own_dim(out, r - 1) ? t->lk : 1;
     out->matrix = rows * cols;
     out->col = cols != 1;
     out->row = rows != 1 ? cols : 0;

@@ -107,17 +107,17 @@ static float row_dot(const float *x, const float *y, int64_t n)
     return reel_vsum((s0 + s1) + (s2 + s3));
 }
 
-static float row_drop(const float *x, float m, const float *w, int64_t n)
+static float row_drop(const float *x, float m, float a, const float *w, int64_t n)
 {
     reel_vf s0 = {0}, s1 = {0};
     int64_t i = 0;
     for (; i + 2 * VW <= n; i += 2 * VW) {
-        reel_vf d0 = m - reel_vload(x + i), d1 = m - reel_vload(x + i + VW);
+        reel_vf d0 = (m - reel_vload(x + i)) * a, d1 = (m - reel_vload(x + i + VW)) * a;
         s0 += w ? d0 * reel_vload(w + i) : d0;
         s1 += w ? d1 * reel_vload(w + i + VW) : d1;
     }
     for (; i < n; i += VW) {
-        reel_vf d = m - load_or(x, i, n, m);
+        reel_vf d = (m - load_or(x, i, n, m)) * a;
         s0 += w ? d * load(w, i, n) : d;
     }
     return reel_vsum(s0 + s1);

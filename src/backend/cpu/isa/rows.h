@@ -20,8 +20,8 @@ typedef struct reel_rows_isa {
     void (*affine)(const float *x, float m, float a, float b, float *y, int64_t n);
     float (*sum)(const float *x, int64_t n);
     float (*dot)(const float *x, const float *y, int64_t n);
-    /* Sum of w (m - x); w may be NULL: 1. */
-    float (*drop)(const float *x, float m, const float *w, int64_t n);
+    /* Sum of a w (m - x); w may be NULL: 1. */
+    float (*drop)(const float *x, float m, float a, const float *w, int64_t n);
     /* y += a x */
     void (*add_scaled)(const float *x, float a, float *y, int64_t n);
     /* gx = y (gy - d) */

@@ -45,7 +45,8 @@ static reel_status check_targets(const cross_entropy_ctx *t, double *divisor)
  * log_s - (x[j] - m). The maximum stays apart from log_s, which it may swallow. */
 static float smooth_loss(const cross_entropy_ctx *t, const float *x, float m, float log_s)
 {
-    return t->smooth * (log_s * t->w_sum + t->isa->drop(x, m, t->w, t->x.width));
+    float below = t->isa->drop(x, m, t->smooth, t->w, t->x.width);
+    return t->smooth * t->w_sum * log_s + below;
 }
 
 static void one_row(const cross_entropy_ctx *t, int64_t i)
