@@ -521,7 +521,7 @@ static void test_losses(void **state)
     NONE("attention", reel_attention(t.i, t.i, t.i, NULL));
     NONE("attention",
          reel_attention(t.f, t.f, t.f, &(reel_attention_opts){.dropout = 1}));
-    NONE("expand",
+    NONE("attention",
          reel_attention(t.f, t.f, t.f, &(reel_attention_opts){.mask = t.other}));
     NONE("attention",
          reel_attention(

@@ -193,7 +193,7 @@ static reel_tensor *attention_composed(const reel_call *c)
     if (c->in[3] && IN_META(c, 3)->dtype != REEL_BOOL) s = reel_add(s, c->in[3]);
     if (hidden) s = reel_masked_fill(s, hidden, -INFINITY);
     if (!a->nan_rows) {
-        row = reel_eq(s, reel_scalar(-INFINITY, s->meta.dtype));
+        row = reel_eq(s, reel_scalar(-INFINITY, IN_META(c, 0)->dtype));
         row = reel_all(row, REEL_DIMS(-1), true);
         s = reel_masked_fill(s, row, 0);
     }

@@ -155,6 +155,27 @@ static int attend_plain_masked(reel_graph *g, const reel_match *m)
     return attend(g, m, 1, reel__bound(m, "b"));
 }
 
+/* The bias times $u. */
+static int scaled_bias(reel_graph *g, const reel_match *m)
+{
+    const reel_scalar_attrs a = {.a = {reel__bound_number(m, "u")}};
+    int b = reel__bound(m, "b");
+    return reel__graph_emit1(g, m->root, &reel__mul_scalar, &a, NULL, &b, 1,
+                             g->node[m->root].where);
+}
+
+static int attend_scaled_both(reel_graph *g, const reel_match *m)
+{
+    int b = scaled_bias(g, m);
+    return b < 0 ? -1 : attend(g, m, reel__bound_number(m, "s"), b);
+}
+
+static int attend_plain_scaled_mask(reel_graph *g, const reel_match *m)
+{
+    int b = scaled_bias(g, m);
+    return b < 0 ? -1 : attend(g, m, 1, b);
+}
+
 /* ---- linear layers -------------------------------------------------------------------------------- */
 
 /* x w + b with a weight [in, out] that is a parameter */
@@ -236,6 +257,12 @@ static const reel_rule rules[] = {
     REWRITE_BY("matmul(softmax(mul_scalar(" SCORES " | $s)) as p, v)", attend_scaled),
     REWRITE_BY("matmul(softmax(add_scaled(b, " SCORES " | $s)) as p, v)",
                attend_scaled_masked),
+    REWRITE_BY("matmul(softmax(add_scaled(mul_scalar(" SCORES " | $s), b | $u)) as p, v)",
+               attend_scaled_both),
+    REWRITE_BY("matmul(softmax(add_scaled(" SCALED ", b | $u)) as p, v)",
+               attend_scaled_both),
+    REWRITE_BY("matmul(softmax(add_scaled(" SCORES ", b | $u)) as p, v)",
+               attend_plain_scaled_mask),
     REWRITE_BY("matmul(softmax(" SCALED ") as p, v)", attend_scaled),
     REWRITE_BY("matmul(softmax(add(" SCALED ", b)) as p, v)", attend_scaled_masked),
     REWRITE_BY("matmul(softmax(add(" SCORES ", b)) as p, v)", attend_plain_masked),
