@@ -31,6 +31,7 @@ typedef struct matrix {
 /* Queries [i0, i0 + qn) and keys [k0, k0 + kn) of a matrix. */
 typedef struct tile {
     int64_t batch, i0, qn, k0, kn;
+    const float *gy, *y; /* their rows from i0 on */
     float *gmask;
 } tile;
 
@@ -39,8 +40,14 @@ static int64_t min64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static tile tile_at(const reel__attention *at, const matrix *m, int64_t qb, int64_t kb)
+static float *rows_at(const reel__attention_mat *m, int64_t batch, int64_t row)
 {
+    return reel__attention_at(m, batch) + row * m->step;
+}
+
+static tile tile_at(const backward_ctx *t, const matrix *m, int64_t qb, int64_t kb)
+{
+    const reel__attention *at = &t->at;
     tile x = {.batch = m->batch,
               .i0 = qb * at->query_block,
               .k0 = kb * at->key_block,
@@ -48,12 +55,9 @@ static tile tile_at(const reel__attention *at, const matrix *m, int64_t qb, int6
     x.qn = min64(at->query_block, at->lq - x.i0);
     x.kn = reel__attention_seen(at, x.i0 + x.qn - 1, x.k0,
                                 min64(at->key_block, at->lk - x.k0));
+    x.gy = rows_at(&t->gy, x.batch, x.i0);
+    x.y = rows_at(&t->y, x.batch, x.i0);
     return x;
-}
-
-static float *rows_at(const reel__attention_mat *m, int64_t batch, int64_t row)
-{
-    return reel__attention_at(m, batch) + row * m->step;
 }
 
 /* c[m, n] = a b with room's scores or slopes on one side. */
@@ -76,13 +80,13 @@ static void times(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row
     reel__gemm_serial(&g, room->pack);
 }
 
-/* One row of p and dp: dp becomes scale ds. */
+/* One row of p and dp, of query i: dp becomes scale ds. */
 static void row_slopes(const backward_ctx *t, const tile *x, int64_t i, const float *p,
                        float *dp, int64_t seen)
 {
     const reel__attention *at = &t->at;
-    float d =
-        at->isa->dot(rows_at(&t->gy, x->batch, i), rows_at(&t->y, x->batch, i), at->dv);
+    int64_t r = i - x->i0;
+    float d = at->isa->dot(x->gy + r * t->gy.step, x->y + r * t->y.step, at->dv);
     if (!x->gmask) {
         at->isa->slope(p, dp, d, at->scale, seen);
         return;
@@ -121,9 +125,8 @@ static void pairs(const backward_ctx *t, const tile *x, const reel__attention_ro
     times(x->qn, x->kn, at->d, rows_at(&at->q, x->batch, x->i0), at->q.step, 1,
           rows_at(&at->k, x->batch, x->k0), 1, at->k.step, room->scores, REEL__SCORE_ROW,
           false, room);
-    times(x->qn, x->kn, at->dv, rows_at(&t->gy, x->batch, x->i0), t->gy.step, 1,
-          rows_at(&at->v, x->batch, x->k0), 1, at->v.step, room->slopes, REEL__SCORE_ROW,
-          false, room);
+    times(x->qn, x->kn, at->dv, x->gy, t->gy.step, 1, rows_at(&at->v, x->batch, x->k0), 1,
+          at->v.step, room->slopes, REEL__SCORE_ROW, false, room);
     for (int64_t r = 0; r < x->qn; r++) differentiate(t, x, r, room);
 }
 
@@ -153,8 +156,9 @@ static void add_gkv(const backward_ctx *t, const tile *x,
 static void clear_rows(const reel__attention_mat *m, int64_t batch, int64_t from,
                        int64_t to, int64_t width)
 {
-    for (int64_t i = from; m->data && i < to; i++)
-        memset(rows_at(m, batch, i), 0, (size_t)width * sizeof *m->data);
+    float *row = m->data ? rows_at(m, batch, from) : NULL;
+    for (int64_t i = from; row && i < to; i++, row += m->step)
+        memset(row, 0, (size_t)width * sizeof *row);
 }
 
 /* One block of keys against all queries that see it. */
@@ -167,7 +171,7 @@ static void key_block(const backward_ctx *t, const matrix *m, int64_t kb, bool w
     clear_rows(&t->gk, m->batch, k0, end, at->d);
     clear_rows(&t->gv, m->batch, k0, end, at->dv);
     for (int64_t qb = 0; qb < t->query_blocks; qb++) {
-        tile x = tile_at(at, m, qb, kb);
+        tile x = tile_at(t, m, qb, kb);
         if (x.kn == 0) continue;
         pairs(t, &x, room);
         add_gkv(t, &x, room);
@@ -227,7 +231,7 @@ static void queries_task(void *ctx, int64_t task, int worker)
     matrix m = matrix_at(t, b / t->gmask.group, b % t->gmask.group);
     if (gmask_by_keys(t)) m.gmask = NULL;
     for (int64_t kb = 0; kb < t->key_blocks; kb++) {
-        tile x = tile_at(&t->at, &m, task % t->query_blocks, kb);
+        tile x = tile_at(t, &m, task % t->query_blocks, kb);
         if (x.kn == 0) break;
         pairs(t, &x, &room);
         add_gq(t, &x, &room);

@@ -84,21 +84,17 @@ static void key_block(const forward_ctx *t, const reel__attention_room *room,
     reel__gemm_serial(&values, room->pack);
 }
 
-/* Query i0 + r after the last block of keys. */
-static void finish(const forward_ctx *t, const reel__attention_room *room, int64_t batch,
-                   int64_t i0, int64_t r)
+/* A row of y after the last block of keys; stats may be NULL. */
+static void finish(const reel__attention *at, float max, float sum, float *row,
+                   float *stats)
 {
-    const reel__attention *at = &t->at;
-    float *row = reel__attention_at(&t->y, batch) + (i0 + r) * t->y.step;
-    float *stats = t->stats ? t->stats + 2 * (batch * at->lq + i0 + r) : NULL;
-    float sum = room->sum[r];
     if (sum == 0 && at->attrs->nan_rows && at->lk > 0) sum = NAN;
     if (sum == 0) /* nothing to attend to */
         memset(row, 0, (size_t)at->dv * sizeof *row);
     else
         at->isa->affine(row, 0, 1 / sum, 0, row, at->dv);
     if (!stats) return;
-    stats[0] = room->max[r];
+    stats[0] = max;
     stats[1] = sum;
 }
 
@@ -118,7 +114,11 @@ static void query_block(void *ctx, int64_t task, int worker)
     for (int64_t k0 = 0; k0 < keys; k0 += at->key_block)
         key_block(t, &room, batch, i0, qn, k0,
                   keys - k0 < at->key_block ? keys - k0 : at->key_block);
-    for (int64_t r = 0; r < qn; r++) finish(t, &room, batch, i0, r);
+    float *y = reel__attention_at(&t->y, batch) + i0 * t->y.step;
+    float *stats = t->stats ? t->stats + 2 * (batch * at->lq + i0) : NULL;
+    for (int64_t r = 0; r < qn; r++)
+        finish(at, room.max[r], room.sum[r], y + r * t->y.step,
+               stats ? stats + 2 * r : NULL);
 }
 
 /* q [.., lq, d]  k [.., lk, d]  v [.., lk, dv]  mask?  ->  y [.., lq, dv],
