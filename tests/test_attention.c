@@ -2,7 +2,20 @@
  * probabilities in double precision. */
 #include "kernel_check.h"
 
-typedef enum mask_kind { NO_MASK, BOOL_MASK, FLOAT_MASK, BROADCAST_MASK } mask_kind;
+typedef enum mask_kind {
+    NO_MASK,
+    BOOL_MASK,
+    BROADCAST_MASK, /* bool [batch, heads, 1, lk] */
+    FLOAT_MASK,     /* [heads, lq, lk], not row-major */
+    PAIRS_MASK,     /* [lq, lk] */
+    KEYS_MASK,      /* [batch, 1, 1, lk] */
+    QUERIES_MASK,   /* [1, heads, lq, 1] */
+    KEY_MASK,       /* [lk] */
+    FULL_MASK,      /* [batch, heads, lq, lk] */
+    HEAD_MASK,      /* [heads, 1, 1] */
+    NUMBER_MASK,    /* [] */
+    MASKS
+} mask_kind;
 
 typedef struct test_case {
     int64_t batch, heads, lq, lk, d, dv;
@@ -18,20 +31,54 @@ static operand matrices(const test_case *c, int64_t rows, int64_t width, uint64_
                 c->permuted ? (const int[]){0, 2, 1, 3} : NULL, seed);
 }
 
-static operand mask_of(const test_case *c)
+static operand bool_mask(const test_case *c)
 {
-    operand m = {.data = NULL};
+    operand m;
     if (c->mask == BOOL_MASK) {
         m = make(REEL_SHAPE(c->batch, 1, c->lq, c->lk), REEL_BOOL, NULL, 9);
         for (int64_t j = 0; j < c->lk; j++) ((uint8_t *)m.data)[j] = 0; /* a masked row */
-    } else if (c->mask == FLOAT_MASK) {
-        m = make(REEL_SHAPE(c->heads, c->lq, c->lk), REEL_F32, (const int[]){0, 2, 1}, 9);
-    } else if (c->mask == BROADCAST_MASK) {
+    } else {
         m = make(REEL_SHAPE(c->batch, c->heads, 1, c->lk), REEL_BOOL, NULL, 9);
         for (int64_t i = 0; i < c->batch * c->heads; i++)
             ((uint8_t *)m.data)[i * c->lk] = 1;
     }
     return m;
+}
+
+/* Values in [-1, 1), but a masked row where there are rows, half of it by numbers that are
+ * lower than any score. */
+static operand float_mask(const test_case *c)
+{
+    const int order[] = {0, 2, 1};
+    const reel_shape shape[MASKS] = {
+        [FLOAT_MASK] = REEL_SHAPE(c->heads, c->lq, c->lk),
+        [PAIRS_MASK] = REEL_SHAPE(c->lq, c->lk),
+        [KEYS_MASK] = REEL_SHAPE(c->batch, 1, 1, c->lk),
+        [QUERIES_MASK] = REEL_SHAPE(1, c->heads, c->lq, 1),
+        [KEY_MASK] = REEL_SHAPE(c->lk),
+        [FULL_MASK] = REEL_SHAPE(c->batch, c->heads, c->lq, c->lk),
+        [HEAD_MASK] = REEL_SHAPE(c->heads, 1, 1),
+    };
+    operand m = make(shape[c->mask], REEL_F32, c->mask == FLOAT_MASK ? order : NULL, 9);
+    for (int64_t j = 0; c->mask == PAIRS_MASK && j < c->lk; j++)
+        ((float *)m.data)[j] = j % 2 ? -1e9F : -INFINITY;
+    return m;
+}
+
+static operand mask_of(const test_case *c)
+{
+    if (c->mask == NO_MASK) return (operand){.data = NULL};
+    return c->mask <= BROADCAST_MASK ? bool_mask(c) : float_mask(c);
+}
+
+/* Where the pair (i, j) of matrix b lies in a dense or strided operand that broadcasts. */
+static int64_t mask_place(const reel_meta *m, const int64_t *b, int64_t i, int64_t j)
+{
+    const int64_t index[] = {b[0], b[1], i, j};
+    int64_t place = 0;
+    for (int d = 0; d < m->rank; d++)
+        if (m->dim[d] != 1) place += index[4 - m->rank + d] * m->stride[d];
+    return place;
 }
 
 static double row_dot(const operand *x, const operand *y, const int64_t *b, int64_t i,
@@ -51,9 +98,11 @@ static double score(const test_case *c, const reel_attention_attrs *a, const ope
     if (a->causal && j > i) return -INFINITY;
     double s = a->scale * row_dot(q, k, b, i, j, c->d);
     if (!mask->data) return s;
-    double m = at(mask, mask->meta.rank == 4 ? (int64_t[]){b[0], b[1], i, j}
-                                             : (int64_t[]){b[1], i, j, 0});
-    return mask->meta.dtype == REEL_BOOL ? (m != 0 ? s : -INFINITY) : s + m;
+    int64_t place = mask_place(&mask->meta, b, i, j);
+    if (mask->meta.dtype == REEL_BOOL)
+        return ((const uint8_t *)mask->data)[place] ? s : -INFINITY;
+    float m = ((const float *)mask->data)[place];
+    return m < -1e6F ? (double)((float)s + m) : s + (double)m; /* rounding is the point */
 }
 
 static double dropout_factor(const test_case *c, const reel_attention_attrs *a,
@@ -66,10 +115,10 @@ static double dropout_factor(const test_case *c, const reel_attention_attrs *a,
     return (double)reel__u01f(w[e % 4]) < a->dropout ? 0 : 1 / (1 - a->dropout);
 }
 
-/* p [lq, lk] and f [lq, lk] of one matrix; lse [lq]. */
+/* p [lq, lk] and f [lq, lk] of one matrix; stats [lq, 2]. */
 static void probabilities(const test_case *c, const reel_attention_attrs *a,
                           const operand *in, const int64_t *b, double *p, double *f,
-                          double *lse)
+                          double *stats)
 {
     for (int64_t i = 0; i < c->lq; i++) {
         double max = -INFINITY, sum = 0;
@@ -84,16 +133,19 @@ static void probabilities(const test_case *c, const reel_attention_attrs *a,
             sum += row[j];
         }
         for (int64_t j = 0; j < c->lk; j++) row[j] /= sum > 0 ? sum : 1;
-        lse[i] = max + log(sum);
+        stats[2 * i] = max;
+        stats[2 * i + 1] = sum;
     }
 }
 
 static void check_forward(const test_case *c, const operand *in, const operand *out,
                           const int64_t *b, const double *p, const double *f,
-                          const double *lse)
+                          const double *stats)
 {
     for (int64_t i = 0; i < c->lq; i++) {
-        check_near(at(&out[1], (int64_t[]){b[0], b[1], i}), lse[i], 5e-6, "lse");
+        double max = stats[2 * i], sum = stats[2 * i + 1];
+        check_near(at(&out[1], (int64_t[]){b[0], b[1], i, 0}), max, 5e-6, "maximum");
+        check_near(at(&out[1], (int64_t[]){b[0], b[1], i, 1}), sum, 5e-6 * sum, "sum");
         for (int64_t l = 0; l < c->dv; l++) {
             double y = 0;
             for (int64_t j = 0; j < c->lk; j++)
@@ -107,7 +159,7 @@ static void check_forward(const test_case *c, const operand *in, const operand *
 static void check_gradients(const test_case *c, const reel_attention_attrs *a,
                             const operand *in, const operand *gy, const operand *y,
                             const operand *grad, const int64_t *b, const double *p,
-                            const double *f)
+                            const double *f, double *gmask)
 {
     int64_t n = c->lq * c->lk;
     double *ds = must(calloc((size_t)n + 1, sizeof *ds));
@@ -115,7 +167,9 @@ static void check_gradients(const test_case *c, const reel_attention_attrs *a,
         double d = row_dot(gy, y, b, i, i, c->dv);
         for (int64_t j = 0; j < c->lk; j++) {
             double dp = row_dot(gy, &in[2], b, i, j, c->dv) * f[i * c->lk + j];
-            ds[i * c->lk + j] = a->scale * p[i * c->lk + j] * (dp - d);
+            double slope = p[i * c->lk + j] * (dp - d);
+            ds[i * c->lk + j] = a->scale * slope;
+            if (gmask) gmask[mask_place(&grad[3].meta, b, i, j)] += slope;
         }
         for (int64_t l = 0; l < c->d; l++) {
             double gq = 0;
@@ -142,6 +196,28 @@ static void check_gradients(const test_case *c, const reel_attention_attrs *a,
     free(ds);
 }
 
+/* What the kernels gave, against double precision. */
+static void check(const test_case *c, const reel_attention_attrs *a, const operand *in,
+                  const operand *out, const operand *gy, const operand *grad)
+{
+    size_t n = (size_t)(c->lq * c->lk) + 1;
+    double *p = must(calloc(n, sizeof *p)), *f = must(calloc(n, sizeof *f));
+    double *stats = must(calloc((size_t)c->lq * 2 + 1, sizeof *stats)), *gmask = NULL;
+    int64_t size = grad[3].data ? reel__numel(&grad[3].meta) : 0;
+    if (grad[3].data) gmask = must(calloc((size_t)size + 1, sizeof *gmask));
+    for (int64_t x = 0; x < c->batch * c->heads; x++) {
+        int64_t b[] = {x / c->heads, x % c->heads};
+        probabilities(c, a, in, b, p, f, stats);
+        check_forward(c, in, out, b, p, f, stats);
+        check_gradients(c, a, in, gy, &out[0], grad, b, p, f, gmask);
+    }
+    double terms = size ? (double)(c->batch * c->heads * c->lq * c->lk / size) : 0;
+    for (int64_t i = 0; i < size; i++)
+        check_near((double)((float *)grad[3].data)[i], gmask[i], 2e-6 * (3 + sqrt(terms)),
+                   "gmask");
+    free(p), free(f), free(stats), free(gmask);
+}
+
 static void run(const test_case *c)
 {
     reel_attention_attrs a = {.scale = 1 / sqrt((double)c->d),
@@ -152,33 +228,28 @@ static void run(const test_case *c)
     operand in[4] = {matrices(c, c->lq, c->d, 1), matrices(c, c->lk, c->d, 2),
                      matrices(c, c->lk, c->dv, 3), mask_of(c)};
     operand out[2] = {matrices(c, c->lq, c->dv, 4),
-                      make(REEL_SHAPE(c->batch, c->heads, c->lq), REEL_F32, NULL, 5)};
+                      make(REEL_SHAPE(c->batch, c->heads, c->lq, 2), REEL_F32, NULL, 5)};
     assert_int_equal(call_fast(reel__fast_attention, in, 4, out, 2, &a), REEL_OK);
     operand gy = matrices(c, c->lq, c->dv, 6);
     operand bin[7] = {gy, in[0], in[1], in[2], in[3], out[0], out[1]};
-    operand grad[3] = {matrices(c, c->lq, c->d, 7), matrices(c, c->lk, c->d, 8),
-                       matrices(c, c->lk, c->dv, 9)};
-    assert_int_equal(call_fast(reel__fast_attention_backward, bin, 7, grad, 3, &a),
+    operand grad[4] = {matrices(c, c->lq, c->d, 7),
+                       matrices(c, c->lk, c->d, 8),
+                       matrices(c, c->lk, c->dv, 9),
+                       {.data = NULL}};
+    if (c->mask > BROADCAST_MASK)
+        grad[3] = make(reel__shape(&in[3].meta), REEL_F32, NULL, 10);
+    assert_int_equal(call_fast(reel__fast_attention_backward, bin, 7, grad, 4, &a),
                      REEL_OK);
-    size_t n = (size_t)(c->lq * c->lk) + 1;
-    double *p = must(calloc(n, sizeof *p)), *f = must(calloc(n, sizeof *f));
-    double *lse = must(calloc((size_t)c->lq, sizeof *lse));
-    for (int64_t x = 0; x < c->batch * c->heads; x++) {
-        int64_t b[] = {x / c->heads, x % c->heads};
-        probabilities(c, &a, in, b, p, f, lse);
-        check_forward(c, in, out, b, p, f, lse);
-        check_gradients(c, &a, in, &gy, &out[0], grad, b, p, f);
-    }
-    free(p), free(f), free(lse);
+    check(c, &a, in, out, &gy, grad);
     for (int i = 0; i < 4; i++) drop(&in[i]);
-    for (int i = 0; i < 3; i++) drop(&grad[i]);
+    for (int i = 0; i < 4; i++) drop(&grad[i]);
     drop(&out[0]), drop(&out[1]), drop(&gy);
 }
 
 static void short_sequences(void **state)
 {
     (void)state;
-    for (int mask = NO_MASK; mask <= BROADCAST_MASK; mask++)
+    for (int mask = NO_MASK; mask < MASKS; mask++)
         for (int causal = 0; causal < 2; causal++)
             for (int permuted = 0; permuted < 2; permuted++) {
                 run(&(test_case){2, 3, 9, 9, 16, 16, (mask_kind)mask, causal, permuted,
@@ -201,12 +272,18 @@ static void long_sequences(void **state)
     run(&(test_case){1, 1, 150, 600, 8, 8, BOOL_MASK, true, false, 0.1});
     run(&(test_case){1, 1, 300, 270, 8, 8, FLOAT_MASK, true, false, 0});
     run(&(test_case){4, 4, 150, 280, 4, 4, BROADCAST_MASK, true, true, 0});
+    for (int mask = FLOAT_MASK; mask < MASKS; mask++) {
+        run(&(test_case){2, 3, 140, 270, 4, 6, (mask_kind)mask, mask % 2, true, 0});
+        run(&(test_case){5, 4, 130, 20, 4, 4, (mask_kind)mask, false, false, 0.2});
+    }
 }
 
 static void no_keys(void **state)
 {
     (void)state;
-    run(&(test_case){2, 2, 3, 0, 8, 8, NO_MASK, false, false, 0});
+    for (int mask = NO_MASK; mask < MASKS; mask++)
+        if (mask != BROADCAST_MASK) /* it would have a first key */
+            run(&(test_case){2, 2, 3, 0, 8, 8, (mask_kind)mask, false, false, 0});
 }
 
 /* Wrong numbers must come out as such, not as a row that was masked. */

@@ -224,7 +224,7 @@ static void zero_to_the_zero(void **state)
     assert_true(g[0] == 0 && g[1] == 0 && g[2] == 6);
 }
 
-/* "No gradient" means none, not an error in backward. */
+/* "No gradient" means none, not an error in backward; an added mask has one. */
 static void constants_that_ask_for_gradients(void **state)
 {
     (void)state;
@@ -233,15 +233,18 @@ static void constants_that_ask_for_gradients(void **state)
     reel_tensor *labels = reel_zeros(REEL_SHAPE(3), REEL_I64);
     const reel_cross_entropy_opts weighted = {.weight = c};
     assert_false(reel_needs_grad(reel_cross_entropy(reel_detach(x), labels, &weighted)));
-    const reel_attention_opts masked = {.mask = c};
+    reel_tensor *bias = leaf(reel_ones(REEL_SHAPE(3), REEL_F64));
+    const reel_attention_opts masked = {.mask = bias};
     const reel_backward_opts twice = {.create_graph = true};
     reel_tensor *y = reel_add(reel_cross_entropy(x, labels, &weighted),
                               total(reel_attention(x, x, x, &masked)));
     assert_int_equal(reel_backward(y, &twice), REEL_OK);
     assert_non_null(reel_grad_of(x));
     assert_null(reel_grad_of(c));
-    assert_int_equal(reel_set_grad(x, NULL),
-                     REEL_OK); /* it holds the graph that holds x */
+    assert_non_null(reel_grad_of(bias));
+    /* they hold the graph that holds x */
+    assert_int_equal(reel_set_grad(x, NULL), REEL_OK);
+    assert_int_equal(reel_set_grad(bias, NULL), REEL_OK);
 }
 
 static void gradients_given_stay_the_callers(void **state)

@@ -423,7 +423,7 @@ static void cross_entropy_names_a_bad_target(void **state)
 
 /* ---- attention --------------------------------------------------------------------- */
 
-enum { PLAIN, CAUSAL, BOOL_MASK, FLOAT_MASK, DROPOUT, N_KINDS };
+enum { PLAIN, CAUSAL, BOOL_MASK, FLOAT_MASK, KEYS_MASK, KEY_MASK, DROPOUT, N_KINDS };
 
 static void attention_gradients(void **state)
 {
@@ -438,21 +438,27 @@ static void attention_gradients(void **state)
         if (kind == BOOL_MASK) /* query 1 sees nothing */
             mask = make_values(REEL_SHAPE(1, 3, 4), REEL_BOOL,
                                (double[]){1, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1});
-        if (kind == FLOAT_MASK) mask = random64(REEL_SHAPE(1, 3, 4), 9);
-        if (mask.data) { /* one for both batches */
+        if (kind == FLOAT_MASK) mask = random64(REEL_SHAPE(3, 4), 9);
+        if (kind == KEYS_MASK) mask = random64(REEL_SHAPE(2, 1, 4), 9);
+        if (kind == KEY_MASK) mask = random64(REEL_SHAPE(4), 9);
+        if (kind == BOOL_MASK) { /* one for both batches */
             mask.meta.dim[0] = 2;
             mask.meta.stride[0] = 0;
         }
         operand in[] = {random64(REEL_SHAPE(2, 3, 5), 1),
                         random64(REEL_SHAPE(2, 4, 5), 2),
                         random64(REEL_SHAPE(2, 4, 2), 3), mask};
-        operand out[] = {random64(REEL_SHAPE(2, 3, 2), 4), random64(REEL_SHAPE(2, 3), 5)};
+        operand out[] = {random64(REEL_SHAPE(2, 3, 2), 4),
+                         random64(REEL_SHAPE(2, 3, 2), 5)};
         operand gy = make_like(&out[0], 6);
-        operand g[] = {make_like(&in[0], 1), make_like(&in[1], 1), make_like(&in[2], 1)};
+        operand g[] = {make_like(&in[0], 1), make_like(&in[1], 1), make_like(&in[2], 1),
+                       ABSENT};
+        if (kind >= FLOAT_MASK && kind < DROPOUT)
+            g[3] = random64(reel__shape(&mask.meta), 1);
         run(reel__ref_attention, in, 4, out, 2, &a);
         operand back[] = {gy, in[0], in[1], in[2], mask, out[0], out[1]};
-        run(reel__ref_attention_backward, back, 7, g, 3, &a);
-        for (int i = 0; i < 3; i++)
+        run(reel__ref_attention_backward, back, 7, g, 4, &a);
+        for (int i = 0; i < 4 && g[i].data; i++)
             check_gradient(reel__ref_attention, in, 4, out, 2, &a, &gy, i, &g[i],
                            "attention");
         if (kind == BOOL_MASK)
@@ -462,7 +468,7 @@ static void attention_gradients(void **state)
             }
         drop_all(in, 4);
         drop_all(out, 2);
-        drop_all(g, 3);
+        drop_all(g, 4);
         drop(&gy);
     }
 }
@@ -477,11 +483,11 @@ static void attention_probabilities(void **state)
     const reel_random_attrs drawn = {.low = 0.5, .seed = 8, .offset = 2};
     operand q = random64(REEL_SHAPE(1, 4, 3), 1), k = random64(REEL_SHAPE(1, N, 3), 2);
     operand v = random64(REEL_SHAPE(1, N, N), 3), y = random64(REEL_SHAPE(1, 4, N), 4);
-    operand lse = random64(REEL_SHAPE(1, 4), 5), ones = make_like(&y, 6),
+    operand stats = random64(REEL_SHAPE(1, 4, 2), 5), ones = make_like(&y, 6),
             kept = make_like(&y, 7);
     for (int64_t i = 0; i < N * N; i++) ((double *)v.data)[i] = i % (N + 1) == 0;
     for (int64_t i = 0; i < 4 * N; i++) ((double *)ones.data)[i] = 1;
-    run(reel__ref_attention, (operand[]){q, k, v}, 3, (operand[]){y, lse}, 2, &a);
+    run(reel__ref_attention, (operand[]){q, k, v}, 3, (operand[]){y, stats}, 2, &a);
     const reel_karg from = {ones.data, &ones.meta}, to = {kept.data, &kept.meta};
     const reel_kcall dropout = {.kernel = K_DROPOUT,
                                 .n_in = 1,
@@ -496,10 +502,12 @@ static void attention_probabilities(void **state)
             for (int64_t l = 0; l < 3; l++)
                 score += at(&q, (int64_t[]){0, i, l}) * at(&k, (int64_t[]){0, j, l});
             const int64_t ij[] = {0, i, j};
-            check_near(at(&y, ij), exp(score - at(&lse, ij)) * at(&kept, ij), 1e-12,
+            const double max = at(&stats, (int64_t[]){0, i, 0}),
+                         sum = at(&stats, (int64_t[]){0, i, 1});
+            check_near(at(&y, ij), exp(score - max) / sum * at(&kept, ij), 1e-12,
                        "probability");
         }
-    drop_all((operand[]){q, k, v, y, lse, ones, kept}, 7);
+    drop_all((operand[]){q, k, v, y, stats, ones, kept}, 7);
 }
 
 /* ---- dtypes, threads --------------------------------------------------------------- */

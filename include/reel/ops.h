@@ -327,11 +327,14 @@ REEL_API reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *wei
 
 /* ---- softmax and losses ------------------------------------------------------------ */
 
+/* Right for numbers of any size: maximum and sum are kept apart, so a row of n equal numbers
+ * gives 1 / n at 1e30 too. A row with +inf or NaN, or of -inf alone, is NaN. */
 /** exp(x) / sum(exp(x)) along `dim`. ONNX: Softmax. */
 REEL_API reel_tensor *reel_softmax(reel_tensor *x, int dim);
 /** log(softmax(x)) along `dim`. ONNX: LogSoftmax. */
 REEL_API reel_tensor *reel_log_softmax(reel_tensor *x, int dim);
-/** log(sum(exp(x))) along `dim`. ONNX: ReduceLogSumExp. */
+/** log(sum(exp(x))) along `dim`: -inf where that is empty or all -inf, inf where there is inf
+ *  and no NaN. Its gradient is softmax's. ONNX: ReduceLogSumExp. */
 REEL_API reel_tensor *reel_logsumexp(reel_tensor *x, int dim, bool keepdim);
 
 /** Options of reel_cross_entropy. Zero is the default. */
@@ -357,15 +360,26 @@ REEL_API reel_tensor *reel_bce_with_logits(reel_tensor *x, reel_tensor *target,
 
 /** Options of reel_attention. Zero is the default. */
 typedef struct reel_attention_opts {
-    reel_tensor *mask; /* broadcast to [..., lq, lk]: bool (true: attend), or added. No
-                        * gradient. A row with nothing to attend to gives zeros. */
-    bool causal;       /* query i sees keys 0 .. i */
-    double dropout;    /* on the probabilities */
-    double scale;      /* 0 means 1 / sqrt(d) */
+    reel_tensor
+        *mask;      /* broadcasts to [..., lq, lk]: bool, true: attend; or of q's dtype,
+                        * added to the scores, with a gradient (a learned bias) */
+    bool causal;    /* query i sees keys 0 .. i */
+    double dropout; /* on the probabilities */
+    double scale;   /* 0 means 1 / sqrt(d) */
 } reel_attention_opts;
-/** Scaled dot-product attention softmax(q k' scale) v: q [..., lq, d], k [..., lk, d],
+/** Scaled dot-product attention softmax(q k' scale + mask) v: q [..., lq, d], k [..., lk, d],
  *  v [..., lk, dv] -> [..., lq, dv]; leading dimensions equal. The matrix of scores is never
- *  stored. Source: Vaswani et al. 2017, arXiv:1706.03762; Dao et al. 2022, arXiv:2205.14135. */
+ *  stored, nor is a mask expanded: its gradient is summed as it is made.
+ *
+ *  A bool mask and `causal` hide: the score is -inf, whatever it was. An added mask is added:
+ *  -inf hides unless the score is NaN or inf, -1e9 leaves a row of nothing else what softmax
+ *  makes of it. A row of which every score is -inf gives zeros, and zero gradients, where
+ *  softmax gives NaN; a graph in which reel_graph_optimize found attention that was composed
+ *  of operators keeps the NaN. v and k of hidden keys must be finite: 0 times infinity is NaN.
+ *
+ *  Errors: REEL_ERR_SHAPE, REEL_ERR_DTYPE.
+ *  Source: Vaswani et al. 2017, arXiv:1706.03762; Dao et al. 2022, arXiv:2205.14135.
+ *  ONNX: MatMul, Softmax and what the mask needs; not with dropout. */
 REEL_API reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
                                      const reel_attention_opts *opts);
 

@@ -137,13 +137,17 @@ typedef struct reel_cross_entropy_attrs {
     int64_t
         want_grad; /* fill dlogits, the gradient of the loss (reduction none: per row) */
 } reel_cross_entropy_attrs;
-/* q [.., lq, d] k [.., lk, d] v [.., lk, dv]; mask broadcast to [.., lq, lk]: bool (true:
- * attend) or float (added). Dropout on the probabilities: element (b, i, j) of the
- * [batch, lq, lk] array draws like DROPOUT does. */
+/* q [.., lq, d] k [.., lk, d] v [.., lk, dv]; mask broadcasts to [.., lq, lk]: bool (false:
+ * the score is -inf, whatever it was) or float (added). Dropout on the probabilities: element
+ * (b, i, j) of the [batch, lq, lk] array draws like DROPOUT does. */
 typedef struct reel_attention_attrs {
     double scale, dropout;
     int64_t causal;
     int64_t seed, offset;
+    int64_t
+        nan_rows; /* scores of a query that are all -inf give NaN, as softmax does, and
+                       * not zeros; with neither causal nor a bool mask */
+    int64_t want; /* backward: bits of the outputs that are asked for */
 } reel_attention_attrs;
 typedef struct reel_index_attrs {
     int64_t dim;

@@ -47,10 +47,12 @@ reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
     return APPLY(&reel__dropout, &a, x);
 }
 
-/* ---- attention: q [..., lq, d]  k [..., lk, d]  v [..., lk, dv]  mask [..., lq, lk]?
- *      -> y [..., lq, dv], lse [..., lq] --------------------------------------------------------- */
+/* ---- attention: q [..., lq, d]  k [..., lk, d]  v [..., lk, dv]  mask, to [..., lq, lk]?
+ *      -> y [..., lq, dv], stats [..., lq, 2]: the largest score of each query, and the sum of
+ *      e^(score - largest). Their logsumexp is not one number, in which log(sum) would be lost. - */
 
 #define AT(c) ATTRS(c, reel_attention_attrs)
+#define WANTS(c, i) (AT(c)->want >> (i)&1)
 
 /* q, k, v and perhaps a mask are inputs `at`, `at` + 1 ... */
 static reel_status check_operands(const reel_call *c, int at)
@@ -65,23 +67,29 @@ static reel_status check_operands(const reel_call *c, int at)
             "q %s, k %s, v %s differ in dtype, or the mask is neither that "
             "nor bool",
             SHOW(q), SHOW(k), SHOW(v));
-    bool fits = r >= 2 && k->rank == r && v->rank == r, covers = !m || m->rank == r;
-    for (int i = 0; fits && i < r - 2; i++) {
+    bool fits = r >= 2 && k->rank == r && v->rank == r, covers = !m || m->rank <= r;
+    for (int i = 0; fits && i < r - 2; i++)
         fits = q->dim[i] == k->dim[i] && q->dim[i] == v->dim[i];
-        covers = covers && (!m || m->dim[i] == q->dim[i]);
-    }
     REQUIRE(c, fits && q->dim[r - 1] == k->dim[r - 1] && k->dim[r - 2] == v->dim[r - 2],
             REEL_ERR_SHAPE,
             "q %s must be [..., lq, d], k %s [..., lk, d], v %s [..., lk, dv]", SHOW(q),
             SHOW(k), SHOW(v));
-    covers = covers &&
-             (!m || (m->dim[r - 2] == q->dim[r - 2] && m->dim[r - 1] == k->dim[r - 2]));
-    REQUIRE(c, covers, REEL_ERR_SHAPE, "mask %s must be [..., lq, lk] for q %s and k %s",
+    REQUIRE(c, !AT(c)->nan_rows || (!AT(c)->causal && (!m || m->dtype != REEL_BOOL)),
+            REEL_ERR_ARG,
+            "nan_rows is for an added mask or none: causal %" PRId64 ", mask %s",
+            AT(c)->causal, m ? SHOW(m) : "none");
+    for (int i = 0; m && covers && i < m->rank; i++) {
+        int d = r - m->rank + i; /* of the scores */
+        int64_t whole = d == r - 1 ? k->dim[r - 2] : q->dim[d];
+        covers = m->dim[i] == 1 || m->dim[i] == whole;
+    }
+    REQUIRE(c, covers, REEL_ERR_SHAPE,
+            "mask %s must broadcast to [..., lq, lk] for q %s and k %s",
             m ? SHOW(m) : "none", SHOW(q), SHOW(k));
     return REEL_OK;
 }
 
-/* y [..., lq, dv] and lse [..., lq] */
+/* y [..., lq, dv] and stats [..., lq, 2] */
 static void results_of(const reel_meta *q, const reel_meta *v, reel_meta out[2])
 {
     int r = q->rank;
@@ -90,7 +98,7 @@ static void results_of(const reel_meta *q, const reel_meta *v, reel_meta out[2])
     out[0].dim[r - 1] = v->dim[r - 1];
     reel__set_contiguous(&out[0]);
     out[1] = out[0];
-    out[1].rank = r - 1;
+    out[1].dim[r - 1] = 2;
     if (q->dtype == REEL_F16 || q->dtype == REEL_BF16) out[1].dtype = REEL_F32;
     reel__set_contiguous(&out[1]);
 }
@@ -102,7 +110,7 @@ static reel_status attention_infer(const reel_call *c, reel_meta *out)
     return st;
 }
 
-/* inputs gy q k v mask? y lse -> gq gk gv */
+/* inputs gy q k v mask? y stats -> gq? gk? gv? gmask? */
 static reel_status attention_backward_infer(const reel_call *c, reel_meta *out)
 {
     reel_status st = check_operands(c, 1);
@@ -115,10 +123,14 @@ static reel_status attention_backward_infer(const reel_call *c, reel_meta *out)
                 REEL_ERR_SHAPE, "input %d %s must be like %s", place[i], SHOW(given),
                 SHOW(want));
     }
-    for (int i = 0; i < 3; i++) {
-        out[i] = *IN_META(c, 1 + i);
+    REQUIRE(c, !WANTS(c, 3) || (c->in[4] && IN_META(c, 4)->dtype != REEL_BOOL),
+            REEL_ERR_ARG, "want=%" PRId64 " asks for the gradient of a mask: mask %s",
+            AT(c)->want, c->in[4] ? SHOW(IN_META(c, 4)) : "none");
+    for (int i = 0; i < 4; i++) {
+        if (c->in[1 + i]) out[i] = *IN_META(c, 1 + i);
         out[i].offset = 0;
         reel__set_contiguous(&out[i]);
+        if (!WANTS(c, i)) out[i].rank = -1;
     }
     return REEL_OK;
 }
@@ -144,7 +156,7 @@ const reel_op reel__attention_backward = {
     .name = "attention_backward",
     .kernel = K_ATTENTION_BACKWARD,
     .n_in = 7,
-    .n_out = 3,
+    .n_out = 4,
     .optional = 1 << 4,
     .dtypes = DTYPES_FLOAT,
     .attrs = &reel__attention_schema,
@@ -152,40 +164,41 @@ const reel_op reel__attention_backward = {
     .flops = attention_backward_flops,
     .no_vjp = "attention composes it with create_graph",
     .no_onnx = REEL__ONNX_TRAINING,
-    .sample =
-        "f[2,3,4]; f[2,3,4]; f[2,5,4]; f[2,5,4]; -; f[2,3,4]; s[2,3] in 1..2 | scale=0.5",
+    .sample = "f[2,3,4]; f[2,3,4]; f[2,5,4]; f[2,5,4]; -; f[2,3,4]; s[2,3,2] in 1..2 | "
+              "scale=0.5 want=7\n"
+              "f[2,2,3,4]; f[2,2,3,4]; f[2,2,5,4]; f[2,2,5,4]; f[2,1,5]; f[2,2,3,4]; "
+              "s[2,2,3,2] in 1..2 | scale=0.5 want=15",
 };
 
-/* True where query i may see key j, [..., lq, lk]; NULL: everywhere. */
-static reel_tensor *visible(const reel_call *c)
+/* Where a bool mask or causality hides key j from query i, [..., lq, lk]; NULL: nowhere. */
+static reel_tensor *hidden_pairs(const reel_call *c)
 {
     int r = IN_META(c, 0)->rank;
-    reel_tensor *see = NULL;
-    if (AT(c)->causal) {
-        int64_t lq = IN_META(c, 0)->dim[r - 2], lk = IN_META(c, 1)->dim[r - 2];
-        reel_tensor *i = reel_unsqueeze(reel_arange(0, (double)lq, 1, REEL_I64), 1);
-        see = reel_ge(i, reel_arange(0, (double)lk, 1, REEL_I64));
-    }
-    if (c->in[3]) { /* an added -inf hides too: of a row of them softmax would make NaN */
-        reel_dtype dt = IN_META(c, 3)->dtype;
-        reel_tensor *open =
-            dt == REEL_BOOL ? c->in[3] : reel_ne(c->in[3], reel_scalar(-INFINITY, dt));
-        see = see ? reel_logical_and(see, open) : open;
-    }
-    return see;
+    reel_tensor *hidden = NULL;
+    if (c->in[3] && IN_META(c, 3)->dtype == REEL_BOOL)
+        hidden = reel_logical_not(c->in[3]);
+    if (!AT(c)->causal) return hidden;
+    int64_t lq = IN_META(c, 0)->dim[r - 2], lk = IN_META(c, 1)->dim[r - 2];
+    reel_tensor *i = reel_unsqueeze(reel_arange(0, (double)lq, 1, REEL_I64), 1);
+    reel_tensor *later = reel_lt(i, reel_arange(0, (double)lk, 1, REEL_I64));
+    return hidden ? reel_logical_or(hidden, later) : later;
 }
 
-/* The same in operators. A row that sees nothing gives zeros. */
+/* The same in operators. A row whose scores are all -inf gives zeros, unless `nan_rows`. */
 static reel_tensor *attention_composed(const reel_call *c)
 {
     const reel_attention_attrs *a = AT(c);
     reel_tensor *s = reel_mul_scalar(reel_matmul(c->in[0], reel_t(c->in[1])), a->scale);
-    reel_tensor *see = visible(c);
+    reel_tensor *hidden = hidden_pairs(c), *row = NULL;
     if (c->in[3] && IN_META(c, 3)->dtype != REEL_BOOL) s = reel_add(s, c->in[3]);
-    reel_tensor *hidden = see ? reel_logical_not(see) : NULL;
-    if (hidden) s = reel_masked_fill(s, hidden, -1e30);
+    if (hidden) s = reel_masked_fill(s, hidden, -INFINITY);
+    if (!a->nan_rows) {
+        row = reel_eq(s, reel_scalar(-INFINITY, IN_META(c, 0)->dtype));
+        row = reel_all(row, REEL_DIMS(-1), true);
+        s = reel_masked_fill(s, row, 0);
+    }
     reel_tensor *p = reel_softmax(s, -1);
-    if (hidden) p = reel_masked_fill(p, hidden, 0);
+    if (row) p = reel_masked_fill(p, row, 0);
     if (a->dropout > 0) {
         const reel_random_attrs d = {a->seed, a->offset, a->dropout, 0};
         p = APPLY(&reel__dropout, &d, p);
@@ -201,9 +214,11 @@ static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
     }
     reel_tensor *in[] = {reel_contiguous(G), c->in[0],  c->in[1], c->in[2],
                          c->in[3],           c->out[0], c->out[1]};
-    reel_tensor *out[3];
-    if (reel__apply(&reel__attention_backward, c->attrs, 7, in, out)) return;
-    for (int i = 0; i < 3; i++) gx[i] = out[i];
+    reel_tensor *out[4];
+    reel_attention_attrs a = *AT(c);
+    a.want = (int64_t)(c->needs & 15);
+    if (reel__apply(&reel__attention_backward, &a, 7, in, out)) return;
+    for (int i = 0; i < 4; i++) gx[i] = out[i];
 }
 
 /* 0, 1, ... along the last dimension but `back`, [.., n, ..1] */
@@ -218,28 +233,21 @@ static reel_ref places(reel_onnx *o, reel_ref x, int dim, int back)
     return reel__onnx_reshape(o, line, type);
 }
 
-/* Where query i may see key j, bool; NULL: everywhere. */
+/* Where a bool mask or causality lets query i see key j; NULL: everywhere. */
 static reel_ref visible_onnx(const reel_call *c, reel_onnx *o, reel_ref mask)
 {
     int r = o->in[0]->rank;
-    reel_ref see = NULL, open = mask;
-    if (AT(c)->causal)
-        see = ONNX_BOOL("GreaterOrEqual", places(o, o->in[0], r - 2, 1),
-                        places(o, o->in[1], r - 2, 0));
-    if (mask && mask->dtype != REEL_BOOL)
-        open = ONNX_BOOL("Greater", mask, reel__onnx_number(o, -INFINITY, mask->dtype));
-    if (!see || !open) return see ? see : open;
-    return ONNX_BOOL("And", see, open);
+    reel_ref open = mask && mask->dtype == REEL_BOOL ? mask : NULL;
+    if (!AT(c)->causal) return open;
+    reel_ref see = ONNX_BOOL("GreaterOrEqual", places(o, o->in[0], r - 2, 1),
+                             places(o, o->in[1], r - 2, 0));
+    return open ? ONNX_BOOL("And", see, open) : see;
 }
 
-/* The lowest finite number hides: -inf would make NaN of a row that sees nothing, which gives
- * zeros here. With causal alone every row sees something. */
+/* -inf hides. Of a row of it Softmax makes NaN, which must be zeros unless `nan_rows`: only a
+ * mask can make one out of finite scores. */
 static reel_status attention_onnx(const reel_call *c, reel_onnx *o)
 {
-    static const double lowest[REEL_DTYPE_COUNT] = {[REEL_F32] = -0x1.fffffep127,
-                                                    [REEL_F64] = -0x1.fffffffffffffp1023,
-                                                    [REEL_F16] = -65504,
-                                                    [REEL_BF16] = -0x1.fep127};
     if (AT(c)->dropout > 0) return reel__onnx_training(c, "dropout of probabilities");
     const reel_ref x = o->in[0], k = o->in[1], v = o->in[2], mask = o->in[3];
     reel_onnx_ref scores = *x;
@@ -249,9 +257,12 @@ static reel_status attention_onnx(const reel_call *c, reel_onnx *o)
     s = ONNX("Mul", s, NUM(AT(c)->scale));
     if (mask && mask->dtype != REEL_BOOL) s = ONNX("Add", s, mask);
     reel_ref see = visible_onnx(c, o, mask);
-    if (see) s = ONNX("Where", see, s, NUM(lowest[x->dtype]));
+    if (see) s = ONNX("Where", see, s, NUM(-INFINITY));
     reel_ref p = WITH_INT(ONNX("Softmax", s), "axis", -1);
-    if (mask) p = ONNX("Where", see, p, NUM(0));
+    if (mask && !AT(c)->nan_rows) {
+        reel_ref hidden = ONNX_BOOL("Equal", s, NUM(-INFINITY));
+        p = ONNX("Where", hidden, NUM(0), p);
+    }
     return reel__onnx_give(o, 0, ONNX_NODE("MatMul", o->out[0], p, v));
 }
 
@@ -274,18 +285,12 @@ const reel_op reel__attention = {
               "f[4,3]; f[4,3]; f[4,3]; - | scale=0.7 causal=1\n"
               "f[1,2,3,2]; f[1,2,4,2]; f[1,2,4,3]; c[1,2,3,4] | scale=1\n"
               "f[2,3,2]; f[2,3,2]; f[2,3,2]; bool[2,3,3] | scale=1\n"
+              "f[2,2,3,2]; f[2,2,4,2]; f[2,2,4,3]; f[2,3,4] | scale=0.8\n"
+              "f[2,3,2]; f[2,3,2]; f[2,3,2]; f[2,1,3] | scale=1 causal=1\n"
+              "f[3,2]; f[4,2]; f[4,2]; f[3,1] | scale=1 nan_rows=1\n"
+              "f[2,3,2]; f[2,4,2]; f[2,4,2]; f[4] | scale=1 dropout=0.4 seed=5\n"
               "f[2,3,2]; f[2,4,2]; f[2,4,2]; - | scale=1 dropout=0.4 seed=5",
 };
-
-/* The mask without history, with stride 0 where it broadcasts to [..., lq, lk]. */
-static reel_tensor *full_mask(reel_tensor *mask, const reel_tensor *q,
-                              const reel_tensor *k)
-{
-    int r = q->meta.rank;
-    reel_shape s = reel__shape(&q->meta);
-    if (r >= 1 && k->meta.rank == r && r >= 2) s.dim[r - 1] = k->meta.dim[r - 2];
-    return reel_expand(mask->node ? reel__constant(mask) : mask, s);
-}
 
 reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
                             const reel_attention_opts *opts)
@@ -305,9 +310,5 @@ reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
         a.seed = (int64_t)at.seed;
         a.offset = (int64_t)at.offset;
     }
-    reel_scope s = reel_scope_begin();
-    reel_tensor *mask = o->mask ? full_mask(o->mask, q, k) : NULL;
-    reel_tensor *y = NULL;
-    if (mask || !o->mask) y = APPLY(&reel__attention, &a, q, k, v, mask);
-    return reel_scope_return(s, y);
+    return APPLY(&reel__attention, &a, q, k, v, o->mask);
 }

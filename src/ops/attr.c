@@ -62,7 +62,8 @@ REEL_SCHEMA(reel__cross_entropy_schema, reel_cross_entropy_attrs,
             I(reel_cross_entropy_attrs, want_grad));
 REEL_SCHEMA(reel__attention_schema, reel_attention_attrs, R(reel_attention_attrs, scale),
             R(reel_attention_attrs, dropout), I(reel_attention_attrs, causal),
-            I(reel_attention_attrs, seed), I(reel_attention_attrs, offset));
+            I(reel_attention_attrs, seed), I(reel_attention_attrs, offset),
+            I(reel_attention_attrs, nan_rows), I(reel_attention_attrs, want));
 REEL_SCHEMA(reel__index_schema, reel_index_attrs, I(reel_index_attrs, dim),
             I(reel_index_attrs, size));
 REEL_SCHEMA(reel__sgd_schema, reel_sgd_attrs, R(reel_sgd_attrs, momentum),

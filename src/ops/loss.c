@@ -41,8 +41,10 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
     reel_tensor *x = c->in[0], *t = c->in[1], *w = c->in[2];
     reel_dtype dt = x->meta.dtype;
     int64_t classes = x->meta.dim[1];
-    reel_tensor *lp = reel_log_softmax(x, 1);
     reel_tensor *counts = reel_ne(t, reel_scalar((double)a->ignore_index, REEL_I64));
+    x = reel_masked_fill(x, reel_unsqueeze(reel_logical_not(counts), 1),
+                         0); /* NaN there */
+    reel_tensor *lp = reel_log_softmax(x, 1);
     reel_tensor *safe = reel_mul(t, reel_cast(counts, REEL_I64));
     reel_tensor *q = reel_one_hot(safe, classes, dt); /* [n, c] */
     q = reel_mul(q, reel_unsqueeze(reel_cast(counts, dt), 1));
@@ -57,8 +59,11 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
     reel_tensor *rows = reel_neg(reel_sum(reel_mul(target, lp), REEL_DIMS(1), false));
     if (a->reduction == REEL_NONE) return rows;
     reel_tensor *total = reel_sum(rows, REEL_ALL, false);
-    return a->reduction == REEL_SUM ? total
-                                    : reel_div(total, reel_sum(q, REEL_ALL, false));
+    if (a->reduction == REEL_SUM) return total;
+    reel_tensor *divisor = reel_sum(q, REEL_ALL, false);
+    reel_tensor *none =
+        reel_eq(divisor, reel_scalar(0, dt)); /* no row counts: no gradient */
+    return reel_div(total, reel_masked_fill(divisor, none, 1));
 }
 
 static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[],

@@ -91,14 +91,13 @@ static void log_softmax_vjp(const reel_call *c, reel_tensor *const gy[],
 }
 FORWARD(log_softmax, K_LOG_SOFTMAX)
 
-/* ---- logsumexp: gx = g exp(x - y) --------------------------------------------------------------- */
+/* ---- logsumexp: gx = g softmax(x), which keeps maximum and sum apart: y alone has lost the
+ *      logarithm of the sum where |x| is large ------------------------------------------------- */
 
 static reel_status logsumexp_infer(const reel_call *c, reel_meta *out)
 {
     reel_status st = reel__check_dim(c, 0, ATTRS(c, reel_dim_attrs)->dim);
     if (st) return st;
-    REQUIRE(c, IN_META(c, 0)->dim[DIM(c)] > 0, REEL_ERR_SHAPE,
-            "dimension %d of %s is empty", DIM(c), SHOW(IN_META(c, 0)));
     *out = *IN_META(c, 0);
     out->offset = 0;
     out->dim[DIM(c)] = 1;
@@ -108,7 +107,7 @@ static reel_status logsumexp_infer(const reel_call *c, reel_meta *out)
 
 static void logsumexp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    gx[0] = reel_mul(G, reel_exp(reel_sub(c->in[0], Y)));
+    gx[0] = reel_mul(G, reel_softmax(c->in[0], DIM(c)));
 }
 
 ONNX_RULE(logsumexp, reel__onnx_reduce(o, "ReduceLogSumExp", x, INT64_C(1) << DIM(c)))
@@ -118,7 +117,7 @@ const reel_op reel__logsumexp = {
     .kernel = K_LOGSUMEXP,
     .n_in = 1,
     .n_out = 1,
-    .saves = SAVE_IN(0) | SAVE_OUT(0),
+    .saves = SAVE_IN(0),
     .dtypes = DTYPES_FLOAT,
     .attrs = &reel__dim_schema,
     .infer = logsumexp_infer,

@@ -165,12 +165,15 @@ def attention(a, q, k, v, mask):
     elif mask is not None:
         scores = scores + mask
     scores = scores.masked_fill(~see, -torch.inf)
-    return [torch.softmax(scores, -1) @ v, Stat(torch.logsumexp(scores, -1))]
+    top = scores.amax(-1, keepdim=True)
+    stats = torch.cat([top, (scores - top).exp().sum(-1, keepdim=True)], -1)
+    return [torch.softmax(scores, -1) @ v, Stat(stats)]
 
 
-def attention_backward(a, g, q, k, v, mask, y, lse):
-    leaves = [t.detach().requires_grad_() for t in (q, k, v)]
-    return list(torch.autograd.grad(attention(a, *leaves, mask)[0], leaves, g))
+def attention_backward(a, g, *inputs):
+    leaves = [t.detach().requires_grad_() for t in inputs if t is not None]
+    y = attention(a, *(leaves if len(leaves) == 4 else leaves + [None]))[0]
+    return list(torch.autograd.grad(y, leaves, g))
 
 
 def pad(a, x):
@@ -308,7 +311,10 @@ MORE = dict(
                 "f[6,16,4,4]; f[16]; f[16]; s[16]; s[16] in 0.5..2; - | eps=1e-5"],
     cross_entropy=["f[9,67] in -4..4; i64[9] in 0..67; - | ignore_index=-1 want_grad=1"],
     attention=["f[2,17,16]; f[2,19,16]; f[2,19,16]; - | scale=0.25",
-               "f[2,17,8]; f[2,17,8]; f[2,17,8]; - | scale=0.3 causal=1"],
+               "f[2,17,8]; f[2,17,8]; f[2,17,8]; - | scale=0.3 causal=1",
+               "f[2,3,17,8]; f[2,3,19,8]; f[2,3,19,8]; f[3,17,19] | scale=0.3",
+               "f[2,3,17,8]; f[2,3,19,8]; f[2,3,19,8]; f[2,1,1,19] | scale=0.3",
+               "f[2,3,17,8]; f[2,3,19,8]; f[2,3,19,8]; f[17,1] | scale=0.3"],
     eq=["i64[20] in 0..3; i64[20] in 0..3"], round=["f[31] in -4..4"],
     index_select=["f[9,33]; i64[7] in 0..9 | dim=0"],
     avg_pool2d=["f[2,5,9,9] | kernel=3,3 stride=1,1 padding=1,1 dilation=1,1 "
@@ -481,7 +487,43 @@ EDGES_OF_ONE = ("add_scalar mul_scalar pow_scalar clamp isfinite logical_not neg
                 "hardswish").split()
 EDGES_OF_TWO = ("add sub mul div pow maximum minimum eq ne lt le gt ge logical_and logical_or "
                 "logical_xor squared_error").split()
-EDGES_REDUCED = "sum max min argmax argmin any all softmax log_softmax logsumexp".split()
+SOFTMAXES = "softmax log_softmax logsumexp".split()
+EDGES_REDUCED = "sum max min argmax argmin any all".split() + SOFTMAXES
+
+
+def hard_rows(dtype):
+    """Rows of equal numbers of any size, and with numbers that differ by all there is."""
+    lowest, tiny = torch.finfo(dtype).min, torch.finfo(dtype).smallest_normal / 8
+    x = torch.zeros(12, 19, dtype=dtype)
+    for i, value in enumerate([1e9, -1e9, 1e30, -lowest, lowest, tiny, -torch.inf]):
+        x[i] = value
+    x[7] = torch.linspace(0, 3, 19) + 1e6
+    x[8], x[8, 4] = lowest, 1
+    x[9, 18], x[10, 0] = 1e30, -1e30
+    x[11] = torch.linspace(-200, 0, 19)
+    return x
+
+
+def hard_softmax_cases(record):
+    for dtype in (F64, F32):
+        for dim in (0, 1):
+            x = hard_rows(dtype)
+            inputs = [x if dim else x.t().contiguous()]
+            attrs = Attrs(record, f"dim={dim}")
+            yield f"dim={dim}", inputs, results_of(record, attrs, [wide(inputs[0])], dtype), \
+                None, []
+
+
+def hard_cross_entropy_cases(record):
+    for dtype in (F64, F32):
+        x = hard_rows(dtype)[[0, 1, 2, 3, 4, 5, 7, 9, 10, 11]]
+        t, w = torch.arange(10) + 3, torch.linspace(0.5, 2, 19, dtype=dtype)
+        for text in ("smoothing=0", "smoothing=0.1"):
+            for reduction, weight in ((2, None), (2, w)):
+                attr_text = f"{text} ignore_index=-1 reduction={reduction} want_grad=1"
+                used = [wide(x), t, wide(weight)]
+                results = results_of(record, Attrs(record, attr_text), used, dtype)
+                yield attr_text, [x, t, weight], results, None, []
 
 
 def edge_cases(record):
@@ -509,6 +551,24 @@ def edge_cases(record):
             attrs = Attrs(record, attr_text)
             results = results_of(record, attrs, [wide(t) for t in inputs], dtype)
             yield attr_text, inputs, results, None, []
+
+
+def hard_attention_cases(record):
+    """Rows that a finite number hides on every key: computed in the dtype itself, whose rounding
+    makes all of their scores equal."""
+    for dtype in (F64, F32):
+        rng = torch.Generator().manual_seed(350)
+        q, k, v, gy = (randn(rng, 2, *s).to(dtype) for s in ((4, 8), (5, 8), (5, 3), (4, 3)))
+        mask = randn(rng, 4, 5).to(dtype)
+        mask[0] = -1e20 if dtype == F64 else -1e9
+        mask[2] = torch.finfo(dtype).min
+        mask[3, 1:4] = -torch.inf
+        text = "scale=0.35"
+        leaves = [t.clone().requires_grad_() for t in (q, k, v, mask)]
+        out = attention(Attrs(record, text), *leaves)
+        grads = torch.autograd.grad(out[0], leaves, gy)
+        results = [(0, out[0]), (1, out[1].t)]
+        yield text, [q, k, v, mask], results, gy, list(grads)
 
 
 # ---- records whose inputs must fit together, and optimizers over several steps -----------------
@@ -558,17 +618,20 @@ def layer_norm_backward_cases(record):
 
 
 def attention_backward_cases(record):
-    for i, (lead, lq, lk, d, dv, causal) in enumerate([
-            ((2,), 3, 5, 4, 2, 0), ((1, 2), 4, 4, 3, 3, 1), ((2, 2), 17, 19, 8, 8, 0)]):
+    for i, (lead, lq, lk, d, dv, causal, mask) in enumerate([
+            ((2,), 3, 5, 4, 2, 0, None), ((1, 2), 4, 4, 3, 3, 1, None),
+            ((2, 2), 17, 19, 8, 8, 0, None), ((2, 3), 17, 19, 8, 8, 0, (3, 17, 19)),
+            ((2, 3), 17, 19, 8, 8, 0, (2, 1, 1, 19)), ((3,), 5, 5, 4, 4, 1, (5, 1))]):
         for dtype in (F64, F32):
             rng = torch.Generator().manual_seed(300 + i)
-            text = f"scale=0.5 causal={causal}"
+            text = f"scale=0.5 causal={causal} want={15 if mask else 7}"
             a = Attrs(record, text)
             q, k, v, g = (randn(rng, *lead, *s).to(dtype)
                           for s in ((lq, d), (lk, d), (lk, dv), (lq, dv)))
-            y, lse = attention(a, wide(q), wide(k), wide(v), None)
-            inputs = [g, q, k, v, None, y.to(dtype), lse.t.to(dtype)]
-            out = attention_backward(a, *(wide(t) for t in (g, q, k, v)), None, None, None)
+            m = randn(rng, *mask).to(dtype) if mask else None
+            y, stats = attention(a, wide(q), wide(k), wide(v), wide(m))
+            inputs = [g, q, k, v, m, y.to(dtype), stats.t.to(dtype)]
+            out = attention_backward(a, *(wide(t) for t in (g, q, k, v, m)))
             yield text, inputs, [(n, t.to(dtype)) for n, t in enumerate(out)], None, []
 
 
@@ -646,6 +709,9 @@ SPECIAL = dict(
     layer_norm_backward=layer_norm_backward_cases,
     attention_backward=attention_backward_cases, sgd_step=sgd_step_cases,
     adam_step=adam_step_cases)
+HARD = dict(
+    **{name: hard_softmax_cases for name in SOFTMAXES},
+    cross_entropy=hard_cross_entropy_cases, attention=hard_attention_cases)
 
 # ---- file -------------------------------------------------------------------------------------
 
@@ -686,6 +752,8 @@ def main():
             cases = SPECIAL[record.name](record)
         elif record.name in TABLE:
             cases = [*sampled_cases(record), *edge_cases(record)]
+            if record.name in HARD:
+                cases += HARD[record.name](record)
         else:
             without.append(record.name)
             continue

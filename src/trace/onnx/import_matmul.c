@@ -104,9 +104,6 @@ static void attention(reel_import *im)
     const reel_attention_attrs a = {
         .scale = reel__im_float(im, "scale", (float)(1 / sqrt((double)m.dim[3]))),
         .causal = reel__im_int(im, "is_causal", 0) != 0};
-    if (mask >= 0)
-        mask = reel__im_expand(im, mask,
-                               REEL_SHAPE(m.dim[0], m.dim[1], m.dim[2], META(k)->dim[2]));
     int y = CALL(attention, &a, q, k, v, mask);
     if (rank3 && !reel_failed()) {
         y = reel__im_permute(im, y, order);

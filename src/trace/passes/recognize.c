@@ -1,6 +1,12 @@
 /* recognize.c: functions that were composed by hand of smaller operators, and for which there is
- * a record. Patterns are in the form that `algebraic` leaves. */
+ * a record. Patterns are in the form that `algebraic` leaves.
+ *
+ * A record agrees with what it stands for on every input, NaN, infinities and rows of -inf
+ * included, but for rounding; that a finite number overflows or underflows on one of the two
+ * ways counts as rounding. So these are not here: exp(x) / sum(exp(x)) and x - logsumexp(x),
+ * which keep numbers beside a +inf, where softmax and log_softmax have NaN. */
 #include <math.h>
+#include <string.h>
 
 #include "ops/records.h"
 #include "trace/passes/match.h"
@@ -32,15 +38,6 @@ static int make_softmax(reel_graph *g, const reel_match *m)
 static int make_log_softmax(reel_graph *g, const reel_match *m)
 {
     return along(g, m, &reel__log_softmax);
-}
-
-/* x - logsumexp(x) */
-static int from_logsumexp(reel_graph *g, const reel_match *m)
-{
-    int x = reel__bound(m, "x");
-    return reel__graph_emit1(g, m->root, &reel__log_softmax,
-                             g->node[reel__bound_node(g, m, "l")].attrs, NULL, &x, 1,
-                             g->node[m->root].where);
 }
 
 /* ---- layer norm ---------------------------------------------------------------------------------- */
@@ -119,30 +116,20 @@ static int transposed(reel_graph *g, const reel_match *m, int t)
                              g->node[m->root].where);
 }
 
-/* The mask as [..., lq, lk], expanded from what broadcasts to the scores; -1 if it does not. */
-static int full_mask(reel_graph *g, const reel_match *m, int mask, int scores)
-{
-    const reel_value *s = &g->value[scores];
-    reel_shape_attrs to = {.rank = s->meta.rank}, grow = {.rank = 0};
-    if (reel__same_shape(&g->value[mask].meta, &s->meta)) return mask;
-    for (int d = 0; d < s->meta.rank; d++) {
-        to.dim[d] = s->meta.dim[d];
-        grow.dim[d] = s->grow[d];
-    }
-    return reel__graph_emit1(g, m->root, &reel__expand, &to, g->batch ? &grow : NULL,
-                             &mask, 1, g->node[m->root].where);
-}
-
-/* softmax(scale q t + mask) v, the softmax along the last dimension */
+/* softmax(scale q t + mask) v, the softmax along the last dimension and nothing of it
+ * broadcast but the mask. Scores that are all -inf stay NaN. */
 static int attend(reel_graph *g, const reel_match *m, double scale, int mask)
 {
-    int p = reel__bound_node(g, m, "p"), scores = reel__bound(m, "z");
+    int p = reel__bound_node(g, m, "p");
     const reel_dim_attrs *along_dim = g->node[p].attrs;
-    const reel_attention_attrs a = {.scale = scale};
-    if (along_dim->dim != g->value[scores].meta.rank - 1) return -1;
+    const reel_value *z = &g->value[reel__bound(m, "z")],
+                     *x = &g->value[g->node[p].in[0]];
+    const reel_attention_attrs a = {.scale = scale, .nan_rows = 1};
+    if (along_dim->dim != z->meta.rank - 1 || !reel__same_shape(&x->meta, &z->meta) ||
+        memcmp(x->grow, z->grow, sizeof x->grow) != 0)
+        return -1;
     int in[] = {reel__bound(m, "q"), transposed(g, m, reel__bound(m, "t")),
                 reel__bound(m, "v"), mask};
-    if (mask >= 0 && (in[3] = full_mask(g, m, mask, scores)) < 0) return -1;
     if (in[1] < 0) return -1;
     return reel__graph_emit1(g, m->root, &reel__attention, &a, NULL, in, 4,
                              g->node[m->root].where);
@@ -166,6 +153,27 @@ static int attend_scaled_masked(reel_graph *g, const reel_match *m)
 static int attend_plain_masked(reel_graph *g, const reel_match *m)
 {
     return attend(g, m, 1, reel__bound(m, "b"));
+}
+
+/* The bias times $u. */
+static int scaled_bias(reel_graph *g, const reel_match *m)
+{
+    const reel_scalar_attrs a = {.a = {reel__bound_number(m, "u")}};
+    int b = reel__bound(m, "b");
+    return reel__graph_emit1(g, m->root, &reel__mul_scalar, &a, NULL, &b, 1,
+                             g->node[m->root].where);
+}
+
+static int attend_scaled_both(reel_graph *g, const reel_match *m)
+{
+    int b = scaled_bias(g, m);
+    return b < 0 ? -1 : attend(g, m, reel__bound_number(m, "s"), b);
+}
+
+static int attend_plain_scaled_mask(reel_graph *g, const reel_match *m)
+{
+    int b = scaled_bias(g, m);
+    return b < 0 ? -1 : attend(g, m, 1, b);
 }
 
 /* ---- linear layers -------------------------------------------------------------------------------- */
@@ -214,10 +222,8 @@ static int make_bias(reel_graph *g, const reel_match *m)
 static const reel_rule rules[] = {
     REWRITE_BY("div(exp(sub(x, max(x | mask=$m))) as e, sum(e | mask=$m, scale=1))",
                make_softmax),
-    REWRITE_BY("div(exp(x) as e, sum(e | mask=$m, scale=1))", make_softmax),
     REWRITE_BY("sub(sub(x, max(x | mask=$m)) as d, log(sum(exp(d) | mask=$m, scale=1)))",
                make_log_softmax),
-    REWRITE_BY("sub(x, logsumexp(x) as l)", from_logsumexp),
     REWRITE("log(softmax(x) as s)", "log_softmax(x | @s)"),
     REWRITE("exp(log_softmax(x) as s)", "softmax(x | @s)"),
 
@@ -251,6 +257,12 @@ static const reel_rule rules[] = {
     REWRITE_BY("matmul(softmax(mul_scalar(" SCORES " | $s)) as p, v)", attend_scaled),
     REWRITE_BY("matmul(softmax(add_scaled(b, " SCORES " | $s)) as p, v)",
                attend_scaled_masked),
+    REWRITE_BY("matmul(softmax(add_scaled(mul_scalar(" SCORES " | $s), b | $u)) as p, v)",
+               attend_scaled_both),
+    REWRITE_BY("matmul(softmax(add_scaled(" SCALED ", b | $u)) as p, v)",
+               attend_scaled_both),
+    REWRITE_BY("matmul(softmax(add_scaled(" SCORES ", b | $u)) as p, v)",
+               attend_plain_scaled_mask),
     REWRITE_BY("matmul(softmax(" SCALED ") as p, v)", attend_scaled),
     REWRITE_BY("matmul(softmax(add(" SCALED ", b)) as p, v)", attend_scaled_masked),
     REWRITE_BY("matmul(softmax(add(" SCORES ", b)) as p, v)", attend_plain_masked),

@@ -53,6 +53,17 @@ static int64_t even_block(int64_t length, int64_t most)
     return blocks ? (length + blocks - 1) / blocks : 1;
 }
 
+/* The steps of the mask, any strides. A bool mask makes scores infinite before they are
+ * scaled, by something else than 0. */
+static bool take_mask(reel__attention *t)
+{
+    const reel_meta *m = t->mask->meta;
+    int r = m->rank;
+    if (r > 0 && m->dim[r - 1] != 1) t->mask_col = m->stride[r - 1];
+    if (r > 1 && m->dim[r - 2] != 1) t->mask_row = m->stride[r - 2];
+    return m->dtype == REEL_F32 || (m->dtype == REEL_BOOL && t->scale != 0);
+}
+
 bool reel__attention_take(const reel_kcall *call, int first, reel__attention *out)
 {
     const reel_attention_attrs *attrs = call->attrs;
@@ -66,9 +77,7 @@ bool reel__attention_take(const reel_kcall *call, int first, reel__attention *ou
         return false;
     const reel_meta *q = t.q.meta;
     if (call->n_in > first + 3 && call->in[first + 3].data) t.mask = &call->in[first + 3];
-    if (t.mask && (t.mask->meta->rank < 2 ||
-                   (t.mask->meta->dtype != REEL_F32 && t.mask->meta->dtype != REEL_BOOL)))
-        return false;
+    if (t.mask && !take_mask(&t)) return false;
     for (int i = 0; i < q->rank - 2; i++) t.batches *= q->dim[i];
     t.lq = q->dim[q->rank - 2];
     t.d = q->dim[q->rank - 1];
@@ -87,18 +96,18 @@ int64_t reel__attention_seen(const reel__attention *t, int64_t i, int64_t k0, in
 }
 
 const float *reel__attention_mask(const reel__attention *t, int64_t batch, int64_t i,
-                                  int64_t k0, int64_t n, const reel__attention_room *room)
+                                  int64_t k0, int64_t n, float *s,
+                                  const reel__attention_room *room)
 {
     if (!t->mask) return NULL;
     const reel_meta *m = t->mask->meta;
-    int r = m->rank;
-    int64_t row = m->dim[r - 2] == 1 ? 0 : m->stride[r - 2];
-    int64_t step = m->dim[r - 1] == 1 ? 0 : m->stride[r - 1];
-    int64_t at = matrix_offset(m, t->q.meta, batch) + i * row + k0 * step;
+    int64_t step = t->mask_col;
+    int64_t at = matrix_offset(m, t->q.meta, batch) + i * t->mask_row + k0 * step;
     if (m->dtype == REEL_BOOL) {
         const uint8_t *attend = (const uint8_t *)t->mask->data + at;
-        for (int64_t j = 0; j < n; j++) room->add[j] = attend[j * step] ? 0 : -INFINITY;
-        return room->add;
+        float hidden = t->scale > 0 ? -INFINITY : INFINITY;
+        for (int64_t j = 0; j < n; j++) s[j] = attend[j * step] ? s[j] : hidden;
+        return NULL;
     }
     const float *add = (const float *)t->mask->data + at;
     if (step == 1) return add;

@@ -10,7 +10,7 @@
 typedef struct forward_ctx {
     reel__attention at;
     reel__attention_mat y;
-    float *lse; /* [batches, lq] or NULL */
+    float *stats; /* [batches, lq, 2]: maximum and sum; or NULL */
     int64_t query_blocks;
     float *rooms;
 } forward_ctx;
@@ -23,7 +23,7 @@ static float soften(const forward_ctx *t, const reel__attention_room *room, int6
     const reel__attention *at = &t->at;
     float *s = room->scores + row * REEL__SCORE_ROW, before = room->max[row];
     int64_t seen = reel__attention_seen(at, i, k0, kn);
-    const float *add = reel__attention_mask(at, batch, i, k0, seen, room);
+    const float *add = reel__attention_mask(at, batch, i, k0, seen, s, room);
     float m = at->isa->score_max(s, at->scale, add, seen);
     memset(s + seen, 0, (size_t)(kn - seen) * sizeof *s);
     /* the maximum passes over NaN: a row without a number must not look masked */
@@ -84,6 +84,20 @@ static void key_block(const forward_ctx *t, const reel__attention_room *room,
     reel__gemm_serial(&values, room->pack);
 }
 
+/* A row of y after the last block of keys; stats may be NULL. */
+static void finish(const reel__attention *at, float max, float sum, float *row,
+                   float *stats)
+{
+    if (sum == 0 && at->attrs->nan_rows && at->lk > 0) sum = NAN;
+    if (sum == 0) /* nothing to attend to */
+        memset(row, 0, (size_t)at->dv * sizeof *row);
+    else
+        at->isa->affine(row, 0, 1 / sum, 0, row, at->dv);
+    if (!stats) return;
+    stats[0] = max;
+    stats[1] = sum;
+}
+
 static void query_block(void *ctx, int64_t task, int worker)
 {
     const forward_ctx *t = ctx;
@@ -101,26 +115,21 @@ static void query_block(void *ctx, int64_t task, int worker)
         key_block(t, &room, batch, i0, qn, k0,
                   keys - k0 < at->key_block ? keys - k0 : at->key_block);
     float *y = reel__attention_at(&t->y, batch) + i0 * t->y.step;
-    for (int64_t r = 0; r < qn; r++) {
-        float *row = y + r * t->y.step;
-        /* nothing to attend to: zeros */
-        if (room.sum[r] == 0)
-            memset(row, 0, (size_t)at->dv * sizeof *row);
-        else
-            at->isa->affine(row, 0, 1 / room.sum[r], 0, row, at->dv);
-        if (t->lse) t->lse[batch * at->lq + i0 + r] = room.max[r] + logf(room.sum[r]);
-    }
+    float *stats = t->stats ? t->stats + 2 * (batch * at->lq + i0) : NULL;
+    for (int64_t r = 0; r < qn; r++)
+        finish(at, room.max[r], room.sum[r], y + r * t->y.step,
+               stats ? stats + 2 * r : NULL);
 }
 
-/* q [.., lq, d]  k [.., lk, d]  v [.., lk, dv]  mask?  ->  y [.., lq, dv], lse [..,
- * lq] */
+/* q [.., lq, d]  k [.., lk, d]  v [.., lk, dv]  mask?  ->  y [.., lq, dv],
+ * stats [.., lq, 2] */
 bool reel__fast_attention(const reel_kcall *call, reel_status *status)
 {
     forward_ctx t;
     if (!reel__attention_take(call, 0, &t.at)) return false;
     if (!reel__attention_operand(&call->out[0], &t.y)) return false;
-    t.lse = call->n_out > 1 ? call->out[1].data : NULL;
-    if (t.lse && !reel__is_contiguous(call->out[1].meta)) return false;
+    t.stats = call->n_out > 1 ? call->out[1].data : NULL;
+    if (t.stats && !reel__is_contiguous(call->out[1].meta)) return false;
     t.query_blocks = (t.at.lq + t.at.query_block - 1) / t.at.query_block;
     *status = REEL_OK;
     t.rooms =

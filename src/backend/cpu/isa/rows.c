@@ -107,6 +107,22 @@ static float row_dot(const float *x, const float *y, int64_t n)
     return reel_vsum((s0 + s1) + (s2 + s3));
 }
 
+static float row_drop(const float *x, float m, float a, const float *w, int64_t n)
+{
+    reel_vf s0 = {0}, s1 = {0};
+    int64_t i = 0;
+    for (; i + 2 * VW <= n; i += 2 * VW) {
+        reel_vf d0 = (m - reel_vload(x + i)) * a, d1 = (m - reel_vload(x + i + VW)) * a;
+        s0 += w ? d0 * reel_vload(w + i) : d0;
+        s1 += w ? d1 * reel_vload(w + i + VW) : d1;
+    }
+    for (; i < n; i += VW) {
+        reel_vf d = (m - load_or(x, i, n, m)) * a;
+        s0 += w ? d * load(w, i, n) : d;
+    }
+    return reel_vsum(s0 + s1);
+}
+
 static void row_add_scaled(const float *x, float a, float *y, int64_t n)
 {
     EACH(i, n, { store(y, i, n, load(y, i, n) + load(x, i, n) * a); });
@@ -199,12 +215,15 @@ static void row_layer_norm_backward(const reel_layer_norm_row *t, int64_t n)
     });
 }
 
+/* Both of the following must make the same bits of a score: near 1e9 the next number is 64
+ * away, and e^64 is not 1. */
 static float row_score_max(float *s, float scale, const float *add, int64_t n)
 {
     reel_vf m0 = reel_vset(-INFINITY), m1 = m0;
     int64_t i = 0;
     for (; i + 2 * VW <= n; i += 2 * VW) {
-        reel_vf v0 = reel_vload(s + i) * scale, v1 = reel_vload(s + i + VW) * scale;
+        reel_vf v0 = reel_vrounded(reel_vload(s + i) * scale);
+        reel_vf v1 = reel_vrounded(reel_vload(s + i + VW) * scale);
         if (add) {
             v0 += reel_vload(add + i);
             v1 += reel_vload(add + i + VW);
@@ -215,7 +234,7 @@ static float row_score_max(float *s, float scale, const float *add, int64_t n)
         m1 = reel_vmax(v1, m1);
     }
     for (; i < n; i += VW) {
-        reel_vf v = load(s, i, n) * scale;
+        reel_vf v = reel_vrounded(load(s, i, n) * scale);
         if (add) v += load(add, i, n);
         store(s, i, n, v);
         m0 = reel_vmax(load_or(s, i, n, -INFINITY), m0);
@@ -223,12 +242,12 @@ static float row_score_max(float *s, float scale, const float *add, int64_t n)
     return reel_vhighest(reel_vmax(m0, m1));
 }
 
-static void row_prob(float *s, float scale, const float *add, float lse, int64_t n)
+static void row_prob(float *s, float scale, const float *add, float m, float a, int64_t n)
 {
     EACH(i, n, {
-        reel_vf v = load(s, i, n) * scale - lse;
+        reel_vf v = reel_vrounded(load(s, i, n) * scale);
         if (add) v += load(add, i, n);
-        store(s, i, n, reel_vexp(v));
+        store(s, i, n, reel_vexp(v - m) * a);
     });
 }
 
@@ -243,6 +262,7 @@ const reel_rows_isa ISA(rows) = {
     .affine = row_affine,
     .sum = row_sum,
     .dot = row_dot,
+    .drop = row_drop,
     .add_scaled = row_add_scaled,
     .softmax_backward = row_softmax_backward,
     .log_softmax_backward = row_log_softmax_backward,

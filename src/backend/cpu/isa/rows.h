@@ -20,6 +20,8 @@ typedef struct reel_rows_isa {
     void (*affine)(const float *x, float m, float a, float b, float *y, int64_t n);
     float (*sum)(const float *x, int64_t n);
     float (*dot)(const float *x, const float *y, int64_t n);
+    /* Sum of a w (m - x); w may be NULL: 1. */
+    float (*drop)(const float *x, float m, float a, const float *w, int64_t n);
     /* y += a x */
     void (*add_scaled)(const float *x, float a, float *y, int64_t n);
     /* gx = y (gy - d) */
@@ -34,8 +36,9 @@ typedef struct reel_rows_isa {
     void (*layer_norm_backward)(const reel_layer_norm_row *row, int64_t n);
     /* Attention: s = scale s + add (add may be NULL); returns the maximum. */
     float (*score_max)(float *s, float scale, const float *add, int64_t n);
-    /* p = e^(scale s + add - lse), in place */
-    void (*prob)(float *s, float scale, const float *add, float lse, int64_t n);
+    /* p = e^(scale s + add - m) a, in place: with the maximum m that score_max() found, the
+     * bits of exp_sum() of its result, times a */
+    void (*prob)(float *s, float scale, const float *add, float m, float a, int64_t n);
     /* dp = a p (dp - d), in place */
     void (*slope)(const float *p, float *dp, float d, float a, int64_t n);
 } reel_rows_isa;

@@ -136,6 +136,20 @@ static inline float reel_vhighest(reel_vf v)
     return lane[0];
 }
 
+/* v itself: the compiler may not fuse what made it with what reads it, so that the same product
+ * has the same bits in every function. */
+static inline reel_vf reel_vrounded(reel_vf v)
+{
+#if defined(__SSE__)
+    __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#else
+    __asm__("" : "+m"(v));
+#endif
+    return v;
+}
+
 /* e^x within 2 ulp: 0 below the smallest normal number (so for -inf), 2.4e38 from 88.37
  * on (so for inf), NaN for NaN. x = n ln 2 + r with n rounded by adding 1.5 * 2^23, ln 2
  * in two parts (Cody & Waite 1980), e^r by the polynomial of Cephes expf (Moshier), and n

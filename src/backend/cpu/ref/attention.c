@@ -1,7 +1,10 @@
 /* attention.c: reference scaled dot-product attention and its gradients.
- * q [.., lq, d], k [.., lk, d], v [.., lk, dv] -> y [.., lq, dv], lse [.., lq].
- * Source: Vaswani et al. 2017, arXiv:1706.03762; the gradients from the log-sum-exp of
- * each row, as Dao et al. 2022, arXiv:2205.14135. */
+ * q [.., lq, d], k [.., lk, d], v [.., lk, dv], mask? -> y [.., lq, dv], stats [.., lq, 2]:
+ * the largest score of each query and the sum of e^(score - largest), from which backward
+ * makes the probabilities again (Dao et al. 2022, arXiv:2205.14135, with their two numbers
+ * apart: of 1e9 + log(4) nothing but 1e9 is left). Scores are rounded to the dtype, as that
+ * maximum is.
+ * Source: Vaswani et al. 2017, arXiv:1706.03762. */
 #include "backend/cpu/ref/ref.h"
 
 #include "backend/random_blocks.h"
@@ -59,6 +62,18 @@ static attention_parts attention_split(const reel_kcall *call, int first)
     p.batches = 1;
     for (int i = 0; i < r - 2; i++) p.batches *= p.q->meta->dim[i];
     return p;
+}
+
+/* Position of row i, column j of the matrix that a mask has for `batch`; a dimension that is
+ * missing or of size 1 is repeated. */
+static int64_t mask_offset(const reel_meta *m, const reel_meta *q, int64_t batch,
+                           int64_t i, int64_t j)
+{
+    int r = m->rank;
+    int64_t at = reel__ref_matrix(m, q, batch);
+    if (r > 0 && m->dim[r - 1] != 1) at += j * m->stride[r - 1];
+    if (r > 1 && m->dim[r - 2] != 1) at += i * m->stride[r - 2];
+    return at;
 }
 
 #define REEL_REF_TEMPLATE "backend/cpu/ref/attention.inc"

@@ -41,12 +41,12 @@ static reel_status check_targets(const cross_entropy_ctx *t, double *divisor)
     return REEL_OK;
 }
 
-/* Loss of row i under smoothing, beyond the target's own share. */
+/* Loss of row i under smoothing, beyond the target's own share: the sum of w[j] times
+ * log_s - (x[j] - m). The maximum stays apart from log_s, which it may swallow. */
 static float smooth_loss(const cross_entropy_ctx *t, const float *x, float m, float log_s)
 {
-    int64_t c = t->x.width;
-    float sum = t->w ? t->isa->dot(t->w, x, c) : t->isa->sum(x, c);
-    return t->smooth * ((m + log_s) * t->w_sum - sum);
+    float below = t->isa->drop(x, m, t->smooth, t->w, t->x.width);
+    return t->smooth * t->w_sum * log_s + below;
 }
 
 static void one_row(const cross_entropy_ctx *t, int64_t i)
