@@ -4,11 +4,13 @@
 #include "backend/cpu/indices.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/walk.h"
+#include "base/alloc.h"
 #include "base/parallel.h"
 
 enum {
     WORK = 16384, /* elements that are worth a task                          */
-    LINES = 256   /* lines of SCATTER_ADD that advance together along `dim`  */
+    LINES = 256,  /* lines of SCATTER_ADD that advance together along `dim`  */
+    IN_F32 = 8    /* numbers that are added in f32: as many as SUM joins so  */
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -79,7 +81,8 @@ reel_status reel__ref_gather(const reel_kcall *c)
 /* ---- SCATTER_ADD ------------------------------------------------------------------- */
 
 /* A line is all indices along `dim` at one place in the other dimensions. Two lines never
- * meet in the output, so lines are what is done in parallel. */
+ * meet in the output, so lines are what is done in parallel. Where an element may receive more
+ * than SUM would add in f32, the totals of an f32 are f64, in memory of their own. */
 typedef struct scattering {
     reel_axis axis[REEL_MAX_RANK];       /* lines in the output (a) and in src (b) */
     reel_axis index_axis[REEL_MAX_RANK]; /* the same lines in the index (a)        */
@@ -87,29 +90,33 @@ typedef struct scattering {
     char *y;
     const char *src;
     reel_dtype dtype;
+    bool wide; /* y is f64, src f32 */
     const int64_t *index;
     reel_axis along; /* `dim` in the output (a) and in src (b) */
     int64_t index_step;
     int64_t together; /* lines that advance together */
 } scattering;
 
-#define SCATTER_RUN(type, acc)                                                           \
-    static void scatter_##type(const scattering *s, type *y, int64_t y_step,             \
-                               const type *src, int64_t src_step, const int64_t *index,  \
-                               int64_t index_step, int64_t lines)                        \
+#define SCATTER_RUN(name, type, acc, sum)                                                \
+    static void name(const scattering *s, int64_t at_y, int64_t y_step, int64_t at_src,  \
+                     int64_t src_step, const int64_t *index, int64_t index_step,         \
+                     int64_t lines)                                                      \
     {                                                                                    \
+        acc *y = (acc *)(void *)s->y + at_y;                                             \
+        const type *src = (const type *)(const void *)s->src + at_src;                   \
         for (int64_t j = 0; j < s->along.size; j++) {                                    \
             for (int64_t e = 0; e < lines; e++) {                                        \
-                type *to = y + e * y_step + index[e * index_step] * s->along.a;          \
-                *to = (type)((acc)*to + (acc)src[e * src_step]);                         \
+                acc *to = y + e * y_step + index[e * index_step] * s->along.a;           \
+                *to = (acc)((sum)*to + (sum)src[e * src_step]);                          \
             }                                                                            \
             src += s->along.b;                                                           \
             index += s->index_step;                                                      \
         }                                                                                \
     }
-SCATTER_RUN(float, float)
-SCATTER_RUN(double, double)
-SCATTER_RUN(int64_t, uint64_t)
+SCATTER_RUN(scatter_f32, float, float, float)
+SCATTER_RUN(scatter_f32_wide, float, double, double)
+SCATTER_RUN(scatter_f64, double, double, double)
+SCATTER_RUN(scatter_i64, int64_t, int64_t, uint64_t)
 
 static void scatter_lines(void *ctx, int64_t begin, int64_t end)
 {
@@ -121,25 +128,25 @@ static void scatter_lines(void *ctx, int64_t begin, int64_t end)
     for (int64_t left = end - begin, run; left > 0; left -= run) {
         run = min64(min64(left, s->together), reel__walk_run(&w));
         const int64_t *index = s->index + at.a;
-        if (s->dtype == REEL_F32)
-            scatter_float(s, (float *)(void *)s->y + w.a, a,
-                          (const float *)(const void *)s->src + w.b, b, index, i, run);
+        if (s->wide)
+            scatter_f32_wide(s, w.a, a, w.b, b, index, i, run);
+        else if (s->dtype == REEL_F32)
+            scatter_f32(s, w.a, a, w.b, b, index, i, run);
         else if (s->dtype == REEL_F64)
-            scatter_double(s, (double *)(void *)s->y + w.a, a,
-                           (const double *)(const void *)s->src + w.b, b, index, i, run);
+            scatter_f64(s, w.a, a, w.b, b, index, i, run);
         else
-            scatter_int64_t(s, (int64_t *)(void *)s->y + w.a, a,
-                            (const int64_t *)(const void *)s->src + w.b, b, index, i,
-                            run);
+            scatter_i64(s, w.a, a, w.b, b, index, i, run);
         reel__walk_step(&w, run);
         reel__walk_step(&at, run);
     }
 }
 
-static scattering lines_of(const reel_kcall *c, int64_t dim)
+/* `to` stands for the output. */
+static scattering lines_of(const reel_kcall *c, const reel_karg *to, int64_t dim)
 {
-    const reel_meta *index = c->in[1].meta, *src = c->in[2].meta, *y = c->out[0].meta;
-    scattering s = {.y = c->out[0].data, .src = c->in[2].data, .dtype = y->dtype};
+    const reel_meta *index = c->in[1].meta, *src = c->in[2].meta, *y = to->meta;
+    scattering s = {.y = to->data, .src = c->in[2].data, .dtype = src->dtype};
+    s.wide = y->dtype != src->dtype;
     reel_meta dense = *index;
     reel__set_contiguous(&dense); /* what reel__indices_load() makes of it */
     s.along = (reel_axis){.size = 1};
@@ -163,25 +170,51 @@ static scattering lines_of(const reel_kcall *c, int64_t dim)
     return s;
 }
 
+static void scatter(const reel_kcall *c, const reel_karg *to, const reel_indices *index)
+{
+    scattering s = lines_of(c, to, ((const reel_index_attrs *)c->attrs)->dim);
+    s.index = index->at;
+    reel__copy_strided(to->data, to->meta, c->in[0].data, c->in[0].meta);
+    if (index->n > 0)
+        reel__parallel_range(index->n / s.along.size, 1 + WORK / s.along.size,
+                             scatter_lines, &s);
+}
+
+/* By way of totals in f64, which lie like the output. */
+static reel_status scatter_wide(const reel_kcall *c, const reel_indices *index)
+{
+    const reel_karg *out = &c->out[0];
+    reel_meta meta = *out->meta;
+    meta.dtype = REEL_F64;
+    meta.offset = 0;
+    reel__set_strides_like(&meta, out->meta);
+    double *total = reel__scratch((size_t)reel__numel(&meta) * sizeof *total);
+    if (!total) return REEL_ERR_MEMORY;
+    scatter(c, &(const reel_karg){total, &meta}, index);
+    reel__copy_strided(out->data, out->meta, total, &meta);
+    reel__scratch_free(total);
+    return REEL_OK;
+}
+
 reel_status reel__ref_scatter_add(const reel_kcall *c)
 {
     const reel_index_attrs *attrs = c->attrs;
     const reel_meta *x = c->in[0].meta;
-    scattering s = lines_of(c, attrs->dim);
+    const reel_dtype dtype = c->out[0].meta->dtype;
     reel_indices index;
-    if (s.dtype != REEL_F32 && s.dtype != REEL_F64 && s.dtype != REEL_I64)
+    if (dtype != REEL_F32 && dtype != REEL_F64 && dtype != REEL_I64)
         return reel_fail(REEL_ERR_DTYPE, "scatter_add: not for dtype %s",
-                         reel_dtype_name(s.dtype));
+                         reel_dtype_name(dtype));
     reel_status status = reel__indices_load(&index, &c->in[1], "scatter_add", attrs->dim,
                                             x->rank > 0 ? x->dim[attrs->dim] : 1);
     if (status != REEL_OK) return status;
-    reel__copy_strided(c->out[0].data, c->out[0].meta, c->in[0].data, x);
-    s.index = index.at;
-    if (index.n > 0)
-        reel__parallel_range(index.n / s.along.size, 1 + WORK / s.along.size,
-                             scatter_lines, &s);
+    const int64_t most = x->rank > 0 ? c->in[1].meta->dim[attrs->dim] : 1;
+    if (dtype == REEL_F32 && most > IN_F32)
+        status = scatter_wide(c, &index);
+    else
+        scatter(c, &c->out[0], &index);
     reel__indices_free(&index);
-    return REEL_OK;
+    return status;
 }
 
 /* ---- ONE_HOT ----------------------------------------------------------------------- */
