@@ -77,11 +77,28 @@ enum {
     TOTALS = 256 /* elements whose totals are in L1 together */
 };
 
-/* What slices order[0 .. n - 1] have along one run, from x on, summed into y, as the kernel of
- * SUM does it: trees in the type itself, totals in a wider one, rounded once. `step` is x's;
- * said as a constant by the callers below, so that loops over neighbours are vectorized. */
+/* What slices order[0 .. n - 1] have along one run, from x on, summed into y. A few are added as
+ * they come, more as the kernel of SUM does it: by trees in the type itself and totals in a wider
+ * one, rounded once. `step` is x's. */
 #define ADD_RUN(type, acc, sum)                                                          \
-    static inline __attribute__((always_inline)) void add_some_##type(                   \
+    static void add_few_##type(type *y, int64_t y_step, const type *x, int64_t slice,    \
+                               int64_t step, const int64_t *order, int64_t n,            \
+                               int64_t size)                                             \
+    {                                                                                    \
+        if (y_step == 1)                                                                 \
+            memset(y, 0, (size_t)size * sizeof *y);                                      \
+        else                                                                             \
+            for (int64_t i = 0; i < size; i++) y[i * y_step] = 0;                        \
+        for (int64_t k = 0; k < n; k++) {                                                \
+            const type *p = x + order[k] * slice;                                        \
+            if (y_step == 1 && step == 1)                                                \
+                for (int64_t i = 0; i < size; i++) y[i] = (type)((sum)y[i] + (sum)p[i]); \
+            else                                                                         \
+                for (int64_t i = 0; i < size; i++)                                       \
+                    y[i * y_step] = (type)((sum)y[i * y_step] + (sum)p[i * step]);       \
+        }                                                                                \
+    }                                                                                    \
+    static inline __attribute__((always_inline)) void add_to_totals_##type(              \
         const type *x, int64_t slice, int64_t step, const int64_t *order, int64_t n,     \
         acc *total, int64_t size)                                                        \
     {                                                                                    \
@@ -90,10 +107,10 @@ enum {
             for (int k = 0; k < TREE; k++) p[k] = x + order[k] * slice;                  \
             for (int64_t i = 0; i < size; i++) {                                         \
                 int64_t at = i * step;                                                   \
-                sum a = (sum)p[0][at] + (sum)p[1][at],                                   \
-                    b = (sum)p[2][at] + (sum)p[3][at];                                   \
-                sum c = (sum)p[4][at] + (sum)p[5][at],                                   \
-                    d = (sum)p[6][at] + (sum)p[7][at];                                   \
+                sum a = (sum)p[0][at] + (sum)p[1][at];                                   \
+                sum b = (sum)p[2][at] + (sum)p[3][at];                                   \
+                sum c = (sum)p[4][at] + (sum)p[5][at];                                   \
+                sum d = (sum)p[6][at] + (sum)p[7][at];                                   \
                 total[i] += (acc)((a + b) + (c + d));                                    \
             }                                                                            \
         }                                                                                \
@@ -106,13 +123,18 @@ enum {
                                int64_t step, const int64_t *order, int64_t n,            \
                                int64_t size)                                             \
     {                                                                                    \
+        if (n <= TREE) {                                                                 \
+            add_few_##type(y, y_step, x, slice, step, order, n, size);                   \
+            return;                                                                      \
+        }                                                                                \
         for (int64_t at = 0; at < size; at += TOTALS) {                                  \
             acc total[TOTALS] = {0};                                                     \
             int64_t count = size - at < TOTALS ? size - at : TOTALS;                     \
-            if (step == 1)                                                               \
-                add_some_##type(x + at, slice, 1, order, n, total, count);               \
+            if (step == 1) /* said as a constant: neighbours are vectorized */           \
+                add_to_totals_##type(x + at, slice, 1, order, n, total, count);          \
             else                                                                         \
-                add_some_##type(x + at * step, slice, step, order, n, total, count);     \
+                add_to_totals_##type(x + at * step, slice, step, order, n, total,        \
+                                     count);                                             \
             for (int64_t i = 0; i < count; i++) y[(at + i) * y_step] = (type)total[i];   \
         }                                                                                \
     }
