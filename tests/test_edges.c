@@ -161,6 +161,9 @@ static void both_paths(void **state)
     int records = 0;
     for (int i = 0; i < reel__n_ops; i++) {
         const reel_op *op = reel__ops[i];
+        if ((op->traits & REEL_OP_POINTWISE) && !op->vjp &&
+            !(op->traits & REEL_OP_NO_GRAD))
+            fail_msg("%s has no gradient: programs of such steps count on one", op->name);
         if (!is_asked(op)) continue;
         records++;
         for (int line = 0; line < sample_lines(op->sample); line++)

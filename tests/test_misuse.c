@@ -488,7 +488,6 @@ static void test_losses(void **state)
     NONE("log_softmax", reel_log_softmax(NULL, 0));
     NONE("log_softmax", reel_log_softmax(t.f, -3));
     NONE("logsumexp", reel_logsumexp(NULL, 0, false));
-    NONE("logsumexp", reel_logsumexp(t.empty, 0, false));
     NONE("logsumexp", reel_logsumexp(t.f, 7, true));
     NONE("cross_entropy", reel_cross_entropy(NULL, labels, NULL));
     NONE("cross_entropy", reel_cross_entropy(t.f, NULL, NULL));

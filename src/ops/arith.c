@@ -48,15 +48,15 @@ static uint32_t div_saves(const reel_call *c)
 
 static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    reel_tensor *zero = reel_scalar(0, IN_META(c, 0)->dtype);
+    const reel_dtype dtype = IN_META(c, 0)->dtype;
+    reel_tensor *zero = reel_scalar(0, dtype);
     if (NEEDS(c, 0)) { /* x^0 is 1 everywhere: no 0 times infinity where x is 0 as well */
         reel_tensor *slope = reel_mul(Y, reel_pow(X, reel_add_scalar(Y, -1)));
         gx[0] = TO(0, reel_where(reel_eq(Y, zero), zero, reel_mul(G, slope)));
     }
     if (NEEDS(c, 1)) {
         reel_tensor *flat = reel_logical_and(reel_eq(X, zero), reel_ge(Y, zero));
-        reel_tensor *log_x =
-            reel_log(reel_where(flat, reel_scalar(1, zero->meta.dtype), X));
+        reel_tensor *log_x = reel_log(reel_where(flat, reel_scalar(1, dtype), X));
         reel_tensor *slope = reel_mul(reel_pow(X, Y), log_x);
         gx[1] = TO(1, reel_where(flat, zero, reel_mul(G, slope)));
     }
