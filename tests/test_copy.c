@@ -32,8 +32,8 @@ static double converted(double v, reel_dtype from, reel_dtype to)
     switch (to) {
     case REEL_F64: return v;
     case REEL_F32: return (double)(float)v;
-    case REEL_F16: return nearest_half((double)(float)v, 11, -13, 65504);
-    case REEL_BF16: return nearest_half((double)(float)v, 8, -125, 0x1.fep127);
+    case REEL_F16: return nearest_half(v, 11, -13, 65504);
+    case REEL_BF16: return nearest_half(v, 8, -125, 0x1.fep127);
     case REEL_I64: return whole ? v : saturated(v, -0x1p63, 0x1p63);
     case REEL_I32:
         return whole ? (double)(int32_t)(int64_t)v : saturated(v, INT32_MIN, INT32_MAX);
@@ -286,6 +286,55 @@ static void test_instruction_sets_agree(void **state)
         }
 }
 
+/* Numbers just beside the middle between two halves, which f32, or f64, cannot tell from it:
+ * any rounding on the way would show. `p` is the mantissa of the half below. */
+static double beside_middle(int64_t p, int64_t side)
+{
+    return (double)(side < 0 || (side == 0 && p % 2 == 0) ? p : p + 1);
+}
+
+static void check_stored(reel_pw_type from, reel_dtype to, const void *value, double want)
+{
+    const reel_elem_rows *isa[REEL_ISA_COUNT];
+    int n_isa = all_isas(isa);
+    for (int s = 0; s < n_isa; s++) {
+        double element = 0; /* as many bytes as any dtype has */
+        isa[s]->store[from][to](1, 1, &element, 0, 1, value);
+        if (get(&element, to) != want)
+            fail_msg("%s of bits %016llx: %.9g, not %.9g", reel_dtype_name(to),
+                     *(const unsigned long long *)value, get(&element, to), want);
+    }
+}
+
+static void test_one_rounding(void **state)
+{
+    (void)state;
+    static const struct {
+        reel_dtype dtype;
+        int bits, least, most; /* of the mantissa; exponents of the last bit */
+        double largest;
+    } halves[] = {{REEL_F16, 11, -24, 5, 65504}, {REEL_BF16, 8, -133, 120, 0x1.fep127}};
+    for (int round = 0; round < 40000; round++) {
+        int h = round % 2, e;
+        int64_t first = INT64_C(1) << (halves[h].bits - 1), side = random_below(3) - 1;
+        int64_t p = first + random_below(first);
+        e = halves[h].least + (int)random_below(halves[h].most - halves[h].least + 1);
+        if (e == halves[h].least) p -= random_below(2) * first; /* denormal */
+        double sign = random_bits() % 2 ? 1 : -1;
+        double x = ldexp((double)p + 0.5, e) * (1 + (double)side * 0x1p-40) * sign;
+        double want = ldexp(beside_middle(p, side), e) * sign;
+        if (fabs(want) > halves[h].largest) want = sign * (double)INFINITY;
+        check_stored(REEL_PW_F64, halves[h].dtype, &x, want);
+
+        int shift = 2 + (int)random_below(60 - halves[h].bits);
+        p = first + random_below(first);
+        int64_t i = ((2 * p + 1) << (shift - 1)) + side;
+        want = ldexp(beside_middle(p, side), shift);
+        if (want > halves[h].largest) want = (double)INFINITY;
+        check_stored(REEL_PW_I64, halves[h].dtype, &i, want);
+    }
+}
+
 /* ---- fill, arange ------------------------------------------------------------------ */
 
 static void test_fill_and_arange(void **state)
@@ -327,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_transposes),
         cmocka_unit_test(test_threads_agree),
         cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_one_rounding),
         cmocka_unit_test(test_instruction_sets_agree),
         cmocka_unit_test(test_fill_and_arange),
     };

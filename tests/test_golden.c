@@ -223,7 +223,8 @@ static void check_values(const golden *g, bool reorder)
     }
 }
 
-static void check_gradients(const golden *g, bool reorder)
+/* create_graph: the same gradient, whose operators are then recorded. */
+static void check_gradients(const golden *g, bool reorder, bool create_graph)
 {
     const char *order = reorder ? "reordered" : "contiguous";
     reel_tensor *in[MOST_TENSORS], *used[MOST_TENSORS], *out[REEL_OP_MAX_OUT] = {NULL};
@@ -237,7 +238,7 @@ static void check_gradients(const golden *g, bool reorder)
             at[n++] = i;
         }
     if (!n) return;
-    const reel_backward_opts opts = {.allow_unused = true};
+    const reel_backward_opts opts = {.allow_unused = true, .create_graph = create_graph};
     if (reel_grad(&out[0], 1, &g->gy, x, n, gx, &opts)) {
         complain(g, "backward", 0, order);
         fprintf(stderr, "%s\n", reel_error_message());
@@ -245,7 +246,8 @@ static void check_gradients(const golden *g, bool reorder)
         return;
     }
     for (int k = 0; k < n; k++)
-        compare(g, "gradient", at[k], order, gx[k], g->grad[at[k]]);
+        compare(g, create_graph ? "gradient, recorded," : "gradient", at[k], order, gx[k],
+                g->grad[at[k]]);
 }
 
 static void check_case(const golden *g)
@@ -254,7 +256,8 @@ static void check_case(const golden *g)
         bool was = reel_set_grad_enabled(false);
         check_values(g, reorder);
         (void)reel_set_grad_enabled(was);
-        if (g->gy) check_gradients(g, reorder);
+        for (int recorded = 0; g->gy && recorded < 2; recorded++)
+            check_gradients(g, reorder, recorded);
     }
 }
 

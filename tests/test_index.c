@@ -153,6 +153,58 @@ static void index_add(void **state)
         index_add_case(3000, dice_in(100, 300), dice_in(1, 400));
 }
 
+/* Many numbers at few places, of one sign, so that an error of the totals cannot cancel: as
+ * exact as SUM, whose trees join eight. `across`: `dim` is the outer one of two. */
+static void sums_of_many(reel_kernel_id id, bool across, int64_t n, int64_t size)
+{
+    int64_t shape[2] = {across ? n : 3, across ? 3 : n}, out[2] = {shape[0], shape[1]};
+    reel_index_attrs attrs = {.dim = across ? 0 : 1, .size = size};
+    bool scatter = id == K_SCATTER_ADD;
+    out[attrs.dim] = size;
+    strided src = strided_new(REEL_F32, 2, shape, STRIDED_IN);
+    strided index = strided_new(REEL_I64, scatter ? 2 : 1, scatter ? shape : &n, 0);
+    strided x = strided_new(REEL_F32, 2, out, STRIDED_IN);
+    strided y = strided_new(REEL_F32, 2, out, STRIDED_OUT);
+    draw_indices(&index, size);
+    for (int64_t i = 0; i < strided_numel(&x); i++)
+        strided_write(&x, strided_at(&x, i), scatter ? 1 : 0);
+    double *want = zeros_for(&y);
+    for (int64_t i = 0; i < strided_numel(&y); i++) want[i] = scatter ? 1 : 0;
+    for (int64_t i = 0; i < strided_numel(&src); i++)
+        strided_write(&src, strided_at(&src, i), 0.1 + 1e-7 * (double)(i % 1000));
+    for (int64_t i = 0; i < strided_numel(&src); i++) {
+        int64_t at[REEL_MAX_RANK];
+        strided_unravel(&src, i, at);
+        at[attrs.dim] = (int64_t)strided_get(&index, scatter ? i : at[attrs.dim]);
+        want[ravel(&y, at)] += strided_get(&src, i);
+    }
+    reel_karg in[3] = {strided_arg(&x), strided_arg(&index), strided_arg(&src)};
+    if (scatter)
+        run(id, reel__ref_scatter_add, in, 3, &y, &attrs);
+    else
+        run(id, reel__ref_index_add, (reel_karg[]){in[2], in[1]}, 2, &y, &attrs);
+    for (int64_t i = 0; i < strided_numel(&y); i++)
+        if (!(fabs(strided_get(&y, i) - want[i]) <= 2e-7 * want[i]))
+            fail_msg("element %lld is %.9g, not %.9g", (long long)i, strided_get(&y, i),
+                     want[i]);
+    strided_check_gaps(&y);
+    free(want);
+    strided_free(&src);
+    strided_free(&index);
+    strided_free(&x);
+    strided_free(&y);
+}
+
+static void many_at_few_places(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        int64_t n = round % 2 ? dice_in(0, 100) : dice_in(10000, 60000);
+        sums_of_many(K_INDEX_ADD, round & 2, n, dice_in(1, 3));
+        sums_of_many(K_SCATTER_ADD, round & 2, n, dice_in(1, 3));
+    }
+}
+
 static void gather_case(int64_t most, int64_t n)
 {
     int64_t dim[REEL_MAX_RANK];
@@ -329,10 +381,10 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(index_select),  cmocka_unit_test(index_add),
-        cmocka_unit_test(gather),        cmocka_unit_test(scatter_add),
-        cmocka_unit_test(one_hot),       cmocka_unit_test(out_of_range),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(index_select),       cmocka_unit_test(index_add),
+        cmocka_unit_test(many_at_few_places), cmocka_unit_test(gather),
+        cmocka_unit_test(scatter_add),        cmocka_unit_test(one_hot),
+        cmocka_unit_test(out_of_range),       cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,6 +276,8 @@ static const hostile hostiles[] = {
     BAD("MaxPool", 13, "f[B,3,7,7]", "", "kernel_shape"),
     BAD("MaxPool", 13, "f[B,3,7,7]", "kernel_shape=0,0", "kernel_shape"),
     BAD("MaxPool", 13, "f[B,3,7,7]", "kernel_shape=9,9", "does not fit"),
+    BAD("MaxPool", 13, "f[B,3,7,7]", "kernel_shape=9,9 strides=2,2 ceil_mode=1",
+        "does not fit"),
     BAD("AveragePool", 13, "f[B,3,7,7]", "kernel_shape=2,2 strides=0,0", "strides"),
     BAD("MatMul", 13, "f[B,3] w[4,4]", "", "matmul"),
     BAD("MatMul", 13, "=2 f[B,3]", "", "rank"),

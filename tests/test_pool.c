@@ -100,6 +100,23 @@ static void over_settings(void (*check)(int64_t c, const reel_pool2d_attrs *a))
         }
 }
 
+/* A window larger than the input: with ceil_mode there is one, if it hangs over by less than a
+ * stride. */
+static void over_large_windows(void (*check)(int64_t c, const reel_pool2d_attrs *a))
+{
+    for (int i = 0; i < N_CHANNELS; i++)
+        for (int bits = 0; bits < 16; bits++) {
+            const int64_t kernel = bits & 1 ? 9 : 1280, pad = bits >> 1 & 1;
+            const reel_pool2d_attrs a = {.kernel = {kernel, 10 + bits % 5},
+                                         .stride = {bits & 1 ? 3 : kernel, 6},
+                                         .padding = {pad, bits >> 2 & 1},
+                                         .dilation = {1, 1},
+                                         .ceil_mode = 1,
+                                         .count_include_pad = bits >> 3 & 1};
+            check(CHANNELS[i], &a);
+        }
+}
+
 static void max_case(int64_t c, const reel_pool2d_attrs *a)
 {
     if (a->count_include_pad) return; /* average only */
@@ -111,6 +128,7 @@ static void max_agrees(void **state)
 {
     (void)state;
     over_settings(max_case);
+    over_large_windows(max_case);
 }
 
 static void average_case(int64_t c, const reel_pool2d_attrs *a)
@@ -126,6 +144,7 @@ static void average_agrees(void **state)
 {
     (void)state;
     over_settings(average_case);
+    over_large_windows(average_case);
 }
 
 static void adaptive_average_agrees(void **state)

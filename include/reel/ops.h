@@ -21,8 +21,8 @@ extern "C" {
 /** End of a dimension, for reel_slice. */
 #define REEL_END INT64_MAX
 
-/** Same elements in row-major order, another shape; one dimension may be -1 (inferred).
- *  A view where strides allow, else a copy. ONNX: Reshape. */
+/** Same elements in row-major order, another shape; one dimension may be -1 (inferred; an
+ *  error beside a size of 0). A view where strides allow, else a copy. ONNX: Reshape. */
 REEL_API reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape);
 /** Dimensions in another order: result dimension i is dims.dim[i] of x. ONNX: Transpose. */
 REEL_API reel_tensor *reel_permute(reel_tensor *x, reel_shape dims);
@@ -81,7 +81,8 @@ REEL_API reel_tensor *reel_cat(reel_tensor *const x[], int n, int dim);
 /** n >= 1 tensors of one shape along a new dimension. */
 REEL_API reel_tensor *reel_stack(reel_tensor *const x[], int n, int dim);
 /** Views of `size` elements along `dim` (the last may be shorter), written to out[0 ..
- *  max-1]. Returns how many; -1 on an error or if `max` is too small. */
+ *  max-1]; of a dimension of size 0 one empty view. Returns how many; -1 on an error or if
+ *  `max` is too small. */
 REEL_API int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[],
                         int max);
 /** `value` around x: before.dim[i] and after.dim[i] >= 0 elements along dimension i; ranks
@@ -103,13 +104,15 @@ REEL_API reel_tensor *reel_mul(reel_tensor *x, reel_tensor *y);
 REEL_API reel_tensor *reel_div(reel_tensor *x, reel_tensor *y);
 /** x to the power y. Floating. ONNX: Pow. */
 REEL_API reel_tensor *reel_pow(reel_tensor *x, reel_tensor *y);
-/** The larger; NaN if either is. Where equal, half the gradient goes to each. ONNX: Max. */
+/** The larger; NaN if either is. Where equal, half the gradient goes to each; at a NaN all of
+ *  it to both. ONNX: Max. */
 REEL_API reel_tensor *reel_maximum(reel_tensor *x, reel_tensor *y);
-/** The smaller; NaN if either is. Where equal, half the gradient goes to each. ONNX: Min. */
+/** The smaller; NaN if either is. Where equal, half the gradient goes to each; at a NaN all of
+ *  it to both. ONNX: Min. */
 REEL_API reel_tensor *reel_minimum(reel_tensor *x, reel_tensor *y);
 /** x + alpha * y in one pass. Floating. */
 REEL_API reel_tensor *reel_add_scaled(reel_tensor *x, reel_tensor *y, double alpha);
-/** x + weight * (y - x). Floating. */
+/** x + weight * (y - x), exactly x at weight 0 and y at 1. Floating. */
 REEL_API reel_tensor *reel_lerp(reel_tensor *x, reel_tensor *y, double weight);
 
 /** x + value; `value` is whole if x is of integers. */
@@ -167,7 +170,8 @@ REEL_API reel_tensor *reel_isfinite(reel_tensor *x);
 REEL_API reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y);
 /** x with `value` where mask (bool, broadcast to x) is true. */
 REEL_API reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value);
-/** Into [low, high]; the gradient passes inside, ends included. ONNX: Clip. */
+/** Into [low, high]; NaN stays. The gradient passes inside, and is 0 from the ends on. ONNX:
+ *  Clip. */
 REEL_API reel_tensor *reel_clamp(reel_tensor *x, double low, double high);
 
 /* ---- elementwise functions: same shape and dtype; floating unless said --------------- */
@@ -209,7 +213,7 @@ REEL_API reel_tensor *reel_ceil(reel_tensor *x);
 /** Nearest integer, halves to even; gradient 0. */
 REEL_API reel_tensor *reel_round(reel_tensor *x);
 
-/** max(x, 0). ONNX: Relu. */
+/** max(x, 0); -0 and NaN stay. The gradient is 0 at 0. ONNX: Relu. */
 REEL_API reel_tensor *reel_relu(reel_tensor *x);
 /** min(max(x, 0), 6). ONNX: Clip. */
 REEL_API reel_tensor *reel_relu6(reel_tensor *x);

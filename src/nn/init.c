@@ -4,10 +4,29 @@
 
 #include "nn/module.h"
 
-/* t = low + (high - low) u, or mean + std z; under no_grad, in a scope of its own. */
-static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double shift,
-                         double scale)
+/* The largest number of the dtype below `high`; at least `low`, as the dtype has it. */
+static double last_below(reel_dtype dtype, double low, double high)
 {
+    static const struct {
+        int bits, least; /* of a mantissa; exponent of the least denormal */
+    } of[REEL_DTYPE_COUNT] = {[REEL_F32] = {24, -149},
+                              [REEL_F64] = {53, -1074},
+                              [REEL_F16] = {11, -24},
+                              [REEL_BF16] = {8, -133}};
+    const double h = reel_item(reel_scalar(high, dtype));
+    const double l = reel_item(reel_scalar(low, dtype));
+    int e, unit = of[dtype].least;
+    const double m = frexp(h, &e);
+    e -= of[dtype].bits + (m == 0.5); /* below a power of 2 they lie closer */
+    if (h != 0 && e > unit) unit = e;
+    return fmax(l, h - ldexp(1, unit));
+}
+
+/* t = a + (b - a) u, below b in t's dtype too, or a + b z; under no_grad, in a scope of its
+ * own. */
+static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double a, double b)
+{
+    const double scale = normal ? b : b - a;
     if (!t) {
         reel_fail(REEL_ERR_ARG, "%s: the tensor is NULL", who);
         return NULL;
@@ -17,11 +36,10 @@ static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double sh
                   reel_dtype_name(reel_dtype_of(t)));
         return NULL;
     }
-    if (!(scale >= 0) || !isfinite(shift) || !isfinite(scale)) {
+    if (!(scale >= 0) || !isfinite(a) || !isfinite(scale)) {
         reel_fail(REEL_ERR_ARG,
                   "%s: %s %g, %s %g: must be finite, the second not negative", who,
-                  normal ? "mean" : "low", shift, normal ? "deviation" : "high - low",
-                  scale);
+                  normal ? "mean" : "low", a, normal ? "deviation" : "high - low", scale);
         return NULL;
     }
     if (reel_failed()) return NULL;
@@ -30,7 +48,9 @@ static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double sh
     reel_dtype dtype = reel_dtype_of(t) == REEL_F64 ? REEL_F64 : REEL_F32;
     reel_shape shape = reel_shape_of(t);
     reel_tensor *r = normal ? reel_randn(shape, dtype) : reel_rand(shape, dtype);
-    r = reel_add_scalar(reel_mul_scalar(r, scale), shift);
+    r = reel_add_scalar(reel_mul_scalar(r, scale), a);
+    if (!normal)
+        r = reel_minimum(r, reel_scalar(last_below(reel_dtype_of(t), a, b), dtype));
     if (!reel_copy_(t, r)) t = NULL;
     reel_set_grad_enabled(was);
     reel_scope_end(s);
@@ -49,7 +69,7 @@ reel_tensor *reel_init_constant(reel_tensor *t, double value)
 
 reel_tensor *reel_init_uniform(reel_tensor *t, double low, double high)
 {
-    return fill("init_uniform", t, false, low, high - low);
+    return fill("init_uniform", t, false, low, high);
 }
 
 reel_tensor *reel_init_normal(reel_tensor *t, double mean, double std)
@@ -87,7 +107,7 @@ reel_tensor *reel_init_kaiming_uniform(reel_tensor *t, const reel_kaiming_opts *
     double in, out;
     if (!fans("init_kaiming_uniform", t, &in, &out)) return NULL;
     double bound = sqrt(3) * kaiming_std(opts, in, out);
-    return fill("init_kaiming_uniform", t, false, -bound, 2 * bound);
+    return fill("init_kaiming_uniform", t, false, -bound, bound);
 }
 
 reel_tensor *reel_init_kaiming_normal(reel_tensor *t, const reel_kaiming_opts *opts)
@@ -107,7 +127,7 @@ reel_tensor *reel_init_xavier_uniform(reel_tensor *t, double gain)
     double in, out;
     if (!fans("init_xavier_uniform", t, &in, &out)) return NULL;
     double bound = sqrt(3) * xavier_std(gain, in, out);
-    return fill("init_xavier_uniform", t, false, -bound, 2 * bound);
+    return fill("init_xavier_uniform", t, false, -bound, bound);
 }
 
 reel_tensor *reel_init_xavier_normal(reel_tensor *t, double gain)

@@ -1,29 +1,43 @@
-/* activation.c: activations. Each has a row, a row for its derivative times the gradient
- * (one fused pass, first order), and the derivative written in operators, which is used when
- * the backward pass itself is recorded, so that every further order follows from it. */
+/* activation.c: activations. Each has a row and a row for its derivative times the gradient,
+ * one fused pass. That row has a gradient itself, which is the row again with respect to the
+ * gradient, and with respect to the saved value comes from the slope written in operators: so
+ * every further order follows, and no order has two formulas (ADR 16). What a slope is at a
+ * bound and at a NaN says docs/edges.md. */
 #include "ops/onnx.h"
 #include "ops/records.h"
 
 #define A(c) (ATTRS(c, reel_scalar_attrs)->a[0])
 
-/* dy/dx from the saved value v (the input, or the result for sigmoid and tanh). */
-typedef reel_tensor *(*derivative_fn)(const reel_call *c, reel_tensor *v);
-
+/* v: the saved value, the input or, for relu, sigmoid and tanh, the result. */
 static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[],
-                           const reel_op *fused, derivative_fn derivative)
+                           const reel_op *grad)
 {
     reel_tensor *v = c->op->saves & SAVE_OUT(0) ? c->out[0] : c->in[0];
-    gx[0] =
-        c->create_graph ? reel_mul(g, derivative(c, v)) : APPLY(fused, c->attrs, v, g);
+    gx[0] = APPLY(grad, c->attrs, v, g);
 }
 
-/* ACTIVATION(name, row, fused derivative row, what it reads, schema): the records and vjp;
- * name##_derivative and the ONNX rules name##_onnx and name##_grad_onnx stand above it.
- * Of a derivative x is the saved value, y the gradient. */
-#define ACTIVATION_AS(fn, of, traits_, row, grad_row, saves_, schema, dtypes_, sample_)  \
+/* y = x slope(v), with v input 0 and x input 1. `composed` is that in operators; NULL where
+ * the slope is constant in pieces. */
+static void slope_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[],
+                      reel_tensor *(*composed)(const reel_call *))
+{
+    reel_call inner = *c;
+    inner.needs = 1;
+    if (NEEDS(c, 1))
+        gx[1] = reel__sum_to(APPLY(c->op, c->attrs, c->in[0], g), IN_META(c, 1));
+    if (!NEEDS(c, 0)) return;
+    if (composed)
+        reel__vjp_composed(&inner, composed, g, gx);
+    else
+        gx[0] = reel__zeros(IN_META(c, 0));
+}
+
+/* ACTIVATION(name, row, row of the derivative, what it reads, schema, attributes): the records
+ * and their vjps. The ONNX rules name##_onnx and name##_grad_onnx stand above it. */
+#define ACTIVATION_AS(fn, of, traits_, row, grad, saves_, schema, dtypes_, sample_)      \
     static void fn##_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]) \
     {                                                                                    \
-        activation_vjp(c, gy[0], gx, &reel__##grad_row, grad_row##_derivative);          \
+        activation_vjp(c, gy[0], gx, &reel__##grad);                                     \
     }                                                                                    \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
@@ -37,79 +51,72 @@ static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[]
                                 .vjp = fn##_vjp,                                         \
                                 .onnx = of##_onnx,                                       \
                                 .sample = sample_}
-#define ACTIVATION(fn, row, grad_id, saves_, schema, attrs_text)                         \
+#define ACTIVATION_OF(fn, row, grad_row, saves_, schema, attrs_text, composed, reads)    \
+    static void fn##_grad_vjp(const reel_call *c, reel_tensor *const gy[],               \
+                              reel_tensor *gx[])                                         \
+    {                                                                                    \
+        slope_vjp(c, gy[0], gx, composed);                                               \
+    }                                                                                    \
     const reel_op reel__##fn##_grad = {.name = #fn "_grad",                              \
-                                       .kernel = grad_id,                                \
+                                       .kernel = grad_row,                               \
                                        .traits = REEL_OP_POINTWISE,                      \
                                        .n_in = 2,                                        \
                                        .n_out = 1,                                       \
+                                       .saves = reads,                                   \
                                        .dtypes = DTYPES_FLOAT,                           \
                                        .attrs = schema,                                  \
                                        .infer = reel__infer_pointwise,                   \
+                                       .vjp = fn##_grad_vjp,                             \
                                        .onnx = fn##_grad_onnx,                           \
-                                       .no_vjp = #fn " composes it with create_graph",   \
                                        .sample = "f[3,4] in -2..2; f[3,4]" attrs_text};  \
     ACTIVATION_AS(                                                                       \
         fn, fn, REEL_OP_POINTWISE, row, fn##_grad, saves_, schema, DTYPES_FLOAT,         \
         "f[3,4] in -4..4" attrs_text "\nf[] in -4..4" attrs_text "\nf[2,0]" attrs_text)
+/* Of a smooth one, name##_slope stands above it. */
+#define ACTIVATION(fn, row, grad_row, saves_, schema, attrs_text)                        \
+    static reel_tensor *fn##_grad_composed(const reel_call *c)                           \
+    {                                                                                    \
+        return reel_mul(c->in[1], fn##_slope(c, c->in[0]));                              \
+    }                                                                                    \
+    ACTIVATION_OF(fn, row, grad_row, saves_, schema, attrs_text, fn##_grad_composed,     \
+                  SAVE_IN(0) | SAVE_IN(1))
+#define ACTIVATION_IN_PIECES(fn, row, grad_row, saves_, schema, attrs_text)              \
+    ACTIVATION_OF(fn, row, grad_row, saves_, schema, attrs_text, NULL, SAVE_IN(0))
 #define NO_ATTRS(fn)                                                                     \
     reel_tensor *reel_##fn(reel_tensor *x)                                               \
     {                                                                                    \
         return APPLY(&reel__##fn, NULL, x);                                              \
     }
 
-/* 1 where low < x < high, as x's dtype */
-static reel_tensor *between(reel_tensor *x, double low, double high)
+/* x <= low or x >= high, bool: false for NaN */
+static reel_ref onnx_beyond(reel_onnx *o, reel_ref x, double low, double high)
 {
-    reel_dtype dt = x->meta.dtype;
-    return reel_cast(reel_logical_and(reel_gt(x, reel_scalar(low, dt)),
-                                      reel_lt(x, reel_scalar(high, dt))),
-                     dt);
-}
-
-/* low < x < high, bool */
-static reel_ref onnx_between(reel_onnx *o, reel_ref x, double low, double high)
-{
-    return ONNX_BOOL("And", ONNX_BOOL("Greater", x, NUM(low)),
-                     ONNX_BOOL("Less", x, NUM(high)));
+    return ONNX_BOOL("Or", ONNX_BOOL("LessOrEqual", x, NUM(low)),
+                     ONNX_BOOL("GreaterOrEqual", x, NUM(high)));
 }
 
 /* ---- relu, relu6, leaky_relu, elu ------------------------------------------------------ */
 
-/* The result serves as well as the input: y > 0 exactly where x > 0. */
-static reel_tensor *relu_grad_derivative(const reel_call *c, reel_tensor *y)
-{
-    (void)c;
-    return reel__positive(y);
-}
-/* Few opsets and runtimes have Relu for integers. */
+/* The result serves as well as the input: one is <= 0 exactly where the other is.
+ * Few opsets and runtimes have Relu for integers. */
 ONNX_RULE(relu, reel_dtype_is_float(x->dtype) ? ONNX("Relu", x) : ONNX("Max", x, NUM(0)))
-ONNX_RULE(relu_grad, ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), y, NUM(0)))
-ACTIVATION(relu, K_RELU, K_RELU_GRAD, SAVE_OUT(0), NULL, "");
+ONNX_RULE(relu_grad, ONNX("Where", ONNX_BOOL("LessOrEqual", x, NUM(0)), NUM(0), y))
+ACTIVATION_IN_PIECES(relu, K_RELU, K_RELU_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(relu)
 ACTIVATION_AS(relu_, relu, REEL_OP_POINTWISE | REEL_OP_INPLACE, K_RELU, relu_grad,
               SAVE_OUT(0), NULL, DTYPES_NUMBER, "f[3,4] in -2..2\nf[] in -2..2");
 NO_ATTRS(relu_)
 
-static reel_tensor *relu6_grad_derivative(const reel_call *c, reel_tensor *x)
-{
-    (void)c;
-    return between(x, 0, 6);
-}
 ONNX_RULE(relu6, ONNX("Clip", x, NUM(0), NUM(6)))
-ONNX_RULE(relu6_grad, ONNX("Where", onnx_between(o, x, 0, 6), y, NUM(0)))
-ACTIVATION(relu6, K_RELU6, K_RELU6_GRAD, SAVE_IN(0), NULL, "");
+ONNX_RULE(relu6_grad, ONNX("Where", onnx_beyond(o, x, 0, 6), NUM(0), y))
+ACTIVATION_IN_PIECES(relu6, K_RELU6, K_RELU6_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(relu6)
 
-static reel_tensor *leaky_relu_grad_derivative(const reel_call *c, reel_tensor *x)
-{
-    return reel_add_scalar(reel_mul_scalar(reel__positive(x), 1 - A(c)), A(c));
-}
 ONNX_RULE(leaky_relu, WITH_FLOAT(ONNX("LeakyRelu", x), "alpha", A(c)))
 ONNX_RULE(leaky_relu_grad,
           ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), y, ONNX("Mul", y, NUM(A(c)))))
-ACTIVATION(leaky_relu, K_LEAKY_RELU, K_LEAKY_RELU_GRAD, SAVE_IN(0), &reel__scalar_schema,
-           " | a=0.1");
+ACTIVATION_IN_PIECES(leaky_relu, K_LEAKY_RELU, K_LEAKY_RELU_GRAD, SAVE_IN(0),
+                     &reel__scalar_schema, " | a=0.1");
 
 reel_tensor *reel_leaky_relu(reel_tensor *x, double slope)
 {
@@ -117,16 +124,18 @@ reel_tensor *reel_leaky_relu(reel_tensor *x, double slope)
     return APPLY(&reel__leaky_relu, &a, x);
 }
 
-/* x > 0 ? 1 : a exp(x) = (1 - p) a exp(min(x, 0)) + p */
-static reel_tensor *elu_grad_derivative(const reel_call *c, reel_tensor *x)
+/* a exp(x) up to 0, then 1 */
+static reel_tensor *elu_slope(const reel_call *c, reel_tensor *x)
 {
-    reel_tensor *p = reel__positive(x), *q = reel_add_scalar(reel_neg(p), 1);
-    return reel_add(reel_mul(q, reel_mul_scalar(reel_exp(reel_mul(q, x)), A(c))), p);
+    reel_tensor *zero = reel_scalar(0, x->meta.dtype);
+    reel_tensor *curve = reel_mul_scalar(reel_exp(reel_minimum(x, zero)), A(c));
+    return reel_where(reel_le(x, zero), curve, reel_ones_like(x));
 }
 ONNX_RULE(elu, WITH_FLOAT(ONNX("Elu", x), "alpha", A(c)))
-ONNX_RULE(elu_grad, ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), y,
+ONNX_RULE(elu_grad, ONNX("Where", ONNX_BOOL("LessOrEqual", x, NUM(0)),
                          ONNX("Mul", ONNX("Mul", y, NUM(A(c))),
-                              ONNX("Exp", ONNX("Min", x, NUM(0))))))
+                              ONNX("Exp", ONNX("Min", x, NUM(0)))),
+                         y))
 ACTIVATION(elu, K_ELU, K_ELU_GRAD, SAVE_IN(0), &reel__scalar_schema, " | a=0.7");
 
 reel_tensor *reel_elu(reel_tensor *x, double alpha)
@@ -137,7 +146,7 @@ reel_tensor *reel_elu(reel_tensor *x, double alpha)
 
 /* ---- gelu: Phi(x) + x phi(x); and its tanh form ------------------------------------------ */
 
-static reel_tensor *gelu_grad_derivative(const reel_call *c, reel_tensor *x)
+static reel_tensor *gelu_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
     reel_tensor *cdf = reel_add_scalar(
@@ -168,7 +177,7 @@ ACTIVATION(gelu, K_GELU, K_GELU_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(gelu)
 
 /* t = tanh(k (x + a x^3)):  (1 + t) / 2 + x (1 - t^2) k (1 + 3 a x^2) / 2 */
-static reel_tensor *gelu_tanh_grad_derivative(const reel_call *c, reel_tensor *x)
+static reel_tensor *gelu_tanh_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
     const double k = 0.79788456080286535588, a = 0.044715;
@@ -196,7 +205,7 @@ static reel_status gelu_tanh_onnx(const reel_call *c, reel_onnx *o)
     return reel__onnx_give(o, 0, y);
 }
 /* with s = sigmoid(2 u): s (1 + (1 - s) x 2 u') */
-static reel_ref gelu_tanh_slope(reel_onnx *o, reel_ref x)
+static reel_ref onnx_gelu_tanh_slope(reel_onnx *o, reel_ref x)
 {
     const double k = 2 * 0.79788456080286535588, a = 0.044715;
     reel_ref x2 = ONNX("Mul", x, x);
@@ -206,13 +215,13 @@ static reel_ref gelu_tanh_slope(reel_onnx *o, reel_ref x)
     reel_ref rest = ONNX("Mul", ONNX("Sub", NUM(1), s), ONNX("Mul", x, du));
     return ONNX("Mul", s, ONNX("Add", rest, NUM(1)));
 }
-ONNX_RULE(gelu_tanh_grad, ONNX("Mul", y, gelu_tanh_slope(o, x)))
+ONNX_RULE(gelu_tanh_grad, ONNX("Mul", y, onnx_gelu_tanh_slope(o, x)))
 ACTIVATION(gelu_tanh, K_GELU_TANH, K_GELU_TANH_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(gelu_tanh)
 
 /* ---- sigmoid: y (1 - y); tanh: 1 - y^2; silu: s (1 + x (1 - s)); softplus: sigmoid -------- */
 
-static reel_tensor *sigmoid_grad_derivative(const reel_call *c, reel_tensor *y)
+static reel_tensor *sigmoid_slope(const reel_call *c, reel_tensor *y)
 {
     (void)c;
     return reel_sub(y, reel_square(y));
@@ -222,7 +231,7 @@ ONNX_RULE(sigmoid_grad, ONNX("Mul", y, ONNX("Sub", x, ONNX("Mul", x, x))))
 ACTIVATION(sigmoid, K_SIGMOID, K_SIGMOID_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(sigmoid)
 
-static reel_tensor *tanh_grad_derivative(const reel_call *c, reel_tensor *y)
+static reel_tensor *tanh_slope(const reel_call *c, reel_tensor *y)
 {
     (void)c;
     return reel_add_scalar(reel_neg(reel_square(y)), 1);
@@ -232,7 +241,7 @@ ONNX_RULE(tanh_grad, ONNX("Mul", y, ONNX("Sub", NUM(1), ONNX("Mul", x, x))))
 ACTIVATION(tanh, K_TANH, K_TANH_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(tanh)
 
-static reel_tensor *silu_grad_derivative(const reel_call *c, reel_tensor *x)
+static reel_tensor *silu_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
     reel_tensor *s = reel_sigmoid(x);
@@ -241,13 +250,13 @@ static reel_tensor *silu_grad_derivative(const reel_call *c, reel_tensor *x)
 }
 /* Not Swish, of opset 24, which runtimes have no kernels for (ONNX Runtime 1.31). */
 ONNX_RULE(silu, ONNX("Mul", x, ONNX("Sigmoid", x)))
-static reel_ref silu_slope(reel_onnx *o, reel_ref x)
+static reel_ref onnx_silu_slope(reel_onnx *o, reel_ref x)
 {
     reel_ref s = ONNX("Sigmoid", x);
     reel_ref rest = ONNX("Mul", x, ONNX("Sub", NUM(1), s));
     return ONNX("Mul", s, ONNX("Add", rest, NUM(1)));
 }
-ONNX_RULE(silu_grad, ONNX("Mul", y, silu_slope(o, x)))
+ONNX_RULE(silu_grad, ONNX("Mul", y, onnx_silu_slope(o, x)))
 ACTIVATION(silu, K_SILU, K_SILU_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(silu)
 
@@ -275,11 +284,6 @@ NO_ATTRS(softplus)
 
 /* ---- hardsigmoid, hardswish ---------------------------------------------------------------- */
 
-static reel_tensor *hardsigmoid_grad_derivative(const reel_call *c, reel_tensor *x)
-{
-    (void)c;
-    return reel_mul_scalar(between(x, -3, 3), 1. / 6);
-}
 static reel_ref hard_sigmoid(reel_onnx *o, reel_ref x)
 {
     reel_ref y = ONNX("HardSigmoid", x);
@@ -287,28 +291,29 @@ static reel_ref hard_sigmoid(reel_onnx *o, reel_ref x)
 }
 ONNX_RULE(hardsigmoid, hard_sigmoid(o, x))
 ONNX_RULE(hardsigmoid_grad,
-          ONNX("Where", onnx_between(o, x, -3, 3), ONNX("Mul", y, NUM(1. / 6)), NUM(0)))
-ACTIVATION(hardsigmoid, K_HARDSIGMOID, K_HARDSIGMOID_GRAD, SAVE_IN(0), NULL, "");
+          ONNX("Where", onnx_beyond(o, x, -3, 3), NUM(0), ONNX("Mul", y, NUM(1. / 6))))
+ACTIVATION_IN_PIECES(hardsigmoid, K_HARDSIGMOID, K_HARDSIGMOID_GRAD, SAVE_IN(0), NULL,
+                     "");
 NO_ATTRS(hardsigmoid)
 
 /* 0, x / 3 + 1/2 or 1, below, inside and above (-3, 3) */
-static reel_tensor *hardswish_grad_derivative(const reel_call *c, reel_tensor *x)
+static reel_tensor *hardswish_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
     reel_dtype dt = x->meta.dtype;
-    reel_tensor *above = reel_cast(reel_ge(x, reel_scalar(3, dt)), dt);
     reel_tensor *line = reel_add_scalar(reel_mul_scalar(x, 1. / 3), 0.5);
-    return reel_add(reel_mul(between(x, -3, 3), line), above);
+    line = reel_where(reel_lt(x, reel_scalar(3, dt)), line, reel_ones_like(x));
+    return reel_masked_fill(line, reel_le(x, reel_scalar(-3, dt)), 0);
 }
 ONNX_RULE(hardswish,
           HAS("HardSwish") ? ONNX("HardSwish", x) : ONNX("Mul", x, hard_sigmoid(o, x)))
 /* 0, x / 3 + 1/2 or 1 */
-static reel_ref hardswish_slope(reel_onnx *o, reel_ref x)
+static reel_ref onnx_hardswish_slope(reel_onnx *o, reel_ref x)
 {
     reel_ref line = ONNX("Add", ONNX("Mul", x, NUM(1. / 3)), NUM(0.5));
     reel_ref right = ONNX("Where", ONNX_BOOL("Less", x, NUM(3)), line, NUM(1));
-    return ONNX("Where", ONNX_BOOL("Greater", x, NUM(-3)), right, NUM(0));
+    return ONNX("Where", ONNX_BOOL("LessOrEqual", x, NUM(-3)), NUM(0), right);
 }
-ONNX_RULE(hardswish_grad, ONNX("Mul", y, hardswish_slope(o, x)))
+ONNX_RULE(hardswish_grad, ONNX("Mul", y, onnx_hardswish_slope(o, x)))
 ACTIVATION(hardswish, K_HARDSWISH, K_HARDSWISH_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(hardswish)

@@ -44,19 +44,21 @@ static uint32_t div_saves(const reel_call *c)
     return c->in[1]->node ? SAVE_IN(1) | SAVE_OUT(0) : SAVE_IN(1);
 }
 
-/* ---- pow: d/dx = y x^(y-1), d/dy = x^y log x (0 where x is 0) -------------------------- */
+/* ---- pow: d/dx = y x^(y-1), 0 for y = 0; d/dy = x^y log x, 0 for x = 0 and y >= 0 --------- */
 
 static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
+    const reel_dtype dtype = IN_META(c, 0)->dtype;
+    reel_tensor *zero = reel_scalar(0, dtype);
     if (NEEDS(c, 0)) { /* x^0 is 1 everywhere: no 0 times infinity where x is 0 as well */
         reel_tensor *slope = reel_mul(Y, reel_pow(X, reel_add_scalar(Y, -1)));
-        reel_tensor *flat = reel_eq(Y, reel__zeros(IN_META(c, 1)));
-        gx[0] = TO(0, reel_mul(G, reel_masked_fill(slope, flat, 0)));
+        gx[0] = TO(0, reel_where(reel_eq(Y, zero), zero, reel_mul(G, slope)));
     }
     if (NEEDS(c, 1)) {
-        reel_tensor *zero = reel_eq(X, reel__zeros(IN_META(c, 0)));
-        reel_tensor *log_x = reel_log(reel_masked_fill(X, zero, 1));
-        gx[1] = TO(1, reel_mul(G, reel_mul(reel_pow(X, Y), log_x)));
+        reel_tensor *flat = reel_logical_and(reel_eq(X, zero), reel_ge(Y, zero));
+        reel_tensor *log_x = reel_log(reel_where(flat, reel_scalar(1, dtype), X));
+        reel_tensor *slope = reel_mul(reel_pow(X, Y), log_x);
+        gx[1] = TO(1, reel_where(flat, zero, reel_mul(G, slope)));
     }
 }
 
@@ -66,25 +68,25 @@ static void pow_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
                       : reel_mul(G, reel_mul_scalar(reel_pow_scalar(X, A(0) - 1), A(0)));
 }
 
-/* ---- maximum, minimum: the gradient goes to the winner, half each where equal ---------- */
+/* ---- maximum, minimum: all to the winner, half each where equal; a NaN beats nobody ----- */
 
 static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[],
-                        reel_tensor *x_wins, reel_tensor *y_wins)
+                        reel_tensor *x_loses, reel_tensor *y_loses)
 {
-    reel_dtype dt = IN_META(c, 0)->dtype;
-    reel_tensor *half = reel_mul_scalar(reel_cast(reel_eq(X, Y), dt), 0.5);
-    if (NEEDS(c, 0)) gx[0] = TO(0, reel_mul(G, reel_add(reel_cast(x_wins, dt), half)));
-    if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul(G, reel_add(reel_cast(y_wins, dt), half)));
+    reel_tensor *zero = reel_scalar(0, G->meta.dtype);
+    reel_tensor *g = reel_where(reel_eq(X, Y), reel_mul_scalar(G, 0.5), G);
+    if (NEEDS(c, 0)) gx[0] = TO(0, reel_where(x_loses, zero, g));
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_where(y_loses, zero, g));
 }
 
 static void maximum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    extreme_vjp(c, gy, gx, reel_gt(X, Y), reel_lt(X, Y));
+    extreme_vjp(c, gy, gx, reel_lt(X, Y), reel_gt(X, Y));
 }
 
 static void minimum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    extreme_vjp(c, gy, gx, reel_lt(X, Y), reel_gt(X, Y));
+    extreme_vjp(c, gy, gx, reel_gt(X, Y), reel_lt(X, Y));
 }
 
 /* ---- x + a y, x + a (y - x), x + a, x a ------------------------------------------------ */
@@ -134,7 +136,10 @@ ONNX_RULE(pow, ONNX("Pow", x, y))
 ONNX_RULE(maximum, ONNX("Max", x, y))
 ONNX_RULE(minimum, ONNX("Min", x, y))
 ONNX_RULE(add_scaled, ONNX("Add", x, ONNX("Mul", y, NUM(A(0)))))
-ONNX_RULE(lerp, ONNX("Add", x, ONNX("Mul", ONNX("Sub", y, x), NUM(A(0)))))
+/* from the nearer end, as the row */
+ONNX_RULE(lerp, A(0) < 0.5
+                    ? ONNX("Add", x, ONNX("Mul", ONNX("Sub", y, x), NUM(A(0))))
+                    : ONNX("Sub", y, ONNX("Mul", ONNX("Sub", y, x), NUM(1 - A(0)))))
 ONNX_RULE(add_scalar, ONNX("Add", x, NUM(wrapped(A(0), x->dtype))))
 ONNX_RULE(mul_scalar, ONNX("Mul", x, NUM(wrapped(A(0), x->dtype))))
 ONNX_RULE(pow_scalar, ONNX("Pow", x, NUM(A(0))))
@@ -148,11 +153,17 @@ static reel_ref bound(const reel_call *c, reel_onnx *o, int i, reel_dtype dtype)
 ONNX_RULE(clamp,
           ONNX_NODE("Clip", *x, x, bound(c, o, 0, x->dtype), bound(c, o, 1, x->dtype)))
 ONNX_RULE(clamp_grad, ONNX("Where",
-                           ONNX_BOOL("Or", ONNX_BOOL("Less", x, NUM(A(0))),
-                                     ONNX_BOOL("Greater", x, NUM(A(1)))),
+                           ONNX_BOOL("Or", ONNX_BOOL("LessOrEqual", x, NUM(A(0))),
+                                     ONNX_BOOL("GreaterOrEqual", x, NUM(A(1)))),
                            NUM(0), y))
 
-/* ---- clamp: the gradient passes inside the range, ends included ------------------------ */
+/* ---- clamp: the gradient passes inside the range; at its ends it is 0 ------------------- */
+
+static void clamp_grad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (NEEDS(c, 0)) gx[0] = reel__zeros(IN_META(c, 0));
+    if (NEEDS(c, 1)) gx[1] = TO(1, APPLY(c->op, c->attrs, X, G));
+}
 
 const reel_op reel__clamp_grad = {
     .name = "clamp_grad",
@@ -160,24 +171,18 @@ const reel_op reel__clamp_grad = {
     .traits = REEL_OP_POINTWISE,
     .n_in = 2,
     .n_out = 1,
+    .saves = SAVE_IN(0),
     .dtypes = DTYPES_FLOAT,
     .attrs = &reel__scalar_schema,
     .infer = reel__infer_pointwise,
+    .vjp = clamp_grad_vjp,
     .onnx = clamp_grad_onnx,
-    .no_vjp = "clamp composes it with create_graph",
     .sample = "f[3,4] in -2..2; f[3,4] | a=-0.7,1.1",
 };
 
 static void clamp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    if (!c->create_graph) {
-        gx[0] = APPLY(&reel__clamp_grad, c->attrs, X, G);
-        return;
-    }
-    reel_dtype dt = G->meta.dtype;
-    reel_tensor *inside = reel_logical_and(reel_ge(X, reel_scalar(A(0), dt)),
-                                           reel_le(X, reel_scalar(A(1), dt)));
-    gx[0] = reel_mul(G, reel_cast(inside, dt));
+    gx[0] = APPLY(&reel__clamp_grad, c->attrs, X, G);
 }
 
 /* ---- where ----------------------------------------------------------------------------- */

@@ -188,12 +188,6 @@ reel_tensor *reel__channels_last(reel_tensor *x)
     return x && x->meta.rank == 4 ? reel_to_format(x, REEL_CHANNELS_LAST) : x;
 }
 
-reel_tensor *reel__positive(reel_tensor *x)
-{
-    reel_dtype dt = x->meta.dtype;
-    return reel_cast(reel_gt(x, reel_scalar(0, dt)), dt);
-}
-
 reel_tensor *reel__zeros(const reel_meta *m)
 {
     reel_device was = reel_default_device();

@@ -34,7 +34,8 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
 
 /* For gradients of gradients:
  *   loss_i = -w[t] (1 - e) lp[i, t] - e / C sum_j w[j] lp[i, j]
- * and the mean divides by the sum of w[t]; ignored rows count nowhere. */
+ * and the mean divides by the sum of w[t]. Ignored rows count nowhere: their losses are
+ * replaced and not multiplied by 0, for the sum may be 0. */
 static reel_tensor *cross_entropy_composed(const reel_call *c)
 {
     const reel_cross_entropy_attrs *a = CE(c);
@@ -48,8 +49,7 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
     reel_tensor *safe = reel_mul(t, reel_cast(counts, REEL_I64));
     reel_tensor *q = reel_one_hot(safe, classes, dt); /* [n, c] */
     q = reel_mul(q, reel_unsqueeze(reel_cast(counts, dt), 1));
-    reel_tensor *each = reel_mul(reel_unsqueeze(reel_cast(counts, dt), 1),
-                                 reel_ones(REEL_SHAPE(1, classes), dt));
+    reel_tensor *each = reel_ones(REEL_SHAPE(1, classes), dt);
     if (w) {
         q = reel_mul(q, w);
         each = reel_mul(each, w);
@@ -57,6 +57,7 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
     reel_tensor *target = reel_add(reel_mul_scalar(q, 1 - a->smoothing),
                                    reel_mul_scalar(each, a->smoothing / (double)classes));
     reel_tensor *rows = reel_neg(reel_sum(reel_mul(target, lp), REEL_DIMS(1), false));
+    rows = reel_where(counts, rows, reel_scalar(0, dt));
     if (a->reduction == REEL_NONE) return rows;
     reel_tensor *total = reel_sum(rows, REEL_ALL, false);
     if (a->reduction == REEL_SUM) return total;

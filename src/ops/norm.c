@@ -135,7 +135,7 @@ static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 {
     bool relu = BN(c)->relu;
     if (c->create_graph) {
-        reel_tensor *g = relu ? reel_mul(G, reel__positive(c->out[0])) : G;
+        reel_tensor *g = relu ? APPLY(&reel__relu_grad, NULL, c->out[0], G) : G;
         reel_call inner = *c;
         inner.needs &= ~(UINT64_C(1) << 5);
         if (inner.needs) reel__vjp_composed(&inner, batch_norm_composed, g, gx);

@@ -159,8 +159,6 @@ void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_
 reel_tensor *reel__constant(reel_tensor *x);
 /* Channels-last in memory, if it has rank 4; x itself if it is so. NULL for NULL. */
 reel_tensor *reel__channels_last(reel_tensor *x);
-/* 1 where x > 0, else 0, as x's dtype: the derivative of relu, which x may be the result of. */
-reel_tensor *reel__positive(reel_tensor *x);
 /* Fills in the strides with which `to`, of as many elements, looks at the memory of `from`;
  * false if there are none: reshaping then takes a contiguous copy. */
 bool reel__view_strides(const reel_meta *from, reel_meta *to);

@@ -4,6 +4,7 @@
  * from a file, so it is checked here. */
 #include "backend/pw_info.h"
 #include "ops/onnx.h"
+#include "ops/recorder.h"
 #include "ops/records.h"
 
 _Static_assert(REEL_STEP_OUTS <= REEL_OP_MAX_OUT, "the record has as many outputs");
@@ -171,12 +172,6 @@ static void back_step(chain *t, int s)
     int y = c->n_in + s;
     reel_tensor *in[3], *gx[3] = {NULL, NULL, NULL};
     if (!t->flows[y] || !t->grad[y]) return;
-    if (!t->op[s]->vjp) {
-        reel__bad(c, REEL_ERR_UNSUPPORTED, "step %d, %s, has no gradient (%s)", s,
-                  t->op[s]->name,
-                  t->op[s]->no_vjp ? t->op[s]->no_vjp : "none is declared");
-        return;
-    }
     const int64_t *src = PROGRAM(c)->src[s];
     reel_call step = {.op = t->op[s], .n_out = 1, .in = in, .out = &t->value[y]};
     step.n_in = operands_of(t, s, in);
@@ -192,7 +187,11 @@ static void pointwise_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
 {
     const reel_pointwise_attrs *p = PROGRAM(c);
     chain t = {.call = c};
-    if (!run_chain(&t)) return;
+    bool was =
+        reel__tape_enable(true); /* a step's gradient may be composed on its inputs */
+    bool ran = run_chain(&t);
+    (void)reel__tape_enable(was);
+    if (!ran) return;
     for (int i = 0; i < p->n_out; i++) t.grad[c->n_in + p->out[i]] = gy[i];
     for (int s = (int)p->n_step - 1; s >= 0 && !reel_failed(); s--) back_step(&t, s);
     for (int i = 0; i < c->n_in; i++) gx[i] = reel__sum_to(t.grad[i], IN_META(c, i));

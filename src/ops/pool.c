@@ -10,8 +10,9 @@
 #define G gy[0]
 #define A(c) ATTRS(c, reel_pool2d_attrs)
 
-/* PyTorch's rule: with ceil_mode the last window may hang over, but must start inside the
- * input or its left padding. */
+/* PyTorch's rule: with ceil_mode the last window may hang over, by less than a stride, but must
+ * start inside the input or its left padding. Where not even one window fits, the first is the
+ * last. */
 static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
 {
     int64_t pad, reach, span; /* attributes may come from a file: nothing may overflow */
@@ -20,8 +21,8 @@ static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
         !reel__checked_mul(a->dilation[i], a->kernel[i] - 1, &reach) ||
         !reel__checked_add(n, pad, &span))
         return 0;
-    if (span <= reach) return 0;
-    span -= reach + 1;
+    span -= reach + 1; /* where the last window that fits may start */
+    if (span < 0) return a->ceil_mode && -span < a->stride[i] && n > 0;
     int64_t before = n + a->padding[i]; /* windows of ceil_mode start before this */
     int64_t most = before / a->stride[i] + (before % a->stride[i] != 0);
     int64_t out = span / a->stride[i] + 1;
@@ -232,7 +233,9 @@ const reel_op reel__max_pool2d = {
     .flops = window_flops,
     .sample = "f[2,3,6,5] | kernel=2,2 stride=2,2 dilation=1,1\n"
               "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1\n"
-              "f[1,1,6,6] | kernel=3,2 stride=2,2 padding=0,1 dilation=1,2 ceil_mode=1",
+              "f[1,1,6,6] | kernel=3,2 stride=2,2 padding=0,1 dilation=1,2 ceil_mode=1\n"
+              "f[1,2,3,4] | kernel=6,9 stride=3,8 padding=1,2 dilation=1,1 ceil_mode=1\n"
+              "f[1,1,4,3] | kernel=3,2 stride=4,2 dilation=3,3 ceil_mode=1",
 };
 
 /* ---- avg_pool2d ------------------------------------------------------------------------------------ */
@@ -254,7 +257,9 @@ const reel_op reel__avg_pool2d_backward = {
     .vjp = avg_pool2d_backward_vjp,
     .no_onnx = REEL__ONNX_TRAINING,
     .sample =
-        "f[2,3,3,2] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1 size=6,5",
+        "f[2,3,3,2] | kernel=2,2 stride=2,2 dilation=1,1 count_include_pad=1 size=6,5\n"
+        "f[1,2,1,1] | kernel=6,9 stride=3,8 padding=1,2 dilation=1,1 "
+        "count_include_pad=1 ceil_mode=1 size=3,4",
 };
 
 static void avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
@@ -305,7 +310,10 @@ const reel_op reel__avg_pool2d = {
               "f[1,2,7,7] | kernel=3,3 stride=2,2 padding=1,1 dilation=1,1 "
               "count_include_pad=0 ceil_mode=1\n"
               "f[1,2,7,6] | kernel=3,2 stride=2,3 padding=1,0 dilation=1,1 "
-              "count_include_pad=1 ceil_mode=1",
+              "count_include_pad=1 ceil_mode=1\n"
+              "f[1,2,3,4] | kernel=6,9 stride=3,8 padding=1,2 dilation=1,1 "
+              "count_include_pad=1 ceil_mode=1\n"
+              "f[1,2,3,4] | kernel=6,9 stride=4,9 padding=1,0 dilation=1,1 ceil_mode=1",
 };
 
 /* ---- adaptive_avg_pool2d: windows that cover h, w evenly -------------------------------------------- */

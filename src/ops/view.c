@@ -103,8 +103,14 @@ static bool resolve(const reel_meta *x, reel_shape *s)
             return false;
         }
     }
-    if (hole >= 0 && known > 0) s->dim[hole] = n / known;
-    if (hole >= 0 && known == 0) s->dim[hole] = 0;
+    if (hole >= 0 && known == 0) {
+        reel_fail(REEL_ERR_SHAPE,
+                  "reshape: beside a size of 0 the -1 at place %d may be any size; say "
+                  "which",
+                  hole);
+        return false;
+    }
+    if (hole >= 0) s->dim[hole] = n / known;
     reel_meta want = reel__meta(*s, x->dtype, x->device);
     if (reel__numel(&want) == n) return true;
     reel_fail(REEL_ERR_SHAPE, "reshape: %s has %" PRId64 " elements and cannot become %s",
@@ -413,7 +419,8 @@ int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int ma
     if (!reel__have("split", x, "x")) return -1;
     int d = reel__dim("split", &x->meta, dim);
     if (d < 0) return -1;
-    int64_t n = x->meta.dim[d], pieces = size > 0 ? n / size + (n % size != 0) : 0;
+    int64_t n = x->meta.dim[d];
+    int64_t pieces = size < 1 ? 0 : n == 0 ? 1 : n / size + (n % size != 0);
     if (size < 1 || !out || pieces > max) {
         reel_fail(REEL_ERR_ARG,
                   "split: dimension %d of %s in pieces of %" PRId64 " needs "

@@ -78,8 +78,8 @@ def arg(f):
 def through(f):
     """The gradient record of f: (saved input, gradient) -> gradient of the input."""
     def run(a, x, g):
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad(f(a, x), x, g)[0]
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        return torch.autograd.grad(f(a, x), x, g, create_graph=True)[0]
     return run
 
 
@@ -221,11 +221,13 @@ def whole(value, x):
 TABLE = dict(
     **ARITH, **{name + "_": f for name, f in ARITH.items()},
     **RELUS, relu_=RELUS["relu"],
-    **{name + "_grad": through(f) for name, f in RELUS.items() if name != "relu"},
+    **{name + "_grad": through(f) for name, f in RELUS.items()
+       if name not in ("relu", "hardsigmoid")},  # as PyTorch cannot differentiate them
     relu_grad=lambda a, y, g: aten.threshold_backward(g, y, 0),
     sigmoid_grad=lambda a, y, g: aten.sigmoid_backward(g, y),
     tanh_grad=lambda a, y, g: aten.tanh_backward(g, y),
     clamp_grad=through(ARITH["clamp"]),
+    hardsigmoid_grad=lambda a, x, g: torch.where((x <= -3) | (x >= 3), 0, g / 6),
     pow=lambda a, x, y: torch.pow(x, y), maximum=lambda a, x, y: torch.maximum(x, y),
     minimum=lambda a, x, y: torch.minimum(x, y),
     add_scalar=lambda a, x: x + whole(a.a[0], x),
@@ -486,7 +488,7 @@ EDGES_OF_ONE = ("add_scalar mul_scalar pow_scalar clamp isfinite logical_not neg
                 "relu6 leaky_relu elu gelu gelu_tanh silu softplus sigmoid hardsigmoid "
                 "hardswish").split()
 EDGES_OF_TWO = ("add sub mul div pow maximum minimum eq ne lt le gt ge logical_and logical_or "
-                "logical_xor squared_error").split()
+                "logical_xor squared_error lerp add_scaled").split()
 SOFTMAXES = "softmax log_softmax logsumexp".split()
 EDGES_REDUCED = "sum max min argmax argmin any all".split() + SOFTMAXES
 
@@ -526,6 +528,32 @@ def hard_cross_entropy_cases(record):
                 yield attr_text, [x, t, weight], results, None, []
 
 
+# Where reel's rule is another than PyTorch's (docs/edges.md): a NaN is beyond no bound, so it
+# passes the gradient on, where PyTorch has 0, or NaN in vectors and 1 in what is left of them;
+# gelu_tanh's slope far out is its limit.
+def slope_of_ours(record, x):
+    at_nan = dict(clamp=1, relu6=1, hardswish=1, elu=1, hardsigmoid=1 / 6)
+    slope = torch.full_like(x, -1)
+    if record.name in at_nan:
+        slope[x.isnan()] = at_nan[record.name]
+    if record.name == "gelu_tanh":
+        slope[x == torch.inf], slope[x == -torch.inf] = 1, 0
+    return slope
+
+
+def edge_gradients(record, attrs, inputs, dtype):
+    """Of a result that is a float; None for others."""
+    leaves = [wide(t).clone().requires_grad_() for t in inputs]
+    y = TABLE[record.name](attrs, *leaves)
+    if not record.vjp or not y.is_floating_point() or record.name in EDGES_REDUCED:
+        return None, []
+    gy = torch.linspace(0.5, 2, y.numel()).reshape(y.shape).to(dtype)
+    grads = torch.autograd.grad(y, leaves, wide(gy))
+    ours = slope_of_ours(record, wide(inputs[0]))
+    grads = [torch.where(ours >= 0, ours * wide(gy), grads[0]), *grads[1:]]
+    return gy, [g.to(dtype) for g in grads]
+
+
 def edge_cases(record):
     texts = record.samples[:1] if record.name != "pow_scalar" else record.samples
     for dtype in (F64, F32):
@@ -533,6 +561,8 @@ def edge_cases(record):
             attr_text = text.partition("|")[2].strip()
             if record.name in EDGES_OF_ONE:
                 inputs = [torch.tensor(EDGES)]
+                if record.name == "clamp":
+                    attr_text = "a=-0.5,2.5"  # bounds that are among them
             elif record.name in EDGES_OF_TWO:
                 x = torch.tensor(PAIRED)
                 inputs = [x.repeat_interleave(len(x)), x.repeat(len(x))]
@@ -550,7 +580,7 @@ def edge_cases(record):
             inputs = [t.to(dtype) for t in inputs]
             attrs = Attrs(record, attr_text)
             results = results_of(record, attrs, [wide(t) for t in inputs], dtype)
-            yield attr_text, inputs, results, None, []
+            yield attr_text, inputs, results, *edge_gradients(record, attrs, inputs, dtype)
 
 
 def hard_attention_cases(record):

@@ -147,11 +147,20 @@ static bool is_compute_type(reel_dtype d)
     return d == REEL_F32 || d == REEL_F64 || d == REEL_I64;
 }
 
-/* By way of the destination's type if that is a compute type, else of the source's; a
- * side that lies in blocks of it needs no buffer. */
+/* The compute type by way of which a conversion goes, without loss but at its end: the
+ * destination's if that is one, else the source's. Small integers become halves by way of
+ * floats, which vectors convert. */
+static reel_pw_type between(reel_dtype to, reel_dtype from)
+{
+    if (is_compute_type(to)) return reel__pw_type(to);
+    if (!reel_dtype_is_float(to) || is_compute_type(from)) return reel__pw_type(from);
+    return from == REEL_I32 ? REEL_PW_F64 : REEL_PW_F32;
+}
+
+/* A side that lies in blocks of the compute type needs no buffer. */
 static void copy_converted(copy *c, const reel_plan *p, reel_dtype to, reel_dtype from)
 {
-    reel_pw_type type = reel__pw_type(is_compute_type(to) ? to : from);
+    reel_pw_type type = between(to, from);
     int64_t rows = p->size[0] < BLOCK ? BLOCK / p->size[0] : 1;
     if (rows > p->size[1]) rows = p->size[1];
     bool reads_blocks =

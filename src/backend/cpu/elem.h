@@ -3,7 +3,7 @@
  *   float -> integer: toward zero, saturating; NaN gives 0
  *   integer -> narrower integer: wraps
  *   anything -> bool: != 0 (NaN is true)
- *   float -> narrower float: to nearest even; to f16 and bf16 by way of f32 */
+ *   anything -> narrower float: to nearest even, rounded once */
 #ifndef REEL_BACKEND_CPU_ELEM_H
 #define REEL_BACKEND_CPU_ELEM_H
 

@@ -1,14 +1,18 @@
 /* gather.c: GATHER, SCATTER_ADD, ONE_HOT: an index for each element. */
 #include <string.h>
 
+#include "backend/cpu/elem.h"
 #include "backend/cpu/indices.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/walk.h"
+#include "base/alloc.h"
 #include "base/parallel.h"
 
 enum {
     WORK = 16384, /* elements that are worth a task                          */
-    LINES = 256   /* lines of SCATTER_ADD that advance together along `dim`  */
+    LINES = 256,  /* lines of SCATTER_ADD that advance together along `dim`  */
+    IN_F32 = 8,   /* numbers that are added in f32: as many as SUM joins so  */
+    NEAR = 32768  /* totals that are worked on together: in L2               */
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -79,7 +83,9 @@ reel_status reel__ref_gather(const reel_kcall *c)
 /* ---- SCATTER_ADD ------------------------------------------------------------------- */
 
 /* A line is all indices along `dim` at one place in the other dimensions. Two lines never
- * meet in the output, so lines are what is done in parallel. */
+ * meet in the output, so lines are what is done in parallel. Where an element may receive more
+ * than SUM would add in f32, a few lines of an f32 at a time become totals in f64 in a room of
+ * the worker's own. */
 typedef struct scattering {
     reel_axis axis[REEL_MAX_RANK];       /* lines in the output (a) and in src (b) */
     reel_axis index_axis[REEL_MAX_RANK]; /* the same lines in the index (a)        */
@@ -90,47 +96,70 @@ typedef struct scattering {
     const int64_t *index;
     reel_axis along; /* `dim` in the output (a) and in src (b) */
     int64_t index_step;
-    int64_t together; /* lines that advance together */
+    int64_t length;       /* of the output along `dim`            */
+    int64_t together;     /* lines that advance together          */
+    int64_t lines, grain; /* in all, and in a task                */
+    double *rooms;        /* one a worker; NULL: no totals in f64 */
+    int64_t room;         /* doubles in one                       */
 } scattering;
 
-#define SCATTER_RUN(type, acc)                                                           \
-    static void scatter_##type(const scattering *s, type *y, int64_t y_step,             \
-                               const type *src, int64_t src_step, const int64_t *index,  \
-                               int64_t index_step, int64_t lines)                        \
+/* Adds `lines` lines of src to those at y, whose elements along `dim` are `along` apart. */
+#define SCATTER_RUN(name, type, acc, sum)                                                \
+    static void name(const scattering *s, acc *y, int64_t along, int64_t y_step,         \
+                     const type *src, int64_t src_step, const int64_t *index,            \
+                     int64_t index_step, int64_t lines)                                  \
     {                                                                                    \
         for (int64_t j = 0; j < s->along.size; j++) {                                    \
             for (int64_t e = 0; e < lines; e++) {                                        \
-                type *to = y + e * y_step + index[e * index_step] * s->along.a;          \
-                *to = (type)((acc)*to + (acc)src[e * src_step]);                         \
+                acc *to = y + e * y_step + index[e * index_step] * along;                \
+                *to = (acc)((sum)*to + (sum)src[e * src_step]);                          \
             }                                                                            \
             src += s->along.b;                                                           \
             index += s->index_step;                                                      \
         }                                                                                \
     }
-SCATTER_RUN(float, float)
-SCATTER_RUN(double, double)
-SCATTER_RUN(int64_t, uint64_t)
+SCATTER_RUN(scatter_f32, float, float, float)
+SCATTER_RUN(scatter_totals, float, double, double)
+SCATTER_RUN(scatter_f64, double, double, double)
+SCATTER_RUN(scatter_i64, int64_t, int64_t, uint64_t)
 
-static void scatter_lines(void *ctx, int64_t begin, int64_t end)
+/* The lines at y as totals in `room`, and back; a line of its own in one run. */
+static void scatter_wide(const scattering *s, float *y, int64_t y_step, const float *src,
+                         int64_t src_step, const int64_t *index, int64_t index_step,
+                         int64_t lines, double *room)
+{
+    const reel_elem_rows *elem = reel__elem_rows();
+    const bool one = lines == 1;
+    const int64_t rows = one ? 1 : s->length, cols = one ? s->length : lines;
+    const int64_t row = one ? 0 : s->along.a, col = one ? s->along.a : y_step;
+    elem->load[REEL_PW_F64][REEL_F32](rows, cols, room, y, row, col);
+    scatter_totals(s, room, lines, 1, src, src_step, index, index_step, lines);
+    elem->store[REEL_PW_F64][REEL_F32](rows, cols, y, row, col, room);
+}
+
+static void scatter_task(void *ctx, int64_t task, int worker)
 {
     const scattering *s = ctx;
     const int64_t a = s->axis[s->n - 1].a, b = s->axis[s->n - 1].b;
-    const int64_t i = s->index_axis[s->n - 1].a;
+    const int64_t i = s->index_axis[s->n - 1].a, begin = task * s->grain;
+    double *room = s->rooms ? s->rooms + worker * s->room : NULL;
     reel_walk w = reel__walk(s->axis, s->n, begin);
     reel_walk at = reel__walk(s->index_axis, s->n, begin);
-    for (int64_t left = end - begin, run; left > 0; left -= run) {
+    for (int64_t left = min64(s->grain, s->lines - begin), run; left > 0; left -= run) {
         run = min64(min64(left, s->together), reel__walk_run(&w));
         const int64_t *index = s->index + at.a;
-        if (s->dtype == REEL_F32)
-            scatter_float(s, (float *)(void *)s->y + w.a, a,
-                          (const float *)(const void *)s->src + w.b, b, index, i, run);
+#define LINES_OF(type) (type *)(void *)s->y + w.a
+#define SRC_OF(type) (const type *)(const void *)s->src + w.b, b, index, i, run
+        if (room)
+            scatter_wide(s, LINES_OF(float), a, SRC_OF(float), room);
+        else if (s->dtype == REEL_F32)
+            scatter_f32(s, LINES_OF(float), s->along.a, a, SRC_OF(float));
         else if (s->dtype == REEL_F64)
-            scatter_double(s, (double *)(void *)s->y + w.a, a,
-                           (const double *)(const void *)s->src + w.b, b, index, i, run);
+            scatter_f64(s, LINES_OF(double), s->along.a, a, SRC_OF(double));
         else
-            scatter_int64_t(s, (int64_t *)(void *)s->y + w.a, a,
-                            (const int64_t *)(const void *)s->src + w.b, b, index, i,
-                            run);
+            scatter_i64(s, LINES_OF(int64_t), s->along.a, a, SRC_OF(int64_t));
+#undef LINES_OF
+#undef SRC_OF
         reel__walk_step(&w, run);
         reel__walk_step(&at, run);
     }
@@ -143,6 +172,7 @@ static scattering lines_of(const reel_kcall *c, int64_t dim)
     reel_meta dense = *index;
     reel__set_contiguous(&dense); /* what reel__indices_load() makes of it */
     s.along = (reel_axis){.size = 1};
+    s.length = y->rank > 0 ? y->dim[dim] : 1;
     for (int d = 0; d < index->rank; d++) {
         if (d == dim) {
             s.along = (reel_axis){index->dim[d], y->stride[d], src->stride[d]};
@@ -163,25 +193,47 @@ static scattering lines_of(const reel_kcall *c, int64_t dim)
     return s;
 }
 
+/* Rooms for totals, where they are needed: of as many lines as stay near, or as make a line of
+ * the cache. */
+static bool take_rooms(scattering *s)
+{
+    if (s->dtype != REEL_F32 || s->along.size <= IN_F32) return true;
+    int64_t near = NEAR / (s->length > 0 ? s->length : 1);
+    if (s->together > 1) s->together = near > LINES ? LINES : near > 16 ? near : 16;
+    s->room = s->length * s->together;
+    s->rooms = reel__scratch((size_t)(reel__max_workers() * s->room) * sizeof *s->rooms);
+    return s->rooms != NULL;
+}
+
+static reel_status scatter(const reel_kcall *c, const reel_indices *index)
+{
+    scattering s = lines_of(c, ((const reel_index_attrs *)c->attrs)->dim);
+    reel__copy_strided(c->out[0].data, c->out[0].meta, c->in[0].data, c->in[0].meta);
+    if (index->n == 0) return REEL_OK;
+    if (!take_rooms(&s)) return REEL_ERR_MEMORY;
+    s.index = index->at;
+    s.lines = index->n / s.along.size;
+    s.grain = 1 + WORK / s.along.size;
+    reel__parallel((s.lines + s.grain - 1) / s.grain, scatter_task, &s);
+    reel__scratch_free(s.rooms);
+    return REEL_OK;
+}
+
 reel_status reel__ref_scatter_add(const reel_kcall *c)
 {
     const reel_index_attrs *attrs = c->attrs;
     const reel_meta *x = c->in[0].meta;
-    scattering s = lines_of(c, attrs->dim);
+    const reel_dtype dtype = c->out[0].meta->dtype;
     reel_indices index;
-    if (s.dtype != REEL_F32 && s.dtype != REEL_F64 && s.dtype != REEL_I64)
+    if (dtype != REEL_F32 && dtype != REEL_F64 && dtype != REEL_I64)
         return reel_fail(REEL_ERR_DTYPE, "scatter_add: not for dtype %s",
-                         reel_dtype_name(s.dtype));
+                         reel_dtype_name(dtype));
     reel_status status = reel__indices_load(&index, &c->in[1], "scatter_add", attrs->dim,
                                             x->rank > 0 ? x->dim[attrs->dim] : 1);
     if (status != REEL_OK) return status;
-    reel__copy_strided(c->out[0].data, c->out[0].meta, c->in[0].data, x);
-    s.index = index.at;
-    if (index.n > 0)
-        reel__parallel_range(index.n / s.along.size, 1 + WORK / s.along.size,
-                             scatter_lines, &s);
+    status = scatter(c, &index);
     reel__indices_free(&index);
-    return REEL_OK;
+    return status;
 }
 
 /* ---- ONE_HOT ----------------------------------------------------------------------- */

@@ -19,7 +19,9 @@ static const uint32_t flags[K_COUNT] = {
     [K_CAT] = HALF | INTS,
     [K_PAD] = HALF | INTS,
     [K_FLIP] = HALF | INTS,
-    [K_RANDINT] = INTS, /* random rows draw halves as f32, and are rounded */
+    /* Random rows draw halves as f32, and are rounded; UNIFORM must see how. */
+    [K_UNIFORM] = HALF,
+    [K_RANDINT] = INTS,
     [K_INDEX_SELECT] = HALF | INTS,
     [K_GATHER] = HALF | INTS,
     [K_ONE_HOT] = HALF | INTS,

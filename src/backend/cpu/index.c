@@ -72,25 +72,80 @@ reel_status reel__ref_index_select(const reel_kcall *c)
 
 /* ---- INDEX_ADD --------------------------------------------------------------------- */
 
-#define ADD_RUN(type, acc)                                                               \
-    static void add_run_##type(type *y, int64_t y_step, const type *x, int64_t x_step,   \
-                               int64_t n)                                                \
-    {                                                                                    \
-        if (y_step == 1 && x_step == 1)                                                  \
-            for (int64_t i = 0; i < n; i++) y[i] = (type)((acc)y[i] + (acc)x[i]);        \
-        else                                                                             \
-            for (int64_t i = 0; i < n; i++)                                              \
-                y[i * y_step] = (type)((acc)y[i * y_step] + (acc)x[i * x_step]);         \
-    }
-ADD_RUN(float, float)
-ADD_RUN(double, double)
-ADD_RUN(int64_t, uint64_t)
+enum {
+    TREE = 8,    /* slices that are joined before they are added to the totals */
+    TOTALS = 256 /* elements whose totals are in L1 together */
+};
 
-/* Rows begin .. end - 1 of all slices of the output: each is cleared, then receives what
- * is meant for it in the order of the index, whoever else writes other rows meanwhile. */
+/* What slices order[0 .. n - 1] have along one run, from x on, summed into y. A few are added as
+ * they come, more as the kernel of SUM does it: by trees in the type itself and totals in a wider
+ * one, rounded once. `step` is x's. */
+#define ADD_RUN(type, acc, sum)                                                          \
+    static void add_few_##type(type *y, int64_t y_step, const type *x, int64_t slice,    \
+                               int64_t step, const int64_t *order, int64_t n,            \
+                               int64_t size)                                             \
+    {                                                                                    \
+        if (y_step == 1)                                                                 \
+            memset(y, 0, (size_t)size * sizeof *y);                                      \
+        else                                                                             \
+            for (int64_t i = 0; i < size; i++) y[i * y_step] = 0;                        \
+        for (int64_t k = 0; k < n; k++) {                                                \
+            const type *p = x + order[k] * slice;                                        \
+            if (y_step == 1 && step == 1)                                                \
+                for (int64_t i = 0; i < size; i++) y[i] = (type)((sum)y[i] + (sum)p[i]); \
+            else                                                                         \
+                for (int64_t i = 0; i < size; i++)                                       \
+                    y[i * y_step] = (type)((sum)y[i * y_step] + (sum)p[i * step]);       \
+        }                                                                                \
+    }                                                                                    \
+    static inline __attribute__((always_inline)) void add_to_totals_##type(              \
+        const type *x, int64_t slice, int64_t step, const int64_t *order, int64_t n,     \
+        acc *total, int64_t size)                                                        \
+    {                                                                                    \
+        for (; n >= TREE; n -= TREE, order += TREE) {                                    \
+            const type *p[TREE];                                                         \
+            for (int k = 0; k < TREE; k++) p[k] = x + order[k] * slice;                  \
+            for (int64_t i = 0; i < size; i++) {                                         \
+                int64_t at = i * step;                                                   \
+                sum a = (sum)p[0][at] + (sum)p[1][at];                                   \
+                sum b = (sum)p[2][at] + (sum)p[3][at];                                   \
+                sum c = (sum)p[4][at] + (sum)p[5][at];                                   \
+                sum d = (sum)p[6][at] + (sum)p[7][at];                                   \
+                total[i] += (acc)((a + b) + (c + d));                                    \
+            }                                                                            \
+        }                                                                                \
+        for (; n > 0; n--, order++) {                                                    \
+            const type *p = x + *order * slice;                                          \
+            for (int64_t i = 0; i < size; i++) total[i] += (acc)p[i * step];             \
+        }                                                                                \
+    }                                                                                    \
+    static void add_run_##type(type *y, int64_t y_step, const type *x, int64_t slice,    \
+                               int64_t step, const int64_t *order, int64_t n,            \
+                               int64_t size)                                             \
+    {                                                                                    \
+        if (n <= TREE) {                                                                 \
+            add_few_##type(y, y_step, x, slice, step, order, n, size);                   \
+            return;                                                                      \
+        }                                                                                \
+        for (int64_t at = 0; at < size; at += TOTALS) {                                  \
+            acc total[TOTALS] = {0};                                                     \
+            int64_t count = size - at < TOTALS ? size - at : TOTALS;                     \
+            if (step == 1) /* said as a constant: neighbours are vectorized */           \
+                add_to_totals_##type(x + at, slice, 1, order, n, total, count);          \
+            else                                                                         \
+                add_to_totals_##type(x + at * step, slice, step, order, n, total,        \
+                                     count);                                             \
+            for (int64_t i = 0; i < count; i++) y[(at + i) * y_step] = (type)total[i];   \
+        }                                                                                \
+    }
+ADD_RUN(float, double, float)
+ADD_RUN(double, double, double)
+ADD_RUN(int64_t, uint64_t, uint64_t)
+
+/* Rows begin .. end - 1 of all slices of the output: each receives what is meant for it in
+ * the order of the index, whoever else writes other rows meanwhile. */
 static void add_rows(void *ctx, int64_t begin, int64_t end)
 {
-    static const char zeros[8] = {0};
     const slices *s = ctx;
     const reel_axis *run = &s->axis[s->n - 1];
     reel_walk w = reel__walk(s->axis, s->n, begin % s->rows * run->size);
@@ -98,18 +153,16 @@ static void add_rows(void *ctx, int64_t begin, int64_t end)
         int64_t target = r / s->rows;
         if (r % s->rows == 0) w = reel__walk(s->axis, s->n, 0);
         void *y = s->y + (target * s->along.a + w.a) * s->size;
-        if (run->a == 1)
-            memset(y, 0, (size_t)(run->size * s->size));
-        else
-            reel__copy_run(y, run->a, zeros, 0, run->size, (size_t)s->size);
-        for (int64_t k = s->start[target]; k < s->start[target + 1]; k++) {
-            const void *x = s->x + (s->order[k] * s->along.b + w.b) * s->size;
-            switch (s->dtype) {
-            case REEL_F32: add_run_float(y, run->a, x, run->b, run->size); break;
-            case REEL_F64: add_run_double(y, run->a, x, run->b, run->size); break;
-            default: add_run_int64_t(y, run->a, x, run->b, run->size); break;
-            }
+        const void *x = s->x + w.b * s->size;
+        const int64_t *order = s->order + s->start[target];
+        int64_t n = s->start[target + 1] - s->start[target];
+#define ADD_AS(type) add_run_##type(y, run->a, x, s->along.b, run->b, order, n, run->size)
+        switch (s->dtype) {
+        case REEL_F32: ADD_AS(float); break;
+        case REEL_F64: ADD_AS(double); break;
+        default: ADD_AS(int64_t); break;
         }
+#undef ADD_AS
         reel__walk_step(&w, run->size);
     }
 }

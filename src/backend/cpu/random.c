@@ -3,6 +3,7 @@
  * result. */
 #include <math.h>
 
+#include "backend/cpu/elem.h"
 #include "backend/cpu/isa/random.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/walk.h"
@@ -17,8 +18,10 @@ enum {
 
 typedef struct drawing {
     reel_kernel_id kernel;
-    reel_dtype dtype;
-    size_t size;
+    reel_dtype dtype;              /* that is drawn: f32 for a half              */
+    reel_store_fn to_half;         /* what makes a half of it; NULL: it is none  */
+    double last;                   /* UNIFORM: the number of y's dtype below high */
+    size_t size;                   /* bytes of an element of y */
     reel_axis axis[REEL_MAX_RANK]; /* input (a), output (b) */
     int n;
     const char *x;
@@ -35,10 +38,10 @@ static double u01_at(const uint32_t *words)
 
 static void uniform_f64(const uint32_t *words, int64_t n, const drawing *d, double *y)
 {
-    double low = d->attrs.low, high = d->attrs.high, last = nextafter(high, low);
+    double low = d->attrs.low, high = d->attrs.high;
     for (int64_t i = 0; i < n; i++) {
         double v = low + (high - low) * u01_at(words + 2 * i);
-        y[i] = v < high ? v : last;
+        y[i] = v < d->last ? v : d->last;
     }
 }
 
@@ -99,7 +102,7 @@ static void draw(const drawing *d, const uint32_t *words, int64_t n, const void 
         if (wide)
             uniform_f64(words, n, d, y);
         else
-            loops->uniform(words, n, (float)low, (float)high, y);
+            loops->uniform(words, n, (float)low, (float)high, (float)d->last, y);
         break;
     case K_NORMAL:
         if (wide)
@@ -130,10 +133,12 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
     const reel_random_table *loops = REEL_ISA_PICK(random);
     reel_walk from = reel__walk(d->axis, d->n, begin), to = from;
     bool dense_x = d->n == 1 && d->axis[0].a == 1;
-    bool in_place = d->n == 1 && d->axis[0].b == 1 && d->kernel != K_NORMAL;
+    bool in_place =
+        d->n == 1 && d->axis[0].b == 1 && d->kernel != K_NORMAL && !d->to_half;
     for (int64_t i = begin, n; i < end; i += n) {
         uint32_t words[2 * PIECE];
         double x_room[PIECE], y_room[PIECE]; /* of the dtype */
+        uint16_t halves[PIECE];
         const void *x = d->x + i * (int64_t)d->size;
         void *y = in_place ? (void *)(d->y + i * (int64_t)d->size) : y_room;
         n = min64(end - i, PIECE);
@@ -145,8 +150,30 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
             x = x_room;
         }
         draw(d, words, n, x, y);
-        if (!in_place) reel__walk_scatter(d->y, y_room, &to, n, d->size);
+        if (d->to_half) d->to_half(1, n, halves, 0, 1, y_room);
+        if (!in_place)
+            reel__walk_scatter(d->y, d->to_half ? (void *)halves : y_room, &to, n,
+                               d->size);
     }
+}
+
+/* The largest number of the dtype below `high`: no draw may be rounded beyond it. It is `high`
+ * where the dtype cannot tell the bounds apart. */
+static double last_below(reel_dtype dtype, double low, double high)
+{
+    if (dtype == REEL_F64) return nextafter(high, low);
+    if (dtype == REEL_F32) return nextafterf((float)high, (float)low);
+    const reel_elem_rows *elem = reel__elem_rows();
+    const double bound[2] = {low, high};
+    uint16_t half[2];
+    double last;
+    elem->store[REEL_PW_F64][dtype](1, 2, half, 0, 1, bound);
+    if (half[0] != half[1]) /* halves of one sign are in the order of their bits */
+        half[1] =
+            (uint16_t)((half[1] & 0x7fff) == 0 ? 0x8001
+                                               : half[1] + (half[1] >> 15 ? 1 : -1));
+    elem->load[REEL_PW_F64][dtype](1, 1, &last, half + 1, 0, 1);
+    return last;
 }
 
 static reel_status random_kernel(const reel_kcall *c)
@@ -156,7 +183,14 @@ static reel_status random_kernel(const reel_kcall *c)
     const bool is_real = y->dtype == REEL_F32 || y->dtype == REEL_F64;
     const bool is_integer = !reel_dtype_is_float(y->dtype) && y->dtype != REEL_BOOL;
     d.attrs = *(const reel_random_attrs *)c->attrs;
-    if (!is_real && !(is_integer && c->kernel == K_RANDINT))
+    if (c->kernel == K_UNIFORM) {
+        d.last = last_below(y->dtype, d.attrs.low, d.attrs.high);
+        if (!is_real && reel_dtype_is_float(y->dtype)) {
+            d.dtype = REEL_F32;
+            d.to_half = reel__elem_rows()->store[REEL_PW_F32][y->dtype];
+        }
+    }
+    if (!is_real && !d.to_half && !(is_integer && c->kernel == K_RANDINT))
         return reel_fail(REEL_ERR_DTYPE, "%s: not for dtype %s",
                          reel__kernel_name(c->kernel), reel_dtype_name(y->dtype));
     d.size = reel_dtype_size(y->dtype);

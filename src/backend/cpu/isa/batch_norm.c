@@ -12,27 +12,22 @@ enum {
 
 /* ---- the arithmetic of one vector, and of one channel ------------------------------ */
 
-INLINE reel_vf relu_vector(reel_vf v)
-{
-    return (reel_vf)((reel_vi)v & ~(v <= reel_vset(0))); /* NaN is not <= 0 */
-}
-
 INLINE float relu_one(float v)
 {
-    return v <= 0 ? 0 : v;
+    return v < 0 ? 0 : v;
 }
 
-/* gy where y > 0; all of gy without y. */
+/* gy but where y <= 0; all of gy without y. */
 INLINE reel_vf masked_vector(const float *gy, const float *y, int64_t i)
 {
     reel_vf g = reel_vload(gy + i);
     if (!y) return g;
-    return (reel_vf)((reel_vi)g & (reel_vload(y + i) > reel_vset(0)));
+    return (reel_vf)((reel_vi)g & ~(reel_vload(y + i) <= reel_vset(0)));
 }
 
 INLINE float masked_one(const float *gy, const float *y, int64_t i)
 {
-    return !y || y[i] > 0 ? gy[i] : 0;
+    return y && y[i] <= 0 ? 0 : gy[i];
 }
 
 /* ---- moments ----------------------------------------------------------------------- */
@@ -92,7 +87,7 @@ INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t 
             reel_vf v =
                 reel_vload(x + i + j) * reel_vload(scale + j) + reel_vload(offset + j);
             if (add) v += reel_vload(residual + i + j);
-            reel_vstore(y + i + j, relu ? relu_vector(v) : v);
+            reel_vstore(y + i + j, relu ? reel_vrelu(v) : v);
         }
         for (; j < width; j++) {
             float v = x[i + j] * scale[j] + offset[j];

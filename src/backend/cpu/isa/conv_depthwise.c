@@ -39,7 +39,7 @@ INLINE void gather_block(const int R, const reel_conv_gather *g, int64_t first)
             for (int64_t t = 0; t < g->taps; t++)
                 sum += a[i][g->tap[t] + c] * g->b[t * g->width + c];
             if (end->residual) sum += residual[i][c];
-            d[i][c] = end->relu && sum <= 0 ? 0 : sum;
+            d[i][c] = end->relu && sum < 0 ? 0 : sum;
         }
 }
 

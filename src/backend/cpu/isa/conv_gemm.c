@@ -92,7 +92,7 @@ static void finish_edge(const reel_conv_gather *g, const float *from, float *to)
     for (int64_t c = 0; c < g->valid; c++) {
         float x = from[c];
         if (residual) x += residual[c];
-        to[c] = g->end->relu && x <= 0 ? 0 : x;
+        to[c] = g->end->relu && x < 0 ? 0 : x;
     }
 }
 

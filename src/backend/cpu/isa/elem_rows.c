@@ -122,8 +122,7 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define OUT_F32_BOOL(x) ((x) != 0)
 #define OUT_F64_F32(x) ((float)(x))
 #define OUT_F64_F64(x) (x)
-#define OUT_F64_F16(x) pw_to_f16((float)(x))
-#define OUT_F64_BF16(x) pw_to_bf16((float)(x))
+#define OUT_F64_BF16(x) pw_f64_to_bf16(x)
 #define OUT_F64_I64(x) f64_to_i64(x)
 #define OUT_F64_I32(x) f64_to_i32(x)
 #define OUT_F64_I8(x) f64_to_i8(x)
@@ -131,8 +130,7 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define OUT_F64_BOOL(x) ((x) != 0)
 #define OUT_I64_F32(x) ((float)(x))
 #define OUT_I64_F64(x) ((double)(x))
-#define OUT_I64_F16(x) pw_to_f16((float)(x))
-#define OUT_I64_BF16(x) pw_to_bf16((float)(x))
+#define OUT_I64_BF16(x) pw_to_bf16(pw_odd_i64(x))
 #define OUT_I64_I64(x) (x)
 #define OUT_I64_I32(x) ((int32_t)(x))
 #define OUT_I64_I8(x) ((int8_t)(x))
@@ -185,8 +183,6 @@ LOAD(I64, F16)
 EVERY_DTYPE_BUT_F16(STORE, F32)
 EVERY_DTYPE_BUT_F16(STORE, F64)
 EVERY_DTYPE_BUT_F16(STORE, I64)
-STORE(F64, F16)
-STORE(I64, F16)
 
 static void load_F32_F16(int64_t rows, int64_t cols, void *block, const void *src,
                          int64_t row, int64_t col)
@@ -213,6 +209,24 @@ static void store_F32_F16(int64_t rows, int64_t cols, void *dst, int64_t row, in
             for (int64_t c = 0; c < cols; c++) d[c * col] = pw_to_f16(p[c]);
     }
 }
+
+#define STORE_F16(CT, odd)                                                               \
+    static void store_##CT##_F16(int64_t rows, int64_t cols, void *dst, int64_t row,     \
+                                 int64_t col, const void *block)                         \
+    {                                                                                    \
+        enum { PIECE = 256 };                                                            \
+        float piece[PIECE];                                                              \
+        const COMPUTED_##CT *p = block;                                                  \
+        for (int64_t r = 0; r < rows; r++, p += cols)                                    \
+            for (int64_t at = 0; at < cols; at += PIECE) {                               \
+                int64_t n = cols - at < PIECE ? cols - at : PIECE;                       \
+                for (int64_t c = 0; c < n; c++) piece[c] = odd(p[at + c]);               \
+                store_F32_F16(1, n, (uint16_t *)dst + r * row + at * col, 0, col,        \
+                              piece);                                                    \
+            }                                                                            \
+    }
+STORE_F16(F64, pw_odd_f64)
+STORE_F16(I64, pw_odd_i64)
 
 /* ---- move -------------------------------------------------------------------------- */
 

@@ -43,4 +43,45 @@ static inline uint16_t pw_to_bf16(float x)
     return (uint16_t)SEL((u & 0x7fffffffu) > 0x7f800000u, u >> 16 | 0x40u, rounded);
 }
 
+/* ---- f64 and i64 as f32 on the way to a half -------------------------------------------
+ * Rounded to the nearest f32, a number just beside the middle between two halves would come
+ * to lie on it, and be rounded once more. So it is rounded to odd: cut off, and the last bit
+ * set if anything was lost. With two bits more than a half has, the second rounding then is
+ * that of the number itself (Boldo & Melquiond, "When double rounding is odd", 2005). */
+
+static inline uint64_t pw_bits64(double x)
+{
+    uint64_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+/* To 22 bits, which an f32 has; beyond its range they are infinite, or denormal. */
+static inline float pw_odd_f64(double x)
+{
+    const uint64_t below = (UINT64_C(1) << 30) - 1;
+    uint64_t u = pw_bits64(x), lost = u & below;
+    u = (u ^ lost) | ((lost + below) & (below + 1));
+    memcpy(&x, &u, sizeof u);
+    return (float)x;
+}
+
+/* Where f64 has no room for all bits, it gets the middle of what the lowest may be. */
+static inline float pw_odd_i64(int64_t v)
+{
+    int64_t lost = v & 0x7ff, middle = (v ^ lost) | ((lost + 0x7ff) >> 1 & 0x400);
+    int64_t above = v >> 53; /* 0, -1: f64 has room */
+    return pw_odd_f64((double)SEL(((above + 1) & ~INT64_C(1)) != 0, middle, v));
+}
+
+/* A bf16 has the denormals of f32, in which nothing shall be computed: adding 2^-81 to them
+ * leaves multiples of 2^-133, rounded, in the low bits. */
+static inline uint16_t pw_f64_to_bf16(double x)
+{
+    double a = fabs(x);
+    uint64_t denormal = pw_bits64(a + 0x1p-81) | (pw_bits64(x) >> 48 & 0x8000u);
+    uint16_t normal = pw_to_bf16(pw_odd_f64(x));
+    return (uint16_t)SEL(a < 0x1p-126, denormal, normal);
+}
+
 #endif

@@ -52,10 +52,10 @@ static inline reel_vf reel_vset(float x)
 {
     return x - (reel_vf){0};
 }
-/* As the row RELU: a NaN stays. */
+/* As the row RELU: -0 and NaN stay. */
 static inline reel_vf reel_vrelu(reel_vf x)
 {
-    return (reel_vf)((reel_vi)x & ~(x <= 0));
+    return (reel_vf)((reel_vi)x & ~(x < 0));
 }
 
 #endif

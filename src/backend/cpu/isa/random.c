@@ -41,12 +41,12 @@ static void philox(uint64_t seed, uint64_t block, int64_t n, uint32_t *words)
 }
 
 static void uniform(const uint32_t *restrict words, int64_t n, float low, float high,
-                    float *restrict y)
+                    float last, float *restrict y)
 {
-    float width = high - low, last = nextafterf(high, low);
+    float width = high - low;
     for (int64_t i = 0; i < n; i++) {
         float v = low + width * ((float)(int32_t)(words[i] >> 8) * 0x1p-24f);
-        y[i] = v < high ? v : last;
+        y[i] = v < last ? v : last;
     }
 }
 

@@ -7,8 +7,9 @@
 typedef struct reel_random_table {
     /* words[4 i .. 4 i + 3] = block `block` + i of the key `seed`, i < n. */
     void (*philox)(uint64_t seed, uint64_t block, int64_t n, uint32_t *words);
-    /* y[i] in [low, high). */
-    void (*uniform)(const uint32_t *words, int64_t n, float low, float high, float *y);
+    /* y[i] = low + u (high - low), at most `last`. */
+    void (*uniform)(const uint32_t *words, int64_t n, float low, float high, float last,
+                    float *y);
     /* n even: pairs of normals. */
     void (*normal)(const uint32_t *words, int64_t n, float mean, float deviation,
                    float *y);
