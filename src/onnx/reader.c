@@ -2,6 +2,7 @@
 #include "onnx/reader.h"
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 #include "base/error.h"
 #include "onnx/arena.h"
 #include "onnx/fail.h"
@@ -44,7 +45,7 @@ bool reel__onnx_bad(reel__onnx_reader *r, const char *format, ...)
     char what[REEL__ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    reel__vsnprint(what, sizeof what, format, args);
     va_end(args);
     return fail_at(r, REEL_ERR_FORMAT, what);
 }
@@ -54,7 +55,7 @@ bool reel__onnx_beyond(reel__onnx_reader *r, const char *format, ...)
     char what[REEL__ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    reel__vsnprint(what, sizeof what, format, args);
     va_end(args);
     return fail_at(r, REEL_ERR_UNSUPPORTED, what);
 }
@@ -305,7 +306,7 @@ const char *reel__onnx_words(reel__onnx_reader *r, const char *format, ...)
     char words[128];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(words, sizeof words, format, args);
+    int n = reel__vsnprint(words, sizeof words, format, args);
     va_end(args);
     if (n < 0) words[0] = '\0';
     size_t size = strlen(words) + 1;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/error.h"
 
 void reel__lacks(reel_import_lacks *l, const char *where, const char *format, ...)
@@ -13,7 +14,7 @@ void reel__lacks(reel_import_lacks *l, const char *where, const char *format, ..
     char what[sizeof l->row->what];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(what, sizeof what, format, args);
+    int length = reel__vsnprint(what, sizeof what, format, args);
     va_end(args);
     if (length < 0) what[0] = '\0';
     int k = 0;
