@@ -20,6 +20,7 @@ reel_device reel_default_device(void)
 
 reel_status reel_set_default_device(reel_device device)
 {
+    if (reel_failed()) return reel_error_status();
     if (!reel_device_available(device))
         return reel_fail(REEL_ERR_DEVICE, "set_default_device: no device %d of type %d",
                          device.index, (int)device.type);
@@ -111,6 +112,7 @@ reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dt
 
 reel_status reel_read(reel_tensor *x, void *out, reel_dtype dtype)
 {
+    if (reel_failed()) return reel_error_status();
     if (!x || !out)
         return reel_fail(REEL_ERR_ARG, "read: %s is NULL", x ? "out" : "the tensor");
     if (!reel_dtype_size(dtype))

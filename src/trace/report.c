@@ -169,6 +169,7 @@ static reel_status put_totals(FILE *to, const reel_graph *g, const reel__totals 
 
 reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline *peaks)
 {
+    if (reel_failed()) return reel_error_status();
     reel__totals t;
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "graph_report: %s is NULL",

@@ -11,6 +11,7 @@ typedef reel_status (*put_fn)(FILE *to, const reel__picture *p, const char *titl
 static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *to,
                         const reel_view_opts *opts)
 {
+    if (reel_failed()) return reel_error_status();
     reel__totals t;
     reel__picture p;
     if (!g || !to)
@@ -44,6 +45,7 @@ reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
 reel_status reel_graph_save_html(const reel_graph *g, const char *path,
                                  const reel_view_opts *opts)
 {
+    if (reel_failed()) return reel_error_status();
     char *text = NULL;
     size_t size = 0;
     if (!g || !path)
