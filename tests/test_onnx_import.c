@@ -521,6 +521,19 @@ static void test_open_sizes(void **state)
     }
 }
 
+/* Batch and length: what is wrong at the sizes that we try is no fault of the file. */
+static void test_second_size_is_not_tried(void **state)
+{
+    (void)state;
+    static const int64_t to[] = {0, 512};
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {-1, "length"}});
+    add_ints(m, "to", REEL_SHAPE(2), to);
+    node(m, "Reshape", "x", "to", "a");
+    node(m, "TopK", "a", NULL, "y");
+    lacks_all(m, "\"length\" beside \"N\"|operator TopK");
+    reel__onnx_model_free(m);
+}
+
 /* [2, batch, 3] by a matrix, turned and flattened: the size is followed where it goes. */
 static void test_batch_in_another_place(void **state)
 {
@@ -624,6 +637,7 @@ int main(void)
         cmocka_unit_test_teardown(test_missing_beyond_the_message, clean),
         cmocka_unit_test_teardown(test_versions, clean),
         cmocka_unit_test_teardown(test_open_sizes, clean),
+        cmocka_unit_test_teardown(test_second_size_is_not_tried, clean),
         cmocka_unit_test_teardown(test_batch_in_another_place, clean),
         cmocka_unit_test_teardown(test_ends, clean),
         cmocka_unit_test_teardown(test_out_of_memory, clean),

@@ -74,7 +74,6 @@ static reel_status walk_modules(walk *w, reel_module *m)
 
 reel_status reel_module_each(reel_module *m, reel_module_visit visit, void *user)
 {
-    if (reel_failed()) return reel_error_status();
     if (!m || !visit)
         return reel_fail(REEL_ERR_ARG, "module_each: %s is NULL",
                          m ? "visit" : "the module");

@@ -65,7 +65,6 @@ static void name_dtypes(uint32_t bits, char *text, size_t size)
 
 reel_status reel_op_info(int i, reel_op_facts *out)
 {
-    if (reel_failed()) return reel_error_status();
     if (i < 0 || i >= reel__n_ops || !out)
         return reel_fail(REEL_ERR_ARG, "op_info: %s",
                          out ? "there is no operator of that number" : "out is NULL");

@@ -112,7 +112,6 @@ reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dt
 
 reel_status reel_read(reel_tensor *x, void *out, reel_dtype dtype)
 {
-    if (reel_failed()) return reel_error_status();
     if (!x || !out)
         return reel_fail(REEL_ERR_ARG, "read: %s is NULL", x ? "out" : "the tensor");
     if (!reel_dtype_size(dtype))

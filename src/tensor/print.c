@@ -161,7 +161,6 @@ char *reel_to_string(reel_tensor *x, const reel_print_opts *opts)
 
 reel_status reel_print(reel_tensor *x)
 {
-    if (reel_failed()) return reel_error_status();
     char *s = reel_to_string(x, NULL);
     if (!s) return reel_error_status();
     int ok = puts(s);

@@ -62,7 +62,6 @@ reel_status reel__check_peaks(const char *who, const reel_roofline *peaks)
 reel_status reel_graph_node_cost(const reel_graph *g, int node,
                                  const reel_roofline *peaks, reel_node_cost *out)
 {
-    if (reel_failed()) return reel_error_status();
     if (!g || !out || node < 0 || node >= g->n_node)
         return reel_fail(REEL_ERR_ARG, "graph_node_cost: node %d of %d%s", node,
                          reel_graph_nodes(g), out ? "" : ", out is NULL");

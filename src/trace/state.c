@@ -8,7 +8,6 @@
 
 reel_status reel_graph_each_state(const reel_graph *g, reel_state_visit visit, void *user)
 {
-    if (reel_failed()) return reel_error_status();
     if (!g || !visit)
         return reel_fail(REEL_ERR_ARG, "graph_each_state: %s is NULL",
                          g ? "visit" : "the graph");

@@ -347,7 +347,6 @@ static int64_t state_bytes(const reel_program *r)
 
 reel_status reel_executor_memory(const reel_executor *e, reel_plan_memory *out)
 {
-    if (reel_failed()) return reel_error_status();
     if (!e || !out)
         return reel_fail(REEL_ERR_ARG, "executor_memory: %s is NULL", e ? "out" : "e");
     const reel_plan *p = e->last;
@@ -378,7 +377,6 @@ reel_status reel_executor_profile(reel_executor *e, bool on)
 
 reel_status reel_executor_time(const reel_executor *e, int node, double *out)
 {
-    if (reel_failed()) return reel_error_status();
     int n = e ? e->program->n_node : 0;
     if (!e || !out || node < 0 || node >= n)
         return reel_fail(REEL_ERR_ARG, "executor_time: node %d of a graph of %d%s", node,

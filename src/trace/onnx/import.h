@@ -76,7 +76,7 @@ reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
 /* ---- import_ends.c ---------------------------------------------------------------------------- */
 
 /* Whether inputs leave a size open; a second one is lacking. */
-bool reel__im_open(const reel_import *im);
+bool reel__im_open(reel_import *im);
 reel_status reel__im_add_inputs(reel_import *im, const char *file);
 reel_status reel__im_add_outputs(reel_import *im, const char *file);
 

@@ -56,9 +56,12 @@ static bool is_same(const open_size *a, const open_size *b)
     return a->dim == 0 && b->dim == 0;
 }
 
-static void note_second(const reel_import *im, const open_size *batch, const open_size *s)
+/* The input is lacking: at which size it would have to be built, nobody knows. */
+static void note_second(reel_import *im, const open_size *batch, const open_size *s)
 {
     char where[REEL__ONNX_WHERE];
+    int64_t number = reel__onnx_names_find(im->names, s->v->name);
+    if (number >= 0) im->value[number] = REEL__IM_LACKING;
     (void)snprintf(where, sizeof where, "dimension %d of input %.40s", s->dim,
                    s->v->name);
     reel__lacks(im->lacks, where,
@@ -68,7 +71,7 @@ static void note_second(const reel_import *im, const open_size *batch, const ope
                 batch->v->name);
 }
 
-bool reel__im_open(const reel_import *im)
+bool reel__im_open(reel_import *im)
 {
     open_size batch = {.dim = -1};
     if (!next_open(im, &batch)) return false;
@@ -104,7 +107,7 @@ static reel_status add_input(reel_import *im, const char *file, const reel_onnx_
     reel_dtype dtype = REEL_F32;
     int64_t number = reel__onnx_names_find(im->names, v->name);
     if (number < 0) return reel_error_status();
-    if (im->twin ? reel__im_lacking(im, number) : lacking_input(im, v)) {
+    if (reel__im_lacking(im, number) || (!im->twin && lacking_input(im, v))) {
         im->value[number] = REEL__IM_LACKING;
         return REEL_OK;
     }
