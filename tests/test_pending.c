@@ -105,6 +105,17 @@ static reel_status count_state(void *user, const char *name, reel_tensor *t,
     return REEL_OK;
 }
 
+/* Floating tensors of the map are other ones, by 1. */
+static void change_map(reel_tensor_map *map)
+{
+    for (int64_t i = 0; i < reel_tensor_map_count(map); i++) {
+        const char *name = reel_tensor_map_name(map, i);
+        reel_tensor *t = reel_copy(reel_detach(reel_tensor_map_at(map, i)));
+        if (reel_dtype_is_float(reel_dtype_of(t))) t = reel_add_scalar(t, 1);
+        reel_tensor_map_set(map, name, t);
+    }
+}
+
 /* Unlike what the parts hold, so that loading it shows. */
 static void save_states(world *w)
 {
@@ -114,15 +125,11 @@ static void save_states(world *w)
     w->schedule_state = reel_tensor_map_new();
     w->ema_state = reel_tensor_map_new();
     reel_state_dict(w->t.net, w->net_state);
-    for (int64_t i = 0; i < reel_tensor_map_count(w->net_state); i++) {
-        const char *name = reel_tensor_map_name(w->net_state, i);
-        reel_tensor *t = reel_copy(reel_detach(reel_tensor_map_at(w->net_state, i)));
-        if (reel_dtype_is_float(reel_dtype_of(t))) t = reel_add_scalar(t, 1);
-        reel_tensor_map_set(w->net_state, name, t);
-    }
+    change_map(w->net_state);
     reel_optim_state(w->t.optim, w->optim_state);
     reel_schedule_state(w->schedule, w->schedule_state);
     reel_ema_state(w->ema, w->ema_state);
+    change_map(w->ema_state);
     w->run = (reel_training){
         .module = w->t.net, .optim = w->t.optim, .schedule = w->schedule, .epoch = 3};
     reel_training_save(temp_path("run"), &w->run);
@@ -423,6 +430,7 @@ DO(load_state_dict, reel_load_state_dict(w->t.net, w->net_state, NULL))
 DO(module_save, reel_module_save(w->t.net, temp_path("a.net")))
 DO(module_load, reel_module_load(w->t.net, temp_path("net"), NULL))
 DO(capture_module, reel_capture_module(w->t.net))
+DO(module_export, reel_module_export(w->t.net, w->x, temp_path("b.onnx"), NULL))
 DO(summary_write, reel_summary_write(w->t.net, REEL_SHAPE(4, 3, 8, 8), NULL, w->to))
 DO(init_constant, GIVES(reel_init_constant(w->fresh, 3)))
 DO(init_uniform, GIVES(reel_init_uniform(w->fresh, 0, 1)))
@@ -477,6 +485,7 @@ DO(print, reel_print(w->rate))
 DO(capture_begin, reel_capture_begin())
 DO(capture_input, reel_capture_input(w->x, "x"))
 DO(capture_state, reel_capture_state(w->other, "s", false))
+DO(capture_grads, reel_capture_grads())
 DO(graph_set_batch, reel_graph_set_batch(w->graph, 9))
 DO(graph_run, reel_graph_run(w->graph, &w->x, 1, w->out, 1))
 DO(graph_run_watched,
@@ -546,6 +555,11 @@ static void give_gradients(world *w)
     reel_backward(reel_cross_entropy(reel_forward(w->t.net, w->x), w->y, NULL), NULL);
 }
 
+static void eval(world *w)
+{
+    reel_train(w->t.net, false);
+}
+
 static void negate(world *w)
 {
     w->fresh = reel_neg(w->fresh);
@@ -607,6 +621,7 @@ static const command commands[] = {
     SEEN(module_save),
     SEEN(module_load),
     {"capture_module", do_capture_module, capture, end_capture, true, false},
+    {"module_export", do_module_export, eval, NULL, false, false},
     SEEN(summary_write),
     SEEN(init_constant),
     SEEN(init_uniform),
@@ -656,6 +671,7 @@ static const command commands[] = {
     {"capture_begin", do_capture_begin, NULL, end_capture, true, false},
     {"capture_input", do_capture_input, capture, end_capture, true, false},
     {"capture_state", do_capture_state, capture, end_capture, true, false},
+    {"capture_grads", do_capture_grads, capture, end_capture, true, false},
     SEEN(graph_set_batch),
     SEEN(graph_run),
     SEEN(graph_run_watched),

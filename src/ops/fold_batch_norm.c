@@ -51,6 +51,7 @@ static reel_tensor *beside(reel_tensor *x, const reel_meta *w)
 static reel_tensor *by_channel(reel_tensor *x)
 {
     reel_shape dims = {.rank = 0};
+    if (!x) return NULL;
     for (int d = 1; d < x->meta.rank; d++) dims.dim[dims.rank++] = d;
     return dims.rank ? reel_sum(x, dims, false) : x;
 }
