@@ -106,10 +106,14 @@ add_library(tests_support STATIC EXCLUDE_FROM_ALL ${support})
 reel_compile_options(tests_support)
 reel_internal(tests_support)
 
+# Takes the locale of the environment where a test asks for it.
+add_library(tests_locale OBJECT EXCLUDE_FROM_ALL tests/locale/set_locale.c)
+
 reel_programs(tests reel_static test_*.c)
 foreach(name IN LISTS tests_programs)
     target_include_directories(tests_${name} SYSTEM PRIVATE ${REEL_CMOCKA_INCLUDE_DIR})
-    target_link_libraries(tests_${name} PRIVATE tests_support ${REEL_CMOCKA_LIBRARY})
+    target_link_libraries(tests_${name} PRIVATE tests_support tests_locale
+        ${REEL_CMOCKA_LIBRARY})
     # Where committed vectors are, and where the programs are that a test runs.
     target_compile_definitions(tests_${name} PRIVATE
         REEL_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "onnx/model.h"
 #include "onnx_import_cases.h"
 
@@ -30,13 +31,13 @@ static inline operand parse_operand(const char *text)
         o.number[0] = 2;
         o.number[1] = 3;
     } else if (*text == '=') {
-        o.number[0] = (float)atof(text + 1);
+        o.number[0] = (float)reel__strtod(text + 1, NULL);
     } else if (*text == '{') {
         o.shape.rank = 1;
         for (char *p = (char *)(uintptr_t)text; *p != '}';)
             o.list[o.shape.dim[0]++] = strtoll(p + 1, &p, 10);
     } else if (!o.absent) {
-        if (text[1] == '<') o.below = atof(text + 2);
+        if (text[1] == '<') o.below = reel__strtod(text + 2, NULL);
         for (char *p = strchr(text, '['); *p != ']';) {
             o.batched = o.batched || p[1] == 'B';
             o.shape.dim[o.shape.rank++] = p[1] == 'B' ? 0 : strtoll(p + 1, NULL, 10);
@@ -73,7 +74,7 @@ static inline void add_attribute(reel_onnx_model *m, reel_onnx_node *node,
         for (char *p = value; *p; p += *p == ',') list[n++] = strtoll(p, &p, 10);
         reel__onnx_add_ints(m, node, name, list, n);
     } else if (strchr(value, '.')) {
-        reel__onnx_add_float(m, node, name, strtof(value, NULL));
+        reel__onnx_add_float(m, node, name, (float)reel__strtod(value, NULL));
     } else {
         reel__onnx_add_int(m, node, name, strtoll(value, NULL, 10));
     }

@@ -50,6 +50,7 @@ EAGER(e_not, reel_logical_not(X))
 EAGER(e_leaky, reel_leaky_relu(X, 0.25))
 EAGER(e_elu, reel_elu(X, 0.5))
 EAGER(e_add, reel_add(X, Y))
+EAGER(e_add_channels, reel_add(X, reel_reshape(Y, REEL_SHAPE(3, 1))))
 EAGER(e_sub, reel_sub(X, Y))
 EAGER(e_mul, reel_mul(X, Y))
 EAGER(e_div, reel_div(X, Y))
@@ -83,6 +84,8 @@ EAGER(e_clip6, reel_relu6(X))
 EAGER(e_clip_low, reel_clamp(X, -0.5, INFINITY))
 EAGER(e_clip_run, reel_minimum(reel_maximum(X, Y), Z))
 EAGER(e_prelu, reel_where(reel_gt(X, reel_scalar(0, REEL_F32)), X, reel_mul(X, Y)))
+EAGER(e_prelu_channels, reel_where(reel_gt(X, reel_scalar(0, REEL_F32)), X,
+                                   reel_mul(X, reel_reshape(Y, REEL_SHAPE(3, 1)))))
 EAGER(e_threshold,
       reel_mul(X, reel_cast(reel_gt(X, reel_scalar(0.5, REEL_F32)), REEL_F32)))
 EAGER(e_shrink,
@@ -92,6 +95,7 @@ EAGER(e_gelu, reel_gelu(X))
 EAGER(e_gelu_tanh, reel_gelu_tanh(X))
 EAGER(e_silu, reel_silu(X))
 EAGER(e_swish2, reel_mul(X, reel_sigmoid(reel_mul_scalar(X, 2))))
+EAGER(e_selu1, reel_mul_scalar(reel_elu(X, 1.6732), 1.0507))
 EAGER(e_selu, reel_mul_scalar(reel_elu(X, 0.5), 2))
 EAGER(e_celu, reel_mul_scalar(reel_elu(reel_mul_scalar(X, 2), 1), 0.5))
 EAGER(e_mish, reel_mul(X, reel_tanh(reel_softplus(X))))
@@ -119,6 +123,10 @@ EAGER(e_d2s, reel_reshape(reel_permute(reel_reshape(X, REEL_SHAPE(reel_size(X, 0
                                                                   1, 2, 3)),
                                        REEL_DIMS(0, 3, 4, 1, 5, 2)),
                           REEL_SHAPE(reel_size(X, 0), 1, 4, 6)))
+EAGER(e_s2d_crd, reel_reshape(reel_permute(reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 2,
+                                                                      2, 2, 3, 2)),
+                                           REEL_DIMS(0, 1, 3, 5, 2, 4)),
+                              REEL_SHAPE(reel_size(X, 0), 8, 2, 3)))
 EAGER(e_s2d, reel_reshape(reel_permute(reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 1, 2,
                                                                   2, 3, 2)),
                                        REEL_DIMS(0, 3, 5, 1, 2, 4)),
@@ -238,18 +246,25 @@ static const import_case import_cases[] = {
     {"LeakyRelu", 13, "f[B,3]", "alpha=.25", e_leaky},
     {"Elu", 13, "f[B,3]", "alpha=.5", e_elu},
     {"Add", 7, "f[B,3] f[B,3]", "", e_add},
+    {"Add", 6, "f[B,3] w[3]", "broadcast=1", e_add},
+    {"Add", 6, "f[B,3,4] w[3]", "broadcast=1 axis=1", e_add_channels},
+    {"Add", 5, "f[B,3] f[B,3]", "consumed_inputs=0,0", e_add},
     {"Add", 13, "f[B,1,3] w[4,1]", "", e_add},
     {"Add", 13, "=2 f[B,3]", "", e_add},
     {"Add", 13, "f[B,3] =2", "", e_add2},
     {"Sub", 13, "f[B,3] w[3]", "", e_sub},
     {"Sub", 13, "f[B,3] =2", "", e_sub2},
     {"Sub", 13, "=2 f[B,3]", "", e_two_less},
+    {"Sub", 1, "f[B,3] w[3]", "broadcast=1 axis=1", e_sub},
     {"Mul", 13, "f[B,3] w[3]", "", e_mul},
     {"Mul", 13, "f[B,3] =2", "", e_mul2},
+    {"Mul", 6, "f[B,3] w[3]", "broadcast=1", e_mul},
     {"Div", 13, "f[B,3] p[3]", "", e_div},
+    {"Div", 6, "f[B,3] p[3]", "broadcast=1", e_div},
     {"Div", 13, "i<9[B,3] {2}", "", e_half},
     {"Mod", 13, "f[B,3] p[3]", "fmod=0", e_mod},
     {"Pow", 13, "p[2,3] w[3]", "", e_pow},
+    {"Pow", 1, "p[2,3] w[3]", "broadcast=1", e_pow},
     {"Pow", 13, "f[B,3] =2", "", e_square},
     {"Pow", 13, "f[B,3] =3", "", e_cube},
     {"Max", 13, "f[B,3] w[3] f[B,3]", "", e_max3},
@@ -257,13 +272,19 @@ static const import_case import_cases[] = {
     {"Sum", 13, "f[B,3] w[3] f[B,3]", "", e_sum3},
     {"Mean", 13, "f[B,3] w[3]", "", e_mean2},
     {"Equal", 13, "i<3[B,3] i<3[B,3]", "", e_eq},
+    {"Equal", 1, "i<3[B,3] i<3[B,3]", "", e_eq},
     {"Less", 13, "f[B,3] w[3]", "", e_lt},
+    {"Less", 1, "f[B,3] w[3]", "broadcast=1", e_lt},
     {"Greater", 13, "f[B,3] w[3]", "", e_gt},
+    {"Greater", 1, "f[B,3] w[3]", "broadcast=1", e_gt},
     {"LessOrEqual", 13, "f[B,3] w[3]", "", e_le},
     {"GreaterOrEqual", 13, "f[B,3] w[3]", "", e_ge},
     {"And", 13, "b[B,3] b[B,3]", "", e_and},
+    {"And", 6, "b[B,3] b[B,3]", "", e_and},
     {"Or", 13, "b[B,3] b[B,3]", "", e_or},
+    {"Or", 6, "b[B,3] b[B,3]", "", e_or},
     {"Xor", 13, "b[B,3] b[B,3]", "", e_xor},
+    {"Xor", 6, "b[B,3] b[B,3]", "", e_xor},
     {"IsNaN", 13, "f[B,3]", "", e_isnan},
     {"IsInf", 13, "f[B,3]", "detect_negative=0", e_never},
     {"Where", 13, "b[B,3] f[B,3] w[3]", "", e_where},
@@ -273,6 +294,7 @@ static const import_case import_cases[] = {
     {"Clip", 13, "f[B,3] =-.5", "", e_clip_low},
     {"Clip", 13, "f[4,3] w[1] w[3]", "", e_clip_run},
     {"PRelu", 13, "f[B,3] w[3]", "", e_prelu},
+    {"PRelu", 6, "f[B,3,4] w[3]", "", e_prelu_channels},
     {"ThresholdedRelu", 13, "f[B,3]", "alpha=.5", e_threshold},
     {"Shrink", 13, "f[B,3]", "lambd=.5", e_shrink},
     {"HardSigmoid", 13, "f[B,3]", "alpha=.25", e_hardsigmoid},
@@ -281,16 +303,20 @@ static const import_case import_cases[] = {
     {"Swish", 24, "f[B,3]", "", e_silu},
     {"Swish", 24, "f[B,3]", "alpha=2.", e_swish2},
     {"Selu", 13, "f[B,3]", "alpha=.5 gamma=2.", e_selu},
+    {"Selu", 1, "f[B,3]", "", e_selu1},
     {"Celu", 13, "f[B,3]", "alpha=.5", e_celu},
     {"Mish", 18, "f[B,3]", "", e_mish},
     {"Softsign", 13, "f[B,3]", "", e_softsign},
     {"Cast", 13, "f[B,3]", "to=7", e_to_i64},
+    {"Cast", 1, "f[B,3]", "to='INT64'", e_to_i64},
     {"CastLike", 15, "f[B,3] {1}", "", e_to_i64},
     {"Identity", 13, "f[B,3]", "", e_same},
     {"Dropout", 7, "f[B,3]", "ratio=.5", e_same},
+    {"Dropout", 6, "f[B,3]", "is_test=1 ratio=.5", e_same},
     {"Dropout", 13, "f[B,3]", "seed=1", e_same},
 
     {"Reshape", 13, "f[B,12] {-1,4,3}", "", e_4x3},
+    {"Reshape", 1, "f[B,12]", "shape=-1,4,3", e_4x3},
     {"Reshape", 13, "f[B,12] {0,4,-1}", "", e_4x3},
     {"Flatten", 13, "f[B,3,4]", "", e_flat},
     {"Flatten", 13, "f[4,3,4]", "axis=0", e_flat_all},
@@ -303,20 +329,24 @@ static const import_case import_cases[] = {
     {"Tile", 13, "f[B,3] {1,2}", "", e_tile},
     {"Concat", 13, "f[B,3] f[B,2]", "axis=-1", e_cat},
     {"Split", 7, "f[B,4]", "axis=1 split=2,2", e_first2},
+    {"Split", 1, "f[B,4] {2,2}", "axis=1", e_first2},
     {"Split", 13, "f[B,3] {2,1}", "axis=1", e_first2},
     {"Slice", 7, "f[B,6]", "axes=1, starts=0, ends=2,", e_first2},
     {"Slice", 13, "f[B,6] {1} {9223372036854775807} {1} {2}", "", e_slice},
     {"Slice", 13, "f[B,6] {-1} {-100} {-1} {-1}", "", e_reverse},
     {"Pad", 7, "f[B,3]", "pads=0,1,0,2 value=.5", e_pad},
+    {"Pad", 1, "f[B,3]", "paddings=0,1,0,2 value=.5", e_pad},
     {"Pad", 13, "f[B,3] {0,1,0,2} =.5", "", e_pad},
     {"Pad", 18, "f[B,3] {1,2} - {1}", "", e_pad0},
     {"Pad", 13, "f[B,4] {0,-1,0,-1}", "", e_cut1},
     {"DepthToSpace", 13, "f[B,4,2,3]", "blocksize=2", e_d2s},
     {"SpaceToDepth", 13, "f[B,1,4,6]", "blocksize=2", e_s2d},
+    {"SpaceToDepth", 28, "f[B,2,4,6]", "blocksize=2 mode='CRD'", e_s2d_crd},
     {"Constant", 13, "", "value_float=1.5", e_1p5},
     {"Constant", 13, "", "value_ints=4,5", e_list},
     {"ConstantOfShape", 13, "{2,3}", "", e_zeros},
     {"Range", 13, "{1} {9} {3}", "", e_range},
+    {"Range", 27, "{1} {9} {3}", "stash_type=1", e_range},
     {"Shape", 15, "f[2,3,4]", "start=1", e_shape},
     {"Size", 13, "f[2,3,4]", "", e_size},
     {"Trilu", 14, "f[B,2,3]", "", e_triu},
@@ -379,9 +409,12 @@ static const import_case import_cases[] = {
     {"MatMul", 13, "f[B,2,3] w[3]", "", e_matmul},
     {"MatMul", 13, "f[B,1,2,3] w[5,3,4]", "", e_matmul},
     {"Gemm", 13, "f[B,3] w[4,3] w[4]", "transB=1", e_linear},
+    {"Gemm", 6, "f[B,3] w[4,3] w[4]", "transB=1 broadcast=1", e_linear},
     {"Gemm", 13, "f[B,3] w[3,4] w[1,4]", "alpha=.5 beta=2.", e_gemm},
     {"Attention", 23, "f[B,2,5,4] f[B,2,5,4] f[B,2,5,3]", "is_causal=1", e_attention},
     {"BatchNormalization", 9, "f[B,2,3,4] w[2] w[2] w[2] p[2]", "epsilon=.25", e_bn},
+    {"BatchNormalization", 6, "f[B,2,3,4] w[2] w[2] w[2] p[2]", "epsilon=.25 is_test=1",
+     e_bn},
     {"BatchNormalization", 15, "f[B,2,3,4] w[2] w[2] w[2] p[2]", "epsilon=.25", e_bn},
     {"InstanceNormalization", 13, "f[B,2,3,4] w[2] w[2]", "epsilon=.25", e_in},
     {"GroupNormalization", 21, "f[B,4,3,2] w[4] w[4]", "epsilon=.25 num_groups=2", e_gn},

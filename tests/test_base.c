@@ -1,9 +1,11 @@
 /* test_base.c: errors, dtypes, shapes, the allocation shim, Philox. */
 #include "base/alloc.h"
+#include "base/decimal.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/shape.h"
 
+#include <locale.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -81,6 +83,32 @@ static void long_message_is_cut(void **state)
     text[sizeof text - 1] = '\0';
     reel_fail(REEL_ERR_ARG, "%s", text);
     assert_int_equal(strlen(reel_error_message()), REEL__ERROR_TEXT - 1);
+}
+
+/* In every locale; test_locale.sh runs this where numbers have a comma. */
+static void numbers_have_a_point(void **state)
+{
+    (void)state;
+    char text[64], want[64];
+    if (getenv("REEL_TEST_LOCALE")) {
+        assert_string_equal(localeconv()->decimal_point, ",");
+        snprintf(text, sizeof text, "%.1f", 1.5);
+        assert_string_equal(text, "1,5");
+    }
+    reel__snprint(text, sizeof text, "%g %.2f %.1e", 0.25, 1234.5, 1e6);
+    assert_string_equal(text, "0.25 1234.50 1.0e+06");
+    char *end;
+    assert_true(reel__strtod("2.5,x", &end) == 2.5);
+    assert_string_equal(end, ",x");
+    reel_fail(REEL_ERR_ARG, "%g is wrong", 0.5);
+    assert_string_equal(reel_error_message(), "0.5 is wrong");
+    FILE *f = tmpfile();
+    assert_non_null(f);
+    assert_int_equal(reel__fprint(f, "%g", 7.5), 3);
+    rewind(f);
+    assert_non_null(fgets(want, sizeof want, f));
+    assert_string_equal(want, "7.5");
+    fclose(f);
 }
 
 static const char *where_text;
@@ -360,6 +388,7 @@ int main(void)
         TEST(first_error_stays),
         TEST(long_message_is_cut),
         TEST(place_is_appended),
+        TEST(numbers_have_a_point),
         TEST(names),
         TEST(memory_orders),
         TEST(strides_like),

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/decimal.h"
 #include "test_graph_pages/blocks.h"
 #include "test_graph_pages/pages.h"
 #include "trace/passes/pass.h"
@@ -227,9 +228,9 @@ static void put_memory_row(FILE *to, const reel_graph *g, const char *what, int6
     reel_executor *e = reel_executor_new(g, &(reel_executor_opts){.batch = batch});
     (void)reel_executor_memory(e, &m);
     no_error();
-    fprintf(to, "| %s | %lld | %lld | %.2f | %.2f | %.2f |\n", what, (long long)m.batch,
-            (long long)m.n_values, (double)m.values / 1048576,
-            (double)m.lower_bound / 1048576, (double)m.arena / 1048576);
+    reel__fprint(to, "| %s | %lld | %lld | %.2f | %.2f | %.2f |\n", what,
+                 (long long)m.batch, (long long)m.n_values, (double)m.values / 1048576,
+                 (double)m.lower_bound / 1048576, (double)m.arena / 1048576);
     reel_executor_free(e);
 }
 

@@ -199,6 +199,31 @@ static void test_opsets(void **state)
     reel_scope_end(0);
 }
 
+/* What is composed is written as PyTorch's exporter does: readers know no other order. */
+static void test_order_of_composed(void **state)
+{
+    (void)state;
+    static const char *const order[] = {/* GELU: (x (erf(x / sqrt 2) + 1)) / 2 */
+                                        "Div", "Erf", "Add", "Mul", "Mul",
+                                        /* layer norm */
+                                        "ReduceMean", "Sub", "Pow", "ReduceMean", "Add",
+                                        "Sqrt", "Div"};
+    enum { N = sizeof order / sizeof *order };
+    reel_graph *g = traced(gelu_norm, REEL_SHAPE(2, 8));
+    reel_onnx_model *m =
+        written(g, temp_path("order.onnx"), &(reel_onnx_opts){.opset = 13});
+    assert_int_equal(m->graph.node.n, N);
+    for (int i = 0; i < N; i++)
+        assert_string_equal(m->graph.node.at[i]->op_type, order[i]);
+    reel_onnx_node *const *n = m->graph.node.at;
+    assert_string_equal(n[3]->input.at[0], m->graph.input.at[0]->name);
+    assert_string_equal(n[3]->input.at[1], n[2]->output.at[0]);
+    assert_string_equal(n[4]->input.at[0], n[3]->output.at[0]);
+    reel__onnx_model_free(m);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
 static void test_every_record_has_a_rule_or_a_reason(void **state)
 {
     (void)state;
@@ -417,6 +442,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_only_what_outputs_need),
         cmocka_unit_test(test_input_as_output),
         cmocka_unit_test(test_opsets),
+        cmocka_unit_test(test_order_of_composed),
         cmocka_unit_test(test_every_record_has_a_rule_or_a_reason),
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_external_weights),

@@ -41,6 +41,7 @@ static void assert_same_attribute(const reel_onnx_attribute *a,
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->n, b->n);
     switch (a->kind) {
+    case REEL_ONNX_A_NONE: fail(); break;
     case REEL_ONNX_A_FLOAT: assert_memory_equal(&a->f, &b->f, sizeof a->f); break;
     case REEL_ONNX_A_INT: assert_int_equal(a->i, b->i); break;
     case REEL_ONNX_A_STRING: assert_string_equal(a->s, b->s); break;

@@ -39,6 +39,9 @@ static void compare(const import_case *c, reel_tensor *y, reel_tensor *z)
     free(a);
 }
 
+/* For results of no case. */
+static const import_case plain = {"graph", 17, "", "", NULL};
+
 static void run_at(const import_case *c, reel_graph *g, const operand o[],
                    reel_tensor *x[], int n, int64_t batch)
 {
@@ -362,8 +365,200 @@ static void test_missing_operators_all_at_once(void **state)
     node(m, "Mine", "d", NULL, "y")->domain = "my.domain";
     assert_null(reel__onnx_import(m, "m.onnx", NULL));
     assert_int_equal(reel_error_status(), REEL_ERR_UNSUPPORTED);
-    assert_non_null(strstr(reel_error_message(),
-                           "TopK (2 nodes), NonZero (1 node), my.domain.Mine (1 node)"));
+    assert_non_null(
+        strstr(reel_error_message(),
+               "operator TopK (2 times, first node 0); operator NonZero (node "
+               "1); operator my.domain.Mine (node 4)"));
+    reel__onnx_model_free(m);
+}
+
+/* ---- what is lacking, all of it ------------------------------------------------------------- */
+
+/* The message has every word of the list, words apart by '|'. */
+static void lacks_all(const reel_onnx_model *m, const char *words)
+{
+    char word[128];
+    assert_null(reel__onnx_import(m, "m.onnx", NULL));
+    assert_int_equal(reel_error_status(), REEL_ERR_UNSUPPORTED);
+    for (const char *p = words; *p; p += strcspn(p, "|"), p += *p == '|') {
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, "|"), p);
+        if (!strstr(reel_error_message(), word))
+            fail_msg("no \"%s\" in: %s", word, reel_error_message());
+    }
+    reel_error_clear();
+}
+
+/* Operators, attributes, what a rule has not, dtypes of inputs and initializers: of what hangs
+ * on something lacking only what can be said without it. */
+static void test_all_that_is_missing_at_once(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[8] = {0};
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {3, ""}});
+    reel__onnx_add_value(m, REEL_ONNX_INPUT, "half", REEL_ONNX_COMPLEX64, 1,
+                         (reel_onnx_dim[]){{3, ""}});
+    reel__onnx_add_initializer(m, "u", REEL_ONNX_UINT16, REEL_SHAPE(3), bytes);
+    reel__onnx_add_initializer(m, "unused", REEL_ONNX_UINT64, REEL_SHAPE(1), bytes);
+    reel__onnx_add_string(m, node(m, "Relu", "x", NULL, "a"), "flavour", "mild");
+    node(m, "Loop", "a", NULL, "b");
+    node(m, "Cast", "b", NULL, "c");
+    reel__onnx_add_int(m, node(m, "Cast", "x", NULL, "d"), "to", REEL_ONNX_STRING);
+    node(m, "Add", "x", "u", "e");
+    node(m, "Mul", "u", "half", "f");
+    node(m, "Sub", "f", "e", "y");
+    lacks_all(m, "an input of COMPLEX64 (input half)|attribute flavour of Relu (node 0)|"
+                 "operator Loop (node 1)|Cast: attribute to is 8 (STRING) (node 3)|"
+                 "an initializer that is UINT16 (initializer u)");
+    reel__onnx_model_free(m);
+}
+
+/* More kinds than a message can name are counted. */
+static void test_missing_beyond_the_message(void **state)
+{
+    (void)state;
+    enum { KINDS = 300 };
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    for (int i = 0; i < KINDS; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "Operator%d_of_a_name_that_takes_some_room_it_does",
+                 i);
+        node(m, name, "x", NULL, i < KINDS - 1 ? name : "y");
+    }
+    lacks_all(m, "operator Operator0|more");
+    reel__onnx_model_free(m);
+}
+
+/* An operator that an opset has not is named with it. */
+static void test_versions(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t ir, opset;
+        const char *op, *lacks; /* NULL: it is read */
+    } cases[] = {
+        {8, 1, "Relu", NULL},
+        {3, 28, "Relu", NULL},
+        {14, 17, "Relu", NULL},
+        {19, 17, "Relu", NULL},
+        {20, 17, "Relu", NULL},
+        {2, 1, "Relu", "IR version 2"},
+        {8, 13, "HardSwish", "at opset 13|operator HardSwish (node 0)"},
+        {8, 29, "Loop", "at opset 29|opset 29; 1 to 28|operator Loop"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {3, ""}});
+        m->ir_version = cases[i].ir;
+        m->opset = cases[i].opset;
+        node(m, cases[i].op, "x", NULL, "y");
+        if (cases[i].lacks) {
+            lacks_all(m, cases[i].lacks);
+        } else {
+            reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+            assert_string_equal(reel_error_message(), "");
+            reel_graph_free(g);
+        }
+        reel__onnx_model_free(m);
+    }
+}
+
+/* ---- the open size --------------------------------------------------------------------------- */
+
+/* Where sizes are open: b the batch, s another symbol, ? without a name, - none (3). What is
+ * refused says which. */
+static void test_open_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *x, *other, *refused;
+    } cases[] = {
+        {"-b-", "b-", NULL},
+        {"-b", "--", NULL},
+        {"--b", "-b", NULL},
+        {"bb-", "--", NULL},
+        {"b-", "?-", NULL},
+        {"?-", "?-", NULL},
+        {"-?-", "--", NULL},
+        {"?-", "b-", NULL},
+        {"b-", "s-", "\"s\" beside \"b\""},
+        {"bs", "--", "\"s\" beside \"b\" (dimension 0 of input x)"},
+        {"-bs", "--", "\"s\""},
+        {"b?", "--", "\"?\""},
+        {"??", "--", "second open size"},
+        {"-s", "b-", "\"s\" beside \"b\" (dimension 0 of input other)"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        reel_onnx_model *m = reel__onnx_model_new();
+        for (int k = 0; k < 2; k++) {
+            const char *text = k ? cases[i].other : cases[i].x;
+            reel_onnx_dim dim[4];
+            for (int d = 0; text[d]; d++)
+                dim[d] = (reel_onnx_dim){text[d] == '-' ? 3 : -1, text[d] == 'b'   ? "b"
+                                                                  : text[d] == 's' ? "s"
+                                                                                   : ""};
+            reel__onnx_add_value(m, REEL_ONNX_INPUT, k ? "other" : "x", REEL_ONNX_FLOAT,
+                                 (int)strlen(text), dim);
+        }
+        reel__onnx_add_value(m, REEL_ONNX_OUTPUT, "y", REEL_ONNX_FLOAT, -1, NULL);
+        reel__onnx_add_value(m, REEL_ONNX_OUTPUT, "z", REEL_ONNX_FLOAT, -1, NULL);
+        node(m, "Exp", "x", NULL, "y");
+        node(m, "Exp", "other", NULL, "z");
+        if (cases[i].refused) {
+            lacks_all(m, cases[i].refused);
+        } else {
+            reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+            if (!g)
+                fail_msg("%s %s: %s", cases[i].x, cases[i].other, reel_error_message());
+            reel_tensor *in[2], *out[2];
+            for (int k = 0; k < 2; k++) {
+                const char *text = k ? cases[i].other : cases[i].x;
+                reel_shape s = {.rank = (int)strlen(text)};
+                for (int d = 0; d < s.rank; d++) s.dim[d] = text[d] == '-' ? 3 : 7;
+                in[k] = reel_randn(s, REEL_F32);
+            }
+            assert_int_equal(reel_graph_run(g, in, 2, out, 2), REEL_OK);
+            for (int k = 0; k < 2; k++) compare(&plain, out[k], reel_exp(in[k]));
+            reel_graph_free(g);
+        }
+        reel__onnx_model_free(m);
+    }
+}
+
+/* Batch and length: what is wrong at the sizes that we try is no fault of the file. */
+static void test_second_size_is_not_tried(void **state)
+{
+    (void)state;
+    static const int64_t to[] = {0, 512};
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {-1, "length"}});
+    add_ints(m, "to", REEL_SHAPE(2), to);
+    node(m, "Reshape", "x", "to", "a");
+    node(m, "TopK", "a", NULL, "y");
+    lacks_all(m, "\"length\" beside \"N\"|operator TopK");
+    reel__onnx_model_free(m);
+}
+
+/* [2, batch, 3] by a matrix, turned and flattened: the size is followed where it goes. */
+static void test_batch_in_another_place(void **state)
+{
+    (void)state;
+    static const float w[3 * 4] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    static const int64_t flat[] = {-1, 4};
+    reel_onnx_model *m = begin(3, (reel_onnx_dim[]){{2, ""}, {-1, "batch"}, {3, ""}});
+    reel__onnx_add_initializer(m, "w", REEL_ONNX_FLOAT, REEL_SHAPE(3, 4), w);
+    add_ints(m, "flat", REEL_SHAPE(2), flat);
+    node(m, "MatMul", "x", "w", "a");
+    reel__onnx_add_ints(m, node(m, "Transpose", "a", NULL, "b"), "perm",
+                        (int64_t[]){1, 0, 2}, 3);
+    node(m, "Reshape", "b", "flat", "y");
+    reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+    assert_string_equal(reel_error_message(), "");
+    for (int64_t batch = 1; batch < 9; batch += 3) {
+        reel_tensor *x = reel_randn(REEL_SHAPE(2, batch, 3), REEL_F32), *y;
+        assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
+        reel_tensor *z = reel_matmul(x, reel_from(w, REEL_SHAPE(3, 4), REEL_F32));
+        z = reel_reshape(reel_permute(z, REEL_DIMS(1, 0, 2)), REEL_SHAPE(-1, 4));
+        compare(&plain, y, z);
+    }
+    reel_graph_free(g);
     reel__onnx_model_free(m);
 }
 
@@ -440,6 +635,12 @@ int main(void)
         cmocka_unit_test_teardown(test_what_is_wrong_is_said, clean),
         cmocka_unit_test_teardown(test_row_that_is_not_always_there, clean),
         cmocka_unit_test_teardown(test_missing_operators_all_at_once, clean),
+        cmocka_unit_test_teardown(test_all_that_is_missing_at_once, clean),
+        cmocka_unit_test_teardown(test_missing_beyond_the_message, clean),
+        cmocka_unit_test_teardown(test_versions, clean),
+        cmocka_unit_test_teardown(test_open_sizes, clean),
+        cmocka_unit_test_teardown(test_second_size_is_not_tried, clean),
+        cmocka_unit_test_teardown(test_batch_in_another_place, clean),
         cmocka_unit_test_teardown(test_ends, clean),
         cmocka_unit_test_teardown(test_out_of_memory, clean),
     };

@@ -61,9 +61,17 @@ static int choose(int argc, char **argv)
     return usage(stderr);
 }
 
+/* What the library has to say, such as of a file that is newer than it. */
+static void say(void *user, reel_log_level level, const char *line)
+{
+    (void)user;
+    if (level >= REEL_LOG_WARN) fprintf(stderr, "reel: %s\n", line);
+}
+
 /* What was said but could not be written was not done. */
 int main(int argc, char **argv)
 {
+    reel_set_log(say, NULL);
     int status = choose(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     fprintf(stderr, "reel: cannot write the output: %s\n", strerror(errno));

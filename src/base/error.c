@@ -1,5 +1,6 @@
 /* error.c: the sticky error of each thread. Nothing here allocates, so that "out of memory"
  * can always be said. */
+#include "base/decimal.h"
 #include "base/error.h"
 
 #include <stdarg.h>
@@ -56,7 +57,7 @@ reel_status reel_fail(reel_status status, const char *format, ...)
         char message[REEL__ERROR_TEXT];
         va_list args;
         va_start(args, format);
-        if (vsnprintf(message, sizeof message, format, args) < 0) message[0] = '\0';
+        if (reel__vsnprint(message, sizeof message, format, args) < 0) message[0] = '\0';
         va_end(args);
         memcpy(text, message, sizeof text);
     } else {

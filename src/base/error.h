@@ -5,7 +5,7 @@
 #include <reel/base.h>
 
 /* Longest message, with its terminator; longer ones are cut. */
-#define REEL__ERROR_TEXT 1024
+#define REEL__ERROR_TEXT 4096
 
 /* Sets what tells this thread's place in a model, such as "layer1.0.conv1"; it is appended
  * to the message of the next error as " (in layer1.0.conv1)" unless it returns NULL or "".

@@ -1,4 +1,5 @@
 /* log.c: the one log callback of the process. */
+#include "base/decimal.h"
 #include "base/log.h"
 
 #include <pthread.h>
@@ -22,7 +23,7 @@ void reel__log_line(reel_log_level level, const char *format, ...)
     char line[1024];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(line, sizeof line, format, args);
+    int n = reel__vsnprint(line, sizeof line, format, args);
     va_end(args);
     if (n < 0) return;
     /* Held during the call: after reel_set_log() returns, the old callback runs no more. */

@@ -17,6 +17,7 @@ static _Thread_local bool inside;
 
 reel_status reel_set_threads(int n)
 {
+    if (reel_failed()) return reel_error_status();
     if (n < 0 || n > REEL__MAX_THREADS)
         return reel_fail(REEL_ERR_ARG, "set_threads: %d threads, must be 0 to %d", n,
                          REEL__MAX_THREADS);

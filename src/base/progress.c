@@ -1,4 +1,5 @@
 /* progress.c: progress lines. The clock decides only when a line is drawn. */
+#include "base/decimal.h"
 #include "base/progress.h"
 
 #include "base/alloc.h"
@@ -43,11 +44,11 @@ static void put_time(char *buf, size_t size, double seconds)
 static void put_rate(char *buf, size_t size, double rate)
 {
     if (rate >= 1000)
-        snprintf(buf, size, "%.4g k/s", rate / 1000);
+        reel__snprint(buf, size, "%.4g k/s", rate / 1000);
     else if (rate >= 1 || rate <= 0)
-        snprintf(buf, size, "%.3g/s", rate);
+        reel__snprint(buf, size, "%.3g/s", rate);
     else
-        snprintf(buf, size, "%.3g s each", 1 / rate);
+        reel__snprint(buf, size, "%.3g s each", 1 / rate);
 }
 
 /* "176/391 45%", or "176" where the end is not known. */
@@ -174,7 +175,7 @@ void reel_progress_step(reel_progress *p, int64_t n, const char *format, ...)
     if (format) {
         va_list args;
         va_start(args, format);
-        vsnprintf(p->text, sizeof p->text, format, args);
+        reel__vsnprint(p->text, sizeof p->text, format, args);
         va_end(args);
         make_printable(p->text);
     }

@@ -86,6 +86,7 @@ int reel_module_add_hook(reel_module *m, reel_module_hook hook)
         reel_fail(REEL_ERR_ARG, "module_add_hook: the module is NULL");
         return 0;
     }
+    if (reel_failed()) return 0;
     struct reel_module_tree *t = m->tree;
     reel__hook *list = reel__realloc(t->hook, (size_t)(t->n_hook + 1) * sizeof *list);
     if (!list) return 0;

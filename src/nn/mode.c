@@ -12,6 +12,7 @@ void reel_train(reel_module *m, bool on)
 
 reel_status reel_freeze(reel_module *m, bool on)
 {
+    if (reel_failed()) return reel_error_status();
     reel_params p = reel_parameters(m);
     for (int i = 0; i < p.n; i++)
         if (!reel_requires_grad(p.tensor[i], !on)) break;

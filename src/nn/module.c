@@ -127,7 +127,8 @@ reel_module *reel_module_add(reel_module *parent, const char *name, reel_module 
                   child->tree->parent ? "has a parent already" : "is above its parent");
         return NULL;
     }
-    char *copy = name_fits("module_add", parent, name) ? reel__strdup(name) : NULL;
+    bool fits = !reel_failed() && name_fits("module_add", parent, name);
+    char *copy = fits ? reel__strdup(name) : NULL;
     if (copy) {
         struct reel_module_tree *t = parent->tree;
         reel_module **list =
@@ -153,7 +154,7 @@ static reel_tensor *add_slot(const char *who, reel_module *m, const char *name,
         reel_fail(REEL_ERR_ARG, "%s: the tensor \"%s\" is NULL", who, name ? name : "");
         return NULL;
     }
-    char *copy = name_fits(who, m, name) ? reel__strdup(name) : NULL;
+    char *copy = !reel_failed() && name_fits(who, m, name) ? reel__strdup(name) : NULL;
     if (!copy) return NULL;
     struct reel_module_tree *tree = m->tree;
     reel__slot *list =

@@ -6,6 +6,7 @@
 #include <reel/profile.h>
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 #include "nn/module.h"
 #include "nn/text.h"
 
@@ -88,7 +89,7 @@ static reel_status add_row(void *user, const char *path, reel_module *m)
 static const char *commas(double value, char text[32])
 {
     char digits[24];
-    int n = snprintf(digits, sizeof digits, "%.0f", value), at = 0;
+    int n = reel__snprint(digits, sizeof digits, "%.0f", value), at = 0;
     for (int i = 0; i < n; i++) {
         text[at++] = digits[i];
         if ((n - i) % 3 == 1 && i + 1 < n) text[at++] = ',';

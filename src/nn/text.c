@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 
 static bool make_room(reel__text *t, size_t more)
 {
@@ -21,10 +22,10 @@ bool reel__text_add(reel__text *t, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int more = vsnprintf(NULL, 0, format, args);
+    int more = reel__vsnprint(NULL, 0, format, args);
     bool ok = more >= 0 && make_room(t, (size_t)more);
     if (ok) {
-        vsnprintf(t->s + t->n, (size_t)more + 1, format, again);
+        reel__vsnprint(t->s + t->n, (size_t)more + 1, format, again);
         t->n += (size_t)more;
     }
     va_end(again);

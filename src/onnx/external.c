@@ -11,7 +11,7 @@ static reel__onnx_file *open_file(reel__onnx_reader *r, const char *location)
 {
     struct reel__onnx_owned *owned = r->m->owned;
     if (owned->n_files == REEL__ONNX_FILES_MAX) {
-        reel__onnx_bad(r, "names more than %d files", REEL__ONNX_FILES_MAX);
+        reel__onnx_beyond(r, "names more than %d files", REEL__ONNX_FILES_MAX);
         return NULL;
     }
     reel__onnx_file *file =

@@ -1,6 +1,7 @@
 /* fail.c: errors of files. */
 #include "onnx/fail.h"
 
+#include "base/decimal.h"
 #include "base/error.h"
 
 #include <stdarg.h>
@@ -12,7 +13,7 @@ reel_status reel__onnx_fail(reel_status status, const char *file, uint64_t offse
     char what[REEL__ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    reel__vsnprint(what, sizeof what, format, args);
     va_end(args);
     for (char *p = what; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';

@@ -1,14 +1,18 @@
-/* limits.h: the most that the reader takes. A file beyond any of these is refused with an
- * error that names the limit; nothing here bounds what real models need. */
+/* limits.h: the most that the reader takes. A file beyond any of these is refused as one that
+ * is not supported, with an error that names the limit; nothing here bounds what real models
+ * need. */
 #ifndef REEL_ONNX_LIMITS_H
 #define REEL_ONNX_LIMITS_H
 
 #include <reel/base.h>
 
+/* Versions that are read. New ones of the IR add messages, which are skipped or lacking where
+ * they stand, so one that is somewhat newer than all that were seen is read without a word, and
+ * one that is much newer with a warning. */
 #define REEL__ONNX_IR_MIN 3
-#define REEL__ONNX_IR_MAX 13
-#define REEL__ONNX_OPSET_MIN 7
-#define REEL__ONNX_OPSET_MAX 26
+#define REEL__ONNX_IR_SILENT 19
+#define REEL__ONNX_OPSET_MIN 1
+#define REEL__ONNX_OPSET_MAX 28
 
 /* Largest file and largest file of external data, where the caller names none. */
 #define REEL__ONNX_FILE_MAX ((int64_t)64 << 30)

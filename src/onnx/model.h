@@ -5,7 +5,11 @@
  * tensors: those are the caller's where a model is built, and lie in the mapped file where it
  * was read. Builders copy every string; they return NULL or false with a pending error, and
  * NULL in gives NULL or false out, so calls need no check between them.
- * Source: the messages of onnx.proto (github.com/onnx/onnx), IR 3 to 13. */
+ *
+ * What a file may hold and a model cannot is no error of the file: the thing carries a `lack`,
+ * words that go behind its name, such as "holds strings" (NULL: nothing is lacking), and who
+ * needs it refuses. So the reader knows two outcomes, a broken file and a model.
+ * Source: the messages of onnx.proto (github.com/onnx/onnx), IR 3 to 14. */
 #ifndef REEL_ONNX_MODEL_H
 #define REEL_ONNX_MODEL_H
 
@@ -73,6 +77,7 @@ typedef struct reel_onnx_tensor {
     const void *data; /* row-major, little endian; NOT aligned in a model that was read */
     size_t bytes;     /* always what shape and dtype say */
     uint64_t offset;  /* in a model that was read: where it stands in the file */
+    const char *lack; /* why there is no data; dtype and shape may be missing too */
 } reel_onnx_tensor;
 
 /* One dimension of a value: `size`, or, if that is -1, the symbol `param` ("": unknown). */
@@ -87,12 +92,14 @@ typedef struct reel_onnx_value {
     reel_onnx_dtype dtype;
     int rank;
     const reel_onnx_dim *dim;
-    uint64_t offset; /* in a model that was read: where it stands in the file */
+    uint64_t offset;  /* in a model that was read: where it stands in the file */
+    const char *lack; /* why it is no tensor that a model can have */
 } reel_onnx_value;
 
-/* AttributeProto.AttributeType, with its numbers; the others (graphs and such) are refused
- * by the reader. */
+/* AttributeProto.AttributeType, with its numbers; the others (graphs and such) are of kind
+ * NONE, and lacking. */
 typedef enum reel_onnx_kind {
+    REEL_ONNX_A_NONE = 0,
     REEL_ONNX_A_FLOAT = 1,
     REEL_ONNX_A_INT = 2,
     REEL_ONNX_A_STRING = 3,
@@ -106,6 +113,7 @@ typedef struct reel_onnx_attribute {
     const char *name;
     reel_onnx_kind kind;
     size_t n; /* of floats, ints, strings */
+    const char *lack;
     union {
         float f;
         int64_t i;
@@ -140,7 +148,8 @@ typedef struct reel_onnx_prop {
 
 typedef struct reel_onnx_model {
     int64_t ir_version;
-    int64_t opset; /* of the domain "", also spelled "ai.onnx" */
+    int64_t opset;      /* of the domain "", also spelled "ai.onnx" */
+    size_t n_functions; /* in the file; their bodies are not read */
     const char *producer_name, *producer_version, *doc;
     int64_t model_version;
     REEL_ONNX_LIST(reel_onnx_prop *) metadata;

@@ -2,6 +2,7 @@
 #include "onnx/file.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "onnx/arena.h"
 #include "onnx/reader.h"
 
@@ -35,10 +36,12 @@ static bool make_lists(reel__onnx_reader *r, const reel__onnx_message *msg,
 {
     size_t nodes = reel__onnx_count(msg, GRAPH_NODE);
     if (nodes > REEL__ONNX_NODES_MAX)
-        return reel__onnx_bad(r, "has %zu nodes, must have at most %d", nodes,
-                              REEL__ONNX_NODES_MAX);
+        return reel__onnx_beyond(r, "has %zu nodes, must have at most %d", nodes,
+                                 REEL__ONNX_NODES_MAX);
     MAKE_LIST(r, &g->node, nodes);
-    MAKE_LIST(r, &g->initializer, reel__onnx_count(msg, GRAPH_INITIALIZER));
+    MAKE_LIST(r, &g->initializer,
+              reel__onnx_count(msg, GRAPH_INITIALIZER) +
+                  reel__onnx_count(msg, GRAPH_SPARSE_INITIALIZER));
     MAKE_LIST(r, &g->input, reel__onnx_count(msg, GRAPH_INPUT));
     MAKE_LIST(r, &g->output, reel__onnx_count(msg, GRAPH_OUTPUT));
     MAKE_LIST(r, &g->value_info, reel__onnx_count(msg, GRAPH_VALUE_INFO));
@@ -56,29 +59,30 @@ static void read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_gra
     if (n && reel__onnx_read_node(r, bytes, n)) g->node.at[g->node.n++] = n;
 }
 
-static void read_initializer(reel__onnx_reader *r, reel__onnx_span bytes,
+static void read_initializer(reel__onnx_reader *r, reel__onnx_span bytes, bool sparse,
                              reel_onnx_graph *g)
 {
     reel_onnx_tensor *t = one(r, sizeof *t);
-    if (!t || !reel__onnx_read_tensor(r, bytes, t)) return;
+    if (!t || !(sparse ? reel__onnx_read_sparse(r, bytes, t)
+                       : reel__onnx_read_tensor(r, bytes, t)))
+        return;
     g->initializer.at[g->initializer.n++] = t;
     if (!*t->name) reel__onnx_bad(r, "an initializer has no name");
 }
 
 /* NULL if it failed. */
-static reel_onnx_value *read_value(reel__onnx_reader *r, reel__onnx_span bytes,
-                                   bool interface)
+static reel_onnx_value *read_value(reel__onnx_reader *r, reel__onnx_span bytes)
 {
     reel_onnx_value *v = one(r, sizeof *v);
-    return v && reel__onnx_read_value(r, bytes, interface, v) ? v : NULL;
+    return v && reel__onnx_read_value(r, bytes, v) ? v : NULL;
 }
 
 static void read_input(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_graph *g)
 {
-    reel_onnx_value *v = read_value(r, bytes, true);
+    reel_onnx_value *v = read_value(r, bytes);
     if (!v) return;
     g->input.at[g->input.n++] = v;
-    if (v->dtype == REEL_ONNX_UNDEFINED)
+    if (v->dtype == REEL_ONNX_UNDEFINED && !v->lack)
         reel__onnx_bad(r, "input \"%s\" has no element type", v->name);
 }
 
@@ -89,18 +93,18 @@ static void read_graph_field(reel__onnx_reader *r, const reel__onnx_field *f,
     switch (f->number) {
     case GRAPH_NODE: read_node(r, f->bytes, g); break;
     case GRAPH_NAME: g->name = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX); break;
-    case GRAPH_INITIALIZER: read_initializer(r, f->bytes, g); break;
+    case GRAPH_INITIALIZER: read_initializer(r, f->bytes, false, g); break;
     case GRAPH_DOC: g->doc = reel__onnx_read_string(r, f, SIZE_MAX); break;
     case GRAPH_INPUT: read_input(r, f->bytes, g); break;
     case GRAPH_OUTPUT:
-        v = read_value(r, f->bytes, true);
+        v = read_value(r, f->bytes);
         if (v) g->output.at[g->output.n++] = v;
         break;
     case GRAPH_VALUE_INFO:
-        v = read_value(r, f->bytes, false);
+        v = read_value(r, f->bytes);
         if (v) g->value_info.at[g->value_info.n++] = v;
         break;
-    default: reel__onnx_bad(r, "sparse initializers are not read"); break;
+    default: read_initializer(r, f->bytes, true, g); break;
     }
 }
 
@@ -117,7 +121,7 @@ static void read_graph(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_gr
 /* ---- the model --------------------------------------------------------------------- */
 
 static const reel__onnx_schema model_schema = {
-    9,
+    10,
     {
         {MODEL_IR_VERSION, "ir_version", WIRE_VARINT, LAST_COUNTS},
         {MODEL_PRODUCER_NAME, "producer_name", WIRE_BYTES, LAST_COUNTS},
@@ -127,6 +131,7 @@ static const reel__onnx_schema model_schema = {
         {MODEL_GRAPH, "graph", WIRE_BYTES, ONLY_ONCE},
         {MODEL_OPSET_IMPORT, "opset_import", WIRE_BYTES, REPEATED},
         {MODEL_METADATA, "metadata_props", WIRE_BYTES, REPEATED},
+        {MODEL_TRAINING, "training_info", WIRE_BYTES, REPEATED},
         {MODEL_FUNCTIONS, "functions", WIRE_BYTES, REPEATED},
     },
 };
@@ -157,9 +162,8 @@ static void read_opset(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_mo
     if (*domain && strcmp(domain, "ai.onnx") != 0) return;
     if (m->opset)
         reel__onnx_bad(r, "the opset comes a second time, must come once");
-    else if (version < REEL__ONNX_OPSET_MIN || version > REEL__ONNX_OPSET_MAX)
-        reel__onnx_bad(r, "is opset %ju, must be %d to %d", (uintmax_t)version,
-                       REEL__ONNX_OPSET_MIN, REEL__ONNX_OPSET_MAX);
+    else if (version < 1 || version > INT32_MAX)
+        reel__onnx_bad(r, "is opset %jd, must be 1 or more", (intmax_t)version);
     m->opset = (int64_t)version;
 }
 
@@ -176,9 +180,8 @@ static void read_model_field(reel__onnx_reader *r, const reel__onnx_field *f,
     switch (f->number) {
     case MODEL_IR_VERSION:
         m->ir_version = (int64_t)f->value;
-        if (m->ir_version < REEL__ONNX_IR_MIN || m->ir_version > REEL__ONNX_IR_MAX)
-            reel__onnx_bad(r, "is %" PRId64 ", must be %d to %d", m->ir_version,
-                           REEL__ONNX_IR_MIN, REEL__ONNX_IR_MAX);
+        if (m->ir_version < 1)
+            reel__onnx_bad(r, "is %" PRId64 ", must be 1 or more", m->ir_version);
         break;
     case MODEL_PRODUCER_NAME:
         m->producer_name = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX);
@@ -191,11 +194,25 @@ static void read_model_field(reel__onnx_reader *r, const reel__onnx_field *f,
     case MODEL_GRAPH: read_graph(r, f->bytes, &m->graph); break;
     case MODEL_OPSET_IMPORT: read_opset(r, f->bytes, m); break;
     case MODEL_METADATA: read_metadata(r, f->bytes, m); break;
-    default:
-        reel__onnx_bad(r, "functions of a model are not read: inline them, as "
-                          "onnx.inliner does");
-        break;
+    case MODEL_FUNCTIONS: m->n_functions++; break;
+    default: break; /* training is told by a line in the log */
     }
+}
+
+/* What is read, but not wholly. */
+static void warn(const reel__onnx_reader *r, const reel__onnx_message *msg)
+{
+    if (r->m->ir_version > REEL__ONNX_IR_SILENT)
+        reel__log_line(REEL_LOG_WARN,
+                       "%s: IR version %" PRId64
+                       " is newer than this reader: what it may "
+                       "have added is not seen",
+                       r->file, r->m->ir_version);
+    if (reel__onnx_count(msg, MODEL_TRAINING))
+        reel__log_line(REEL_LOG_WARN,
+                       "%s: the model's training_info is left out: the graph is read as "
+                       "for inference",
+                       r->file);
 }
 
 static void read_model(reel__onnx_reader *r, reel__onnx_span bytes)
@@ -210,10 +227,12 @@ static void read_model(reel__onnx_reader *r, reel__onnx_span bytes)
     if (!reel__onnx_close(r, &msg)) return;
     if (m->ir_version == 0)
         reel__onnx_bad(r, "has no ir_version: no ONNX model");
-    else if (m->opset == 0)
+    else if (m->opset == 0 && m->ir_version >= 3)
         reel__onnx_bad(r, "imports no opset of the domain \"ai.onnx\"");
     else if (reel__onnx_count(&msg, MODEL_GRAPH) == 0)
         reel__onnx_bad(r, "has no graph");
+    if (m->opset == 0) m->opset = 1; /* before IR 3 nothing said so */
+    if (!r->failed) warn(r, &msg);
 }
 
 /* ---- files and bytes --------------------------------------------------------------- */

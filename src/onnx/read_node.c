@@ -29,44 +29,46 @@ static const struct {
     uint32_t field;
     enum wire_type element;
     size_t size;
+    const char *lack;
 } kinds[] = {
     {.name = "UNDEFINED"},
-    {"FLOAT", ATTRIBUTE_F, WIRE_32, 0},
-    {"INT", ATTRIBUTE_I, WIRE_VARINT, 0},
-    {"STRING", ATTRIBUTE_S, WIRE_BYTES, 0},
-    {"TENSOR", ATTRIBUTE_T, WIRE_BYTES, 0},
-    {.name = "GRAPH"},
-    {"FLOATS", ATTRIBUTE_FLOATS, WIRE_32, sizeof(float)},
-    {"INTS", ATTRIBUTE_INTS, WIRE_VARINT, sizeof(int64_t)},
-    {"STRINGS", ATTRIBUTE_STRINGS, WIRE_BYTES, sizeof(char *)},
-    {.name = "TENSORS"},
-    {.name = "GRAPHS"},
-    {.name = "SPARSE_TENSOR"},
-    {.name = "SPARSE_TENSORS"},
-    {.name = "TYPE_PROTO"},
-    {.name = "TYPE_PROTOS"},
+    {"FLOAT", ATTRIBUTE_F, WIRE_32, 0, NULL},
+    {"INT", ATTRIBUTE_I, WIRE_VARINT, 0, NULL},
+    {"STRING", ATTRIBUTE_S, WIRE_BYTES, 0, NULL},
+    {"TENSOR", ATTRIBUTE_T, WIRE_BYTES, 0, NULL},
+    {.name = "GRAPH", .lack = "is a GRAPH"},
+    {"FLOATS", ATTRIBUTE_FLOATS, WIRE_32, sizeof(float), NULL},
+    {"INTS", ATTRIBUTE_INTS, WIRE_VARINT, sizeof(int64_t), NULL},
+    {"STRINGS", ATTRIBUTE_STRINGS, WIRE_BYTES, sizeof(char *), NULL},
+    {.name = "TENSORS", .lack = "holds TENSORS"},
+    {.name = "GRAPHS", .lack = "holds GRAPHS"},
+    {.name = "SPARSE_TENSOR", .lack = "is a SPARSE_TENSOR"},
+    {.name = "SPARSE_TENSORS", .lack = "holds SPARSE_TENSORS"},
+    {.name = "TYPE_PROTO", .lack = "is a TYPE_PROTO"},
+    {.name = "TYPE_PROTOS", .lack = "holds TYPE_PROTOS"},
 };
 #define KINDS (sizeof kinds / sizeof *kinds)
 
-/* Is the type one that is read, and is there no value of another? */
+/* What a valid attribute has that a model cannot; NULL: nothing. */
+static const char *lack_of(reel__onnx_reader *r, const reel__onnx_message *msg,
+                           uint64_t kind)
+{
+    if (reel__onnx_count(msg, ATTRIBUTE_REF) > 0)
+        return "refers to an attribute of a function";
+    if (kind < KINDS) return kinds[kind].lack;
+    return reel__onnx_words(r, "is of a type that is not known (%ju)", (uintmax_t)kind);
+}
+
+/* Is there a type, and no value of another? */
 static bool check_kind(reel__onnx_reader *r, const reel__onnx_message *msg,
                        const reel_onnx_node *node, const char *name, uint64_t kind)
 {
     if (!*name)
         return reel__onnx_bad(r, "an attribute of node \"%s\" (%s) has no name",
                               node->name, node->op_type);
-    if (reel__onnx_count(msg, ATTRIBUTE_REF) > 0)
-        return reel__onnx_bad(r,
-                              "attribute \"%s\" of node \"%s\" (%s) refers to one of a "
-                              "function, and functions are not read",
-                              name, node->name, node->op_type);
-    if (kind >= KINDS || kinds[kind].field == 0)
-        return reel__onnx_bad(
-            r,
-            "attribute \"%s\" of node \"%s\" (%s) is of type %ju (%s), "
-            "must be FLOAT, INT, STRING, TENSOR, FLOATS, INTS or STRINGS",
-            name, node->name, node->op_type, (uintmax_t)kind,
-            kind < KINDS ? kinds[kind].name : "?");
+    if (kind == 0)
+        return reel__onnx_bad(r, "attribute \"%s\" of node \"%s\" (%s) has no type", name,
+                              node->name, node->op_type);
     for (size_t i = 0; i < KINDS; i++)
         if (i != kind && kinds[i].field && reel__onnx_count(msg, kinds[i].field) > 0)
             return reel__onnx_bad(r,
@@ -86,13 +88,24 @@ static const reel_onnx_tensor *tensor_of(reel__onnx_reader *r, reel__onnx_span b
     return t && reel__onnx_read_tensor(r, bytes, t) ? t : NULL;
 }
 
+/* The strings of attributes are bytes, which may be anything; names of ONNX's own are not. */
+static const char *text_of(reel__onnx_reader *r, const reel__onnx_field *f,
+                           reel_onnx_attribute *a)
+{
+    if (f->bytes.n && memchr(f->bytes.p, '\0', f->bytes.n)) {
+        a->lack = "has a zero byte in its text";
+        return "";
+    }
+    return reel__onnx_read_string(r, f, SIZE_MAX);
+}
+
 static void read_one(reel__onnx_reader *r, const reel__onnx_field *f,
                      reel_onnx_attribute *a)
 {
     switch (f->number) {
     case ATTRIBUTE_F: memcpy(&a->f, &f->value, sizeof a->f); break;
     case ATTRIBUTE_I: a->i = (int64_t)f->value; break;
-    case ATTRIBUTE_S: a->s = reel__onnx_read_string(r, f, SIZE_MAX); break;
+    case ATTRIBUTE_S: a->s = text_of(r, f, a); break;
     default: a->t = tensor_of(r, f->bytes); break;
     }
 }
@@ -106,8 +119,7 @@ static void read_list(reel__onnx_reader *r, reel__onnx_message *msg,
     while (reel__onnx_next(r, msg, &f)) {
         if (f.number != kinds[a->kind].field) continue;
         if (a->kind == REEL_ONNX_A_STRINGS)
-            ((const char **)(void *)list)[a->n++] =
-                reel__onnx_read_string(r, &f, SIZE_MAX);
+            ((const char **)(void *)list)[a->n++] = text_of(r, &f, a);
         else
             for (uint64_t v; reel__onnx_element(&f, kinds[a->kind].element, &v); a->n++)
                 memcpy(list + a->n * size, &v, size); /* little endian */
@@ -129,7 +141,12 @@ static void read_attribute(reel__onnx_reader *r, reel__onnx_span bytes,
         else if (f.number == ATTRIBUTE_TYPE)
             kind = f.value;
     }
-    if (r->failed || !check_kind(r, &msg, node, a->name, kind)) return;
+    if (r->failed) return;
+    a->lack = *a->name ? lack_of(r, &msg, kind) : NULL;
+    if (a->lack || r->failed || !check_kind(r, &msg, node, a->name, kind)) {
+        reel__onnx_close(r, &msg);
+        return;
+    }
     a->kind = (reel_onnx_kind)kind;
     if (a->kind == REEL_ONNX_A_STRING) a->s = ""; /* some writers leave out defaults */
     reel__onnx_rewind(&msg);
@@ -222,9 +239,9 @@ bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx
                           .offset = (uint64_t)(r->here - r->start)};
     if (!reel__onnx_open(r, &msg, bytes, &node_schema)) return false;
     if (reel__onnx_count(&msg, NODE_ATTRIBUTE) > REEL__ONNX_ATTRIBUTES_MAX)
-        return reel__onnx_bad(r, "has %zu attributes, must have at most %d",
-                              reel__onnx_count(&msg, NODE_ATTRIBUTE),
-                              REEL__ONNX_ATTRIBUTES_MAX);
+        return reel__onnx_beyond(r, "has %zu attributes, must have at most %d",
+                                 reel__onnx_count(&msg, NODE_ATTRIBUTE),
+                                 REEL__ONNX_ATTRIBUTES_MAX);
     make_lists(r, &msg, n);
     while (reel__onnx_next(r, &msg, &f))
         if (f.number != NODE_ATTRIBUTE) read_part(r, &f, n);

@@ -177,7 +177,8 @@ static void read_dims(reel__onnx_reader *r, reel__onnx_field *f, reel_shape *sha
             reel__onnx_bad(r, "the dimension %jd is negative", (intmax_t)v);
             return;
         }
-        shape->dim[shape->rank++] = (int64_t)v;
+        /* what does not fit is lacking: read_tensor() counted them before */
+        if (shape->rank < REEL_MAX_RANK) shape->dim[shape->rank++] = (int64_t)v;
     }
 }
 
@@ -195,7 +196,7 @@ static void read_part(reel__onnx_reader *r, reel__onnx_field *f, parts *p)
         break;
     case TENSOR_EXTERNAL: read_external(r, f->bytes, p); break;
     case TENSOR_LOCATION: p->location_kind = f->value; break;
-    case TENSOR_SEGMENT: reel__onnx_bad(r, "tensors in segments are not read"); break;
+    case TENSOR_SEGMENT: p->t->lack = "is a segment of a tensor"; break;
     default: break; /* typed data: when type and shape are known */
     }
 }
@@ -227,10 +228,13 @@ static void put_together(reel__onnx_reader *r, reel__onnx_message *msg, parts *p
     reel_onnx_tensor *t = p->t;
     t->dtype = p->dtype < REEL_ONNX_DTYPE_COUNT ? (reel_onnx_dtype)p->dtype
                                                 : REEL_ONNX_UNDEFINED;
-    if (reel__onnx_dtype_bits(t->dtype) == 0)
-        reel__onnx_bad(r,
-                       "data_type %ju is not read, must be 1 to %d, but not %d (STRING)",
-                       (uintmax_t)p->dtype, REEL_ONNX_DTYPE_COUNT - 1, REEL_ONNX_STRING);
+    if (p->dtype == REEL_ONNX_UNDEFINED)
+        reel__onnx_bad(r, "has no data_type");
+    else if (t->dtype == REEL_ONNX_UNDEFINED)
+        t->lack = reel__onnx_words(r, "is of a data_type that is not known (%ju)",
+                                   (uintmax_t)p->dtype);
+    else if (t->dtype == REEL_ONNX_STRING)
+        t->lack = "holds strings";
     else if (p->location_kind > LOCATION_EXTERNAL)
         reel__onnx_bad(r, "data_location %ju must be 0 or 1",
                        (uintmax_t)p->location_kind);
@@ -249,9 +253,28 @@ bool reel__onnx_read_tensor(reel__onnx_reader *r, reel__onnx_span bytes,
     parts p = {.t = t};
     if (!reel__onnx_open(r, &msg, bytes, &tensor_schema)) return false;
     if (reel__onnx_count(&msg, TENSOR_DIMS) > REEL_MAX_RANK)
-        reel__onnx_bad(r, "has %zu dimensions, must have at most %d",
-                       reel__onnx_count(&msg, TENSOR_DIMS), REEL_MAX_RANK);
+        t->lack = reel__onnx_words(r, "has %zu dimensions, at most %d are possible",
+                                   reel__onnx_count(&msg, TENSOR_DIMS), REEL_MAX_RANK);
     while (reel__onnx_next(r, &msg, &f)) read_part(r, &f, &p);
-    if (!r->failed) put_together(r, &msg, &p);
+    if (!r->failed && !t->lack) put_together(r, &msg, &p);
+    return reel__onnx_close(r, &msg);
+}
+
+static const reel__onnx_schema sparse_schema = {
+    1,
+    {
+        {SPARSE_VALUES, "values", WIRE_BYTES, ONLY_ONCE},
+    },
+};
+
+bool reel__onnx_read_sparse(reel__onnx_reader *r, reel__onnx_span bytes,
+                            reel_onnx_tensor *t)
+{
+    reel__onnx_message msg;
+    reel__onnx_field f;
+    *t = (reel_onnx_tensor){.name = "", .offset = (uint64_t)(r->here - r->start)};
+    if (!reel__onnx_open(r, &msg, bytes, &sparse_schema)) return false;
+    while (reel__onnx_next(r, &msg, &f)) reel__onnx_read_tensor(r, f.bytes, t);
+    t->lack = "is sparse";
     return reel__onnx_close(r, &msg);
 }

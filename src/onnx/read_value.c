@@ -47,17 +47,12 @@ static void read_dim(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_dim 
     reel__onnx_field f;
     *d = (reel_onnx_dim){.size = -1, .param = ""};
     if (!reel__onnx_open(r, &msg, bytes, &dim_schema)) return;
-    /* One of the two: the one that comes last. */
+    /* One of the two: the one that comes last. Writers say -1 for a size that is open. */
     while (reel__onnx_next(r, &msg, &f)) {
         *d = (reel_onnx_dim){.size = -1, .param = ""};
         if (f.number == DIM_PARAM)
             d->param = reel__onnx_read_string(r, &f, REEL__ONNX_NAME_MAX);
-        else if (f.value > INT64_MAX)
-            reel__onnx_bad(r,
-                           "is %jd, must be 0 or more; a size that is not known has a "
-                           "dim_param",
-                           (intmax_t)f.value);
-        else
+        else if (f.value <= INT64_MAX)
             d->size = (int64_t)f.value;
     }
     reel__onnx_close(r, &msg);
@@ -70,8 +65,9 @@ static void read_shape(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_va
     if (!reel__onnx_open(r, &msg, bytes, &shape_schema)) return;
     size_t rank = reel__onnx_count(&msg, SHAPE_DIM);
     if (rank > REEL_MAX_RANK) {
-        reel__onnx_bad(r, "has %zu dimensions, must have at most %d", rank,
-                       REEL_MAX_RANK);
+        v->lack = reel__onnx_words(r, "has %zu dimensions, at most %d are possible", rank,
+                                   REEL_MAX_RANK);
+        reel__onnx_close(r, &msg);
         return;
     }
     reel_onnx_dim *dim = reel__onnx_array(r, rank, sizeof *dim, alignof(reel_onnx_dim));
@@ -91,30 +87,26 @@ static void read_tensor_type(reel__onnx_reader *r, reel__onnx_span bytes,
         if (f.number == TENSOR_TYPE_SHAPE)
             read_shape(r, f.bytes, v);
         else if (f.value >= REEL_ONNX_DTYPE_COUNT)
-            reel__onnx_bad(r, "%ju is no type, must be below %d", (uintmax_t)f.value,
-                           REEL_ONNX_DTYPE_COUNT);
+            v->lack = reel__onnx_words(r, "is of an element type that is not known (%ju)",
+                                       (uintmax_t)f.value);
         else
             v->dtype = (reel_onnx_dtype)f.value;
     }
     reel__onnx_close(r, &msg);
 }
 
-static void read_type(reel__onnx_reader *r, reel__onnx_span bytes, bool interface,
-                      reel_onnx_value *v)
+static void read_type(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_value *v)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
     if (!reel__onnx_open(r, &msg, bytes, &type_schema)) return;
-    if (interface && reel__onnx_count(&msg, TYPE_TENSOR) == 0) {
-        reel__onnx_bad(r, "value \"%s\" is a sequence, map or the like, must be a tensor",
-                       v->name);
-        return;
-    }
+    if (bytes.n > 0 && reel__onnx_count(&msg, TYPE_TENSOR) == 0)
+        v->lack = "is a sequence, a map or the like, and no tensor";
     while (reel__onnx_next(r, &msg, &f)) read_tensor_type(r, f.bytes, v);
     reel__onnx_close(r, &msg);
 }
 
-bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes, bool interface,
+bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes,
                            reel_onnx_value *v)
 {
     reel__onnx_message msg;
@@ -126,7 +118,7 @@ bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes, bool int
         if (f.number == VALUE_NAME)
             v->name = reel__onnx_read_string(r, &f, REEL__ONNX_NAME_MAX);
         else
-            read_type(r, f.bytes, interface, v);
+            read_type(r, f.bytes, v);
     }
     if (!r->failed && !*v->name) return reel__onnx_bad(r, "a value has no name");
     return reel__onnx_close(r, &msg);

@@ -2,6 +2,7 @@
 #include "onnx/reader.h"
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 #include "base/error.h"
 #include "onnx/arena.h"
 #include "onnx/fail.h"
@@ -44,9 +45,19 @@ bool reel__onnx_bad(reel__onnx_reader *r, const char *format, ...)
     char what[REEL__ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    reel__vsnprint(what, sizeof what, format, args);
     va_end(args);
     return fail_at(r, REEL_ERR_FORMAT, what);
+}
+
+bool reel__onnx_beyond(reel__onnx_reader *r, const char *format, ...)
+{
+    char what[REEL__ERROR_TEXT];
+    va_list args;
+    va_start(args, format);
+    reel__vsnprint(what, sizeof what, format, args);
+    va_end(args);
+    return fail_at(r, REEL_ERR_UNSUPPORTED, what);
 }
 
 bool reel__onnx_bad_because(reel__onnx_reader *r)
@@ -203,7 +214,7 @@ bool reel__onnx_open(reel__onnx_reader *r, reel__onnx_message *msg, reel__onnx_s
     *msg = (reel__onnx_message){
         .schema = schema, .begin = bytes.p, .p = bytes.p, .end = bytes.p + bytes.n};
     if (r->depth == REEL__ONNX_DEPTH_MAX)
-        return reel__onnx_bad(r, "is nested deeper than %d", REEL__ONNX_DEPTH_MAX);
+        return reel__onnx_beyond(r, "is nested deeper than %d", REEL__ONNX_DEPTH_MAX);
     r->depth++;
     while (msg->p < msg->end) {
         int row = -1;
@@ -260,9 +271,9 @@ void *reel__onnx_array(reel__onnx_reader *r, size_t n, size_t size, size_t align
     if (r->failed) return NULL;
     if (__builtin_mul_overflow(n, size, &bytes) ||
         __builtin_add_overflow(arena->total, bytes, &total) || total > r->budget) {
-        reel__onnx_bad(r,
-                       "the file needs more than %d bytes of memory for each of its own",
-                       REEL__ONNX_MEMORY_FACTOR);
+        reel__onnx_beyond(
+            r, "the file needs more than %d bytes of memory for each of its own",
+            REEL__ONNX_MEMORY_FACTOR);
         return NULL;
     }
     void *p = reel__onnx_alloc(arena, bytes, align);
@@ -275,7 +286,7 @@ const char *reel__onnx_read_string(reel__onnx_reader *r, const reel__onnx_field 
 {
     reel__onnx_span s = field->bytes;
     if (s.n > max) {
-        reel__onnx_bad(r, "has %zu bytes, must have at most %zu", s.n, max);
+        reel__onnx_beyond(r, "has %zu bytes, must have at most %zu", s.n, max);
         return NULL;
     }
     if (s.n == 0) return r->failed ? NULL : "";
@@ -288,6 +299,19 @@ const char *reel__onnx_read_string(reel__onnx_reader *r, const reel__onnx_field 
     memcpy(copy, s.p, s.n);
     copy[s.n] = '\0';
     return copy;
+}
+
+const char *reel__onnx_words(reel__onnx_reader *r, const char *format, ...)
+{
+    char words[128];
+    va_list args;
+    va_start(args, format);
+    int n = reel__vsnprint(words, sizeof words, format, args);
+    va_end(args);
+    if (n < 0) words[0] = '\0';
+    size_t size = strlen(words) + 1;
+    char *copy = reel__onnx_array(r, size, 1, 1);
+    return copy ? memcpy(copy, words, size) : NULL;
 }
 
 bool reel__onnx_element(reel__onnx_field *field, enum wire_type type, uint64_t *bits)

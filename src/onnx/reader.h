@@ -71,6 +71,8 @@ typedef struct reel__onnx_field {
 
 /* Fails with "file: byte N: graph.node[3].name: ..." and returns false. */
 bool reel__onnx_bad(reel__onnx_reader *r, const char *format, ...) REEL_PRINTF(2, 3);
+/* The same for a file that may be right, but is beyond a limit of ours: not supported. */
+bool reel__onnx_beyond(reel__onnx_reader *r, const char *format, ...) REEL_PRINTF(2, 3);
 /* The same for what another room has just failed with, under its status. */
 bool reel__onnx_bad_because(reel__onnx_reader *r);
 
@@ -93,6 +95,9 @@ void *reel__onnx_array(reel__onnx_reader *r, size_t n, size_t size, size_t align
 /* A string of at most `max` bytes without '\0', copied. NULL only if failed. */
 const char *reel__onnx_read_string(reel__onnx_reader *r, const reel__onnx_field *field,
                                    size_t max);
+/* Words for a `lack`, in the arena; NULL only if it failed. */
+const char *reel__onnx_words(reel__onnx_reader *r, const char *format, ...)
+    REEL_PRINTF(2, 3);
 /* Elements of a list of numbers, one field at a time: those of a packed one, or the one.
  * `bits` as in field->value. */
 bool reel__onnx_element(reel__onnx_field *field, enum wire_type type, uint64_t *bits);
@@ -104,8 +109,11 @@ bool reel__onnx_read_tensor(reel__onnx_reader *r, reel__onnx_span bytes,
                             reel_onnx_tensor *t);
 /* read_node.c: NodeProto. */
 bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_node *n);
-/* read_value.c: ValueInfoProto; `interface`: an input or output, which must be a tensor. */
-bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes, bool interface,
+/* The same of a SparseTensorProto: its name, and that it is lacking. */
+bool reel__onnx_read_sparse(reel__onnx_reader *r, reel__onnx_span bytes,
+                            reel_onnx_tensor *t);
+/* read_value.c: ValueInfoProto. */
+bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes,
                            reel_onnx_value *v);
 /* read_tensor.c: StringStringEntryProto. */
 bool reel__onnx_read_prop(reel__onnx_reader *r, reel__onnx_span bytes, size_t max,

@@ -18,6 +18,7 @@ enum model_field {
     MODEL_GRAPH = 7,
     MODEL_OPSET_IMPORT = 8,
     MODEL_METADATA = 14,
+    MODEL_TRAINING = 20,
     MODEL_FUNCTIONS = 25
 };
 
@@ -74,6 +75,8 @@ enum tensor_field {
     TENSOR_EXTERNAL = 13,
     TENSOR_LOCATION = 14
 };
+
+enum sparse_field { SPARSE_VALUES = 1 };
 
 enum value_field { VALUE_NAME = 1, VALUE_TYPE = 2 };
 enum type_field { TYPE_TENSOR = 1 };

@@ -174,6 +174,7 @@ static void attribute_body(sink *s, const void *what)
     const reel_onnx_attribute *a = what;
     put_string(s, ATTRIBUTE_NAME, a->name);
     switch (a->kind) {
+    case REEL_ONNX_A_NONE: break; /* builders make none */
     case REEL_ONNX_A_FLOAT: put_float(s, ATTRIBUTE_F, a->f); break;
     case REEL_ONNX_A_INT: put_int(s, ATTRIBUTE_I, a->i); break;
     case REEL_ONNX_A_STRING: put_string(s, ATTRIBUTE_S, a->s); break;

@@ -155,12 +155,16 @@ static reel_tensor *gelu_slope(const reel_call *c, reel_tensor *x)
                                        0.39894228040143267794);
     return reel_add(cdf, reel_mul(x, pdf));
 }
-/* Phi(x) = (1 + erf(x / sqrt 2)) / 2 */
-static reel_ref normal_cdf(reel_onnx *o, reel_ref x)
+/* 2 Phi(x) = erf(x / sqrt 2) + 1 */
+static reel_ref twice_normal_cdf(reel_onnx *o, reel_ref x)
 {
     if (reel_failed()) return NULL;
     reel_ref erf = ONNX("Erf", ONNX("Div", x, NUM(1.41421356237309504880)));
-    return ONNX("Mul", ONNX("Add", erf, NUM(1)), NUM(0.5));
+    return ONNX("Add", erf, NUM(1));
+}
+static reel_ref normal_cdf(reel_onnx *o, reel_ref x)
+{
+    return ONNX("Mul", twice_normal_cdf(o, x), NUM(0.5));
 }
 /* phi(x) = exp(-x^2 / 2) / sqrt(2 pi) */
 static reel_ref normal_pdf(reel_onnx *o, reel_ref x)
@@ -169,8 +173,11 @@ static reel_ref normal_pdf(reel_onnx *o, reel_ref x)
     reel_ref e = ONNX("Exp", ONNX("Mul", ONNX("Mul", x, x), NUM(-0.5)));
     return ONNX("Mul", e, NUM(0.39894228040143267794));
 }
-/* Before Gelu: x (1 + erf(x / sqrt 2)) / 2, in the order that runtimes recognize. */
-ONNX_RULE(gelu, HAS("Gelu") ? ONNX("Gelu", x) : ONNX("Mul", x, normal_cdf(o, x)))
+/* Before Gelu: (x (erf(x / sqrt 2) + 1)) / 2, in PyTorch's order: OpenCV 5.0 knows no other, and
+ * crashes on x ((erf + 1) / 2). */
+ONNX_RULE(gelu, HAS("Gelu")
+                    ? ONNX("Gelu", x)
+                    : ONNX("Mul", ONNX("Mul", x, twice_normal_cdf(o, x)), NUM(0.5)))
 ONNX_RULE(gelu_grad,
           ONNX("Mul", y, ONNX("Add", normal_cdf(o, x), ONNX("Mul", x, normal_pdf(o, x)))))
 ACTIVATION(gelu, K_GELU, K_GELU_GRAD, SAVE_IN(0), NULL, "");

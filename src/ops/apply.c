@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/decimal.h"
 #include "ops/op.h"
 #include "ops/recorder.h"
 
@@ -57,7 +58,7 @@ reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, .
     char text[512];
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)reel__vsnprint(text, sizeof text, fmt, ap);
     va_end(ap);
     return reel_fail(status, "%s: %s", c->op->name, text);
 }

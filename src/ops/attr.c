@@ -1,4 +1,5 @@
 /* attr.c: the schemas of attrs.h, and attributes as text. */
+#include "base/decimal.h"
 #include "ops/attr.h"
 
 #include <ctype.h>
@@ -131,7 +132,7 @@ const char *reel__attr_values(const reel_attr_field *f, const char *at, void *at
         if (isspace((unsigned char)*from)) return NULL;
         switch (f->type) {
         case REEL_ATTR_INT: whole[k] = strtoll(from, &end, 10), at = end; break;
-        case REEL_ATTR_REAL: real[k] = strtod(from, &end), at = end; break;
+        case REEL_ATTR_REAL: real[k] = reel__strtod(from, &end), at = end; break;
         case REEL_ATTR_ROW: at = parse_row(from, &whole[k]); break;
         }
         /* a denormal is ERANGE for strtod, and exact all the same */
@@ -175,7 +176,7 @@ static int put_value(const reel_attr_field *f, const char *base, int k, char *bu
     const double *real = (const double *)(const void *)(base + f->offset);
     switch (f->type) {
     case REEL_ATTR_INT: return snprintf(buf, size, "%" PRId64, whole[k]);
-    case REEL_ATTR_REAL: return snprintf(buf, size, "%.17g", real[k]);
+    case REEL_ATTR_REAL: return reel__snprint(buf, size, "%.17g", real[k]);
     case REEL_ATTR_ROW:
         return snprintf(buf, size, "%s", row_name(whole[k], name, sizeof name));
     }

@@ -46,6 +46,7 @@ static _Thread_local counter mine;
 
 reel_status reel_cost_begin(void)
 {
+    if (reel_failed()) return reel_error_status();
     if (mine.on)
         return reel_fail(REEL_ERR_STATE, "cost_begin: this thread counts already");
     mine = (counter){.listener = {.record = count}, .on = true};

@@ -398,14 +398,14 @@ static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
     for (int i = 0; i < 3; i++) gx[i] = out[i];
 }
 
-/* Before LayerNormalization: in operators. */
+/* Before LayerNormalization: in operators, as PyTorch writes them and runtimes fuse them. */
 static reel_ref layer_norm_composed_onnx(const reel_call *c, reel_onnx *o)
 {
     const reel_ref x = o->in[0];
     int64_t mask = 0;
     for (int i = 0; i < LN(c)->dims; i++) mask |= INT64_C(1) << (x->rank - 1 - i);
     reel_ref d = ONNX("Sub", x, reel__onnx_reduce(o, "ReduceMean", x, mask));
-    reel_ref var = reel__onnx_reduce(o, "ReduceMean", ONNX("Mul", d, d), mask);
+    reel_ref var = reel__onnx_reduce(o, "ReduceMean", ONNX("Pow", d, NUM(2)), mask);
     reel_ref y = ONNX("Div", d, ONNX("Sqrt", ONNX("Add", var, NUM(LN(c)->eps))));
     if (o->in[1]) y = ONNX("Mul", y, o->in[1]);
     return o->in[2] ? ONNX("Add", y, o->in[2]) : y;

@@ -20,6 +20,7 @@ reel_device reel_default_device(void)
 
 reel_status reel_set_default_device(reel_device device)
 {
+    if (reel_failed()) return reel_error_status();
     if (!reel_device_available(device))
         return reel_fail(REEL_ERR_DEVICE, "set_default_device: no device %d of type %d",
                          device.index, (int)device.type);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 #include "tensor/tensor.h"
 
 /* A growing string; `bad` once memory ran out. free()d by the user, so plain malloc. */
@@ -21,7 +22,7 @@ REEL_PRINTF(2, 3) static void put(text *t, const char *fmt, ...)
     char buf[64];
     va_list ap;
     va_start(ap, fmt);
-    int k = vsnprintf(buf, sizeof buf, fmt, ap);
+    int k = reel__vsnprint(buf, sizeof buf, fmt, ap);
     va_end(ap);
     if (t->bad || k < 0) return;
     size_t need = t->n + (size_t)k + 1;
@@ -56,7 +57,8 @@ static int format_one(const printer *p, int64_t at, char *buf, size_t size)
         return snprintf(buf, size, "%" PRId64, p->i[at]);
     }
     if (isnan(p->f[at])) return snprintf(buf, size, "nan"); /* printf shows its sign */
-    return snprintf(buf, size, p->scientific ? "%.*e" : "%.*f", p->precision, p->f[at]);
+    return reel__snprint(buf, size, p->scientific ? "%.*e" : "%.*f", p->precision,
+                         p->f[at]);
 }
 
 /* Elements that will be shown: what decides width and notation. */

@@ -179,6 +179,7 @@ static reel_status need_capture(const char *who, const reel_tensor *x)
 
 reel_status reel_capture_input(reel_tensor *x, const char *name)
 {
+    if (reel_failed()) return reel_error_status();
     char text[32];
     reel_graph *g = reel__capture.graph;
     if (need_capture("capture_input", x)) return reel_error_status();
@@ -193,6 +194,7 @@ reel_status reel_capture_input(reel_tensor *x, const char *name)
 
 reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)
 {
+    if (reel_failed()) return reel_error_status();
     if (need_capture("capture_state", x)) return reel_error_status();
     if (!name) return reel_fail(REEL_ERR_ARG, "capture_state: name is NULL");
     if (reel__capture_find(&reel__capture, x) >= 0) return REEL_OK; /* tied weights */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/c_locale.h"
+#include "base/decimal.h"
 #include "trace/cost.h"
 
 /* ---- gathering ----------------------------------------------------------------------------- */
@@ -88,7 +88,7 @@ const char *reel__si(double x, char *buf, size_t size)
     int k = 4;
     while (x >= 999.5 && k < 9) x /= 1000, k++;
     while (x > 0 && x < 0.9995 && k > 0) x *= 1000, k--;
-    (void)snprintf(buf, size, "%.3g %s", x, prefix[k]);
+    (void)reel__snprint(buf, size, "%.3g %s", x, prefix[k]);
     return buf;
 }
 
@@ -132,14 +132,14 @@ static void put_table(FILE *to, const reel_graph *g, const reel__totals *t)
             "write kB", "params", "FLOP/B", t->timed ? "bound us" : "-", "share");
     for (int i = 0; i < g->n_node; i++) {
         const reel_node_cost *n = &t->node[i];
-        fprintf(to,
-                "%5d  %-*.*s  %-*.*s  %-*.*s  %10.3f  %10.1f  %10.1f  %9" PRId64
-                "  %8.2f  %9.2f  %5.1f%%\n",
-                i, op, op, n->op, where, where, n->where, result, result,
-                result_text(g, i, shape), n->cost.flops * 1e-6, n->cost.bytes_read * 1e-3,
-                n->cost.bytes_written * 1e-3, n->params, n->intensity,
-                n->seconds_bound * 1e6,
-                t->weight > 0 ? 100 * reel__weight(t, i) / t->weight : 0);
+        reel__fprint(to,
+                     "%5d  %-*.*s  %-*.*s  %-*.*s  %10.3f  %10.1f  %10.1f  %9" PRId64
+                     "  %8.2f  %9.2f  %5.1f%%\n",
+                     i, op, op, n->op, where, where, n->where, result, result,
+                     result_text(g, i, shape), n->cost.flops * 1e-6,
+                     n->cost.bytes_read * 1e-3, n->cost.bytes_written * 1e-3, n->params,
+                     n->intensity, n->seconds_bound * 1e6,
+                     t->weight > 0 ? 100 * reel__weight(t, i) / t->weight : 0);
     }
 }
 
@@ -152,7 +152,7 @@ static reel_status put_totals(FILE *to, const reel_graph *g, const reel__totals 
     fprintf(to, "\noperations        %sFLOP\n", SI(t->cost.flops));
     fprintf(to, "bytes             %sB read, %sB written\n", SI(t->cost.bytes_read),
             SI(t->cost.bytes_written));
-    fprintf(to, "intensity         %.2f FLOP/B\n", reel__intensity(&t->cost));
+    reel__fprint(to, "intensity         %.2f FLOP/B\n", reel__intensity(&t->cost));
     fprintf(to, "parameters        %" PRId64 " (%sB)\n", t->params,
             SI((double)t->param_bytes));
     fprintf(to, "buffers           %sB\n", SI((double)t->buffers));
@@ -161,16 +161,16 @@ static reel_status put_totals(FILE *to, const reel_graph *g, const reel__totals 
     if (t->timed) fprintf(to, "time bound        %ss\n", SI(t->seconds_bound));
     fprintf(to, "share of %s", t->timed ? "the bound:" : "operations:");
     for (int k = 0; k < n && t->weight > 0; k++)
-        fprintf(to, "%s %s %.1f%% (%d)", k ? "," : "", top[k].op,
-                100 * top[k].weight / t->weight, top[k].nodes);
+        reel__fprint(to, "%s %s %.1f%% (%d)", k ? "," : "", top[k].op,
+                     100 * top[k].weight / t->weight, top[k].nodes);
     fprintf(to, "\n");
     return REEL_OK;
 }
 
 reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline *peaks)
 {
+    if (reel_failed()) return reel_error_status();
     reel__totals t;
-    reel__locale locale;
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "graph_report: %s is NULL",
                          g ? "to" : "the graph");
@@ -179,13 +179,9 @@ reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline
         reel_graph_free(r);
         return reel_error_status();
     }
-    reel_status st = reel__c_locale(&locale);
-    if (!st) {
-        put_head(to, r);
-        put_table(to, r, &t);
-        st = put_totals(to, r, &t);
-        reel__c_locale_end(&locale);
-    }
+    put_head(to, r);
+    put_table(to, r, &t);
+    reel_status st = put_totals(to, r, &t);
     reel__totals_free(&t);
     reel_graph_free(r);
     if (!st && ferror(to)) st = reel_fail(REEL_ERR_IO, "graph_report: cannot write");

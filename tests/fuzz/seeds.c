@@ -1,32 +1,162 @@
-/* seeds.c: writes the files from which fuzzing begins into the folder that is named. */
+/* seeds.c: writes the files from which fuzzing begins into FOLDER/TARGET for each target. */
+#include <reel/reel.h>
+#include <sys/stat.h>
+
 #include "onnx/file.h"
 
 #include "../onnx_case_model.h"
 #include "../onnx_sample.h"
+#include "../small_jpeg.h"
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-/* Writes the model and frees it. */
-static void save(const char *folder, const char *name, size_t number, reel_onnx_model *m)
+static const char *root;
+
+/* FOLDER/TARGET/NAME; the folder of the target is made. Two may be in use. */
+static const char *place(const char *target, const char *name)
 {
-    char path[4096];
-    if (snprintf(path, sizeof path, "%s/%s%zu.onnx", folder, name, number) <
-        (int)sizeof path)
-        reel__onnx_write(m, path, NULL);
+    static char path[2][4096];
+    static int next;
+    char *p = path[next++ % 2];
+    snprintf(p, sizeof path[0], "%.2000s/%.40s", root, target);
+    (void)mkdir(p, 0755);
+    snprintf(p, sizeof path[0], "%.2000s/%.40s/%.40s", root, target, name);
+    return p;
+}
+
+static void save_bytes(const char *target, const char *name, const void *bytes, size_t n)
+{
+    FILE *f = fopen(place(target, name), "wb");
+    if (!f || fwrite(bytes, 1, n, f) != n || fclose(f))
+        reel_fail(REEL_ERR_IO, "cannot write %s/%s", target, name);
+}
+
+/* ---- ONNX ---------------------------------------------------------------------------------- */
+
+/* Writes the model and frees it. */
+static void save_model(const char *name, reel_onnx_model *m)
+{
+    reel__onnx_write(m, place("onnx", name), NULL);
     reel__onnx_model_free(m);
 }
 
 /* A node of each operator that the importer knows. */
-static void save_case(const char *folder, size_t i)
+static void save_case(size_t i)
 {
     const import_case *c = &import_cases[i];
+    char name[32];
     operand o[OPERANDS];
     reel_tensor *x[OPERANDS];
     reel_scope s = reel_scope_begin();
     int n = parse_operands(c->operands, o);
     for (int k = 0; k < n; k++) x[k] = draw(&o[k], 4);
-    save(folder, "case", i, one_node(c, o, x, n));
+    snprintf(name, sizeof name, "case%zu.onnx", i);
+    save_model(name, one_node(c, o, x, n));
     reel_scope_end(s);
+}
+
+/* ---- graphs, and safetensors files, which they are too --------------------------------------- */
+
+static void save_text(const char *name, const reel_graph *g)
+{
+    char *text = reel_graph_to_string(g);
+    if (text) save_bytes("graph", name, text, strlen(text));
+    free(text);
+}
+
+/* As traced, and after the passes. Takes the module. */
+static void save_graph(const char *name, reel_module *m, reel_shape shape)
+{
+    char file[40];
+    reel_train(m, false);
+    reel_graph *g = reel_trace(m, reel_randn(shape, REEL_F32), NULL);
+    save_text(name, g);
+    reel_graph_save(g, place("safetensors", name));
+    reel_graph_optimize(g, NULL);
+    snprintf(file, sizeof file, "%.30s.opt", name);
+    save_text(file, g);
+    reel_graph_free(g);
+    reel_module_free(m);
+}
+
+static void save_graphs(void)
+{
+    save_graph("mlp", reel_mlp(&(reel_mlp_opts){.in = 4, .out = 2, .hidden = {3}}),
+               REEL_SHAPE(2, 4));
+    save_graph("conv",
+               reel_nn_sequential(reel_nn_conv2d(1, 2, 3, NULL),
+                                  reel_nn_batch_norm2d(2, NULL), reel_nn_relu(),
+                                  reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 2}),
+                                  reel_nn_flatten(1, -1)),
+               REEL_SHAPE(2, 1, 6, 6));
+    save_graph("attention",
+               reel_nn_encoder_layer(4, 2, &(reel_nn_encoder_layer_opts){.hidden = 4}),
+               REEL_SHAPE(2, 3, 4));
+}
+
+static void save_tensors(void)
+{
+    reel_tensor_map *map = reel_tensor_map_new();
+    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
+        reel_tensor_map_set(map, reel_dtype_name((reel_dtype)d),
+                            reel_ones(REEL_SHAPE(d % 3, 2), (reel_dtype)d));
+    reel_tensor_map_set_text(map, "key", "text \"quoted\" \xc3\xa4");
+    reel_safetensors_save(place("safetensors", "map"), map);
+    reel_checkpoint_save(place("safetensors", "checkpoint"), map);
+    reel_tensor_map_free(map);
+}
+
+static void save_arrays(void)
+{
+    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
+        if (d != REEL_BF16)
+            reel_npy_save(place("npy", reel_dtype_name((reel_dtype)d)),
+                          reel_ones(REEL_SHAPE(2, 1, 3), (reel_dtype)d));
+    reel_npy_save(place("npy", "scalar"), reel_scalar(1, REEL_F32));
+}
+
+/* ---- images ---------------------------------------------------------------------------------- */
+
+static void save_images(void)
+{
+    uint8_t pixels[7 * 5 * 4];
+    char name[16];
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 37);
+    for (int channels = 1; channels <= 4; channels++) {
+        snprintf(name, sizeof name, "%d.png", channels);
+        if (reel_png_save(place("image", name), pixels, 7, 5, channels))
+            reel_error_clear(); /* not every number of channels is written */
+    }
+    save_bytes("image", "small.jpg", small_jpeg, sizeof small_jpeg);
+}
+
+/* Labels 3 and 10, a pixel, and a file that is too long. */
+static void save_changes(void)
+{
+    save_bytes("cifar", "none", "", 0);
+    save_bytes("cifar", "label", "\0\0\0\3", 4);
+    save_bytes("cifar", "wrong", "\0\0\0\xa", 4);
+    save_bytes("cifar", "pixel", "\1\0\0\xff\2\0\0\x7f", 8);
+    save_bytes("cifar", "long", "\xff\xff\xff\0", 4);
+}
+
+/* The lists of files that fuzz_folder.c reads. */
+static void save_folders(void)
+{
+    uint8_t list[4096];
+    size_t n = 0;
+    for (int i = 0; i < 3; i++) {
+        list[n++] = (uint8_t)i;
+        list[n++] = 5;
+        memcpy(list + n, i == 2 ? "b.png" : "a.jpg", 5);
+        n += 5;
+        list[n++] = sizeof small_jpeg & 255;
+        list[n++] = sizeof small_jpeg >> 8;
+        memcpy(list + n, small_jpeg, sizeof small_jpeg);
+        n += sizeof small_jpeg;
+    }
+    save_bytes("folder", "three", list, n);
+    save_bytes("folder", "cut", list, n - 300);
 }
 
 int main(int argc, char **argv)
@@ -35,8 +165,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: seeds FOLDER\n");
         return 2;
     }
-    save(argv[1], "sample", 0, sample_model());
-    for (size_t i = 0; i < COUNT(import_cases); i++) save_case(argv[1], i);
+    root = argv[1];
+    save_model("sample.onnx", sample_model());
+    for (size_t i = 0; i < COUNT(import_cases); i++) save_case(i);
+    save_graphs();
+    save_tensors();
+    save_arrays();
+    save_images();
+    save_changes();
+    save_folders();
     if (reel_failed()) fprintf(stderr, "seeds: %s\n", reel_error_message());
     return reel_failed() ? 1 : 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/rng.h"
 
 /* ---- text ------------------------------------------------------------------------------- */
@@ -58,9 +59,9 @@ static bool parse_range(const char **at, sample_input *in)
     char low[32] = {0}, *end;
     if (!points || points - *at >= (long)sizeof low) return false;
     memcpy(low, *at, (size_t)(points - *at));
-    in->low = strtod(low, &end);
+    in->low = reel__strtod(low, &end);
     if (end == low || *end) return false;
-    in->high = strtod(points + 2, &end);
+    in->high = reel__strtod(points + 2, &end);
     if (end == points + 2) return false;
     *at = end;
     return true;

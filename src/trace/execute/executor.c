@@ -365,6 +365,7 @@ reel_status reel_executor_memory(const reel_executor *e, reel_plan_memory *out)
 
 reel_status reel_executor_profile(reel_executor *e, bool on)
 {
+    if (reel_failed()) return reel_error_status();
     if (!e) return reel_fail(REEL_ERR_ARG, "executor_profile: e is NULL");
     reel__free(e->seconds);
     e->seconds = NULL;

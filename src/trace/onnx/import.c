@@ -39,44 +39,6 @@ static const reel_import_row *row_of(const reel_onnx_node *n, int64_t opset)
     return NULL;
 }
 
-/* Operators that a message can name. */
-#define MISSING_MAX 16
-
-/* Names all operators that have no row, with how many nodes they have. */
-static reel_status check_operators(const reel_onnx_model *m, const char *file)
-{
-    const reel_onnx_node *missing[MISSING_MAX];
-    int64_t count[MISSING_MAX] = {0}, others = 0;
-    int n = 0;
-    for (size_t i = 0; i < m->graph.node.n; i++) {
-        const reel_onnx_node *node = m->graph.node.at[i];
-        if (row_of(node, m->opset)) continue;
-        int k = 0;
-        while (k < n && (strcmp(missing[k]->op_type, node->op_type) != 0 ||
-                         strcmp(missing[k]->domain, node->domain) != 0))
-            k++;
-        if (k < MISSING_MAX)
-            count[k]++;
-        else
-            others++;
-        if (k == n && n < MISSING_MAX) missing[n++] = node;
-    }
-    if (!n) return REEL_OK;
-    char text[768];
-    int used = 0;
-    for (int k = 0; k < n && used >= 0 && (size_t)used < sizeof text; k++)
-        used += snprintf(text + used, sizeof text - (size_t)used,
-                         "%s%.40s%s%.40s (%" PRId64 " node%s)", k ? ", " : "",
-                         missing[k]->domain, *missing[k]->domain ? "." : "",
-                         missing[k]->op_type, count[k], count[k] == 1 ? "" : "s");
-    if (others && (size_t)used < sizeof text)
-        (void)snprintf(text + used, sizeof text - (size_t)used, " and more");
-    return reel_fail(REEL_ERR_UNSUPPORTED,
-                     "onnx_load: %.200s: operators that opset %" PRId64
-                     " has no rule for: %s",
-                     file, m->opset, text);
-}
-
 static bool has_word(const char *words, const char *word)
 {
     size_t n = strlen(word);
@@ -85,7 +47,46 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
-/* Numbers of operands and names of attributes, before the rule looks at any of them. */
+/* Attributes that all operators of old opsets could have: which memory they may reuse. */
+static bool is_ignored(const reel_import *im, const char *attribute)
+{
+    return im->opset < 6 && strcmp(attribute, "consumed_inputs") == 0;
+}
+
+static const char *node_text(const reel_onnx_node *n, size_t i, char *to, size_t room)
+{
+    (void)snprintf(to, room, "node %zu%s%.60s%s", i, *n->name ? " \"" : "", n->name,
+                   *n->name ? "\"" : "");
+    return to;
+}
+
+/* Notes all that there is no counterpart for, before the rule is asked: the operator, its
+ * attributes, what its operands hold. False: there is nothing. */
+static bool note_lacks(reel_import *im, size_t i)
+{
+    const reel_onnx_node *n = im->node;
+    char where[REEL__ONNX_WHERE];
+    (void)node_text(n, i, where, sizeof where);
+    if (!im->row) {
+        reel__lacks(im->lacks, where, "operator %s%s%.60s", n->domain,
+                    *n->domain ? "." : "", n->op_type);
+        return true;
+    }
+    bool lacking = false;
+    for (size_t k = 0; k < n->attribute.n; k++) {
+        const reel_onnx_attribute *a = n->attribute.at[k];
+        bool known = has_word(im->row->attributes, a->name) || is_ignored(im, a->name);
+        if (known && !a->lack) continue;
+        reel__lacks(im->lacks, where, "attribute %.40s of %s%s%s", a->name, n->op_type,
+                    a->lack ? ", which " : "", a->lack ? a->lack : "");
+        lacking = true;
+    }
+    for (size_t k = 0; k < n->input.n; k++)
+        lacking |= reel__im_lacking(im, reel__im_name(im, n->input.at[k]));
+    return lacking;
+}
+
+/* Numbers of operands, before the rule looks at any of them. */
 static void check_node(const reel_import *im)
 {
     const reel_onnx_node *n = im->node;
@@ -99,137 +100,61 @@ static void check_node(const reel_import *im)
     if (n->output.n < 1 || (r->max_out >= 0 && n->output.n > (size_t)r->max_out))
         reel_fail(REEL_ERR_FORMAT, "%zu outputs; it has 1 to %d", n->output.n,
                   r->max_out);
-    for (size_t i = 0; i < n->attribute.n && !reel_failed(); i++)
-        if (!has_word(r->attributes, n->attribute.at[i]->name))
-            reel_fail(REEL_ERR_UNSUPPORTED, "attribute %.60s; it may have %s",
-                      n->attribute.at[i]->name, *r->attributes ? r->attributes : "none");
 }
 
 /* ---- messages --------------------------------------------------------------------------------- */
 
-/* Puts the file and the node before the pending error. What a record refuses is what the file
- * is wrong in, or what we lack. */
-static void place_error(const reel_import *im, const char *file, size_t i)
+/* What a record refuses is what the file is wrong in, or what we lack. */
+static reel_status status_of(reel_status st)
 {
-    static const reel_status becomes[] = {[REEL_ERR_ARG] = REEL_ERR_FORMAT,
-                                          [REEL_ERR_SHAPE] = REEL_ERR_FORMAT,
-                                          [REEL_ERR_DTYPE] = REEL_ERR_UNSUPPORTED};
-    char text[640];
-    reel_status st = reel_error_status();
+    switch (st) {
+    case REEL_ERR_ARG:
+    case REEL_ERR_SHAPE: return REEL_ERR_FORMAT;
+    case REEL_ERR_DTYPE: return REEL_ERR_UNSUPPORTED;
+    default: return st;
+    }
+}
+
+/* The pending error of a rule: what is lacking is noted, and the list goes on; anything else
+ * ends it, with the file and the node before the message. */
+static void sort_error(reel_import *im, const char *file, size_t i)
+{
+    char text[640], where[REEL__ONNX_WHERE];
+    const char *at = im->twin ? " at another batch size" : "";
+    reel_status st = status_of(reel_error_status());
     (void)snprintf(text, sizeof text, "%s", reel_error_message());
     reel_error_clear();
-    bool changed = (size_t)st < sizeof becomes / sizeof *becomes && becomes[st];
-    reel_fail(changed ? becomes[st] : st,
-              "onnx_load: %.200s: node %zu, %.60s \"%.100s\"%s: %s", file, i,
-              im->node->op_type, im->node->name,
-              im->batch ? " at another batch size" : "", text);
-}
-
-/* ---- inputs, initializers, outputs ---------------------------------------------------------------- */
-
-/* Whether dimension d of v is the batch: the first, or one of the same name. */
-static bool is_batch(const reel_onnx_value *v, int d)
-{
-    if (v->dim[d].size >= 0) return false;
-    return d == 0 || (*v->dim[d].param && v->dim[0].size < 0 &&
-                      strcmp(v->dim[d].param, v->dim[0].param) == 0);
-}
-
-static reel_status add_input(reel_import *im, const char *file, const reel_onnx_value *v)
-{
-    reel_shape s = {.rank = v->rank};
-    reel_dtype dtype;
-    if (!reel__onnx_dtype_back(v->dtype, &dtype))
-        return reel_fail(REEL_ERR_UNSUPPORTED, "onnx_load: %.200s: input %.100s is %s",
-                         file, v->name, reel__onnx_dtype_name(v->dtype));
-    if (v->rank < 0 || v->rank > REEL_MAX_RANK)
-        return reel_fail(REEL_ERR_UNSUPPORTED,
-                         "onnx_load: %.200s: input %.100s is of %s; a rank of 0 to %d is "
-                         "needed",
-                         file, v->name,
-                         v->rank < 0 ? "unknown shape" : "too many dimensions",
-                         REEL_MAX_RANK);
-    for (int d = 0; d < v->rank; d++) {
-        s.dim[d] = is_batch(v, d) ? im->batch : v->dim[d].size;
-        if (s.dim[d] < 0 || s.dim[d] > INT64_C(1) << 40)
-            return reel_fail(
-                REEL_ERR_UNSUPPORTED,
-                "onnx_load: %.200s: dimension %d of input %.100s %s \"%.60s\"; "
-                "only the first may be left open",
-                file, d, v->name, s.dim[d] < 0 ? "has no size but" : "is too large",
-                v->dim[d].param ? v->dim[d].param : "");
-    }
-    const reel_meta m = reel__meta(s, dtype, (reel_device){REEL_CPU, 0});
-    if (reel__meta_check("onnx_load", &m)) return reel_error_status();
-    int64_t number = reel__onnx_names_find(im->names, v->name);
-    int value = reel__graph_add_value(im->g, REEL_VALUE_INPUT, &m, v->name, NULL);
-    if (value < 0 || number < 0) return reel_error_status();
-    im->value[number] = value;
-    return reel__graph_add_input(im->g, value);
-}
-
-/* An input that has an initializer of its name is none: its default is taken. */
-static reel_status add_inputs(reel_import *im, const char *file)
-{
-    const reel_onnx_graph *g = &im->model->graph;
-    reel_status st = REEL_OK;
-    for (size_t i = 0; i < g->initializer.n; i++) {
-        int64_t number = reel__onnx_names_find(im->names, g->initializer.at[i]->name);
-        if (number >= 0) im->data[number] = g->initializer.at[i];
-    }
-    for (size_t i = 0; i < g->input.n && !st; i++) {
-        int64_t number = reel__onnx_names_find(im->names, g->input.at[i]->name);
-        if (number < 0 || !im->data[number]) st = add_input(im, file, g->input.at[i]);
-    }
-    return st;
-}
-
-/* What the file says of an output must be so, as far as it says it. */
-static reel_status add_output(reel_import *im, const char *file, const reel_onnx_value *v)
-{
-    int64_t number = reel__onnx_names_find(im->names, v->name);
-    int value = reel__im_value(im, number, REEL_VALUE_PARAM);
-    if (value < 0)
-        return reel_fail(REEL_ERR_FORMAT,
-                         "onnx_load: %.200s: output %.100s is made nowhere", file,
-                         v->name);
-    const reel_meta *m = reel__im_meta(im, value);
-    if ((v->dtype != REEL_ONNX_UNDEFINED && v->dtype != reel__onnx_dtype(m->dtype)) ||
-        (v->rank >= 0 && v->rank != m->rank))
-        return reel_fail(
-            REEL_ERR_FORMAT,
-            "onnx_load: %.200s: output %.100s is %s; the file says %s of rank "
-            "%d",
-            file, v->name, SHOW(m), reel__onnx_dtype_name(v->dtype), v->rank);
-    return reel__graph_add_output(im->g, value, v->name);
-}
-
-static reel_status add_outputs(reel_import *im, const char *file)
-{
-    const reel_onnx_graph *g = &im->model->graph;
-    reel_status st = REEL_OK;
-    for (size_t i = 0; i < g->output.n && !st; i++)
-        st = add_output(im, file, g->output.at[i]);
-    return st;
+    if (st == REEL_ERR_UNSUPPORTED)
+        reel__lacks(im->lacks, node_text(im->node, i, where, sizeof where), "%s%s: %s",
+                    im->node->op_type, at, text);
+    else
+        reel_fail(st, "onnx_load: %.200s: node %zu, %.60s \"%.100s\"%s: %s", file, i,
+                  im->node->op_type, im->node->name, at, text);
 }
 
 /* ---- building --------------------------------------------------------------------------------------- */
 
 static bool begin(reel_import *im, const reel_onnx_model *m, const reel_onnx_names *names,
-                  int64_t batch, reel_import *twin)
+                  int64_t batch, reel_import *twin, reel_import_lacks *lacks)
 {
-    size_t n = reel__onnx_made(&m->graph) + 1;
+    const reel_onnx_graph *g = &m->graph;
+    size_t n = reel__onnx_made(g) + 1;
     *im = (reel_import){.model = m,
                         .names = names,
                         .batch = batch,
                         .opset = (int)m->opset,
                         .twin = twin,
+                        .lacks = lacks,
                         .g = reel__graph_new()};
     im->value = reel__malloc(n * sizeof *im->value);
     im->data = reel__calloc(n, sizeof(*im->data));
     im->constant = reel__calloc(n, sizeof *im->constant);
     if (!im->g || !im->value || !im->data || !im->constant) return false;
     for (size_t i = 0; i < n; i++) im->value[i] = REEL_NO_VALUE;
+    for (size_t i = 0; i < g->initializer.n; i++) {
+        int64_t number = reel__onnx_names_find(names, g->initializer.at[i]->name);
+        if (number >= 0) im->data[number] = g->initializer.at[i];
+    }
     return true;
 }
 
@@ -244,29 +169,78 @@ static void end(reel_import *im)
     *im = (reel_import){0};
 }
 
-static reel_status import_node(reel_import *im, const char *file, size_t i)
+/* What a node makes that was not made: whoever needs it is passed over too. */
+static void pass_over(reel_import *im)
 {
-    im->node = im->model->graph.node.at[i];
-    im->row = row_of(im->node, im->opset);
-    check_node(im);
-    if (!reel_failed()) im->row->rule(im);
-    if (reel_failed()) place_error(im, file, i);
-    return reel_error_status();
+    for (size_t k = 0; k < im->node->output.n; k++) {
+        int64_t number = reel__im_name(im, im->node->output.at[k]);
+        if (number >= 0) im->value[number] = REEL__IM_LACKING;
+    }
 }
 
-/* Both side by side; b NULL: one alone. */
+/* False: it failed, or something is lacking. */
+static bool import_node(reel_import *im, const char *file, size_t i)
+{
+    check_node(im);
+    if (!reel_failed()) im->row->rule(im);
+    if (!reel_failed()) return true;
+    sort_error(im, file, i);
+    return false;
+}
+
+/* A node in both builds, side by side; b NULL: one alone. */
+static void import_both(reel_import *a, reel_import *b, const char *file, size_t i)
+{
+    a->node = a->model->graph.node.at[i];
+    a->row = row_of(a->node, a->opset);
+    if (b) b->node = a->node, b->row = a->row;
+    bool made =
+        !note_lacks(a, i) && import_node(a, file, i) && (!b || import_node(b, file, i));
+    if (made) {
+        reel__im_settle(a, b);
+    } else if (!reel_failed()) {
+        pass_over(a);
+        if (b) pass_over(b);
+    }
+}
+
 static reel_status build(reel_import *a, reel_import *b, const char *file)
 {
-    reel_status st = add_inputs(a, file);
-    if (!st && b) st = add_inputs(b, file);
+    reel_status st = reel__im_add_inputs(a, file);
+    if (!st && b) st = reel__im_add_inputs(b, file);
     for (size_t i = 0; i < a->model->graph.node.n && !st; i++) {
-        st = import_node(a, file, i);
-        if (!st && b) st = import_node(b, file, i);
-        if (!st) reel__im_settle(a, b);
-        if (!st) st = reel_error_status();
+        import_both(a, b, file, i);
+        st = reel_error_status();
     }
-    if (!st) st = add_outputs(a, file);
-    return !st && b ? add_outputs(b, file) : st;
+    if (!st) st = reel__im_add_outputs(a, file);
+    return !st && b ? reel__im_add_outputs(b, file) : st;
+}
+
+/* What the whole file is: versions, and functions, whose nodes are listed as operators. */
+static void note_model(const reel_onnx_model *m, reel_import_lacks *lacks)
+{
+    if (m->ir_version < REEL__ONNX_IR_MIN)
+        reel__lacks(lacks, "model", "IR version %" PRId64 "; %d and above are read",
+                    m->ir_version, REEL__ONNX_IR_MIN);
+    if (m->opset > REEL__ONNX_OPSET_MAX)
+        reel__lacks(lacks, "model", "opset %" PRId64 "; %d to %d are read", m->opset,
+                    REEL__ONNX_OPSET_MIN, REEL__ONNX_OPSET_MAX);
+    if (m->n_functions)
+        reel__lacks(lacks, "model",
+                    "functions of the model's own: inline them, as "
+                    "onnx.inliner does");
+}
+
+/* Operators of an opset that is not known: those that are not there at the newest either. What
+ * the others mean there, nobody can say. */
+static void note_operators(reel_import *im)
+{
+    im->opset = REEL__ONNX_OPSET_MAX;
+    for (size_t i = 0; i < im->model->graph.node.n; i++) {
+        im->node = im->model->graph.node.at[i];
+        im->row = row_of(im->node, im->opset);
+        if (!im->row) (void)note_lacks(im, i);
+    }
 }
 
 /* Takes out what no output needs. */
@@ -301,7 +275,7 @@ static reel_status check_constants(const reel_graph *a, const reel_graph *b,
         return reel_fail(
             REEL_ERR_UNSUPPORTED,
             "onnx_load: %.200s: the model computes with the batch size itself: "
-            "a value %s depends on it; fix the first dimension of the inputs",
+            "a value %s depends on it; fix the open sizes of the inputs",
             file, SHOW(&a->value[v].meta));
     }
     return REEL_OK;
@@ -318,7 +292,7 @@ static reel_status generalize(reel_graph *a, const reel_graph *b, const char *fi
     return reel_fail(
         REEL_ERR_UNSUPPORTED,
         "onnx_load: %.200s: sizes do not grow in proportion to the batch size; "
-        "fix the first dimension of the inputs: %s",
+        "fix the open sizes of the inputs: %s",
         file, text);
 }
 
@@ -354,37 +328,45 @@ static reel_graph *finish(reel_import *a, reel_import *b, const char *file, int6
     return st ? NULL : take(a);
 }
 
-/* Whether an input leaves its first dimension open. */
-static bool open_batch(const reel_onnx_model *m)
+/* Builds once, or at two batch sizes if the file leaves one open. */
+static reel_graph *build_all(reel_import *a, reel_import *b, const char *file,
+                             const reel_onnx_load_opts *o)
 {
-    for (size_t i = 0; i < m->graph.input.n; i++) {
-        const reel_onnx_value *v = m->graph.input.at[i];
-        if (v->rank > 0 && v->dim[0].size < 0) return true;
+    const reel_onnx_model *m = a->model;
+    bool open = reel__im_open(a);
+    if (o->batch && !open) {
+        reel_fail(REEL_ERR_ARG,
+                  "onnx_load: %.200s: batch size %" PRId64 ", but all sizes are fixed",
+                  file, o->batch);
+        return NULL;
     }
-    return false;
+    a->batch = open ? BATCH_A : 0;
+    if (open && !begin(b, m, a->names, BATCH_B, a, a->lacks)) return NULL;
+    if (m->opset > REEL__ONNX_OPSET_MAX) {
+        note_operators(a);
+    } else if (build(a, open ? b : NULL, file)) {
+        return NULL;
+    }
+    if (reel__lacks_refuse(a->lacks, file, m->opset)) return NULL;
+    return finish(a, open ? b : NULL, file, o->batch ? o->batch : 1);
 }
 
 reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
                               const reel_onnx_load_opts *opts)
 {
     const reel_onnx_load_opts o = opts ? *opts : (reel_onnx_load_opts){0};
-    reel_onnx_names *names =
-        check_operators(m, file) ? NULL : reel__onnx_names_new(m, file);
-    if (!names) return NULL;
-    bool open = open_batch(m);
+    reel_import_lacks *lacks = reel__calloc(1, sizeof *lacks);
+    reel_onnx_names *names = lacks ? reel__onnx_names_new(m, file) : NULL;
     reel_graph *g = NULL;
     reel_import a = {0}, b = {0};
-    if (o.batch && !open)
-        reel_fail(REEL_ERR_ARG,
-                  "onnx_load: %.200s: batch size %" PRId64 ", but all sizes are fixed",
-                  file, o.batch);
-    else if (begin(&a, m, names, open ? BATCH_A : 0, NULL) &&
-             (!open || begin(&b, m, names, BATCH_B, &a)) &&
-             !build(&a, open ? &b : NULL, file))
-        g = finish(&a, open ? &b : NULL, file, o.batch ? o.batch : 1);
+    if (names && begin(&a, m, names, 0, NULL, lacks)) {
+        note_model(m, lacks);
+        g = build_all(&a, &b, file, &o);
+    }
     end(&b);
     end(&a);
     reel__onnx_names_free(names);
+    reel__free(lacks);
     return g;
 }
 

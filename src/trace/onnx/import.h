@@ -16,8 +16,14 @@
 #include "onnx/file.h"
 #include "ops/records.h"
 #include "trace/graph.h"
+#include "trace/onnx/import_lacks.h"
 
 typedef struct reel_import reel_import;
+
+/* Of a name whose value could not be made, for want of something that the list says. */
+#define REEL__IM_LACKING (-2)
+/* A place in a file, for the list. */
+#define REEL__ONNX_WHERE 96
 
 /* A row of the table of operators: what is checked before the rule is asked. */
 typedef struct reel_import_row {
@@ -38,7 +44,7 @@ struct reel_import {
     reel_graph *g;
     int64_t batch; /* size of dimensions that are left open */
     int opset;
-    int *value;                    /* of each name; REEL_NO_VALUE until it is made */
+    int *value; /* of each name; REEL_NO_VALUE until it is made, or REEL__IM_LACKING */
     const reel_onnx_tensor **data; /* of each name: what it holds, or NULL */
     bool *constant;      /* of each name: data come from a node, not a parameter */
     reel_tensor **known; /* of each value: computed while loading, or NULL */
@@ -46,6 +52,7 @@ struct reel_import {
     int64_t folded; /* bytes computed while loading */
     reel_import
         *twin; /* built before this one, at another batch size: tensors are shared */
+    reel_import_lacks *lacks; /* of both */
     const reel_onnx_node *node;
     const reel_import_row *row;
 };
@@ -66,6 +73,13 @@ extern const reel_import_family reel__import_math, reel__import_shape, reel__imp
 reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
                               const reel_onnx_load_opts *opts);
 
+/* ---- import_ends.c ---------------------------------------------------------------------------- */
+
+/* Whether inputs leave a size open; a second one is lacking. */
+bool reel__im_open(reel_import *im);
+reel_status reel__im_add_inputs(reel_import *im, const char *file);
+reel_status reel__im_add_outputs(reel_import *im, const char *file);
+
 /* ---- import_node.c: operands and attributes of the node ------------------------------------- */
 
 /* Input k, as a value of the graph; REEL_NO_VALUE if it is absent. */
@@ -80,6 +94,9 @@ void reel__im_out(reel_import *im, int k, int v);
 int64_t reel__im_name(const reel_import *im, const char *name);
 /* The value of a name, made on demand from the data it holds; `kind` of a state. */
 int reel__im_value(reel_import *im, int64_t number, reel_value_kind kind);
+/* Whether the value of a name cannot be made, which the first build says for both; a tensor of
+ * the file that has no counterpart is noted. */
+bool reel__im_lacking(reel_import *im, int64_t number);
 /* Result k holds the tensor t, which a node carries as its attribute. */
 void reel__im_out_data(reel_import *im, int k, const reel_onnx_tensor *t);
 

@@ -138,12 +138,13 @@ static void eye_like(reel_import *im)
     }
 
 static const reel_import_row rows[] = {
-    RULE("Constant", 7, 0, 0, 0, 1, "value value_float value_floats value_int value_ints",
+    RULE("Constant", 1, 0, 0, 0, 1, "value value_float value_floats value_int value_ints",
          constant),
     RULE("ConstantOfShape", 9, 0, 1, 1, 1, "value", constant_of_shape),
-    RULE("Range", 11, 0, 3, 3, 1, "", range),
-    RULE("Shape", 7, 0, 1, 1, 1, "start end", shape),
-    RULE("Size", 7, 0, 1, 1, 1, "", size),
+    RULE("Range", 11, 26, 3, 3, 1, "", range),
+    RULE("Range", 27, 0, 3, 3, 1, "stash_type", range),
+    RULE("Shape", 1, 0, 1, 1, 1, "start end", shape),
+    RULE("Size", 1, 0, 1, 1, 1, "", size),
     RULE("Trilu", 14, 0, 1, 2, 1, "upper", trilu),
     RULE("EyeLike", 9, 0, 1, 1, 1, "dtype k", eye_like),
 };

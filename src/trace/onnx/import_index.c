@@ -140,7 +140,7 @@ static void one_hot(reel_import *im)
     }
 
 static const reel_import_row rows[] = {
-    RULE("Gather", 7, 2, 2, "axis", gather),
+    RULE("Gather", 1, 2, 2, "axis", gather),
     RULE("GatherElements", 11, 2, 2, "axis", gather_elements),
     RULE("ScatterElements", 16, 3, 3, "axis reduction", scatter_elements),
     RULE("OneHot", 9, 3, 3, "axis", one_hot),

@@ -20,7 +20,6 @@ static void with_alpha(reel_import *im)
     OUT(0, reel__im_emit(im, im->row->record, &a, 1, (int[]){IN(0)}));
 }
 
-/* Before opset 7 operators of two inputs broadcast by attributes; since then as NumPy does. */
 static int pair(reel_import *im, const reel_op *op, int x, int y)
 {
     return reel__im_emit(im, op, NULL, 2, (int[]){x, y});
@@ -194,6 +193,19 @@ static void prelu(reel_import *im)
     OUT(0, CALL(where, NULL, above(im, x, 0), x, scaled));
 }
 
+/* Before opset 7 a slope [c] was one of channels, those of x [n, c, ...]. */
+static void prelu_of_channels(reel_import *im)
+{
+    int x = IN(0), slope = IN(1);
+    reel_shape s = {.rank = reel_failed() ? 0 : META(x)->rank - 1};
+    if (!reel_failed() && META(slope)->rank == 1 && s.rank > 0) {
+        for (int d = 0; d < s.rank; d++) s.dim[d] = d ? 1 : META(slope)->dim[0];
+        slope = reel__im_reshape(im, slope, s);
+    }
+    int scaled = CALL(mul, NULL, slope, x);
+    OUT(0, CALL(where, NULL, above(im, x, 0), x, scaled));
+}
+
 static void thresholded_relu(reel_import *im)
 {
     int x = IN(0);
@@ -258,9 +270,10 @@ static void swish(reel_import *im)
 /* gamma elu(x | alpha) */
 static void selu(reel_import *im)
 {
+    bool old = im->opset < 6; /* the defaults had four digits */
     const reel_scalar_attrs a = {
-        {reel__im_float(im, "alpha", 1.67326319217681884765625), 0}};
-    double gamma = reel__im_float(im, "gamma", 1.05070102214813232421875);
+        {reel__im_float(im, "alpha", old ? 1.6732f : 1.67326319217681884765625), 0}};
+    double gamma = reel__im_float(im, "gamma", old ? 1.0507f : 1.05070102214813232421875);
     OUT(0, reel__im_scale(im, CALL(elu, &a, IN(0)), gamma));
 }
 
@@ -295,9 +308,9 @@ static void tangent(reel_import *im)
 
 /* ---- dtype, nothing --------------------------------------------------------------------------- */
 
-static void cast(reel_import *im)
+/* `to` is a number of a type. */
+static void cast_to(reel_import *im, int64_t to)
 {
-    int64_t to = reel__im_int(im, "to", 0);
     reel_dtype dtype = REEL_F32;
     if (to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
         !reel__onnx_dtype_back((reel_onnx_dtype)to, &dtype))
@@ -306,6 +319,21 @@ static void cast(reel_import *im)
                       ? reel__onnx_dtype_name((reel_onnx_dtype)to)
                       : "no dtype");
     OUT(0, reel__im_cast(im, IN(0), dtype));
+}
+
+static void cast(reel_import *im)
+{
+    cast_to(im, reel__im_int(im, "to", 0));
+}
+
+static void cast_by_name(reel_import *im)
+{
+    const char *name = reel__im_string(im, "to", "");
+    int64_t to = 0;
+    while (to < REEL_ONNX_DTYPE_COUNT &&
+           strcmp(name, reel__onnx_dtype_name((reel_onnx_dtype)to)) != 0)
+        to++;
+    cast_to(im, to);
 }
 
 static void cast_like(reel_import *im)
@@ -326,9 +354,9 @@ static void dropout(reel_import *im)
         double on = 0;
         training = !reel__im_number(im, IN(2), &on) || on != 0;
     }
-    if (training)
-        reel_fail(REEL_ERR_UNSUPPORTED, "training_mode is set: export the model in "
-                                        "evaluation mode");
+    if (training || (im->opset < 7 && !reel__im_int(im, "is_test", 0)))
+        reel_fail(REEL_ERR_UNSUPPORTED, "%s: export the model in evaluation mode",
+                  training ? "training_mode is set" : "is_test is not set");
     int x = IN(0);
     OUT(0, x);
     if (!reel__im_wants_out(im, 1)) return;
@@ -344,7 +372,7 @@ static void dropout(reel_import *im)
     }
 #define ALPHA(name, rec, otherwise)                                                      \
     {                                                                                    \
-        name, 7, 0, 1, 1, 1, "alpha", with_alpha, &reel__##rec, NULL, otherwise          \
+        name, 1, 0, 1, 1, 1, "alpha", with_alpha, &reel__##rec, NULL, otherwise          \
     }
 #define BINARY(name, since, rec)                                                         \
     {                                                                                    \
@@ -354,66 +382,75 @@ static void dropout(reel_import *im)
     {                                                                                    \
         name, since, until, least, most, 1, attributes, rule, NULL, NULL, 0              \
     }
+/* Before opset 7 the second of two operands stood where an attribute said: reel__im_in(). */
+#define PAIR(name, rule, rec, rec2)                                                      \
+    {name, 1, 6, 2, 2, 1, "axis broadcast", rule, rec, rec2, 0},                         \
+    {                                                                                    \
+        name, 7, 0, 2, 2, 1, "", rule, rec, rec2, 0                                      \
+    }
 
 static const reel_import_row rows[] = {
-    UNARY("Abs", 7, abs),
-    UNARY("Neg", 7, neg),
+    UNARY("Abs", 1, abs),
+    UNARY("Neg", 1, neg),
     UNARY("Sign", 9, sign),
-    UNARY("Exp", 7, exp),
-    UNARY("Log", 7, log),
-    UNARY("Sqrt", 7, sqrt),
-    UNARY("Reciprocal", 7, reciprocal),
+    UNARY("Exp", 1, exp),
+    UNARY("Log", 1, log),
+    UNARY("Sqrt", 1, sqrt),
+    UNARY("Reciprocal", 1, reciprocal),
     UNARY("Sin", 7, sin),
     UNARY("Cos", 7, cos),
     UNARY("Erf", 9, erf),
-    UNARY("Floor", 7, floor),
-    UNARY("Ceil", 7, ceil),
+    UNARY("Floor", 1, floor),
+    UNARY("Ceil", 1, ceil),
     UNARY("Round", 11, round),
-    UNARY("Relu", 7, relu),
-    UNARY("Sigmoid", 7, sigmoid),
-    UNARY("Tanh", 7, tanh),
-    UNARY("Softplus", 7, softplus),
+    UNARY("Relu", 1, relu),
+    UNARY("Sigmoid", 1, sigmoid),
+    UNARY("Tanh", 1, tanh),
+    UNARY("Softplus", 1, softplus),
     UNARY("HardSwish", 14, hardswish),
-    UNARY("Not", 7, logical_not),
+    UNARY("Not", 1, logical_not),
     ALPHA("LeakyRelu", leaky_relu, 0.01f),
     ALPHA("Elu", elu, 1),
-    {"Add", 7, 0, 2, 2, 1, "", commutative, &reel__add, &reel__add_scalar, 0},
-    {"Mul", 7, 0, 2, 2, 1, "", commutative, &reel__mul, &reel__mul_scalar, 0},
-    RULE("Sub", 7, 0, 2, 2, "", subtract),
-    RULE("Div", 7, 0, 2, 2, "", divide),
+    PAIR("Add", commutative, &reel__add, &reel__add_scalar),
+    PAIR("Mul", commutative, &reel__mul, &reel__mul_scalar),
+    PAIR("Sub", subtract, NULL, NULL),
+    PAIR("Div", divide, NULL, NULL),
     RULE("Mod", 10, 0, 2, 2, "fmod", modulo),
-    RULE("Pow", 7, 0, 2, 2, "", power),
-    {"Max", 7, 0, 1, -1, 1, "", variadic, &reel__maximum, NULL, 0},
-    {"Min", 7, 0, 1, -1, 1, "", variadic, &reel__minimum, NULL, 0},
-    {"Sum", 7, 0, 1, -1, 1, "", variadic, &reel__add, NULL, 0},
-    RULE("Mean", 7, 0, 1, -1, "", mean),
-    BINARY("Equal", 7, eq),
-    BINARY("Less", 7, lt),
-    BINARY("Greater", 7, gt),
+    PAIR("Pow", power, NULL, NULL),
+    {"Max", 1, 0, 1, -1, 1, "", variadic, &reel__maximum, NULL, 0},
+    {"Min", 1, 0, 1, -1, 1, "", variadic, &reel__minimum, NULL, 0},
+    {"Sum", 1, 0, 1, -1, 1, "", variadic, &reel__add, NULL, 0},
+    RULE("Mean", 1, 0, 1, -1, "", mean),
+    PAIR("Equal", binary, &reel__eq, NULL),
+    PAIR("Less", binary, &reel__lt, NULL),
+    PAIR("Greater", binary, &reel__gt, NULL),
     BINARY("LessOrEqual", 12, le),
     BINARY("GreaterOrEqual", 12, ge),
-    BINARY("And", 7, logical_and),
-    BINARY("Or", 7, logical_or),
-    BINARY("Xor", 7, logical_xor),
+    PAIR("And", binary, &reel__logical_and, NULL),
+    PAIR("Or", binary, &reel__logical_or, NULL),
+    PAIR("Xor", binary, &reel__logical_xor, NULL),
     RULE("IsNaN", 9, 0, 1, 1, "", is_nan),
     RULE("IsInf", 10, 0, 1, 1, "detect_negative detect_positive", is_inf),
     RULE("Where", 9, 0, 3, 3, "", where),
-    RULE("Clip", 7, 10, 1, 1, "min max", clip),
+    RULE("Clip", 1, 10, 1, 1, "min max", clip),
     RULE("Clip", 11, 0, 1, 3, "", clip),
+    RULE("PRelu", 1, 6, 2, 2, "", prelu_of_channels),
     RULE("PRelu", 7, 0, 2, 2, "", prelu),
     RULE("ThresholdedRelu", 10, 0, 1, 1, "alpha", thresholded_relu),
     RULE("Shrink", 9, 0, 1, 1, "bias lambd", shrink),
-    RULE("HardSigmoid", 7, 0, 1, 1, "alpha beta", hard_sigmoid),
+    RULE("HardSigmoid", 1, 0, 1, 1, "alpha beta", hard_sigmoid),
     RULE("Gelu", 20, 0, 1, 1, "approximate", gelu),
     RULE("Swish", 24, 0, 1, 1, "alpha", swish),
-    RULE("Selu", 7, 0, 1, 1, "alpha gamma", selu),
+    RULE("Selu", 1, 0, 1, 1, "alpha gamma", selu),
     RULE("Celu", 12, 0, 1, 1, "alpha", celu),
     RULE("Mish", 18, 0, 1, 1, "", mish),
-    RULE("Softsign", 7, 0, 1, 1, "", softsign),
+    RULE("Softsign", 1, 0, 1, 1, "", softsign),
     RULE("Tan", 7, 0, 1, 1, "", tangent),
-    RULE("Cast", 7, 0, 1, 1, "to saturate round_mode", cast),
+    RULE("Cast", 1, 5, 1, 1, "to", cast_by_name),
+    RULE("Cast", 6, 0, 1, 1, "to saturate round_mode", cast),
     RULE("CastLike", 15, 0, 2, 2, "saturate round_mode", cast_like),
-    RULE("Identity", 7, 0, 1, 1, "", identity),
+    RULE("Identity", 1, 0, 1, 1, "", identity),
+    {"Dropout", 1, 6, 1, 1, 2, "is_test ratio", dropout, NULL, NULL, 0},
     {"Dropout", 7, 11, 1, 1, 2, "ratio", dropout, NULL, NULL, 0},
     {"Dropout", 12, 0, 1, 3, 2, "seed", dropout, NULL, NULL, 0},
 };

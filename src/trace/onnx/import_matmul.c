@@ -115,15 +115,16 @@ static void attention(reel_import *im)
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
-#define RULE(name, since, least, most, outs, attributes, rule)                           \
+#define RULE(name, since, until, least, most, outs, attributes, rule)                    \
     {                                                                                    \
-        name, since, 0, least, most, outs, attributes, rule, NULL, NULL, 0               \
+        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
     }
 
 static const reel_import_row rows[] = {
-    RULE("MatMul", 7, 2, 2, 1, "", matmul),
-    RULE("Gemm", 7, 2, 3, 1, "alpha beta transA transB", gemm),
-    RULE("Attention", 23, 3, 7, 4,
+    RULE("MatMul", 1, 0, 2, 2, 1, "", matmul),
+    RULE("Gemm", 1, 6, 3, 3, 1, "alpha beta broadcast transA transB", gemm),
+    RULE("Gemm", 7, 0, 2, 3, 1, "alpha beta transA transB", gemm),
+    RULE("Attention", 23, 0, 3, 7, 4,
          "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap "
          "softmax_precision",
          attention),

@@ -1,6 +1,7 @@
 /* import_node.c: operands and attributes of the node that is being imported. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -17,9 +18,10 @@ int64_t reel__im_name(const reel_import *im, const char *name)
 static reel_tensor *copy_of(const reel_onnx_tensor *data)
 {
     reel_dtype dtype;
-    if (!reel__onnx_dtype_back(data->dtype, &dtype)) {
-        reel_fail(REEL_ERR_UNSUPPORTED, "tensor \"%s\" is %s, which has no counterpart",
-                  data->name, reel__onnx_dtype_name(data->dtype));
+    if (data->lack || !reel__onnx_dtype_back(data->dtype, &dtype)) {
+        reel_fail(REEL_ERR_UNSUPPORTED, "a tensor that %s%s",
+                  data->lack ? data->lack : "is ",
+                  data->lack ? "" : reel__onnx_dtype_name(data->dtype));
         return NULL;
     }
     reel_meta m = reel__meta(data->shape, dtype, (reel_device){REEL_CPU, 0});
@@ -56,6 +58,24 @@ int reel__im_value(reel_import *im, int64_t number, reel_value_kind kind)
     return im->value[number];
 }
 
+bool reel__im_lacking(reel_import *im, int64_t number)
+{
+    char where[REEL__ONNX_WHERE];
+    reel_dtype dtype;
+    if (number < 0) return false;
+    if (im->twin) return im->twin->value[number] == REEL__IM_LACKING;
+    const reel_onnx_tensor *data = im->data[number];
+    if (im->value[number] != REEL_NO_VALUE || !data)
+        return im->value[number] == REEL__IM_LACKING;
+    if (!data->lack && reel__onnx_dtype_back(data->dtype, &dtype)) return false;
+    (void)snprintf(where, sizeof where, "initializer %.60s", data->name);
+    reel__lacks(im->lacks, where, "an initializer that %s%s",
+                data->lack ? data->lack : "is ",
+                data->lack ? "" : reel__onnx_dtype_name(data->dtype));
+    im->value[number] = REEL__IM_LACKING;
+    return true;
+}
+
 bool reel__im_has_in(const reel_import *im, int k)
 {
     return (size_t)k < im->node->input.n && *im->node->input.at[k];
@@ -75,9 +95,28 @@ static int operand(reel_import *im, int k, reel_value_kind kind)
     return v;
 }
 
+/* Before opset 7 an attribute said at which dimension of the first operand the second one
+ * begins, if not at the end: it gets the dimensions that follow there. */
+static int at_axis(reel_import *im, int v)
+{
+    if (v < 0 || im->opset >= 7 || !reel__im_int(im, "broadcast", 0) ||
+        !reel__im_has(im, "axis"))
+        return v;
+    int x = operand(im, 0, REEL_VALUE_PARAM);
+    if (x < 0) return REEL_NO_VALUE;
+    const reel_meta *first = reel__im_meta(im, x), *m = reel__im_meta(im, v);
+    int axis = reel__im_axis(reel__im_int(im, "axis", 0), first->rank);
+    reel_shape s = reel__shape(m);
+    if (axis + s.rank > first->rank) /* such as a scalar written as [1, 1, 1, 1] */
+        return v;
+    while (s.rank < first->rank - axis) s.dim[s.rank++] = 1;
+    return reel_failed() ? REEL_NO_VALUE : reel__im_reshape(im, v, s);
+}
+
 int reel__im_in(reel_import *im, int k)
 {
-    return operand(im, k, REEL_VALUE_PARAM);
+    int v = operand(im, k, REEL_VALUE_PARAM);
+    return k == 1 ? at_axis(im, v) : v;
 }
 
 int reel__im_in_buffer(reel_import *im, int k)

@@ -31,7 +31,8 @@ static void batch_norm(reel_import *im)
     const reel_batch_norm_attrs a = {.eps = reel__im_float(im, "epsilon", 1e-5f),
                                      .momentum =
                                          1 - reel__im_float(im, "momentum", 0.9f)};
-    if (reel__im_int(im, "training_mode", 0) || reel__im_wants_out(im, 1))
+    if (reel__im_int(im, "training_mode", 0) || reel__im_wants_out(im, 1) ||
+        (im->opset < 7 && !reel__im_int(im, "is_test", 0)))
         reel_fail(REEL_ERR_UNSUPPORTED, "training_mode is set, or running statistics are "
                                         "results: export the model in evaluation mode");
     if (reel__im_int(im, "spatial", 1) != 1)
@@ -190,15 +191,17 @@ static void mean_variance_norm(reel_import *im)
     }
 
 static const reel_import_row rows[] = {
+    RULE("BatchNormalization", 1, 6, 5, 5, 5, "epsilon is_test momentum spatial",
+         batch_norm),
     RULE("BatchNormalization", 7, 13, 5, 5, 5, "epsilon momentum spatial", batch_norm),
     RULE("BatchNormalization", 14, 0, 5, 5, 3, "epsilon momentum training_mode",
          batch_norm),
-    RULE("InstanceNormalization", 7, 0, 3, 3, 1, "epsilon", instance_norm),
+    RULE("InstanceNormalization", 1, 0, 3, 3, 1, "epsilon", instance_norm),
     RULE("GroupNormalization", 18, 0, 3, 3, 1, "epsilon num_groups stash_type",
          group_norm),
     RULE("LayerNormalization", 17, 0, 2, 3, 3, "axis epsilon stash_type", layer_norm),
     RULE("RMSNormalization", 23, 0, 2, 2, 1, "axis epsilon stash_type", rms_norm),
-    RULE("LpNormalization", 7, 0, 1, 1, 1, "axis p", lp_norm),
+    RULE("LpNormalization", 1, 0, 1, 1, 1, "axis p", lp_norm),
     RULE("MeanVarianceNormalization", 9, 0, 1, 1, 1, "axes", mean_variance_norm),
 };
 

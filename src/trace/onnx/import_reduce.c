@@ -160,7 +160,7 @@ static void softmax_flat(reel_import *im)
 
 /* Axes became an input in 13 for the sum, in 18 for the others. */
 #define REDUCE(name, changed, rule, rec, rec2)                                           \
-    {name, 7, (changed)-1, 1, 1, 1, "axes keepdims", rule, rec, rec2, 0},                \
+    {name, 1, (changed)-1, 1, 1, 1, "axes keepdims", rule, rec, rec2, 0},                \
     {                                                                                    \
         name, changed, 0, 1, 2, 1, "keepdims noop_with_empty_axes", rule, rec, rec2, 0   \
     }
@@ -176,13 +176,13 @@ static const reel_import_row rows[] = {
     REDUCE("ReduceSumSquare", 18, reduce_sum_of, &reel__square, NULL),
     REDUCE("ReduceLogSum", 18, reduce_log_sum, NULL, NULL),
     REDUCE("ReduceLogSumExp", 18, reduce_log_sum_exp, NULL, NULL),
-    {"ArgMax", 7, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmax, NULL,
+    {"ArgMax", 1, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmax, NULL,
      0},
-    {"ArgMin", 7, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmin, NULL,
+    {"ArgMin", 1, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmin, NULL,
      0},
-    {"Softmax", 7, 12, 1, 1, 1, "axis", softmax_flat, &reel__softmax, NULL, 0},
+    {"Softmax", 1, 12, 1, 1, 1, "axis", softmax_flat, &reel__softmax, NULL, 0},
     {"Softmax", 13, 0, 1, 1, 1, "axis", softmax, &reel__softmax, NULL, 0},
-    {"LogSoftmax", 7, 12, 1, 1, 1, "axis", softmax_flat, &reel__log_softmax, NULL, 0},
+    {"LogSoftmax", 1, 12, 1, 1, 1, "axis", softmax_flat, &reel__log_softmax, NULL, 0},
     {"LogSoftmax", 13, 0, 1, 1, 1, "axis", softmax, &reel__log_softmax, NULL, 0},
 };
 

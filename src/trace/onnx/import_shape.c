@@ -40,7 +40,7 @@ static void resolve(const reel_meta *m, reel_im_list *to, bool zero)
 static void reshape(reel_import *im)
 {
     int x = IN(0);
-    reel_im_list to = reel__im_in_ints(im, 1);
+    reel_im_list to = reel__im_list_or_in(im, "shape", 1);
     resolve(META(x), &to, reel__im_int(im, "allowzero", 0) != 0);
     OUT(0, reel__im_reshape(im, x, reel__im_shape(&to)));
 }
@@ -151,7 +151,9 @@ static void concat(reel_import *im)
 {
     int part[REEL_OP_MAX_IN], n = 0, axis = 0;
     for (size_t k = 0; k < im->node->input.n && !reel_failed(); k++) {
-        if (k == 0) axis = reel__im_axis(reel__im_int(im, "axis", 0), META(IN(0))->rank);
+        if (k == 0) /* since opset 4 there is no default */
+            axis =
+                reel__im_axis(reel__im_int(im, "axis", im->opset < 4), META(IN(0))->rank);
         if (n == REEL_OP_MAX_IN) {
             part[0] = reel__im_cat(im, n, part, axis);
             n = 1;
@@ -248,7 +250,8 @@ static void slice(reel_import *im)
 static void pad(reel_import *im)
 {
     int x = IN(0), rank = META(x)->rank;
-    reel_im_list pads = reel__im_list_or_in(im, "pads", 1), axes = {.n = -1};
+    reel_im_list pads = reel__im_list_or_in(im, im->opset < 2 ? "paddings" : "pads", 1),
+                 axes = {.n = -1};
     if (im->opset >= 18) axes = reel__im_in_ints(im, 3);
     double value = reel__im_has_in(im, 2) ? reel__im_in_number(im, 2, 0)
                                           : reel__im_float(im, "value", 0);
@@ -313,21 +316,24 @@ static void depth_to_space(reel_import *im)
     OUT(0, reel__im_reshape(im, x, REEL_SHAPE(s.dim[0], c, h * b, w * b)));
 }
 
-/* [n, c, h, b, w, b] -> [n, b, b, c, h, w] */
+/* DCR: [n, c, h, b, w, b] -> [n, b, b, c, h, w]; CRD: -> [n, c, b, b, h, w] */
 static void space_to_depth(reel_import *im)
 {
-    static const int64_t order[] = {0, 3, 5, 1, 2, 4};
+    static const int64_t dcr[] = {0, 3, 5, 1, 2, 4}, crd[] = {0, 1, 3, 5, 2, 4};
     int x = IN(0);
     int64_t b = reel__im_int(im, "blocksize", 0);
+    const char *mode = reel__im_string(im, "mode", "DCR");
     reel_shape s = blocks(im, x, b);
     if (reel_failed()) return;
+    bool depth_first = strcmp(mode, "CRD") != 0;
     int64_t n = s.dim[0], c = s.dim[1], h = s.dim[2] / b, w = s.dim[3] / b;
-    if (s.dim[2] % b || s.dim[3] % b) {
-        reel_fail(REEL_ERR_FORMAT, "%s in blocks of %" PRId64, SHOW(META(x)), b);
+    if (s.dim[2] % b || s.dim[3] % b || (depth_first && strcmp(mode, "DCR") != 0)) {
+        reel_fail(REEL_ERR_FORMAT, "mode \"%.20s\", %s in blocks of %" PRId64, mode,
+                  SHOW(META(x)), b);
         return;
     }
     x = reel__im_reshape(im, x, REEL_SHAPE(n, c, h, b, w, b));
-    x = reel__im_permute(im, x, order);
+    x = reel__im_permute(im, x, depth_first ? dcr : crd);
     OUT(0, reel__im_reshape(im, x, REEL_SHAPE(n, c * b * b, h, w)));
 }
 
@@ -339,24 +345,28 @@ static void space_to_depth(reel_import *im)
     }
 
 static const reel_import_row rows[] = {
-    RULE("Reshape", 7, 0, 2, 2, 1, "allowzero", reshape),
-    RULE("Flatten", 7, 0, 1, 1, 1, "axis", flatten),
-    RULE("Squeeze", 7, 12, 1, 1, 1, "axes", squeeze),
+    RULE("Reshape", 1, 4, 1, 1, 1, "shape", reshape),
+    RULE("Reshape", 5, 0, 2, 2, 1, "allowzero", reshape),
+    RULE("Flatten", 1, 0, 1, 1, 1, "axis", flatten),
+    RULE("Squeeze", 1, 12, 1, 1, 1, "axes", squeeze),
     RULE("Squeeze", 13, 0, 1, 2, 1, "", squeeze),
-    RULE("Unsqueeze", 7, 12, 1, 1, 1, "axes", unsqueeze),
+    RULE("Unsqueeze", 1, 12, 1, 1, 1, "axes", unsqueeze),
     RULE("Unsqueeze", 13, 0, 2, 2, 1, "", unsqueeze),
-    RULE("Transpose", 7, 0, 1, 1, 1, "perm", transpose),
+    RULE("Transpose", 1, 0, 1, 1, 1, "perm", transpose),
     RULE("Expand", 8, 0, 2, 2, 1, "", expand),
-    RULE("Tile", 7, 0, 2, 2, 1, "", tile),
-    RULE("Concat", 7, 0, 1, -1, 1, "axis", concat),
-    RULE("Split", 7, 12, 1, 1, -1, "axis split", split),
+    RULE("Tile", 6, 0, 2, 2, 1, "", tile),
+    RULE("Concat", 1, 0, 1, -1, 1, "axis", concat),
+    RULE("Split", 1, 1, 1, 2, -1, "axis split", split),
+    RULE("Split", 2, 12, 1, 1, -1, "axis split", split),
     RULE("Split", 13, 0, 1, 2, -1, "axis num_outputs", split),
-    RULE("Slice", 7, 9, 1, 1, 1, "axes starts ends", slice),
+    RULE("Slice", 1, 9, 1, 1, 1, "axes starts ends", slice),
     RULE("Slice", 10, 0, 3, 5, 1, "", slice),
-    RULE("Pad", 7, 10, 1, 1, 1, "mode pads value", pad),
+    RULE("Pad", 1, 1, 1, 1, 1, "mode paddings value", pad),
+    RULE("Pad", 2, 10, 1, 1, 1, "mode pads value", pad),
     RULE("Pad", 11, 0, 2, 4, 1, "mode", pad),
-    RULE("DepthToSpace", 7, 0, 1, 1, 1, "blocksize mode", depth_to_space),
-    RULE("SpaceToDepth", 7, 0, 1, 1, 1, "blocksize", space_to_depth),
+    RULE("DepthToSpace", 1, 0, 1, 1, 1, "blocksize mode", depth_to_space),
+    RULE("SpaceToDepth", 1, 27, 1, 1, 1, "blocksize", space_to_depth),
+    RULE("SpaceToDepth", 28, 0, 1, 1, 1, "blocksize mode", space_to_depth),
 };
 
 const reel_import_family reel__import_shape = {rows, sizeof rows / sizeof *rows};

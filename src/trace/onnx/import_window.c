@@ -357,14 +357,14 @@ static void global_max_pool(reel_import *im)
     }
 
 static const reel_import_row rows[] = {
-    RULE("Conv", 7, 2, 3, 1, WINDOW "dilations group", conv),
-    RULE("ConvTranspose", 7, 2, 3, 1,
+    RULE("Conv", 1, 2, 3, 1, WINDOW "dilations group", conv),
+    RULE("ConvTranspose", 1, 2, 3, 1,
          WINDOW "dilations group output_padding output_shape", conv_transpose),
-    RULE("MaxPool", 7, 1, 1, 2, WINDOW "dilations ceil_mode storage_order", max_pool),
-    RULE("AveragePool", 7, 1, 1, 1, WINDOW "dilations ceil_mode count_include_pad",
+    RULE("MaxPool", 1, 1, 1, 2, WINDOW "dilations ceil_mode storage_order", max_pool),
+    RULE("AveragePool", 1, 1, 1, 1, WINDOW "dilations ceil_mode count_include_pad",
          average_pool),
-    RULE("GlobalAveragePool", 7, 1, 1, 1, "", global_average_pool),
-    RULE("GlobalMaxPool", 7, 1, 1, 1, "", global_max_pool),
+    RULE("GlobalAveragePool", 1, 1, 1, 1, "", global_average_pool),
+    RULE("GlobalMaxPool", 1, 1, 1, 1, "", global_max_pool),
 };
 
 const reel_import_family reel__import_window = {rows, sizeof rows / sizeof *rows};

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/c_locale.h"
 #include "trace/text/parse.h"
 
 /* ---- lines without operators --------------------------------------------------------------------- */
@@ -164,17 +163,14 @@ reel_graph *reel_graph_parse(const char *text,
                              reel_tensor *(*find)(void *user, const char *name),
                              void *user)
 {
-    reel__locale locale;
     if (reel_failed()) return NULL;
     if (!text) {
         reel_fail(REEL_ERR_ARG, "graph_parse: the text is NULL");
         return NULL;
     }
-    if (reel__c_locale(&locale)) return NULL;
     reel__parser p = {
         .s = {text, text, 0}, .g = reel__graph_new(), .find = find, .user = user};
     bool good = p.g && parse_all(&p);
-    reel__c_locale_end(&locale);
     reel__free(p.value);
     reel__free(p.slot);
     if (good) return p.g;

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/c_locale.h"
-
 const char *const reel__keyword[REEL__KEYWORDS] = {"batch", "rng",    "reads", "input",
                                                    "param", "buffer", "const", "output"};
 
@@ -176,15 +174,12 @@ char *reel_graph_to_string(const reel_graph *g)
 {
     char *text = NULL;
     size_t size = 0;
-    reel__locale locale;
     if (!g) {
         reel_fail(REEL_ERR_ARG, "graph_to_string: the graph is NULL");
         return NULL;
     }
-    if (reel__c_locale(&locale)) return NULL;
     FILE *to = open_memstream(&text, &size);
     if (to) put_graph(to, g);
-    reel__c_locale_end(&locale);
     if (to && fclose(to) == 0) return text;
     free(text);
     reel_fail(REEL_ERR_MEMORY, "graph_to_string: out of memory");

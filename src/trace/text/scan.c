@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 #include "trace/text/text.h"
 
 bool reel__scan_fail(const reel__scan *s, const char *fmt, ...)
@@ -17,7 +18,7 @@ bool reel__scan_fail(const reel__scan *s, const char *fmt, ...)
     if (st == REEL_ERR_MEMORY) return false;
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)reel__vsnprint(text, sizeof text, fmt, ap);
     va_end(ap);
     if (reel_failed()) (void)snprintf(cause, sizeof cause, ": %s", reel_error_message());
     reel_error_clear();

@@ -2,19 +2,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/c_locale.h"
 #include "base/file.h"
 #include "trace/view/picture.h"
 
 typedef reel_status (*put_fn)(FILE *to, const reel__picture *p, const char *title);
 
-/* Lays the graph out and writes it with `put`, numbers with a point whatever the locale. */
+/* Lays the graph out and writes it with `put`. */
 static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *to,
                         const reel_view_opts *opts)
 {
+    if (reel_failed()) return reel_error_status();
     reel__totals t;
     reel__picture p;
-    reel__locale locale;
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "%s: %s is NULL", who, g ? "to" : "the graph");
     reel_graph *r = reel__graph_as_run(g, false);
@@ -23,12 +22,8 @@ static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *
         return reel_error_status();
     }
     reel_status st = reel__picture_make(r, &t, &p);
-    if (!st) st = reel__c_locale(&locale);
-    if (!st) {
-        st = put(to, &p, opts && opts->title ? opts->title : "graph");
-        reel__c_locale_end(&locale);
-        if (!st && ferror(to)) st = reel_fail(REEL_ERR_IO, "%s: cannot write", who);
-    }
+    if (!st) st = put(to, &p, opts && opts->title ? opts->title : "graph");
+    if (!st && ferror(to)) st = reel_fail(REEL_ERR_IO, "%s: cannot write", who);
     reel__picture_free(&p);
     reel__totals_free(&t);
     reel_graph_free(r);
@@ -50,6 +45,7 @@ reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
 reel_status reel_graph_save_html(const reel_graph *g, const char *path,
                                  const reel_view_opts *opts)
 {
+    if (reel_failed()) return reel_error_status();
     char *text = NULL;
     size_t size = 0;
     if (!g || !path)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/decimal.h"
 #include "trace/view/picture.h"
 
 static const char style[] =
@@ -144,7 +145,7 @@ static void put_header(FILE *to, const reel_graph *g, const reel__totals *t,
     put_fact(to, "work", SI(t->cost.flops), "FLOP");
     put_fact(to, "read", SI(t->cost.bytes_read), "B");
     put_fact(to, "written", SI(t->cost.bytes_written), "B");
-    (void)snprintf(text, sizeof text, "%.2f", reel__intensity(&t->cost));
+    (void)reel__snprint(text, sizeof text, "%.2f", reel__intensity(&t->cost));
     put_fact(to, "intensity", text, " FLOP/B");
     (void)snprintf(text, sizeof text, "%" PRId64, t->params);
     put_fact(to, "parameters", text, "");
@@ -177,13 +178,13 @@ static void put_row(FILE *to, const reel_graph *g, const reel__totals *t, int i)
     fprintf(to, "<tr data-n=\"%d\"><td>%d</td><td class=\"t\">%s</td><td class=\"t\">", i,
             i, n->op);
     reel__put_escaped(to, n->where);
-    fprintf(to, "</td><td class=\"t\">%s</td><td>%.3f</td><td>%.1f</td><td>%.1f</td>",
-            shape, n->cost.flops * 1e-6, n->cost.bytes_read * 1e-3,
-            n->cost.bytes_written * 1e-3);
-    fprintf(to, "<td>%" PRId64 "</td><td>%.2f</td>", n->params, n->intensity);
-    if (t->timed) fprintf(to, "<td>%.2f</td>", n->seconds_bound * 1e6);
-    fprintf(to, "<td class=\"t\"><i style=\"width:%.0fpx\"></i>%.1f%%</td></tr>\n",
-            120 * (t->most > 0 ? reel__weight(t, i) / t->most : 0), 100 * share);
+    reel__fprint(
+        to, "</td><td class=\"t\">%s</td><td>%.3f</td><td>%.1f</td><td>%.1f</td>", shape,
+        n->cost.flops * 1e-6, n->cost.bytes_read * 1e-3, n->cost.bytes_written * 1e-3);
+    reel__fprint(to, "<td>%" PRId64 "</td><td>%.2f</td>", n->params, n->intensity);
+    if (t->timed) reel__fprint(to, "<td>%.2f</td>", n->seconds_bound * 1e6);
+    reel__fprint(to, "<td class=\"t\"><i style=\"width:%.0fpx\"></i>%.1f%%</td></tr>\n",
+                 120 * (t->most > 0 ? reel__weight(t, i) / t->most : 0), 100 * share);
 }
 
 static void put_table(FILE *to, const reel_graph *g, const reel__totals *t)
@@ -209,10 +210,10 @@ static reel_status put_shares(FILE *to, const reel_graph *g, const reel__totals 
     fputs("<h2>By operator</h2>\n<table>\n<tbody>\n", to);
     for (int i = 0; i < n; i++) {
         double share = t->weight > 0 ? top[i].weight / t->weight : 0;
-        fprintf(to,
-                "<tr><td class=\"t\">%s</td><td>%d</td><td class=\"t\">"
-                "<i style=\"width:%.0fpx\"></i>%.1f%%</td></tr>\n",
-                top[i].op, top[i].nodes, 240 * share, 100 * share);
+        reel__fprint(to,
+                     "<tr><td class=\"t\">%s</td><td>%d</td><td class=\"t\">"
+                     "<i style=\"width:%.0fpx\"></i>%.1f%%</td></tr>\n",
+                     top[i].op, top[i].nodes, 240 * share, 100 * share);
     }
     fputs("</tbody></table>\n", to);
     return REEL_OK;

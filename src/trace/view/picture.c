@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/decimal.h"
 
 /* ---- text in boxes --------------------------------------------------------------------------- */
 
@@ -40,7 +41,7 @@ static void add_line(reel__panel *p, reel__line_kind kind, const char *fmt, ...)
     reel__label *l = &p->line[p->n_line++];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(l->text, sizeof l->text, fmt, ap);
+    int n = reel__vsnprint(l->text, sizeof l->text, fmt, ap);
     va_end(ap);
     l->kind = kind;
     if (n < REEL__LINE_TEXT) return;
@@ -58,7 +59,7 @@ static int put_number(const reel_graph *g, const reel_gnode *n, const reel_attr_
     int64_t whole, slope = 0;
     memcpy(&real, (const char *)n->attrs + at, sizeof real);
     memcpy(&whole, (const char *)n->attrs + at, sizeof whole);
-    if (f->type == REEL_ATTR_REAL) return snprintf(buf, size, "%g", real);
+    if (f->type == REEL_ATTR_REAL) return reel__snprint(buf, size, "%g", real);
     if (n->per_batch) memcpy(&slope, (const char *)n->per_batch + at, sizeof slope);
     if (slope == 1 && whole == g->batch) return snprintf(buf, size, "batch");
     if (slope && whole == slope * g->batch)

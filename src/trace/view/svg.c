@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "trace/text/text.h"
 #include "trace/view/picture.h"
 
@@ -109,12 +110,12 @@ static void put_tip(FILE *to, const reel__picture *p, int i)
     }
     put_operands(to, p->g, "reads", n->in, n->n_in);
     put_operands(to, p->g, "makes", n->out, n->n_out);
-    fprintf(to, "\n%sFLOP, %sB read, %sB written, %.2f FLOP/B", SI(c->cost.flops),
-            SI(c->cost.bytes_read), SI(c->cost.bytes_written), c->intensity);
+    reel__fprint(to, "\n%sFLOP, %sB read, %sB written, %.2f FLOP/B", SI(c->cost.flops),
+                 SI(c->cost.bytes_read), SI(c->cost.bytes_written), c->intensity);
     if (p->totals->timed) fprintf(to, ", bound %ss", SI(c->seconds_bound));
     if (p->totals->weight > 0)
-        fprintf(to, "\n%.1f%% of the graph",
-                100 * reel__weight(p->totals, i) / p->totals->weight);
+        reel__fprint(to, "\n%.1f%% of the graph",
+                     100 * reel__weight(p->totals, i) / p->totals->weight);
     fputs("</title>", to);
 }
 
@@ -126,10 +127,10 @@ static void put_lines(FILE *to, const reel__panel *panel, const reel__box *box)
         const reel__label *l = &panel->line[k];
         double size = reel__line_size(l->kind);
         y += size + (k ? 4 : 1);
-        fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"%g\"%s%s>",
-                node ? box->x + 10 : box->x + box->w / 2, y, size,
-                l->kind == REEL__LINE_NAME ? " font-weight=\"600\"" : " class=\"m\"",
-                node ? "" : " text-anchor=\"middle\"");
+        reel__fprint(to, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"%g\"%s%s>",
+                     node ? box->x + 10 : box->x + box->w / 2, y, size,
+                     l->kind == REEL__LINE_NAME ? " font-weight=\"600\"" : " class=\"m\"",
+                     node ? "" : " text-anchor=\"middle\"");
         reel__put_escaped(to, l->text);
         fputs("</text>", to);
     }
@@ -145,17 +146,17 @@ static void put_box(FILE *to, const reel__picture *p, int i)
     if (node) fprintf(to, " id=\"n%d\"", panel->index);
     fputs(">", to);
     if (node) put_tip(to, p, panel->index);
-    fprintf(to,
-            "<rect class=\"b %s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
-            "height=\"%.1f\" rx=\"%.1f\"/>",
-            node ? (char[]){'c', (char)('0' + panel->step), '\0'} : "io",
-            op && (op->traits & REEL_OP_VIEW) ? " view" : "", b->x, b->y, b->w, b->h,
-            node ? 5 : b->h / 2);
+    reel__fprint(to,
+                 "<rect class=\"b %s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
+                 "height=\"%.1f\" rx=\"%.1f\"/>",
+                 node ? (char[]){'c', (char)('0' + panel->step), '\0'} : "io",
+                 op && (op->traits & REEL_OP_VIEW) ? " view" : "", b->x, b->y, b->w, b->h,
+                 node ? 5 : b->h / 2);
     if (node)
-        fprintf(to,
-                "<text class=\"m\" x=\"%.1f\" y=\"%.1f\" font-size=\"9\" "
-                "text-anchor=\"end\">%d</text>",
-                b->x + b->w - 8, b->y + 16, panel->index);
+        reel__fprint(to,
+                     "<text class=\"m\" x=\"%.1f\" y=\"%.1f\" font-size=\"9\" "
+                     "text-anchor=\"end\">%d</text>",
+                     b->x + b->w - 8, b->y + 16, panel->index);
     put_lines(to, panel, b);
     fputs("</g>\n", to);
 }
@@ -166,10 +167,10 @@ static void put_box(FILE *to, const reel__picture *p, int i)
 static void put_curve(FILE *to, double x0, double y0, double x1, double y1)
 {
     if (x0 - x1 < 0.5 && x1 - x0 < 0.5)
-        fprintf(to, "L%.1f %.1f", x1, y1);
+        reel__fprint(to, "L%.1f %.1f", x1, y1);
     else
-        fprintf(to, "C%.1f %.1f %.1f %.1f %.1f %.1f", x0, (y0 + y1) / 2, x1,
-                (y0 + y1) / 2, x1, y1);
+        reel__fprint(to, "C%.1f %.1f %.1f %.1f %.1f %.1f", x0, (y0 + y1) / 2, x1,
+                     (y0 + y1) / 2, x1, y1);
 }
 
 /* Room of a label below a box. */
@@ -180,19 +181,19 @@ static void put_link(FILE *to, const reel__picture *p, const reel__link *l)
     const reel__box *from = &p->layout.box[l->from], *target = &p->layout.box[l->to];
     double x = l->x0, y = from->y + from->h, tip = target->y;
     if (l->is_long) return;
-    fprintf(to, "<path class=\"e\" d=\"M%.1f %.1f", x, y);
+    reel__fprint(to, "<path class=\"e\" d=\"M%.1f %.1f", x, y);
     y += label_height; /* straight past the label */
-    fprintf(to, "V%.1f", y);
+    reel__fprint(to, "V%.1f", y);
     for (int i = 0; i < l->n_bend; i++) {
         const reel__bend *b = &p->layout.bend[l->bend + i];
         put_curve(to, x, y, b->x, b->y);
-        if (b->h > 0) fprintf(to, "V%.1f", b->y + b->h);
+        if (b->h > 0) reel__fprint(to, "V%.1f", b->y + b->h);
         x = b->x;
         y = b->y + b->h;
     }
     put_curve(to, x, y, l->x1, tip - 6);
-    fprintf(to, "V%.1f\"/><path class=\"a\" d=\"M%.1f %.1fl-3.5 -7h7z\"/>\n", tip, l->x1,
-            tip);
+    reel__fprint(to, "V%.1f\"/><path class=\"a\" d=\"M%.1f %.1fl-3.5 -7h7z\"/>\n", tip,
+                 l->x1, tip);
 }
 
 /* The shape of each result, on the first piece of its links. */
@@ -205,11 +206,12 @@ static void put_labels(FILE *to, const reel__picture *p, int i)
         (void)reel__value_shape_text(p->g, panel->port_value[k], shape);
         double w = reel__text_width(shape, REEL__LABEL_SIZE) + 6;
         double x = b->x + b->w / 2 + reel__port(p, i, k), y = b->y + b->h + 5;
-        fprintf(to,
-                "<rect class=\"l\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"14\"/>"
-                "<text class=\"m\" x=\"%.1f\" y=\"%.1f\" font-size=\"%g\" "
-                "text-anchor=\"middle\">%s</text>\n",
-                x - w / 2, y, w, x, y + 10.5, REEL__LABEL_SIZE, shape);
+        reel__fprint(
+            to,
+            "<rect class=\"l\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"14\"/>"
+            "<text class=\"m\" x=\"%.1f\" y=\"%.1f\" font-size=\"%g\" "
+            "text-anchor=\"middle\">%s</text>\n",
+            x - w / 2, y, w, x, y + 10.5, REEL__LABEL_SIZE, shape);
     }
 }
 
@@ -217,16 +219,17 @@ reel_status reel__put_svg(FILE *to, const reel__picture *p, const char *title)
 {
     const double margin = 20;
     double w = p->layout.width + 2 * margin, h = p->layout.height + 2 * margin;
-    fprintf(to,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"reel\" role=\"img\" "
-            "width=\"%.0f\" height=\"%.0f\" viewBox=\"%.0f %.0f %.0f %.0f\">\n<title>",
-            w, h, -margin, -margin, w, h);
+    reel__fprint(
+        to,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"reel\" role=\"img\" "
+        "width=\"%.0f\" height=\"%.0f\" viewBox=\"%.0f %.0f %.0f %.0f\">\n<title>",
+        w, h, -margin, -margin, w, h);
     reel__put_escaped(to, title);
     fputs("</title>\n", to);
     put_style(to);
-    fprintf(to,
-            "<rect class=\"bg\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\"/>\n",
-            -margin, -margin, w, h);
+    reel__fprint(
+        to, "<rect class=\"bg\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\"/>\n",
+        -margin, -margin, w, h);
     for (int i = 0; i < p->layout.n_link; i++) put_link(to, p, &p->layout.link[i]);
     for (int i = 0; i < p->layout.n_box; i++) put_labels(to, p, i);
     for (int i = 0; i < p->layout.n_box; i++) put_box(to, p, i);
