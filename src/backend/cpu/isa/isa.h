@@ -37,8 +37,12 @@
 #endif
 typedef float reel_vf __attribute__((vector_size(REEL_VW * 4)));
 typedef int32_t reel_vi __attribute__((vector_size(REEL_VW * 4)));
+/* As many bytes of doubles. */
+#define REEL_VWD (REEL_VW / 2)
+typedef double reel_vd __attribute__((vector_size(REEL_VW * 4)));
 /* The same without alignment: *(const reel_vfu *)p loads from any address. */
 typedef float reel_vfu __attribute__((vector_size(REEL_VW * 4), aligned(4), may_alias));
+typedef double reel_vdu __attribute__((vector_size(REEL_VW * 4), aligned(8), may_alias));
 
 static inline reel_vf reel_vload(const float *p)
 {
