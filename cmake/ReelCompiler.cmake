@@ -15,6 +15,7 @@ if(REEL_SANITIZE)
     add_compile_options(-fsanitize=${REEL_SANITIZE} -fno-sanitize-recover=all
         -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${REEL_SANITIZE})
+    add_compile_definitions(REEL_SANITIZED=1)
 endif()
 
 function(reel_compile_options target)

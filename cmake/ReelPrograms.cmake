@@ -130,6 +130,18 @@ foreach(name IN LISTS tests_programs)
     reel_test_properties(${name})
 endforeach()
 
+# What must hold on every instruction set runs on those below the processor's own too.
+if(REEL_X86_64 AND NOT REEL_SANITIZE)
+    foreach(name test_determinism test_gemm)
+        foreach(isa baseline avx2)
+            add_test(NAME ${name}_${isa} COMMAND tests_${name}
+                WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/tests)
+            reel_test_properties(${name}_${isa})
+            set_property(TEST ${name}_${isa} APPEND PROPERTY ENVIRONMENT REEL_ISA=${isa})
+        endforeach()
+    endforeach()
+endif()
+
 # Shell tests run the programs; they find them under $REEL_BINARY_DIR.
 if(REEL_BUILD_EXAMPLES)
     file(GLOB scripts CONFIGURE_DEPENDS tests/test_*.sh)

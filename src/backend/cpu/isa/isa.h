@@ -27,6 +27,18 @@
 #define REEL_ISA_PICK(name) (&reel__##name##_baseline)
 #endif
 
+/* REEL_UNROLL(32, i = 0; ...): a loop over registers: rows of a register block and the like.
+ * Under a sanitizer it stays a loop, as it would be one check after another; and then it is
+ * the index of every step that is checked. */
+#define REEL_PRAGMA(x) _Pragma(#x)
+#if defined(REEL_SANITIZED)
+#define REEL_UNROLL(most, ...) for (__VA_ARGS__)
+#elif defined(__clang__)
+#define REEL_UNROLL(most, ...) REEL_PRAGMA(clang loop unroll(full)) for (__VA_ARGS__)
+#else
+#define REEL_UNROLL(most, ...) REEL_PRAGMA(GCC unroll most) for (__VA_ARGS__)
+#endif
+
 /* Vector width of the present build, in floats. */
 #if defined(__AVX512F__)
 #define REEL_VW 16
