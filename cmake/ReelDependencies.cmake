@@ -1,6 +1,6 @@
 # What reel uses where it is there. Nothing is required: without all of it a bare compiler
-# builds the library, and what needs a missing
-# library fails with REEL_ERR_UNSUPPORTED. docs/adr/0003-dependencies.md says why these.
+# builds the library, and what needs a missing library fails with REEL_ERR_UNSUPPORTED.
+# docs/adr/0003-dependencies.md says why these.
 #
 # Sets: reel_definitions, reel_include_dirs, reel_libraries (link names, in order), and
 # reel_pc_libraries (the same for pkg-config).
