@@ -1,6 +1,6 @@
-/* bench_gemm: our matrix product against OpenBLAS, single precision, interleaved.
+/* bench_gemm: our matrix product against OpenBLAS, interleaved.
  *
- *   bench_gemm [seconds per shape]
+ *   bench_gemm [seconds per shape [f64]]
  *
  * Absolute speed on a shared machine moves with its neighbours; the ratio of two samples
  * taken one after the other does not. Each line gives the best speed of both and the
@@ -8,6 +8,7 @@
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "backend/cpu/cpu.h"
@@ -64,32 +65,45 @@ static int by_value(const void *a, const void *b)
 
 static void own(const reel_gemm *g, int times)
 {
-    for (int i = 0; i < times; i++) reel__gemm_f32(g);
+    for (int i = 0; i < times; i++) reel__gemm(g);
 }
 
 static void blas(const reel_gemm *g, const shape *s, int times)
 {
+    const CBLAS_TRANSPOSE a_t = s->a_t ? CblasTrans : CblasNoTrans;
+    const CBLAS_TRANSPOSE b_t = s->b_t ? CblasTrans : CblasNoTrans;
+    const blasint m = (blasint)s->m, n = (blasint)s->n, k = (blasint)s->k;
     for (int i = 0; i < times; i++)
-        cblas_sgemm(CblasRowMajor, s->a_t ? CblasTrans : CblasNoTrans,
-                    s->b_t ? CblasTrans : CblasNoTrans, (blasint)s->m, (blasint)s->n,
-                    (blasint)s->k, 1.0F, g->a, (blasint)(s->a_t ? s->m : s->k), g->b,
-                    (blasint)(s->b_t ? s->k : s->n), 0.0F, g->c, (blasint)s->n);
+        if (g->dtype == REEL_F64)
+            cblas_dgemm(CblasRowMajor, a_t, b_t, m, n, k, 1.0, g->a, s->a_t ? m : k, g->b,
+                        s->b_t ? k : n, 0.0, g->c, n);
+        else
+            cblas_sgemm(CblasRowMajor, a_t, b_t, m, n, k, 1.0F, g->a, s->a_t ? m : k,
+                        g->b, s->b_t ? k : n, 0.0F, g->c, n);
 }
 
-static void run(const shape *s, double seconds)
+static void run(const shape *s, reel_dtype dtype, double seconds)
 {
     enum { SAMPLES = 1000 };
     static double ratio[SAMPLES];
     int64_t a = s->m * s->k, b = s->k * s->n;
-    float *data = aligned_alloc(64, (size_t)((a + b + s->m * s->n + 47) / 16 * 16) * 4);
+    const size_t size = reel_dtype_size(dtype);
+    char *data = aligned_alloc(64, (size_t)((a + b + s->m * s->n + 47) / 16 * 16) * size);
     if (!data) return;
-    for (int64_t i = 0; i < a + b; i++) data[i] = (float)(i * 7919 % 1013) * 1e-3F - 0.5F;
-    reel_gemm g = {.m = s->m,
+    for (int64_t i = 0; i < a + b; i++) {
+        float x = (float)(i * 7919 % 1013) * 1e-3F - 0.5F;
+        if (dtype == REEL_F64)
+            ((double *)(void *)data)[i] = (double)x;
+        else
+            ((float *)(void *)data)[i] = x;
+    }
+    reel_gemm g = {.dtype = dtype,
+                   .m = s->m,
                    .n = s->n,
                    .k = s->k,
                    .a = data,
-                   .b = data + a,
-                   .c = data + a + b,
+                   .b = data + (size_t)a * size,
+                   .c = data + (size_t)(a + b) * size,
                    .c_row = s->n,
                    .a_row = s->a_t ? 1 : s->k,
                    .a_col = s->a_t ? s->m : 1,
@@ -122,10 +136,12 @@ static void run(const shape *s, double seconds)
 int main(int argc, char **argv)
 {
     double seconds = argc > 1 ? atof(argv[1]) : 0.5;
+    reel_dtype dtype = argc > 2 && strcmp(argv[2], "f64") == 0 ? REEL_F64 : REEL_F32;
     openblas_set_num_threads(reel_threads());
     printf("%s, %d threads; OpenBLAS %s\n%-18s %6s %6s %6s    %8s %8s   median\n",
            reel_cpu_isa(), reel_threads(), openblas_get_corename(), "GFLOP/s", "m", "n",
            "k", "own", "OpenBLAS");
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) run(&shapes[i], seconds);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        run(&shapes[i], dtype, seconds);
     return 0;
 }

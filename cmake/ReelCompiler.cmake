@@ -15,6 +15,9 @@ if(REEL_SANITIZE)
     add_compile_options(-fsanitize=${REEL_SANITIZE} -fno-sanitize-recover=all
         -fno-omit-frame-pointer)
     add_link_options(-fsanitize=${REEL_SANITIZE})
+    if(REEL_SANITIZE MATCHES "address|undefined") # isa.h: what checks make of unrolled loops
+        add_compile_definitions(REEL_SANITIZED=1)
+    endif()
 endif()
 
 function(reel_compile_options target)

@@ -1,6 +1,6 @@
 # What reel uses where it is there. Nothing is required: without all of it a bare compiler
-# builds the library, single-threaded, with its own matrix product, and what needs a missing
-# library fails with REEL_ERR_UNSUPPORTED. docs/adr/0003-dependencies.md says why these.
+# builds the library, and what needs a missing library fails with REEL_ERR_UNSUPPORTED.
+# docs/adr/0003-dependencies.md says why these.
 #
 # Sets: reel_definitions, reel_include_dirs, reel_libraries (link names, in order), and
 # reel_pc_libraries (the same for pkg-config).
@@ -21,46 +21,6 @@ list(APPEND reel_libraries Threads::Threads)
 if(CMAKE_THREAD_LIBS_INIT)
     list(APPEND reel_pc_libraries ${CMAKE_THREAD_LIBS_INIT})
 endif()
-
-# ---- OpenBLAS, only in its OpenMP flavour ------------------------------------------------
-# Beside our pool the pthread flavour's workers would spin for the same cores. Debian
-# keeps the flavours apart in folders, Fedora by name; what was found is asked to be sure.
-set(reel_have_openblas OFF)
-set(openblas_is "none, own matrix product")
-if(REEL_WITH_OPENBLAS)
-    find_library(REEL_OPENBLAS_LIBRARY NAMES openblaso openblas
-        PATH_SUFFIXES openblas-openmp DOC "OpenBLAS, OpenMP flavour")
-    find_path(REEL_OPENBLAS_INCLUDE_DIR cblas.h
-        PATH_SUFFIXES openblas-openmp openblas DOC "Folder of OpenBLAS's cblas.h")
-    mark_as_advanced(REEL_OPENBLAS_LIBRARY REEL_OPENBLAS_INCLUDE_DIR)
-endif()
-if(REEL_WITH_OPENBLAS AND REEL_OPENBLAS_LIBRARY AND REEL_OPENBLAS_INCLUDE_DIR)
-    if(CMAKE_CROSSCOMPILING)
-        set(REEL_OPENBLAS_IS_OPENMP ON) # cannot be asked; trust the name
-    else()
-        include(CheckCSourceRuns)
-        set(CMAKE_REQUIRED_LIBRARIES ${REEL_OPENBLAS_LIBRARY})
-        set(CMAKE_REQUIRED_INCLUDES ${REEL_OPENBLAS_INCLUDE_DIR})
-        set(CMAKE_REQUIRED_QUIET ON)
-        check_c_source_runs("#include <cblas.h>
-            int main(void) { return openblas_get_parallel() == OPENBLAS_OPENMP ? 0 : 1; }"
-            REEL_OPENBLAS_IS_OPENMP)
-        unset(CMAKE_REQUIRED_LIBRARIES)
-        unset(CMAKE_REQUIRED_INCLUDES)
-        unset(CMAKE_REQUIRED_QUIET)
-    endif()
-    if(REEL_OPENBLAS_IS_OPENMP)
-        set(reel_have_openblas ON)
-        list(APPEND reel_definitions REEL_HAVE_OPENBLAS=1)
-        list(APPEND reel_include_dirs ${REEL_OPENBLAS_INCLUDE_DIR})
-        list(APPEND reel_libraries ${REEL_OPENBLAS_LIBRARY})
-        list(APPEND reel_pc_libraries ${REEL_OPENBLAS_LIBRARY})
-        set(openblas_is "${REEL_OPENBLAS_LIBRARY}")
-    else()
-        set(openblas_is "${REEL_OPENBLAS_LIBRARY} is not the OpenMP flavour, own matrix product")
-    endif()
-endif()
-reel_uses("BLAS" "${openblas_is}")
 
 # ---- images: stb, headers only ----------------------------------------------------------
 if(REEL_WITH_STB)

@@ -71,7 +71,6 @@ endfunction()
 reel_library(reel SHARED)
 set_target_properties(reel PROPERTIES
     VERSION ${PROJECT_VERSION} SOVERSION ${soversion}
-    # Debian's OpenBLAS flavours share a SONAME: the path of ours must be remembered.
     INSTALL_RPATH_USE_LINK_PATH ON)
 if(UNIX AND NOT APPLE)
     set(version_script ${CMAKE_CURRENT_SOURCE_DIR}/cmake/reel.map)

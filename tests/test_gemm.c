@@ -1,5 +1,5 @@
-/* Matrix products against sums in double precision, over shapes that take every way of
- * the planner, over strides, and bit for bit on one and two threads. */
+/* Matrix products against sums in double precision, over shapes that take every way of the
+ * planner, over strides, in both types, and bit for bit on one, two and three threads. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,15 +18,24 @@ static void *must(void *p)
     return p;
 }
 
-static float *random_floats(int64_t n, uint64_t seed)
+/* Of `dtype`, in [-0.5, 0.5). */
+static void *random_numbers(reel_dtype dtype, int64_t n, uint64_t seed)
 {
-    float *x = must(malloc((size_t)(n ? n : 1) * sizeof *x));
-    for (int64_t i = 0; i < n; i += 4) {
+    size_t size = reel_dtype_size(dtype);
+    char *x = must(malloc((size_t)(n ? n : 1) * size));
+    for (int64_t i = 0; i < n; i++) {
         uint32_t w[4];
-        reel__philox(seed, (uint64_t)i / 4, w);
-        for (int64_t j = 0; j < 4 && i + j < n; j++) x[i + j] = reel__u01f(w[j]) - 0.5f;
+        reel__philox(seed, (uint64_t)i, w);
+        float f = reel__u01f(w[0]) - 0.5f;
+        double d = (double)f + (double)w[1] * 0x1p-60; /* more digits than f32 has */
+        memcpy(x + (size_t)i * size, dtype == REEL_F64 ? (void *)&d : (void *)&f, size);
     }
     return x;
+}
+
+static double at(reel_dtype dtype, const void *p, int64_t i)
+{
+    return dtype == REEL_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
 /* How an operand lies in memory: row-major, transposed, with gaps, or neither stride
@@ -34,55 +43,59 @@ static float *random_floats(int64_t n, uint64_t seed)
 typedef enum lay { PLAIN, TRANSPOSED, GAPS, SPREAD } lay;
 
 typedef struct mat {
-    float *data;
+    void *data;
     int64_t row, col, size;
 } mat;
 
-static mat make(int64_t rows, int64_t cols, lay l, uint64_t seed)
+static mat make(reel_dtype dtype, int64_t rows, int64_t cols, lay l, uint64_t seed)
 {
     mat m = {NULL, cols, 1, rows * cols};
     if (l == TRANSPOSED) m.row = 1, m.col = rows;
     if (l == GAPS) m.row = cols + 5, m.size = rows * (cols + 5);
     if (l == SPREAD) m.row = 2 * cols + 3, m.col = 2, m.size = rows * (2 * cols + 3);
-    m.data = random_floats(m.size, seed);
+    m.data = random_numbers(dtype, m.size, seed);
     return m;
 }
 
 /* c must be a b (+ before if accumulate) (+ bias) within a few roundings of the sum of
  * magnitudes. Rows of c end with a gap that stays as it was. */
-static void check(const reel_gemm *g, const float *before)
+static void check(const reel_gemm *g, const void *before)
 {
+    const reel_dtype t = g->dtype;
     for (int64_t i = 0; i < g->m; i++) {
         for (int64_t j = 0; j < g->n; j++) {
             double sum = 0, size = 1;
             for (int64_t p = 0; p < g->k; p++) {
-                double x = (double)g->a[i * g->a_row + p * g->a_col] *
-                           (double)g->b[p * g->b_row + j * g->b_col];
+                double x = at(t, g->a, i * g->a_row + p * g->a_col) *
+                           at(t, g->b, p * g->b_row + j * g->b_col);
                 sum += x;
                 size += fabs(x);
             }
-            if (g->accumulate) sum += (double)before[i * g->c_row + j];
-            if (g->bias) sum += (double)g->bias[j];
-            double error = fabs((double)g->c[i * g->c_row + j] - sum);
-            if (!(error <= 1e-6 * size))
+            if (g->accumulate) sum += at(t, before, i * g->c_row + j);
+            if (g->bias) sum += at(t, g->bias, j);
+            double error = fabs(at(t, g->c, i * g->c_row + j) - sum);
+            if (!(error <= (t == REEL_F64 ? 1e-14 : 1e-6) * size))
                 fail_msg("m %lld n %lld k %lld, element %lld %lld: off by %g",
                          (long long)g->m, (long long)g->n, (long long)g->k, (long long)i,
                          (long long)j, error);
         }
         for (int64_t j = g->n; j < g->c_row; j++)
-            assert_true(g->c[i * g->c_row + j] == before[i * g->c_row + j]);
+            assert_true(at(t, g->c, i * g->c_row + j) == at(t, before, i * g->c_row + j));
     }
 }
 
-static void product(int64_t m, int64_t n, int64_t k, lay la, lay lb, bool bias,
-                    bool accumulate)
+/* Right, and the same bits on one, two and three threads. */
+static void product_of(reel_dtype dtype, int64_t m, int64_t n, int64_t k, lay la, lay lb,
+                       bool bias, bool accumulate)
 {
-    mat a = make(m, k, la, 1), b = make(k, n, lb, 2);
+    mat a = make(dtype, m, k, la, 1), b = make(dtype, k, n, lb, 2);
     int64_t c_row = n + 3;
-    size_t bytes = (size_t)(m * c_row) * sizeof(float);
-    float *before = random_floats(m * c_row, 3), *add = random_floats(n, 4);
-    float *c1 = must(malloc(bytes + 1)), *c2 = must(malloc(bytes + 1));
-    reel_gemm g = {.m = m,
+    size_t bytes = (size_t)(m * c_row) * reel_dtype_size(dtype);
+    void *before = random_numbers(dtype, m * c_row, 3);
+    void *add = random_numbers(dtype, n, 4);
+    void *c1 = must(malloc(bytes + 1)), *c2 = must(malloc(bytes + 1));
+    reel_gemm g = {.dtype = dtype,
+                   .m = m,
                    .n = n,
                    .k = k,
                    .a = a.data,
@@ -94,17 +107,22 @@ static void product(int64_t m, int64_t n, int64_t k, lay la, lay lb, bool bias,
                    .c_row = c_row,
                    .bias = bias ? add : NULL,
                    .accumulate = accumulate};
-    memcpy(c1, before, bytes);
-    memcpy(c2, before, bytes);
-    g.c = c1;
-    reel_set_threads(1);
-    assert_int_equal(reel__gemm_f32(&g), REEL_OK);
-    g.c = c2;
-    reel_set_threads(2);
-    assert_int_equal(reel__gemm_f32(&g), REEL_OK);
-    assert_memory_equal(c1, c2, bytes);
+    for (int threads = 1; threads <= 3; threads++) {
+        g.c = threads == 1 ? c1 : c2;
+        memcpy(g.c, before, bytes);
+        reel_set_threads(threads);
+        assert_int_equal(reel__gemm(&g), REEL_OK);
+        if (threads > 1) assert_memory_equal(c1, c2, bytes);
+    }
     check(&g, before);
     free(a.data), free(b.data), free(before), free(add), free(c1), free(c2);
+}
+
+static void product(int64_t m, int64_t n, int64_t k, lay la, lay lb, bool bias,
+                    bool accumulate)
+{
+    product_of(REEL_F32, m, n, k, la, lb, bias, accumulate);
+    product_of(REEL_F64, m, n, k, la, lb, bias, accumulate);
 }
 
 static void all_layouts(void **state)
@@ -168,6 +186,41 @@ static void empty(void **state)
 }
 
 /* Batches equal their products one by one, to rounding, and threads change nothing. */
+static void batch_of(reel_dtype dtype, const int64_t size[4], bool shared, lay lb)
+{
+    int64_t batch = size[0], m = size[1], n = size[2], k = size[3];
+    size_t bytes = (size_t)(batch * m * n) * reel_dtype_size(dtype);
+    char *a = random_numbers(dtype, batch * m * k, 5);
+    char *b = random_numbers(dtype, batch * k * n, 6);
+    char *c[2] = {must(malloc(bytes)), must(malloc(bytes))};
+    int64_t b_step = shared ? 0 : k * n, one = (int64_t)reel_dtype_size(dtype);
+    reel_gemm g = {.dtype = dtype,
+                   .m = m,
+                   .n = n,
+                   .k = k,
+                   .a = a,
+                   .a_row = k,
+                   .a_col = 1,
+                   .b = b,
+                   .b_row = lb == PLAIN ? n : 1,
+                   .b_col = lb == PLAIN ? 1 : k,
+                   .c_row = n};
+    for (int threads = 1; threads <= 3; threads++) {
+        reel_set_threads(threads);
+        g.c = c[threads > 1];
+        assert_int_equal(reel__gemm_batched(&g, batch, m * k, b_step, m * n), REEL_OK);
+        if (threads > 1) assert_memory_equal(c[0], c[1], bytes);
+    }
+    for (int64_t i = 0; i < batch; i++) {
+        reel_gemm q = g;
+        q.a = a + i * m * k * one;
+        q.b = b + i * b_step * one;
+        q.c = c[1] + i * m * n * one;
+        check(&q, NULL);
+    }
+    free(a), free(b), free(c[0]), free(c[1]);
+}
+
 static void batched(void **state)
 {
     (void)state;
@@ -176,38 +229,8 @@ static void batched(void **state)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int shared = 0; shared < 2; shared++)
             for (int lb = PLAIN; lb <= TRANSPOSED; lb++) {
-                int64_t batch = sizes[s][0], m = sizes[s][1], n = sizes[s][2],
-                        k = sizes[s][3];
-                float *a = random_floats(batch * m * k, 5);
-                float *b = random_floats(batch * k * n, 6);
-                size_t bytes = (size_t)(batch * m * n) * sizeof(float);
-                float *c[2] = {must(malloc(bytes)), must(malloc(bytes))};
-                int64_t b_step = shared ? 0 : k * n;
-                reel_gemm g = {.m = m,
-                               .n = n,
-                               .k = k,
-                               .a = a,
-                               .a_row = k,
-                               .a_col = 1,
-                               .b = b,
-                               .b_row = lb == PLAIN ? n : 1,
-                               .b_col = lb == PLAIN ? 1 : k,
-                               .c_row = n};
-                for (int threads = 1; threads <= 2; threads++) {
-                    reel_set_threads(threads);
-                    g.c = c[threads - 1];
-                    assert_int_equal(
-                        reel__gemm_f32_batched(&g, batch, m * k, b_step, m * n), REEL_OK);
-                }
-                assert_memory_equal(c[0], c[1], bytes);
-                for (int64_t i = 0; i < batch; i++) {
-                    reel_gemm q = g;
-                    q.a = a + i * m * k;
-                    q.b = b + i * b_step;
-                    q.c = c[1] + i * m * n;
-                    check(&q, NULL);
-                }
-                free(a), free(b), free(c[0]), free(c[1]);
+                batch_of(REEL_F32, sizes[s], shared, (lay)lb);
+                batch_of(REEL_F64, sizes[s], shared, (lay)lb);
             }
 }
 

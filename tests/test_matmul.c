@@ -73,11 +73,7 @@ static void matmul_f32(void **state)
 static void matmul_f64(void **state)
 {
     (void)state;
-#ifdef REEL_HAVE_OPENBLAS
     matmuls(REEL_F64);
-#else
-    skip();
-#endif
 }
 
 static void linear(int64_t n, int64_t in, int64_t out, bool bias, const int *x_order,
@@ -115,10 +111,8 @@ static void linears(void **state)
         linear(5, 64, 10, bias, swap, REEL_F32);
         linear(200, 128, 384, bias, NULL, REEL_F32);
         linear(64, 300, 1, bias, swap, REEL_F32);
-#ifdef REEL_HAVE_OPENBLAS
         linear(20, 30, 40, bias, NULL, REEL_F64);
         linear(200, 64, 300, bias, swap, REEL_F64);
-#endif
     }
 }
 
@@ -143,7 +137,6 @@ static void refuses(void **state)
 static void no_memory(void **state)
 {
     (void)state;
-    if (reel__isa() == REEL_ISA_BASELINE) skip(); /* a BLAS may need none of ours */
     operand in[3] = {make(REEL_SHAPE(200, 128), REEL_F32, NULL, 1),
                      make(REEL_SHAPE(384, 128), REEL_F32, NULL, 2),
                      {.data = NULL}};

@@ -41,24 +41,25 @@ reel_status reel__cpu_copy(const reel_kcall *);
 void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
                         const reel_meta *sm);
 
-/* Single precision GEMM (gemm.c): C[m,n] = A[m,k] * B[k,n] (+ C if accumulate), row stride
+/* Matrix product (gemm.c): C[m,n] = A[m,k] * B[k,n] (+ C if accumulate), row stride
  * and column stride of each operand free. Parallel, bit-identical on any number of threads.
  * bias: n values added to each row, or NULL. Fails only for scratch memory. */
 typedef struct reel_gemm {
+    reel_dtype dtype; /* of all operands: f32 (which 0 is) or f64 */
     int64_t m, n, k;
-    const float *a;
+    const void *a;
     int64_t a_row, a_col;
-    const float *b;
+    const void *b;
     int64_t b_row, b_col;
-    float *c;
+    void *c;
     int64_t c_row; /* column stride of C is 1 */
-    const float *bias;
+    const void *bias;
     bool accumulate;
 } reel_gemm;
-reel_status reel__gemm_f32(const reel_gemm *g);
+reel_status reel__gemm(const reel_gemm *g);
 /* `batch` products of the same shape, operands a_step, b_step, c_step elements apart. */
-reel_status reel__gemm_f32_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
-                                   int64_t b_step, int64_t c_step);
+reel_status reel__gemm_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
+                               int64_t b_step, int64_t c_step);
 
 /* Half-precision conversion of n contiguous elements (half.c). */
 void reel__f16_to_f32(const uint16_t *src, float *dst, int64_t n);

@@ -1,4 +1,4 @@
-/* gemm.c: single precision matrix products: which way for which size. Plans depend on
+/* gemm.c: matrix products: which way for which size. Plans depend on
  * sizes and strides alone, and every sum has one order, so results do not depend on
  * threads.
  *
@@ -7,32 +7,6 @@
  *   small m*n, long k        partial products over pieces of k, added in order
  *   else                     B packed in parallel, then tiles of C in parallel */
 #include "backend/cpu/gemm/plan.h"
-
-/* A BLAS only where we have no kernel of our own for the processor. */
-static bool blas_instead(const reel_gemm *g, const reel__batch *batch)
-{
-    if (reel__isa() != REEL_ISA_BASELINE) return false;
-    reel__blas_gemm b = {.dtype = REEL_F32,
-                         .m = g->m,
-                         .n = g->n,
-                         .k = g->k,
-                         .a = g->a,
-                         .a_row = g->a_row,
-                         .a_col = g->a_col,
-                         .b = g->b,
-                         .b_row = g->b_row,
-                         .b_col = g->b_col,
-                         .c = g->c,
-                         .c_row = g->c_row,
-                         .accumulate = g->accumulate || g->bias};
-    if (!reel__blas_takes(&b)) return false;
-    for (int64_t i = 0; g->bias && i < reel__batch_count(batch); i++) {
-        reel_gemm q = reel__gemm_member(g, batch, i);
-        reel__gemm_no_terms(&q);
-    }
-    reel__blas_run(&b, batch);
-    return true;
-}
 
 static reel_status one(const reel_gemm *g)
 {
@@ -51,11 +25,10 @@ static reel_status one(const reel_gemm *g)
     return reel__gemm_packed(g);
 }
 
-reel_status reel__gemm_f32_batch(const reel_gemm *g, const reel__batch *batch)
+reel_status reel__gemm_batch(const reel_gemm *g, const reel__batch *batch)
 {
     int64_t count = reel__batch_count(batch), work = work_of(g);
     if (g->m == 0 || g->n == 0 || count == 0) return REEL_OK;
-    if (blas_instead(g, batch)) return REEL_OK;
     if (work == 0 || (count > 1 && work < 4 * REEL__TASK_WORK) ||
         (count >= 16 && work < 64 * REEL__TASK_WORK)) {
         int64_t group = max64(1, REEL__TASK_WORK / 4 / max64(work, 1));
@@ -69,14 +42,13 @@ reel_status reel__gemm_f32_batch(const reel_gemm *g, const reel__batch *batch)
     return REEL_OK;
 }
 
-reel_status reel__gemm_f32_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
-                                   int64_t b_step, int64_t c_step)
+reel_status reel__gemm_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
+                               int64_t b_step, int64_t c_step)
 {
-    return reel__gemm_f32_batch(g,
-                                &(reel__batch){1, {batch}, {a_step}, {b_step}, {c_step}});
+    return reel__gemm_batch(g, &(reel__batch){1, {batch}, {a_step}, {b_step}, {c_step}});
 }
 
-reel_status reel__gemm_f32(const reel_gemm *g)
+reel_status reel__gemm(const reel_gemm *g)
 {
-    return reel__gemm_f32_batch(g, &(reel__batch){.rank = 0});
+    return reel__gemm_batch(g, &(reel__batch){.rank = 0});
 }

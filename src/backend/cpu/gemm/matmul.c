@@ -1,4 +1,4 @@
-/* matmul.c: MATMUL and LINEAR on our own product (f32) or on a BLAS (f64). */
+/* matmul.c: MATMUL and LINEAR on the matrix product. */
 #include "backend/cpu/gemm/gemm.h"
 #include "backend/cpu/kernels.h"
 
@@ -49,37 +49,6 @@ static bool same_float(const reel_meta *a, const reel_meta *b, const reel_meta *
            (c->dtype == REEL_F32 || c->dtype == REEL_F64);
 }
 
-static bool run(reel_dtype dtype, const reel_gemm *g, const void *a, const void *b,
-                void *c, const reel__batch *batch, reel_status *status)
-{
-    *status = REEL_OK;
-    if (dtype == REEL_F32) {
-        reel_gemm q = *g;
-        q.a = a;
-        q.b = b;
-        q.c = c;
-        *status = reel__gemm_f32_batch(&q, batch);
-        return true;
-    }
-    reel__blas_gemm q = {.dtype = dtype,
-                         .m = g->m,
-                         .n = g->n,
-                         .k = g->k,
-                         .a = a,
-                         .a_row = g->a_row,
-                         .a_col = g->a_col,
-                         .b = b,
-                         .b_row = g->b_row,
-                         .b_col = g->b_col,
-                         .c = c,
-                         .c_row = g->c_row,
-                         .accumulate = g->accumulate};
-    if (g->m == 0 || g->n == 0 || reel__batch_count(batch) == 0) return true;
-    if (!reel__blas_takes(&q)) return false;
-    reel__blas_run(&q, batch);
-    return true;
-}
-
 /* a [..., m, k]  b [..., k, n]  ->  c [..., m, n]; sizes and strides alone. */
 static bool matmul_of(const reel_kcall *call, reel_gemm *g, reel__batch *batch)
 {
@@ -88,7 +57,8 @@ static bool matmul_of(const reel_kcall *call, reel_gemm *g, reel__batch *batch)
     const int64_t *sa = a->stride + a->rank - 2, *sb = b->stride + b->rank - 2;
     const int64_t *sc = c->stride + c->rank - 2, *dc = c->dim + c->rank - 2;
     if (sc[1] != 1 && dc[1] != 1) return false;
-    *g = (reel_gemm){.m = dc[0],
+    *g = (reel_gemm){.dtype = c->dtype,
+                     .m = dc[0],
                      .n = dc[1],
                      .k = a->dim[a->rank - 1],
                      .a_row = sa[0],
@@ -106,15 +76,15 @@ bool reel__fast_matmul(const reel_kcall *call, reel_status *status)
     reel_gemm g;
     reel__batch batch;
     if (!matmul_of(call, &g, &batch)) return false;
-    if (call->prepared) {
-        g.a = call->in[0].data;
-        g.c = call->out[0].data;
-        *status = REEL_OK;
+    g.a = call->in[0].data;
+    g.b = call->in[1].data;
+    g.c = call->out[0].data;
+    *status = REEL_OK;
+    if (call->prepared)
         reel__gemm_ready(&g, call->prepared, NULL);
-        return true;
-    }
-    return run(call->out[0].meta->dtype, &g, call->in[0].data, call->in[1].data,
-               call->out[0].data, &batch, status);
+    else
+        *status = reel__gemm_batch(&g, &batch);
+    return true;
 }
 
 /* [..., width] as rows: their number and distance; false if the distance varies. */
@@ -133,13 +103,6 @@ static bool as_rows(const reel_meta *m, int64_t *rows, int64_t *row)
     return true;
 }
 
-/* f64: the BLAS adds to rows that already hold the bias. */
-static void fill_rows(double *c, int64_t rows, int64_t row, const double *bias, int64_t n)
-{
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < n; j++) c[i * row + j] = bias[j];
-}
-
 /* x [..., in]  w [out, in]  b [out]?  ->  y [..., out]; sizes and strides alone. */
 static bool linear_of(const reel_kcall *call, reel_gemm *g)
 {
@@ -149,7 +112,8 @@ static bool linear_of(const reel_kcall *call, reel_gemm *g)
     if (b && (b->dtype != y->dtype || (b->stride[0] != 1 && b->dim[0] != 1)))
         return false;
     if (y->stride[y->rank - 1] != 1 && y->dim[y->rank - 1] != 1) return false;
-    *g = (reel_gemm){.n = w->dim[0],
+    *g = (reel_gemm){.dtype = y->dtype,
+                     .n = w->dim[0],
                      .k = w->dim[1],
                      .a_col = x->stride[x->rank - 1],
                      .b_row = w->stride[1],
@@ -163,9 +127,9 @@ static void *data_of(const reel_kcall *call, int i)
 }
 
 /* As linear_of(), with the operands' memory. */
-static bool linear_f32(const reel_kcall *call, reel_gemm *g)
+static bool linear_call(const reel_kcall *call, reel_gemm *g)
 {
-    if (call->out[0].meta->dtype != REEL_F32 || !linear_of(call, g)) return false;
+    if (!linear_of(call, g)) return false;
     g->a = call->in[0].data;
     g->b = call->in[1].data;
     g->c = call->out[0].data;
@@ -173,38 +137,15 @@ static bool linear_f32(const reel_kcall *call, reel_gemm *g)
     return true;
 }
 
-static bool linear_f64(const reel_kcall *call, reel_status *status)
-{
-    reel_gemm g;
-    const double *bias = data_of(call, 2);
-    if (!linear_of(call, &g)) return false;
-    if (bias) {
-        reel__blas_gemm probe = {.m = g.m,
-                                 .n = g.n,
-                                 .k = g.k,
-                                 .a_row = g.a_row,
-                                 .a_col = g.a_col,
-                                 .b_row = g.b_row,
-                                 .b_col = g.b_col,
-                                 .c_row = g.c_row};
-        if (!reel__blas_takes(&probe)) return false;
-        fill_rows(call->out[0].data, g.m, g.c_row, bias, g.n);
-        g.accumulate = true;
-    }
-    return run(REEL_F64, &g, call->in[0].data, call->in[1].data, call->out[0].data,
-               &(reel__batch){.rank = 0}, status);
-}
-
 bool reel__fast_linear(const reel_kcall *call, reel_status *status)
 {
     reel_gemm g;
-    if (call->out[0].meta->dtype == REEL_F64) return linear_f64(call, status);
-    if (!linear_f32(call, &g)) return false;
+    if (!linear_call(call, &g)) return false;
     *status = REEL_OK;
     if (call->prepared)
         reel__gemm_ready(&g, call->prepared, NULL);
     else
-        *status = reel__gemm_f32(&g);
+        *status = reel__gemm(&g);
     return true;
 }
 
@@ -214,7 +155,7 @@ bool reel__fast_linear_fused(const reel_kcall *call, reel_status *status)
     const reel_linear_fused_attrs *a = call->attrs;
     const reel_karg *residual = &call->in[3], *y = &call->out[0];
     reel_gemm g;
-    if (!linear_f32(call, &g)) return false;
+    if (call->out[0].meta->dtype != REEL_F32 || !linear_call(call, &g)) return false;
     if (residual->data &&
         memcmp(residual->meta->stride, y->meta->stride, sizeof(int64_t[2])) != 0)
         return false;
@@ -224,7 +165,7 @@ bool reel__fast_linear_fused(const reel_kcall *call, reel_status *status)
         reel__gemm_ready(&g, call->prepared, &end);
         return true;
     }
-    *status = reel__gemm_f32(&g);
+    *status = reel__gemm(&g);
     if (*status == REEL_OK) reel__gemm_end(&g, &end);
     return true;
 }

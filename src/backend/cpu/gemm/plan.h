@@ -29,9 +29,25 @@ static inline int64_t round_up(int64_t a, int64_t b)
     return ceil_div(a, b) * b;
 }
 
-static inline const reel_gemm_isa *kernels(void)
+static inline const reel_gemm_isa *kernels(const reel_gemm *g)
 {
-    return REEL_ISA_PICK(gemm);
+    return g->dtype == REEL_F64 ? REEL_ISA_PICK(gemm_f64) : REEL_ISA_PICK(gemm_f32);
+}
+
+static inline int64_t element_size(const reel_gemm *g)
+{
+    return g->dtype == REEL_F64 ? 8 : 4;
+}
+
+/* Operands are void pointers, strides count elements: p + n, to read and to write. */
+static inline const void *from(const reel_gemm *g, const void *p, int64_t n)
+{
+    return (const char *)p + n * element_size(g);
+}
+
+static inline void *into(const reel_gemm *g, void *p, int64_t n)
+{
+    return (char *)p + n * element_size(g);
 }
 
 /* m * n * k, at most INT64_MAX: only compared and divided. */
@@ -42,9 +58,9 @@ static inline int64_t work_of(const reel_gemm *g)
 }
 
 /* k in blocks of nearly equal length: 260 is 2 x 130, not 256 + 4. */
-static inline int64_t block_of_k(int64_t k)
+static inline int64_t block_of_k(const reel_gemm *g)
 {
-    return ceil_div(k, ceil_div(k, REEL_GEMM_KC));
+    return ceil_div(g->k, ceil_div(g->k, kernels(g)->kc));
 }
 
 /* Rows [i, i + m) and columns [j, j + n) of a product. */
@@ -54,10 +70,10 @@ static inline reel_gemm part(const reel_gemm *g, int64_t i, int64_t m, int64_t j
     reel_gemm p = *g;
     p.m = m;
     p.n = n;
-    p.a += i * g->a_row;
-    p.b += j * g->b_col;
-    p.c += i * g->c_row + j;
-    if (p.bias) p.bias += j;
+    p.a = from(g, g->a, i * g->a_row);
+    p.b = from(g, g->b, j * g->b_col);
+    p.c = into(g, g->c, i * g->c_row + j);
+    if (g->bias) p.bias = from(g, g->bias, j);
     return p;
 }
 
@@ -79,8 +95,8 @@ reel_status reel__gemm_dots(const reel_gemm *g);
 /* Tiles of C in parallel, B in place; and after packing B. */
 void reel__gemm_tiles(const reel_gemm *g);
 /* B packed as a whole, [block of k][panel]: into `packed`, and the tiles from there. */
-void reel__gemm_pack(const reel_gemm *g, float *packed);
-void reel__gemm_packed_tiles(const reel_gemm *g, const float *packed,
+void reel__gemm_pack(const reel_gemm *g, void *packed);
+void reel__gemm_packed_tiles(const reel_gemm *g, const void *packed,
                              const reel_epilogue *end);
 reel_status reel__gemm_packed(const reel_gemm *g);
 /* Pieces of k for a small m*n and a long k; 1: better another way. */

@@ -5,14 +5,13 @@
 
 bool reel__gemm_may_be_ready(const reel_gemm *g)
 {
-    if (reel__isa() == REEL_ISA_BASELINE) return false; /* a BLAS may take it */
     if (g->m == 0 || g->n == 0 || g->k == 0 || reel__gemm_by_dots(g)) return false;
     return work_of(g) < 2 * REEL__TASK_WORK || reel__gemm_pieces(g) <= 1;
 }
 
 int64_t reel__gemm_ready_size(const reel_gemm *g)
 {
-    return g->k * round_up(g->n, kernels()->nr);
+    return g->k * round_up(g->n, kernels(g)->nr);
 }
 
 void reel__gemm_make_ready(const reel_gemm *g, float *to)
@@ -34,7 +33,7 @@ static void end_rows(void *ctx, int64_t begin, int64_t end)
 {
     const end_ctx *t = ctx;
     for (int64_t i = begin; i < end; i++)
-        reel__epilogue_row(t->end, t->g->c + i * t->g->c_row, t->g->n);
+        reel__epilogue_row(t->end, (float *)t->g->c + i * t->g->c_row, t->g->n);
 }
 
 void reel__gemm_end(const reel_gemm *g, const reel_epilogue *end)

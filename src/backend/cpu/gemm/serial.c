@@ -1,6 +1,8 @@
 /* serial.c: one product in the calling thread, and batches of them. */
 #include "backend/cpu/gemm/plan.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/parallel.h"
 
@@ -14,11 +16,11 @@ reel_gemm_block reel__gemm_block_at(const reel_gemm *g, int64_t p, int64_t kc)
         .m = g->m,
         .n = g->n,
         .kc = kc,
-        .a = g->a + p * g->a_col,
+        .a = from(g, g->a, p * g->a_col),
         .a_row = g->a_row,
         .a_col = g->a_col,
         .a_rows = g->m,
-        .b = g->b + p * g->b_row,
+        .b = from(g, g->b, p * g->b_row),
         .b_row = g->b_row,
         .c = g->c,
         .c_row = g->c_row,
@@ -30,17 +32,18 @@ reel_gemm_block reel__gemm_block_at(const reel_gemm *g, int64_t p, int64_t kc)
 /* k = 0: an empty sum. */
 void reel__gemm_no_terms(const reel_gemm *g)
 {
-    for (int64_t i = 0; i < g->m; i++)
-        for (int64_t j = 0; j < g->n; j++) {
-            float *c = g->c + i * g->c_row + j;
-            *c = (g->accumulate ? *c : 0) + (g->bias ? g->bias[j] : 0);
-        }
+    kernels(g)->add_up(&(reel_gemm_parts){.m = g->m,
+                                          .n = g->n,
+                                          .c = g->c,
+                                          .c_row = g->c_row,
+                                          .bias = g->bias,
+                                          .add = g->accumulate});
 }
 
 /* Reading B in place is cheaper than packing it for few rows or few panels. */
 bool reel__gemm_in_place(const reel_gemm *g)
 {
-    const reel_gemm_isa *isa = kernels();
+    const reel_gemm_isa *isa = kernels(g);
     return g->b_col == 1 && g->b_row != 0 && (g->m <= 2 * isa->mr || g->n <= 2 * isa->nr);
 }
 
@@ -65,9 +68,9 @@ static reel_gemm_dot dot_of(const reel_gemm *g)
                            .add = g->accumulate};
 }
 
-void reel__gemm_serial(const reel_gemm *g, float *room)
+void reel__gemm_serial(const reel_gemm *g, void *room)
 {
-    const reel_gemm_isa *isa = kernels();
+    const reel_gemm_isa *isa = kernels(g);
     if (g->k == 0) {
         reel__gemm_no_terms(g);
         return;
@@ -77,9 +80,8 @@ void reel__gemm_serial(const reel_gemm *g, float *room)
         isa->dot(&d);
         return;
     }
-    int64_t kb = block_of_k(g->k);
-    int64_t cols =
-        reel__gemm_in_place(g) ? g->n : (int64_t)REEL__GEMM_ROOM / REEL_GEMM_KC;
+    int64_t kb = block_of_k(g);
+    int64_t cols = reel__gemm_in_place(g) ? g->n : (int64_t)REEL__GEMM_ROOM / isa->kc;
     for (int64_t j = 0; j < g->n; j += cols) {
         reel_gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
         for (int64_t p = 0; p < g->k; p += kb) {
@@ -121,9 +123,9 @@ reel_gemm reel__gemm_member(const reel_gemm *g, const reel__batch *batch, int64_
 {
     reel__batch_at at = reel__batch_offset(batch, i);
     reel_gemm q = *g;
-    q.a += at.a;
-    q.b += at.b;
-    q.c += at.c;
+    q.a = from(g, g->a, at.a);
+    q.b = from(g, g->b, at.b);
+    q.c = into(g, g->c, at.c);
     return q;
 }
 
@@ -131,7 +133,7 @@ typedef struct batch_ctx {
     const reel_gemm *g;
     const reel__batch *batch;
     int64_t count, group;
-    float *rooms;
+    void *rooms;
 } batch_ctx;
 
 static void batch_task(void *ctx, int64_t i, int worker)
@@ -140,7 +142,7 @@ static void batch_task(void *ctx, int64_t i, int worker)
     int64_t end = min64((i + 1) * t->group, t->count);
     for (int64_t b = i * t->group; b < end; b++) {
         reel_gemm q = reel__gemm_member(t->g, t->batch, b);
-        reel__gemm_serial(&q, t->rooms + (size_t)worker * REEL__GEMM_ROOM);
+        reel__gemm_serial(&q, into(&q, t->rooms, worker * (int64_t)REEL__GEMM_ROOM));
     }
 }
 
@@ -150,7 +152,7 @@ reel_status reel__gemm_each(const reel_gemm *g, const reel__batch *batch, int64_
         .g = g, .batch = batch, .count = reel__batch_count(batch), .group = group};
     int64_t tasks = ceil_div(t.count, group);
     size_t workers = tasks > 1 ? (size_t)reel__max_workers() : 1;
-    t.rooms = reel__scratch(workers * REEL__GEMM_ROOM * sizeof(float));
+    t.rooms = reel__scratch(workers * REEL__GEMM_ROOM * (size_t)element_size(g));
     if (!t.rooms) return REEL_ERR_MEMORY;
     reel__parallel(tasks, batch_task, &t);
     reel__scratch_free(t.rooms);
@@ -160,6 +162,7 @@ reel_status reel__gemm_each(const reel_gemm *g, const reel__batch *batch, int64_
 /* ---- few rows ---------------------------------------------------------------------- */
 
 typedef struct dot_ctx {
+    const reel_gemm *g;
     reel_gemm_dot whole;
     int64_t cols; /* of a task */
 } dot_ctx;
@@ -171,22 +174,24 @@ static void dot_task(void *ctx, int64_t i, int worker)
     reel_gemm_dot d = t->whole;
     int64_t j = i * t->cols;
     d.n = min64(t->cols, d.n - j);
-    d.b += j * d.b_row;
-    d.c += j;
-    if (d.bias) d.bias += j;
-    kernels()->dot(&d);
+    d.b = from(t->g, d.b, j * d.b_row);
+    d.c = into(t->g, d.c, j);
+    if (d.bias) d.bias = from(t->g, d.bias, j);
+    kernels(t->g)->dot(&d);
 }
 
 reel_status reel__gemm_dots(const reel_gemm *g)
 {
-    float *copy = NULL;
-    dot_ctx t = {.whole = dot_of(g)};
+    void *copy = NULL;
+    size_t size = (size_t)element_size(g);
+    dot_ctx t = {.g = g, .whole = dot_of(g)};
     if (g->a_col != 1) {
-        copy = reel__scratch((size_t)(g->m * g->k) * sizeof *copy);
+        copy = reel__scratch((size_t)(g->m * g->k) * size);
         if (!copy) return REEL_ERR_MEMORY;
         for (int64_t i = 0; i < g->m; i++)
             for (int64_t p = 0; p < g->k; p++)
-                copy[i * g->k + p] = g->a[i * g->a_row + p * g->a_col];
+                memcpy(into(g, copy, i * g->k + p),
+                       from(g, g->a, i * g->a_row + p * g->a_col), size);
         t.whole.a = copy;
         t.whole.a_row = g->k;
     }

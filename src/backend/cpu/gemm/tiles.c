@@ -4,15 +4,15 @@
 #include "base/alloc.h"
 #include "base/parallel.h"
 
-/* Floats of B packed at once: what a share of L3 keeps. */
-#define PACK_MAX ((int64_t)1 << 19)
+/* Bytes of B packed at once: what a share of L3 keeps. */
+#define PACK_BYTES ((int64_t)1 << 21)
 /* Columns of a tile of C: their block of packed B stays in L2. */
 #define TILE_COLS 512
 
 typedef struct tile_ctx {
     const reel_gemm *g;
     int64_t rows, cols, col_tiles, kb;
-    const float *packed; /* NULL: B in place */
+    const void *packed; /* NULL: B in place */
     int64_t packed_cols;
     const reel_epilogue *end; /* NULL: none */
 } tile_ctx;
@@ -28,13 +28,13 @@ static void tile_task(void *ctx, int64_t task, int worker)
         reel_gemm_block b = reel__gemm_block_at(&q, p, min64(t->kb, g->k - p));
         b.a_rows = g->m - i;
         if (t->packed) {
-            b.b = t->packed + p * t->packed_cols + j * b.kc;
+            b.b = from(g, t->packed, p * t->packed_cols + j * b.kc);
             b.b_row = 0;
         }
-        kernels()->block(&b);
+        kernels(g)->block(&b);
     }
     for (int64_t r = 0; t->end && r < q.m; r++)
-        reel__epilogue_row(t->end, q.c + r * q.c_row, q.n);
+        reel__epilogue_row(t->end, (float *)q.c + r * q.c_row, q.n);
 }
 
 /* Cuts C into `want` tiles or so of about equal work, whole strips high and whole panels
@@ -42,7 +42,7 @@ static void tile_task(void *ctx, int64_t task, int worker)
 static void run_cut(tile_ctx *t, int64_t want)
 {
     const reel_gemm *g = t->g;
-    const reel_gemm_isa *isa = kernels();
+    const reel_gemm_isa *isa = kernels(g);
     int64_t strips = ceil_div(g->m, isa->mr), panels = ceil_div(g->n, isa->nr);
     int64_t down = min64(strips, ceil_div(want, ceil_div(g->n, TILE_COLS)));
     int64_t across =
@@ -64,7 +64,7 @@ static void run_tiles(tile_ctx *t, int64_t share)
 
 void reel__gemm_tiles(const reel_gemm *g)
 {
-    tile_ctx t = {.g = g, .kb = block_of_k(g->k)};
+    tile_ctx t = {.g = g, .kb = block_of_k(g)};
     run_tiles(&t, REEL__TASK_WORK);
 }
 
@@ -73,7 +73,7 @@ void reel__gemm_tiles(const reel_gemm *g)
 typedef struct pack_ctx {
     const reel_gemm *g;
     int64_t kb, blocks, cols, packed_cols;
-    float *packed;
+    void *packed;
 } pack_ctx;
 
 static void pack_task(void *ctx, int64_t i, int worker)
@@ -83,14 +83,15 @@ static void pack_task(void *ctx, int64_t i, int worker)
     const reel_gemm *g = t->g;
     int64_t p = i % t->blocks * t->kb, j = i / t->blocks * t->cols;
     int64_t kc = min64(t->kb, g->k - p);
-    kernels()->pack_b(g->b + p * g->b_row + j * g->b_col, g->b_row, g->b_col, kc,
-                      min64(t->cols, g->n - j), t->packed + p * t->packed_cols + j * kc);
+    kernels(g)->pack_b(from(g, g->b, p * g->b_row + j * g->b_col), g->b_row, g->b_col, kc,
+                       min64(t->cols, g->n - j),
+                       into(g, t->packed, p * t->packed_cols + j * kc));
 }
 
 /* Block p of k begins at packed + p * packed_cols; in it, panel j at j * kc. */
-static void pack_all(const reel_gemm *g, int64_t kb, int64_t packed_cols, float *packed)
+static void pack_all(const reel_gemm *g, int64_t kb, int64_t packed_cols, void *packed)
 {
-    int64_t cols = round_up(max64(1, (1 << 15) / kb), kernels()->nr);
+    int64_t cols = round_up(max64(1, (1 << 15) / kb), kernels(g)->nr);
     pack_ctx t = {g, kb, ceil_div(g->k, kb), cols, packed_cols, packed};
     reel__parallel(t.blocks * ceil_div(g->n, cols), pack_task, &t);
 }
@@ -98,18 +99,19 @@ static void pack_all(const reel_gemm *g, int64_t kb, int64_t packed_cols, float 
 /* Columns, then as long a piece of k, as are packed at once. */
 reel_status reel__gemm_packed(const reel_gemm *g)
 {
-    int64_t nr = kernels()->nr, kb = block_of_k(g->k);
-    int64_t cols = max64(TILE_COLS, PACK_MAX / g->k / TILE_COLS * TILE_COLS);
+    int64_t nr = kernels(g)->nr, kb = block_of_k(g);
+    int64_t most = PACK_BYTES / element_size(g);
+    int64_t cols = max64(TILE_COLS, most / g->k / TILE_COLS * TILE_COLS);
     cols = min64(cols, round_up(g->n, nr));
-    int64_t length = min64(g->k, max64(1, PACK_MAX / cols / kb) * kb);
-    float *room = reel__scratch((size_t)(length * cols) * sizeof *room);
+    int64_t length = min64(g->k, max64(1, most / cols / kb) * kb);
+    void *room = reel__scratch((size_t)(length * cols * element_size(g)));
     if (!room) return REEL_ERR_MEMORY;
     for (int64_t j = 0; j < g->n; j += cols)
         for (int64_t p = 0; p < g->k; p += length) {
             reel_gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
             q.k = min64(length, g->k - p);
-            q.a += p * g->a_col;
-            q.b += p * g->b_row;
+            q.a = from(g, q.a, p * g->a_col);
+            q.b = from(g, q.b, p * g->b_row);
             q.accumulate = g->accumulate || p > 0;
             if (p > 0) q.bias = NULL;
             int64_t packed_cols = round_up(q.n, nr);
@@ -123,18 +125,18 @@ reel_status reel__gemm_packed(const reel_gemm *g)
 
 /* ---- packed as a whole ------------------------------------------------------------- */
 
-void reel__gemm_pack(const reel_gemm *g, float *packed)
+void reel__gemm_pack(const reel_gemm *g, void *packed)
 {
-    pack_all(g, block_of_k(g->k), round_up(g->n, kernels()->nr), packed);
+    pack_all(g, block_of_k(g), round_up(g->n, kernels(g)->nr), packed);
 }
 
-void reel__gemm_packed_tiles(const reel_gemm *g, const float *packed,
+void reel__gemm_packed_tiles(const reel_gemm *g, const void *packed,
                              const reel_epilogue *end)
 {
     tile_ctx t = {.g = g,
-                  .kb = block_of_k(g->k),
+                  .kb = block_of_k(g),
                   .packed = packed,
-                  .packed_cols = round_up(g->n, kernels()->nr),
+                  .packed_cols = round_up(g->n, kernels(g)->nr),
                   .end = end};
     run_tiles(&t, REEL__TASK_WORK / 4); /* nothing but products: small tiles pay */
 }

@@ -3,11 +3,7 @@
  * past the tensor. */
 #include "backend/cpu/isa/conv_kernels.h"
 
-#if defined(__clang__)
-#define UNROLL_FOR(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
-#else
-#define UNROLL_FOR(...) _Pragma("GCC unroll 8") for (__VA_ARGS__)
-#endif
+#define UNROLL_FOR(...) REEL_UNROLL(8, __VA_ARGS__)
 #define INLINE static inline __attribute__((always_inline))
 
 /* R pixels at once share the loads of weights. */

@@ -8,11 +8,7 @@
 #include "backend/cpu/isa/transpose.h"
 #include "backend/cpu/isa/vmath.h"
 
-#if defined(__clang__)
-#define UNROLL_FOR(...) _Pragma("clang loop unroll(full)") for (__VA_ARGS__)
-#else
-#define UNROLL_FOR(...) _Pragma("GCC unroll 32") for (__VA_ARGS__)
-#endif
+#define UNROLL_FOR(...) REEL_UNROLL(32, __VA_ARGS__)
 #define INLINE static inline __attribute__((always_inline))
 
 /* ---- one-dimensional transforms; s and d are s[0], s[step], ... -------------------- */

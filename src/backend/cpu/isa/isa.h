@@ -27,6 +27,18 @@
 #define REEL_ISA_PICK(name) (&reel__##name##_baseline)
 #endif
 
+/* REEL_UNROLL(32, i = 0; ...): a loop over registers: rows of a register block and the like.
+ * Under a sanitizer it stays a loop, as it would be one check after another; and then it is
+ * the index of every step that is checked. */
+#define REEL_PRAGMA(x) _Pragma(#x)
+#if defined(REEL_SANITIZED)
+#define REEL_UNROLL(most, ...) for (__VA_ARGS__)
+#elif defined(__clang__)
+#define REEL_UNROLL(most, ...) REEL_PRAGMA(clang loop unroll(full)) for (__VA_ARGS__)
+#else
+#define REEL_UNROLL(most, ...) REEL_PRAGMA(GCC unroll most) for (__VA_ARGS__)
+#endif
+
 /* Vector width of the present build, in floats. */
 #if defined(__AVX512F__)
 #define REEL_VW 16
@@ -37,8 +49,12 @@
 #endif
 typedef float reel_vf __attribute__((vector_size(REEL_VW * 4)));
 typedef int32_t reel_vi __attribute__((vector_size(REEL_VW * 4)));
+/* As many bytes of doubles. */
+#define REEL_VWD (REEL_VW / 2)
+typedef double reel_vd __attribute__((vector_size(REEL_VW * 4)));
 /* The same without alignment: *(const reel_vfu *)p loads from any address. */
 typedef float reel_vfu __attribute__((vector_size(REEL_VW * 4), aligned(4), may_alias));
+typedef double reel_vdu __attribute__((vector_size(REEL_VW * 4), aligned(8), may_alias));
 
 static inline reel_vf reel_vload(const float *p)
 {
