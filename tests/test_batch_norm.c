@@ -162,6 +162,63 @@ static void variance_survives_a_large_mean(void **state)
     drop(&x);
 }
 
+/* A channel that is one number everywhere comes out as its bias, and one whose squares leave f32
+ * as that of ordinary size. */
+static void equal_and_huge_values(void **state)
+{
+    (void)state;
+    const float values[] = {100.3f, 255, 1e5f, 1e7f, 1e30f, -3e38f};
+    const reel_batch_norm_attrs a = {1e-5, 0.1, 1, 0, 0};
+    for (int k = 0; k < 6; k++) {
+        operand x = make(REEL_SHAPE(1200, 17), REEL_F32, NULL, 1);
+        for (int64_t i = 0; i < 1200 * 17; i++) ((float *)x.data)[i] = values[k];
+        operand out[] = {make_like(&x, 0), channels(17, 0), channels(17, 0)};
+        call_fast(reel__fast_batch_norm, &x, 1, out, 3, &a);
+        for (int64_t i = 0; i < 1200 * 17; i++)
+            assert_true(((float *)out[Y].data)[i] == 0);
+        drop_all(out, 3);
+        drop(&x);
+    }
+    operand x = make(REEL_SHAPE(1200, 17), REEL_F32, NULL, 1), big = make_like(&x, 1);
+    for (int64_t i = 0; i < 1200 * 17; i++) ((float *)big.data)[i] *= 0x1p100f;
+    operand out[] = {make_like(&x, 0), channels(17, 0), channels(17, 0)};
+    operand far[] = {make_like(&x, 0), channels(17, 0), channels(17, 0)};
+    const reel_batch_norm_attrs exact = {0, 0.1, 1, 0, 0};
+    call_fast(reel__fast_batch_norm, &x, 1, out, 3, &exact);
+    call_fast(reel__fast_batch_norm, &big, 1, far, 3, &exact);
+    check_same(&far[Y], &out[Y], 1e-5, "y of huge values");
+    drop_all(out, 3);
+    drop_all(far, 3);
+    drop(&x);
+    drop(&big);
+}
+
+/* Without training a gradient does not depend on x, be it infinite. */
+static void fixed_statistics_ignore_x(void **state)
+{
+    (void)state;
+    operand in[] = {make(REEL_SHAPE(5, 17), REEL_F32, NULL, 1),
+                    make(REEL_SHAPE(5, 17), REEL_F32, NULL, 2), ABSENT, channels(17, 3),
+                    channels(17, 4)};
+    operand gx = make_like(&in[0], 0);
+    const reel_batch_norm_attrs a = {1e-5, 0.1, 0, 0, 1};
+    positive(&in[4]);
+    for (int i = 0; i < 5 * 17; i += 3) ((float *)in[1].data)[i] = i % 2 ? NAN : INFINITY;
+    for (int ref = 0; ref < 2; ref++) {
+        if (ref)
+            call_ref(reel__ref_batch_norm_backward, in, 5, &gx, 1, &a);
+        else
+            call_fast(reel__fast_batch_norm_backward, in, 5, &gx, 1, &a);
+        for (int i = 0; i < 5 * 17; i++) {
+            const float *g = in[0].data, *s = in[4].data;
+            check_near((double)((float *)gx.data)[i], (double)g[i] * (double)s[i % 17],
+                       1e-6, "gx");
+        }
+    }
+    drop_all(in, 5);
+    drop(&gx);
+}
+
 static void nan_passes_relu(void **state)
 {
     (void)state;
@@ -197,6 +254,8 @@ int main(void)
         cmocka_unit_test(agrees_with_reference),
         cmocka_unit_test(agrees_over_many_chunks),
         cmocka_unit_test(variance_survives_a_large_mean),
+        cmocka_unit_test(equal_and_huge_values),
+        cmocka_unit_test(fixed_statistics_ignore_x),
         cmocka_unit_test(nan_passes_relu),
         cmocka_unit_test(leaves_other_layouts),
     };

@@ -253,6 +253,9 @@ static void test_with_numbers(void **state)
     NONE("lerp_", reel_lerp_(t.f, t.other, 1));
     NONE("add_scalar", reel_add_scalar(NULL, 1));
     NONE("mul_scalar", reel_mul_scalar(NULL, 1));
+    NONE("scale", reel_scale(NULL, t.f));
+    NONE("scale", reel_scale(t.f, t.f));
+    NONE("scale", reel_scale(t.f, NULL));
     NONE("mul_scalar_", reel_mul_scalar_(NULL, 1));
     NONE("pow_scalar", reel_pow_scalar(t.i, 1));
     NONE("clamp", reel_clamp(NULL, 0, 1));
@@ -399,6 +402,9 @@ static void test_reductions(void **state)
     }
     NONE("mean", reel_mean(t.i, REEL_ALL, false));
     NONE("max", reel_max(t.empty, REEL_DIMS(0), false));
+    NONE("norm", reel_norm(NULL, REEL_ALL, false, REEL_F32));
+    NONE("norm", reel_norm(t.f, REEL_ALL, false, REEL_F16));
+    NONE("norm", reel_norm(t.i, REEL_ALL, false, REEL_F64));
     NONE("var", reel_var(NULL, REEL_ALL, 1, false));
     NONE("var", reel_var(t.f, REEL_ALL, NAN, false));
     NONE("var", reel_var(t.i, REEL_ALL, 1, false));

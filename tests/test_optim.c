@@ -329,6 +329,50 @@ static void test_clip(void **state)
     expect_error(REEL_ERR_ARG, "NULL");
 }
 
+/* Four gradients of v: the norm is 2 v, and clipped to 1 each is 0.5. In a captured step too. */
+static void clip_four(reel_dtype dtype, double v, double stored)
+{
+    reel_tensor *p = reel_requires_grad(reel_zeros(REEL_SHAPE(4), dtype), true);
+    const double clipped = 2 * stored > 1 ? 0.5 : stored;
+    reel_set_grad(p, reel_full(REEL_SHAPE(4), v, dtype));
+    assert_near(reel_clip_grad_norm((reel_params){&p, NULL, 1}, 1) / (2 * stored), 1,
+                1e-6);
+    const double got = reel_item(reel_select(reel_grad_of(p), 0, 0));
+    assert_near(got / clipped, 1,
+                dtype == REEL_F16    ? 1e-3
+                : dtype == REEL_BF16 ? 8e-3
+                                     : 2e-6);
+}
+
+/* Squares that no dtype holds, and factors that are too small for it. */
+static void test_clip_far_out(void **state)
+{
+    (void)state;
+    const double f32[] = {3, 2e19, 1e30, 3e38, 1e-20, 1e-30};
+    for (int i = 0; i < 6; i++) clip_four(REEL_F32, f32[i], (double)(float)f32[i]);
+    const double f64[] = {1e-200, 1e200, 1e300};
+    for (int i = 0; i < 3; i++) clip_four(REEL_F64, f64[i], f64[i]);
+    clip_four(REEL_F16, 300, 300);
+    clip_four(REEL_F16, 65504, 65504);
+    clip_four(REEL_BF16, 0x1p120, 0x1p120);
+    assert_ok();
+}
+
+/* More gradients than norms are joined at a time; of halves that together leave their range. */
+static void test_clip_many(void **state)
+{
+    (void)state;
+    enum { MANY = 100 };
+    reel_tensor *p[MANY];
+    for (int i = 0; i < MANY; i++) {
+        p[i] = reel_requires_grad(reel_zeros(REEL_SHAPE(9), REEL_F16), true);
+        reel_set_grad(p[i], reel_full(REEL_SHAPE(9), 60000, REEL_F16));
+    }
+    assert_near(reel_clip_grad_norm((reel_params){p, NULL, MANY}, 3), 1.8e6, 500);
+    assert_near(reel_item(reel_select(reel_grad_of(p[MANY - 1]), 0, 8)), 0.1, 1e-4);
+    assert_ok();
+}
+
 /* ---- moving average ------------------------------------------------------------------- */
 
 static void test_ema(void **state)
@@ -446,9 +490,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_formulas), TEST(test_groups), TEST(test_bad_options),
-        TEST(test_refuses),  TEST(test_state),  TEST(test_state_errors),
-        TEST(test_clip),     TEST(test_ema),    TEST(test_no_memory),
+        TEST(test_formulas), TEST(test_groups),       TEST(test_bad_options),
+        TEST(test_refuses),  TEST(test_state),        TEST(test_state_errors),
+        TEST(test_clip),     TEST(test_clip_far_out), TEST(test_clip_many),
+        TEST(test_ema),      TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,6 +327,36 @@ static void layer_norm_case(int64_t n, int64_t d, bool w, bool b, bool gw, bool 
     drop(&gy);
 }
 
+/* A row that is one number comes out as its bias; squares that leave f32 change nothing. */
+static void layer_norm_of_hard_rows(void **state)
+{
+    (void)state;
+    const float values[] = {100.3f, 1e5f, -1e30f, 3e38f};
+    for (int k = 0; k < WIDTHS; k++) {
+        const int64_t c = widths[k], n = ROWS * c;
+        reel_layer_norm_attrs attrs = {.dims = 1, .eps = 1e-5};
+        operand x = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 1);
+        operand y = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 2);
+        operand far = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 3);
+        for (int v = 0; v < 4; v++) {
+            for (int64_t i = 0; i < n; i++) floats(&x)[i] = values[v];
+            assert_int_equal(call_fast(reel__fast_layer_norm, &x, 1, &y, 1, &attrs),
+                             REEL_OK);
+            for (int64_t i = 0; i < n; i++) assert_true(floats(&y)[i] == 0);
+        }
+        attrs.eps = 1e-12;
+        drop(&x);
+        x = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 1);
+        assert_int_equal(call_fast(reel__fast_layer_norm, &x, 1, &y, 1, &attrs), REEL_OK);
+        for (int64_t i = 0; i < n; i++) floats(&x)[i] *= 0x1p100f;
+        assert_int_equal(call_fast(reel__fast_layer_norm, &x, 1, &far, 1, &attrs),
+                         REEL_OK);
+        for (int64_t i = 0; i < n; i++)
+            check_near((double)floats(&far)[i], (double)floats(&y)[i], 1e-4, "y");
+        drop(&x), drop(&y), drop(&far);
+    }
+}
+
 static void layer_norm(void **state)
 {
     (void)state;
@@ -349,6 +379,7 @@ int main(void)
         cmocka_unit_test(cross_entropy_bad_target),
         cmocka_unit_test(cross_entropy_no_memory),
         cmocka_unit_test(layer_norm),
+        cmocka_unit_test(layer_norm_of_hard_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,9 @@ REEL_API reel_tensor *reel_lerp(reel_tensor *x, reel_tensor *y, double weight);
 REEL_API reel_tensor *reel_add_scalar(reel_tensor *x, double value);
 /** x * value; `value` is whole if x is of integers. */
 REEL_API reel_tensor *reel_mul_scalar(reel_tensor *x, double value);
+/** x * factor, one f64 element that a graph does not freeze and that may be too small or too
+ *  large for x's dtype. Floating. Errors: REEL_ERR_SHAPE. */
+REEL_API reel_tensor *reel_scale(reel_tensor *x, reel_tensor *factor);
 /** x to the power `value`. Floating. */
 REEL_API reel_tensor *reel_pow_scalar(reel_tensor *x, double value);
 
@@ -250,6 +253,12 @@ REEL_API reel_tensor *reel_mean(reel_tensor *x, reel_shape dims, bool keepdim);
 /** Variance over `dims`, divided by (n - correction): 1 is unbiased, 0 biased. Floating. */
 REEL_API reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction,
                                bool keepdim);
+/** Euclidean norm over `dims`: the root of the sum of squares, right also where the squares
+ *  are beyond the range of x's dtype. Floating. dtype: that of the result, x's own or REEL_F64,
+ *  which holds the norm of any f16, bf16 or f32. The gradient of a norm of 0 is 0.
+ *  Errors: REEL_ERR_DTYPE. ONNX: ReduceL2. */
+REEL_API reel_tensor *reel_norm(reel_tensor *x, reel_shape dims, bool keepdim,
+                                reel_dtype dtype);
 /** Largest over `dims`; equal ones share the gradient. NaN wins. ONNX: ReduceMax. */
 REEL_API reel_tensor *reel_max(reel_tensor *x, reel_shape dims, bool keepdim);
 /** Smallest over `dims`; equal ones share the gradient. NaN wins. ONNX: ReduceMin. */

@@ -35,6 +35,12 @@ typedef struct reel_mask_attrs {
     int64_t keepdim; /* the record drops the dims as a view when 0 */
     double scale;    /* SUM: factor; VAR: correction */
 } reel_mask_attrs;
+/* sqrt(scale * sum of squares + eps) over the dims of the mask */
+typedef struct reel_norm_attrs {
+    int64_t mask;
+    int64_t wide; /* the result is f64 whatever x is */
+    double scale, eps;
+} reel_norm_attrs;
 /* a shape or a permutation */
 typedef struct reel_shape_attrs {
     int64_t rank;

@@ -18,6 +18,8 @@ REEL_SCHEMA(reel__scalar_schema, reel_scalar_attrs, R(reel_scalar_attrs, a));
 REEL_SCHEMA(reel__dim_schema, reel_dim_attrs, I(reel_dim_attrs, dim));
 REEL_SCHEMA(reel__mask_schema, reel_mask_attrs, I(reel_mask_attrs, mask),
             I(reel_mask_attrs, keepdim), R(reel_mask_attrs, scale));
+REEL_SCHEMA(reel__norm_schema, reel_norm_attrs, I(reel_norm_attrs, mask),
+            I(reel_norm_attrs, wide), R(reel_norm_attrs, scale), R(reel_norm_attrs, eps));
 REEL_SCHEMA(reel__shape_schema, reel_shape_attrs, I(reel_shape_attrs, rank),
             I(reel_shape_attrs, dim));
 REEL_SCHEMA(reel__slice_schema, reel_slice_attrs, I(reel_slice_attrs, dim),

@@ -1,6 +1,7 @@
 /* norm.c: batch and layer normalization. First-order gradients are one fused kernel; with
  * create_graph they come from the same function composed of operators. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "ops/onnx.h"
 #include "ops/records.h"
@@ -100,6 +101,25 @@ const reel_op reel__batch_norm_backward = {
         "f[5,3]; f[5,3]; -; s[3]; s[3] in 0.5..2; f[5,3] | relu=1 want=13",
 };
 
+/* A statistic that the forward pass saved, as a constant to go with x. */
+static reel_tensor *saved(reel_tensor *statistic, reel_shape shape, const reel_tensor *x)
+{
+    return reel_reshape(reel_cast(reel__constant(statistic), x->meta.dtype), shape);
+}
+
+/* (x - mean) / sqrt(var + eps) over `dims` in operators, `mean` and `invstd` being those of x.
+ * Normalizing does not see a shift or a factor. So x is standardized with the constants, and
+ * what is left to differentiate is near 1: large means do not cancel, no square leaves the
+ * dtype, and equal values give 0. */
+static reel_tensor *normalized(reel_tensor *x, reel_tensor *mean, reel_tensor *invstd,
+                               reel_shape dims, double eps)
+{
+    reel_tensor *d = reel_mul(reel_sub(x, mean), invstd);
+    reel_tensor *rest = reel_square(reel_mul_scalar(invstd, sqrt(eps)));
+    reel_tensor *scale = reel_rsqrt(reel_add(reel_var(d, dims, 0, true), rest));
+    return reel_mul(reel_sub(d, reel_mean(d, dims, true)), scale);
+}
+
 /* The same in operators, for gradients of gradients; residual and relu aside. */
 static reel_tensor *batch_norm_composed(const reel_call *c)
 {
@@ -109,16 +129,10 @@ static reel_tensor *batch_norm_composed(const reel_call *c)
         column.dim[i] = i == 1 ? x->meta.dim[1] : 1;
         if (i != 1) dims.dim[dims.rank++] = i;
     }
-    reel_tensor *mean, *invstd;
-    if (BN(c)->training) {
-        mean = reel_mean(x, dims, true);
-        invstd = reel_rsqrt(reel_add_scalar(reel_var(x, dims, 0, true), BN(c)->eps));
-    } else { /* constants: what the forward pass used */
-        reel_dtype dt = x->meta.dtype;
-        mean = reel_reshape(reel_cast(reel__constant(c->out[1]), dt), column);
-        invstd = reel_reshape(reel_cast(reel__constant(c->out[2]), dt), column);
-    }
-    reel_tensor *y = reel_mul(reel_sub(x, mean), invstd);
+    reel_tensor *mean = saved(c->out[1], column, x),
+                *invstd = saved(c->out[2], column, x);
+    reel_tensor *y = BN(c)->training ? normalized(x, mean, invstd, dims, BN(c)->eps)
+                                     : reel_mul(reel_sub(x, mean), invstd);
     if (c->in[1]) y = reel_mul(y, reel_reshape(c->in[1], column));
     if (c->in[2]) y = reel_add(y, reel_reshape(c->in[2], column));
     return y;
@@ -374,12 +388,13 @@ const reel_op reel__layer_norm_backward = {
 static reel_tensor *layer_norm_composed(const reel_call *c)
 {
     reel_tensor *x = c->in[0];
-    reel_shape dims = {.rank = (int)LN(c)->dims};
-    for (int i = 0; i < dims.rank; i++) dims.dim[i] = x->meta.rank - dims.rank + i;
-    reel_tensor *mean = reel_mean(x, dims, true);
-    reel_tensor *var = reel_var(x, dims, 0, true);
-    reel_tensor *y =
-        reel_mul(reel_sub(x, mean), reel_rsqrt(reel_add_scalar(var, LN(c)->eps)));
+    reel_shape dims = {.rank = (int)LN(c)->dims}, rows = reel__shape(&x->meta);
+    for (int i = 0; i < dims.rank; i++) {
+        dims.dim[i] = x->meta.rank - dims.rank + i;
+        rows.dim[dims.dim[i]] = 1;
+    }
+    reel_tensor *mean = saved(c->out[1], rows, x), *rstd = saved(c->out[2], rows, x);
+    reel_tensor *y = normalized(x, mean, rstd, dims, LN(c)->eps);
     if (c->in[1]) y = reel_mul(y, c->in[1]);
     return c->in[2] ? reel_add(y, c->in[2]) : y;
 }

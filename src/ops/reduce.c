@@ -18,16 +18,21 @@ static int64_t reduced_count(const reel_meta *x, int64_t mask)
 }
 
 /* What is left keeps x's memory order. */
+static void reduced_meta(const reel_meta *x, int64_t mask, reel_meta *out)
+{
+    *out = *x;
+    out->offset = 0;
+    for (int i = 0; i < x->rank; i++)
+        if (mask >> i & 1) out->dim[i] = 1;
+    reel__set_strides_like(out, x);
+}
+
 static reel_status reduce_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     reel_status st = reel__check_mask(c, 0, MASK(c));
     if (st) return st;
-    *out = *x;
-    out->offset = 0;
-    for (int i = 0; i < x->rank; i++)
-        if (MASK(c) >> i & 1) out->dim[i] = 1;
-    reel__set_strides_like(out, x);
+    reduced_meta(x, MASK(c), out);
     return REEL_OK;
 }
 
@@ -138,6 +143,60 @@ const reel_op reel__var = {
     .onnx = var_onnx,
     .sample =
         "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=4 scale=0\nf[4,3] | mask=1 scale=1",
+};
+
+/* ---- norm: sqrt(scale * sum of squares + eps), also where the squares are out of range ------ */
+
+static reel_status norm_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    const reel_norm_attrs *a = ATTRS(c, reel_norm_attrs);
+    reel_status st = reel__check_mask(c, 0, a->mask);
+    if (st) return st;
+    REQUIRE(c, a->scale >= 0 && a->eps >= 0 && isfinite(a->scale) && isfinite(a->eps),
+            REEL_ERR_ARG, "scale %g and eps %g must be 0 or more", a->scale, a->eps);
+    reduced_meta(x, a->mask, out);
+    if (a->wide) out->dtype = REEL_F64;
+    return REEL_OK;
+}
+
+/* gx = gy scale x / y, in the order that stays in range; 0 where the norm is 0. */
+static void norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    const reel_dtype dtype = IN_META(c, 0)->dtype;
+    const double scale = ATTRS(c, reel_norm_attrs)->scale;
+    reel_tensor *y = reel_cast(c->out[0], dtype), *g = reel_cast(G, dtype);
+    reel_tensor *none = reel_cast(reel_logical_not(y), dtype); /* 1 where y is 0 */
+    reel_tensor *unit = reel_div(X, reel_add(y, none));
+    gx[0] = reel_mul(scale == 1 ? g : reel_mul_scalar(g, scale), unit);
+}
+
+static reel_status norm_onnx(const reel_call *c, reel_onnx *o)
+{
+    const reel_norm_attrs *a = ATTRS(c, reel_norm_attrs);
+    const reel_ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
+    if (o->per_batch && ((const reel_norm_attrs *)o->per_batch)->scale != 0)
+        return reel__bad(c, REEL_ERR_UNSUPPORTED, "a factor that depends on the batch");
+    if (a->scale == 1 && a->eps == 0)
+        return reel__onnx_give(o, 0, reel__onnx_reduce(o, "ReduceL2", x, a->mask));
+    reel_ref sum = reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", x, x), a->mask);
+    sum = ONNX("Add", ONNX("Mul", sum, NUM(a->scale)), NUM(a->eps));
+    return reel__onnx_give(o, 0, ONNX("Sqrt", sum));
+}
+
+const reel_op reel__norm = {
+    .name = "norm",
+    .kernel = K_NORM,
+    .n_in = 1,
+    .n_out = 1,
+    .saves = SAVE_IN(0) | SAVE_OUT(0),
+    .dtypes = DTYPES_FLOAT,
+    .attrs = &reel__norm_schema,
+    .infer = norm_infer,
+    .vjp = norm_vjp,
+    .onnx = norm_onnx,
+    .sample = "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=2 scale=0.25 eps=1e-5\n"
+              "f[4,3] | mask=1 scale=1 wide=1",
 };
 
 /* ---- max, min: equal winners share the gradient -------------------------------------------- */
@@ -298,6 +357,21 @@ reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction, bool k
         return NULL;
     }
     return reduce(&reel__var, x, dims, correction, keepdim);
+}
+
+reel_tensor *reel_norm(reel_tensor *x, reel_shape dims, bool keepdim, reel_dtype dtype)
+{
+    reel_norm_attrs a = {.scale = 1};
+    if (!reel__have("norm", x, "x") || !reel__dims_mask("norm", &x->meta, dims, &a.mask))
+        return NULL;
+    a.wide = dtype == REEL_F64;
+    if (!a.wide && dtype != x->meta.dtype) {
+        reel_fail(REEL_ERR_DTYPE, "norm: result in %s of %s, expected its dtype or f64",
+                  reel_dtype_name(dtype), SHOW(&x->meta));
+        return NULL;
+    }
+    reel_scope s = reel_scope_begin();
+    return reel_scope_return(s, finish(APPLY(&reel__norm, &a, x), a.mask, keepdim));
 }
 
 reel_tensor *reel_max(reel_tensor *x, reel_shape dims, bool keepdim)

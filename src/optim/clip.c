@@ -14,18 +14,28 @@ static bool is_list(const char *who, reel_params params, double limit)
     return !reel_failed();
 }
 
-/* Sum of squares of all gradients, f64: of each tensor in its dtype, of all tensors in f64. */
-static reel_tensor *sum_of_squares(reel_params params)
+enum { NORMS = 32 }; /* joined at a time */
+
+static reel_tensor *join_norms(reel_tensor *const norm[], int n)
 {
-    reel_tensor *total = reel_zeros(REEL_SCALAR, REEL_F64);
-    for (int i = 0; i < params.n && total; i++) {
+    return reel_norm(reel_stack(norm, n, 0), REEL_ALL, false, REEL_F64);
+}
+
+/* Norm of all gradients together, f64: the norm of their norms. */
+static reel_tensor *norm_of_all(reel_params params)
+{
+    reel_tensor *norm[NORMS];
+    int n = 0;
+    for (int i = 0; i < params.n && !reel_failed(); i++) {
         reel_tensor *g = reel_grad_of(params.tensor[i]);
         if (!g) continue;
-        reel_scope s = reel_scope_begin();
-        reel_tensor *square = reel_sum(reel_square(g), REEL_ALL, false);
-        total = reel_scope_return(s, reel_add(total, reel_cast(square, REEL_F64)));
+        if (n == NORMS) {
+            norm[0] = join_norms(norm, n);
+            n = 1;
+        }
+        norm[n++] = reel_norm(g, REEL_ALL, false, REEL_F64);
     }
-    return total;
+    return n ? join_norms(norm, n) : reel_zeros(REEL_SCALAR, REEL_F64);
 }
 
 /* scale: a 0-d f64 tensor; every gradient is multiplied by it. */
@@ -36,7 +46,7 @@ static reel_status scale_all(reel_params params, reel_tensor *scale)
         reel_tensor *g = reel_grad_of(params.tensor[i]);
         if (!g) continue;
         reel_scope s = reel_scope_begin();
-        reel_tensor *y = reel_mul(g, reel_cast(scale, reel_dtype_of(g)));
+        reel_tensor *y = reel_scale(g, scale);
         st = y ? reel_set_grad(params.tensor[i], y) : reel_error_status();
         reel_scope_end(s);
     }
@@ -49,7 +59,7 @@ reel_tensor *reel_clip_grad_norm_tensor(reel_params params, double max_norm)
     if (reel_failed() || !is_list("clip_grad_norm", params, max_norm)) return NULL;
     bool was = reel_set_grad_enabled(false);
     reel_scope s = reel_scope_begin();
-    reel_tensor *norm = reel_sqrt(sum_of_squares(params));
+    reel_tensor *norm = norm_of_all(params);
     reel_tensor *ratio =
         reel_mul_scalar(reel_reciprocal(reel_add_scalar(norm, 1e-6)), max_norm);
     reel_tensor *scale = reel_minimum(ratio, reel_scalar(1, REEL_F64));

@@ -58,6 +58,10 @@ def sum_(a, x, dims):
     return y.to(torch.int64) if not x.is_floating_point() else y * a.scale
 
 
+def norm(a, x, dims):
+    return ((x * x).sum(dims, keepdim=True) * a.scale + a.eps).sqrt()
+
+
 def over_each(f):
     def run(a, x, dims):
         y = x != 0
@@ -243,6 +247,8 @@ TABLE = dict(
         "neg abs sign square exp log log1p expm1 sqrt rsqrt reciprocal sin cos tanh erf "
         "floor ceil round sigmoid").split()},
     softplus=lambda a, x: F.softplus(x),
+    scale=lambda a, x, s: x * s,
+    norm=reduced(norm),
     sum=reduced(sum_), var=reduced(lambda a, x, d: x.var(d, correction=a.scale, keepdim=True)),
     max=reduced(lambda a, x, d: x.amax(d, keepdim=True) if d else x.clone()),
     min=reduced(lambda a, x, d: x.amin(d, keepdim=True) if d else x.clone()),
@@ -379,6 +385,8 @@ def draw(rng, text, dtype):
     if dtype in INTS:
         least = 0 if dtype == torch.uint8 else -4
         return torch.randint(least, 6, shape, generator=rng).to(dtype)
+    if kind == "c64":
+        dtype = F64
     if kind == "s" and dtype in HALVES:
         dtype = F32  # a statistic
     u = torch.rand(shape, generator=rng, dtype=F64)
@@ -402,7 +410,8 @@ def results_of(record, attrs, inputs, dtype):
     placed = []
     for i, value in enumerate(out if isinstance(out, list) else [out]):
         place, value = value if isinstance(value, tuple) else (i, value)
-        if record.name in ("copy", "full", "arange", "one_hot"):
+        if record.name in ("copy", "full", "arange", "one_hot") or (
+                record.name == "norm" and attrs.wide):
             placed.append((place, value))  # the attributes name the dtype
         elif dtype in INTS and value.dtype not in (torch.bool, torch.int64):
             placed.append((place, value.to(dtype)))
@@ -490,7 +499,7 @@ EDGES_OF_ONE = ("add_scalar mul_scalar pow_scalar clamp isfinite logical_not neg
 EDGES_OF_TWO = ("add sub mul div pow maximum minimum eq ne lt le gt ge logical_and logical_or "
                 "logical_xor squared_error lerp add_scaled").split()
 SOFTMAXES = "softmax log_softmax logsumexp".split()
-EDGES_REDUCED = "sum max min argmax argmin any all".split() + SOFTMAXES
+EDGES_REDUCED = "sum norm max min argmax argmin any all".split() + SOFTMAXES
 
 
 def hard_rows(dtype):

@@ -1,6 +1,7 @@
 /* sample.c: reads the `sample` text of a record and draws inputs from it. */
 #include "sample.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,24 @@ static bool parse_range(const char **at, sample_input *in)
     return true;
 }
 
+const char *sample_hard_name(sample_hard hard)
+{
+    static const char *const name[] = {"plain", "equal",    "far",     "tiny",
+                                       "huge",  "lowest",   "largest", "denormal",
+                                       "zero",  "infinite", "nan",     "outlier"};
+    return name[hard];
+}
+
+static bool parse_hard(const char **at, sample_input *in)
+{
+    for (int h = 0; h < SAMPLE_HARDS; h++) {
+        if (!starts(at, sample_hard_name((sample_hard)h))) continue;
+        in->hard = (sample_hard)h;
+        return true;
+    }
+    return false;
+}
+
 static bool parse_input(const char **at, sample_input *in)
 {
     *in = (sample_input){.low = -1, .high = 1};
@@ -87,7 +106,7 @@ static bool parse_input(const char **at, sample_input *in)
         return false;
     if (!parse_shape(at, &in->shape)) return false;
     *at = skip_spaces(*at);
-    return !starts(at, "in ") || parse_range(at, in);
+    return !starts(at, "in ") || parse_hard(at, in) || parse_range(at, in);
 }
 
 static bool parse_line(const char *text, sample *out)
@@ -161,6 +180,16 @@ bool sample_has_layout(const sample_input *in, sample_layout layout)
     }
 }
 
+bool sample_empty(sample *s)
+{
+    if (s->n_in == 0 || s->in[0].shape.rank == 0) return false;
+    const int64_t first = s->in[0].shape.dim[0];
+    for (int i = 0; i < s->n_in; i++)
+        if (s->in[i].shape.rank && s->in[i].shape.dim[0] == first)
+            s->in[i].shape.dim[0] = 0;
+    return true;
+}
+
 /* Shape of the base of an input. */
 static reel_shape base_shape(const sample_input *in, sample_layout layout)
 {
@@ -193,7 +222,39 @@ static uint64_t stream_of(const sample *s, int i, uint64_t seed)
     return h;
 }
 
-static reel_tensor *draw(const sample_input *in, reel_shape shape, uint64_t stream)
+/* Element i of n: u in 0..1 is random, `plain` is what it would be else, and `scattered` is true
+ * for one in five. */
+static double hard_value(sample_hard hard, reel_dtype dtype, double u, double plain,
+                         int64_t i, int64_t n, bool scattered)
+{
+    static const struct limits {
+        double largest, normal, epsilon;
+    } limits[REEL_DTYPE_COUNT] = {
+        [REEL_F16] = {65504, 0x1p-14, 0x1p-10},
+        [REEL_BF16] = {0x1.fep127, 0x1p-126, 0x1p-7},
+        [REEL_F32] = {0x1.fffffep127, 0x1p-126, 0x1p-23},
+        [REEL_F64] = {0x1.fffffffffffffp1023, 0x1p-1022, 0x1p-52},
+    };
+    const struct limits *l = &limits[dtype];
+    const double sign = u < 0.5 ? -1 : 1;
+    switch (hard) {
+    case SAMPLE_EQUAL: return 100.3;
+    case SAMPLE_FAR: return 0.01 / l->epsilon + plain;
+    case SAMPLE_TINY: return pow(l->normal, 0.65) * plain;
+    case SAMPLE_HUGE: return pow(l->largest, 0.65) * plain;
+    case SAMPLE_LOWEST: return -l->largest;
+    case SAMPLE_LARGEST: return sign * l->largest;
+    case SAMPLE_DENORMAL: return sign * l->normal * 0.5;
+    case SAMPLE_ZERO: return sign * 0.0;
+    case SAMPLE_INFINITE: return scattered ? sign * (double)INFINITY : plain;
+    case SAMPLE_NAN: return scattered ? (double)NAN : plain;
+    case SAMPLE_OUTLIER: return i == n / 2 ? fmin(1e6, l->largest / 4) : plain;
+    default: return plain;
+    }
+}
+
+static reel_tensor *draw(const sample_input *in, reel_shape shape, reel_dtype dtype,
+                         uint64_t stream)
 {
     int64_t n = 1;
     for (int i = 0; i < shape.rank; i++) n *= shape.dim[i];
@@ -205,6 +266,8 @@ static reel_tensor *draw(const sample_input *in, reel_shape shape, uint64_t stre
         v[i] = in->kind == SAMPLE_BOOL ? (double)(w[2] & 1)
                                        : in->low + (in->high - in->low) * u;
         if (in->kind == SAMPLE_I64) v[i] = (double)(int64_t)v[i];
+        if (reel_dtype_is_float(dtype))
+            v[i] = hard_value(in->hard, dtype, u, v[i], i, n, w[2] % 5 == 0);
     }
     reel_tensor *t = v ? reel_from(v, shape, REEL_F64) : NULL;
     free(v);
@@ -221,7 +284,7 @@ reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtyp
     if (in->kind == SAMPLE_CONST64) dtype = REEL_F64;
     if (in->kind == SAMPLE_STATISTIC && (dtype == REEL_F16 || dtype == REEL_BF16))
         dtype = REEL_F32;
-    reel_tensor *f64 = draw(in, base_shape(in, layout), stream_of(s, i, seed));
+    reel_tensor *f64 = draw(in, base_shape(in, layout), dtype, stream_of(s, i, seed));
     return f64 ? reel_cast(f64, dtype) : NULL;
 }
 

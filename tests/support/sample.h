@@ -2,6 +2,7 @@
  *
  * One sample a line: inputs separated by ';', then perhaps "| attributes":
  *     f[2,3] in -2..2     float, differentiable; -1..1 unless said
+ *     f[2,3] in outlier   the same of hard values: a word of sample_hard_name()
  *     c[3] in 0.5..2      float, constant: no gradient is asked for
  *     s[3] in 0.5..2      the same, a statistic: f32 where the dtype under test is a half
  *     c64[]               the same, f64 whatever the dtype under test
@@ -25,10 +26,29 @@ typedef enum sample_kind {
     SAMPLE_BOOL
 } sample_kind;
 
+/* Values at the edges, in terms of the dtype that they are drawn in. */
+typedef enum sample_hard {
+    SAMPLE_PLAIN,    /* low..high                                      */
+    SAMPLE_EQUAL,    /* one number everywhere                          */
+    SAMPLE_FAR,      /* a mean a hundredth of 1 / epsilon, spread 1    */
+    SAMPLE_TINY,     /* squares vanish                                 */
+    SAMPLE_HUGE,     /* squares overflow                               */
+    SAMPLE_LOWEST,   /* the lowest number everywhere                   */
+    SAMPLE_LARGEST,  /* the largest number of either sign              */
+    SAMPLE_DENORMAL, /* below the smallest normal number               */
+    SAMPLE_ZERO,     /* zeros of either sign                           */
+    SAMPLE_INFINITE, /* plain, and some infinities                     */
+    SAMPLE_NAN,      /* plain, and some NaN                            */
+    SAMPLE_OUTLIER,  /* plain, but for one that is a million times as large */
+    SAMPLE_HARDS
+} sample_hard;
+const char *sample_hard_name(sample_hard hard);
+
 typedef struct sample_input {
     sample_kind kind;
     reel_shape shape;
     double low, high;
+    sample_hard hard;
 } sample_input;
 
 #define SAMPLE_MAX_IN 8
@@ -59,6 +79,10 @@ typedef enum sample_layout {
 } sample_layout;
 const char *sample_layout_name(sample_layout layout);
 bool sample_has_layout(const sample_input *in, sample_layout layout);
+
+/* Empties the sample: the first dimension of every input that has the first one's size there
+ * becomes 0. False if the first input has none. */
+bool sample_empty(sample *s);
 
 /* A new contiguous tensor (of the innermost scope) from which sample_view() makes input i in
  * this layout: larger than the input, or permuted. `dtype` is that of the floats. */

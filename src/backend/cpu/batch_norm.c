@@ -7,9 +7,13 @@
  * are cut into chunks by size. Statistics take one pass: mean and squared deviation of
  * each chunk, merged in order and in f64 by the formula of Chan, Golub & LeVeque 1979
  * ("Updating formulae and a pairwise algorithm for computing sample variances").
- * Normalizing, residual and relu are one pass more; backward is sums, then gradients. */
-#include "backend/cpu/isa/batch_norm.h"
+ * Normalizing, residual and relu are one pass more; backward is sums, then gradients.
+ *
+ * The loops are in f32. A part whose sums are not finite, and all parts of a call whose
+ * statistics or factors are far out, are computed in f64 (batch_norm_wide.h). */
+#include "backend/cpu/batch_norm_wide.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/usual.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
 
@@ -75,10 +79,21 @@ static bn_part part_of(const bn_rows *r, int64_t task)
     return (bn_part){first * r->width, left < r->chunk ? left : r->chunk, r->width};
 }
 
-/* The channels' values, once for each of the joined rows. */
-static void repeat(const bn_rows *r, float *values)
+/* What belongs to a channel, once for each of the joined rows: in f32, and in f64 too if the
+ * loops are to be those in f64. */
+static void repeat(const bn_rows *r, double *values, float *narrow, bool wide)
 {
-    for (int64_t i = r->channels; i < r->width; i++) values[i] = values[i - r->channels];
+    for (int64_t i = 0; i < r->channels; i++) narrow[i] = (float)values[i];
+    for (int64_t i = r->channels; i < r->width; i++) narrow[i] = narrow[i - r->channels];
+    for (int64_t i = r->channels; wide && i < r->width; i++)
+        values[i] = values[i - r->channels];
+}
+
+static bool all_finite(const double *values, int64_t n)
+{
+    bool finite = true;
+    for (int64_t i = 0; i < n; i++) finite = finite && isfinite(values[i]);
+    return finite;
 }
 
 /* ---- what a call needs ------------------------------------------------------------- */
@@ -111,14 +126,17 @@ static float *operand(const reel_karg *args, int n, int i)
 
 /* ---- forward ----------------------------------------------------------------------- */
 
+enum { CENTER, SCALE, OFFSET, AFFINE };
+
 typedef struct bn_forward {
     const reel_batch_norm_isa *isa;
     bn_rows rows;
     const float *x, *residual;
     float *y;
-    float *mean, *deviation; /* [tasks, width]: of each part      */
-    float *scale, *offset;   /* [width]                           */
-    bool relu;
+    double *mean, *deviation; /* [tasks, width]: of each part               */
+    double *wide[AFFINE];     /* [width]: y = (x - center) scale + offset   */
+    float *narrow[AFFINE];    /* the same in f32                            */
+    bool unusual_moments, unusual, relu;
 } bn_forward;
 
 static void moments_task(void *ctx, int64_t task, int worker)
@@ -126,8 +144,13 @@ static void moments_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const bn_forward *f = ctx;
     const bn_part p = part_of(&f->rows, task);
-    const int64_t at = task * f->rows.width;
-    f->isa->moments(f->x + p.begin, p.rows, p.width, f->mean + at, f->deviation + at);
+    double *mean = f->mean + task * f->rows.width;
+    double *deviation = f->deviation + task * f->rows.width;
+    if (!f->unusual_moments) {
+        f->isa->moments(f->x + p.begin, p.rows, p.width, mean, deviation);
+        if (all_finite(mean, p.width) && all_finite(deviation, p.width)) return;
+    }
+    reel__bn_moments_wide(f->x + p.begin, p.rows, p.width, mean, deviation);
 }
 
 static void apply_task(void *ctx, int64_t task, int worker)
@@ -135,8 +158,14 @@ static void apply_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const bn_forward *f = ctx;
     const bn_part p = part_of(&f->rows, task);
-    f->isa->apply(f->x + p.begin, f->residual ? f->residual + p.begin : NULL,
-                  f->y + p.begin, p.rows, p.width, f->scale, f->offset, f->relu);
+    const float *x = f->x + p.begin,
+                *residual = f->residual ? f->residual + p.begin : NULL;
+    const reel_bn_affine a = {f->narrow[CENTER], f->narrow[SCALE], f->narrow[OFFSET]};
+    if (f->unusual)
+        reel__bn_apply_wide(x, residual, f->y + p.begin, p.rows, p.width,
+                            (const double *const *)f->wide, f->relu);
+    else
+        f->isa->apply(x, residual, f->y + p.begin, p.rows, p.width, &a, f->relu);
 }
 
 /* Moments of `n` values joined by those of `m` more. */
@@ -144,8 +173,8 @@ static void merge(int64_t n, double *mean, double *deviation, int64_t m,
                   double other_mean, double other_deviation)
 {
     const double share = (double)m / (double)(n + m), delta = other_mean - *mean;
-    *mean += delta * share;
-    *deviation += other_deviation + delta * delta * share * (double)n;
+    *mean += isfinite(delta) ? delta * share : other_mean; /* an infinity stays one */
+    *deviation += other_deviation + delta * delta * (share * (double)n);
 }
 
 /* Merges the moments of all parts, in order; mean and deviation hold `width` values, of
@@ -193,16 +222,21 @@ static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean
     }
 }
 
-/* y = x scale + offset. The statistics are those that are saved, rounded: so the result can be
- * made again from them to the last bit. */
+/* y = (x - mean) scale + b. The statistics are those that are saved, rounded: so the result can
+ * be made again from them to the last bit. */
 static void set_channel(const reel_kcall *call, bn_forward *f, int64_t c, float mean,
                         float invstd)
 {
     const float *w = operand(call->in, call->n_in, 1);
     const float *b = operand(call->in, call->n_in, 2);
-    const double scale = w ? (double)w[c] * invstd : invstd;
-    f->scale[c] = (float)scale;
-    f->offset[c] = (float)((b ? b[c] : 0) - mean * scale);
+    const double scale = w ? (double)w[c] * (double)invstd : (double)invstd;
+    const double offset = b ? (double)b[c] : 0;
+    f->wide[CENTER][c] = (double)mean;
+    f->wide[SCALE][c] = scale;
+    f->wide[OFFSET][c] = offset;
+    f->unusual = f->unusual || !reel__is_usual_invstd((double)invstd) ||
+                 !reel__is_usual((double)mean) || !reel__is_usual(scale) ||
+                 !reel__is_usual(offset);
 }
 
 static void save_statistics(const reel_kcall *call, bn_forward *f, const double *mean,
@@ -221,31 +255,41 @@ static void save_statistics(const reel_kcall *call, bn_forward *f, const double 
 
 static void apply_all(bn_forward *f)
 {
-    repeat(&f->rows, f->scale);
-    repeat(&f->rows, f->offset);
+    for (int i = 0; i < AFFINE; i++)
+        repeat(&f->rows, f->wide[i], f->narrow[i], f->unusual);
     reel__parallel(task_count(&f->rows), apply_task, f);
 }
+
+/* Cuts the factors out of their room. */
+static void take_affine(bn_forward *f, double *room)
+{
+    const int64_t width = f->rows.width;
+    for (int i = 0; i < AFFINE; i++) f->wide[i] = room + i * width;
+    float *narrow = (float *)(void *)(room + AFFINE * width);
+    for (int i = 0; i < AFFINE; i++) f->narrow[i] = narrow + i * width;
+}
+
+static const size_t AFFINE_ROOM = AFFINE * (sizeof(double) + sizeof(float));
 
 static reel_status run_forward(const reel_kcall *call, bn_forward *f)
 {
     const reel_batch_norm_attrs *a = call->attrs;
     const size_t width = (size_t)f->rows.width;
     const size_t parts = a->training ? (size_t)task_count(&f->rows) : 0;
-    double *mean =
-        reel__scratch(width * (2 * sizeof(double) + (2 * parts + 2) * sizeof(float)));
+    double *mean = reel__scratch(width * ((2 + 2 * parts) * sizeof *mean + AFFINE_ROOM));
     if (!mean) return REEL_ERR_MEMORY;
     double *var = mean + width;
-    f->scale = (float *)(var + width);
-    f->offset = f->scale + width;
-    f->mean = f->offset + width;
+    f->mean = var + width;
     f->deviation = f->mean + parts * width;
+    take_affine(f, f->deviation + parts * width);
     if (a->training) {
+        f->unusual_moments = !(a->eps >= REEL_LEAST_EPS);
         batch_statistics(call, f, mean, var);
     } else {
         const float *running_mean = call->in[3].data, *running_var = call->in[4].data;
         for (int64_t c = 0; c < f->rows.channels; c++) {
-            mean[c] = running_mean[c];
-            var[c] = running_var[c];
+            mean[c] = (double)running_mean[c];
+            var[c] = (double)running_var[c];
         }
     }
     save_statistics(call, f, mean, var);
@@ -257,13 +301,13 @@ static reel_status run_forward(const reel_kcall *call, bn_forward *f)
 static reel_status run_apply(const reel_kcall *call, bn_forward *f)
 {
     const float *mean = call->in[3].data, *invstd = call->in[4].data;
-    f->scale = reel__scratch(2 * (size_t)f->rows.width * sizeof *f->scale);
-    if (!f->scale) return REEL_ERR_MEMORY;
-    f->offset = f->scale + f->rows.width;
+    double *room = reel__scratch((size_t)f->rows.width * AFFINE_ROOM);
+    if (!room) return REEL_ERR_MEMORY;
+    take_affine(f, room);
     for (int64_t c = 0; c < f->rows.channels; c++)
         set_channel(call, f, c, mean[c], invstd[c]);
     apply_all(f);
-    reel__scratch_free(f->scale);
+    reel__scratch_free(room);
     return REEL_OK;
 }
 
@@ -312,12 +356,16 @@ bool reel__fast_batch_norm_apply(const reel_kcall *call, reel_status *status)
 
 /* ---- backward ---------------------------------------------------------------------- */
 
+enum { B_CENTER, B_SCALE, B_SLOPE, B_MEAN_G, SLOPES };
+
 typedef struct bn_gradients {
     const reel_batch_norm_isa *isa;
     bn_rows rows;
-    reel_bn_backward all;                 /* the operands, from their first element */
-    float *sum_g, *sum_gx;                /* [tasks, width]: of each part           */
-    float *mean, *scale, *slope, *offset; /* [width] */
+    reel_bn_backward all;   /* the operands, from their first element             */
+    double *sum_g, *sum_gx; /* [tasks, width]: of each part                       */
+    double *wide[SLOPES];   /* [width]: ((g - mean_g) - (x - center) slope) scale */
+    float *narrow[SLOPES];  /* the same in f32                                    */
+    bool unusual_sums, unusual;
 } bn_gradients;
 
 static reel_bn_backward slice(const bn_gradients *b, int64_t task)
@@ -332,6 +380,7 @@ static reel_bn_backward slice(const bn_gradients *b, int64_t task)
         .gres = all->gres ? all->gres + p.begin : NULL,
         .rows = p.rows,
         .width = p.width,
+        .training = all->training,
     };
 }
 
@@ -340,8 +389,14 @@ static void sums_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const bn_gradients *b = ctx;
     const reel_bn_backward part = slice(b, task);
-    const int64_t at = task * b->rows.width;
-    b->isa->backward_sums(&part, b->mean, b->sum_g + at, b->sum_gx + at);
+    const float *mean = b->narrow[B_CENTER];
+    double *sum_g = b->sum_g + task * b->rows.width;
+    double *sum_gx = b->sum_gx + task * b->rows.width;
+    if (!b->unusual_sums) {
+        b->isa->backward_sums(&part, mean, sum_g, sum_gx);
+        if (all_finite(sum_g, part.width) && all_finite(sum_gx, part.width)) return;
+    }
+    reel__bn_backward_sums_wide(&part, mean, sum_g, sum_gx);
 }
 
 static void gradients_task(void *ctx, int64_t task, int worker)
@@ -349,11 +404,16 @@ static void gradients_task(void *ctx, int64_t task, int worker)
     (void)worker;
     const bn_gradients *b = ctx;
     const reel_bn_backward part = slice(b, task);
-    b->isa->backward_apply(&part, b->mean, b->scale, b->slope, b->offset);
+    const reel_bn_slopes s = {b->narrow[B_CENTER], b->narrow[B_SCALE], b->narrow[B_SLOPE],
+                              b->narrow[B_MEAN_G]};
+    if (b->unusual)
+        reel__bn_backward_apply_wide(&part, (const double *const *)b->wide);
+    else
+        b->isa->backward_apply(&part, &s);
 }
 
 /* The parts' sums added in order; the first `channels` values are the result. */
-static void add_parts(const bn_rows *r, const float *parts, double *sum)
+static void add_parts(const bn_rows *r, const double *parts, double *sum)
 {
     memset(sum, 0, (size_t)r->width * sizeof *sum);
     for (int64_t task = 0; task < r->chunks; task++)
@@ -364,8 +424,8 @@ static void add_parts(const bn_rows *r, const float *parts, double *sum)
         sum[c] += parts[r->chunks * r->width + c];
 }
 
-/* gw and gb from the sums, and the factors of gx = scale g + slope (x - mean) + offset:
- * w invstd (g - mean(g) - (x - mean) invstd^2 mean(g (x - mean))). */
+/* gw and gb from the sums, and the factors of
+ * gx = w invstd (g - mean(g) - (x - mean) invstd^2 mean(g (x - mean))). */
 static void channel_gradients(const reel_kcall *call, bn_gradients *b,
                               const double *sum_g, const double *sum_gx)
 {
@@ -374,36 +434,51 @@ static void channel_gradients(const reel_kcall *call, bn_gradients *b,
     float *gw = operand(call->out, call->n_out, 1);
     float *gb = operand(call->out, call->n_out, 2);
     /* Running statistics are constants: x enters gx in training only. */
-    const double share = a->training ? 1 / (double)b->rows.rows : 0;
+    const double count = (double)b->rows.rows;
     for (int64_t c = 0; c < b->rows.channels; c++) {
-        const double s = invstd[c], scale = w ? w[c] * s : s;
-        b->scale[c] = (float)scale;
-        b->slope[c] = (float)(-scale * s * s * sum_gx[c] * share);
-        b->offset[c] = (float)(-scale * sum_g[c] * share);
+        const double s = (double)invstd[c], scale = w ? (double)w[c] * s : s;
+        const double slope = a->training ? sum_gx[c] / count * s * s : 0;
+        const double mean_g = a->training ? sum_g[c] / count : 0;
+        b->wide[B_SCALE][c] = scale;
+        b->wide[B_SLOPE][c] = slope;
+        b->wide[B_MEAN_G][c] = mean_g;
+        b->unusual = b->unusual || b->unusual_sums || !reel__is_usual(scale) ||
+                     !reel__is_usual(slope) || !reel__is_usual(mean_g);
         if (gw) gw[c] = (float)(sum_gx[c] * s);
         if (gb) gb[c] = (float)sum_g[c];
     }
-    repeat(&b->rows, b->scale);
-    repeat(&b->rows, b->slope);
-    repeat(&b->rows, b->offset);
+    for (int i = 0; i < SLOPES; i++)
+        repeat(&b->rows, b->wide[i], b->narrow[i], b->unusual);
+}
+
+static void set_centers(const reel_kcall *call, bn_gradients *b)
+{
+    const float *mean = call->in[3].data, *invstd = call->in[4].data;
+    for (int64_t c = 0; c < b->rows.channels; c++) {
+        b->wide[B_CENTER][c] = (double)mean[c];
+        b->unusual_sums = b->unusual_sums || !reel__is_usual((double)mean[c]) ||
+                          !reel__is_usual_invstd((double)invstd[c]);
+    }
+    repeat(&b->rows, b->wide[B_CENTER], b->narrow[B_CENTER], false);
 }
 
 static reel_status run_backward(const reel_kcall *call, bn_gradients *b)
 {
     const bn_rows *r = &b->rows;
     const size_t width = (size_t)r->width, parts = (size_t)task_count(r);
-    double *sum_g =
-        reel__scratch(width * (2 * sizeof(double) + (4 + 2 * parts) * sizeof(float)));
+    double *sum_g = reel__scratch(
+        width * ((2 + 2 * parts + SLOPES) * sizeof *sum_g + SLOPES * sizeof(float)));
     if (!sum_g) return REEL_ERR_MEMORY;
     double *sum_gx = sum_g + width;
-    b->mean = (float *)(sum_gx + width);
-    b->scale = b->mean + width;
-    b->slope = b->scale + width;
-    b->offset = b->slope + width;
-    b->sum_g = b->offset + width;
+    b->sum_g = sum_gx + width;
     b->sum_gx = b->sum_g + parts * width;
-    memcpy(b->mean, call->in[3].data, (size_t)r->channels * sizeof(float));
-    repeat(r, b->mean);
+    double *room = b->sum_gx + parts * width;
+    float *narrow = (float *)(void *)(room + SLOPES * width);
+    for (int i = 0; i < SLOPES; i++) {
+        b->wide[i] = room + (size_t)i * width;
+        b->narrow[i] = narrow + (size_t)i * width;
+    }
+    set_centers(call, b);
     reel__parallel(task_count(r), sums_task, b);
     add_parts(r, b->sum_g, sum_g);
     add_parts(r, b->sum_gx, sum_gx);
@@ -431,7 +506,8 @@ bool reel__fast_batch_norm_backward(const reel_kcall *call, reel_status *status)
                 .x = call->in[1].data,
                 .y = operand(call->in, call->n_in, 5),
                 .gx = operand(call->out, call->n_out, 0),
-                .gres = operand(call->out, call->n_out, 3)},
+                .gres = operand(call->out, call->n_out, 3),
+                .training = ((const reel_batch_norm_attrs *)call->attrs)->training != 0},
     };
     *status = run_backward(call, &b);
     return true;

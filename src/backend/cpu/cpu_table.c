@@ -5,6 +5,7 @@
 const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
     [K_POINTWISE] = reel__cpu_pointwise_program,
     [K_COPY] = reel__cpu_copy,
+    [K_SCALE] = reel__ref_scale,
     [K_FILL] = reel__ref_fill,
     [K_ARANGE] = reel__ref_arange,
     [K_CAT] = reel__ref_cat,
@@ -16,6 +17,7 @@ const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
     [K_DROPOUT] = reel__ref_dropout,
     [K_SUM] = reel__ref_sum,
     [K_VAR] = reel__ref_var,
+    [K_NORM] = reel__ref_norm,
     [K_AMAX] = reel__ref_amax,
     [K_AMIN] = reel__ref_amin,
     [K_ARGMAX] = reel__ref_argmax,

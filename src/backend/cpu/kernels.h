@@ -8,6 +8,7 @@
 
 /* ---- reference: any strides; COPY and POINTWISE are in cpu.h ------------------------------- */
 
+reel_status reel__ref_scale(const reel_kcall *call);
 reel_status reel__ref_fill(const reel_kcall *call);
 reel_status reel__ref_arange(const reel_kcall *call);
 reel_status reel__ref_cat(const reel_kcall *call);
@@ -19,6 +20,7 @@ reel_status reel__ref_randint(const reel_kcall *call);
 reel_status reel__ref_dropout(const reel_kcall *call);
 reel_status reel__ref_sum(const reel_kcall *call);
 reel_status reel__ref_var(const reel_kcall *call);
+reel_status reel__ref_norm(const reel_kcall *call);
 reel_status reel__ref_amax(const reel_kcall *call);
 reel_status reel__ref_amin(const reel_kcall *call);
 reel_status reel__ref_argmax(const reel_kcall *call);

@@ -1,114 +1,162 @@
-/* reduce.c: SUM, VAR, AMAX, AMIN, ANY, ALL.
+/* reduce.c: SUM, VAR, NORM, AMAX, AMIN, ANY, ALL, each in one or more sweeps over the input
+ * (reduce_sweep.h).
  *
- * The outputs are cut into tiles, and the reduced elements into chunks where there are
- * few outputs: both by size alone, so that the result does not depend on the threads. A
- * tile is reduced in one of two ways: by rows, each output from a run of memory of its
- * own (gathered first if it lies scattered), or by columns, neighbouring outputs
- * together. */
+ * f32 is swept in f32 arithmetic. Where that leaves the range of f32 although the result
+ * may be within it, the same outputs are swept again in f64. */
 #include <math.h>
+#include <string.h>
 
-#include "backend/cpu/isa/reduce.h"
 #include "backend/cpu/kernels.h"
-#include "backend/cpu/reduce_plan.h"
+#include "backend/cpu/reduce_sweep.h"
 #include "base/alloc.h"
 #include "base/parallel.h"
 
 enum {
-    TILE = 1024,     /* outputs of a tile at most: their accumulators stay in L1       */
-    WORK = 32768,    /* elements that are worth a task                                 */
-    MANY_TILES = 32, /* as many tiles keep all threads busy: no chunks needed         */
-    MAX_CHUNKS = 64, /* bounds the partial results that are merged one after another  */
-    GATHERED = 1024, /* elements gathered at a time, in f64 or i64 at most 8 KiB      */
-    WIDE = 256       /* columns worth a pass: narrower rows are joined                */
+    WORK = 32768 /* elements that are worth a task */
 };
 
 typedef struct reduction {
-    reel_reduce_plan plan;
-    const char *x;
-    char *y;
-    reel_dtype x_dtype, y_dtype;
-    size_t x_size;
-    reel_reduce_op op;
-    reel_reduce_fns fns;
-    bool is_var;
-    double scale; /* factor of every result                              */
-    bool by_cols;
-    int64_t row; /* outputs that lie in a row: tiles do not cross its end */
-    int64_t tile, tiles, tiles_per_row;
-    int64_t chunk, chunks; /* reduced elements (by columns: rows) of a chunk       */
-    reel_acc *partial;     /* [tiles][chunks][tile], where chunks > 1              */
-    double *mean;          /* VAR: [tiles][tile], where chunks > 1                 */
+    reel_tiling r;
+    reel_kernel_id kernel;
+    reel_reduce_op op; /* of the sweep that gives the result */
+    double scale;      /* factor of every result              */
+    double eps;        /* NORM: added to the sum of squares   */
 } reduction;
 
-static int64_t min64(int64_t a, int64_t b)
+/* Outputs that are computed together: one tile, or all of them where tiles are cut into
+ * chunks. Both arrays hold `n` values, those of tile t from (t - first) r->tile on. */
+typedef struct span {
+    const reduction *of;
+    int64_t first, tiles, n;
+    reel_acc *acc;
+    double *shift;
+} span;
+
+static void sweep(const span *s, reel_reduce_op op, bool wide, const double *shift)
 {
-    return a < b ? a : b;
-}
-static int64_t max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
+    const reel_tiling *r = &s->of->r;
+    if (r->chunks > 1)
+        reel__sweep_chunks(r, (reel_sweep){op, wide}, shift, s->acc);
+    else
+        reel__sweep_tile(r, (reel_sweep){op, wide}, s->first, shift, s->acc);
 }
 
-/* ---- accumulators ------------------------------------------------------------------ */
-
-/* Whether accumulators hold f, not i. */
-static bool in_floats(const reduction *r)
+/* f32 that may be finite in f64: an infinite input costs a sweep more. */
+static bool left_f32(const span *s)
 {
-    return reel_dtype_is_float(r->x_dtype) && r->op != REEL_REDUCE_ANY &&
-           r->op != REEL_REDUCE_ALL;
+    if (s->of->r.x_dtype != REEL_F32) return false;
+    for (int64_t j = 0; j < s->n; j++)
+        if (!isfinite(s->acc[j].f)) return true;
+    return false;
 }
 
-static void clear(const reduction *r, reel_acc *acc, int64_t n)
+/* ---- what sweeps make a result ----------------------------------------------------- */
+
+static void sum_of(const span *s)
 {
-    reel_acc start = {.i = 0};
-    if (r->op == REEL_REDUCE_ALL)
-        start.i = 1;
-    else if (in_floats(r))
-        start.f = r->op == REEL_REDUCE_AMAX   ? -INFINITY
-                  : r->op == REEL_REDUCE_AMIN ? INFINITY
-                                              : 0;
-    else if (r->op == REEL_REDUCE_AMAX)
-        start.i = INT64_MIN;
-    else if (r->op == REEL_REDUCE_AMIN)
-        start.i = INT64_MAX;
-    for (int64_t j = 0; j < n; j++) acc[j] = start;
+    sweep(s, REEL_REDUCE_SUM, false, NULL);
+    if (left_f32(s)) sweep(s, REEL_REDUCE_SUM, true, NULL);
 }
 
-static reel_acc join(const reduction *r, reel_acc a, reel_acc b)
+/* The first value of each output into `shift`; 0 for one that is not finite. */
+static void first_values(const span *s)
 {
-    bool floats = in_floats(r);
-    switch (r->op) {
-    case REEL_REDUCE_AMAX: return (floats ? b.f > a.f || b.f != b.f : b.i > a.i) ? b : a;
-    case REEL_REDUCE_AMIN: return (floats ? b.f < a.f || b.f != b.f : b.i < a.i) ? b : a;
-    case REEL_REDUCE_ANY: return (reel_acc){.i = a.i | b.i};
-    case REEL_REDUCE_ALL: return (reel_acc){.i = a.i & b.i};
-    default:
-        return floats ? (reel_acc){.f = a.f + b.f}
-                      : (reel_acc){.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i)};
+    const reel_tiling *r = &s->of->r;
+    const reel_reduce_plan *p = &r->plan;
+    if (p->length == 0) memset(s->shift, 0, (size_t)s->n * sizeof *s->shift);
+    if (p->length == 0) return;
+    for (int64_t t = 0, n; t < s->tiles; t++) {
+        reel_walk w =
+            reel__walk(p->kept, p->n_kept, reel__reduce_tile(r, s->first + t, &n));
+        double *shift = s->shift + t * r->tile;
+        for (int64_t j = 0; j < n; j++, reel__walk_step(&w, 1)) {
+            const void *x = r->x + w.a * (int64_t)reel_dtype_size(r->x_dtype);
+            double v =
+                r->x_dtype == REEL_F32 ? (double)*(const float *)x : *(const double *)x;
+            shift[j] = isfinite(v) ? v : 0;
+        }
     }
 }
 
-static void merge(const reduction *r, reel_acc *acc, const reel_acc *more, int64_t n)
+/* Sums of squared deviations from the mean, in two sweeps. The mean is the first value plus
+ * the mean distance from it: so that of equal values is exact. The second sweep subtracts it
+ * rounded, which adds n times the square of what was rounded off. */
+static void squared_deviations(const span *s, bool wide)
 {
-    for (int64_t j = 0; j < n; j++) acc[j] = join(r, acc[j], more[j]);
+    const double n = (double)s->of->r.plan.length;
+    first_values(s);
+    sweep(s, REEL_REDUCE_DEV, wide, s->shift);
+    if (!wide && left_f32(s)) return;
+    for (int64_t j = 0; j < s->n; j++) s->shift[j] += s->acc[j].f / n;
+    sweep(s, REEL_REDUCE_SQDEV, wide, s->shift);
+    for (int64_t j = 0; j < s->n && !wide && s->of->r.x_dtype == REEL_F32; j++) {
+        const double off = s->shift[j] - (double)(float)s->shift[j];
+        const double sum = s->acc[j].f - n * off * off;
+        s->acc[j].f = sum < 0 ? 0 : sum;
+    }
 }
 
-/* Writes n results to the place of outputs `first`, `first` + 1, ... */
-static void store(const reduction *r, int64_t first, const reel_acc *acc, int64_t n)
+static void var_of(const span *s)
 {
+    squared_deviations(s, false);
+    if (left_f32(s)) squared_deviations(s, true);
+}
+
+/* Sums of squares that f64 holds without loss: squares of f32 always are among them. */
+static bool is_safe_sum(double squares)
+{
+    return (squares > 0x1p-900 && squares < 0x1p1000) || isnan(squares);
+}
+
+/* Powers of two that bring the largest element of each output near 1, into `shift`. */
+static void scale_down(const span *s, double *largest)
+{
+    sweep(s, REEL_REDUCE_AMAX, false, NULL);
+    for (int64_t j = 0; j < s->n; j++) largest[j] = s->acc[j].f;
+    sweep(s, REEL_REDUCE_AMIN, false, NULL);
+    for (int64_t j = 0; j < s->n; j++) {
+        const double size = fmax(largest[j], -s->acc[j].f);
+        s->shift[j] = size > 0 && isfinite(size) ? ldexp(1, -ilogb(size)) : 1;
+    }
+}
+
+/* sqrt(scale * sum of squares + eps). Source of the scaling: Blue 1978, "A portable Fortran
+ * program to find the Euclidean norm of a vector"; here by one factor, from a second look. */
+static void norm_of(const span *s, double *largest)
+{
+    const reduction *of = s->of;
+    bool safe = true;
+    for (int64_t j = 0; j < s->n; j++) s->shift[j] = 1;
+    sweep(s, REEL_REDUCE_SQUARES, false, s->shift);
+    for (int64_t j = 0; j < s->n && of->r.x_dtype == REEL_F64; j++)
+        safe = safe && is_safe_sum(s->acc[j].f);
+    if (!safe) {
+        scale_down(s, largest);
+        sweep(s, REEL_REDUCE_SQUARES, false, s->shift);
+    }
+    for (int64_t j = 0; j < s->n; j++) {
+        const double f = s->shift[j];
+        s->acc[j].f = sqrt(s->acc[j].f * of->scale + of->eps * f * f) / f;
+    }
+}
+
+/* ---- results ----------------------------------------------------------------------- */
+
+/* Writes n results to the place of outputs `first`, `first` + 1, ... */
+static void store(const reduction *of, int64_t first, const reel_acc *acc, int64_t n)
+{
+    const reel_tiling *r = &of->r;
     const reel_reduce_plan *p = &r->plan;
     reel_walk w = reel__walk(p->kept, p->n_kept, first);
-    bool floats = in_floats(r);
+    const bool floats = reel__sweep_in_floats(r, (reel_sweep){of->op, false});
+    const double scale = of->kernel == K_NORM ? 1 : of->scale;
     while (n > 0) {
-        int64_t run = min64(n, reel__walk_run(&w)), step = p->kept[p->n_kept - 1].b;
+        int64_t left = reel__walk_run(&w), run = n < left ? n : left;
+        int64_t step = p->kept[p->n_kept - 1].b;
 #define STORE_AS(type, value)                                                            \
     for (int64_t j = 0; j < run; j++)                                                    \
     ((type *)(void *)r->y)[w.b + j * step] = (type)(value)
-#define REAL ((floats ? acc[j].f : (double)acc[j].i) * r->scale)
+#define REAL ((floats ? acc[j].f : (double)acc[j].i) * scale)
 #define INTEGER (floats ? (int64_t)acc[j].f : acc[j].i)
         switch (r->y_dtype) {
         case REEL_F32: STORE_AS(float, REAL); break;
@@ -128,226 +176,85 @@ static void store(const reduction *r, int64_t first, const reel_acc *acc, int64_
     }
 }
 
-/* ---- one tile, one chunk ----------------------------------------------------------- */
-
-/* Outputs first .. first + n - 1 over elements begin .. end - 1, each from a run. */
-static void reduce_rows(const reduction *r, reel_reduce_fns fns, int64_t first, int64_t n,
-                        int64_t begin, int64_t end, const double *shift, reel_acc *acc)
+/* largest: NORM's room for as many values as the span has, else NULL. */
+static void run_span(const span *s, double *largest)
 {
-    const reel_reduce_plan *p = &r->plan;
-    const reel_axis *inner = &p->reduced[p->n_reduced - 1];
-    const int64_t size = (int64_t)r->x_size;
-    bool dense = inner->a == 1;
-    reel_walk kept = reel__walk(p->kept, p->n_kept, first);
-    for (int64_t j = 0, run; j < n; j += run, reel__walk_step(&kept, run)) {
-        if (dense && p->n_reduced == 1) {
-            run = min64(n - j, reel__walk_run(&kept));
-            fns.rows(r->x + (kept.a + begin) * size, run, p->kept[p->n_kept - 1].a,
-                     end - begin, shift ? shift + j : NULL, acc + j);
-            continue;
-        }
-        run = 1;
-        reel_walk at = reel__walk(p->reduced, p->n_reduced, begin);
-        for (int64_t left = end - begin, len; left > 0; left -= len) {
-            int64_t room[GATHERED];
-            const void *x = r->x + (kept.a + at.a) * size;
-            len = min64(left, dense ? reel__walk_run(&at) : GATHERED);
-            if (dense) {
-                reel__walk_step(&at, len);
-            } else {
-                reel__walk_gather(room, r->x + kept.a * size, &at, len, r->x_size);
-                x = room;
-            }
-            fns.rows(x, 1, 0, len, shift ? shift + j : NULL, acc + j);
-        }
-    }
-}
-
-/* `rows` rows of n <= WIDE / 2 columns without gaps, read as fewer and wider rows. */
-static void join_cols(const reduction *r, reel_reduce_fns fns, const char *x,
-                      int64_t rows, int64_t n, const double *shift, reel_acc *acc)
-{
-    int64_t many = n <= WIDE / 16 ? WIDE / n / 16 * 16 : WIDE / n; /* whole vectors */
-    int64_t width = many * n;
-    reel_acc wide[WIDE];
-    double wide_shift[WIDE];
-    clear(r, wide, width);
-    for (int64_t j = 0; shift && j < width; j++) wide_shift[j] = shift[j % n];
-    fns.cols(x, rows / many, width, width, shift ? wide_shift : NULL, wide);
-    for (int64_t k = 0; k < many; k++) merge(r, acc, wide + k * n, n);
-    x += (rows / many) * width * (int64_t)r->x_size;
-    fns.cols(x, rows % many, n, n, shift, acc);
-}
-
-/* The same outputs, which are neighbours in memory, all from the same rows. */
-static void reduce_cols(const reduction *r, reel_reduce_fns fns, int64_t first, int64_t n,
-                        int64_t begin, int64_t end, const double *shift, reel_acc *acc)
-{
-    const reel_reduce_plan *p = &r->plan;
-    const int64_t size = (int64_t)r->x_size, step = p->reduced[p->n_reduced - 1].a;
-    reel_walk kept = reel__walk(p->kept, p->n_kept, first);
-    reel_walk at = reel__walk(p->reduced, p->n_reduced, begin);
-    for (int64_t left = end - begin, rows; left > 0; left -= rows) {
-        rows = min64(left, reel__walk_run(&at));
-        const char *x = r->x + (kept.a + at.a) * size;
-        if (step == n && n <= WIDE / 2 && rows >= 2 * (WIDE / n))
-            join_cols(r, fns, x, rows, n, shift, acc);
+    const reduction *of = s->of;
+    switch (of->kernel) {
+    case K_SUM:
+        if (reel_dtype_is_float(of->r.x_dtype))
+            sum_of(s);
         else
-            fns.cols(x, rows, step, n, shift, acc);
-        reel__walk_step(&at, rows);
+            sweep(s, of->op, false, NULL);
+        break;
+    case K_VAR: var_of(s); break;
+    case K_NORM: norm_of(s, largest); break;
+    default: sweep(s, of->op, false, NULL);
     }
-}
-
-static void reduce_tile(const reduction *r, reel_reduce_fns fns, int64_t first, int64_t n,
-                        int64_t begin, int64_t end, const double *shift, reel_acc *acc)
-{
-    clear(r, acc, n);
-    if (r->by_cols)
-        reduce_cols(r, fns, first, n, begin, end, shift, acc);
-    else
-        reduce_rows(r, fns, first, n, begin, end, shift, acc);
-}
-
-/* ---- all tiles --------------------------------------------------------------------- */
-
-/* First output of tile t; *n outputs. */
-static int64_t tile_at(const reduction *r, int64_t t, int64_t *n)
-{
-    int64_t within = t % r->tiles_per_row * r->tile;
-    *n = min64(r->tile, r->row - within);
-    return t / r->tiles_per_row * r->row + within;
-}
-
-static reel_reduce_fns sum_fns(reel_dtype dtype)
-{
-    return REEL_ISA_PICK(reduce)->fn[REEL_REDUCE_SUM][dtype];
-}
-
-/* Mean of sums, in place of a copy: what VAR subtracts. */
-static void means(const reduction *r, const reel_acc *sum, double *mean, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) mean[j] = sum[j].f / (double)r->plan.length;
+    for (int64_t t = 0, n; t < s->tiles; t++) {
+        int64_t first = reel__reduce_tile(&of->r, s->first + t, &n);
+        store(of, first, s->acc + t * of->r.tile, n);
+    }
 }
 
 /* Tiles without chunks: begin .. end - 1, from start to finish. */
 static void whole_tiles(void *ctx, int64_t begin, int64_t end)
 {
-    const reduction *r = ctx;
+    const reduction *of = ctx;
     for (int64_t t = begin; t < end; t++) {
-        reel_acc acc[TILE];
-        double mean[TILE];
-        int64_t n, first = tile_at(r, t, &n);
-        if (r->is_var) {
-            reduce_tile(r, sum_fns(r->x_dtype), first, n, 0, r->plan.length, NULL, acc);
-            means(r, acc, mean, n);
-        }
-        reduce_tile(r, r->fns, first, n, 0, r->plan.length, r->is_var ? mean : NULL, acc);
-        store(r, first, acc, n);
+        reel_acc acc[REEL_REDUCE_TILE];
+        double shift[REEL_REDUCE_TILE], largest[REEL_REDUCE_TILE];
+        span s = {of, t, 1, 0, acc, shift};
+        reel__reduce_tile(&of->r, t, &s.n);
+        run_span(&s, largest);
     }
 }
 
-static void one_chunk(const reduction *r, reel_reduce_fns fns, int64_t i, bool shifted)
+static reel_status in_chunks(reduction *of)
 {
-    int64_t t = i / r->chunks, n, first = tile_at(r, t, &n);
-    int64_t begin = i % r->chunks * r->chunk;
-    reduce_tile(r, fns, first, n, begin, min64(begin + r->chunk, r->plan.length),
-                shifted ? r->mean + t * r->tile : NULL, r->partial + i * r->tile);
-}
-static void sum_chunk(void *ctx, int64_t i, int worker)
-{
-    const reduction *r = ctx;
-    (void)worker;
-    one_chunk(r, sum_fns(r->x_dtype), i, false);
-}
-static void result_chunk(void *ctx, int64_t i, int worker)
-{
-    const reduction *r = ctx;
-    (void)worker;
-    one_chunk(r, r->fns, i, r->is_var);
-}
-
-/* Joins the chunks of tile t in order; returns the first, which holds the result. */
-static reel_acc *merge_chunks(const reduction *r, int64_t t)
-{
-    reel_acc *acc = r->partial + t * r->chunks * r->tile;
-    int64_t n;
-    tile_at(r, t, &n);
-    for (int64_t c = 1; c < r->chunks; c++) merge(r, acc, acc + c * r->tile, n);
-    return acc;
+    reel_tiling *r = &of->r;
+    const size_t n = (size_t)(r->tiles * r->tile), room = n * sizeof(double);
+    const size_t chunks = (size_t)r->chunks;
+    char *memory = reel__scratch(n * chunks * sizeof *r->partial + 3 * room);
+    if (!memory) return reel_error_status();
+    r->partial = (reel_acc *)(void *)(memory + 3 * room);
+    memset(memory, 0, 3 * room); /* tiles at the end of a row leave some unused */
+    span s = {of,
+              0,
+              r->tiles,
+              (int64_t)n,
+              (reel_acc *)(void *)memory,
+              (double *)(void *)(memory + room)};
+    run_span(&s, (double *)(void *)(memory + 2 * room));
+    reel__scratch_free(memory);
+    return REEL_OK;
 }
 
-static reel_status in_chunks(reduction *r)
+static reel_status run(const reel_kcall *c, int64_t mask, reduction *of)
 {
-    const size_t per_tile = (size_t)(r->tiles * r->tile);
-    r->partial = reel__scratch(per_tile * (size_t)r->chunks * sizeof *r->partial);
-    r->mean = r->is_var ? reel__scratch(per_tile * sizeof *r->mean) : NULL;
-    bool ok = r->partial && (r->mean || !r->is_var);
-    int64_t n;
-    if (ok && r->is_var) {
-        reel__parallel(r->tiles * r->chunks, sum_chunk, r);
-        for (int64_t t = 0; t < r->tiles; t++) {
-            tile_at(r, t, &n);
-            means(r, merge_chunks(r, t), r->mean + t * r->tile, n);
-        }
-    }
-    if (ok) {
-        reel__parallel(r->tiles * r->chunks, result_chunk, r);
-        for (int64_t t = 0; t < r->tiles; t++) {
-            int64_t first = tile_at(r, t, &n);
-            store(r, first, merge_chunks(r, t), n);
-        }
-    }
-    reel__scratch_free(r->mean);
-    reel__scratch_free(r->partial);
-    return ok ? REEL_OK : reel_error_status();
-}
-
-/* Tiles and chunks, from the shape alone. */
-static void cut(reduction *r)
-{
-    const reel_reduce_plan *p = &r->plan;
-    const reel_axis *kept = &p->kept[p->n_kept - 1];
-    int64_t length = max64(p->length, 1);
-    r->by_cols = p->reduced[p->n_reduced - 1].a != 1 && kept->a == 1 && kept->size > 1;
-    r->row = r->by_cols ? kept->size : p->outputs;
-    r->tile = r->by_cols ? TILE : max64(1, min64(TILE, WORK / length));
-    r->tile = min64(r->tile, r->row);
-    r->tiles_per_row = ceil_div(r->row, r->tile);
-    r->tiles = p->outputs / r->row * r->tiles_per_row;
-    r->chunk = length;
-    if (r->tiles < MANY_TILES)
-        r->chunk = max64(ceil_div(WORK, r->tile), ceil_div(length, MAX_CHUNKS));
-    r->chunk = ceil_div(r->chunk, 8) * 8; /* whole groups of rows */
-    r->chunks = ceil_div(length, r->chunk);
+    of->r = reel__tiling(c, mask);
+    of->kernel = c->kernel;
+    const reel_tiling *r = &of->r;
+    if (!reel__sweep_exists(r, (reel_sweep){of->op, false}))
+        return reel_fail(REEL_ERR_DTYPE, "%s: not for dtype %s",
+                         reel__kernel_name(c->kernel), reel_dtype_name(r->x_dtype));
+    if (r->plan.outputs == 0) return REEL_OK;
+    if (of->kernel == K_VAR) /* no degrees of freedom: 0 / 0, as elsewhere */
+        of->scale = 1 / fmax(0, (double)r->plan.length - of->scale);
+    if (r->plan.length == 0 && (of->kernel == K_AMAX || of->kernel == K_AMIN))
+        return reel_fail(REEL_ERR_SHAPE, "%s: there is no extreme of 0 elements",
+                         of->kernel == K_AMAX ? "amax" : "amin");
+    if (r->chunks > 1) return in_chunks(of);
+    const int64_t cost = r->tile * (r->plan.length + 16);
+    reel__parallel_range(r->tiles, cost < WORK ? WORK / cost : 1, whole_tiles, of);
+    return REEL_OK;
 }
 
 static reel_status reduce(const reel_kcall *c, reel_reduce_op op)
 {
-    const reel_mask_attrs *attrs = c->attrs;
-    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
-    reduction r = {.plan = reel__reduce_plan(x, y, attrs->mask, false), .op = op};
-    r.x_dtype = x->dtype;
-    r.y_dtype = y->dtype;
-    r.x_size = reel_dtype_size(x->dtype);
-    r.x = (const char *)c->in[0].data + r.plan.x0 * (int64_t)r.x_size;
-    r.y = (char *)c->out[0].data + r.plan.y0 * (int64_t)reel_dtype_size(y->dtype);
-    r.fns = REEL_ISA_PICK(reduce)->fn[op][x->dtype];
-    r.is_var = c->kernel == K_VAR;
-    r.scale = c->kernel == K_SUM ? attrs->scale : 1;
-    if (r.is_var) /* no degrees of freedom: 0 / 0, as elsewhere */
-        r.scale = 1 / fmax(0, (double)r.plan.length - attrs->scale);
-    if (!r.fns.rows)
-        return reel_fail(REEL_ERR_DTYPE, "%s: not for dtype %s",
-                         reel__kernel_name(c->kernel), reel_dtype_name(x->dtype));
-    if (r.plan.outputs == 0) return REEL_OK;
-    if (r.plan.length == 0 && (op == REEL_REDUCE_AMAX || op == REEL_REDUCE_AMIN))
-        return reel_fail(REEL_ERR_SHAPE, "%s: there is no extreme of 0 elements",
-                         op == REEL_REDUCE_AMAX ? "amax" : "amin");
-    cut(&r);
-    if (r.chunks > 1) return in_chunks(&r);
-    reel__parallel_range(r.tiles, max64(1, WORK / (r.tile * (r.plan.length + 16))),
-                         whole_tiles, &r);
-    return REEL_OK;
+    const reel_mask_attrs *a = c->attrs;
+    const bool scales = c->kernel == K_SUM || c->kernel == K_VAR;
+    return run(c, a->mask, &(reduction){.op = op, .scale = scales ? a->scale : 1});
 }
 
 reel_status reel__ref_sum(const reel_kcall *c)
@@ -357,6 +264,12 @@ reel_status reel__ref_sum(const reel_kcall *c)
 reel_status reel__ref_var(const reel_kcall *c)
 {
     return reduce(c, REEL_REDUCE_SQDEV);
+}
+reel_status reel__ref_norm(const reel_kcall *c)
+{
+    const reel_norm_attrs *a = c->attrs;
+    return run(c, a->mask,
+               &(reduction){.op = REEL_REDUCE_SQUARES, .scale = a->scale, .eps = a->eps});
 }
 reel_status reel__ref_amax(const reel_kcall *c)
 {

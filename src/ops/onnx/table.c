@@ -78,6 +78,7 @@ static const struct row {
      0,
      {{13, DTYPE(REEL_F32) | DTYPE(REEL_F64) | DTYPE(REEL_I64) | DTYPE(REEL_I32)}}},
     {"Reciprocal", 0, {{13, FLOAT}}},
+    {"ReduceL2", 0, {{13, NO_BYTE}}},
     {"ReduceLogSumExp", 0, {{13, NO_BYTE}}},
     {"ReduceMax", 0, {{13, NUMBER}, {20, ANY}}},
     {"ReduceMean", 0, {{13, NO_BYTE}}},

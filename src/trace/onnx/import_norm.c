@@ -152,23 +152,24 @@ static void rms_norm(reel_import *im)
     const reel_meta m = *META(x);
     int axis = reel__im_axis(reel__im_int(im, "axis", -1), m.rank);
     int64_t mask = all_dims(&m) & ~((INT64_C(1) << axis) - 1);
-    int s = reel__im_mean(im, CALL(square, NULL, x), mask);
-    s = CALL(rsqrt, NULL, reel__im_shift(im, s, epsilon(im)));
-    int y = CALL(mul, NULL, x, s);
+    const double n = (double)reel__im_count(&m, axis, m.rank);
+    const reel_norm_attrs a = {.mask = mask, .scale = 1 / n, .eps = epsilon(im)};
+    int y = CALL(div, NULL, x, CALL(norm, &a, x));
     OUT(0, CALL(mul, NULL, y, IN(1)));
 }
 
-/* x / |x|, by the sum of squares or of sizes; 0 where all are. */
+/* x / |x|, by the norm or the sum of sizes; 0 where all are. */
 static void lp_norm(reel_import *im)
 {
     int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank);
     int64_t p = reel__im_int(im, "p", 2), mask = INT64_C(1) << axis;
     if (p != 1 && p != 2) reel_fail(REEL_ERR_FORMAT, "p %" PRId64 " must be 1 or 2", p);
-    int s = p == 1 ? CALL(abs, NULL, x) : CALL(square, NULL, x);
-    s = reel__im_reduce(im, &reel__sum, s, mask, 1, true);
+    const reel_norm_attrs a = {.mask = mask, .scale = 1};
+    int s = p == 2 ? CALL(norm, &a, x)
+                   : reel__im_reduce(im, &reel__sum, CALL(abs, NULL, x), mask, 1, true);
     int empty = CALL(eq, NULL, s, reel__im_scalar(im, 0, x));
     s = CALL(where, NULL, empty, reel__im_scalar(im, 1, x), s);
-    OUT(0, CALL(div, NULL, x, p == 1 ? s : CALL(sqrt, NULL, s)));
+    OUT(0, CALL(div, NULL, x, s));
 }
 
 /* (x - mean) / (deviation + 1e-9) */

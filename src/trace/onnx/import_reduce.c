@@ -24,6 +24,16 @@ static reduction operands(reel_import *im)
     return r;
 }
 
+/* y without the dimensions of the mask. */
+static int without(reel_import *im, int y, int64_t mask)
+{
+    reel_shape s = {.rank = 0};
+    if (y < 0) return y;
+    for (int d = 0; d < META(y)->rank; d++)
+        if (!(mask >> d & 1)) s.dim[s.rank++] = META(y)->dim[d];
+    return reel__im_reshape(im, y, s);
+}
+
 static int reduce(reel_import *im, const reel_op *op, int x, const reduction *r)
 {
     return reel__im_reduce(im, op, x, r->mask, 1, r->keep);
@@ -60,13 +70,21 @@ static void reduce_extreme(reel_import *im)
     OUT(0, r.none ? r.x : reduce(im, im->row->record, r.x, &r));
 }
 
-/* x' and then the sum of it: |x|, x^2; record2 is what comes after. */
+/* x' and then the sum of it: |x|, x^2. */
 static void reduce_sum_of(reel_import *im)
 {
     const reduction r = operands(im);
     int y = reel__im_emit(im, im->row->record, NULL, 1, &r.x);
-    if (!r.none) y = sum(im, y, &r);
-    OUT(0, im->row->record2 ? reel__im_emit(im, im->row->record2, NULL, 1, &y) : y);
+    OUT(0, r.none ? y : sum(im, y, &r));
+}
+
+/* A norm of nothing but x itself is its size. */
+static void reduce_l2(reel_import *im)
+{
+    const reduction r = operands(im);
+    const reel_norm_attrs a = {.mask = r.mask, .scale = 1};
+    int y = r.none ? CALL(abs, NULL, r.x) : CALL(norm, &a, r.x);
+    OUT(0, r.keep || r.none ? y : without(im, y, r.mask));
 }
 
 static void reduce_log_sum(reel_import *im)
@@ -86,10 +104,7 @@ static void reduce_log_sum_exp(reel_import *im)
     m = CALL(where, NULL, finite, m, reel__im_scalar(im, 0, m));
     int s = reduce(im, &reel__sum, CALL(exp, NULL, CALL(sub, NULL, r.x, m)), &r);
     int y = CALL(add, NULL, m, CALL(log, NULL, s));
-    reel_shape shape = {.rank = 0};
-    for (int d = 0; d < META(y)->rank; d++)
-        if (keep || !(r.mask >> d & 1)) shape.dim[shape.rank++] = META(y)->dim[d];
-    OUT(0, reel__im_reshape(im, y, shape));
+    OUT(0, keep ? y : without(im, y, r.mask));
 }
 
 /* No record multiplies along a dimension: one slice after the other, which suits what it is
@@ -172,7 +187,7 @@ static const reel_import_row rows[] = {
     REDUCE("ReduceMin", 18, reduce_extreme, &reel__min, NULL),
     REDUCE("ReduceProd", 18, reduce_prod, NULL, NULL),
     REDUCE("ReduceL1", 18, reduce_sum_of, &reel__abs, NULL),
-    REDUCE("ReduceL2", 18, reduce_sum_of, &reel__square, &reel__sqrt),
+    REDUCE("ReduceL2", 18, reduce_l2, NULL, NULL),
     REDUCE("ReduceSumSquare", 18, reduce_sum_of, &reel__square, NULL),
     REDUCE("ReduceLogSum", 18, reduce_log_sum, NULL, NULL),
     REDUCE("ReduceLogSumExp", 18, reduce_log_sum_exp, NULL, NULL),

@@ -6,27 +6,36 @@
 #include "backend/cpu/isa/isa.h"
 
 /* The slice of the operands that one task reads and writes. y: only with relu; gx, gres:
- * only if asked for; else NULL. */
+ * only if asked for; else NULL. Only in training do the statistics depend on x. */
 typedef struct reel_bn_backward {
     const float *gy, *x, *y;
     float *gx, *gres;
     int64_t rows, width;
+    bool training;
 } reel_bn_backward;
 
+/* Factors of the forward and of the backward, [width] each. */
+typedef struct reel_bn_affine {
+    const float *center, *scale, *offset;
+} reel_bn_affine;
+typedef struct reel_bn_slopes {
+    const float *center, *scale, *slope, *mean_g;
+} reel_bn_slopes;
+
+/* All in f32 arithmetic: for what leaves its range see batch_norm_wide.h. */
 typedef struct reel_batch_norm_isa {
     /* mean[j] of the rows, and the sum of squared deviations from it; rows >= 1. */
-    void (*moments)(const float *x, int64_t rows, int64_t width, float *mean,
-                    float *deviation);
-    /* y = x scale + offset (+ residual unless NULL), then max(0, y) if relu.
+    void (*moments)(const float *x, int64_t rows, int64_t width, double *mean,
+                    double *deviation);
+    /* y = (x - center) scale + offset (+ residual unless NULL), then max(0, y) if relu.
      * NaN stays. */
     void (*apply)(const float *x, const float *residual, float *y, int64_t rows,
-                  int64_t width, const float *scale, const float *offset, bool relu);
+                  int64_t width, const reel_bn_affine *a, bool relu);
     /* Over the rows: sums of g and of g (x - mean); g is gy where y > 0. */
-    void (*backward_sums)(const reel_bn_backward *b, const float *mean, float *sum_g,
-                          float *sum_gx);
-    /* gx = scale g + (slope (x - mean) + offset); gres = g. */
-    void (*backward_apply)(const reel_bn_backward *b, const float *mean,
-                           const float *scale, const float *slope, const float *offset);
+    void (*backward_sums)(const reel_bn_backward *b, const float *mean, double *sum_g,
+                          double *sum_gx);
+    /* gx = ((g - mean_g) - (x - center) slope) scale, without training g scale; gres = g. */
+    void (*backward_apply)(const reel_bn_backward *b, const reel_bn_slopes *s);
 } reel_batch_norm_isa;
 
 REEL_ISA_DECLARE(reel_batch_norm_isa, batch_norm);

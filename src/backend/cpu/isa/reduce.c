@@ -1,4 +1,4 @@
-/* reduce.c: inner loops of SUM, VAR, AMAX, AMIN, ANY and ALL (see reduce.h). */
+/* reduce.c: inner loops of SUM, VAR, NORM, AMAX, AMIN, ANY and ALL (see reduce.h). */
 #include "backend/cpu/isa/reduce.h"
 
 #include <string.h>
@@ -10,9 +10,13 @@
 typedef double vd __attribute__((vector_size(REEL_VW * 4)));
 typedef double vdu __attribute__((vector_size(REEL_VW * 4), aligned(8), may_alias));
 typedef int64_t vl __attribute__((vector_size(REEL_VW * 4)));
+/* As many floats as a vector has doubles. */
+typedef float vhu __attribute__((vector_size(REEL_VW * 2), aligned(4), may_alias));
 
 #define TERM_SELF(x, m) (x)
+#define TERM_DEV(x, m) ((x) - (m))
 #define TERM_SQDEV(x, m) (((x) - (m)) * ((x) - (m)))
+#define TERM_SQUARES(x, m) (((x) * (m)) * ((x) * (m)))
 #define JOIN_ADD(a, b) ((a) + (b))
 static inline double max_total(double a, double b)
 {
@@ -23,29 +27,34 @@ static inline double min_total(double a, double b)
     return ((b < a) | (b != b)) ? b : a;
 }
 
+#define E float
 #define T float
 #define V reel_vf
-#define VU reel_vfu
 #define VM reel_vi
+#define LOAD(p) reel_vload(p)
 #define NAME(x) x##_f32
+#define EXTREMES
 #include "backend/cpu/isa/reduce_float.inc"
-#undef T
-#undef V
-#undef VU
-#undef VM
-#undef NAME
 
+#define E double
 #define T double
 #define V vd
-#define VU vdu
 #define VM vl
+#define LOAD(p) (*(const vdu *)(p))
 #define NAME(x) x##_f64
+#define SQUARES
+#define EXTREMES
 #include "backend/cpu/isa/reduce_float.inc"
-#undef T
-#undef V
-#undef VU
-#undef VM
-#undef NAME
+
+/* f32 in f64 arithmetic, where nothing overflows and no square vanishes. */
+#define E float
+#define T double
+#define V vd
+#define VM vl
+#define LOAD(p) __builtin_convertvector(*(const vhu *)(p), vd)
+#define NAME(x) x##_wide
+#define SQUARES
+#include "backend/cpu/isa/reduce_float.inc"
 
 /* ---- integers: exact in any order, so plain loops that the compiler vectorizes ---- */
 
@@ -118,12 +127,21 @@ DEFINE_TRUTH(bits64, f64, INT64_MAX)
     [REEL_I8] = FNS(op, w8), [REEL_U8] = FNS(op, w8), [REEL_BOOL] = FNS(op, w8)
 
 const reel_reduce_table ISA(reduce) = {
-    .fn = {
-        [REEL_REDUCE_SUM] = {ARITHMETIC(sum)},
-        [REEL_REDUCE_SQDEV] =
-            {[REEL_F32] = FNS(sqdev, f32), [REEL_F64] = FNS(sqdev, f64)},
-        [REEL_REDUCE_AMAX] = {ARITHMETIC(amax)},
-        [REEL_REDUCE_AMIN] = {ARITHMETIC(amin)},
-        [REEL_REDUCE_ANY] = {TRUTH(any)},
-        [REEL_REDUCE_ALL] = {TRUTH(all)},
+    .fn =
+        {
+            [REEL_REDUCE_SUM] = {ARITHMETIC(sum)},
+            [REEL_REDUCE_DEV] = {[REEL_F32] = FNS(dev, f32), [REEL_F64] = FNS(dev, f64)},
+            [REEL_REDUCE_SQDEV] =
+                {[REEL_F32] = FNS(sqdev, f32), [REEL_F64] = FNS(sqdev, f64)},
+            [REEL_REDUCE_SQUARES] =
+                {[REEL_F32] = FNS(squares, wide), [REEL_F64] = FNS(squares, f64)},
+            [REEL_REDUCE_AMAX] = {ARITHMETIC(amax)},
+            [REEL_REDUCE_AMIN] = {ARITHMETIC(amin)},
+            [REEL_REDUCE_ANY] = {TRUTH(any)},
+            [REEL_REDUCE_ALL] = {TRUTH(all)},
+        },
+    .wide = {
+        [REEL_REDUCE_SUM] = FNS(sum, wide),
+        [REEL_REDUCE_DEV] = FNS(dev, wide),
+        [REEL_REDUCE_SQDEV] = FNS(sqdev, wide),
     }};

@@ -1,8 +1,8 @@
 /* reduce.h: the inner loops of reductions, one table for each instruction set.
  *
  * Floats accumulate in f64 between blocks and in their own type, in many lanes, within a
- * block: the error grows with the block, not with the length. Integers, and counts,
- * accumulate in i64. */
+ * block: the error grows with the block, not with the length. Where a block of f32 leaves
+ * its range, there is the same in f64 throughout. Integers, and counts, accumulate in i64. */
 #ifndef REEL_ISA_REDUCE_H
 #define REEL_ISA_REDUCE_H
 
@@ -10,7 +10,9 @@
 
 typedef enum reel_reduce_op {
     REEL_REDUCE_SUM,
-    REEL_REDUCE_SQDEV, /* sum of (x - shift)^2, floats only */
+    REEL_REDUCE_DEV,     /* sum of x - shift; this and the next two: floats only */
+    REEL_REDUCE_SQDEV,   /* sum of (x - shift)^2                                  */
+    REEL_REDUCE_SQUARES, /* sum of (x shift)^2, in f64                            */
     REEL_REDUCE_AMAX,
     REEL_REDUCE_AMIN,
     REEL_REDUCE_ANY, /* any dtype, halves too */
@@ -36,6 +38,7 @@ typedef struct reel_reduce_fns {
 /* Both NULL where the operation does not take the dtype. */
 typedef struct reel_reduce_table {
     reel_reduce_fns fn[REEL_REDUCE_COUNT][REEL_DTYPE_COUNT];
+    reel_reduce_fns wide[REEL_REDUCE_COUNT]; /* SUM, DEV, SQDEV: f32 in f64 arithmetic */
 } reel_reduce_table;
 
 REEL_ISA_DECLARE(reel_reduce_table, reduce);

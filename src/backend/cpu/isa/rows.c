@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "backend/cpu/isa/vmath.h"
+#include "backend/cpu/usual.h"
 
 #define VW REEL_VW
 
@@ -140,28 +141,63 @@ static void row_log_softmax_backward(const float *gy, const float *y, float s, f
     EACH(i, n, { store(gx, i, n, load(gy, i, n) - reel_vexp(load(y, i, n)) * s); });
 }
 
-/* Sum of (x - mean)^2. */
-static float row_spread(const float *x, float mean, int64_t n)
+/* Sum of x - shift, and of its squares. */
+static float row_moments(const float *x, float shift, float *squares, int64_t n)
 {
-    reel_vf s0 = {0}, s1 = {0};
+    reel_vf s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, q0 = {0}, q1 = {0}, q2 = {0},
+            q3 = {0};
     int64_t i = 0;
-    for (; i + 2 * VW <= n; i += 2 * VW) {
-        reel_vf d0 = reel_vload(x + i) - mean, d1 = reel_vload(x + i + VW) - mean;
-        s0 += d0 * d0;
-        s1 += d1 * d1;
+    for (; i + 4 * VW <= n; i += 4 * VW) {
+        reel_vf d0 = reel_vload(x + i) - shift, d1 = reel_vload(x + i + VW) - shift;
+        reel_vf d2 = reel_vload(x + i + 2 * VW) - shift;
+        reel_vf d3 = reel_vload(x + i + 3 * VW) - shift;
+        s0 += d0;
+        s1 += d1;
+        s2 += d2;
+        s3 += d3;
+        q0 += d0 * d0;
+        q1 += d1 * d1;
+        q2 += d2 * d2;
+        q3 += d3 * d3;
     }
     for (; i < n; i += VW) {
-        reel_vf d = load_or(x, i, n, mean) - mean;
-        s0 += d * d;
+        reel_vf d = load_or(x, i, n, shift) - shift;
+        s0 += d;
+        q0 += d * d;
     }
-    return reel_vsum(s0 + s1);
+    *squares = reel_vsum((q0 + q1) + (q2 + q3));
+    return reel_vsum((s0 + s1) + (s2 + s3));
 }
 
-static void row_layer_norm(const float *x, const float *w, const float *b, double eps,
+/* Mean and mean squared deviation. The mean is the first value plus the mean distance from it,
+ * so that of equal values is exact. The squares of the distances tell the deviation too, unless
+ * the first value lies so far out that the difference cancels: then it takes a second look, at
+ * distances from the rounded mean. */
+static double row_mean(const float *x, double *var, int64_t n)
+{
+    float squares;
+    const double sum = (double)row_moments(x, x[0], &squares, n), share = 1 / (double)n;
+    const double mean = (double)x[0] + sum * share, all = (double)squares * share;
+    *var = all - sum * share * (sum * share);
+    if (*var < all / 4) {
+        const double off = mean - (double)(float)mean;
+        (void)row_moments(x, (float)mean, &squares, n);
+        *var = fmax(0, (double)squares * share - off * off);
+    }
+    return mean;
+}
+
+static bool is_usual_row(float mean, float rstd)
+{
+    return reel__is_usual((double)mean) && reel__is_usual_invstd((double)rstd);
+}
+
+static bool row_layer_norm(const float *x, const float *w, const float *b, double eps,
                            float *y, float *mean, float *rstd, int64_t n)
 {
-    float m = row_sum(x, n) / (float)n;
-    float r = (float)(1 / sqrt((double)row_spread(x, m, n) / (double)n + eps));
+    double var;
+    const float m = (float)row_mean(x, &var, n), r = (float)(1 / sqrt(var + eps));
+    if (!isfinite(var) || !is_usual_row(m, r)) return false;
     EACH(i, n, {
         reel_vf v = (load(x, i, n) - m) * r;
         if (w) v *= load(w, i, n);
@@ -170,6 +206,7 @@ static void row_layer_norm(const float *x, const float *w, const float *b, doubl
     });
     *mean = m;
     *rstd = r;
+    return true;
 }
 
 static inline reel_vf weighted(const reel_layer_norm_row *t, int64_t i, int64_t n)
@@ -179,7 +216,7 @@ static inline reel_vf weighted(const reel_layer_norm_row *t, int64_t i, int64_t 
 }
 
 /* With g = gy w and h = (x - mean) rstd: gx = rstd (g - mean(g) - h mean(g h)). */
-static void row_layer_norm_gx(const reel_layer_norm_row *t, int64_t n)
+static bool row_layer_norm_gx(const reel_layer_norm_row *t, int64_t n)
 {
     reel_vf g0 = {0}, g1 = {0}, h0 = {0}, h1 = {0};
     int64_t i = 0;
@@ -197,22 +234,26 @@ static void row_layer_norm_gx(const reel_layer_norm_row *t, int64_t n)
     }
     float mean_g = reel_vsum(g0 + g1) / (float)n;
     float slope = reel_vsum(h0 + h1) * t->rstd * t->rstd / (float)n;
+    if (!isfinite(mean_g) || !isfinite(slope)) return false;
     EACH(j, n, {
         reel_vf d = load(t->x, j, n) - t->mean;
         store(t->gx, j, n, (weighted(t, j, n) - mean_g - d * slope) * t->rstd);
     });
+    return true;
 }
 
-static void row_layer_norm_backward(const reel_layer_norm_row *t, int64_t n)
+static bool row_layer_norm_backward(const reel_layer_norm_row *t, int64_t n)
 {
-    if (t->gx) row_layer_norm_gx(t, n);
-    if (!t->sum_w) return;
+    if (!is_usual_row(t->mean, t->rstd)) return false;
+    if (t->gx && !row_layer_norm_gx(t, n)) return false;
+    if (!t->sum_w) return true;
     EACH(i, n, {
         reel_vf g = load(t->gy, i, n);
         reel_vf h = (load(t->x, i, n) - t->mean) * t->rstd;
         store(t->sum_w, i, n, load(t->sum_w, i, n) + g * h);
         store(t->sum_b, i, n, load(t->sum_b, i, n) + g);
     });
+    return true;
 }
 
 /* Both of the following must make the same bits of a score: near 1e9 the next number is 64

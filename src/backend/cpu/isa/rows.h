@@ -30,10 +30,11 @@ typedef struct reel_rows_isa {
     /* gx = gy - s e^y */
     void (*log_softmax_backward)(const float *gy, const float *y, float s, float *gx,
                                  int64_t n);
-    /* y = (x - mean) / sqrt(variance + eps) * w + b; w, b may be NULL. */
-    void (*layer_norm)(const float *x, const float *w, const float *b, double eps,
+    /* y = (x - mean) / sqrt(variance + eps) * w + b; w, b may be NULL. This and its backward
+     * return false, and have written nothing, where f32 arithmetic is not enough (usual.h). */
+    bool (*layer_norm)(const float *x, const float *w, const float *b, double eps,
                        float *y, float *mean, float *rstd, int64_t n);
-    void (*layer_norm_backward)(const reel_layer_norm_row *row, int64_t n);
+    bool (*layer_norm_backward)(const reel_layer_norm_row *row, int64_t n);
     /* Attention: s = scale s + add (add may be NULL); returns the maximum. */
     float (*score_max)(float *s, float scale, const float *add, int64_t n);
     /* p = e^(scale s + add - m) a, in place: with the maximum m that score_max() found, the

@@ -1,5 +1,6 @@
 /* layer_norm.c: layer normalization over contiguous trailing dimensions, f32.
  * Source: Ba et al. 2016, arXiv:1607.06450. */
+#include <math.h>
 #include <string.h>
 
 #include "backend/cpu/rows/rows.h"
@@ -21,13 +22,33 @@ typedef struct forward_ctx {
     double eps;
 } forward_ctx;
 
+/* A row in f64 arithmetic: for numbers whose squares or differences leave the range of f32. */
+static void forward_wide(const forward_ctx *t, const float *x, float *y, float *mean,
+                         float *rstd)
+{
+    const int64_t n = t->x.width;
+    const double shift = isfinite(x[0]) ? (double)x[0] : 0;
+    double sum = 0, squares = 0;
+    for (int64_t j = 0; j < n; j++) sum += (double)x[j] - shift;
+    const double m = shift + sum / (double)n;
+    for (int64_t j = 0; j < n; j++) squares += ((double)x[j] - m) * ((double)x[j] - m);
+    const double r = 1 / sqrt(squares / (double)n + t->eps);
+    for (int64_t j = 0; j < n; j++) {
+        const double v = ((double)x[j] - m) * r * (t->w ? (double)t->w[j] : 1);
+        y[j] = (float)(v + (t->b ? (double)t->b[j] : 0));
+    }
+    *mean = (float)m;
+    *rstd = (float)r;
+}
+
 static void forward(void *ctx, int64_t begin, int64_t end)
 {
     const forward_ctx *t = ctx;
     for (int64_t i = begin; i < end; i++) {
-        float mean, rstd;
-        t->isa->layer_norm(reel__row(&t->x, i), t->w, t->b, t->eps, reel__row(&t->y, i),
-                           &mean, &rstd, t->x.width);
+        const float *x = reel__row(&t->x, i);
+        float *y = reel__row(&t->y, i), mean, rstd;
+        if (!t->isa->layer_norm(x, t->w, t->b, t->eps, y, &mean, &rstd, t->x.width))
+            forward_wide(t, x, y, &mean, &rstd);
         if (t->mean) t->mean[i] = mean;
         if (t->rstd) t->rstd[i] = rstd;
     }
@@ -67,6 +88,27 @@ static int64_t min64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* As forward_wide(). */
+static void backward_wide(const reel_layer_norm_row *t, int64_t n)
+{
+    const double mean = (double)t->mean, rstd = (double)t->rstd;
+    double sum_g = 0, sum_gh = 0;
+    for (int64_t j = 0; j < n; j++) {
+        const double g = (double)t->gy[j] * (t->w ? (double)t->w[j] : 1);
+        sum_g += g;
+        sum_gh += g * ((double)t->x[j] - mean) * rstd;
+    }
+    sum_g /= (double)n;
+    sum_gh /= (double)n;
+    for (int64_t j = 0; j < n; j++) {
+        const double gy = (double)t->gy[j], g = gy * (t->w ? (double)t->w[j] : 1);
+        const double h = ((double)t->x[j] - mean) * rstd;
+        if (t->gx) t->gx[j] = (float)(rstd * (g - sum_g - h * sum_gh));
+        if (t->sum_w) t->sum_w[j] += (float)(gy * h);
+        if (t->sum_b) t->sum_b[j] += (float)gy;
+    }
+}
+
 static void backward(void *ctx, int64_t piece, int worker)
 {
     (void)worker;
@@ -83,7 +125,7 @@ static void backward(void *ctx, int64_t piece, int worker)
                                    .gx = t->gx.data ? reel__row(&t->gx, i) : NULL,
                                    .sum_w = sums,
                                    .sum_b = sums ? sums + d : NULL};
-        t->isa->layer_norm_backward(&row, d);
+        if (!t->isa->layer_norm_backward(&row, d)) backward_wide(&row, d);
     }
 }
 
