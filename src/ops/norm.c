@@ -145,7 +145,31 @@ static reel_tensor *like(reel_tensor *g, const reel_meta *x)
     return last ? reel_to_format(g, REEL_CHANNELS_LAST) : g;
 }
 
-static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+/* [c] beside x [n, c, ...], in x's dtype */
+static reel_tensor *beside(reel_tensor *v, const reel_meta *x)
+{
+    reel_shape column = {.rank = x->rank};
+    for (int i = 0; i < x->rank; i++) column.dim[i] = i == 1 ? x->dim[1] : 1;
+    return reel_reshape(reel_cast(v, x->dtype), column);
+}
+
+/* What reaches x by way of the statistics of the batch, where somebody reads them (a graph that
+ * makes the result again does): d mean / dx = 1 / m, d invstd / dx = -invstd^3 (x - mean) / m. */
+static reel_tensor *by_statistics(const reel_call *c, reel_tensor *const gy[])
+{
+    const reel_meta *x = IN_META(c, 0);
+    double m = (double)reel__numel(x) / (double)x->dim[1];
+    reel_tensor *sum = NULL, *invstd = c->out[2];
+    if (gy[1])
+        sum = reel_mul_scalar(reel_expand(beside(gy[1], x), reel__shape(x)), 1 / m);
+    if (!gy[2]) return sum;
+    reel_tensor *k = reel_mul(gy[2], reel_mul(invstd, reel_square(invstd)));
+    reel_tensor *g = reel_mul(reel_sub(c->in[0], beside(c->out[1], x)),
+                              beside(reel_mul_scalar(k, -1 / m), x));
+    return sum ? reel_add(sum, g) : g;
+}
+
+static void by_result(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     bool relu = BN(c)->relu;
     if (c->create_graph) {
@@ -165,6 +189,14 @@ static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
     if (reel__apply(&reel__batch_norm_backward, &a, 6, in, out)) return;
     for (int i = 0; i < 3; i++) gx[i] = out[i];
     if (NEEDS(c, 5)) gx[5] = relu ? out[3] : G;
+}
+
+static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    if (G) by_result(c, gy, gx);
+    if ((!gy[1] && !gy[2]) || !NEEDS(c, 0) || !BN(c)->training) return;
+    reel_tensor *g = by_statistics(c, gy);
+    gx[0] = gx[0] ? reel_add(gx[0], g) : g;
 }
 
 /* The result is only read to mask relu's gradient. */
@@ -248,6 +280,24 @@ static reel_status batch_norm_apply_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
+/* Statistics are inputs here: what reaches x by way of them, it gets from batch_norm. */
+static reel_tensor *batch_norm_apply_composed(const reel_call *c)
+{
+    reel_tensor *x = c->in[0];
+    reel_tensor *y =
+        reel_mul(reel_sub(x, beside(c->in[3], &x->meta)), beside(c->in[4], &x->meta));
+    if (c->in[1]) y = reel_mul(y, beside(c->in[1], &x->meta));
+    if (c->in[2]) y = reel_add(y, beside(c->in[2], &x->meta));
+    if (c->in[5]) y = reel_add(y, c->in[5]);
+    return BN(c)->relu ? reel_relu(y) : y;
+}
+
+static void batch_norm_apply_vjp(const reel_call *c, reel_tensor *const gy[],
+                                 reel_tensor *gx[])
+{
+    reel__vjp_composed(c, batch_norm_apply_composed, G, gx);
+}
+
 const reel_op reel__batch_norm_apply = {
     .name = "batch_norm_apply",
     .kernel = K_BATCH_NORM_APPLY,
@@ -255,10 +305,11 @@ const reel_op reel__batch_norm_apply = {
     .n_in = 6,
     .n_out = 1,
     .optional = 1 << 1 | 1 << 2 | 1 << 5,
+    .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_IN(3) | SAVE_IN(4) | SAVE_IN(5),
     .dtypes = DTYPES_FLOAT,
     .attrs = &reel__batch_norm_schema,
     .infer = batch_norm_apply_infer,
-    .no_vjp = "repeats batch_norm, whose gradients the step has already",
+    .vjp = batch_norm_apply_vjp,
     .no_onnx = REEL__ONNX_TRAINING,
     .sample = "f[4,3,2,2]; f[3]; f[3]; s[3]; s[3] in 0.5..2; - |\n"
               "f[5,3]; -; f[3]; s[3]; s[3] in 0.5..2; f[5,3] | relu=1\n"
