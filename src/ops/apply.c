@@ -7,12 +7,14 @@
  *   6 the innermost scope owns the outputs */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/decimal.h"
-#include "ops/op.h"
+#include "ops/records.h"
 #include "ops/recorder.h"
 
 static _Thread_local reel_recorder *recorders;
+static _Thread_local reel_detour *detour;
 static _Thread_local bool tape_disabled;
 static _Atomic(const reel_tape *) the_tape;
 
@@ -38,6 +40,12 @@ bool reel__tape_enable(bool on)
     return was;
 }
 
+bool reel__recorded(const char *who, reel_tensor *x)
+{
+    const reel_tape *tape = reel__tape();
+    return tape && !tape->renew(who, x) && x->node;
+}
+
 void reel__recorder_push(reel_recorder *r)
 {
     r->next = recorders;
@@ -51,6 +59,13 @@ void reel__recorder_remove(reel_recorder *r)
             *p = r->next;
             return;
         }
+}
+
+reel_detour *reel__detour_set(reel_detour *d)
+{
+    reel_detour *was = detour;
+    detour = d;
+    return was;
 }
 
 reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)
@@ -97,15 +112,45 @@ static reel_status check_inputs(const reel_call *c)
     return REEL_OK;
 }
 
+/* Histories of inputs whose memory was changed by way of another view. */
+static reel_status renew_inputs(const reel_tape *tape, const reel_call *c)
+{
+    reel_status st = REEL_OK;
+    if (c->op->traits & REEL_OP_NO_GRAD) return st;
+    for (int i = 0; i < c->n_in && !st; i++)
+        if (c->in[i] && reel__is_old(c->in[i])) st = tape->renew(c->op->name, c->in[i]);
+    return st;
+}
+
+/* y is a view of input 0; but if it looks as something did that this came from, at most eight
+ * views back, it is a view of that: a loop that turns a tensor to and fro makes no chain that
+ * grows. */
+static bool link_view(const reel_call *c, reel_tensor *y)
+{
+    reel_tensor *alike = NULL, *up = c->in[0];
+    for (int i = 0; up && i < 8; i++, up = reel__viewed(up))
+        if (reel__same_look(&up->meta, &y->meta)) alike = up;
+    if (!alike)
+        return reel__tensor_link(y, c->in[0], c->op, c->attrs, c->op->attrs->size);
+    reel_shape_attrs same = {.rank = y->meta.rank};
+    memcpy(same.dim, y->meta.dim, (size_t)same.rank * sizeof *same.dim);
+    return reel__tensor_link(y, alike, &reel__reshape, &same, sizeof same);
+}
+
+static reel_tensor *make_view(const reel_call *c, const reel_meta *m)
+{
+    reel_tensor *y = reel__tensor_new(m, c->in[0]->storage);
+    if (!y || tape_disabled || link_view(c, y)) return y;
+    reel__tensor_release(y);
+    return NULL;
+}
+
 static reel_tensor *make_output(const reel_call *c, int i, const reel_meta *m)
 {
     const reel_op *op = c->op;
     if (m->rank < 0) return NULL;
     if (i == 0 && (op->traits & REEL_OP_INPLACE)) return reel__tensor_retain(c->in[0]);
-    if (i == 0 && (op->traits & REEL_OP_VIEW)) {
-        c->in[0]->storage->viewed = true;
-        return reel__tensor_new(m, c->in[0]->storage);
-    }
+    if (i == 0 && (op->traits & REEL_OP_VIEW)) return make_view(c, m);
     if (reel__meta_check(op->name, m)) return NULL;
     return reel__tensor_new(m, NULL);
 }
@@ -135,9 +180,12 @@ static reel_status run_kernel(const reel_call *c, reel_device device)
 
 bool reel__is_expanded(const reel_meta *m)
 {
-    for (int d = 0; d < m->rank; d++)
-        if (m->stride[d] == 0 && m->dim[d] > 1) return true;
-    return false;
+    bool shared = false;
+    for (int d = 0; d < m->rank; d++) {
+        if (m->dim[d] == 0) return false; /* no elements, none shares memory */
+        shared = shared || (m->stride[d] == 0 && m->dim[d] > 1);
+    }
+    return shared;
 }
 
 /* What is changed must have a place for each element: on an expanded tensor the result would
@@ -156,10 +204,8 @@ static reel_status check_changed(const reel_call *c, unsigned mutates)
 bool reel__meets_in_part(const reel_meta *a, const reel_meta *b)
 {
     if (!reel__numel(a) || !reel__numel(b)) return false;
-    bool same = a->offset == b->offset && reel__same_shape(a, b);
+    bool same = reel__same_look(a, b);
     int64_t a_end = a->offset, b_end = b->offset;
-    for (int d = 0; same && d < a->rank; d++)
-        same = a->dim[d] == 1 || a->stride[d] == b->stride[d];
     for (int d = 0; d < a->rank; d++) a_end += (a->dim[d] - 1) * a->stride[d];
     for (int d = 0; d < b->rank; d++) b_end += (b->dim[d] - 1) * b->stride[d];
     return !same && a->offset <= b_end && b->offset <= a_end;
@@ -187,6 +233,29 @@ static void bump_versions(const reel_call *c, unsigned mutates)
 {
     for (int i = 0; mutates; i++, mutates >>= 1)
         if ((mutates & 1) && c->in[i]) c->in[i]->storage->version++;
+}
+
+/* The inputs by way of the detour, which runs without one. */
+static reel_status redirect(int n, reel_tensor *const asked[], reel_tensor *in[])
+{
+    reel_detour *d = reel__detour_set(NULL);
+    bool good = true;
+    for (int i = 0; i < n && good; i++) {
+        in[i] = asked[i] && asked[i]->storage ? d->instead(d, asked[i]) : asked[i];
+        good = in[i] || !asked[i];
+    }
+    (void)reel__detour_set(d);
+    return good ? REEL_OK : reel_error_status();
+}
+
+static reel_status announce(const reel_call *c, reel_tensor *const asked[])
+{
+    reel_status st = REEL_OK;
+    for (reel_recorder *r = recorders, *next; r && !st; r = next) {
+        next = r->next;
+        if (r->before) st = r->before(r, c, asked);
+    }
+    return st;
 }
 
 static reel_status listen(const reel_call *c)
@@ -252,22 +321,29 @@ static reel_status hand_out(const reel_op *op, reel_tensor *out[], reel_status s
 }
 
 reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
-                        reel_tensor *const in[], reel_tensor *out[])
+                        reel_tensor *const asked[], reel_tensor *out[])
 {
-    const reel_call c = {op, n_in, op->n_out, in, out, attrs, 0, false};
+    reel_tensor *other[REEL_OP_MAX_IN];
+    reel_call c = {op, n_in, op->n_out, asked, out, attrs, 0, false};
     unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
     reel_meta meta[REEL_OP_MAX_OUT];
     for (int i = 0; i < op->n_out; i++) out[i] = NULL;
     /* A command never acts on what a failed expression left behind. */
     if (mutates && reel_failed()) return reel_error_status();
-    reel_status st = check_inputs(&c);
-    if (st) return st;
+    reel_status st = REEL_OK;
+    if (detour && n_in <= REEL_OP_MAX_IN) {
+        st = redirect(n_in, asked, other);
+        c.in = other;
+    }
+    if (st || (st = check_inputs(&c))) return st;
 
-    reel_device device = n_in && in[0] ? in[0]->meta.device : reel_default_device();
+    reel_device device = n_in && c.in[0] ? c.in[0]->meta.device : reel_default_device();
     const reel_tape *tape = reel__tape();
+    if (tape && (st = renew_inputs(tape, &c))) return st;
     if ((st = infer(&c, device, meta))) return st;
     if (mutates && (st = check_changed(&c, mutates))) return st;
     if (mutates && tape && (st = tape->check(&c))) return st;
+    if (recorders && (st = announce(&c, asked))) return st;
     for (int i = 0; i < op->n_out && !st; i++)
         if (!(out[i] = make_output(&c, i, &meta[i])) && meta[i].rank >= 0)
             st = reel_error_status();
