@@ -13,9 +13,12 @@
 #include "ops/records.h"
 #include "ops/recorder.h"
 
-static _Thread_local reel_recorder *recorders;
-static _Thread_local reel_detour *detour;
-static _Thread_local bool tape_disabled;
+/* Who listens to this thread, and what it is led to. */
+static _Thread_local struct {
+    reel_recorder *recorders;
+    reel_detour *detour;
+    bool silent; /* the tape does not record */
+} here;
 static _Atomic(const reel_tape *) the_tape;
 
 void reel__tape_install(const reel_tape *tape)
@@ -25,18 +28,18 @@ void reel__tape_install(const reel_tape *tape)
 
 const reel_tape *reel__tape(void)
 {
-    return tape_disabled ? NULL : atomic_load_explicit(&the_tape, memory_order_acquire);
+    return here.silent ? NULL : atomic_load_explicit(&the_tape, memory_order_acquire);
 }
 
 bool reel__tape_enabled(void)
 {
-    return !tape_disabled;
+    return !here.silent;
 }
 
 bool reel__tape_enable(bool on)
 {
-    bool was = !tape_disabled;
-    tape_disabled = !on;
+    bool was = !here.silent;
+    here.silent = !on;
     return was;
 }
 
@@ -48,13 +51,13 @@ bool reel__recorded(const char *who, reel_tensor *x)
 
 void reel__recorder_push(reel_recorder *r)
 {
-    r->next = recorders;
-    recorders = r;
+    r->next = here.recorders;
+    here.recorders = r;
 }
 
 void reel__recorder_remove(reel_recorder *r)
 {
-    for (reel_recorder **p = &recorders; *p; p = &(*p)->next)
+    for (reel_recorder **p = &here.recorders; *p; p = &(*p)->next)
         if (*p == r) {
             *p = r->next;
             return;
@@ -63,8 +66,8 @@ void reel__recorder_remove(reel_recorder *r)
 
 reel_detour *reel__detour_set(reel_detour *d)
 {
-    reel_detour *was = detour;
-    detour = d;
+    reel_detour *was = here.detour;
+    here.detour = d;
     return was;
 }
 
@@ -122,27 +125,19 @@ static reel_status renew_inputs(const reel_tape *tape, const reel_call *c)
     return st;
 }
 
-/* y is a view of input 0; but if it looks as something did that this came from, at most eight
- * views back, it is a view of that: a loop that turns a tensor to and fro makes no chain that
- * grows. */
-static bool link_view(const reel_call *c, reel_tensor *y)
-{
-    reel_tensor *alike = NULL, *up = c->in[0];
-    for (int i = 0; up && i < 8; i++, up = reel__viewed(up))
-        if (reel__same_look(&up->meta, &y->meta)) alike = up;
-    if (!alike)
-        return reel__tensor_link(y, c->in[0], c->op, c->attrs, c->op->attrs->size);
-    reel_shape_attrs same = {.rank = y->meta.rank};
-    memcpy(same.dim, y->meta.dim, (size_t)same.rank * sizeof *same.dim);
-    return reel__tensor_link(y, alike, &reel__reshape, &same, sizeof same);
-}
-
+/* A view of input 0; but if it looks as something did that this came from, at most eight views
+ * back, it is a view of that: a loop that turns a tensor to and fro makes no chain that grows. */
 static reel_tensor *make_view(const reel_call *c, const reel_meta *m)
 {
-    reel_tensor *y = reel__tensor_new(m, c->in[0]->storage);
-    if (!y || tape_disabled || link_view(c, y)) return y;
-    reel__tensor_release(y);
-    return NULL;
+    reel_tensor *alike = NULL, *up = c->in[0];
+    if (here.silent) return reel__tensor_new(m, up->storage);
+    for (int i = 0; up && i < 8; i++, up = reel__viewed(up))
+        if (reel__same_look(&up->meta, m)) alike = up;
+    if (!alike)
+        return reel__tensor_view(m, c->in[0], c->op, c->attrs, c->op->attrs->size);
+    reel_shape_attrs same = {.rank = m->rank};
+    memcpy(same.dim, m->dim, (size_t)same.rank * sizeof *same.dim);
+    return reel__tensor_view(m, alike, &reel__reshape, &same, sizeof same);
 }
 
 static reel_tensor *make_output(const reel_call *c, int i, const reel_meta *m)
@@ -251,7 +246,7 @@ static reel_status redirect(int n, reel_tensor *const asked[], reel_tensor *in[]
 static reel_status announce(const reel_call *c, reel_tensor *const asked[])
 {
     reel_status st = REEL_OK;
-    for (reel_recorder *r = recorders, *next; r && !st; r = next) {
+    for (reel_recorder *r = here.recorders, *next; r && !st; r = next) {
         next = r->next;
         if (r->before) st = r->before(r, c, asked);
     }
@@ -261,7 +256,7 @@ static reel_status announce(const reel_call *c, reel_tensor *const asked[])
 static reel_status listen(const reel_call *c)
 {
     reel_status st = REEL_OK;
-    for (reel_recorder *r = recorders, *next; r && !st; r = next) {
+    for (reel_recorder *r = here.recorders, *next; r && !st; r = next) {
         next = r->next;
         st = r->record(r, c);
     }
@@ -282,9 +277,9 @@ static reel_status infer(const reel_call *c, reel_device device, reel_meta *meta
 }
 
 /* Steps 4 and 5. The tape records the inputs as they were before an in-place kernel. */
-static reel_status run(const reel_call *c, reel_device device, unsigned mutates)
+static reel_status run(const reel_call *c, const reel_tape *tape, reel_device device,
+                       unsigned mutates)
 {
-    const reel_tape *tape = reel__tape();
     reel_call before = *c, parted = *c;
     reel_tensor *kept[REEL_OP_MAX_IN], *apart[REEL_OP_MAX_IN];
     reel_scope s = reel_scope_begin();
@@ -300,7 +295,7 @@ static reel_status run(const reel_call *c, reel_device device, unsigned mutates)
     if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(&parted, device);
     if (!st && mutates) bump_versions(c, mutates);
     if (!st && tape) st = tape->record(&before);
-    if (!st && recorders) st = listen(c);
+    if (!st && here.recorders) st = listen(c);
     reel_scope_end(s);
     return st;
 }
@@ -331,7 +326,7 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
     /* A command never acts on what a failed expression left behind. */
     if (mutates && reel_failed()) return reel_error_status();
     reel_status st = REEL_OK;
-    if (detour && n_in <= REEL_OP_MAX_IN) {
+    if (here.detour && n_in <= REEL_OP_MAX_IN) {
         st = redirect(n_in, asked, other);
         c.in = other;
     }
@@ -343,11 +338,11 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
     if ((st = infer(&c, device, meta))) return st;
     if (mutates && (st = check_changed(&c, mutates))) return st;
     if (mutates && tape && (st = tape->check(&c))) return st;
-    if (recorders && (st = announce(&c, asked))) return st;
+    if (here.recorders && (st = announce(&c, asked))) return st;
     for (int i = 0; i < op->n_out && !st; i++)
         if (!(out[i] = make_output(&c, i, &meta[i])) && meta[i].rank >= 0)
             st = reel_error_status();
-    if (!st) st = run(&c, device, mutates);
+    if (!st) st = run(&c, tape, device, mutates);
     return hand_out(op, out, st);
 }
 

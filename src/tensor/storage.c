@@ -56,9 +56,10 @@ void reel__storage_release(reel_storage *s)
     reel__live_add(-1);
 }
 
-reel_tensor *reel__tensor_ghost(const reel_meta *meta)
+/* A tensor without memory, in front of `more` bytes that go with it. */
+static reel_tensor *ghost(const reel_meta *meta, size_t more)
 {
-    reel_tensor *t = reel__malloc(sizeof *t);
+    reel_tensor *t = reel__malloc(sizeof *t + more);
     if (!t) return NULL;
     atomic_init(&t->refs, 1);
     t->node_out = 0;
@@ -71,6 +72,11 @@ reel_tensor *reel__tensor_ghost(const reel_meta *meta)
     t->grad = NULL;
     reel__live_add(1);
     return t;
+}
+
+reel_tensor *reel__tensor_ghost(const reel_meta *meta)
+{
+    return ghost(meta, 0);
 }
 
 reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage)
@@ -87,6 +93,27 @@ reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage)
         return NULL;
     }
     atomic_init(&t->epoch, t->storage->epoch);
+    return t;
+}
+
+typedef struct tensor_with_view {
+    reel_tensor t;
+    reel_view v;
+} tensor_with_view;
+
+reel_tensor *reel__tensor_view(const reel_meta *meta, reel_tensor *x,
+                               const struct reel_op *op, const void *attrs,
+                               size_t attr_size)
+{
+    reel_tensor *t = ghost(meta, sizeof(tensor_with_view) - sizeof *t);
+    if (!t) return NULL;
+    reel_view *v = t->view = &((tensor_with_view *)(void *)t)->v;
+    v->from = reel__tensor_retain(x);
+    v->life = x->life;
+    v->op = op;
+    memcpy(v->attrs, attrs, attr_size);
+    t->storage = reel__storage_retain(x->storage);
+    atomic_init(&t->epoch, x->storage->epoch);
     return t;
 }
 
@@ -112,7 +139,6 @@ void reel__tensor_release(reel_tensor *t)
     for (reel_tensor *list = drop(t, NULL); (t = list);) {
         list = drop(t->grad, t->next_free);
         if (t->view) list = drop(t->view->from, list);
-        reel__free(t->view);
         reel__storage_release(t->storage);
         if (t->node && t->node->leaf == t) t->node->leaf = NULL;
         reel__node_release(t->node);
@@ -121,25 +147,11 @@ void reel__tensor_release(reel_tensor *t)
     }
 }
 
-bool reel__tensor_link(reel_tensor *y, reel_tensor *x, const struct reel_op *op,
-                       const void *attrs, size_t attr_size)
-{
-    reel_view *v = reel__malloc(sizeof *v);
-    if (!v) return false;
-    v->from = reel__tensor_retain(x);
-    v->life = x->life;
-    v->op = op;
-    memcpy(v->attrs, attrs, attr_size);
-    y->view = v;
-    return true;
-}
-
 void reel__tensor_unlink(reel_tensor *y)
 {
     reel_view *v = y->view;
     y->view = NULL;
     if (v) reel__tensor_release(v->from);
-    reel__free(v);
 }
 
 reel_status reel_set_data(reel_tensor *x, reel_tensor *src)

@@ -54,7 +54,7 @@ struct reel_tensor {
     reel_node_head *node;  /* history, or the leaf's own node; NULL: needs no gradient */
     atomic_uint epoch; /* of the storage when `node` was its history: else it is old */
     uint32_t life;     /* goes up when it gets other memory */
-    reel_view *view;   /* NULL: a root, which no other tensor's history is the base of */
+    reel_view *view;   /* in the same block; NULL: a root, which is no view or cut off */
     reel_tensor *grad; /* of a leaf */
     reel_tensor *next_free;
 };
@@ -72,9 +72,11 @@ reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage);
 reel_tensor *reel__tensor_ghost(const reel_meta *meta);
 reel_tensor *reel__tensor_retain(reel_tensor *t);
 void reel__tensor_release(reel_tensor *t);
-/* Notes that y, new, is what `op` makes of x. False with an error. */
-bool reel__tensor_link(reel_tensor *y, reel_tensor *x, const struct reel_op *op,
-                       const void *attrs, size_t attr_size);
+/* A new tensor of this meta that knows that it is what `op` makes of x, whose storage it
+ * shares. */
+reel_tensor *reel__tensor_view(const reel_meta *meta, reel_tensor *x,
+                               const struct reel_op *op, const void *attrs,
+                               size_t attr_size);
 /* Forgets it: y is a root from now on. */
 void reel__tensor_unlink(reel_tensor *y);
 /* The tensor that y is a view of; NULL if y is a root. */
