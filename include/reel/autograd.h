@@ -51,7 +51,9 @@ REEL_API bool reel_grad_enabled(void);
 /** Switches recording of this thread; returns what it was:
  *      bool was = reel_set_grad_enabled(false); ...; reel_set_grad_enabled(was); */
 REEL_API bool reel_set_grad_enabled(bool on);
-/** The same value without its history: a view that needs no gradient. */
+/** The same value without its history: the memory of x, seen by a tensor that needs no gradient.
+ *  A change in place through it is not part of x's history; one that is recorded (of something
+ *  that needs a gradient) makes the next use of x REEL_ERR_STATE. */
 REEL_API reel_tensor *reel_detach(reel_tensor *x);
 
 /** Called in backward with the finished gradient of a tensor; returns another to use instead,
@@ -66,7 +68,11 @@ typedef reel_tensor *(*reel_function)(void *user, reel_tensor *const x[], int n)
 
 /** Runs fn now without keeping what its operators save, and again in backward: memory for
  *  time. Leaves that fn reaches by itself (parameters) receive their gradients too. Random
- *  numbers repeat. `user` must stay valid until backward. First order only.
+ *  numbers repeat. State that fn changes (running statistics, counters, caches) changes once:
+ *  the second run works on a copy of what the first one found. That follows operators, not
+ *  reads and writes of the host (reel_item, reel_data). `user` must stay valid until backward.
+ *  First order only. Errors: REEL_ERR_STATE if fn changes in place what needs a gradient and
+ *  was there before; in backward if what fn only reads was changed since.
  *  Source: Chen et al. 2016, arXiv:1604.06174. */
 REEL_API reel_tensor *reel_checkpoint(reel_function fn, void *user,
                                       reel_tensor *const x[], int n);

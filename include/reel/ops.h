@@ -126,7 +126,10 @@ REEL_API reel_tensor *reel_scale(reel_tensor *x, reel_tensor *factor);
 REEL_API reel_tensor *reel_pow_scalar(reel_tensor *x, double value);
 
 /** In place: x += y, y broadcast to x. Returns x. In-place operators keep the tape right: a
- *  value that backward needs and that was changed is an error, not a wrong gradient. */
+ *  change of a view is part of the history of what it is a view of, and of its other views; a
+ *  value that backward needs and that was changed is an error, not a wrong gradient. Errors of
+ *  all of them: REEL_ERR_STATE for a leaf that requires a gradient, or a view of one, while
+ *  gradients are enabled. */
 REEL_API reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y);
 /** In place: x -= y. Returns x. */
 REEL_API reel_tensor *reel_sub_(reel_tensor *x, reel_tensor *y);

@@ -57,7 +57,7 @@ static reel_status check(reel_recorder *self, const reel_call *c)
 
 bool reel_set_anomaly(bool on)
 {
-    static _Thread_local reel_recorder checker = {check, NULL};
+    static _Thread_local reel_recorder checker = {.record = check};
     bool was = mode.on;
     if (on && !was) reel__recorder_push(&checker);
     if (!on && was) reel__recorder_remove(&checker);

@@ -130,7 +130,6 @@ static reel_status add_to(reel_tensor **slot, reel_tensor *g, bool create_graph)
         return REEL_OK;
     }
     if (!create_graph && exclusive(*slot)) {
-        /* viewed only matters to histories, and there is none */
         return reel_add_(*slot, g) ? REEL_OK : reel_error_status();
     }
     reel_tensor *sum = reel__tensor_retain(reel_add(*slot, g));
@@ -296,7 +295,6 @@ static void drop_grads(visit *v)
 /* The gradient of output y to start from, of y's shape. */
 static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
 {
-    if (!y) return reel_fail(REEL_ERR_ARG, "backward: an output is NULL");
     if (!y->node)
         return reel_fail(REEL_ERR_STATE,
                          "backward: %s needs no gradient: nothing below it "
@@ -317,9 +315,11 @@ static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
 
 static reel_status play(run *r, reel_tensor *const y[], int n_y, reel_tensor *const gy[])
 {
-    for (int i = 0; i < n_y; i++)
-        if (y[i] && y[i]->node && !add_node(r, reel__node(y[i])))
-            return reel_error_status();
+    for (int i = 0; i < n_y; i++) {
+        if (!y[i]) return reel_fail(REEL_ERR_ARG, "backward: an output is NULL");
+        if (reel__renew("backward", y[i])) return reel_error_status();
+        if (y[i]->node && !add_node(r, reel__node(y[i]))) return reel_error_status();
+    }
     if (r->n && !collect(r)) return reel_error_status();
     for (int i = 0; i < n_y; i++) {
         reel_status st = seed(r, y[i], gy ? gy[i] : NULL);
@@ -373,6 +373,7 @@ static reel_status check_inputs(reel_tensor *const x[], int n_x)
 {
     for (int i = 0; i < n_x; i++) {
         if (!x[i]) return reel_fail(REEL_ERR_ARG, "grad: input %d is NULL", i);
+        if (reel__renew("grad", x[i])) return reel_error_status();
         if (!x[i]->node)
             return reel_fail(REEL_ERR_STATE,
                              "grad: input %d %s needs no gradient; call "

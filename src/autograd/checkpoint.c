@@ -1,9 +1,8 @@
 /* checkpoint.c: memory for time. One node stands for a whole function: forward runs it
  * without a tape, backward runs it again with one and goes through that at once.
  * Source: Chen et al. 2016, arXiv:1604.06174. */
+#include "autograd/state_log.h"
 #include "autograd/tape.h"
-#include "base/alloc.h"
-#include "ops/recorder.h"
 
 /* The tape saves 16 inputs; one place is for the anchor. */
 enum { MOST_INPUTS = 15 };
@@ -13,6 +12,7 @@ typedef struct checkpoint_attrs {
     void *user;
     int64_t n; /* inputs of fn; an anchor may follow */
     reel_rng_state rng;
+    reel_state_log *log; /* the node's */
 } checkpoint_attrs;
 
 static const reel_attr_schema opaque = {sizeof(checkpoint_attrs), 0, NULL};
@@ -28,15 +28,19 @@ static bool detach_inputs(const reel_call *c, int n, reel_tensor *x[])
     return true;
 }
 
-/* fn again, recorded, with the random numbers of the first time. */
+/* fn again, recorded, with the random numbers of the first time and the state that it found
+ * then. */
 static reel_tensor *run_again(const checkpoint_attrs *a, reel_tensor *const x[])
 {
+    reel_state_again again;
     reel_rng_state now = reel_rng_get();
+    if (reel__state_again_begin(&again, a->log)) return NULL;
     bool was = reel_set_grad_enabled(true);
     reel_rng_set(a->rng);
     reel_tensor *y = a->fn(a->user, x, (int)a->n);
     reel_rng_set(now);
     (void)reel_set_grad_enabled(was);
+    reel__state_again_end(&again);
     if (!y && !reel_failed())
         reel_fail(REEL_ERR_ARG, "checkpoint: the function returned NULL");
     return reel_failed() ? NULL : y;
@@ -81,6 +85,11 @@ static const reel_op checkpoint_op = {
     .vjp = checkpoint_vjp,
 };
 
+static void drop_log(void *attrs)
+{
+    reel__state_log_free(((checkpoint_attrs *)attrs)->log);
+}
+
 /* One node from the inputs to y. If only leaves inside fn need gradients, an anchor, a leaf
  * that nobody sees, makes the node part of the tape. */
 static reel_status record(const checkpoint_attrs *a, reel_tensor *const x[],
@@ -90,6 +99,7 @@ static reel_status record(const checkpoint_attrs *a, reel_tensor *const x[],
     int n = (int)a->n;
     bool any = false;
     for (int i = 0; i < n; i++) {
+        if (reel__renew("checkpoint", x[i])) return reel_error_status();
         in[i] = x[i];
         any = any || x[i]->node;
     }
@@ -98,7 +108,9 @@ static reel_status record(const checkpoint_attrs *a, reel_tensor *const x[],
         if (!in[n++]) return reel_error_status();
     }
     const reel_call c = {&checkpoint_op, n, 1, in, &y, a, 0, false};
-    return reel__tape_record(&c);
+    reel_status st = reel__tape_record(&c);
+    if (!st && y->node) reel__node(y)->drop = drop_log;
+    return st;
 }
 
 static bool arguments(reel_function fn, reel_tensor *const x[], int n)
@@ -120,15 +132,18 @@ reel_tensor *reel_checkpoint(reel_function fn, void *user, reel_tensor *const x[
 {
     if (!arguments(fn, x, n)) return NULL;
     if (!reel_grad_enabled()) return fn(user, x, n);
-    const checkpoint_attrs a = {fn, user, n, reel_rng_get()};
+    const checkpoint_attrs a = {fn, user, n, reel_rng_get(), reel__state_log_new()};
+    if (!a.log) return NULL;
     reel_scope s = reel_scope_begin();
     (void)reel_set_grad_enabled(false);
     reel_tensor *y = fn(user, x, n);
     (void)reel_set_grad_enabled(true);
+    reel__state_log_end(a.log);
     if (!y && !reel_failed())
         reel_fail(REEL_ERR_ARG, "checkpoint: the function returned NULL");
     /* A tensor of its own: fn may return one that has a history, such as its input. */
     if (y) y = reel_detach(y);
     if (y && record(&a, x, y)) y = NULL;
+    if (!y || !y->node) reel__state_log_free(a.log);
     return reel_scope_return(s, y);
 }

@@ -21,17 +21,19 @@ bool reel_set_grad_enabled(bool on)
 
 /* ---- life of a node --------------------------------------------------------------------- */
 
+static void clear(reel_node *n, reel_saved *s)
+{
+    if (s->storage) n->freed = true;
+    reel__storage_release(s->storage);
+    s->storage = NULL;
+}
+
 void reel__node_clear(reel_node *n)
 {
-    for (int i = 0; i < n->n_in; i++) {
-        reel__storage_release(n->in[i].storage);
-        n->in[i].storage = NULL;
-    }
-    for (int i = 0; i < n->n_out; i++) {
-        reel__storage_release(n->out[i].storage);
-        n->out[i].storage = NULL;
-    }
-    n->freed = true;
+    for (int i = 0; i < n->n_in; i++) clear(n, &n->in[i]);
+    for (int i = 0; i < n->n_out; i++) clear(n, &n->out[i]);
+    if (n->drop) n->drop(n->attrs);
+    n->drop = NULL;
 }
 
 static void free_one(reel_node *n)
@@ -143,8 +145,12 @@ static reel_status keep(const reel_call *c, reel_tensor *in[])
 reel_status reel__tape_record(const reel_call *c)
 {
     if (!wants_node(c)) return REEL_OK;
+    bool changes = c->op->traits & REEL_OP_INPLACE;
     reel_node *n = node_new(c->op, c->n_in, c->n_out, c->attrs);
-    if (!n) return reel_error_status();
+    if (!n) {
+        if (changes) c->out[0]->storage->epoch++; /* changed, by what nobody knows */
+        return reel_error_status();
+    }
     uint32_t saves = saves_of(c);
     for (int i = 0; i < c->n_in; i++) {
         reel_tensor *x = c->in[i];
@@ -163,40 +169,41 @@ reel_status reel__tape_record(const reel_call *c)
     }
     n->where = reel__anomaly_where();
     reel__node_release(&n->head); /* the outputs hold it now */
+    return changes && c->out[0]->node ? reel__changed(c->out[0]) : REEL_OK;
+}
+
+/* Input i is to be changed: refused where that would make a gradient wrong. */
+static reel_status check_change(const reel_call *c, int i)
+{
+    const reel_tensor *x = c->in[i];
+    bool in_place = c->op->traits & REEL_OP_INPLACE;
+    bool is_leaf = x->node && x->node->leaf;
+    REQUIRE(c, !is_leaf && !reel__of_leaf(x), REEL_ERR_STATE,
+            "input %d is a %s that requires a gradient; change it under "
+            "reel_set_grad_enabled(false)",
+            i, is_leaf ? "leaf" : "view of a leaf");
+    REQUIRE(c, in_place || !x->node, REEL_ERR_STATE,
+            "input %d needs a gradient and would be changed; run this under "
+            "reel_set_grad_enabled(false)",
+            i);
+    REQUIRE(c, !in_place || !wants_node(c) || !reel__of_expanded(x), REEL_ERR_STATE,
+            "input %d is a view of an expanded tensor, whose elements share memory; use "
+            "the operator that is not in place",
+            i);
     return REEL_OK;
 }
 
-/* Changing a value in place is refused where it would make a gradient wrong. */
 static reel_status check(const reel_call *c)
 {
     unsigned mutates = c->op->mutates | (c->op->traits & REEL_OP_INPLACE ? 1u : 0u);
-    bool inputs_need = wants_node(c);
-    for (int i = 0; i < c->n_in && i < 8; i++) {
-        const reel_tensor *x = c->in[i];
-        if (!x || !(mutates >> i & 1)) continue;
-        if (x->node && x->node->leaf)
-            return reel__bad(
-                c, REEL_ERR_STATE,
-                "input %d is a leaf that requires a gradient; change it under "
-                "reel_set_grad_enabled(false)",
-                i);
-        if (x->node && !(c->op->traits & REEL_OP_INPLACE))
-            return reel__bad(
-                c, REEL_ERR_STATE,
-                "input %d needs a gradient and would be changed; run this under "
-                "reel_set_grad_enabled(false)",
-                i);
-        if (inputs_need && (c->op->traits & REEL_OP_INPLACE) && x->storage->viewed)
-            return reel__bad(
-                c, REEL_ERR_STATE,
-                "input %d shares memory with a view and needs a gradient; use "
-                "the operator that is not in place",
-                i);
-    }
-    return REEL_OK;
+    reel_status st = REEL_OK;
+    for (int i = 0; i < c->n_in && i < 8 && !st; i++)
+        if ((mutates >> i & 1) && c->in[i]) st = check_change(c, i);
+    return st;
 }
 
-static const reel_tape tape = {check, keep, reel__tape_record, reel__grad_composed};
+static const reel_tape tape = {reel__renew, check, keep, reel__tape_record,
+                               reel__grad_composed};
 
 /* ---- leaves --------------------------------------------------------------------------------- */
 
@@ -208,6 +215,7 @@ static void free_leaf(reel_node_head *head)
 reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
 {
     if (!reel__have("requires_grad", x, "x")) return NULL;
+    if (reel__renew("requires_grad", x)) return NULL;
     reel_node *n = reel__node(x);
     if (n && n->op) {
         reel_fail(REEL_ERR_STATE,
@@ -230,6 +238,7 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
     n = node_new(NULL, 0, 1, NULL);
     if (!n) return NULL;
     reel__tape_install(&tape);
+    reel__tensor_unlink(x); /* a value of its own from here on */
     n->head.free_fn = free_leaf;
     n->head.leaf = x;
     save(&n->out[0], x, false);
@@ -240,7 +249,7 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
 
 bool reel_needs_grad(const reel_tensor *x)
 {
-    return x && x->node;
+    return x && !reel__renew("needs_grad", (reel_tensor *)(uintptr_t)x) && x->node;
 }
 
 reel_tensor *reel_grad_of(reel_tensor *x)
@@ -254,6 +263,7 @@ reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
     if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
     if (grad && reel_failed())
         return reel_error_status(); /* clearing is for cleaning up */
+    if (grad && reel__renew("set_grad", x)) return reel_error_status();
     if (x->node && !x->node->leaf)
         return reel_fail(REEL_ERR_STATE, "set_grad: %s was computed and is no leaf",
                          SHOW(&x->meta));
@@ -289,6 +299,7 @@ reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)
     if (reel_failed()) return reel_error_status();
     if (!x || !hook)
         return reel_fail(REEL_ERR_ARG, "register_hook: %s is NULL", x ? "hook" : "x");
+    if (reel__renew("register_hook", x)) return reel_error_status();
     if (!x->node)
         return reel_fail(REEL_ERR_STATE, "register_hook: %s needs no gradient",
                          SHOW(&x->meta));

@@ -36,13 +36,14 @@ struct reel_node {
     uint64_t seq;        /* order of recording: backward runs from high to low */
     const reel_op *op;   /* NULL: a leaf */
     int n_in, n_out;
-    bool freed;        /* saved values were given back by a backward */
+    bool freed;        /* it saved values, and a backward gave them back */
     const char *where; /* module path in anomaly mode, of its own memory; or NULL */
     reel_hook *hooks;
     reel_edge *edge;      /* [n_in] */
     reel_saved *in, *out; /* [n_in], [n_out] */
     void *attrs;
-    reel_node *next_free; /* while a chain is freed */
+    void (*drop)(void *attrs); /* gives back what attrs hold besides; or NULL */
+    reel_node *next_free;      /* while a chain is freed */
 };
 
 /* The node of x if gradients flow through it. */
@@ -56,6 +57,17 @@ bool reel__accumulates(void);
 
 /* Gives back what the node saved (after its vjp ran without retain_graph). */
 void reel__node_clear(reel_node *n);
+
+/* ---- view.c: tensors that share memory share a history ---- */
+
+/* y was changed in place, and has its new history: gives those that it is a view of theirs.
+ * On a failure nobody can use their memory in a history any more. */
+reel_status reel__changed(reel_tensor *y);
+/* Brings x's history up to changes by way of other views. `who` begins the error. */
+reel_status reel__renew(const char *who, reel_tensor *x);
+/* x or what it is a view of, however far, is a leaf; or has elements that share memory. */
+bool reel__of_leaf(const reel_tensor *x);
+bool reel__of_expanded(const reel_tensor *x);
 
 /* What the tape installs in apply(), see ops/recorder.h; backward.c has the second. */
 reel_status reel__tape_record(const reel_call *call);

@@ -70,6 +70,15 @@ bool reel__same_shape(const reel_meta *a, const reel_meta *b)
     return true;
 }
 
+bool reel__same_look(const reel_meta *a, const reel_meta *b)
+{
+    if (a->dtype != b->dtype || a->offset != b->offset || !reel__same_shape(a, b))
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] > 1 && a->stride[i] != b->stride[i]) return false;
+    return true;
+}
+
 /* Dense strides when memory runs through order[0] (outermost) .. order[rank-1]. Unsigned,
  * because a meta may come here before reel__meta_check() has seen it. */
 static void set_order(reel_meta *m, const int *order)

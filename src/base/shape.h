@@ -27,6 +27,8 @@ reel_status reel__meta_check(const char *who, const reel_meta *m);
 reel_meta reel__meta(reel_shape shape, reel_dtype dtype, reel_device device);
 reel_shape reel__shape(const reel_meta *m);
 bool reel__same_shape(const reel_meta *a, const reel_meta *b);
+/* In one storage, the same elements in the same order. */
+bool reel__same_look(const reel_meta *a, const reel_meta *b);
 /* Sets strides for row-major, or for the memory order that `like` has (same rank). */
 void reel__set_contiguous(reel_meta *m);
 void reel__set_channels_last(reel_meta *m);

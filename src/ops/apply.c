@@ -7,13 +7,18 @@
  *   6 the innermost scope owns the outputs */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/decimal.h"
-#include "ops/op.h"
+#include "ops/records.h"
 #include "ops/recorder.h"
 
-static _Thread_local reel_recorder *recorders;
-static _Thread_local bool tape_disabled;
+/* Who listens to this thread, and what it is led to. */
+static _Thread_local struct {
+    reel_recorder *recorders;
+    reel_detour *detour;
+    bool silent; /* the tape does not record */
+} here;
 static _Atomic(const reel_tape *) the_tape;
 
 void reel__tape_install(const reel_tape *tape)
@@ -23,34 +28,47 @@ void reel__tape_install(const reel_tape *tape)
 
 const reel_tape *reel__tape(void)
 {
-    return tape_disabled ? NULL : atomic_load_explicit(&the_tape, memory_order_acquire);
+    return here.silent ? NULL : atomic_load_explicit(&the_tape, memory_order_acquire);
 }
 
 bool reel__tape_enabled(void)
 {
-    return !tape_disabled;
+    return !here.silent;
 }
 
 bool reel__tape_enable(bool on)
 {
-    bool was = !tape_disabled;
-    tape_disabled = !on;
+    bool was = !here.silent;
+    here.silent = !on;
     return was;
+}
+
+bool reel__recorded(const char *who, reel_tensor *x)
+{
+    const reel_tape *tape = reel__tape();
+    return tape && !tape->renew(who, x) && x->node;
 }
 
 void reel__recorder_push(reel_recorder *r)
 {
-    r->next = recorders;
-    recorders = r;
+    r->next = here.recorders;
+    here.recorders = r;
 }
 
 void reel__recorder_remove(reel_recorder *r)
 {
-    for (reel_recorder **p = &recorders; *p; p = &(*p)->next)
+    for (reel_recorder **p = &here.recorders; *p; p = &(*p)->next)
         if (*p == r) {
             *p = r->next;
             return;
         }
+}
+
+reel_detour *reel__detour_set(reel_detour *d)
+{
+    reel_detour *was = here.detour;
+    here.detour = d;
+    return was;
 }
 
 reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)
@@ -97,15 +115,37 @@ static reel_status check_inputs(const reel_call *c)
     return REEL_OK;
 }
 
+/* Histories of inputs whose memory was changed by way of another view. */
+static reel_status renew_inputs(const reel_tape *tape, const reel_call *c)
+{
+    reel_status st = REEL_OK;
+    if (c->op->traits & REEL_OP_NO_GRAD) return st;
+    for (int i = 0; i < c->n_in && !st; i++)
+        if (c->in[i] && reel__is_old(c->in[i])) st = tape->renew(c->op->name, c->in[i]);
+    return st;
+}
+
+/* A view of input 0; but if it looks as something did that this came from, at most eight views
+ * back, it is a view of that: a loop that turns a tensor to and fro makes no chain that grows. */
+static reel_tensor *make_view(const reel_call *c, const reel_meta *m)
+{
+    reel_tensor *alike = NULL, *up = c->in[0];
+    if (here.silent) return reel__tensor_new(m, up->storage);
+    for (int i = 0; up && i < 8; i++, up = reel__viewed(up))
+        if (reel__same_look(&up->meta, m)) alike = up;
+    if (!alike)
+        return reel__tensor_view(m, c->in[0], c->op, c->attrs, c->op->attrs->size);
+    reel_shape_attrs same = {.rank = m->rank};
+    memcpy(same.dim, m->dim, (size_t)same.rank * sizeof *same.dim);
+    return reel__tensor_view(m, alike, &reel__reshape, &same, sizeof same);
+}
+
 static reel_tensor *make_output(const reel_call *c, int i, const reel_meta *m)
 {
     const reel_op *op = c->op;
     if (m->rank < 0) return NULL;
     if (i == 0 && (op->traits & REEL_OP_INPLACE)) return reel__tensor_retain(c->in[0]);
-    if (i == 0 && (op->traits & REEL_OP_VIEW)) {
-        c->in[0]->storage->viewed = true;
-        return reel__tensor_new(m, c->in[0]->storage);
-    }
+    if (i == 0 && (op->traits & REEL_OP_VIEW)) return make_view(c, m);
     if (reel__meta_check(op->name, m)) return NULL;
     return reel__tensor_new(m, NULL);
 }
@@ -135,9 +175,12 @@ static reel_status run_kernel(const reel_call *c, reel_device device)
 
 bool reel__is_expanded(const reel_meta *m)
 {
-    for (int d = 0; d < m->rank; d++)
-        if (m->stride[d] == 0 && m->dim[d] > 1) return true;
-    return false;
+    bool shared = false;
+    for (int d = 0; d < m->rank; d++) {
+        if (m->dim[d] == 0) return false; /* no elements, none shares memory */
+        shared = shared || (m->stride[d] == 0 && m->dim[d] > 1);
+    }
+    return shared;
 }
 
 /* What is changed must have a place for each element: on an expanded tensor the result would
@@ -156,10 +199,8 @@ static reel_status check_changed(const reel_call *c, unsigned mutates)
 bool reel__meets_in_part(const reel_meta *a, const reel_meta *b)
 {
     if (!reel__numel(a) || !reel__numel(b)) return false;
-    bool same = a->offset == b->offset && reel__same_shape(a, b);
+    bool same = reel__same_look(a, b);
     int64_t a_end = a->offset, b_end = b->offset;
-    for (int d = 0; same && d < a->rank; d++)
-        same = a->dim[d] == 1 || a->stride[d] == b->stride[d];
     for (int d = 0; d < a->rank; d++) a_end += (a->dim[d] - 1) * a->stride[d];
     for (int d = 0; d < b->rank; d++) b_end += (b->dim[d] - 1) * b->stride[d];
     return !same && a->offset <= b_end && b->offset <= a_end;
@@ -189,10 +230,33 @@ static void bump_versions(const reel_call *c, unsigned mutates)
         if ((mutates & 1) && c->in[i]) c->in[i]->storage->version++;
 }
 
+/* The inputs by way of the detour, which runs without one. */
+static reel_status redirect(int n, reel_tensor *const asked[], reel_tensor *in[])
+{
+    reel_detour *d = reel__detour_set(NULL);
+    bool good = true;
+    for (int i = 0; i < n && good; i++) {
+        in[i] = asked[i] && asked[i]->storage ? d->instead(d, asked[i]) : asked[i];
+        good = in[i] || !asked[i];
+    }
+    (void)reel__detour_set(d);
+    return good ? REEL_OK : reel_error_status();
+}
+
+static reel_status announce(const reel_call *c, reel_tensor *const asked[])
+{
+    reel_status st = REEL_OK;
+    for (reel_recorder *r = here.recorders, *next; r && !st; r = next) {
+        next = r->next;
+        if (r->before) st = r->before(r, c, asked);
+    }
+    return st;
+}
+
 static reel_status listen(const reel_call *c)
 {
     reel_status st = REEL_OK;
-    for (reel_recorder *r = recorders, *next; r && !st; r = next) {
+    for (reel_recorder *r = here.recorders, *next; r && !st; r = next) {
         next = r->next;
         st = r->record(r, c);
     }
@@ -213,9 +277,9 @@ static reel_status infer(const reel_call *c, reel_device device, reel_meta *meta
 }
 
 /* Steps 4 and 5. The tape records the inputs as they were before an in-place kernel. */
-static reel_status run(const reel_call *c, reel_device device, unsigned mutates)
+static reel_status run(const reel_call *c, const reel_tape *tape, reel_device device,
+                       unsigned mutates)
 {
-    const reel_tape *tape = reel__tape();
     reel_call before = *c, parted = *c;
     reel_tensor *kept[REEL_OP_MAX_IN], *apart[REEL_OP_MAX_IN];
     reel_scope s = reel_scope_begin();
@@ -231,7 +295,7 @@ static reel_status run(const reel_call *c, reel_device device, unsigned mutates)
     if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(&parted, device);
     if (!st && mutates) bump_versions(c, mutates);
     if (!st && tape) st = tape->record(&before);
-    if (!st && recorders) st = listen(c);
+    if (!st && here.recorders) st = listen(c);
     reel_scope_end(s);
     return st;
 }
@@ -252,26 +316,33 @@ static reel_status hand_out(const reel_op *op, reel_tensor *out[], reel_status s
 }
 
 reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
-                        reel_tensor *const in[], reel_tensor *out[])
+                        reel_tensor *const asked[], reel_tensor *out[])
 {
-    const reel_call c = {op, n_in, op->n_out, in, out, attrs, 0, false};
+    reel_tensor *other[REEL_OP_MAX_IN];
+    reel_call c = {op, n_in, op->n_out, asked, out, attrs, 0, false};
     unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
     reel_meta meta[REEL_OP_MAX_OUT];
     for (int i = 0; i < op->n_out; i++) out[i] = NULL;
     /* A command never acts on what a failed expression left behind. */
     if (mutates && reel_failed()) return reel_error_status();
-    reel_status st = check_inputs(&c);
-    if (st) return st;
+    reel_status st = REEL_OK;
+    if (here.detour && n_in <= REEL_OP_MAX_IN) {
+        st = redirect(n_in, asked, other);
+        c.in = other;
+    }
+    if (st || (st = check_inputs(&c))) return st;
 
-    reel_device device = n_in && in[0] ? in[0]->meta.device : reel_default_device();
+    reel_device device = n_in && c.in[0] ? c.in[0]->meta.device : reel_default_device();
     const reel_tape *tape = reel__tape();
+    if (tape && (st = renew_inputs(tape, &c))) return st;
     if ((st = infer(&c, device, meta))) return st;
     if (mutates && (st = check_changed(&c, mutates))) return st;
     if (mutates && tape && (st = tape->check(&c))) return st;
+    if (here.recorders && (st = announce(&c, asked))) return st;
     for (int i = 0; i < op->n_out && !st; i++)
         if (!(out[i] = make_output(&c, i, &meta[i])) && meta[i].rank >= 0)
             st = reel_error_status();
-    if (!st) st = run(&c, device, mutates);
+    if (!st) st = run(&c, tape, device, mutates);
     return hand_out(op, out, st);
 }
 

@@ -9,6 +9,7 @@
 #define Y c->in[1]
 #define A(i) (ATTRS(c, reel_scalar_attrs)->a[i])
 #define TO(i, g) reel__sum_to((g), IN_META(c, i))
+#define BOTH (SAVE_IN(0) | SAVE_IN(1))
 
 /* ---- add, sub, mul, div --------------------------------------------------------------- */
 
@@ -30,18 +31,19 @@ static void mul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul(G, X));
 }
 
-/* d/dx = 1 / y, d/dy = -x / y^2 = -(result) / y */
+/* d/dx = 1 / y, d/dy = -x / y^2 = -(x / y) / y. The quotient is computed again, so that the
+ * result may be changed in place. */
 static void div_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_tensor *g = reel_div(G, Y);
     if (NEEDS(c, 0)) gx[0] = TO(0, g);
-    if (NEEDS(c, 1)) gx[1] = TO(1, reel_neg(reel_mul(g, c->out[0])));
+    if (NEEDS(c, 1)) gx[1] = reel_neg(TO(1, reel_mul(g, reel_div(X, Y))));
 }
 
-/* The result is only read for y's gradient. */
+/* x is only read for y's gradient. */
 static uint32_t div_saves(const reel_call *c)
 {
-    return c->in[1]->node ? SAVE_IN(1) | SAVE_OUT(0) : SAVE_IN(1);
+    return c->in[1]->node ? BOTH : SAVE_IN(1);
 }
 
 /* ---- pow: d/dx = y x^(y-1), 0 for y = 0; d/dy = x^y log x, 0 for x = 0 and y >= 0 --------- */
@@ -260,13 +262,11 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
 #define BROADCASTS                                                                       \
     "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"                      \
     "f[2,3]; f[2,1]\nf[0,3]; f[3]"
-#define BOTH (SAVE_IN(0) | SAVE_IN(1))
-#define QUOTIENT (SAVE_IN(1) | SAVE_OUT(0))
 
 BINARY(add, K_ADD, 0, NULL, DTYPES_NUMBER, BROADCASTS)
 BINARY(sub, K_SUB, 0, NULL, DTYPES_NUMBER, BROADCASTS)
 BINARY(mul, K_MUL, BOTH, reel__saves_product, DTYPES_ANY, BROADCASTS)
-BINARY(div, K_DIV, QUOTIENT, div_saves, DTYPES_FLOAT,
+BINARY(div, K_DIV, BOTH, div_saves, DTYPES_FLOAT,
        "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[4] in 0.5..2\nf[3,1]; f[2,1,4] in -2..-0.5")
 BINARY(pow, K_POW, BOTH, NULL, DTYPES_FLOAT,
        "f[3,4] in 0.2..2; f[3,4] in -2..2\nf[2,3,4] in 0.2..2; f[4]\nf[] in 1..2; f[3]")
@@ -382,7 +382,7 @@ IN_PLACE(add_, add, 2, POINTWISE, K_ADD, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRS
 IN_PLACE(sub_, sub, 2, POINTWISE, K_SUB, NULL, 0, NULL, DTYPES_NUMBER, ONTO_FIRST);
 IN_PLACE(mul_, mul, 2, POINTWISE, K_MUL, NULL, BOTH, reel__saves_product, DTYPES_ANY,
          ONTO_FIRST);
-IN_PLACE(div_, div, 2, POINTWISE, K_DIV, NULL, QUOTIENT, div_saves, DTYPES_FLOAT,
+IN_PLACE(div_, div, 2, POINTWISE, K_DIV, NULL, BOTH, div_saves, DTYPES_FLOAT,
          "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[3,1] in -2..-0.5");
 IN_PLACE(add_scaled_, add_scaled, 2, POINTWISE, K_ADD_SCALED, &reel__scalar_schema, 0,
          NULL, DTYPES_FLOAT, ONTO_FIRST_A);

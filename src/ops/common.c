@@ -179,7 +179,6 @@ void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_
 
 reel_tensor *reel__constant(reel_tensor *x)
 {
-    x->storage->viewed = true;
     return reel__autorelease(reel__tensor_new(&x->meta, x->storage));
 }
 

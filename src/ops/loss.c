@@ -183,16 +183,17 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
                   o->label_smoothing, (int)o->reduction);
         return NULL;
     }
-    const reel_cross_entropy_attrs a = {.smoothing = o->label_smoothing,
-                                        .ignore_index =
-                                            o->ignore ? o->ignore_index : INT64_MIN,
-                                        .reduction = o->reduction,
-                                        .want_grad = reel__tape() && logits->node};
+    const reel_cross_entropy_attrs a = {
+        .smoothing = o->label_smoothing,
+        .ignore_index = o->ignore ? o->ignore_index : INT64_MIN,
+        .reduction = o->reduction,
+        .want_grad = reel__recorded("cross_entropy", logits)};
     reel_shape shape = reel__shape(&target->meta);
     reel_scope s = reel_scope_begin();
     reel_tensor *y = NULL, *weight = o->weight;
     /* cut off: a node of which only the weight needs a gradient would have none to give */
-    bool ok = !weight || !weight->node || (weight = reel__constant(weight));
+    bool ok = !weight || !reel__recorded("cross_entropy", weight) ||
+              (weight = reel__constant(weight));
     if (ok && rows_of(&logits, &target))
         y = APPLY(&reel__cross_entropy, &a, logits, target, weight);
     if (y && o->reduction == REEL_NONE) y = reel_reshape(y, shape);

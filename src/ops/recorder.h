@@ -8,6 +8,10 @@
 typedef struct reel_recorder {
     /* After the kernel ran, before the results are handed out. A failure fails the call. */
     reel_status (*record)(struct reel_recorder *self, const reel_call *call);
+    /* Or NULL: before the kernel runs. `asked` are the inputs that the caller gave, which a
+     * detour may have replaced by others in `call`. */
+    reel_status (*before)(struct reel_recorder *self, const reel_call *call,
+                          reel_tensor *const asked[]);
     struct reel_recorder *next;
 } reel_recorder;
 
@@ -15,10 +19,20 @@ void reel__recorder_push(reel_recorder *r);
 /* Removes r, wherever it stands in the list; a recorder that is not there is ignored. */
 void reel__recorder_remove(reel_recorder *r);
 
+/* Other memory for some of what calls of this thread read and change. */
+typedef struct reel_detour {
+    /* x, or what is to be used in its place (of the innermost scope); NULL with an error. */
+    reel_tensor *(*instead)(struct reel_detour *self, reel_tensor *x);
+} reel_detour;
+/* Makes d (or NULL) the detour of this thread; returns what it was. */
+reel_detour *reel__detour_set(reel_detour *d);
+
 /* The tape, as apply() knows it. autograd/ installs itself when the first tensor of the
  * process asks for a gradient (before that there is nothing to record), so that no include
  * and no name of this room points upward. */
 typedef struct reel_tape {
+    /* Before any use of x, whose epoch is not its storage's: brings its history up to date. */
+    reel_status (*renew)(const char *who, reel_tensor *x);
     /* Before a call that changes an input: refuses what would make a gradient wrong. */
     reel_status (*check)(const reel_call *call);
     /* Before an in-place kernel: the inputs as they are to be recorded, with copies (of the
@@ -33,6 +47,9 @@ typedef struct reel_tape {
 void reel__tape_install(const reel_tape *tape);
 /* The tape, if there is one and this thread records; else NULL. */
 const reel_tape *reel__tape(void);
+/* Whether a call of this thread that reads x is recorded, for those who ask before apply():
+ * they may not look at x->node, which can be old. False with an error if it cannot be told. */
+bool reel__recorded(const char *who, reel_tensor *x);
 /* Whether this thread records; returns what it was (reel_set_grad_enabled). */
 bool reel__tape_enable(bool on);
 bool reel__tape_enabled(void);

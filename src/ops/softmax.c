@@ -92,7 +92,7 @@ static void log_softmax_vjp(const reel_call *c, reel_tensor *const gy[],
 FORWARD(log_softmax, K_LOG_SOFTMAX)
 
 /* ---- logsumexp: gx = g softmax(x), which keeps maximum and sum apart: y alone has lost the
- *      logarithm of the sum where |x| is large ------------------------------------------------- */
+ *      logarithm of the sum where |x| is large; -inf over an empty dimension ------------------- */
 
 static reel_status logsumexp_infer(const reel_call *c, reel_meta *out)
 {

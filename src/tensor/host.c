@@ -65,15 +65,8 @@ reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
                   data ? "not aligned to the dtype's size" : "NULL");
         return NULL;
     }
-    reel_storage *s = reel__calloc(1, sizeof *s);
+    reel_storage *s = reel__storage_borrow(cpu, data, (size_t)reel__numel(&m) * size);
     if (!s) return NULL;
-    *s = (reel_storage){.device = cpu,
-                        .data = data,
-                        .bytes = (size_t)reel__numel(&m) * size,
-                        .borrowed = true,
-                        .born = reel__heard_by ? reel__heard_by->mark : 0};
-    atomic_init(&s->refs, 1);
-    reel__live_add(1);
     reel_tensor *t = reel__autorelease(reel__tensor_new(&m, s));
     /* Only now: on an error the memory stays the caller's. */
     if (t) {

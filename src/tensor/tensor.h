@@ -7,18 +7,17 @@
 
 #include "backend/backend.h"
 
-/* Reference-counted bytes. `version` counts changes in place: the tape compares it. What
- * depends on the values without being part of the program's record, such as prepared weights,
- * compares `lent` too. */
+/* Reference-counted bytes. `version` counts changes in place, which the tape compares with
+ * what it saved; `epoch` counts those of them that became part of a history. What depends on
+ * the values without being part of the program's record, such as prepared weights, compares
+ * `lent` too. */
 typedef struct reel_storage {
     atomic_int refs;
-    uint32_t version;
+    uint32_t version, epoch;
     uint32_t
         lent; /* counts reel_data(): who has the address may write, and is not seen */
-    /* Given by the first capture that sees it (trace/), on any thread; 0: none yet. */
-    atomic_uint_fast64_t number;
-    uint64_t born; /* mark of the capture in which it was made; 0: none was under way */
-    bool viewed;   /* a view of part of it exists or existed */
+    uint64_t number; /* in the order in which the process made them: never used again */
+    uint64_t born;   /* mark of the capture in which it was made; 0: none was under way */
     reel_device device;
     void *data;
     size_t bytes;
@@ -35,17 +34,35 @@ typedef struct reel_node_head {
     struct reel_tensor *leaf; /* the tensor whose own node this is; not counted */
 } reel_node_head;
 
+/* Room for the attributes of an operator that makes a view. */
+#define REEL__VIEW_ATTRS 80
+
+/* How a tensor came to look at the memory of another one, while gradients were enabled: a
+ * change through one of them is part of the history of both (autograd/view.c). */
+typedef struct reel_view {
+    struct reel_tensor *from; /* counted */
+    uint32_t life;            /* of `from` then: reel_set_data() makes another of it */
+    const struct reel_op *op;
+    _Alignas(16) char attrs[REEL__VIEW_ATTRS];
+} reel_view;
+
 struct reel_tensor {
     atomic_int refs;
     int node_out; /* which output of `node` this is */
     reel_meta meta;
     reel_storage *storage; /* NULL: a ghost, shape without value (op.h) */
     reel_node_head *node;  /* history, or the leaf's own node; NULL: needs no gradient */
-    reel_tensor *grad;     /* of a leaf */
+    atomic_uint epoch; /* of the storage when `node` was its history: else it is old */
+    uint32_t life;     /* goes up when it gets other memory */
+    reel_view *view;   /* in the same block; NULL: a root, which is no view or cut off */
+    reel_tensor *grad; /* of a leaf */
+    reel_tensor *next_free;
 };
 
 /* New tensors have one reference; NULL and a pending error on failure. */
 reel_storage *reel__storage_new(reel_device device, size_t bytes);
+/* Memory of somebody else; set free_fn and user to be told when it is no longer needed. */
+reel_storage *reel__storage_borrow(reel_device device, void *data, size_t bytes);
 reel_storage *reel__storage_retain(reel_storage *s);
 void reel__storage_release(reel_storage *s);
 
@@ -55,6 +72,26 @@ reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage);
 reel_tensor *reel__tensor_ghost(const reel_meta *meta);
 reel_tensor *reel__tensor_retain(reel_tensor *t);
 void reel__tensor_release(reel_tensor *t);
+/* A new tensor of this meta that knows that it is what `op` makes of x, whose storage it
+ * shares. */
+reel_tensor *reel__tensor_view(const reel_meta *meta, reel_tensor *x,
+                               const struct reel_op *op, const void *attrs,
+                               size_t attr_size);
+/* Forgets it: y is a root from now on. */
+void reel__tensor_unlink(reel_tensor *y);
+/* The tensor that y is a view of; NULL if y is a root. */
+static inline reel_tensor *reel__viewed(const reel_tensor *y)
+{
+    return y->view && y->view->life == y->view->from->life ? y->view->from : NULL;
+}
+/* The tensor that y is a view of, however far; y itself if it is a root. */
+static inline reel_tensor *reel__root(const reel_tensor *y)
+{
+    for (const reel_tensor *up; (up = reel__viewed(y));) y = up;
+    return (reel_tensor *)(uintptr_t)y;
+}
+/* The number of the storage that will be made next. */
+uint64_t reel__storages_so_far(void);
 static inline reel_node_head *reel__node_retain(reel_node_head *n)
 {
     if (n) atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);
@@ -69,6 +106,13 @@ static inline void reel__node_release(reel_node_head *n)
 /* Hands t's one reference to the innermost scope; returns t. On failure releases t and
  * returns NULL. NULL in, NULL out. */
 reel_tensor *reel__autorelease(reel_tensor *t);
+
+/* x's history is that of a value which was changed since, by way of another tensor. */
+static inline bool reel__is_old(const reel_tensor *x)
+{
+    return x->storage &&
+           atomic_load_explicit(&x->epoch, memory_order_acquire) != x->storage->epoch;
+}
 
 static inline void *reel__ptr(const reel_tensor *t)
 {

@@ -2,8 +2,8 @@
  *
  * A value is known by its storage and by how it looks at it (its meta), not by its tensor:
  * backward revives what it saved as new tensors, and those are the same values. Storages are
- * numbered when they are first seen, so memory that is freed and used again is not mistaken
- * for what it was. What changes in place stays one value: state, read and written in order. */
+ * numbered, so memory that is freed and used again is not mistaken for what it was. What
+ * changes in place stays one value: state, read and written in order. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,35 +13,16 @@
 #include "trace/capture.h"
 
 _Thread_local reel_capture reel__capture;
-static atomic_uint_fast64_t storages, marks;
+static atomic_uint_fast64_t marks;
 
 /* ---- values by storage and meta ------------------------------------------------------------ */
-
-/* Two threads may see a parameter for the first time at once: one number stays. */
-static uint64_t number_of(reel_storage *s)
-{
-    uint_fast64_t number = atomic_load(&s->number);
-    if (number) return number;
-    uint_fast64_t mine_now = atomic_fetch_add(&storages, 1) + 1;
-    return atomic_compare_exchange_strong(&s->number, &number, mine_now) ? mine_now
-                                                                         : number;
-}
-
-static bool same_look(const reel_meta *a, const reel_meta *b)
-{
-    if (a->dtype != b->dtype || a->offset != b->offset || !reel__same_shape(a, b))
-        return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->dim[i] > 1 && a->stride[i] != b->stride[i]) return false;
-    return true;
-}
 
 static size_t place_of(const reel_capture *t, uint64_t key, const reel_meta *m)
 {
     size_t i = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & t->mask;
     for (; t->slot[i]; i = (i + 1) & t->mask) {
         int v = t->slot[i] - 1;
-        if (t->key[v] == key && same_look(&t->graph->value[v].meta, m)) break;
+        if (t->key[v] == key && reel__same_look(&t->graph->value[v].meta, m)) break;
     }
     return i;
 }
@@ -62,7 +43,7 @@ static bool rehash(reel_capture *t, size_t size)
 int reel__capture_find(const reel_capture *t, reel_tensor *x)
 {
     if (!t->slot) return -1;
-    return t->slot[place_of(t, number_of(x->storage), &x->meta)] - 1;
+    return t->slot[place_of(t, x->storage->number, &x->meta)] - 1;
 }
 
 int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
@@ -83,7 +64,7 @@ int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
             kind == REEL_VALUE_CONST && x->storage->born != t->heard.mark;
         if (reel__decided_by_state(t->graph->decided, keep)) return -1;
     }
-    t->key[v] = number_of(x->storage);
+    t->key[v] = x->storage->number;
     t->slot[place_of(t, t->key[v], &x->meta)] = v + 1;
     return v;
 }

@@ -4,18 +4,28 @@
 
 #include "base/alloc.h"
 
-/* Parameters, buffers and constants of one storage have one root. n is small or the storages
- * differ, so the search is by storage number order of appearance. */
-static void root_state(const reel_graph *g, int *root)
+/* Parameters, buffers and constants of one storage have one root, the first of them: found by
+ * the storage's number, in a table with open addressing that holds values plus 1. */
+static bool root_state(const reel_graph *g, int *root)
 {
+    size_t size = 16;
+    while (size < 2 * (size_t)g->n_value) size *= 2;
+    int *first = reel__calloc(size, sizeof *first);
+    if (!first) return false;
     for (int v = 0; v < g->n_value; v++) {
         root[v] = v;
         const reel_tensor *t = g->value[v].tensor;
-        if (!t || !t->storage->viewed) continue;
-        for (int u = 0; u < v && root[v] == v; u++)
-            if (g->value[u].tensor && g->value[u].tensor->storage == t->storage)
-                root[v] = root[u];
+        if (!t) continue;
+        size_t i = (size_t)t->storage->number & (size - 1);
+        while (first[i] && g->value[first[i] - 1].tensor->storage != t->storage)
+            i = (i + 1) & (size - 1);
+        if (first[i])
+            root[v] = first[i] - 1;
+        else
+            first[i] = v + 1;
     }
+    reel__free(first);
+    return true;
 }
 
 static unsigned changes(const reel_op *op)
@@ -90,8 +100,7 @@ bool reel__effects(const reel_graph *g, reel_effects *e)
     if (e->root && e->changes) {
         e->fixed = e->changes + n;
         e->settled = e->fixed + n;
-        root_state(g, e->root);
-        if (collect(g, e)) {
+        if (root_state(g, e->root) && collect(g, e)) {
             mark_changes(g, e);
             mark_fixed(g, e);
             return true;

@@ -109,13 +109,14 @@ enum { NAME = 512 };
  * last one. NULL: there is none. */
 static const char *parameter_of(const reel_graph *g, int v)
 {
-    const reel_gnode *maker = &g->node[g->value[v].maker];
     const char *name = NULL;
-    while (maker->op->traits &
-           REEL_OP_VIEW) { /* it looks at what another node computes */
-        v = maker->in[0];
-        maker = &g->node[g->value[v].maker];
+    int made_by = g->value[v].maker; /* -1: a state, perhaps since just now */
+    while (made_by >= 0 && (g->node[made_by].op->traits & REEL_OP_VIEW)) {
+        v = g->node[made_by].in[0]; /* it looks at what another node computes */
+        made_by = g->value[v].maker;
     }
+    if (made_by < 0) return g->value[v].name;
+    const reel_gnode *maker = &g->node[made_by];
     for (int k = 0; k < maker->n_in; k++) {
         const reel_value *x = maker->in[k] < 0 ? NULL : &g->value[maker->in[k]];
         if (!x || x->kind != REEL_VALUE_PARAM ||

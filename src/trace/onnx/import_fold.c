@@ -57,10 +57,7 @@ static void remember(reel_import *im, int v, reel_tensor *t)
 static reel_tensor *compute(const reel_op *op, const void *attrs, int n,
                             reel_tensor *const x[], const reel_meta *meta)
 {
-    if (op->traits & REEL_OP_VIEW) {
-        x[0]->storage->viewed = true;
-        return reel__tensor_new(meta, x[0]->storage);
-    }
+    if (op->traits & REEL_OP_VIEW) return reel__tensor_new(meta, x[0]->storage);
     reel_karg in[REEL_OP_MAX_IN], out;
     for (int k = 0; k < n; k++)
         in[k] =
