@@ -106,8 +106,8 @@ typedef struct reel_image_opts {
  *  if it is no regular file, is empty, too large (256 MB), cut short, or does not decode;
  *  PNG checksums are checked.
  *  Errors: REEL_ERR_IO for a folder that cannot be read; REEL_ERR_FORMAT for a corrupt
- *  file (named), no class, no image, images of unequal size; REEL_ERR_UNSUPPORTED if reel
- *  was built without stb_image. */
+ *  file (named), no class, no image; REEL_ERR_SHAPE for images of unequal size;
+ *  REEL_ERR_UNSUPPORTED if reel was built without stb_image. */
 REEL_API reel_dataset *reel_image_folder(const char *dir, const reel_image_opts *opts);
 
 /** Arrays in memory, copied. x: [n, ...]; rank 4 is images [n, c, h, w]; u8 stays u8,

@@ -48,7 +48,10 @@ static void read_back(const reel_image_opts *opts)
 {
     reel_scope s = reel_scope_begin();
     reel_dataset *ds = reel_image_folder(fuzz_folder(), opts);
-    fuzz_verdict(ds != NULL);
+    if (!ds && reel_error_status() == REEL_ERR_SHAPE)
+        reel_error_clear(); /* images of unequal size, each of which is right */
+    else
+        fuzz_verdict(ds != NULL);
     for (int64_t i = 0; i < reel_dataset_length(ds); i++) {
         reel_sample sample = {0};
         fuzz_verdict(!reel_dataset_get(ds, i, &sample));

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_verdict(map != NULL);
     reel_tensor_map_free(map);
     reel_graph *g = reel_graph_load(path);
-    fuzz_verdict(g != NULL);
+    fuzz_verdict_of_graph(g);
     reel_graph_free(g);
     fuzz_end(s);
     return 0;

@@ -130,14 +130,16 @@ static void save_images(void)
     save_bytes("image", "small.jpg", small_jpeg, sizeof small_jpeg);
 }
 
-/* Labels 3 and 10, a pixel, and a file that is too long. */
-static void save_changes(void)
+/* Four records with a right label, one with a wrong one, one byte less. */
+static void save_batches(void)
 {
-    save_bytes("cifar", "none", "", 0);
-    save_bytes("cifar", "label", "\0\0\0\3", 4);
-    save_bytes("cifar", "wrong", "\0\0\0\xa", 4);
-    save_bytes("cifar", "pixel", "\1\0\0\xff\2\0\0\x7f", 8);
-    save_bytes("cifar", "long", "\xff\xff\xff\0", 4);
+    static uint8_t batch[4 * 3073];
+    for (size_t i = 0; i < sizeof batch; i++) batch[i] = (uint8_t)(i % 10);
+    for (size_t i = 0; i < 4; i++) batch[i * 3073] = (uint8_t)i;
+    save_bytes("cifar", "right", batch, sizeof batch);
+    save_bytes("cifar", "short", batch, sizeof batch - 1);
+    batch[2 * 3073] = 10;
+    save_bytes("cifar", "wrong", batch, sizeof batch);
 }
 
 /* The lists of files that fuzz_folder.c reads. */
@@ -172,7 +174,7 @@ int main(int argc, char **argv)
     save_tensors();
     save_arrays();
     save_images();
-    save_changes();
+    save_batches();
     save_folders();
     if (reel_failed()) fprintf(stderr, "seeds: %s\n", reel_error_message());
     return reel_failed() ? 1 : 0;
