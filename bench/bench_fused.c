@@ -147,8 +147,10 @@ static void run(const layer *s)
     reel_conv2d_fused_attrs conv[3];
     for (int i = 0; i < 3; i++)
         conv[i] = (reel_conv2d_fused_attrs){
-            {{s->stride, s->stride}, {pad, pad}, {1, 1}, 1, {0}}, act, {0, 0}, i};
-    const reel_linear_fused_attrs line = {act, {0, 0}};
+            .conv = {{s->stride, s->stride}, {pad, pad}, {1, 1}, 1, {0}},
+            .act = act,
+            .algo = i};
+    const reel_linear_fused_attrs line = {.act = act};
     const reel_kernel_id plain = linear ? K_LINEAR : K_CONV2D,
                          fused = linear ? K_LINEAR_FUSED : K_CONV2D_FUSED;
     const void *attrs[3];

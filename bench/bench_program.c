@@ -47,7 +47,7 @@ static void run_rows(bench *w)
         float *to = s == w->n - 1 ? w->y : w->between[s & 1];
         const reel_karg in[2] = {{from, &w->whole}, {w->second, &w->b}};
         const reel_karg out = {to, &w->whole};
-        const reel_scalar_attrs a = {{0.5, 0}};
+        const reel_scalar_attrs a = reel__scalars(0.5, 0);
         const reel_kcall call = {rows[s], 1 + reads_b[s], 1, in, &out, &a, NULL};
         (void)reel__cpu_pointwise(&call);
         from = to;
@@ -104,7 +104,7 @@ static void measure(bench *w, const char *what, reel_shape shape, reel_shape b, 
         w->program.src[s][0] = s ? s + 1 : 0;
         w->program.src[s][1] = reads_b[s] ? 1 : -1;
         w->program.src[s][2] = -1;
-        w->program.a[s][0] = 0.5;
+        w->program.a[s][0] = reel__real(0.5);
     }
     w->program.out[0] = n - 1;
     double program = INFINITY, one_by_one = INFINITY, whole = INFINITY;

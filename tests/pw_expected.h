@@ -8,6 +8,8 @@
 #include "random_layout.h"
 
 static const double attributes[2] = {-0.75, 1.5};
+static const reel_number numbers[2] = {{.is_real = 1, .real = -0.75},
+                                       {.is_real = 1, .real = 1.5}};
 
 /* ---- what the rows should give ----------------------------------------------------- */
 
@@ -58,6 +60,16 @@ static inline double expected(reel_kernel_id k, double x, double y, double z,
     case K_SUB: return x - y;
     case K_MUL: return x * y;
     case K_DIV: return x / y;
+    case K_DIV_TRUNC: return trunc(x / y);
+    case K_DIV_FLOOR: {
+        double r = fmod(x, y), q = rint((x - r) / y);
+        return y == 0 ? x / y : r != 0 && signbit(r) != signbit(y) ? q - 1 : q;
+    }
+    case K_FMOD: return fmod(x, y);
+    case K_REMAINDER: {
+        double r = fmod(x, y);
+        return r != 0 && signbit(r) != signbit(y) ? r + y : r;
+    }
     case K_POW: return pow(x, y);
     case K_MAXIMUM: return extreme(x, y, 1);
     case K_MINIMUM: return extreme(x, y, -1);

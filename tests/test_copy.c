@@ -344,7 +344,7 @@ static void test_fill_and_arange(void **state)
         for (unsigned how = 0; how < 16; how += 2) {
             layout out = random_layout(REEL_SHAPE(3, 700), (reel_dtype)dtype, how);
             reel_karg arg = {out.data, &out.meta};
-            reel_fill_attrs fill = {5};
+            reel_fill_attrs fill = {reel__whole(5)};
             reel_kcall call = {K_FILL, 0, 1, NULL, &arg, &fill, NULL};
             assert_int_equal(reel__ref_fill(&call), REEL_OK);
             reel_shape shape = reel__shape(&out.meta);
@@ -356,7 +356,7 @@ static void test_fill_and_arange(void **state)
             free_layout(&out);
 
             layout line = random_layout(REEL_SHAPE(1500), (reel_dtype)dtype, how);
-            reel_arange_attrs range = {-3, 0.5, 0, 0};
+            reel_arange_attrs range = {.start = reel__real(-3), .step = reel__real(0.5)};
             reel_karg line_arg = {line.data, &line.meta};
             reel_kcall arange = {K_ARANGE, 0, 1, NULL, &line_arg, &range, NULL};
             assert_int_equal(reel__ref_arange(&arange), REEL_OK);

@@ -184,7 +184,8 @@ static void integers_take_whole_numbers(void **state)
     (void)state;
     reel_tensor *x = reel_ones(REEL_SHAPE(2), REEL_I32);
     assert_null(reel_mul_scalar(x, 0.5));
-    expect_error(REEL_ERR_DTYPE, "mul_scalar: value 0.5 is no integer, input is i32[2]");
+    expect_error(REEL_ERR_DTYPE,
+                 "mul_scalar: value 0.5 is not an integer of 64 bits, input is i32[2]");
     assert_null(reel_mul_scalar_(x, NAN));
     expect_error(REEL_ERR_DTYPE, "mul_scalar_");
     assert_null(reel_add_scalar(x, INFINITY));

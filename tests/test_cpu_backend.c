@@ -62,7 +62,7 @@ static void halves_run_in_f32(void **state)
         convert(half_row, &row_half, row, &row_f32);
         reel_meta x = meta(REEL_SHAPE(3, 4), halves[h]);
         x.stride[0] = 0;
-        const reel_mask_attrs attrs = {.mask = 1, .keepdim = 1, .scale = 2};
+        const reel_mask_attrs attrs = {.mask = 1, .scale = 2};
         const reel_karg in = {half_row, &x}, out = {half_sum, &row_half};
         size_t before = in_use();
         assert_int_equal(run(K_SUM, 1, &in, 1, &out, &attrs), REEL_OK);
@@ -115,7 +115,7 @@ static void denormals_follow_the_switch(void **state)
     float a = 1e-30f, b = 1e-10f, y = 1;
     reel_meta m = meta(REEL_SHAPE(1), REEL_F32);
     const reel_karg in[] = {{&a, &m}, {&b, &m}}, out = {&y, &m};
-    const reel_scalar_attrs attrs = {{0, 0}};
+    const reel_scalar_attrs attrs = reel__scalars(0, 0);
     for (int on = 0; on < 2; on++) {
         reel_set_flush_denormals(on);
         assert_int_equal(run(K_MUL, 2, in, 1, &out, &attrs), REEL_OK);

@@ -243,7 +243,7 @@ static void check_rule(const struct rule *r, reel_dtype dtype, bool create_graph
 {
     const reel_op *op = reel__op_by_name(r->op);
     assert_non_null(op);
-    const reel_scalar_attrs a = {{r->a[0], r->a[1]}};
+    const reel_scalar_attrs a = reel__scalars(r->a[0], r->a[1]);
     reel_tensor *x[2] = {leaf(reel_full(REEL_SHAPE(5), r->x, dtype)),
                          leaf(reel_full(REEL_SHAPE(5), r->y, dtype))};
     reel_tensor *y = reel__apply1(op, op->attrs ? &a : NULL, op->n_in, x), *gx[2];

@@ -172,7 +172,7 @@ static void check_conv(const struct conv *s, int act, int with, int64_t algo, bo
                  .dilation = {s->dil, s->dil},
                  .groups = s->groups},
         .act = acts[act].row,
-        .a = {acts[act].a[0], acts[act].a[1]},
+        .a = {reel__real(acts[act].a[0]), reel__real(acts[act].a[1])},
         .algo = algo,
     };
     call c = {&reel__conv2d_fused, &at, {NULL}};
@@ -253,8 +253,9 @@ static void check_linear(const struct linear *s, int act, int with)
     snprintf(what, sizeof what, "[%d,%d] -> %d act %d with %d", s->n, s->in, s->out, act,
              with);
     reel_scope scope = reel_scope_begin();
-    reel_linear_fused_attrs at = {.act = acts[act].row,
-                                  .a = {acts[act].a[0], acts[act].a[1]}};
+    reel_linear_fused_attrs at = {
+        .act = acts[act].row,
+        .a = {reel__real(acts[act].a[0]), reel__real(acts[act].a[1])}};
     call c = {&reel__linear_fused, &at, {NULL}};
     c.in[0] = drawn(REEL_SHAPE(s->n, s->in), 1, false);
     c.in[1] = with & 4 ? reel_t(drawn(REEL_SHAPE(s->in, s->out), 2, false))

@@ -73,11 +73,19 @@ static void spoil(const reel_attr_schema *a, int64_t *attrs)
 {
     const reel_attr_field *f = &a->field[below((size_t)a->n_fields)];
     size_t k = below(draw() % 2 && f->count > 4 ? 4 : f->count);
-    int64_t *at = attrs + f->offset / 8 + k;
+    int64_t *at = attrs + (f->offset + k * reel__attr_unit(f)) / 8;
     const double real = hostile_real();
     switch (f->type) {
     case REEL_ATTR_INT: *at = hostile_int(); break;
     case REEL_ATTR_REAL: memcpy(at, &real, sizeof real); break;
+    case REEL_ATTR_NUMBER:
+    case REEL_ATTR_BOUND: /* not always in its one form */
+        at[0] = (int64_t)below(2);
+        if (at[0])
+            memcpy(at + 1, &real, sizeof real);
+        else
+            at[1] = hostile_int();
+        break;
     case REEL_ATTR_ROW: *at = (int64_t)below(K_COUNT); break;
     }
 }

@@ -59,7 +59,7 @@ static void pad(void **state)
         reel_dtype dtype = any_dtype();
         if (dtype == REEL_F16 || dtype == REEL_BF16)
             dtype = REEL_F32; /* the test reads halves as bits */
-        reel_pad_attrs attrs = {.value = dtype == REEL_BOOL ? 1 : 3};
+        reel_pad_attrs attrs = {.value = reel__whole(dtype == REEL_BOOL ? 1 : 3)};
         for (int d = 0; d < rank; d++) {
             attrs.before[d] = dice() % 2 ? 0 : dice_in(0, 2);
             attrs.after[d] = dice() % 2 ? 0 : dice_in(0, 2);
@@ -80,7 +80,8 @@ static void pad(void **state)
                 at[d] -= attrs.before[d];
                 inside = inside && at[d] >= 0 && at[d] < dim[d];
             }
-            double want = inside ? strided_read(&x, strided_place(&x, at)) : attrs.value;
+            double want = inside ? strided_read(&x, strided_place(&x, at))
+                                 : reel__number_f64(attrs.value);
             assert_true(got == want);
         }
         strided_check_gaps(&y);

@@ -103,11 +103,17 @@ static const char ROUNDED[] =
 static const char FORMULA[] = "a step of the formula overflows before the result does";
 static const char SATURATED[] = "1 - y^2 and y (1 - y) of a saved y that is nearly 1";
 static const char WINOGRAD[] = "tiles mix what lies in them; see winograd_reach";
+static const char STEPS[] =
+    "a quotient that rounding moves across a whole number is another one";
 static const char OWN_ISSUE[] =
     "known: section 3, two numbers for max and log of the sum";
 static const char ONE_RULE[] = "known: section 3, one rule for NaN and infinities";
 
 static const declared DECLARED[] = {
+    {"div_trunc", EVERY, VALUES, STEPS},
+    {"div_floor", EVERY, VALUES, STEPS},
+    {"fmod", EVERY, BOTH, STEPS},
+    {"remainder", EVERY, BOTH, STEPS},
     {"matmul", FAR_OUT, BOTH, IN_F32},
     {"linear*", FAR_OUT, BOTH, IN_F32},
     {"conv2d*", FAR_OUT, BOTH, IN_F32},

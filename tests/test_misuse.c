@@ -221,11 +221,12 @@ static void test_binary(void **state)
     static const struct {
         const char *name;
         binary fn;
-    } op[] = {ONE(add),   ONE(sub),         ONE(mul),        ONE(div),
-              ONE(pow),   ONE(maximum),     ONE(minimum),    ONE(add_),
-              ONE(sub_),  ONE(mul_),        ONE(div_),       ONE(eq),
-              ONE(ne),    ONE(lt),          ONE(le),         ONE(gt),
-              ONE(ge),    ONE(logical_and), ONE(logical_or), ONE(logical_xor),
+    } op[] = {ONE(add),       ONE(sub),         ONE(mul),        ONE(div),
+              ONE(div_trunc), ONE(div_floor),   ONE(fmod),       ONE(remainder),
+              ONE(pow),       ONE(maximum),     ONE(minimum),    ONE(add_),
+              ONE(sub_),      ONE(mul_),        ONE(div_),       ONE(eq),
+              ONE(ne),        ONE(lt),          ONE(le),         ONE(gt),
+              ONE(ge),        ONE(logical_and), ONE(logical_or), ONE(logical_xor),
               ONE(matmul)};
     things t = make_things();
     for (size_t k = 0; k < sizeof op / sizeof *op; k++) {
@@ -258,6 +259,15 @@ static void test_with_numbers(void **state)
     NONE("scale", reel_scale(t.f, NULL));
     NONE("mul_scalar_", reel_mul_scalar_(NULL, 1));
     NONE("pow_scalar", reel_pow_scalar(t.i, 1));
+    NONE("add_scalar", reel_add_scalar_i64(NULL, 1));
+    NONE("mul_scalar", reel_mul_scalar_i64(NULL, 1));
+    NONE("mul_scalar_", reel_mul_scalar_i64_(NULL, 1));
+    NONE("add_scalar", reel_add_scalar(t.i, 0.5));
+    NONE("add_scalar", reel_add_scalar(t.i, 0x1p63));
+    NONE("clamp", reel_clamp(t.i, 0.5, 2));
+    NONE("clamp", reel_clamp_i64(t.i, 1, 0));
+    NONE("clamp", reel_clamp_i64(NULL, 0, 1));
+    NONE("clamp_", reel_clamp_i64_(t.i, INT64_MAX, INT64_MAX - 1));
     NONE("clamp", reel_clamp(NULL, 0, 1));
     NONE("clamp", reel_clamp(t.f, 1, 0));
     NONE("clamp", reel_clamp(t.f, NAN, 1));
@@ -266,12 +276,14 @@ static void test_with_numbers(void **state)
     NONE("leaky_relu", reel_leaky_relu(NULL, 0.1));
     NONE("elu", reel_elu(t.i, 1));
     NONE("fill_", reel_fill_(NULL, 1));
+    NONE("fill_", reel_fill_i64_(NULL, 1));
     NONE("where", reel_where(NULL, t.f, t.f));
     NONE("where", reel_where(t.f, t.f, t.f));
     NONE("where", reel_where(t.b, t.f, t.other));
     NONE("where", reel_where(t.b, t.f, t.i));
     NONE("masked_fill", reel_masked_fill(t.f, NULL, 0));
     NONE("masked_fill", reel_masked_fill(NULL, t.b, 0));
+    NONE("masked_fill", reel_masked_fill_i64(NULL, t.b, 0));
     NONE("masked_fill", reel_masked_fill(t.other, t.b, 0));
     NONE("where", reel_masked_fill(t.f, t.f, 0));
 }
@@ -374,6 +386,7 @@ static void test_joins(void **state)
     reel_error_clear();
     NONE("pad", reel_pad(NULL, REEL_SHAPE(0, 0), REEL_SHAPE(0, 0), 0));
     NONE("pad", reel_pad(t.f, REEL_SHAPE(0), REEL_SHAPE(0, 0), 0));
+    NONE("pad", reel_pad_i64(t.f, REEL_SHAPE(0), REEL_SHAPE(0, 0), 0));
     NONE("pad", reel_pad(t.f, REEL_SHAPE(-1, 0), REEL_SHAPE(0, 0), 0));
     NONE("pad", reel_pad(t.f, REEL_SHAPE(INT64_MAX, 0), REEL_SHAPE(1, 0), 0));
     NONE("pad", reel_pad(t.f, REEL_SHAPE(INT64_MAX / 8, 0), REEL_SHAPE(1, 0), 0));
@@ -610,6 +623,7 @@ static void test_making(void **state)
         NONE("full", reel_zeros(shape[i], REEL_F32));
         NONE("full", reel_ones(shape[i], REEL_F32));
         NONE("full", reel_full(shape[i], 2, REEL_F32));
+        NONE("full", reel_full_i64(shape[i], 2, REEL_I64));
         NONE("rand", reel_rand(shape[i], REEL_F32));
         NONE("randn", reel_randn(shape[i], REEL_F64));
         NONE("randint", reel_randint(0, 9, shape[i], REEL_I64));
@@ -621,6 +635,8 @@ static void test_making(void **state)
         NONE("empty", reel_empty(REEL_SHAPE(2), bad[i]));
         NONE("full", reel_zeros(REEL_SHAPE(2), bad[i]));
         NONE("full", reel_scalar(1, bad[i]));
+        NONE("full", reel_scalar_i64(1, bad[i]));
+        NONE("arange", reel_arange_i64(0, 3, 1, bad[i]));
         NONE("arange", reel_arange(0, 3, 1, bad[i]));
         NONE("linspace", reel_linspace(0, 3, 4, bad[i]));
         NONE("rand", reel_rand(REEL_SHAPE(2), bad[i]));
@@ -638,6 +654,8 @@ static void test_making(void **state)
     NONE("arange", reel_arange(0, 1, 0, REEL_F32));
     NONE("arange", reel_arange(0, INFINITY, 1, REEL_F32));
     NONE("arange", reel_arange(0, 1, NAN, REEL_F32));
+    NONE("arange", reel_arange_i64(0, 1, 0, REEL_I64));
+    NONE("arange", reel_arange_i64(INT64_MIN, INT64_MAX, 1, REEL_I64));
     NONE("arange", reel_arange(0, 1e300, 1, REEL_F32));
     NONE("linspace", reel_linspace(0, 1, -1, REEL_F32));
     NONE("linspace", reel_linspace(NAN, 1, 3, REEL_F32));
@@ -647,7 +665,7 @@ static void test_making(void **state)
     NONE("randint", reel_randint(5, 5, REEL_SHAPE(2), REEL_I64));
     NONE("randint", reel_randint(0, 1000, REEL_SHAPE(2), REEL_I8));
     NONE("randint", reel_randint(0, 2, REEL_SHAPE(2), REEL_BOOL));
-    NONE("randint", reel_randint(INT64_MIN, INT64_MAX, REEL_SHAPE(2), REEL_I64));
+    NONE("randint", reel_randint(-1, 1, REEL_SHAPE(2), REEL_U8));
     NONE("randperm", reel_randperm(-1));
     NONE("randperm", reel_randperm(INT64_MAX));
     /* too large for any memory, but a size that can be written */

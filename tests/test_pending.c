@@ -444,6 +444,7 @@ DO(init_orthogonal, GIVES(reel_init_orthogonal(w->fresh, 1)))
 /* ops.h: what changes its input */
 DO(copy_, GIVES(reel_copy_(w->fresh, w->other)))
 DO(fill_, GIVES(reel_fill_(w->fresh, 7)))
+DO(fill_i64_, GIVES(reel_fill_i64_(w->fresh, 7)))
 DO(zero_, GIVES(reel_zero_(w->fresh)))
 DO(add_, GIVES(reel_add_(w->fresh, w->other)))
 DO(sub_, GIVES(reel_sub_(w->fresh, w->other)))
@@ -452,7 +453,9 @@ DO(div_, GIVES(reel_div_(w->fresh, w->other)))
 DO(add_scaled_, GIVES(reel_add_scaled_(w->fresh, w->other, 2)))
 DO(lerp_, GIVES(reel_lerp_(w->fresh, w->other, 0.5)))
 DO(mul_scalar_, GIVES(reel_mul_scalar_(w->fresh, 2)))
+DO(mul_scalar_i64_, GIVES(reel_mul_scalar_i64_(w->fresh, 2)))
 DO(clamp_, GIVES(reel_clamp_(w->fresh, 0.4, 0.5)))
+DO(clamp_i64_, GIVES(reel_clamp_i64_(w->fresh, -5, -4)))
 DO(relu_, GIVES(reel_relu_(w->fresh)))
 DO(sgd_step, reel_sgd_step(w->fresh, w->other, NULL, w->rate, NULL))
 DO(adam_step,
@@ -634,6 +637,7 @@ static const command commands[] = {
     SEEN(init_orthogonal),
     SEEN(copy_),
     SEEN(fill_),
+    SEEN(fill_i64_),
     SEEN(zero_),
     SEEN(add_),
     SEEN(sub_),
@@ -642,7 +646,9 @@ static const command commands[] = {
     SEEN(add_scaled_),
     SEEN(lerp_),
     SEEN(mul_scalar_),
+    SEEN(mul_scalar_i64_),
     SEEN(clamp_),
+    SEEN(clamp_i64_),
     {"relu_", do_relu_, negate, NULL, false, false},
     {"sgd_step", do_sgd_step, no_grad, with_grad, false, false},
     {"adam_step", do_adam_step, no_grad, with_grad, false, false},

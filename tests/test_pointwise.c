@@ -22,7 +22,7 @@ static void run(reel_kernel_id k, int n_in, layout *in, layout *out, const doubl
 {
     reel_karg args[3], result = {out->data, &out->meta};
     for (int i = 0; i < n_in; i++) args[i] = (reel_karg){in[i].data, &in[i].meta};
-    reel_scalar_attrs attrs = {{a[0], a[1]}};
+    reel_scalar_attrs attrs = reel__scalars(a[0], a[1]);
     reel_kcall call = {k, n_in, 1, args, &result, &attrs, NULL};
     assert_int_equal(reel__cpu_pointwise(&call), REEL_OK);
 }

@@ -78,7 +78,8 @@ static bool add_step(program *g, const reel_op *op)
     g->dtype[n] = is_bool ? REEL_BOOL : g->dtype[src[op->n_in - 1]];
     p->row[s] = op->kernel;
     for (int k = 0; k < 3; k++) p->src[s][k] = src[k];
-    for (int k = 0; k < 2; k++) p->a[s][k] = (double)random_below(400) / 100 - 2;
+    for (int k = 0; k < 2; k++)
+        p->a[s][k] = reel__real((double)random_below(400) / 100 - 2);
     p->n_step++;
     return true;
 }

@@ -61,6 +61,9 @@ static double allowed(reel_kernel_id k, double x)
     case K_GELU_TANH: return 4 + (x < 0 ? 6 * fabs(tanh_u(x)) : 0);
     case K_GELU_GRAD: return 6 + x * x;
     case K_GELU_TANH_GRAD: return 6 + 6 * fabs(tanh_u(x));
+    case K_DIV_TRUNC:
+    case K_DIV_FLOOR:
+    case K_REMAINDER:
     case K_ADD:
     case K_SUB:
     case K_MUL:
@@ -210,6 +213,10 @@ static bool is_out_of_domain(reel_kernel_id k, double x, double y)
     bool is_gradient = scale(k, x, y, attributes) != 0;
     if (is_gradient && y != 0 && fabs(y) < 1e-30) return true;
     switch ((int)k) {
+    case K_DIV_TRUNC:
+    case K_DIV_FLOOR: /* a quotient that rounds to a whole number */
+        return (x / y != rint(x / y) && fabs(x / y - rint(x / y)) < 1e-6 * fabs(x / y)) ||
+               (x != 0 && fabs(x / y) < 1e-36);
     case K_GELU:
     case K_SILU:
     case K_HARDSWISH:
@@ -238,7 +245,7 @@ static void check_f32_row(reel_kernel_id k, const reel_pw_info *info,
     assert_non_null(y);
     for (int s = 0; s < n_isa; s++) {
         const void *in[3] = {x[0], x[1], x[2]};
-        isa[s].rows->row[k][REEL_PW_F32](N_INPUTS, in, y, attributes);
+        isa[s].rows->row[k][REEL_PW_F32](N_INPUTS, in, y, numbers);
         double worst = 0;
         for (int i = 0; i < N_INPUTS; i++) {
             double a = (double)x[0][i], b = (double)x[1][i];
@@ -309,7 +316,7 @@ static void test_f64_rows(void **state)
         const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
         if (!info || !info->floats) continue;
         for (int s = 0; s < n_isa; s++) {
-            isa[s].rows->row[k][REEL_PW_F64](N, in, y, attributes);
+            isa[s].rows->row[k][REEL_PW_F64](N, in, y, numbers);
             for (int i = 0; i < N; i++) {
                 double a = x[0][i], b = x[1][i];
                 if (is_out_of_domain((reel_kernel_id)k, a, b)) continue;
@@ -326,17 +333,75 @@ static void test_f64_rows(void **state)
     }
 }
 
+/* Integers, in 128 bits; results wrap around. */
+__extension__ typedef __int128 wide;
+
+static wide floor_of(wide x, wide y)
+{
+    wide q = x / y;
+    return q * y != x && (x < 0) != (y < 0) ? q - 1 : q;
+}
+
+static wide wide_expected(reel_kernel_id k, wide x, wide y, wide z, const int64_t a[2])
+{
+    switch (k) {
+    case K_ADD: return x + y;
+    case K_SUB: return x - y;
+    case K_MUL: return x * y;
+    case K_DIV_TRUNC: return y ? x / y : 0;
+    case K_DIV_FLOOR: return y ? floor_of(x, y) : 0;
+    case K_FMOD: return y ? x % y : 0;
+    case K_REMAINDER: return y ? x - floor_of(x, y) * y : 0;
+    case K_MAXIMUM: return x > y ? x : y;
+    case K_MINIMUM: return x < y ? x : y;
+    case K_ADD_SCALAR: return x + a[0];
+    case K_MUL_SCALAR: return x * a[0];
+    case K_CLAMP: return x < a[0] ? a[0] : x > a[1] ? a[1] : x;
+    case K_EQ: return x == y;
+    case K_NE: return x != y;
+    case K_LT: return x < y;
+    case K_LE: return x <= y;
+    case K_GT: return x > y;
+    case K_GE: return x >= y;
+    case K_LOGICAL_AND: return x && y;
+    case K_LOGICAL_OR: return x || y;
+    case K_LOGICAL_XOR: return !x != !y;
+    case K_LOGICAL_NOT: return !x;
+    case K_WHERE: return x ? y : z;
+    case K_NEG: return -x;
+    case K_ABS: return x < 0 ? -x : x;
+    case K_SIGN: return (x > 0) - (x < 0);
+    case K_SQUARE: return x * x;
+    case K_RELU: return x > 0 ? x : 0;
+    default: fail_msg("row %d takes integers and has no definition here", (int)k);
+    }
+    return 0;
+}
+
+/* Small ones, all of 64 bits, the ends, and what no double holds. */
+static int64_t any_i64(void)
+{
+    static const int64_t ends[] = {
+        INT64_MIN,     INT64_MIN + 1,          INT64_MAX,
+        INT64_MAX - 1, (INT64_C(1) << 53) + 1, -(INT64_C(1) << 53) - 1};
+    uint64_t bits = (uint64_t)random_bits() << 32 | (uint64_t)random_bits();
+    switch (random_below(4)) {
+    case 0: return random_below(7) - 3;
+    case 1: return ends[random_below(6)];
+    case 2: return (int64_t)bits >> random_below(60);
+    default: return (int64_t)bits;
+    }
+}
+
 static void test_i64_rows(void **state)
 {
     (void)state;
     isa_rows isa[REEL_ISA_COUNT];
     int n_isa = all_isas(isa);
-    enum { N = 1000 };
+    enum { N = 4000 };
     static int64_t x[3][N], y[N];
     for (int i = 0; i < N; i++)
-        for (int j = 0; j < 3; j++)
-            x[j][i] = random_below(7) - 3 + (i > 500) * random_bits();
-    static const double a[2] = {-2, 1000};
+        for (int j = 0; j < 3; j++) x[j][i] = any_i64();
     const void *in[3] = {x[0], x[1], x[2]};
     int rows = 0;
     for (int k = 1; k < K_COUNT; k++) {
@@ -344,19 +409,22 @@ static void test_i64_rows(void **state)
         if (!info || !info->ints) continue;
         rows++;
         for (int s = 0; s < n_isa; s++) {
-            isa[s].rows->row[k][REEL_PW_I64](N, in, y, a);
+            const int64_t b = any_i64(), c = any_i64();
+            const int64_t a[2] = {b < c ? b : c, b < c ? c : b};
+            const reel_number number[2] = {reel__whole(a[0]), reel__whole(a[1])};
+            isa[s].rows->row[k][REEL_PW_I64](N, in, y, number);
             for (int i = 0; i < N; i++) {
-                double p = (double)x[0][i], q = (double)x[1][i], r = (double)x[2][i];
-                double want = expected((reel_kernel_id)k, p, q, r, a);
-                double got = info->out_bool ? ((uint8_t *)y)[i] : (double)y[i];
-                if (fabs(want) < 0x1p53 ? got != want
-                                        : fabs(got - want) > 0x1p-52 * fabs(want))
-                    fail_msg("%s %s(%g, %g, %g) = %g, not %g", isa[s].name, info->name, p,
-                             q, r, got, want);
+                int64_t want = (int64_t)(uint64_t)wide_expected(
+                    (reel_kernel_id)k, x[0][i], x[1][i], x[2][i], a);
+                int64_t got = info->out_bool ? ((uint8_t *)y)[i] : y[i];
+                if (got != want)
+                    fail_msg("%s %s(%lld, %lld) = %lld, not %lld", isa[s].name,
+                             info->name, (long long)x[0][i], (long long)x[1][i],
+                             (long long)got, (long long)want);
             }
         }
     }
-    assert_true(rows > 15);
+    assert_true(rows > 20);
 }
 
 /* A result does not depend on where in a block the element stands. */
@@ -377,10 +445,10 @@ static void test_place_does_not_matter(void **state)
             reel_pw_fn fn = isa[s].rows->row[k][REEL_PW_F32];
             const void *in[3] = {x[0], x[1], x[2]};
             size_t size = info->out_bool ? 1 : 4;
-            fn(N, in, whole, attributes);
+            fn(N, in, whole, numbers);
             for (int i = 0; i < N; i++) {
                 const void *one[3] = {x[0] + i, x[1] + i, x[2] + i};
-                fn(1, one, (char *)single + (size_t)i * size, attributes);
+                fn(1, one, (char *)single + (size_t)i * size, numbers);
             }
             if (memcmp(whole, single, N * size) != 0)
                 fail_msg("%s %s depends on the place in the block", isa[s].name,

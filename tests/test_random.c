@@ -47,37 +47,48 @@ static double naive_normal(reel_dtype dtype, int64_t i, const uint32_t w[4])
     return i % 2 ? r * sin(angle) : r * cos(angle);
 }
 
+static reel_random_attrs between(double low, double high)
+{
+    return (reel_random_attrs){.low = reel__real(low), .high = reel__real(high)};
+}
+
 static double naive(reel_kernel_id id, reel_dtype dtype, const reel_random_attrs *a,
                     int64_t i, double x)
 {
     bool wide = id == K_RANDINT || (id != K_DROPOUT && dtype == REEL_F64);
+    const double low = reel__number_f64(a->low), high = reel__number_f64(a->high);
     uint32_t w[4];
     reel__philox((uint64_t)a->seed, (uint64_t)(a->offset + i / (wide ? 2 : 4)), w);
     switch (id) {
     case K_UNIFORM: {
         double u = wide ? wide_u01(w + 2 * (i % 2)) : (w[i % 4] >> 8) * 0x1p-24;
-        return a->low + (a->high - a->low) * u;
+        return low + (high - low) * u;
     }
-    case K_NORMAL: return a->low + a->high * naive_normal(dtype, i, w);
+    case K_NORMAL: return low + high * naive_normal(dtype, i, w);
     case K_RANDINT: { /* the range is below 2^32 here, so two steps are exact */
-        uint64_t range = (uint64_t)(a->high - a->low), hi = w[2 * (i % 2)];
+        uint64_t range = (uint64_t)(high - low), hi = w[2 * (i % 2)];
         uint64_t lo = w[2 * (i % 2) + 1];
-        return a->low + (double)((hi * range + (lo * range >> 32)) >> 32);
+        return low + (double)((hi * range + (lo * range >> 32)) >> 32);
     }
-    default: return w[i % 4] * 0x1p-32 >= a->low ? x / (1 - a->low) : 0;
+    default: return w[i % 4] * 0x1p-32 >= low ? x / (1 - low) : 0;
     }
 }
 
 static void one_case(reel_kernel_id id, reel_dtype dtype, int rank, const int64_t *dim)
 {
-    reel_random_attrs a = {.seed = (int64_t)dice(), .offset = dice_in(0, 1 << 20)};
-    a.low = id == K_RANDINT ? (double)dice_in(-50, 50) : id == K_DROPOUT ? 0.3 : -1.5;
-    a.high = id == K_RANDINT ? a.low + (double)dice_in(1, 60) : 2.25;
-    if (dice() % 4 == 0) a.offset = (INT64_C(1) << 32) - 3; /* the counter carries */
+    const int64_t seed = (int64_t)dice(), offset = dice_in(0, 1 << 20);
+    double low = id == K_RANDINT   ? (double)dice_in(-50, 50)
+                 : id == K_DROPOUT ? 0.3
+                                   : -1.5;
+    double high = id == K_RANDINT ? low + (double)dice_in(1, 60) : 2.25;
+    bool carries = dice() % 4 == 0; /* the counter */
     if (id == K_RANDINT && dtype == REEL_U8) {
-        a.low += 50;
-        a.high += 50;
+        low += 50;
+        high += 50;
     }
+    reel_random_attrs a = between(low, high);
+    a.seed = seed;
+    a.offset = carries ? (INT64_C(1) << 32) - 3 : offset;
     strided x = strided_new(dtype, rank, dim, STRIDED_IN);
     strided y = strided_new(dtype, rank, dim, dice() % 2 ? STRIDED_DENSE : STRIDED_OUT);
     strided_randomize(&x);
@@ -124,7 +135,7 @@ static void known_answers(void **state)
     strided y = strided_new(REEL_F32, 1, dim, STRIDED_DENSE);
     const float *v = y.data;
     (void)state;
-    run(K_UNIFORM, NULL, &y, (reel_random_attrs){.high = 1});
+    run(K_UNIFORM, NULL, &y, between(0, 1));
     assert_true(v[0] == 0x6627e8 * 0x1p-24f && v[1] == 0xe169c5 * 0x1p-24f);
     assert_true(v[2] == 0xbc57ac * 0x1p-24f && v[3] == 0x9b00db * 0x1p-24f);
     strided_free(&y);
@@ -142,7 +153,9 @@ static void split_anywhere(void **state)
         rest[0] = n[0] - part[0];
         strided whole = strided_new(dtype, 1, n, 0), a = strided_new(dtype, 1, part, 0);
         strided b = strided_new(dtype, 1, rest, 0);
-        reel_random_attrs attrs = {.seed = 7, .offset = 100, .high = 1};
+        reel_random_attrs attrs = between(0, 1);
+        attrs.seed = 7;
+        attrs.offset = 100;
         run(id, NULL, &whole, attrs);
         run(id, NULL, &a, attrs);
         attrs.offset += reel__random_blocks(id, dtype, part[0]);
@@ -180,13 +193,15 @@ static void moments(void **state)
     strided y = strided_new(REEL_F32, 1, dim, STRIDED_DENSE);
     const float *v = y.data;
     double m[5] = {0};
+    reel_random_attrs unit = between(0, 1);
+    unit.seed = 3;
     (void)state;
-    run(K_NORMAL, NULL, &y, (reel_random_attrs){.seed = 3, .low = 0, .high = 1});
+    run(K_NORMAL, NULL, &y, unit);
     for (int i = 0; i < N; i++)
         for (int k = 1; k < 5; k++) m[k] += pow(v[i], k) / N;
     assert_true(fabs(m[1]) < 5e-3 && fabs(m[2] - 1) < 7e-3);
     assert_true(fabs(m[3]) < 2e-2 && fabs(m[4] - 3) < 5e-2);
-    run(K_UNIFORM, NULL, &y, (reel_random_attrs){.seed = 3, .low = 0, .high = 1});
+    run(K_UNIFORM, NULL, &y, unit);
     m[1] = m[2] = 0;
     for (int i = 0; i < N; i++) {
         assert_true(v[i] >= 0 && v[i] < 1);
@@ -206,10 +221,10 @@ static void ranges(void **state)
     strided f = strided_new(REEL_F32, 1, dim, STRIDED_DENSE);
     strided x = strided_new(REEL_F32, 1, dim, STRIDED_DENSE);
     (void)state;
-    run(K_RANDINT, NULL, &y, (reel_random_attrs){.low = -3, .high = 4});
+    run(K_RANDINT, NULL, &y, between(-3, 4));
     for (int i = 0; i < 20000; i++) seen[((int64_t *)y.data)[i] + 3]++;
     for (int k = 0; k < 7; k++) assert_true(llabs(seen[k] - 20000 / 7) < 300);
-    run(K_RANDINT, NULL, &y, (reel_random_attrs){.low = -0x1p63, .high = 0x1p63});
+    run(K_RANDINT, NULL, &y, between(-0x1p63, 0x1p63));
     bool negative = false, large = false;
     for (int i = 0; i < 20000; i++) {
         negative |= ((int64_t *)y.data)[i] < -(INT64_C(1) << 62);
@@ -218,12 +233,12 @@ static void ranges(void **state)
     assert_true(negative && large);
     /* every sum of 1 and a fraction rounds to 1 or to the next number, which is excluded
      */
-    run(K_UNIFORM, NULL, &f, (reel_random_attrs){.low = 1, .high = 1 + 0x1p-23});
+    run(K_UNIFORM, NULL, &f, between(1, 1 + 0x1p-23));
     for (int i = 0; i < 20000; i++) assert_true(((float *)f.data)[i] == 1);
     strided_randomize(&x);
-    run(K_DROPOUT, &x, &f, (reel_random_attrs){.low = 0});
+    run(K_DROPOUT, &x, &f, between(0, 0));
     assert_memory_equal(x.data, f.data, 20000 * sizeof(float));
-    run(K_DROPOUT, &x, &f, (reel_random_attrs){.low = 1});
+    run(K_DROPOUT, &x, &f, between(1, 0));
     for (int i = 0; i < 20000; i++) assert_true(((float *)f.data)[i] == 0);
     strided_free(&x);
     strided_free(&f);

@@ -35,7 +35,7 @@ static bool is_arg(reel_kernel_id id)
 
 static reel_status run(int k, const strided *x, strided *y, int64_t mask, double scale)
 {
-    reel_mask_attrs attrs = {.mask = mask, .keepdim = 1, .scale = scale};
+    reel_mask_attrs attrs = {.mask = mask, .scale = scale};
     reel_norm_attrs norm = {.mask = mask, .scale = scale};
     reel_karg in = strided_arg(x), out = strided_arg(y);
     bool is_norm = kernels[k].id == K_NORM;

@@ -480,7 +480,8 @@ static void attention_probabilities(void **state)
     (void)state;
     enum { N = 6 };
     const reel_attention_attrs a = {.scale = 1, .dropout = 0.5, .seed = 8, .offset = 2};
-    const reel_random_attrs drawn = {.low = 0.5, .seed = 8, .offset = 2};
+    const reel_random_attrs drawn = {
+        .low = {.is_real = 1, .real = 0.5}, .seed = 8, .offset = 2};
     operand q = random64(REEL_SHAPE(1, 4, 3), 1), k = random64(REEL_SHAPE(1, N, 3), 2);
     operand v = random64(REEL_SHAPE(1, N, N), 3), y = random64(REEL_SHAPE(1, 4, N), 4);
     operand stats = random64(REEL_SHAPE(1, 4, 2), 5), ones = make_like(&y, 6),

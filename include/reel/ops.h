@@ -71,6 +71,8 @@ REEL_API reel_tensor *reel_to(reel_tensor *x, reel_device device);
 REEL_API reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src);
 /** Sets every element. Returns x. */
 REEL_API reel_tensor *reel_fill_(reel_tensor *x, double value);
+/** Sets every element to an integer. Returns x. */
+REEL_API reel_tensor *reel_fill_i64_(reel_tensor *x, int64_t value);
 /** Sets every element to 0. Returns x. */
 REEL_API reel_tensor *reel_zero_(reel_tensor *x);
 
@@ -89,6 +91,9 @@ REEL_API int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[
  *  equal x's. ONNX: Pad. */
 REEL_API reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after,
                                double value);
+/** The same of an integer. */
+REEL_API reel_tensor *reel_pad_i64(reel_tensor *x, reel_shape before, reel_shape after,
+                                   int64_t value);
 /** Reversed along `dims` (REEL_ALL: every one). A copy. */
 REEL_API reel_tensor *reel_flip(reel_tensor *x, reel_shape dims);
 
@@ -100,8 +105,21 @@ REEL_API reel_tensor *reel_add(reel_tensor *x, reel_tensor *y);
 REEL_API reel_tensor *reel_sub(reel_tensor *x, reel_tensor *y);
 /** x * y. Any dtype. ONNX: Mul. */
 REEL_API reel_tensor *reel_mul(reel_tensor *x, reel_tensor *y);
-/** x / y. Floating. ONNX: Div. */
+/** x / y. Floating; integers have reel_div_trunc() and reel_div_floor(). ONNX: Div. */
 REEL_API reel_tensor *reel_div(reel_tensor *x, reel_tensor *y);
+/** x / y toward zero, as `/` of C divides integers. Any dtype but bool. An integer by 0 is 0,
+ *  as in NumPy, and the lowest by -1 wraps around to itself. Gradient 0. ONNX: Div. */
+REEL_API reel_tensor *reel_div_trunc(reel_tensor *x, reel_tensor *y);
+/** x / y downwards: the floor of the exact quotient, rounded. By 0 as reel_div_trunc().
+ *  Gradient 0. ONNX: Div and Mod. */
+REEL_API reel_tensor *reel_div_floor(reel_tensor *x, reel_tensor *y);
+/** What is left of x / y toward zero, with the sign of x: `%` of C for integers, fmod() for
+ *  floats, both exact. By the integer 0 it is 0, by the float 0 NaN, by infinity x. Any dtype
+ *  but bool. Gradient: 1 for x, -reel_div_trunc(x, y) for y. ONNX: Mod with fmod 1. */
+REEL_API reel_tensor *reel_fmod(reel_tensor *x, reel_tensor *y);
+/** The same of x / y downwards, with the sign of y: fmod(x, y), and y more where the signs
+ *  differ. Gradient: 1 for x, -reel_div_floor(x, y) for y. ONNX: Mod. */
+REEL_API reel_tensor *reel_remainder(reel_tensor *x, reel_tensor *y);
 /** x to the power y. Floating. ONNX: Pow. */
 REEL_API reel_tensor *reel_pow(reel_tensor *x, reel_tensor *y);
 /** The larger; NaN if either is. Where equal, half the gradient goes to each; at a NaN all of
@@ -117,8 +135,12 @@ REEL_API reel_tensor *reel_lerp(reel_tensor *x, reel_tensor *y, double weight);
 
 /** x + value; `value` is whole if x is of integers. */
 REEL_API reel_tensor *reel_add_scalar(reel_tensor *x, double value);
+/** x + value, of an integer. */
+REEL_API reel_tensor *reel_add_scalar_i64(reel_tensor *x, int64_t value);
 /** x * value; `value` is whole if x is of integers. */
 REEL_API reel_tensor *reel_mul_scalar(reel_tensor *x, double value);
+/** x * value, of an integer. */
+REEL_API reel_tensor *reel_mul_scalar_i64(reel_tensor *x, int64_t value);
 /** x * factor, one f64 element that a graph does not freeze and that may be too small or too
  *  large for x's dtype. Floating. Errors: REEL_ERR_SHAPE. */
 REEL_API reel_tensor *reel_scale(reel_tensor *x, reel_tensor *factor);
@@ -143,8 +165,12 @@ REEL_API reel_tensor *reel_add_scaled_(reel_tensor *x, reel_tensor *y, double al
 REEL_API reel_tensor *reel_lerp_(reel_tensor *x, reel_tensor *y, double weight);
 /** In place: x *= value. Returns x. */
 REEL_API reel_tensor *reel_mul_scalar_(reel_tensor *x, double value);
+/** In place: x *= value, of an integer. Returns x. */
+REEL_API reel_tensor *reel_mul_scalar_i64_(reel_tensor *x, int64_t value);
 /** In place: x = clamp(x, low, high). Returns x. */
 REEL_API reel_tensor *reel_clamp_(reel_tensor *x, double low, double high);
+/** In place, with integers as bounds. Returns x. */
+REEL_API reel_tensor *reel_clamp_i64_(reel_tensor *x, int64_t low, int64_t high);
 /** In place: x = max(x, 0). Returns x. */
 REEL_API reel_tensor *reel_relu_(reel_tensor *x);
 
@@ -176,9 +202,14 @@ REEL_API reel_tensor *reel_isfinite(reel_tensor *x);
 REEL_API reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y);
 /** x with `value` where mask (bool, broadcast to x) is true. */
 REEL_API reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value);
-/** Into [low, high]; NaN stays. The gradient passes inside, and is 0 from the ends on. ONNX:
- *  Clip. */
+/** The same of an integer. */
+REEL_API reel_tensor *reel_masked_fill_i64(reel_tensor *x, reel_tensor *mask,
+                                           int64_t value);
+/** Into [low, high]; NaN stays. The gradient passes inside, and is 0 from the ends on. Of
+ *  integers a bound is a whole number or infinite. ONNX: Clip. */
 REEL_API reel_tensor *reel_clamp(reel_tensor *x, double low, double high);
+/** Into [low, high], of integers. */
+REEL_API reel_tensor *reel_clamp_i64(reel_tensor *x, int64_t low, int64_t high);
 
 /* ---- elementwise functions: same shape and dtype; floating unless said --------------- */
 

@@ -55,8 +55,13 @@ REEL_API reel_tensor *reel_zeros(reel_shape shape, reel_dtype dtype);
 REEL_API reel_tensor *reel_ones(reel_shape shape, reel_dtype dtype);
 /** Every element `value`, converted to `dtype`. */
 REEL_API reel_tensor *reel_full(reel_shape shape, double value, reel_dtype dtype);
+/** The same of an integer, exactly: a double holds those up to 2^53 only. All functions whose
+ *  name has _i64 are such twins. Outside of an integer dtype it is the nearest inside. */
+REEL_API reel_tensor *reel_full_i64(reel_shape shape, int64_t value, reel_dtype dtype);
 /** A scalar (rank 0). */
 REEL_API reel_tensor *reel_scalar(double value, reel_dtype dtype);
+/** A scalar (rank 0) of an integer. */
+REEL_API reel_tensor *reel_scalar_i64(int64_t value, reel_dtype dtype);
 /** Same shape, dtype, device and memory format as `x`, zeros. */
 REEL_API reel_tensor *reel_zeros_like(reel_tensor *x);
 /** Same shape, dtype, device and memory format as `x`, ones. */
@@ -64,6 +69,9 @@ REEL_API reel_tensor *reel_ones_like(reel_tensor *x);
 /** start, start + step, ... below `end` (above, when step < 0); [n]. step must not be 0. */
 REEL_API reel_tensor *reel_arange(double start, double end, double step,
                                   reel_dtype dtype);
+/** The same of integers, exactly. */
+REEL_API reel_tensor *reel_arange_i64(int64_t start, int64_t end, int64_t step,
+                                      reel_dtype dtype);
 /** `n` points from `start` to `end`, both included; [n]. */
 REEL_API reel_tensor *reel_linspace(double start, double end, int64_t n,
                                     reel_dtype dtype);
@@ -106,8 +114,7 @@ REEL_API void reel_rng_set(reel_rng_state state);
 REEL_API reel_tensor *reel_rand(reel_shape shape, reel_dtype dtype);
 /** Standard normal (Box-Muller). Floating dtypes. */
 REEL_API reel_tensor *reel_randn(reel_shape shape, reel_dtype dtype);
-/** Uniform integers in [low, high). Any dtype but bool that holds all of them exactly; for i64,
- *  which draws through f64, within 2^53. */
+/** Uniform integers in [low, high). Any dtype but bool that holds all of them exactly. */
 REEL_API reel_tensor *reel_randint(int64_t low, int64_t high, reel_shape shape,
                                    reel_dtype dtype);
 /** A random permutation of 0 .. n-1; i64 [n]. */

@@ -5,10 +5,16 @@
 
 #include <reel/base.h>
 
+#include "backend/number.h"
+
 /* pointwise rows: a0, a1 */
 typedef struct reel_scalar_attrs {
-    double a[2];
+    reel_number a[2];
 } reel_scalar_attrs;
+static inline reel_scalar_attrs reel__scalars(double a0, double a1)
+{
+    return (reel_scalar_attrs){{reel__real(a0), reel__real(a1)}};
+}
 /* A program of pointwise rows, run element by element. Values are numbered: the inputs, then
  * the result of each step. Every input is one of the values' dtype or bool; every output has
  * the shape that the inputs broadcast to. Halves are computed in f32 and rounded where they
@@ -20,8 +26,8 @@ typedef struct reel_pointwise_attrs {
     int64_t n_in, n_step, n_out;
     int64_t row[REEL_STEPS]; /* kernel of a PW row                                    */
     int64_t src[REEL_STEPS]
-               [3];          /* values that the step reads, earlier ones; -1 none     */
-    double a[REEL_STEPS][2]; /* a0, a1 of the step                                    */
+               [3]; /* values that the step reads, earlier ones; -1 none     */
+    reel_number a[REEL_STEPS][2]; /* a0, a1 of the step                               */
     int64_t
         out[REEL_STEP_OUTS]; /* steps whose results are outputs, no step twice       */
 } reel_pointwise_attrs;
@@ -32,8 +38,8 @@ typedef struct reel_dim_attrs {
 /* several: bit i is dimension i (reductions, flip) */
 typedef struct reel_mask_attrs {
     int64_t mask;
-    int64_t keepdim; /* the record drops the dims as a view when 0 */
-    double scale;    /* SUM: factor; VAR: correction */
+    int64_t mean; /* SUM: divided by how many are added */
+    double scale; /* SUM: factor; VAR: correction */
 } reel_mask_attrs;
 /* sqrt(scale * sum of squares + eps) over the dims of the mask */
 typedef struct reel_norm_attrs {
@@ -41,24 +47,46 @@ typedef struct reel_norm_attrs {
     int64_t wide; /* the result is f64 whatever x is */
     double scale, eps;
 } reel_norm_attrs;
-/* a shape or a permutation */
+/* a shape or a permutation. A shape says what was asked, whatever sizes the input has: of a
+ * reshape a size may be what is left, or that of a dimension of the input; of an expansion -1
+ * keeps the size. */
+#define REEL_INFERRED INT64_C(-1)
+#define REEL_SIZE_OF(dim) (INT64_C(-2) - (dim))
 typedef struct reel_shape_attrs {
     int64_t rank;
     int64_t dim[REEL_MAX_RANK];
 } reel_shape_attrs;
+/* As it was asked, whatever size dim has at a call: a negative place counts from the end.
+ * reel__slice_at() tells what that is there. */
+typedef enum reel_slice_how {
+    REEL_SLICE_CLIPS =
+        0,             /* places outside are the nearest inside: reel_slice           */
+    REEL_SLICE_INSIDE, /* 0 <= start <= end <= size, or it is an error: reel_narrow   */
+    REEL_SLICE_ONE     /* the element `start`, inside; `end` is 0: reel_select        */
+} reel_slice_how;
 typedef struct reel_slice_attrs {
-    int64_t dim, start, length, step;
+    int64_t dim, start, end, step;
+    int64_t how;
 } reel_slice_attrs;
+typedef struct reel_unslice_attrs {
+    reel_slice_attrs slice;
+    int64_t size; /* of the dimension that was cut */
+} reel_unslice_attrs;
 typedef struct reel_fill_attrs {
-    double value;
+    reel_number value;
 } reel_fill_attrs;
+/* start, start + step, ... before end. To integers whole numbers are exact. */
 typedef struct reel_arange_attrs {
-    double start, step, end;
-    int64_t ends; /* the last element is `end`, whatever rounding says */
+    reel_number start, end, step;
 } reel_arange_attrs;
+/* As many equal steps as the result has room for; the last element is `end`, whatever rounding
+ * says. */
+typedef struct reel_linspace_attrs {
+    double start, end;
+} reel_linspace_attrs;
 typedef struct reel_pad_attrs {
     int64_t before[REEL_MAX_RANK], after[REEL_MAX_RANK];
-    double value;
+    reel_number value;
 } reel_pad_attrs;
 typedef struct reel_cast_attrs {
     int64_t dtype;
@@ -82,7 +110,7 @@ typedef struct reel_cast_attrs {
  * A call for n elements uses reel__random_blocks() blocks. */
 typedef struct reel_random_attrs {
     int64_t seed, offset;
-    double low, high;
+    reel_number low, high;
 } reel_random_attrs;
 /* What has no inputs: kernel attributes first, so that kernels read the same pointer; then
  * what comes out. */
@@ -90,6 +118,7 @@ typedef struct reel_make_attrs {
     union {
         reel_fill_attrs fill;
         reel_arange_attrs arange;
+        reel_linspace_attrs linspace;
         reel_random_attrs random;
     } kernel;
     reel_shape_attrs shape;
@@ -110,13 +139,13 @@ typedef enum reel_conv2d_algo {
 typedef struct reel_conv2d_fused_attrs {
     reel_conv2d_attrs conv;
     int64_t act;
-    double a[2];
+    reel_number a[2];
     int64_t algo; /* reel_conv2d_algo */
 } reel_conv2d_fused_attrs;
 /* act(x w' + bias + residual) */
 typedef struct reel_linear_fused_attrs {
     int64_t act;
-    double a[2];
+    reel_number a[2];
 } reel_linear_fused_attrs;
 typedef struct reel_pool2d_attrs {
     int64_t kernel[2], stride[2], padding[2], dilation[2];

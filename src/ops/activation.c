@@ -6,7 +6,7 @@
 #include "ops/onnx.h"
 #include "ops/records.h"
 
-#define A(c) (ATTRS(c, reel_scalar_attrs)->a[0])
+#define A(c) reel__number_f64(ATTRS(c, reel_scalar_attrs)->a[0])
 
 /* v: the saved value, the input or, for relu, sigmoid and tanh, the result. */
 static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[],
@@ -120,7 +120,7 @@ ACTIVATION_IN_PIECES(leaky_relu, K_LEAKY_RELU, K_LEAKY_RELU_GRAD, SAVE_IN(0),
 
 reel_tensor *reel_leaky_relu(reel_tensor *x, double slope)
 {
-    const reel_scalar_attrs a = {{slope, 0}};
+    const reel_scalar_attrs a = reel__scalars(slope, 0);
     return APPLY(&reel__leaky_relu, &a, x);
 }
 
@@ -140,7 +140,7 @@ ACTIVATION(elu, K_ELU, K_ELU_GRAD, SAVE_IN(0), &reel__scalar_schema, " | a=0.7")
 
 reel_tensor *reel_elu(reel_tensor *x, double alpha)
 {
-    const reel_scalar_attrs a = {{alpha, 0}};
+    const reel_scalar_attrs a = reel__scalars(alpha, 0);
     return APPLY(&reel__elu, &a, x);
 }
 

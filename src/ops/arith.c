@@ -7,7 +7,8 @@
 #define G gy[0]
 #define X c->in[0]
 #define Y c->in[1]
-#define A(i) (ATTRS(c, reel_scalar_attrs)->a[i])
+#define NUMBER(i) (ATTRS(c, reel_scalar_attrs)->a[i])
+#define A(i) reel__number_f64(NUMBER(i))
 #define TO(i, g) reel__sum_to((g), IN_META(c, i))
 #define BOTH (SAVE_IN(0) | SAVE_IN(1))
 
@@ -44,6 +45,41 @@ static void div_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 static uint32_t div_saves(const reel_call *c)
 {
     return c->in[1]->node ? BOTH : SAVE_IN(1);
+}
+
+/* ---- whole quotients, and what they leave: x = y quotient + rest ------------------------ */
+
+/* Flat between its steps. */
+static void quotient_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    (void)gy;
+    for (int i = 0; i < 2; i++)
+        if (NEEDS(c, i)) gx[i] = reel__zeros(IN_META(c, i));
+}
+
+static void rest_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[],
+                     reel_tensor *(*quotient)(reel_tensor *, reel_tensor *))
+{
+    if (NEEDS(c, 0)) gx[0] = TO(0, G);
+    if (NEEDS(c, 1)) gx[1] = TO(1, reel_neg(reel_mul(G, quotient(X, Y))));
+}
+
+static void fmod_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    rest_vjp(c, gy, gx, reel_div_trunc);
+}
+
+static void remainder_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    rest_vjp(c, gy, gx, reel_div_floor);
+}
+#define div_trunc_vjp quotient_vjp
+#define div_floor_vjp quotient_vjp
+
+/* Only the gradient of y reads anything. */
+static uint32_t rest_saves(const reel_call *c)
+{
+    return c->in[1]->node ? SAVE_IN(0) | SAVE_IN(1) : 0;
 }
 
 /* ---- pow: d/dx = y x^(y-1), 0 for y = 0; d/dy = x^y log x, 0 for x = 0 and y >= 0 --------- */
@@ -119,12 +155,13 @@ static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 /* ---- ONNX: pow_scalar and the like have their number as a constant ----------------------- */
 
 /* Integers wrap: to add -1 to a u8 is to add 255. */
-static double wrapped(double a, reel_dtype dtype)
+static reel_number wrapped(reel_number a, reel_dtype dtype)
 {
+    if (a.is_real) return a;
     switch (dtype) {
-    case REEL_U8: return (uint8_t)(int64_t)a;
-    case REEL_I8: return (int8_t)(int64_t)a;
-    case REEL_I32: return (int32_t)(int64_t)a;
+    case REEL_U8: return reel__whole((uint8_t)a.whole);
+    case REEL_I8: return reel__whole((int8_t)a.whole);
+    case REEL_I32: return reel__whole((int32_t)a.whole);
     default: return a;
     }
 }
@@ -135,6 +172,67 @@ ONNX_RULE(add, ONNX("Add", x, y))
 ONNX_RULE(sub, ONNX("Sub", x, y))
 ONNX_RULE(div, ONNX("Div", x, y))
 ONNX_RULE(pow, ONNX("Pow", x, y))
+
+/* What ONNX does with an integer by 0 is open, and readers fail: 1 stands for it. */
+static reel_ref divisor(reel_onnx *o, reel_ref y)
+{
+    reel_ref x = y;
+    if (reel_dtype_is_float(y->dtype)) return y;
+    return ONNX("Where", ONNX_BOOL("Equal", y, NUM(0)), NUM(1), y);
+}
+
+/* Of integers toward zero. */
+static reel_ref quotient_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+{
+    reel_ref q = ONNX("Div", x, divisor(o, y));
+    if (reel_dtype_is_float(x->dtype)) return q;
+    return ONNX("Where", ONNX_BOOL("Equal", y, NUM(0)), NUM(0), q);
+}
+
+static reel_ref trunc_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+{
+    reel_ref q = quotient_onnx(o, x, y);
+    if (!reel_dtype_is_float(x->dtype)) return q;
+    return ONNX("Where", ONNX_BOOL("Less", q, NUM(0)), ONNX("Ceil", q), ONNX("Floor", q));
+}
+
+/* With `fmod` the rest has the sign of x, else that of y: integers only. */
+static reel_ref mod_onnx(reel_onnx *o, reel_ref x, reel_ref y, bool fmod)
+{
+    return WITH_INT(ONNX("Mod", x, divisor(o, y)), "fmod", fmod);
+}
+
+/* `by` where the signs of y and of r, what x leaves, differ, else `v`. */
+static reel_ref where_signs_differ(reel_onnx *o, reel_ref r, reel_ref y, reel_ref by,
+                                   reel_ref v)
+{
+    const reel_ref x = r, zero = NUM(0);
+    reel_ref differ =
+        ONNX_BOOL("Xor", ONNX_BOOL("Less", r, zero), ONNX_BOOL("Less", y, zero));
+    reel_ref some = ONNX_BOOL("Not", ONNX_BOOL("Equal", r, zero));
+    return ONNX("Where", ONNX_BOOL("And", some, differ), by, v);
+}
+
+static reel_ref floor_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+{
+    reel_ref q = quotient_onnx(o, x, y), r = mod_onnx(o, x, y, true);
+    if (!reel_dtype_is_float(x->dtype))
+        return where_signs_differ(o, r, y, ONNX("Sub", q, NUM(1)), q);
+    reel_ref whole = ONNX("Round", ONNX("Div", ONNX("Sub", x, r), y));
+    reel_ref floor = where_signs_differ(o, r, y, ONNX("Sub", whole, NUM(1)), whole);
+    return ONNX("Where", ONNX_BOOL("Equal", y, NUM(0)), q, floor);
+}
+
+static reel_ref rest_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+{
+    if (!reel_dtype_is_float(x->dtype)) return mod_onnx(o, x, y, false);
+    reel_ref r = mod_onnx(o, x, y, true);
+    return where_signs_differ(o, r, y, ONNX("Add", r, y), r);
+}
+ONNX_RULE(div_trunc, trunc_onnx(o, x, y))
+ONNX_RULE(div_floor, floor_onnx(o, x, y))
+ONNX_RULE(fmod, mod_onnx(o, x, y, true))
+ONNX_RULE(remainder, rest_onnx(o, x, y))
 ONNX_RULE(maximum, ONNX("Max", x, y))
 ONNX_RULE(minimum, ONNX("Min", x, y))
 ONNX_RULE(add_scaled, ONNX("Add", x, ONNX("Mul", y, NUM(A(0)))))
@@ -142,15 +240,15 @@ ONNX_RULE(add_scaled, ONNX("Add", x, ONNX("Mul", y, NUM(A(0)))))
 ONNX_RULE(lerp, A(0) < 0.5
                     ? ONNX("Add", x, ONNX("Mul", ONNX("Sub", y, x), NUM(A(0))))
                     : ONNX("Sub", y, ONNX("Mul", ONNX("Sub", y, x), NUM(1 - A(0)))))
-ONNX_RULE(add_scalar, ONNX("Add", x, NUM(wrapped(A(0), x->dtype))))
-ONNX_RULE(mul_scalar, ONNX("Mul", x, NUM(wrapped(A(0), x->dtype))))
+ONNX_RULE(add_scalar, ONNX("Add", x, EXACTLY(wrapped(NUMBER(0), x->dtype))))
+ONNX_RULE(mul_scalar, ONNX("Mul", x, EXACTLY(wrapped(NUMBER(0), x->dtype))))
 ONNX_RULE(pow_scalar, ONNX("Pow", x, NUM(A(0))))
 ONNX_RULE(where, ONNX("Where", x, y, z))
 
 /* A bound that is infinite is left out. */
 static reel_ref bound(const reel_call *c, reel_onnx *o, int i, reel_dtype dtype)
 {
-    return isinf(A(i)) ? NULL : reel__onnx_number(o, A(i), dtype);
+    return isinf(A(i)) ? NULL : reel__onnx_exactly(o, NUMBER(i), dtype);
 }
 ONNX_RULE(clamp,
           ONNX_NODE("Clip", *x, x, bound(c, o, 0, x->dtype), bound(c, o, 1, x->dtype)))
@@ -224,7 +322,7 @@ reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y)
     return APPLY(&reel__where, NULL, condition, x, y);
 }
 
-reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
+static reel_tensor *masked_fill(reel_tensor *x, reel_tensor *mask, reel_number value)
 {
     if (!reel__have("masked_fill", x, "x") || !reel__have("masked_fill", mask, "mask"))
         return NULL;
@@ -236,7 +334,18 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
         return NULL;
     }
     reel_scope s = reel_scope_begin();
-    return reel_scope_return(s, reel_where(mask, reel_scalar(value, x->meta.dtype), x));
+    reel_tensor *number = reel__full_of(REEL_SCALAR, value, x->meta.dtype);
+    return reel_scope_return(s, reel_where(mask, number, x));
+}
+
+reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
+{
+    return masked_fill(x, mask, reel__real(value));
+}
+
+reel_tensor *reel_masked_fill_i64(reel_tensor *x, reel_tensor *mask, int64_t value)
+{
+    return masked_fill(x, mask, reel__whole(value));
 }
 
 /* ---- records and functions of two inputs ------------------------------------------------ */
@@ -268,6 +377,13 @@ BINARY(sub, K_SUB, 0, NULL, DTYPES_NUMBER, BROADCASTS)
 BINARY(mul, K_MUL, BOTH, reel__saves_product, DTYPES_ANY, BROADCASTS)
 BINARY(div, K_DIV, BOTH, div_saves, DTYPES_FLOAT,
        "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[4] in 0.5..2\nf[3,1]; f[2,1,4] in -2..-0.5")
+#define DIVISORS                                                                         \
+    "f[3,4] in -9..9; f[3,4] in 0.5..2\nf[2,3,4] in -9..9; f[4] in -2..-0.5\n"           \
+    "f[3,1] in -9..9; f[2,1,4] in 0.5..2"
+BINARY(div_trunc, K_DIV_TRUNC, 0, NULL, DTYPES_NUMBER, DIVISORS)
+BINARY(div_floor, K_DIV_FLOOR, 0, NULL, DTYPES_NUMBER, DIVISORS)
+BINARY(fmod, K_FMOD, BOTH, rest_saves, DTYPES_NUMBER, DIVISORS)
+BINARY(remainder, K_REMAINDER, BOTH, rest_saves, DTYPES_NUMBER, DIVISORS)
 BINARY(pow, K_POW, BOTH, NULL, DTYPES_FLOAT,
        "f[3,4] in 0.2..2; f[3,4] in -2..2\nf[2,3,4] in 0.2..2; f[4]\nf[] in 1..2; f[3]")
 BINARY(maximum, K_MAXIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
@@ -287,21 +403,39 @@ BINARY(minimum, K_MINIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
                                 .sample = sample_};                                      \
     reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y, double a)                     \
     {                                                                                    \
-        const reel_scalar_attrs attrs = {{a, 0}};                                        \
+        const reel_scalar_attrs attrs = reel__scalars(a, 0);                             \
         return APPLY(&reel__##fn, &attrs, x, y);                                         \
     }
 
 BINARY_A(add_scaled, K_ADD_SCALED, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=-2")
 BINARY_A(lerp, K_LERP, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=0.9")
 
+/* -0 is a real, and the 0 that integers have. */
+static bool is_whole(reel_number a)
+{
+    return !a.is_real || a.real == 0;
+}
+
 /* An integer times 0.5 is not what an integer dtype holds: no silent 0. */
 static reel_status number_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
-    REQUIRE(c, reel_dtype_is_float(x->dtype) || (isfinite(A(0)) && trunc(A(0)) == A(0)),
-            REEL_ERR_DTYPE, "value %g is no integer, input is %s; use reel_cast()", A(0),
+    REQUIRE(c, reel_dtype_is_float(x->dtype) || is_whole(NUMBER(0)), REEL_ERR_DTYPE,
+            "value %g is not an integer of 64 bits, input is %s; use reel_cast()", A(0),
             SHOW(x));
     return reel__infer_same(c, out);
+}
+
+/* A bound between two integers would cut at neither; without bound is infinite. */
+static reel_status clamp_infer(const reel_call *c, reel_meta *out)
+{
+    const reel_meta *x = IN_META(c, 0);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(c, reel_dtype_is_float(x->dtype) || is_whole(NUMBER(i)) || isinf(A(i)),
+                REEL_ERR_DTYPE,
+                "bound %g is neither an integer of 64 bits nor infinite, input is %s",
+                A(i), SHOW(x));
+    return reel__infer_pointwise(c, out);
 }
 
 #define UNARY_A(fn, row, infer_, saves_, dtypes_, sample_)                               \
@@ -324,39 +458,53 @@ UNARY_A(mul_scalar, K_MUL_SCALAR, number_infer, 0, DTYPES_NUMBER,
         "f[2] | a=-2\nf[3,4] | a=0.3\nf[2] | a=0");
 UNARY_A(pow_scalar, K_POW_SCALAR, reel__infer_same, SAVE_IN(0), DTYPES_FLOAT,
         "f[3,4] in 0.2..2 | a=1.7\nf[3] | a=2\nf[3] | a=0\nf[4] in 0.3..2 | a=-0.5");
-UNARY_A(clamp, K_CLAMP, reel__infer_same, SAVE_IN(0), DTYPES_NUMBER,
-        "f[3,4] in -2..2 | a=-0.7,1.1");
+UNARY_A(clamp, K_CLAMP, clamp_infer, SAVE_IN(0), DTYPES_NUMBER,
+        "f[3,4] in -4..4 | a=-2,1\nf[3,4] in -2..2 | a=-0.7,1.1");
 
-reel_tensor *reel_add_scalar(reel_tensor *x, double value)
+static reel_tensor *with_number(const reel_op *op, reel_tensor *x, reel_number a)
 {
-    const reel_scalar_attrs a = {{value, 0}};
-    return APPLY(&reel__add_scalar, &a, x);
+    const reel_scalar_attrs attrs = {{a}};
+    return APPLY(op, &attrs, x);
 }
 
-reel_tensor *reel_mul_scalar(reel_tensor *x, double value)
-{
-    const reel_scalar_attrs a = {{value, 0}};
-    return APPLY(&reel__mul_scalar, &a, x);
-}
+/* One function for doubles, one for integers that no double holds. */
+#define WITH_NUMBER(fn, fn_i64, record)                                                  \
+    reel_tensor *fn(reel_tensor *x, double value)                                        \
+    {                                                                                    \
+        return with_number(&record, x, reel__real(value));                               \
+    }                                                                                    \
+    reel_tensor *fn_i64(reel_tensor *x, int64_t value)                                   \
+    {                                                                                    \
+        return with_number(&record, x, reel__whole(value));                              \
+    }
+WITH_NUMBER(reel_add_scalar, reel_add_scalar_i64, reel__add_scalar)
+WITH_NUMBER(reel_mul_scalar, reel_mul_scalar_i64, reel__mul_scalar)
 
 reel_tensor *reel_pow_scalar(reel_tensor *x, double value)
 {
-    const reel_scalar_attrs a = {{value, 0}};
-    return APPLY(&reel__pow_scalar, &a, x);
+    return with_number(&reel__pow_scalar, x, reel__real(value));
 }
 
-static bool in_order(const char *who, double low, double high)
-{
-    if (low <= high) return true;
-    reel_fail(REEL_ERR_ARG, "%s: low %g must not be above high %g", who, low, high);
-    return false;
-}
-
-reel_tensor *reel_clamp(reel_tensor *x, double low, double high)
+static reel_tensor *clamp(const reel_op *op, reel_tensor *x, reel_number low,
+                          reel_number high)
 {
     const reel_scalar_attrs a = {{low, high}};
-    return in_order("clamp", low, high) ? APPLY(&reel__clamp, &a, x) : NULL;
+    if (reel__number_at_most(low, high)) return APPLY(op, &a, x);
+    reel_fail(REEL_ERR_ARG, "%s: low %.17g must not be above high %.17g", op->name,
+              reel__number_f64(low), reel__number_f64(high));
+    return NULL;
 }
+
+#define CLAMP(fn, fn_i64, record)                                                        \
+    reel_tensor *fn(reel_tensor *x, double low, double high)                             \
+    {                                                                                    \
+        return clamp(&record, x, reel__real(low), reel__real(high));                     \
+    }                                                                                    \
+    reel_tensor *fn_i64(reel_tensor *x, int64_t low, int64_t high)                       \
+    {                                                                                    \
+        return clamp(&record, x, reel__whole(low), reel__whole(high));                   \
+    }
+CLAMP(reel_clamp, reel_clamp_i64, reel__clamp)
 
 /* ---- in place: the same rows and gradients ---------------------------------------------- */
 
@@ -390,8 +538,8 @@ IN_PLACE(lerp_, lerp, 2, POINTWISE, K_LERP, &reel__scalar_schema, 0, NULL, DTYPE
          ONTO_FIRST_A);
 IN_PLACE(mul_scalar_, mul_scalar, 1, number_infer, K_MUL_SCALAR, &reel__scalar_schema, 0,
          NULL, DTYPES_NUMBER, "f[] | a=-1\nf[3,4] | a=0.3");
-IN_PLACE(clamp_, clamp, 1, POINTWISE, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), NULL,
-         DTYPES_NUMBER, "f[3,4] in -2..2 | a=-0.7,1.1");
+IN_PLACE(clamp_, clamp, 1, clamp_infer, K_CLAMP, &reel__scalar_schema, SAVE_IN(0), NULL,
+         DTYPES_NUMBER, "f[3,4] in -4..4 | a=-2,1\nf[3,4] in -2..2 | a=-0.7,1.1");
 
 reel_tensor *reel_add_(reel_tensor *x, reel_tensor *y)
 {
@@ -415,27 +563,18 @@ reel_tensor *reel_div_(reel_tensor *x, reel_tensor *y)
 
 reel_tensor *reel_add_scaled_(reel_tensor *x, reel_tensor *y, double alpha)
 {
-    const reel_scalar_attrs a = {{alpha, 0}};
+    const reel_scalar_attrs a = reel__scalars(alpha, 0);
     return APPLY(&reel__add_scaled_, &a, x, y);
 }
 
 reel_tensor *reel_lerp_(reel_tensor *x, reel_tensor *y, double weight)
 {
-    const reel_scalar_attrs a = {{weight, 0}};
+    const reel_scalar_attrs a = reel__scalars(weight, 0);
     return APPLY(&reel__lerp_, &a, x, y);
 }
 
-reel_tensor *reel_mul_scalar_(reel_tensor *x, double value)
-{
-    const reel_scalar_attrs a = {{value, 0}};
-    return APPLY(&reel__mul_scalar_, &a, x);
-}
-
-reel_tensor *reel_clamp_(reel_tensor *x, double low, double high)
-{
-    const reel_scalar_attrs a = {{low, high}};
-    return in_order("clamp_", low, high) ? APPLY(&reel__clamp_, &a, x) : NULL;
-}
+WITH_NUMBER(reel_mul_scalar_, reel_mul_scalar_i64_, reel__mul_scalar_)
+CLAMP(reel_clamp_, reel_clamp_i64_, reel__clamp_)
 
 /* ---- comparisons and logic: bool, no gradient -------------------------------------------- */
 

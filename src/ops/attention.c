@@ -43,7 +43,8 @@ reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
     if (!training || p == 0) return x;
     reel_rng_state at = reel__rng_take(
         reel__random_blocks(K_DROPOUT, x->meta.dtype, reel__numel(&x->meta)));
-    const reel_random_attrs a = {(int64_t)at.seed, (int64_t)at.offset, p, 0};
+    const reel_random_attrs a = {
+        .seed = (int64_t)at.seed, .offset = (int64_t)at.offset, .low = reel__real(p)};
     return APPLY(&reel__dropout, &a, x);
 }
 
@@ -200,7 +201,8 @@ static reel_tensor *attention_composed(const reel_call *c)
     reel_tensor *p = reel_softmax(s, -1);
     if (row) p = reel_masked_fill(p, row, 0);
     if (a->dropout > 0) {
-        const reel_random_attrs d = {a->seed, a->offset, a->dropout, 0};
+        const reel_random_attrs d = {
+            .seed = a->seed, .offset = a->offset, .low = reel__real(a->dropout)};
         p = APPLY(&reel__dropout, &d, p);
     }
     return reel_matmul(p, c->in[2]);
@@ -224,7 +226,7 @@ static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
 /* 0, 1, ... along the last dimension but `back`, [.., n, ..1] */
 static reel_ref places(reel_onnx *o, reel_ref x, int dim, int back)
 {
-    const reel_arange_attrs from_0 = {.step = 1};
+    const reel_arange_attrs from_0 = {.step = {.whole = 1}};
     reel_onnx_ref type = {.dtype = REEL_I64, .rank = 1 + back};
     type.dim[0] = x->dim[dim];
     type.grow[0] = x->grow[dim];

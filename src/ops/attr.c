@@ -13,26 +13,33 @@
 
 #define I(T, f) ATTR_INT(T, f)
 #define R(T, f) ATTR_REAL(T, f)
+#define N(T, f) ATTR_NUMBER(T, f)
 
-REEL_SCHEMA(reel__scalar_schema, reel_scalar_attrs, R(reel_scalar_attrs, a));
+REEL_SCHEMA(reel__scalar_schema, reel_scalar_attrs, N(reel_scalar_attrs, a));
 REEL_SCHEMA(reel__dim_schema, reel_dim_attrs, I(reel_dim_attrs, dim));
 REEL_SCHEMA(reel__mask_schema, reel_mask_attrs, I(reel_mask_attrs, mask),
-            I(reel_mask_attrs, keepdim), R(reel_mask_attrs, scale));
+            I(reel_mask_attrs, mean), R(reel_mask_attrs, scale));
 REEL_SCHEMA(reel__norm_schema, reel_norm_attrs, I(reel_norm_attrs, mask),
             I(reel_norm_attrs, wide), R(reel_norm_attrs, scale), R(reel_norm_attrs, eps));
 REEL_SCHEMA(reel__shape_schema, reel_shape_attrs, I(reel_shape_attrs, rank),
             I(reel_shape_attrs, dim));
 REEL_SCHEMA(reel__slice_schema, reel_slice_attrs, I(reel_slice_attrs, dim),
-            I(reel_slice_attrs, start), I(reel_slice_attrs, length),
-            I(reel_slice_attrs, step));
-REEL_SCHEMA(reel__fill_schema, reel_fill_attrs, R(reel_fill_attrs, value));
+            I(reel_slice_attrs, start), I(reel_slice_attrs, end),
+            I(reel_slice_attrs, step), I(reel_slice_attrs, how));
+#define SLICE(f)                                                                         \
+    {                                                                                    \
+#f, REEL_ATTR_INT, offsetof(reel_unslice_attrs, slice.f), 1, 0, 0                \
+    }
+REEL_SCHEMA(reel__unslice_schema, reel_unslice_attrs, SLICE(dim), SLICE(start),
+            SLICE(end), SLICE(step), SLICE(how), I(reel_unslice_attrs, size));
+REEL_SCHEMA(reel__fill_schema, reel_fill_attrs, N(reel_fill_attrs, value));
 REEL_SCHEMA(reel__pad_schema, reel_pad_attrs, I(reel_pad_attrs, before),
-            I(reel_pad_attrs, after), R(reel_pad_attrs, value));
+            I(reel_pad_attrs, after), N(reel_pad_attrs, value));
 REEL_SCHEMA(reel__cast_schema, reel_cast_attrs, I(reel_cast_attrs, dtype),
             I(reel_cast_attrs, format));
 REEL_SCHEMA(reel__random_schema, reel_random_attrs, I(reel_random_attrs, seed),
-            I(reel_random_attrs, offset), R(reel_random_attrs, low),
-            R(reel_random_attrs, high));
+            I(reel_random_attrs, offset), N(reel_random_attrs, low),
+            N(reel_random_attrs, high));
 REEL_SCHEMA(reel__conv2d_schema, reel_conv2d_attrs, I(reel_conv2d_attrs, stride),
             I(reel_conv2d_attrs, padding), I(reel_conv2d_attrs, dilation),
             I(reel_conv2d_attrs, groups), I(reel_conv2d_attrs, input));
@@ -44,10 +51,10 @@ REEL_SCHEMA(reel__conv2d_schema, reel_conv2d_attrs, I(reel_conv2d_attrs, stride)
     }
 REEL_SCHEMA(reel__conv2d_fused_schema, reel_conv2d_fused_attrs, CONV(stride),
             CONV(padding), CONV(dilation), CONV(groups),
-            ATTR_ROW(reel_conv2d_fused_attrs, act), R(reel_conv2d_fused_attrs, a),
+            ATTR_ROW(reel_conv2d_fused_attrs, act), N(reel_conv2d_fused_attrs, a),
             I(reel_conv2d_fused_attrs, algo));
 REEL_SCHEMA(reel__linear_fused_schema, reel_linear_fused_attrs,
-            ATTR_ROW(reel_linear_fused_attrs, act), R(reel_linear_fused_attrs, a));
+            ATTR_ROW(reel_linear_fused_attrs, act), N(reel_linear_fused_attrs, a));
 REEL_SCHEMA(reel__pool2d_schema, reel_pool2d_attrs, I(reel_pool2d_attrs, kernel),
             I(reel_pool2d_attrs, stride), I(reel_pool2d_attrs, padding),
             I(reel_pool2d_attrs, dilation), I(reel_pool2d_attrs, ceil_mode),
@@ -78,10 +85,11 @@ REEL_SCHEMA(reel__adam_schema, reel_adam_attrs, R(reel_adam_attrs, beta1),
             R(reel_adam_attrs, weight_decay), I(reel_adam_attrs, decoupled),
             I(reel_adam_attrs, maximize));
 
-#define L(f, kind, n, each) ATTR_LIST(reel_pointwise_attrs, f, kind, n, each)
+#define L(f, kind, n, each) ATTR_LIST(reel_pointwise_attrs, f, kind, int64_t, n, each)
 REEL_SCHEMA(reel__pointwise_schema, reel_pointwise_attrs, I(reel_pointwise_attrs, n_in),
             I(reel_pointwise_attrs, n_step), I(reel_pointwise_attrs, n_out),
-            L(row, ROW, n_step, 1), L(src, INT, n_step, 3), L(a, REAL, n_step, 2),
+            L(row, ROW, n_step, 1), L(src, INT, n_step, 3),
+            ATTR_LIST(reel_pointwise_attrs, a, NUMBER, reel_number, n_step, 2),
             L(out, INT, n_out, 1));
 
 /* ---- pointwise rows by name ----------------------------------------------------------- */
@@ -112,6 +120,35 @@ static const char *parse_row(const char *at, int64_t *row)
     return at;
 }
 
+/* ---- values ---------------------------------------------------------------------------- */
+
+static void *value_at(const reel_attr_field *f, int k, const void *attrs)
+{
+    return (char *)(uintptr_t)attrs + f->offset + (size_t)k * reel__attr_unit(f);
+}
+
+reel_number reel__attr_get(const reel_attr_field *f, int k, const void *attrs)
+{
+    const void *v = value_at(f, k, attrs);
+    switch (f->type) {
+    case REEL_ATTR_NUMBER:
+    case REEL_ATTR_BOUND: return *(const reel_number *)v;
+    case REEL_ATTR_REAL: return reel__real(*(const double *)v);
+    default: return reel__whole(*(const int64_t *)v);
+    }
+}
+
+bool reel__attr_set(const reel_attr_field *f, int k, reel_number x, void *attrs)
+{
+    void *v = value_at(f, k, attrs);
+    switch (f->type) {
+    case REEL_ATTR_NUMBER:
+    case REEL_ATTR_BOUND: *(reel_number *)v = x; return true;
+    case REEL_ATTR_REAL: *(double *)v = reel__number_f64(x); return true;
+    default: *(int64_t *)v = x.whole; return !x.is_real;
+    }
+}
+
 /* ---- text ------------------------------------------------------------------------------ */
 
 const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *name,
@@ -123,10 +160,23 @@ const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *n
     return NULL;
 }
 
+/* Digits alone are a whole number, exactly, unless it is too large or -0. */
+static char *parse_number(const char *from, reel_number *x)
+{
+    char *end, *real_end;
+    errno = 0;
+    int64_t whole = strtoll(from, &end, 10);
+    double real = reel__strtod(from, &real_end);
+    bool digits = end == real_end && !errno && (whole != 0 || *from != '-');
+    *x = digits ? reel__whole(whole) : reel__real(real);
+    return real_end;
+}
+
 const char *reel__attr_values(const reel_attr_field *f, const char *at, void *attrs)
 {
-    int64_t *whole = (int64_t *)(void *)((char *)attrs + f->offset);
-    double *real = (double *)(void *)((char *)attrs + f->offset);
+    int64_t *whole = value_at(f, 0, attrs);
+    double *real = value_at(f, 0, attrs);
+    reel_number *number = value_at(f, 0, attrs);
     for (int k = 0; k < f->count; k++) {
         const char *from = at;
         char *end = NULL;
@@ -135,10 +185,12 @@ const char *reel__attr_values(const reel_attr_field *f, const char *at, void *at
         switch (f->type) {
         case REEL_ATTR_INT: whole[k] = strtoll(from, &end, 10), at = end; break;
         case REEL_ATTR_REAL: real[k] = reel__strtod(from, &end), at = end; break;
+        case REEL_ATTR_NUMBER:
+        case REEL_ATTR_BOUND: at = parse_number(from, &number[k]); break;
         case REEL_ATTR_ROW: at = parse_row(from, &whole[k]); break;
         }
         /* a denormal is ERANGE for strtod, and exact all the same */
-        if (at == from || (errno && f->type != REEL_ATTR_REAL)) return NULL;
+        if (at == from || (errno && f->type == REEL_ATTR_INT)) return NULL;
         if (*at != ',') break;
         at++;
     }
@@ -170,15 +222,23 @@ static int count_of(const reel_attr_field *f, const char *base)
     return f->each * (n < 0 ? 0 : n > most ? most : (int)n);
 }
 
+static int put_number(reel_number x, char *buf, size_t size)
+{
+    return x.is_real ? reel__snprint(buf, size, "%.17g", x.real)
+                     : snprintf(buf, size, "%" PRId64, x.whole);
+}
+
 static int put_value(const reel_attr_field *f, const char *base, int k, char *buf,
                      size_t size)
 {
     char name[32];
-    const int64_t *whole = (const int64_t *)(const void *)(base + f->offset);
-    const double *real = (const double *)(const void *)(base + f->offset);
+    const int64_t *whole = value_at(f, 0, base);
+    const double *real = value_at(f, 0, base);
     switch (f->type) {
     case REEL_ATTR_INT: return snprintf(buf, size, "%" PRId64, whole[k]);
     case REEL_ATTR_REAL: return reel__snprint(buf, size, "%.17g", real[k]);
+    case REEL_ATTR_NUMBER:
+    case REEL_ATTR_BOUND: return put_number(reel__attr_get(f, k, base), buf, size);
     case REEL_ATTR_ROW:
         return snprintf(buf, size, "%s", row_name(whole[k], name, sizeof name));
     }

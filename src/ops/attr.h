@@ -8,10 +8,12 @@
 typedef enum reel_attr_type {
     REEL_ATTR_INT,
     REEL_ATTR_REAL,
+    REEL_ATTR_NUMBER, /* a whole number or a double (backend/number.h) */
+    REEL_ATTR_BOUND,  /* the same, where something ends: it may grow with the batch */
     REEL_ATTR_ROW /* a kernel id; as text the pointwise row's name, "relu", or "none" */
 } reel_attr_type;
 
-/* `count` values of int64_t or double at `offset` of the struct. A list with a length: only
+/* `count` values of int64_t, double or reel_number at `offset` of the struct. A list with a length: only
  * `each` values for every one that the int64_t at `length` counts mean something. */
 typedef struct reel_attr_field {
     const char *name;
@@ -34,10 +36,12 @@ typedef struct reel_attr_schema {
     }
 #define ATTR_INT(type, f) REEL__ATTR(type, f, REEL_ATTR_INT, int64_t, 0, 0)
 #define ATTR_REAL(type, f) REEL__ATTR(type, f, REEL_ATTR_REAL, double, 0, 0)
+#define ATTR_NUMBER(type, f) REEL__ATTR(type, f, REEL_ATTR_NUMBER, reel_number, 0, 0)
 #define ATTR_ROW(type, f) REEL__ATTR(type, f, REEL_ATTR_ROW, int64_t, 0, 0)
-/* kind INT, REAL or ROW; n the field that counts, each the values of one. */
-#define ATTR_LIST(type, f, kind, n, each)                                                \
-    REEL__ATTR(type, f, REEL_ATTR_##kind, int64_t, (uint16_t)offsetof(type, n), each)
+/* kind INT, REAL, NUMBER, BOUND or ROW; unit its type; n the field that counts, each the values of
+ * one. */
+#define ATTR_LIST(type, f, kind, unit, n, each)                                          \
+    REEL__ATTR(type, f, REEL_ATTR_##kind, unit, (uint16_t)offsetof(type, n), each)
 /* REEL_SCHEMA(name, type, fields...) defines `const reel_attr_schema name`. */
 #define REEL_SCHEMA(name, type, ...)                                                     \
     static const reel_attr_field name##_fields[] = {__VA_ARGS__};                        \
@@ -52,6 +56,17 @@ bool reel__attr_parse(const reel_attr_schema *s, const char *text, void *attrs);
 char *reel__attr_text(const reel_attr_schema *s, const void *attrs, char *buf,
                       size_t size);
 
+/* Bytes of one value of the field. */
+static inline size_t reel__attr_unit(const reel_attr_field *f)
+{
+    return f->type == REEL_ATTR_NUMBER || f->type == REEL_ATTR_BOUND ? sizeof(reel_number)
+                                                                     : 8;
+}
+/* Value k of the field, as a number. */
+reel_number reel__attr_get(const reel_attr_field *f, int k, const void *attrs);
+/* The reverse; false if the field cannot hold it: a whole number for INT. */
+bool reel__attr_set(const reel_attr_field *f, int k, reel_number x, void *attrs);
+
 /* The field of that name (n bytes); NULL: none. */
 const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *name,
                                         size_t n);
@@ -59,11 +74,11 @@ const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *n
 const char *reel__attr_values(const reel_attr_field *f, const char *text, void *attrs);
 
 extern const reel_attr_schema reel__scalar_schema, reel__dim_schema, reel__mask_schema,
-    reel__norm_schema, reel__shape_schema, reel__slice_schema, reel__fill_schema,
-    reel__pad_schema, reel__cast_schema, reel__random_schema, reel__conv2d_schema,
-    reel__pool2d_schema, reel__conv2d_fused_schema, reel__linear_fused_schema,
-    reel__batch_norm_schema, reel__layer_norm_schema, reel__cross_entropy_schema,
-    reel__attention_schema, reel__index_schema, reel__sgd_schema, reel__adam_schema,
-    reel__pointwise_schema;
+    reel__norm_schema, reel__shape_schema, reel__slice_schema, reel__unslice_schema,
+    reel__fill_schema, reel__pad_schema, reel__cast_schema, reel__random_schema,
+    reel__conv2d_schema, reel__pool2d_schema, reel__conv2d_fused_schema,
+    reel__linear_fused_schema, reel__batch_norm_schema, reel__layer_norm_schema,
+    reel__cross_entropy_schema, reel__attention_schema, reel__index_schema,
+    reel__sgd_schema, reel__adam_schema, reel__pointwise_schema;
 
 #endif

@@ -169,7 +169,13 @@ const reel_op reel__fill_ = {
 
 reel_tensor *reel_fill_(reel_tensor *x, double value)
 {
-    const reel_fill_attrs a = {value};
+    const reel_fill_attrs a = {reel__real(value)};
+    return APPLY(&reel__fill_, &a, x);
+}
+
+reel_tensor *reel_fill_i64_(reel_tensor *x, int64_t value)
+{
+    const reel_fill_attrs a = {reel__whole(value)};
     return APPLY(&reel__fill_, &a, x);
 }
 

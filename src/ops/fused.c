@@ -44,7 +44,7 @@ static reel_status infer_end(const reel_call *c, int64_t act, const reel_meta *o
 }
 
 static reel_tensor *compose_end(const reel_call *c, reel_tensor *y, int64_t act,
-                                const double a[2])
+                                const reel_number a[2])
 {
     if (c->in[3]) y = reel_add(y, c->in[3]);
     if (act == K_NONE) return y;
@@ -54,7 +54,7 @@ static reel_tensor *compose_end(const reel_call *c, reel_tensor *y, int64_t act,
 }
 
 static reel_status end_onnx(const reel_call *c, reel_onnx *o, reel_ref y, int64_t act,
-                            const double a[2])
+                            const reel_number a[2])
 {
     const reel_op *op = op_of(act);
     const reel_scalar_attrs attrs = {{a[0], a[1]}};

@@ -85,7 +85,7 @@ static reel_status index_add_onnx(const reel_call *c, reel_onnx *o)
     }
     reel_ref at = ONNX_NODE("Expand", full, reel__onnx_reshape(o, index, column),
                             reel__onnx_sizes(o, g->rank, g->dim, g->grow));
-    reel_ref zero = reel__onnx_full(o, 0, o->out[0]);
+    reel_ref zero = reel__onnx_full(o, reel__whole(0), o->out[0]);
     return reel__onnx_give(o, 0, add_at(o, zero, at, g, DIM(c)));
 }
 
@@ -114,6 +114,7 @@ const reel_op reel__index_add = {
     .infer = index_add_infer,
     .vjp = index_add_vjp,
     .onnx = index_add_onnx,
+    .onnx_grows = true,
     .onnx_since = 16,
     .sample =
         "f[4,3]; i64[4] in 0..5 | dim=0 size=5\nf[2,6]; i64[6] in 0..3 | dim=1 size=3",
@@ -285,8 +286,8 @@ static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
 /* [0, 1] of the result's dtype */
 static reel_ref off_on(reel_onnx *o, reel_dtype dtype)
 {
-    return reel__onnx_range(o, &(const reel_arange_attrs){.start = 0, .step = 1}, dtype,
-                            2, 0);
+    const reel_arange_attrs range = {.step = {.whole = 1}};
+    return reel__onnx_range(o, &range, dtype, 2, 0);
 }
 ONNX_RULE(one_hot,
           WITH_INT(ONNX_NODE("OneHot", o->out[0], x,

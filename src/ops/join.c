@@ -151,7 +151,7 @@ static reel_status pad_onnx(const reel_call *c, reel_onnx *o)
     return reel__onnx_give(o, 0,
                            ONNX_NODE("Pad", o->out[0], x,
                                      reel__onnx_sizes(o, 2 * x->rank, pads, slopes),
-                                     NUM(a->value)));
+                                     EXACTLY(a->value)));
 }
 
 const reel_op reel__pad = {
@@ -163,11 +163,13 @@ const reel_op reel__pad = {
     .infer = pad_infer,
     .vjp = pad_vjp,
     .onnx = pad_onnx,
+    .onnx_grows = true,
     .sample =
         "f[2,3] | before=1,0 after=0,2 value=0.5\nf[2,2,3] | before=0,1,1 after=0,1,1",
 };
 
-reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, double value)
+static reel_tensor *pad(reel_tensor *x, reel_shape before, reel_shape after,
+                        reel_number value)
 {
     if (!reel__have("pad", x, "x")) return NULL;
     if (before.rank != x->meta.rank || after.rank != x->meta.rank) {
@@ -179,6 +181,17 @@ reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, doubl
     memcpy(a.before, before.dim, (size_t)before.rank * sizeof *a.before);
     memcpy(a.after, after.dim, (size_t)after.rank * sizeof *a.after);
     return APPLY(&reel__pad, &a, x);
+}
+
+reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, double value)
+{
+    return pad(x, before, after, reel__real(value));
+}
+
+reel_tensor *reel_pad_i64(reel_tensor *x, reel_shape before, reel_shape after,
+                          int64_t value)
+{
+    return pad(x, before, after, reel__whole(value));
 }
 
 /* ---- flip ---------------------------------------------------------------------------------- */

@@ -84,7 +84,7 @@ static reel_ref class_weights(const reel_call *c, reel_onnx *o, reel_ref *chosen
 {
     const reel_cross_entropy_attrs *a = CE(c);
     const reel_ref x = o->in[0], t = o->in[1], w = o->in[2];
-    const reel_arange_attrs off_on = {.step = 1};
+    const reel_arange_attrs off_on = {.step = {.whole = 1}};
     const int64_t classes = x->dim[1];
     reel_onnx_ref column = *x;
     column.dim[1] = 1;

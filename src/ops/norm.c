@@ -214,7 +214,7 @@ static reel_status batch_norm_onnx(const reel_call *c, reel_onnx *o)
     const reel_onnx_ref channels = {
         .dtype = x->dtype, .rank = 1, .dim = {x->dim[1]}, .grow = {x->grow[1]}};
     for (int i = 1; i <= 2; i++)
-        if (!part[i]) part[i] = reel__onnx_full(o, i == 1, channels);
+        if (!part[i]) part[i] = reel__onnx_full(o, reel__whole(i == 1), channels);
     for (int i = 3; i <= 4 && o->opset < 14; i++)
         part[i] = reel__onnx_cast(o, part[i], x->dtype);
     reel_ref y = reel__onnx_node(o, "BatchNormalization", o->out[0], 5, part);
@@ -489,7 +489,7 @@ static reel_status layer_norm_onnx(const reel_call *c, reel_onnx *o)
         tail.dim[i] = x->dim[lead + i];
         tail.grow[i] = x->grow[lead + i];
     }
-    reel_ref scale = o->in[1] ? o->in[1] : reel__onnx_full(o, 1, tail);
+    reel_ref scale = o->in[1] ? o->in[1] : reel__onnx_full(o, reel__whole(1), tail);
     reel_ref y = ONNX_NODE("LayerNormalization", o->out[0], x, scale, o->in[2]);
     reel__onnx_int(o, "axis", -LN(c)->dims);
     reel__onnx_float(o, "epsilon", LN(c)->eps);

@@ -13,6 +13,13 @@
 #include "onnx/model.h"
 #include "ops/op.h"
 
+/* Slopes of sizes that grow on no line, from here on, for each its own: the model can copy such
+ * a size, not compute it. */
+#define REEL__ONNX_BENT INT64_MIN
+static inline bool reel__onnx_bent(int64_t grow)
+{
+    return grow < INT64_MIN / 2;
+}
 /* A value of the model. dim[i] is its size at o->batch; dim[i] + grow[i] (b - o->batch) at b. */
 typedef struct reel_onnx_ref {
     const char *name;
@@ -78,8 +85,9 @@ void reel__onnx_ints(reel_onnx *o, const char *name, int n, const int64_t value[
 /* An initializer; `data` is copied. */
 reel_ref reel__onnx_const(reel_onnx *o, reel_shape shape, reel_dtype dtype,
                           const void *data);
-/* A scalar, of rank 0, rounded to the dtype. */
+/* A scalar, of rank 0, rounded to the dtype; the number as it is. */
 reel_ref reel__onnx_number(reel_onnx *o, double value, reel_dtype dtype);
+reel_ref reel__onnx_exactly(reel_onnx *o, reel_number value, reel_dtype dtype);
 /* i64 [n] */
 reel_ref reel__onnx_list(reel_onnx *o, int n, const int64_t value[]);
 /* i64 [n]: value[i] + slope[i] (b - o->batch), computed in the model if a slope is not 0. */
@@ -88,8 +96,11 @@ reel_ref reel__onnx_sizes(reel_onnx *o, int n, const int64_t value[],
 /* start, start + step, ...: n of them, which may grow; shape [n]. */
 reel_ref reel__onnx_range(reel_onnx *o, const reel_arange_attrs *a, reel_dtype dtype,
                           int64_t n, int64_t grow);
+/* The same with equal steps; n may not grow. */
+reel_ref reel__onnx_linspace(reel_onnx *o, const reel_linspace_attrs *a, reel_dtype dtype,
+                             int64_t n, int64_t grow);
 /* A tensor full of a value, of the type's shape and dtype. */
-reel_ref reel__onnx_full(reel_onnx *o, double value, reel_onnx_ref type);
+reel_ref reel__onnx_full(reel_onnx *o, reel_number value, reel_onnx_ref type);
 
 /* ---- what many rules need ---------------------------------------------------------------- */
 
@@ -119,7 +130,7 @@ reel_status reel__onnx_training(const reel_call *c, const char *what);
 #define REEL__ONNX_DRAWS                                                                 \
     "draws random numbers, as in train mode: call reel_train(net, false) before tracing"
 
-/* ---- words: `o`, and `x` for NUM and HAS, are those of the rule ------------------------------ */
+/* ---- words: `o`, and `x` for NUM, EXACTLY and HAS, are those of the rule ------------------------------ */
 
 #define REEL__REFS(...)                                                                  \
     (int)(sizeof((const reel_ref[]){__VA_ARGS__}) / sizeof(reel_ref)),                   \
@@ -131,6 +142,7 @@ reel_status reel__onnx_training(const reel_call *c, const char *what);
 #define ONNX_BOOL(op, ...) reel__onnx_bool(o, op, REEL__REFS(__VA_ARGS__))
 #define ONNX_NODE(op, type, ...) reel__onnx_node(o, op, type, REEL__REFS(__VA_ARGS__))
 #define NUM(value) reel__onnx_number(o, (value), x->dtype)
+#define EXACTLY(number) reel__onnx_exactly(o, (number), x->dtype)
 #define HAS(op) reel__onnx_has(o, op, x->dtype)
 /* v, with an attribute for the node that made it */
 #define WITH_INT(v, name, i) reel__onnx_with_int(o, (v), name, (i))

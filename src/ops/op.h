@@ -66,6 +66,9 @@ struct reel_op {
     reel_status (*onnx)(const reel_call *, reel_onnx *);
     /* Why a slot is empty, where it is: for the support table. */
     const char *no_vjp, *no_onnx;
+    bool
+        onnx_grows; /* the rule knows of attributes that grow with the batch; those of others
+                      * must not */
     uint8_t
         onnx_since; /* the first opset that has what the rule needs; 0: any that we write */
     /* Inputs and attributes that tests draw from, see tests/support/sample.h:
@@ -162,6 +165,10 @@ reel_tensor *reel__channels_last(reel_tensor *x);
 /* Fills in the strides with which `to`, of as many elements, looks at the memory of `from`;
  * false if there are none: reshaping then takes a contiguous copy. */
 bool reel__view_strides(const reel_meta *from, reel_meta *to);
+/* x without the dimensions of the mask, which have size 1. */
+reel_tensor *reel__drop_dims(reel_tensor *x, int64_t mask);
+/* Every element `value`. */
+reel_tensor *reel__full_of(reel_shape shape, reel_number value, reel_dtype dtype);
 /* Zeros of a meta. */
 reel_tensor *reel__zeros(const reel_meta *m);
 

@@ -36,20 +36,26 @@ static reel_status reduce_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-/* ---- sum and mean: scale * sum ----------------------------------------------------------- */
+/* ---- sum and mean: scale * sum, by how many are added for a mean ----------------------------------------------------------- */
 
 static reel_status sum_infer(const reel_call *c, reel_meta *out)
 {
+    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
     reel_status st = reduce_infer(c, out);
-    if (!reel_dtype_is_float(out->dtype)) out->dtype = REEL_I64;
-    return st;
+    if (st || reel_dtype_is_float(out->dtype)) return st;
+    REQUIRE(c, a->scale == 1 && !a->mean, REEL_ERR_DTYPE,
+            "the sum of %s has no factor; use reel_cast()", SHOW(IN_META(c, 0)));
+    out->dtype = REEL_I64;
+    return REEL_OK;
 }
 
 static void sum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    double scale = ATTRS(c, reel_mask_attrs)->scale;
+    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
+    const reel_meta *x = IN_META(c, 0);
+    double scale = a->mean ? a->scale / (double)reduced_count(x, a->mask) : a->scale;
     reel_tensor *g = scale == 1 ? G : reel_mul_scalar(G, scale);
-    gx[0] = reel_expand(g, reel__shape(IN_META(c, 0)));
+    gx[0] = reel_expand(g, reel__shape(x));
 }
 
 /* How many elements are reduced, and how that grows: with one of the dims at most. */
@@ -60,23 +66,20 @@ static int64_t count_onnx(reel_ref x, int64_t mask, int64_t *grow)
     for (int i = 0; i < x->rank; i++)
         if (mask >> i & 1) n *= x->dim[i];
     for (int i = 0; i < x->rank; i++)
-        if ((mask >> i & 1) && x->grow[i]) *grow = n / x->dim[i] * x->grow[i];
+        if ((mask >> i & 1) && x->grow[i])
+            *grow = reel__onnx_bent(x->grow[i]) || reel__onnx_bent(*grow)
+                        ? REEL__ONNX_BENT
+                        : n / x->dim[i] * x->grow[i];
     return n;
 }
 
-/* A mean, also where the count grows with the batch. Integers are added as i64. */
+/* Integers are added as i64. */
 static reel_status sum_onnx(const reel_call *c, reel_onnx *o)
 {
-    static const reel_mask_attrs fixed = {0};
     const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
-    const reel_mask_attrs *k = o->per_batch ? o->per_batch : &fixed;
     const reel_ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
-    int64_t grow, n = count_onnx(o->in[0], a->mask, &grow);
-    bool mean = a->scale != 1 && fabs(a->scale * (double)n - 1) < 1e-12;
-    if (k->scale != 0 && !mean)
-        return reel__bad(c, REEL_ERR_UNSUPPORTED, "a factor that depends on the batch");
-    reel_ref y = reel__onnx_reduce(o, mean ? "ReduceMean" : "ReduceSum", x, a->mask);
-    if (a->scale != 1 && !mean)
+    reel_ref y = reel__onnx_reduce(o, a->mean ? "ReduceMean" : "ReduceSum", x, a->mask);
+    if (a->scale != 1)
         y = ONNX("Mul", y, reel__onnx_number(o, a->scale, o->out[0].dtype));
     return reel__onnx_give(o, 0, y);
 }
@@ -93,7 +96,8 @@ const reel_op reel__sum = {
     .onnx = sum_onnx,
     .sample =
         "f[3,4] | mask=3 scale=1\nf[2,3,4] | mask=2 scale=0.5\nf[] | mask=0 scale=1\n"
-        "f[2,3] | mask=1 scale=1\nf[2,0] | mask=2 scale=1",
+        "f[2,3] | mask=1 scale=1\nf[2,0] | mask=2 scale=1\n"
+        "f[2,3,4] | mask=5 mean=1 scale=1\nf[3,4] | mask=2 mean=1 scale=0.5",
 };
 
 /* ---- var: mean of squared deviations, times n / (n - correction) -------------------------- */
@@ -103,7 +107,7 @@ static void var_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 {
     const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
     double n = (double)reduced_count(IN_META(c, 0), a->mask);
-    reel_mask_attrs mean = {a->mask, 1, 1 / n};
+    reel_mask_attrs mean = {a->mask, 1, 1};
     reel_tensor *dev = reel_sub(X, APPLY(&reel__sum, &mean, X));
     gx[0] = reel_mul(reel_mul_scalar(G, 2 / (n - a->scale)), dev);
 }
@@ -210,7 +214,7 @@ static reel_status extreme_infer(const reel_call *c, reel_meta *out)
 
 static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    reel_mask_attrs count = {MASK(c), 1, 1};
+    reel_mask_attrs count = {MASK(c), 0, 1};
     reel_tensor *won = reel_cast(reel_eq(X, c->out[0]), IN_META(c, 0)->dtype);
     gx[0] = reel_mul(won, reel_div(G, APPLY(&reel__sum, &count, won)));
 }
@@ -313,17 +317,13 @@ CHOICE(all, K_ALL, bool_infer);
 /* y without its reduced dimensions, unless keepdim. */
 static reel_tensor *finish(reel_tensor *y, int64_t mask, bool keepdim)
 {
-    if (!y || keepdim || mask == 0) return y;
-    reel_shape s = {.rank = 0};
-    for (int i = 0; i < y->meta.rank; i++)
-        if (!(mask >> i & 1)) s.dim[s.rank++] = y->meta.dim[i];
-    return reel_reshape(y, s);
+    return !y || keepdim || mask == 0 ? y : reel__drop_dims(y, mask);
 }
 
-static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_shape dims,
+static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_shape dims, bool mean,
                            double scale, bool keepdim)
 {
-    reel_mask_attrs a = {.keepdim = 1, .scale = scale};
+    reel_mask_attrs a = {.mean = mean, .scale = scale};
     if (!reel__have(op->name, x, "x") ||
         !reel__dims_mask(op->name, &x->meta, dims, &a.mask))
         return NULL;
@@ -333,7 +333,7 @@ static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_shape dims,
 
 reel_tensor *reel_sum(reel_tensor *x, reel_shape dims, bool keepdim)
 {
-    return reduce(&reel__sum, x, dims, 1, keepdim);
+    return reduce(&reel__sum, x, dims, false, 1, keepdim);
 }
 
 reel_tensor *reel_mean(reel_tensor *x, reel_shape dims, bool keepdim)
@@ -346,8 +346,7 @@ reel_tensor *reel_mean(reel_tensor *x, reel_shape dims, bool keepdim)
                   SHOW(&x->meta));
         return NULL;
     }
-    return reduce(&reel__sum, x, dims, 1 / (double)reduced_count(&x->meta, mask),
-                  keepdim);
+    return reduce(&reel__sum, x, dims, true, 1, keepdim);
 }
 
 reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction, bool keepdim)
@@ -356,7 +355,7 @@ reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction, bool k
         reel_fail(REEL_ERR_ARG, "var: correction must be finite");
         return NULL;
     }
-    return reduce(&reel__var, x, dims, correction, keepdim);
+    return reduce(&reel__var, x, dims, false, correction, keepdim);
 }
 
 reel_tensor *reel_norm(reel_tensor *x, reel_shape dims, bool keepdim, reel_dtype dtype)
@@ -376,17 +375,17 @@ reel_tensor *reel_norm(reel_tensor *x, reel_shape dims, bool keepdim, reel_dtype
 
 reel_tensor *reel_max(reel_tensor *x, reel_shape dims, bool keepdim)
 {
-    return reduce(&reel__max, x, dims, 0, keepdim);
+    return reduce(&reel__max, x, dims, false, 0, keepdim);
 }
 
 reel_tensor *reel_min(reel_tensor *x, reel_shape dims, bool keepdim)
 {
-    return reduce(&reel__min, x, dims, 0, keepdim);
+    return reduce(&reel__min, x, dims, false, 0, keepdim);
 }
 
 static reel_tensor *arg(const reel_op *op, reel_tensor *x, int dim, bool keepdim)
 {
-    return reduce(op, x, dim == REEL_FLAT ? REEL_ALL : REEL_DIMS(dim), 0, keepdim);
+    return reduce(op, x, dim == REEL_FLAT ? REEL_ALL : REEL_DIMS(dim), false, 0, keepdim);
 }
 
 reel_tensor *reel_argmax(reel_tensor *x, int dim, bool keepdim)
@@ -401,10 +400,10 @@ reel_tensor *reel_argmin(reel_tensor *x, int dim, bool keepdim)
 
 reel_tensor *reel_any(reel_tensor *x, reel_shape dims, bool keepdim)
 {
-    return reduce(&reel__any, x, dims, 0, keepdim);
+    return reduce(&reel__any, x, dims, false, 0, keepdim);
 }
 
 reel_tensor *reel_all(reel_tensor *x, reel_shape dims, bool keepdim)
 {
-    return reduce(&reel__all, x, dims, 0, keepdim);
+    return reduce(&reel__all, x, dims, false, 0, keepdim);
 }

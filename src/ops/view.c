@@ -2,7 +2,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "backend/slice.h"
 #include "ops/onnx.h"
+#include "ops/records.h"
 
 /* ---- reshape: x [a, b] -> y of the same number of elements ------------------------------ */
 
@@ -36,25 +38,61 @@ bool reel__view_strides(const reel_meta *from, reel_meta *to)
     return true;
 }
 
-/* Rank and dims of the result, checked: attributes may come from a file. */
-static reel_status attr_shape(const reel_call *c, reel_meta *out)
+/* The shape that was asked for, of x: REEL_INFERRED is what is left, REEL_SIZE_OF(i) the size
+ * of x's dimension i. */
+static bool resolve(const reel_meta *x, const reel_shape_attrs *a, reel_meta *out)
 {
-    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
-    REQUIRE(c, a->rank >= 0 && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
-            "rank %" PRId64 "; 0 to %d are possible", a->rank, REEL_MAX_RANK);
+    int64_t known = 1, n = reel__numel(x);
+    uint32_t referred = 0;
+    int hole = -1, n_referred = 0;
+    if (a->rank < 0 || a->rank > REEL_MAX_RANK) {
+        reel_fail(REEL_ERR_SHAPE, "reshape: rank %" PRId64 "; 0 to %d are possible",
+                  a->rank, REEL_MAX_RANK);
+        return false;
+    }
     out->rank = (int)a->rank;
-    memcpy(out->dim, a->dim, sizeof out->dim);
-    return reel__meta_check(c->op->name, out);
+    for (int i = 0; i < out->rank; i++) {
+        int64_t d = a->dim[i];
+        bool refers = d <= REEL_SIZE_OF(0) && d > REEL_SIZE_OF(x->rank);
+        bool bad = (d < REEL_INFERRED && !refers) || (d == REEL_INFERRED && hole >= 0);
+        out->dim[i] = refers ? x->dim[REEL_SIZE_OF(0) - d] : d;
+        if (refers) referred |= 1u << (REEL_SIZE_OF(0) - d), n_referred++;
+        if (d == REEL_INFERRED)
+            hole = i;
+        else
+            bad = bad || !reel__checked_mul(known, out->dim[i], &known);
+        if (!bad) continue;
+        reel_fail(REEL_ERR_SHAPE,
+                  "reshape: size %" PRId64 " at place %d: sizes must be "
+                  ">= 0, one may be -1",
+                  d, i);
+        return false;
+    }
+    if (hole >= 0 && n_referred == out->rank - 1) { /* also beside a size of 0 */
+        out->dim[hole] = 1;
+        for (int i = 0; i < x->rank; i++)
+            if (!(referred >> i & 1)) out->dim[hole] *= x->dim[i];
+    } else if (hole >= 0 && known == 0) {
+        reel_fail(REEL_ERR_SHAPE,
+                  "reshape: beside a size of 0 the -1 at place %d may be any size; say "
+                  "which",
+                  hole);
+        return false;
+    } else if (hole >= 0) {
+        out->dim[hole] = n / known;
+    }
+    if (reel__meta_check("reshape", out)) return false;
+    if (reel__numel(out) == n) return true;
+    reel_fail(REEL_ERR_SHAPE, "reshape: %s has %" PRId64 " elements and cannot become %s",
+              SHOW(x), n, SHOW(out));
+    return false;
 }
 
 static reel_status reshape_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
-    if (attr_shape(c, out)) return reel_error_status();
-    REQUIRE(c, reel__numel(out) == reel__numel(x), REEL_ERR_SHAPE,
-            "%s has %" PRId64 " elements, %s has %" PRId64, SHOW(x), reel__numel(x),
-            SHOW(out), reel__numel(out));
+    if (!resolve(x, ATTRS(c, reel_shape_attrs), out)) return reel_error_status();
     REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s",
             SHOW(out), SHOW(x));
     return REEL_OK;
@@ -76,60 +114,44 @@ const reel_op reel__reshape = {
     .infer = reshape_infer,
     .vjp = reshape_vjp,
     .onnx = reshape_onnx,
-    .sample = "f[2,6] | rank=3 dim=3,2,2\nf[4] | rank=2 dim=2,2\nf[1] | rank=0",
+    .onnx_grows = true,
+    .sample = "f[2,6] | rank=3 dim=3,2,2\nf[4] | rank=2 dim=2,2\nf[1] | rank=0\n"
+              "f[2,6] | rank=3 dim=-2,3,-1",
 };
 
-/* Fills in a -1; false with an error if nothing fits. */
-static bool resolve(const reel_meta *x, reel_shape *s)
+static reel_tensor *reshape(reel_tensor *x, const reel_shape_attrs *a)
 {
-    int64_t known = 1, n = reel__numel(x);
-    int hole = -1;
-    if (s->rank < 0 || s->rank > REEL_MAX_RANK) {
-        reel_fail(REEL_ERR_SHAPE, "reshape: rank %d; 0 to %d are possible", s->rank,
-                  REEL_MAX_RANK);
-        return false;
-    }
-    for (int i = 0; i < s->rank; i++) {
-        bool bad = s->dim[i] < -1 || (s->dim[i] == -1 && hole >= 0);
-        if (s->dim[i] == -1)
-            hole = i;
-        else
-            bad = bad || !reel__checked_mul(known, s->dim[i], &known);
-        if (bad) {
-            reel_fail(REEL_ERR_SHAPE,
-                      "reshape: size %" PRId64 " at place %d: sizes must be "
-                      ">= 0, one may be -1",
-                      s->dim[i], i);
-            return false;
-        }
-    }
-    if (hole >= 0 && known == 0) {
-        reel_fail(REEL_ERR_SHAPE,
-                  "reshape: beside a size of 0 the -1 at place %d may be any size; say "
-                  "which",
-                  hole);
-        return false;
-    }
-    if (hole >= 0) s->dim[hole] = n / known;
-    reel_meta want = reel__meta(*s, x->dtype, x->device);
-    if (reel__numel(&want) == n) return true;
-    reel_fail(REEL_ERR_SHAPE, "reshape: %s has %" PRId64 " elements and cannot become %s",
-              SHOW(x), n, SHOW(&want));
-    return false;
+    reel_meta to = x->meta;
+    if (!resolve(&x->meta, a, &to)) return NULL;
+    reel_scope s = reel_scope_begin();
+    if (!reel__view_strides(&x->meta, &to)) x = reel_contiguous(x);
+    return reel_scope_return(s, APPLY(&reel__reshape, a, x));
 }
 
 reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape)
 {
-    if (!reel__have("reshape", x, "x") || !resolve(&x->meta, &shape)) return NULL;
-    reel_meta to = reel__meta(shape, x->meta.dtype, x->meta.device);
+    if (!reel__have("reshape", x, "x")) return NULL;
     reel_shape_attrs a = {.rank = shape.rank};
-    memcpy(a.dim, shape.dim, (size_t)shape.rank * sizeof *a.dim);
-    reel_scope s = reel_scope_begin();
-    if (!reel__view_strides(&x->meta, &to)) x = reel_contiguous(x);
-    return reel_scope_return(s, APPLY(&reel__reshape, &a, x));
+    for (int i = 0; i < shape.rank && i < REEL_MAX_RANK; i++)
+        a.dim[i] = shape.dim[i] < -1 ? INT64_MIN : shape.dim[i];
+    return reshape(x, &a);
+}
+
+/* Dimensions first .. first + n - 1 of x, whatever their sizes, from place `at` on. */
+static void refer(reel_shape_attrs *a, int at, int first, int n)
+{
+    for (int i = 0; i < n; i++) a->dim[at + i] = REEL_SIZE_OF(first + i);
 }
 
 /* Every new shape below is a reshape that only adds, drops or merges dimensions. */
+
+reel_tensor *reel__drop_dims(reel_tensor *x, int64_t mask)
+{
+    reel_shape_attrs a = {.rank = 0};
+    for (int i = 0; i < x->meta.rank; i++)
+        if (!(mask >> i & 1)) refer(&a, (int)a.rank++, i, 1);
+    return reshape(x, &a);
+}
 
 reel_tensor *reel_squeeze(reel_tensor *x, int dim)
 {
@@ -141,10 +163,7 @@ reel_tensor *reel_squeeze(reel_tensor *x, int dim)
                   SHOW(&x->meta));
         return NULL;
     }
-    reel_shape s = reel__shape(&x->meta);
-    for (int i = d; i + 1 < s.rank; i++) s.dim[i] = s.dim[i + 1];
-    s.rank--;
-    return reel_reshape(x, s);
+    return reel__drop_dims(x, INT64_C(1) << d);
 }
 
 reel_tensor *reel_unsqueeze(reel_tensor *x, int dim)
@@ -156,11 +175,11 @@ reel_tensor *reel_unsqueeze(reel_tensor *x, int dim)
                   SHOW(&x->meta));
         return NULL;
     }
-    reel_shape s = reel__shape(&x->meta);
-    for (int i = rank; i > d; i--) s.dim[i] = s.dim[i - 1];
-    s.dim[d] = 1;
-    s.rank++;
-    return reel_reshape(x, s);
+    reel_shape_attrs a = {.rank = rank + 1};
+    refer(&a, 0, 0, d);
+    a.dim[d] = 1;
+    refer(&a, d + 1, d, rank - d);
+    return reshape(x, &a);
 }
 
 reel_tensor *reel_flatten(reel_tensor *x, int start, int end)
@@ -174,12 +193,11 @@ reel_tensor *reel_flatten(reel_tensor *x, int start, int end)
         reel_fail(REEL_ERR_ARG, "flatten: start %d stands after end %d", start, end);
         return NULL;
     }
-    reel_shape s = {.rank = x->meta.rank - (b - a)};
-    for (int i = 0; i < s.rank; i++)
-        s.dim[i] = i < a ? x->meta.dim[i] : x->meta.dim[i + b - a];
-    s.dim[a] = 1;
-    for (int i = a; i <= b; i++) s.dim[a] *= x->meta.dim[i];
-    return reel_reshape(x, s);
+    reel_shape_attrs to = {.rank = x->meta.rank - (b - a)};
+    refer(&to, 0, 0, a);
+    to.dim[a] = a == b ? REEL_SIZE_OF(a) : REEL_INFERRED;
+    refer(&to, a + 1, b + 1, x->meta.rank - b - 1);
+    return reshape(x, &to);
 }
 
 /* ---- permute: dimension i of y is dim[i] of x -------------------------------------------- */
@@ -269,75 +287,43 @@ reel_tensor *reel_t(reel_tensor *x)
     return reel_transpose(x, -2, -1);
 }
 
-/* ---- slice: start, start + step, ...: `length` of them ----------------------------------- */
+/* ---- slice: start, start + step, ... before end -------------------------------------------- */
 
 static reel_status slice_infer(const reel_call *c, reel_meta *out)
 {
     const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
+    int64_t start, length;
     reel_status st = reel__check_dim(c, 0, a->dim);
     if (st) return st;
     *out = *IN_META(c, 0);
-    int64_t n = out->dim[a->dim];
-    REQUIRE(c,
-            a->start >= 0 && a->length >= 0 && a->step >= 1 && a->start <= n &&
-                (a->length == 0 || (a->length - 1) <= (n - a->start - 1) / a->step),
-            REEL_ERR_ARG,
-            "%" PRId64 " elements from %" PRId64 " by %" PRId64
-            " are outside of dimension %" PRId64 " of %s",
-            a->length, a->start, a->step, a->dim, SHOW(IN_META(c, 0)));
-    out->offset += a->start * out->stride[a->dim];
-    out->dim[a->dim] = a->length;
-    if (a->length > 1) out->stride[a->dim] *= a->step;
+    REQUIRE(c, reel__slice_at(a, out->dim[a->dim], &start, &length), REEL_ERR_ARG,
+            "%" PRId64 " to %" PRId64 " by %" PRId64 " (how %" PRId64
+            ") is outside of dimension %" PRId64 " of %s",
+            a->start, a->end, a->step, a->how, a->dim, SHOW(IN_META(c, 0)));
+    out->offset += start * out->stride[a->dim];
+    out->dim[a->dim] = length;
+    if (length > 1) out->stride[a->dim] *= a->step;
     return REEL_OK;
 }
 
-/* step - 1 zeros after each of g's elements along d, by a new dimension that is padded and
- * merged; of rank 4 whatever g's rank is, because rank 8 has no room for one more. */
-static reel_tensor *spread(reel_tensor *g, int d, int64_t step)
-{
-    reel_shape to = reel__shape(&g->meta);
-    int64_t before = 1, after = 1;
-    for (int i = 0; i < to.rank; i++)
-        if (i != d) *(i < d ? &before : &after) *= to.dim[i];
-    reel_tensor *apart = reel_reshape(g, REEL_SHAPE(before, to.dim[d], 1, after));
-    apart = reel_pad(apart, REEL_SHAPE(0, 0, 0, 0), REEL_SHAPE(0, 0, step - 1, 0), 0);
-    to.dim[d] *= step;
-    return reel_reshape(apart, to);
-}
-
-/* The gradient goes back to its places among zeros: between, before and after. */
 static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
-    const reel_meta *x = IN_META(c, 0);
-    int d = (int)a->dim;
-    reel_tensor *g = gy[0];
-    if (a->step > 1 && a->length > 0) {
-        int64_t room = x->dim[d] - a->start;
-        g = spread(g, d, a->step);
-        if (a->length * a->step > room) g = reel_narrow(g, d, 0, room);
-    }
-    if (!g) return;
-    reel_shape before = {.rank = x->rank}, after = {.rank = x->rank};
-    before.dim[d] = a->start;
-    after.dim[d] = x->dim[d] - a->start - g->meta.dim[d];
-    gx[0] = reel_pad(g, before, after, 0);
+    const reel_unslice_attrs back = {*a, IN_META(c, 0)->dim[a->dim]};
+    gx[0] = APPLY(&reel__unslice, &back, gy[0]);
 }
 
-/* The end is left open where the last element is one of the last `step`, so a slice of all
- * rows stays one at any batch size. */
+/* ONNX clips as reel does. One element from the end has no end to name. */
 static reel_status slice_onnx(const reel_call *c, reel_onnx *o)
 {
     static const reel_slice_attrs fixed = {0};
     const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
     const reel_slice_attrs *k = o->per_batch ? o->per_batch : &fixed;
     const reel_ref x = o->in[0];
-    int64_t end = a->start + (a->length - 1) * a->step + 1;
-    int64_t slope = k->start + k->length * a->step;
-    if (!a->length) end = a->start;
-    bool open = a->length && end + a->step > x->dim[a->dim] && slope == x->grow[a->dim];
-    if (open) end = INT64_MAX, slope = 0;
-    if (k->step)
+    bool one = a->how == REEL_SLICE_ONE;
+    int64_t end = one ? a->start + 1 : a->end, slope = one ? k->start : k->end;
+    if (one && a->start == -1) end = INT64_MAX;
+    if (k->step || k->dim || k->how || (one && a->start < 0 && k->start))
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "the step grows with the batch");
     reel_ref y =
         ONNX_NODE("Slice", o->out[0], x, reel__onnx_sizes(o, 1, &a->start, &k->start),
@@ -355,16 +341,56 @@ const reel_op reel__slice = {
     .infer = slice_infer,
     .vjp = slice_vjp,
     .onnx = slice_onnx,
+    .onnx_grows = true,
     .sample =
-        "f[5,3] | dim=0 start=1 length=3 step=1\nf[3,7] | dim=1 start=1 length=3 step=2"
-        "\nf[7] | dim=0 start=0 length=3 step=3\nf[4] | dim=0 start=4 length=0 step=1",
+        "f[5,3] | dim=0 start=1 end=4 step=1\nf[3,7] | dim=1 start=1 end=7 step=2\n"
+        "f[7] | dim=0 start=-9 end=9 step=3\nf[4] | dim=0 start=4 end=4 step=1\n"
+        "f[5,3] | dim=0 start=-3 end=-1 step=1\n"
+        "f[5] | dim=0 start=1 end=3 step=1 how=1\nf[4,3] | dim=1 start=-2 step=1 how=2",
 };
 
-static int64_t clip_index(int64_t i, int64_t n)
+/* ---- unslice: g back at the places of the slice, in a dimension of that size, among zeros ---- */
+
+static reel_status unslice_infer(const reel_call *c, reel_meta *out)
 {
-    if (i < 0) i = i < -n ? 0 : i + n;
-    return i > n ? n : i;
+    const reel_unslice_attrs *a = ATTRS(c, reel_unslice_attrs);
+    int64_t start, length;
+    reel_status st = reel__check_dim(c, 0, a->slice.dim);
+    if (st) return st;
+    *out = *IN_META(c, 0);
+    out->offset = 0;
+    REQUIRE(c,
+            a->size >= 0 && reel__slice_at(&a->slice, a->size, &start, &length) &&
+                out->dim[a->slice.dim] == length,
+            REEL_ERR_SHAPE,
+            "%s is not what %" PRId64 " to %" PRId64 " by %" PRId64
+            " leaves of a dimension %" PRId64 " of size %" PRId64,
+            SHOW(IN_META(c, 0)), a->slice.start, a->slice.end, a->slice.step,
+            a->slice.dim, a->size);
+    out->dim[a->slice.dim] = a->size;
+    reel__set_strides_like(out, IN_META(c, 0));
+    return REEL_OK;
 }
+
+static void unslice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+{
+    gx[0] = APPLY(&reel__slice, &ATTRS(c, reel_unslice_attrs)->slice, gy[0]);
+}
+
+const reel_op reel__unslice = {
+    .name = "unslice",
+    .kernel = K_UNSLICE,
+    .n_in = 1,
+    .n_out = 1,
+    .attrs = &reel__unslice_schema,
+    .infer = unslice_infer,
+    .vjp = unslice_vjp,
+    .no_onnx = REEL__ONNX_TRAINING,
+    .sample = "f[3,3] | dim=0 start=1 end=4 step=1 size=5\n"
+              "f[3,3] | dim=1 start=1 end=7 step=2 size=7\n"
+              "f[2,1] | dim=1 start=-1 step=1 how=2 size=4\n"
+              "f[0] | dim=0 start=4 end=4 step=1 size=4",
+};
 
 reel_tensor *reel_slice(reel_tensor *x, int dim, int64_t start, int64_t end, int64_t step)
 {
@@ -375,10 +401,8 @@ reel_tensor *reel_slice(reel_tensor *x, int dim, int64_t start, int64_t end, int
         reel_fail(REEL_ERR_ARG, "slice: step %" PRId64 " must be 1 or more", step);
         return NULL;
     }
-    int64_t n = x->meta.dim[d], a = clip_index(start, n), b = clip_index(end, n);
-    if (step > n) step = n ? n : 1; /* the same elements, and no overflow of the stride */
-    const reel_slice_attrs at = {d, a, b > a ? (b - a + step - 1) / step : 0, step};
-    return APPLY(&reel__slice, &at, x);
+    const reel_slice_attrs a = {d, start, end, step, REEL_SLICE_CLIPS};
+    return APPLY(&reel__slice, &a, x);
 }
 
 reel_tensor *reel_narrow(reel_tensor *x, int dim, int64_t start, int64_t length)
@@ -393,7 +417,7 @@ reel_tensor *reel_narrow(reel_tensor *x, int dim, int64_t start, int64_t length)
                   length, start, d, SHOW(&x->meta));
         return NULL;
     }
-    const reel_slice_attrs a = {d, start, length, 1};
+    const reel_slice_attrs a = {d, start, start + length, 1, REEL_SLICE_INSIDE};
     return APPLY(&reel__slice, &a, x);
 }
 
@@ -402,16 +426,17 @@ reel_tensor *reel_select(reel_tensor *x, int dim, int64_t index)
     if (!reel__have("select", x, "x")) return NULL;
     int d = reel__dim("select", &x->meta, dim);
     if (d < 0) return NULL;
-    int64_t n = x->meta.dim[d], i = index < 0 ? index + n : index;
-    if (i < 0 || i >= n) {
+    int64_t n = x->meta.dim[d];
+    if (index < -n || index >= n) {
         reel_fail(REEL_ERR_ARG,
                   "select: index %" PRId64 " is out of range for dimension %d "
                   "of %s",
                   index, d, SHOW(&x->meta));
         return NULL;
     }
+    const reel_slice_attrs a = {d, index, 0, 1, REEL_SLICE_ONE};
     reel_scope s = reel_scope_begin();
-    return reel_scope_return(s, reel_squeeze(reel_narrow(x, d, i, 1), d));
+    return reel_scope_return(s, reel_squeeze(APPLY(&reel__slice, &a, x), d));
 }
 
 int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int max)
@@ -441,11 +466,17 @@ int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int ma
 static reel_status expand_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
+    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
     *out = *x;
-    if (attr_shape(c, out)) return reel_error_status();
-    int lead = out->rank - x->rank;
-    REQUIRE(c, lead >= 0, REEL_ERR_SHAPE, "%s has more dimensions than %s", SHOW(x),
-            SHOW(out));
+    int64_t lead = a->rank - x->rank;
+    REQUIRE(c, lead >= 0 && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
+            "%s cannot have rank %" PRId64, SHOW(x), a->rank);
+    out->rank = (int)a->rank;
+    for (int i = 0; i < out->rank; i++) {
+        bool keep = a->dim[i] == -1 && i >= lead;
+        out->dim[i] = keep ? x->dim[i - lead] : a->dim[i];
+    }
+    if (reel__meta_check(c->op->name, out)) return reel_error_status();
     for (int i = 0; i < out->rank; i++) {
         int64_t n = i < lead ? 1 : x->dim[i - lead];
         REQUIRE(c, n == out->dim[i] || n == 1, REEL_ERR_SHAPE,
@@ -471,27 +502,15 @@ const reel_op reel__expand = {
     .infer = expand_infer,
     .vjp = expand_vjp,
     .onnx = expand_onnx,
-    .sample = "f[3,1] | rank=3 dim=2,3,4\nf[] | rank=1 dim=3\nf[1,2] | rank=2 dim=0,2",
+    .onnx_grows = true,
+    .sample = "f[3,1] | rank=3 dim=2,3,4\nf[] | rank=1 dim=3\nf[1,2] | rank=2 dim=0,2\n"
+              "f[3,1] | rank=3 dim=2,-1,4",
 };
 
 reel_tensor *reel_expand(reel_tensor *x, reel_shape shape)
 {
     if (!reel__have("expand", x, "x")) return NULL;
     reel_shape_attrs a = {.rank = shape.rank};
-    int lead = shape.rank - x->meta.rank;
-    if (shape.rank > REEL_MAX_RANK || lead < 0) {
-        reel_fail(REEL_ERR_SHAPE, "expand: %s cannot have rank %d", SHOW(&x->meta),
-                  shape.rank);
-        return NULL;
-    }
-    for (int i = 0; i < shape.rank; i++) {
-        bool keep = shape.dim[i] == -1 && i >= lead;
-        a.dim[i] = keep ? x->meta.dim[i - lead] : shape.dim[i];
-        if (a.dim[i] < 0) {
-            reel_fail(REEL_ERR_SHAPE, "expand: size %" PRId64 " at place %d",
-                      shape.dim[i], i);
-            return NULL;
-        }
-    }
+    memcpy(a.dim, shape.dim, sizeof a.dim);
     return APPLY(&reel__expand, &a, x);
 }

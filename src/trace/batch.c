@@ -6,30 +6,42 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "backend/slice.h"
 #include "base/error.h"
+#include "ops/records.h"
 #include "trace/graph.h"
 
 /* ---- attributes ------------------------------------------------------------------------ */
 
-static void *at(const void *attrs, const reel_attr_field *f, int k)
+/* Reals and numbers are computed from the batch at most as a mean is: slope / b. All others grow
+ * on a line. */
+static bool is_mean(reel_attr_type type)
 {
-    return (char *)(uintptr_t)attrs + f->offset + (size_t)k * 8;
+    return type == REEL_ATTR_REAL || type == REEL_ATTR_NUMBER;
+}
+
+static reel_number number_at(const reel_graph *g, reel_attr_type type, reel_number v,
+                             reel_number slope, int64_t b)
+{
+    if (is_mean(type)) return reel__real(reel__number_f64(slope) / (double)b);
+    uint64_t more = (uint64_t)slope.whole * (uint64_t)(b - g->batch);
+    return reel__whole((int64_t)((uint64_t)v.whole + more));
 }
 
 const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
                            void *room)
 {
     const reel_attr_schema *s = n->op->attrs;
+    const reel_number zero = reel__whole(0);
     if (!n->per_batch || !b || b == g->batch) return n->attrs;
     memcpy(room, n->attrs, s->size);
     for (int i = 0; i < s->n_fields; i++)
         for (int k = 0; k < s->field[i].count; k++) {
-            void *v = at(room, &s->field[i], k);
-            const void *slope = at(n->per_batch, &s->field[i], k);
-            if (s->field[i].type != REEL_ATTR_REAL)
-                *(int64_t *)v += *(const int64_t *)slope * (b - g->batch);
-            else if (*(const double *)slope != 0)
-                *(double *)v = *(const double *)slope / (double)b;
+            const reel_attr_field *f = &s->field[i];
+            const reel_number slope = reel__attr_get(f, k, n->per_batch);
+            if (reel__number_equal(slope, zero)) continue;
+            const reel_number v = reel__attr_get(f, k, n->attrs);
+            (void)reel__attr_set(f, k, number_at(g, f->type, v, slope, b), room);
         }
     return room;
 }
@@ -81,6 +93,127 @@ reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta
     return REEL_OK;
 }
 
+/* ---- how results grow ------------------------------------------------------------------------ */
+
+/* A slice that clips makes a size that grows on a line for a while only: such dimensions are
+ * bent. Their slope holds from g->batch to the next size. What lies beyond the bends shows here:
+ * at one row, and at more than any place that programs write. */
+const int64_t reel__far_batch[REEL__N_FAR] = {1, 1009, INT64_C(1) << 20};
+
+static bool can_bend(const reel_graph *g)
+{
+    for (int i = 0; i < g->n_node; i++) {
+        const reel_gnode *n = &g->node[i];
+        if ((n->op == &reel__unslice || n->op == &reel__arange) && n->per_batch)
+            return true;
+        if (n->op != &reel__slice || n->in[0] < 0) continue;
+        const reel_slice_attrs *a = n->attrs;
+        const reel_value *x = &g->value[n->in[0]];
+        if (x->bent || n->per_batch || x->grow[a->dim]) return true;
+    }
+    return false;
+}
+
+/* The shapes at batch b, as far as the graph has a meaning there; the rest as on a line. */
+static reel_status metas_there(const reel_graph *g, int64_t b, reel_meta *meta)
+{
+    reel_status st = reel__metas_anew(g, b, REEL_NO_VALUE, meta);
+    if (!st || st == REEL_ERR_MEMORY) return st;
+    reel_error_clear();
+    return REEL_OK;
+}
+
+reel_status reel__graph_bends(reel_graph *g)
+{
+    for (int v = 0; v < g->n_value; v++) g->value[v].bent = 0;
+    if (!g->batch || !can_bend(g)) return REEL_OK;
+    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel_status st = meta ? REEL_OK : reel_error_status();
+    for (int k = 0; k < REEL__N_FAR && !st; k++) {
+        int64_t b = reel__far_batch[k];
+        st = metas_there(g, b, meta);
+        for (int v = 0; v < g->n_value && !st; v++) {
+            reel_value *x = &g->value[v];
+            for (int d = 0; d < x->meta.rank; d++) {
+                int64_t here = x->meta.dim[d] + x->grow[d] * (b - g->batch);
+                if (meta[v].dim[d] != here) x->bent |= (uint8_t)(1u << d);
+                x->bend[d] = (k ? x->bend[d] : 0) * UINT64_C(0x9e3779b97f4a7c15) +
+                             (uint64_t)meta[v].dim[d];
+            }
+        }
+    }
+    reel__free(meta);
+    return st;
+}
+
+static bool same_strides(const reel_meta *a, const reel_meta *b)
+{
+    for (int d = 0; d < a->rank; d++)
+        if (a->dim[d] > 1 && a->stride[d] != b->stride[d]) return false;
+    return true;
+}
+
+bool reel__bend_alike(const reel_graph *g, int v, int by, bool strides)
+{
+    if (v == by || (!g->value[v].bent && !g->value[by].bent)) return true;
+    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    bool alike = meta != NULL;
+    for (int k = 0; k < REEL__N_FAR && alike; k++)
+        alike = !metas_there(g, reel__far_batch[k], meta) &&
+                reel__same_shape(&meta[v], &meta[by]) &&
+                (!strides || same_strides(&meta[v], &meta[by]));
+    reel__free(meta);
+    return alike;
+}
+
+/* Whether the slice of x looks at the memory that `same` looks at. */
+static bool edge_holds(const reel_edge *e, const reel_meta *x, const reel_meta *same)
+{
+    const int64_t d = e->slice.dim, n = x->dim[d];
+    int64_t start, length;
+    bool there = reel__slice_at(&e->slice, n, &start, &length);
+    return there && x->rank == same->rank && same->dim[d] == length &&
+           same->offset - x->offset == start * x->stride[d];
+}
+
+reel_status reel__graph_edges(const reel_graph *g)
+{
+    reel_meta *meta =
+        g->n_edge ? reel__calloc((size_t)g->n_value + 1, sizeof *meta) : NULL;
+    reel_status st = !g->n_edge || meta ? REEL_OK : reel_error_status();
+    /* all small sizes, and some large ones */
+    for (int64_t b = 1; meta && b <= INT64_C(1) << 20 && !st; b += b < 64 ? 1 : b) {
+        st = metas_there(g, b, meta);
+        for (int i = 0; i < g->n_edge && !st; i++) {
+            const reel_edge *e = &g->edge[i];
+            if (e->same < 0 || edge_holds(e, &meta[e->value], &meta[e->same])) continue;
+            st = reel_fail(REEL_ERR_STATE,
+                           "trace: a slice of dimension %" PRId64 ", %" PRId64
+                           " to %" PRId64 " by %" PRId64
+                           ", of what an earlier slice left is another value at a batch "
+                           "size of %" PRId64 "; trace it with fixed_batch",
+                           e->slice.dim, e->slice.start, e->slice.end, e->slice.step, b);
+        }
+    }
+    reel__free(meta);
+    return st;
+}
+
+reel_status reel__graph_grow(reel_graph *g)
+{
+    reel_meta *next = reel__calloc((size_t)g->n_value + 1, sizeof *next);
+    reel_status st = next ? metas_there(g, g->batch + 1, next) : reel_error_status();
+    for (int v = 0; v < g->n_value && !st; v++) {
+        reel_value *x = &g->value[v];
+        for (int d = 0; d < x->meta.rank && x->kind == REEL_VALUE_NODE; d++)
+            x->grow[d] = next[v].dim[d] - x->meta.dim[d];
+    }
+    reel__free(next);
+    return st ? st : reel__graph_bends(g);
+}
+
+/* ---- another batch size ---------------------------------------------------------------------- */
+
 reel_status reel_graph_set_batch(reel_graph *g, int64_t batch)
 {
     if (reel_failed()) return reel_error_status();
@@ -106,7 +239,7 @@ reel_status reel_graph_set_batch(reel_graph *g, int64_t batch)
     for (int v = 0; v < g->n_value && !st; v++) g->value[v].meta = meta[v];
     if (!st) g->batch = batch;
     reel__free(meta);
-    return st;
+    return st ? st : reel__graph_grow(g);
 }
 
 /* ---- from two captures ------------------------------------------------------------------- */
@@ -125,6 +258,7 @@ static bool slope_of(const two *t, int64_t a, int64_t b, int64_t *slope)
     return *slope * step == b - a;
 }
 
+/* Results are compared when shapes can be inferred (values_agree). */
 static bool same_value(const two *t, int v)
 {
     reel_value *a = &t->a->value[v];
@@ -132,26 +266,30 @@ static bool same_value(const two *t, int v)
     if (a->kind != b->kind || a->meta.dtype != b->meta.dtype ||
         a->meta.rank != b->meta.rank)
         return false;
-    for (int d = 0; d < a->meta.rank; d++)
+    for (int d = 0; d < a->meta.rank && a->kind != REEL_VALUE_NODE; d++)
         if (!slope_of(t, a->meta.dim[d], b->meta.dim[d], &a->grow[d]) ||
             (reel__is_state(a) && a->grow[d]))
             return false;
     return true;
 }
 
-/* Compares one number of an attribute; its slope goes to `slope`. */
-static bool same_number(const two *t, reel_attr_type type, const void *a, const void *b,
-                        void *slope)
+static bool same_real(double x, double y)
 {
-    if (type != REEL_ATTR_REAL)
-        return slope_of(t, *(const int64_t *)a, *(const int64_t *)b, slope);
-    double x = *(const double *)a, y = *(const double *)b;
-    *(double *)slope = 0;
-    if (memcmp(&x, &y, sizeof x) == 0) return true;
-    double k = x * (double)t->batch_a; /* a mean: 1 / n */
-    *(double *)slope = k;
-    double off = k / (double)t->batch_b - y;
-    return off <= 1e-12 * (y < 0 ? -y : y) && -off <= 1e-12 * (y < 0 ? -y : y);
+    double most = 1e-12 * fabs(y);
+    return memcmp(&x, &y, sizeof x) == 0 || fabs(x - y) <= most;
+}
+
+/* Compares one number of an attribute; its slope goes to `slope`. */
+static bool same_number(const two *t, reel_attr_type type, reel_number a, reel_number b,
+                        reel_number *slope)
+{
+    *slope = reel__whole(0);
+    if (memcmp(&a, &b, sizeof a) == 0) return true;
+    if (!is_mean(type))
+        return !a.is_real && !b.is_real && slope_of(t, a.whole, b.whole, &slope->whole);
+    double k = reel__number_f64(a) * (double)t->batch_a; /* a mean: 1 / n */
+    *slope = reel__real(k);
+    return same_real(k / (double)t->batch_b, reel__number_f64(b));
 }
 
 /* Writes the slopes into the node, if there are any; false if attributes differ otherwise. */
@@ -162,11 +300,14 @@ static bool same_attrs(const two *t, reel_gnode *a, const reel_gnode *b)
     if (s->n_fields == 0) return false;
     memset(a->per_batch, 0, s->size);
     for (int i = 0; i < s->n_fields; i++)
-        for (int k = 0; k < s->field[i].count; k++)
-            if (!same_number(t, s->field[i].type, at(a->attrs, &s->field[i], k),
-                             at(b->attrs, &s->field[i], k),
-                             at(a->per_batch, &s->field[i], k)))
+        for (int k = 0; k < s->field[i].count; k++) {
+            const reel_attr_field *f = &s->field[i];
+            reel_number slope;
+            if (!same_number(t, f->type, reel__attr_get(f, k, a->attrs),
+                             reel__attr_get(f, k, b->attrs), &slope) ||
+                !reel__attr_set(f, k, slope, a->per_batch))
                 return false;
+        }
     return true;
 }
 
@@ -219,22 +360,35 @@ static reel_status compare(const two *t, bool (*same_node_is)(const two *, int),
     return REEL_OK;
 }
 
+/* What the shape rules say at b's size is what b has. */
+static reel_status values_agree(const two *t)
+{
+    const reel_graph *a = t->a, *b = t->b;
+    reel_meta *meta = reel__calloc((size_t)a->n_value + 1, sizeof *meta);
+    reel_status st = meta ? reel__metas_at(a, t->batch_b, meta) : reel_error_status();
+    if (st && st != REEL_ERR_MEMORY) { /* sizes that fit together at one batch only */
+        reel_error_clear();
+        st = REEL_OK;
+    }
+    for (int v = 0; v < a->n_value && !st; v++)
+        if (!reel__same_shape(&meta[v], &b->value[v].meta))
+            st = differs(t, "a value of node",
+                         a->value[v].maker < 0 ? 0 : a->value[v].maker);
+    reel__free(meta);
+    return st;
+}
+
 reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_graph *b,
                                    int64_t batch_b)
 {
     const two t = {a, b, batch_a, batch_b};
     reel_status st = compare(&t, same_node, same_value);
-    if (!st) a->batch = batch_a;
-    return st;
+    a->batch = st ? 0 : batch_a;
+    if (!st) st = values_agree(&t);
+    return st ? st : reel__graph_grow(a);
 }
 
 /* ---- a third capture --------------------------------------------------------------------- */
-
-static bool same_real(double x, double y)
-{
-    double most = 1e-12 * fabs(y);
-    return memcmp(&x, &y, sizeof x) == 0 || fabs(x - y) <= most;
-}
 
 /* Node i at b's size is what b has. */
 static bool node_confirmed(const two *t, int i)
@@ -247,11 +401,11 @@ static bool node_confirmed(const two *t, int i)
     if (!attrs || memcmp(attrs, b->attrs, s->size) == 0) return true;
     for (int f = 0; f < s->n_fields; f++)
         for (int k = 0; k < s->field[f].count; k++) {
-            const void *x = at(attrs, &s->field[f], k),
-                       *y = at(b->attrs, &s->field[f], k);
-            bool real = s->field[f].type == REEL_ATTR_REAL;
-            if (real ? !same_real(*(const double *)x, *(const double *)y)
-                     : *(const int64_t *)x != *(const int64_t *)y)
+            const reel_number x = reel__attr_get(&s->field[f], k, attrs),
+                              y = reel__attr_get(&s->field[f], k, b->attrs);
+            bool whole = !x.is_real && !y.is_real;
+            if (whole ? x.whole != y.whole
+                      : !same_real(reel__number_f64(x), reel__number_f64(y)))
                 return false;
         }
     return s->n_fields > 0;
@@ -260,18 +414,16 @@ static bool node_confirmed(const two *t, int i)
 static bool value_confirmed(const two *t, int v)
 {
     const reel_value *a = &t->a->value[v], *b = &t->b->value[v];
-    bool same = a->kind == b->kind && a->meta.dtype == b->meta.dtype &&
-                a->meta.rank == b->meta.rank;
-    for (int d = 0; d < a->meta.rank && same; d++)
-        same = a->meta.dim[d] + a->grow[d] * (t->batch_b - t->batch_a) == b->meta.dim[d];
-    return same;
+    return a->kind == b->kind && a->meta.dtype == b->meta.dtype &&
+           a->meta.rank == b->meta.rank;
 }
 
 reel_status reel__graph_confirm(reel_graph *a, int64_t batch_a, const reel_graph *b,
                                 int64_t batch_b)
 {
     const two t = {a, b, batch_a, batch_b};
-    return compare(&t, node_confirmed, value_confirmed);
+    reel_status st = compare(&t, node_confirmed, value_confirmed);
+    return st ? st : values_agree(&t);
 }
 
 /* ---- from inputs --------------------------------------------------------------------------- */

@@ -9,7 +9,9 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "backend/slice.h"
 #include "base/watched.h"
+#include "ops/records.h"
 #include "trace/capture.h"
 
 _Thread_local reel_capture reel__capture;
@@ -69,6 +71,24 @@ int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
     return v;
 }
 
+/* ---- slices that look like others by chance -------------------------------------------------- */
+
+/* A slice that takes all of a dimension is the value that it looks at, by storage and look; at
+ * a larger size it may be another one. Whoever captures at several sizes must know. */
+static reel_status note_edge(reel_graph *g, const reel_call *c, int value, int same)
+{
+    const reel_slice_attrs *a = c->attrs;
+    int64_t size = IN_META(c, 0)->dim[a->dim],
+            settles = reel__slice_settles(a, REEL__MOST_BATCH);
+    void *list = g->edge;
+    if (size > settles) return REEL_OK;
+    if (!reel__grow(&list, g->n_edge, &g->cap_edge, sizeof *g->edge))
+        return reel_error_status();
+    g->edge = list;
+    g->edge[g->n_edge++] = (reel_edge){value, same, *a, size, settles};
+    return REEL_OK;
+}
+
 /* ---- the recorder --------------------------------------------------------------------------- */
 
 static reel_status record(reel_recorder *self, const reel_call *c)
@@ -83,8 +103,11 @@ static reel_status record(reel_recorder *self, const reel_call *c)
         if (in[i] < 0) return reel_error_status();
     }
     /* a view that looks as a value does is that value: each is made once */
-    if ((c->op->traits & REEL_OP_VIEW) && reel__capture_find(t, c->out[0]) >= 0)
-        return REEL_OK;
+    int same =
+        c->op->traits & REEL_OP_VIEW ? reel__capture_find(t, c->out[0]) : REEL_NO_VALUE;
+    if (c->op == &reel__slice && note_edge(t->graph, c, in[0], same))
+        return reel_error_status();
+    if (same >= 0) return REEL_OK;
     for (int i = 0; i < c->n_out; i++) {
         out[i] = REEL_NO_VALUE;
         if (!c->out[i]) continue;

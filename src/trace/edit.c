@@ -54,6 +54,13 @@ static reel_status infer(const reel_graph *g, const emission *e, int64_t b,
     return reel__infer(e->op, reel__attrs_at(g, &n, b, room), in, e->n_in, out);
 }
 
+static bool reads_bent(const reel_graph *g, const emission *e)
+{
+    for (int k = 0; k < e->n_in; k++)
+        if (e->in[k] >= 0 && g->value[e->in[k]].bent) return true;
+    return false;
+}
+
 /* Adds the values of the results; how they grow shows at the next batch size. */
 static reel_status add_results(reel_graph *g, const emission *e, int *out)
 {
@@ -71,6 +78,8 @@ static reel_status add_results(reel_graph *g, const emission *e, int *out)
         if (out[k] < 0) return reel_error_status();
         for (int d = 0; g->batch && d < now[k].rank; d++)
             g->value[out[k]].grow[d] = next[k].dim[d] - now[k].dim[d];
+        if (reads_bent(g, e))
+            g->value[out[k]].bent = UINT8_MAX; /* until it is inferred */
     }
     return st;
 }
@@ -224,6 +233,8 @@ static bool copy_values(reel_graph *to, const reel_graph *g)
             return false;
         memcpy(to->value[v].grow, from->grow, sizeof from->grow);
         to->value[v].shared = from->shared;
+        to->value[v].bent = from->bent;
+        memcpy(to->value[v].bend, from->bend, sizeof from->bend);
     }
     return true;
 }

@@ -128,6 +128,7 @@ void reel_graph_free(reel_graph *g)
     reel__free(g->output_name);
     reel__free(g->reads);
     reel__decided_release(g->decided);
+    reel__free(g->edge);
     reel__free(g);
     reel__live_add(-1);
 }

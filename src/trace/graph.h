@@ -24,8 +24,10 @@ typedef struct reel_value {
     reel_meta meta; /* at g->batch */
     int64_t
         grow[REEL_MAX_RANK]; /* dim[i] at batch b: dim[i] + grow[i] * (b - g->batch) */
-    char *name;              /* of inputs and state; else NULL */
-    reel_tensor *tensor;     /* kept: parameters, buffers, constants */
+    uint8_t bent; /* bit i: dim[i] grows on that line for a while only (batch.c), */
+    uint64_t bend[REEL_MAX_RANK]; /* and this is the same for sizes that bend alike */
+    char *name;                   /* of inputs and state; else NULL */
+    reel_tensor *tensor;          /* kept: parameters, buffers, constants */
     bool
         shared; /* a constant that the program has too, and may change: not to be folded */
     int maker;  /* node that makes it; -1 */
@@ -39,7 +41,7 @@ typedef struct reel_gnode {
     void *attrs;       /* op->attrs->size bytes; NULL if it has none */
     void *
         per_batch; /* NULL, or the same struct: an int64_t v stands for v + k (b - g->batch)
-                        * with its k here, a double for k / b where k is not 0 */
+                        * with its k here, a real for k / b where k is not 0 */
     int n_in, n_out;
     int *in, *out; /* numbers of values; an in-place result is its input's number */
     char *where;   /* module path; or NULL */
@@ -59,6 +61,14 @@ typedef struct reel_decided {
     } * state;
     int n_state, cap_state;
 } reel_decided;
+/* A slice of `value`, whose dimension has a size that does not settle what it does
+ * (reel__slice_settles). same: the value that its result was taken for; REEL_NO_VALUE if it is a
+ * node. */
+typedef struct reel_edge {
+    int value, same;
+    reel_slice_attrs slice;
+    int64_t size, settles;
+} reel_edge;
 
 struct reel_graph {
     reel_value *value;
@@ -68,7 +78,9 @@ struct reel_graph {
     int *input, *output;
     char **output_name;
     int n_input, n_output, cap_input;
-    int64_t batch;         /* 0: no dimension depends on it, shapes are fixed */
+    int64_t batch;   /* 0: no dimension depends on it, shapes are fixed */
+    reel_edge *edge; /* of a capture, in order */
+    int n_edge, cap_edge;
     char *reads;           /* text; or NULL */
     reel_decided *decided; /* NULL: nothing but the graph itself */
     reel_rng_state rng;    /* where the random stream stood when the capture began */
@@ -80,7 +92,7 @@ struct reel_graph {
 /* Sizes at other batches are sums of products: none may come near 64 bits. */
 #define REEL__MOST_BATCH (INT64_C(1) << 31)
 /* Room for the attributes of any record. */
-#define REEL_ATTRS_MAX 1024
+#define REEL_ATTRS_MAX 1280
 
 /* ---- graph.c --------------------------------------------------------------------------- */
 
@@ -122,6 +134,19 @@ reel_status reel__infer(const reel_op *op, const void *attrs, const reel_meta *c
  * than sizes that grow in proportion. */
 reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_graph *b,
                                    int64_t batch_b);
+/* Whether slices of g->edge that were taken for other values are these at all sizes. Errors:
+ * REEL_ERR_STATE if one is not. */
+reel_status reel__graph_edges(const reel_graph *g);
+/* Batch sizes beyond all bends. */
+#define REEL__N_FAR 3
+extern const int64_t reel__far_batch[REEL__N_FAR];
+/* Sets how results grow from g->batch on, by the shape rules; where their sizes bend, too. */
+reel_status reel__graph_grow(reel_graph *g);
+/* The bends alone. */
+reel_status reel__graph_bends(reel_graph *g);
+/* Whether two values of one shape here have one, and perhaps the same strides, at far batch
+ * sizes as well. */
+bool reel__bend_alike(const reel_graph *g, int v, int by, bool strides);
 /* A graph generalized so, still at its batch size, against a capture at a third one: the same
  * error where that is not what the graph is there. */
 reel_status reel__graph_confirm(reel_graph *a, int64_t batch_a, const reel_graph *b,

@@ -53,20 +53,16 @@ static int64_t batch_of(const traced *t)
     return batch;
 }
 
-/* Sizes of the runs. At 1 a broadcast could not be told from a batch. Through two points there
- * is always a line: at the third size half a batch, its square and its minimum with a small
- * number lie beside it. */
-enum { FEW_ROWS = 2, MORE_ROWS = 3, MOST_ROWS = 7 };
+/* Sizes of the runs: n rows, n + 1 and 2 n + 3. At 1 a broadcast could not be told from a batch,
+ * so n is 2 unless that is too few. Through two points there is always a line: at the third size
+ * half a batch, its square and its minimum with a small number lie beside it. */
+enum { FEWEST_ROWS = 2, MOST_ROWS = 4096 };
 
 /* A copy of the first rows of x, repeated if they are too few. */
 static reel_tensor *rows(reel_tensor *x, int64_t want)
 {
-    int64_t have = x->meta.dim[0];
-    reel_tensor *part[MOST_ROWS];
-    if (have > want) return reel_contiguous(reel_slice(x, 0, 0, want, 1));
-    int n = (int)((want + have - 1) / have);
-    for (int i = 0; i < n; i++) part[i] = x;
-    return reel_slice(reel_cat(part, n, 0), 0, 0, want, 1);
+    while (x && x->meta.dim[0] < want) x = reel_cat((reel_tensor *[]){x, x}, 2, 0);
+    return reel_contiguous(reel_slice(x, 0, 0, want, 1));
 }
 
 static reel_graph *capture_rows(const traced *t, int64_t want)
@@ -88,27 +84,85 @@ static bool changes_state(const reel_graph *g)
     return changes;
 }
 
-/* The graph g of a few rows against a run with another number of them. */
-static bool compare(const traced *t, reel_graph *g, int64_t rows_of_g, int64_t want,
-                    reel_status (*with)(reel_graph *, int64_t, const reel_graph *,
-                                        int64_t))
+/* How many rows show what slices do that look like others by chance at `few` rows, a, and at
+ * `many`, b. One whose size is the same in both is so at any batch, and so is one whose places
+ * move along with its size. */
+static int64_t rows_that_settle(const reel_graph *a, int64_t few, const reel_graph *b,
+                                int64_t many)
 {
-    reel_graph *h = capture_rows(t, want);
-    bool good = h && !with(g, rows_of_g, h, want);
-    reel_graph_free(h);
-    return good;
+    int64_t most = few;
+    if (a->n_edge != b->n_edge) return 2 * few;
+    for (int i = 0; i < a->n_edge; i++) {
+        const reel_edge *x = &a->edge[i], *y = &b->edge[i];
+        int64_t by = y->size - x->size, missing = x->settles + 1 - x->size;
+        if (by == y->settles - x->settles) continue;
+        if (by <= 0 || y->settles != x->settles || missing > 4 * REEL__MOST_BATCH)
+            return 2 * few;
+        int64_t more = few + (missing * (many - few) + by - 1) / by;
+        most = more > most ? more : most;
+    }
+    return most > MOST_ROWS ? 2 * few : most; /* it may have grown slowly here alone */
+}
+
+/* Graphs at n, n + 1 and 2 n + 3 rows. */
+typedef struct captures {
+    int64_t rows[3];
+    reel_graph *graph[3];
+} captures;
+
+static void drop(captures *c)
+{
+    for (int i = 0; i < 3; i++) {
+        reel_graph_free(c->graph[i]);
+        c->graph[i] = NULL;
+    }
+}
+
+static bool capture_three(const traced *t, int64_t n, captures *c)
+{
+    const int64_t rows[3] = {n, n + 1, 2 * n + 3};
+    for (int i = 0; i < 3; i++) {
+        c->rows[i] = rows[i];
+        c->graph[i] = reel_failed() ? NULL : capture_rows(t, rows[i]);
+    }
+    return c->graph[2] != NULL;
+}
+
+/* So many rows that no slice looks like another value by chance. A function may need as many as
+ * it was given. */
+static bool capture_enough(const traced *t, int64_t batch, captures *c)
+{
+    for (int64_t n = FEWEST_ROWS, next; n <= MOST_ROWS; n = next) {
+        if (capture_three(t, n, c)) {
+            next = rows_that_settle(c->graph[0], n, c->graph[2], c->rows[2]);
+            if (next == n) return true;
+        } else {
+            if (n >= batch || reel_error_status() == REEL_ERR_MEMORY) return false;
+            reel_error_clear();
+            next = batch;
+        }
+        drop(c);
+    }
+    reel_fail(
+        REEL_ERR_STATE,
+        "trace: a slice along the batch reaches beyond %d rows, more than are tried to "
+        "tell it from the whole; trace it with fixed_batch",
+        MOST_ROWS);
+    return false;
 }
 
 static reel_graph *capture_sizes(const traced *t, int64_t batch)
 {
-    reel_graph *g = capture_rows(t, FEW_ROWS);
-    if (!g) return NULL;
-    if (compare(t, g, FEW_ROWS, MORE_ROWS, reel__graph_generalize) &&
-        compare(t, g, FEW_ROWS, MOST_ROWS, reel__graph_confirm) &&
-        !reel_graph_set_batch(g, batch))
-        return g;
-    reel_graph_free(g);
-    return NULL;
+    captures c = {.rows = {0}};
+    bool good = capture_enough(t, batch, &c);
+    reel_graph **g = c.graph;
+    good = good && !reel__graph_generalize(g[0], c.rows[0], g[1], c.rows[1]) &&
+           !reel__graph_confirm(g[0], c.rows[0], g[2], c.rows[2]) &&
+           !reel__graph_edges(g[0]) && !reel_graph_set_batch(g[0], batch);
+    reel_graph *whole = good ? g[0] : NULL;
+    if (good) g[0] = NULL;
+    drop(&c);
+    return whole;
 }
 
 reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const x[],

@@ -55,7 +55,9 @@ def reduced(f):
 
 def sum_(a, x, dims):
     y = x.sum(dims, keepdim=True) if dims else x.clone()
-    return y.to(torch.int64) if not x.is_floating_point() else y * a.scale
+    if not x.is_floating_point():
+        return y.to(torch.int64)
+    return y * a.scale / (x.numel() // max(1, y.numel()) if a.mean else 1)
 
 
 def norm(a, x, dims):
@@ -184,7 +186,11 @@ def pad(a, x):
     sizes = []
     for i in reversed(range(x.dim())):
         sizes += [a.before[i], a.after[i]]
-    return F.pad(x, sizes, value=a.value)
+    if x.is_floating_point():
+        return F.pad(x, sizes, value=a.value)
+    y = F.pad(x, sizes)  # which takes its number through a double
+    inside = F.pad(torch.ones_like(x), sizes) != 0
+    return torch.where(inside, y, torch.tensor(int(a.value)).to(x.dtype))
 
 
 def index_add(a, g, index):
@@ -194,8 +200,30 @@ def index_add(a, g, index):
 
 
 def slice_(a, x):
-    at = torch.arange(a.length) * a.step + a.start
-    return x.index_select(a.dim, at)
+    return x.index_select(a.dim, torch.tensor(places(a, x.shape[a.dim]), dtype=torch.int64))
+
+
+def places(a, n):
+    """Elements of a dimension of size n that a slice takes."""
+    at = list(range(n))
+    return [at[a.start]] if a.how == 2 else at[a.start:a.end:a.step]
+
+
+def unslice(a, g):
+    shape = list(g.shape)
+    shape[a.dim] = a.size
+    at = torch.tensor(places(a, a.size), dtype=torch.int64)
+    return torch.zeros(shape, dtype=g.dtype).index_add(a.dim, at, g)
+
+
+def reshape(a, x):
+    return x.reshape([x.shape[-2 - n] if n < -1 else n for n in made(a)])
+
+
+def range_(a):
+    dtype = DTYPES[a.dtype]
+    whole_ = all(isinstance(v, int) for v in (a.start, a.end, a.step))
+    return torch.arange(a.start, a.end, a.step, dtype=torch.int64 if whole_ else F64).to(dtype)
 
 
 def made(a):
@@ -210,6 +238,9 @@ RELUS = dict(
     hardswish=lambda a, x: F.hardswish(x))
 
 ARITH = dict(
+    div_trunc=lambda a, x, y: torch.div(x, y, rounding_mode="trunc"),
+    div_floor=lambda a, x, y: torch.div(x, y, rounding_mode="floor"),
+    fmod=lambda a, x, y: torch.fmod(x, y), remainder=lambda a, x, y: torch.remainder(x, y),
     add=lambda a, x, y: x + y, sub=lambda a, x, y: x - y, mul=lambda a, x, y: x * y,
     div=lambda a, x, y: x / y, add_scaled=lambda a, x, y: torch.add(x, y, alpha=a.a[0]),
     lerp=lambda a, x, y: torch.lerp(*torch.broadcast_tensors(x, y), a.a[0]),
@@ -277,30 +308,49 @@ TABLE = dict(
     gather=lambda a, x, i: x.gather(a.dim, i),
     scatter_add=lambda a, x, i, s: x.scatter_add(a.dim, i, s),
     one_hot=lambda a, i: F.one_hot(i, a.size).to(DTYPES[a.dtype]),
-    reshape=lambda a, x: x.reshape(made(a)), permute=lambda a, x: x.permute(made(a)),
-    expand=lambda a, x: x.expand(made(a)), slice=slice_,
+    reshape=reshape, permute=lambda a, x: x.permute(made(a)),
+    expand=lambda a, x: x.expand(made(a)), slice=slice_, unslice=unslice,
     copy=lambda a, x: x.to(DTYPES[a.dtype]), copy_=lambda a, x, y: y.clone(),
     fill_=lambda a, x: torch.full_like(x, a.value),
     cat=lambda a, *x: torch.cat(x, a.dim), pad=pad,
     flip=lambda a, x: x.flip(dims_of(a.mask, x)),
     full=lambda a: torch.full(made(a), a.value, dtype=DTYPES[a.dtype]),
-    arange=lambda a: (torch.arange(a.dim[0]) * a.step + a.start).to(DTYPES[a.dtype]),
+    arange=range_,
+    linspace=lambda a: torch.linspace(a.start, a.end, a.dim[0], dtype=F64).to(DTYPES[a.dtype]),
 )
+
+# Integers that no double holds; the ends of the range are doubles.
+LARGE = "i64[64] in -9223372036854775808..9223372036854774784"
 
 # More samples than the records have: where rounding adds up, vector tails, other paths.
 MORE = dict(
     full=["| value=3 rank=2 dim=2,3 dtype=0", "| value=-1.5 rank=1 dim=5 dtype=1",
-          "| value=7 rank=0 dtype=4", "| value=1 rank=1 dim=3 dtype=8"],
-    arange=["| start=2 step=3 rank=1 dim=7 dtype=4", "| start=1 step=-0.25 rank=1 dim=37",
-            "| start=0.5 step=0.125 rank=1 dim=5 dtype=1"],
-    add=["f[5,67]; f[67]", "f[3,1,5]; f[2,1]"], mul=["f[5,67]; f[67]"],
-    sum=["f[7,131] | mask=2 scale=1", "f[131,7] | mask=1 scale=0.1",
+          "| value=7 rank=0 dtype=4", "| value=1 rank=1 dim=3 dtype=8",
+          "| value=9007199254740993 rank=1 dim=3 dtype=4",
+          "| value=-9223372036854775808 rank=0 dtype=4"],
+    arange=["| start=2 end=21 step=3 dtype=4", "| start=1 end=-8 step=-0.25",
+            "| start=0.5 end=1.1 step=0.125 dtype=1",
+            "| start=9007199254740993 end=9007199254741093 step=7 dtype=4",
+            "| start=9223372036854775807 end=9223372036854775700 step=-3 dtype=4"],
+    linspace=["| start=-1 end=2 rank=1 dim=7", "| start=3 end=0.1 rank=1 dim=11 dtype=1",
+              "| start=5 end=6 rank=1 dim=1"],
+    add_scalar=[LARGE + " | a=9007199254740993"], mul_scalar=[LARGE + " | a=4611686018427387905"],
+    clamp=[LARGE + " | a=-9007199254740993,9007199254740995"],
+    fill_=[LARGE + " | value=9007199254740993"],
+    pad=["i64[5] in 0..9 | before=1 after=2 value=-9007199254740993"],
+    **{name: [LARGE + "; " + LARGE] for name in (
+        "sub div_trunc div_floor fmod remainder maximum minimum lt le").split()},
+    add=[LARGE + "; " + LARGE, "f[5,67]; f[67]", "f[3,1,5]; f[2,1]"],
+    mul=[LARGE + "; " + LARGE, "f[5,67]; f[67]"],
+    neg=[LARGE], abs=[LARGE], square=[LARGE], sign=[LARGE], copy=[LARGE + " | dtype=5"],
+    expm1=["f[133] in -3..3"],
+    sum=[LARGE + " | mask=1 scale=1", "f[7,131] | mask=2 scale=1", "f[131,7] | mask=1 scale=0.1",
          "f[3,5,2,4] | mask=13 scale=1"],
-    max=["f[7,131] | mask=2", "f[3,5,2,4] | mask=13"],
-    argmax=["f[7,131] | mask=2", "f[3,4] | mask=3"], argmin=["f[3,4] | mask=3"],
+    min=[LARGE + " | mask=1"], max=[LARGE + " | mask=1", "f[7,131] | mask=2", "f[3,5,2,4] | mask=13"],
+    argmax=[LARGE + " | mask=1", "f[7,131] | mask=2", "f[3,4] | mask=3"], argmin=["f[3,4] | mask=3"],
     exp=["f[133] in -20..20"], log=["f[133] in 0.001..40"], tanh=["f[133] in -9..9"],
     sigmoid=["f[133] in -30..30"], gelu=["f[133] in -9..9"], erf=["f[133] in -5..5"],
-    sin=["f[133] in -30..30"], cos=["f[133] in -30..30"], expm1=["f[133] in -3..3"],
+    sin=["f[133] in -30..30"], cos=["f[133] in -30..30"],
     log1p=["f[133] in -0.9..9"], softplus=["f[133] in -30..30"], silu=["f[133] in -20..20"],
     matmul=["f[17,33]; f[33,19]", "f[3,9,16]; f[3,16,8]"],
     linear=["f[13,37]; f[21,37]; f[21]"],
@@ -323,7 +373,7 @@ MORE = dict(
                "f[2,3,17,8]; f[2,3,19,8]; f[2,3,19,8]; f[3,17,19] | scale=0.3",
                "f[2,3,17,8]; f[2,3,19,8]; f[2,3,19,8]; f[2,1,1,19] | scale=0.3",
                "f[2,3,17,8]; f[2,3,19,8]; f[2,3,19,8]; f[17,1] | scale=0.3"],
-    eq=["i64[20] in 0..3; i64[20] in 0..3"], round=["f[31] in -4..4"],
+    eq=[LARGE + "; " + LARGE, "i64[20] in 0..3; i64[20] in 0..3"], round=["f[31] in -4..4"],
     index_select=["f[9,33]; i64[7] in 0..9 | dim=0"],
     avg_pool2d=["f[2,5,9,9] | kernel=3,3 stride=1,1 padding=1,1 dilation=1,1 "
                 "count_include_pad=1"],
@@ -334,9 +384,12 @@ MORE = dict(
 # Integer operands: small, so that nothing overflows; u8 where results stay positive.
 INT_RECORDS = ("add sub mul maximum minimum eq ne lt le gt ge logical_and logical_or "
                "logical_xor logical_not neg abs sign square sum max min argmax argmin any all "
-               "relu_ add_ sub_ mul_ cat flip where scatter_add index_select gather reshape "
+               "relu_ add_ sub_ mul_ div_trunc div_floor fmod remainder cat flip where scatter_add index_select gather reshape "
                "permute slice expand copy_").split()
 NO_U8 = "sub sub_ neg sign abs".split()
+
+
+QUOTIENTS = "div_trunc div_floor fmod remainder".split()
 
 
 # ---- cases ---------------------------------------------------------------------------------
@@ -352,15 +405,23 @@ class Record:
         return not self.dtypes or self.dtypes >> DTYPES.index(dtype) & 1
 
 
+def number(text):
+    """Whole if it is written so: exactly."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
 class Attrs:
     """Attributes as the schema names them, zero where the text is silent."""
 
     def __init__(self, record, text):
         given = dict(part.split("=") for part in text.split())
         for name, kind, count in record.schema:
-            read = int if kind == "int" else float
+            read = {"int": int, "real": float, "number": number}[kind]
             value = [read(v) for v in given.pop(name, "0").split(",")]
-            value += [read(0)] * (int(count) - len(value))
+            value += [0] * (int(count) - len(value))
             setattr(self, name, value if int(count) > 1 else value[0])
         if given:
             raise ValueError(f"{record.name}: unknown attributes {given}")
@@ -410,7 +471,7 @@ def results_of(record, attrs, inputs, dtype):
     placed = []
     for i, value in enumerate(out if isinstance(out, list) else [out]):
         place, value = value if isinstance(value, tuple) else (i, value)
-        if record.name in ("copy", "full", "arange", "one_hot") or (
+        if record.name in ("copy", "full", "arange", "linspace", "one_hot") or (
                 record.name == "norm" and attrs.wide):
             placed.append((place, value))  # the attributes name the dtype
         elif dtype in INTS and value.dtype not in (torch.bool, torch.int64):
@@ -436,6 +497,8 @@ def gradients_of(record, attrs, inputs, kinds, dtype, rng):
 
 def adjust(record, inputs):
     """What the drawn inputs of some records must also satisfy."""
+    if record.name in QUOTIENTS and not inputs[1].is_floating_point():
+        inputs[1][inputs[1] == 0] = 3  # PyTorch divides no integer by 0
     if record.name == "attention" and inputs[3] is not None:
         if inputs[3].dtype == torch.bool:
             inputs[3][..., 0] = True  # PyTorch gives NaN for a row that sees nothing
@@ -476,7 +539,8 @@ def sampled_cases(record):
             big = "67" in text or "13" in text
             for seed in range(2 if dtype in (F64, F32) and not big else 1):
                 yield sampled_case(record, text, dtype, seed)
-        if record.name not in INT_RECORDS or "f[" not in text or "scale=0" in text:
+        if record.name not in INT_RECORDS or "f[" not in text or "scale=0" in text \
+                or "mean=1" in text:
             continue
         for dtype in INTS:
             if record.takes(dtype) and not (dtype == torch.uint8 and record.name in NO_U8):
@@ -496,8 +560,8 @@ EDGES_OF_ONE = ("add_scalar mul_scalar pow_scalar clamp isfinite logical_not neg
                 "exp log log1p expm1 sqrt rsqrt reciprocal sin cos tanh erf floor ceil round relu "
                 "relu6 leaky_relu elu gelu gelu_tanh silu softplus sigmoid hardsigmoid "
                 "hardswish").split()
-EDGES_OF_TWO = ("add sub mul div pow maximum minimum eq ne lt le gt ge logical_and logical_or "
-                "logical_xor squared_error lerp add_scaled").split()
+EDGES_OF_TWO = ("add sub mul div div_trunc fmod remainder pow maximum minimum eq ne lt le gt ge "
+                "logical_and logical_or logical_xor squared_error lerp add_scaled").split()
 SOFTMAXES = "softmax log_softmax logsumexp".split()
 EDGES_REDUCED = "sum norm max min argmax argmin any all".split() + SOFTMAXES
 

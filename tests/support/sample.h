@@ -57,7 +57,7 @@ typedef struct sample {
     const reel_op *op;
     int line, n_in;
     sample_input in[SAMPLE_MAX_IN];
-    int64_t attr_memory[128]; /* aligned for any attribute struct */
+    int64_t attr_memory[160]; /* aligned for any attribute struct */
     const void *attrs;        /* attr_memory, or NULL if the record has none */
 } sample;
 

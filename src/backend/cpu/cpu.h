@@ -32,6 +32,9 @@ typedef struct reel_prepare {
 } reel_prepare;
 extern const reel_prepare reel__cpu_prepare[K_COUNT];
 
+/* One element of a dtype from a number: whole ones exactly, saturating (fill.c). */
+void reel__number_store(reel_number x, reel_dtype dtype, void *element);
+
 /* Pointwise rows (pointwise.c): one driver for all rows. */
 reel_status reel__cpu_pointwise(const reel_kcall *);
 /* A program of them (pointwise_program.c). */

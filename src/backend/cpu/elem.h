@@ -54,11 +54,4 @@ static inline reel_dtype reel__pw_dtype(reel_pw_type type)
     return type == REEL_PW_F32 ? REEL_F32 : type == REEL_PW_F64 ? REEL_F64 : REEL_I64;
 }
 
-/* Toward zero, saturating. The cast sees only values that fit: others are undefined. */
-static inline int64_t reel__f64_to_i64(double x)
-{
-    double inside = x > -0x1p63 && x < 0x1p63 ? x : 0;
-    return x >= 0x1p63 ? INT64_MAX : x <= -0x1p63 ? INT64_MIN : (int64_t)inside;
-}
-
 #endif

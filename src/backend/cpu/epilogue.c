@@ -2,7 +2,7 @@
 #include "backend/cpu/epilogue.h"
 
 reel_epilogue reel__epilogue(const float *bias, const float *residual, const float *out,
-                             int64_t act, const double a[2])
+                             int64_t act, const reel_number a[2])
 {
     bool other = act != K_NONE && act != K_RELU;
     return (reel_epilogue){

@@ -11,12 +11,12 @@ typedef struct reel_epilogue {
     const float *out;      /* the whole result                                     */
     bool relu;             /* the activation that inner loops apply in registers   */
     reel_pw_fn act;        /* any other one, on rows that have been stored; or NULL */
-    double a[2];
+    reel_number a[2];
 } reel_epilogue;
 
 /* `act` is a unary pointwise row, or K_NONE. */
 reel_epilogue reel__epilogue(const float *bias, const float *residual, const float *out,
-                             int64_t act, const double a[2]);
+                             int64_t act, const reel_number a[2]);
 /* The residual that belongs to a place of the result; NULL: none. */
 static inline const float *reel__residual_at(const reel_epilogue *e, const float *to)
 {

@@ -1,36 +1,119 @@
-/* fill.c: FILL and ARANGE: tensors made of numbers, of any dtype and strides. */
+/* fill.c: FILL, ARANGE, LINSPACE: tensors made of numbers, of any dtype and strides. */
 #include "backend/cpu/elem.h"
 #include "backend/cpu/kernels.h"
+
+/* ---- one number as an element ---------------------------------------------------------- */
+
+/* Stores saturate, as those of floats do. */
+static int64_t within(int64_t x, reel_dtype dtype)
+{
+    int64_t low = INT64_MIN, high = INT64_MAX;
+    switch (dtype) {
+    case REEL_I32: low = INT32_MIN, high = INT32_MAX; break;
+    case REEL_I8: low = INT8_MIN, high = INT8_MAX; break;
+    case REEL_U8: low = 0, high = UINT8_MAX; break;
+    default: break;
+    }
+    return x < low ? low : x > high ? high : x;
+}
+
+void reel__number_store(reel_number x, reel_dtype dtype, void *element)
+{
+    const reel_elem_rows *rows = reel__elem_rows();
+    if (x.is_real || reel_dtype_is_float(dtype)) {
+        const double real = reel__number_f64(x);
+        rows->store[REEL_PW_F64][dtype](1, 1, element, 0, 1, &real);
+    } else {
+        const int64_t whole = within(x.whole, dtype);
+        rows->store[REEL_PW_I64][dtype](1, 1, element, 0, 1, &whole);
+    }
+}
 
 /* One element, converted, then repeated by a copy with stride 0. */
 reel_status reel__ref_fill(const reel_kcall *call)
 {
     const reel_karg *out = &call->out[0];
-    double value = ((const reel_fill_attrs *)call->attrs)->value;
+    const reel_fill_attrs *a = call->attrs;
     reel_meta one = {.dtype = out->meta->dtype, .device = out->meta->device};
     double element = 0; /* as many bytes as any dtype has */
-    reel__elem_rows()->store[REEL_PW_F64][one.dtype](1, 1, &element, 0, 1, &value);
+    reel__number_store(a->value, one.dtype, &element);
     reel__copy_strided(out->data, out->meta, &element, &one);
     return REEL_OK;
 }
 
+/* ---- ranges: each element is computed from its index, so errors do not add up ------------ */
+
 #define BLOCK 512
 
-/* Each element is computed from its index in f64, so errors do not add up. */
+/* A vector that is written block by block. */
+typedef struct line {
+    reel_store_fn store;
+    char *data;
+    int64_t n, stride, size;
+} line;
+
+static line line_of(const reel_karg *out, reel_pw_type type)
+{
+    const reel_meta *m = out->meta;
+    return (line){.store = reel__elem_rows()->store[type][m->dtype],
+                  .data = out->data,
+                  .n = reel__numel(m),
+                  .stride = m->rank ? m->stride[0] : 1,
+                  .size = (int64_t)reel_dtype_size(m->dtype)};
+}
+
+static int64_t block_at(const line *l, int64_t at)
+{
+    return l->n - at < BLOCK ? l->n - at : BLOCK;
+}
+
+static void put(const line *l, int64_t at, const void *block)
+{
+    l->store(1, block_at(l, at), l->data + at * l->stride * l->size, 0, l->stride, block);
+}
+
+static void whole_range(const reel_karg *out, int64_t start, int64_t step)
+{
+    const line l = line_of(out, REEL_PW_I64);
+    int64_t block[BLOCK];
+    for (int64_t at = 0; at < l.n; at += BLOCK) {
+        for (int64_t i = 0; i < block_at(&l, at); i++) { /* wraps, as integers do */
+            uint64_t x = (uint64_t)start + (uint64_t)(at + i) * (uint64_t)step;
+            block[i] = within((int64_t)x, out->meta->dtype);
+        }
+        put(&l, at, block);
+    }
+}
+
+static void real_range(const reel_karg *out, double start, double step, const double *end)
+{
+    const line l = line_of(out, REEL_PW_F64);
+    double block[BLOCK];
+    for (int64_t at = 0; at < l.n; at += BLOCK) {
+        int64_t count = block_at(&l, at);
+        for (int64_t i = 0; i < count; i++) block[i] = start + (double)(at + i) * step;
+        if (end && at + count == l.n) block[count - 1] = *end;
+        put(&l, at, block);
+    }
+}
+
 reel_status reel__ref_arange(const reel_kcall *call)
 {
-    const reel_karg *out = &call->out[0];
     const reel_arange_attrs *a = call->attrs;
-    reel_store_fn store = reel__elem_rows()->store[REEL_PW_F64][out->meta->dtype];
-    int64_t n = reel__numel(out->meta), step = out->meta->rank ? out->meta->stride[0] : 1;
-    int64_t size = (int64_t)reel_dtype_size(out->meta->dtype);
-    double block[BLOCK];
-    for (int64_t at = 0; at < n; at += BLOCK) {
-        int64_t count = n - at < BLOCK ? n - at : BLOCK;
-        for (int64_t i = 0; i < count; i++)
-            block[i] = a->start + (double)(at + i) * a->step;
-        if (a->ends && at + count == n) block[count - 1] = a->end;
-        store(1, count, (char *)out->data + at * step * size, 0, step, block);
-    }
+    const reel_karg *out = &call->out[0];
+    bool whole = !a->start.is_real && !a->step.is_real;
+    if (whole && !reel_dtype_is_float(out->meta->dtype))
+        whole_range(out, a->start.whole, a->step.whole);
+    else
+        real_range(out, reel__number_f64(a->start), reel__number_f64(a->step), NULL);
+    return REEL_OK;
+}
+
+reel_status reel__ref_linspace(const reel_kcall *call)
+{
+    const reel_linspace_attrs *a = call->attrs;
+    int64_t n = reel__numel(call->out[0].meta);
+    double step = n > 1 ? (a->end - a->start) / (double)(n - 1) : 0;
+    real_range(&call->out[0], a->start, step, n > 1 ? &a->end : NULL);
     return REEL_OK;
 }

@@ -11,7 +11,7 @@ static reel_status product(const reel_kcall *call)
 }
 
 static reel_status in_place(reel_kernel_id row, const reel_karg *y, const reel_karg *x,
-                            const double a[2])
+                            const reel_number a[2])
 {
     const reel_karg in[2] = {*y, x ? *x : *y};
     const reel_scalar_attrs attrs = {{a[0], a[1]}};
@@ -27,7 +27,7 @@ static reel_status in_place(reel_kernel_id row, const reel_karg *y, const reel_k
 }
 
 static reel_status compose(const reel_kcall *call, reel_kernel_id kernel, int64_t act,
-                           const double a[2])
+                           const reel_number a[2])
 {
     const reel_karg *y = &call->out[0], *residual = &call->in[3];
     reel_kcall base = *call;

@@ -1,5 +1,6 @@
 /* joins.c: CAT, PAD, FLIP: copies between parts of tensors, of any dtype. */
 #include "backend/cpu/kernels.h"
+#include "backend/slice.h"
 
 static void *element(void *data, const reel_meta *m, int64_t place)
 {
@@ -39,8 +40,7 @@ reel_status reel__ref_pad(const reel_kcall *c)
 {
     const reel_pad_attrs *attrs = c->attrs;
     const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
-    const reel_meta number = {.dtype = REEL_F64};
-    reel_meta part = *y, scalar = {.dtype = y->dtype};
+    reel_meta part = *y;
     int64_t place = 0;
     uint64_t value;
     for (int d = 0; d < x->rank; d++)
@@ -49,7 +49,7 @@ reel_status reel__ref_pad(const reel_kcall *c)
                 REEL_ERR_ARG,
                 "pad: %lld before and %lld after dimension %d, must be 0 or more",
                 (long long)attrs->before[d], (long long)attrs->after[d], d);
-    reel__copy_strided(&value, &scalar, &attrs->value, &number);
+    reel__number_store(attrs->value, y->dtype, &value);
     for (int d = 0; d < x->rank; d++) {
         part.dim[d] = attrs->before[d];
         fill_part(c->out[0].data, &part, place, &value);
@@ -61,6 +61,34 @@ reel_status reel__ref_pad(const reel_kcall *c)
     }
     reel__copy_strided(element(c->out[0].data, y, place), &part, c->in[0].data, x);
     return REEL_OK;
+}
+
+/* Neighbours are put in and zeros around them, each element once; others onto zeros. */
+reel_status reel__ref_unslice(const reel_kcall *c)
+{
+    const reel_unslice_attrs *attrs = c->attrs;
+    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
+    const int64_t d = attrs->slice.dim;
+    int64_t start, length;
+    if (!reel__slice_at(&attrs->slice, attrs->size, &start, &length))
+        return reel_fail(REEL_ERR_ARG, "unslice: the slice lies outside");
+    const reel_fill_attrs zero = {reel__whole(0)};
+    reel_pad_attrs around = {.before = {0}};
+    reel_kcall part = *c;
+    if (attrs->slice.step == 1 || length <= 1) {
+        around.before[d] = start;
+        around.after[d] = attrs->size - start - length;
+        part.attrs = &around;
+        return reel__ref_pad(&part);
+    }
+    part.attrs = &zero;
+    reel_status st = reel__ref_fill(&part);
+    reel_meta places = *y;
+    places.dim[d] = length;
+    places.stride[d] *= attrs->slice.step;
+    reel__copy_strided(element(c->out[0].data, y, start * y->stride[d]), &places,
+                       c->in[0].data, x);
+    return st;
 }
 
 /* The input read backward: from the last element, with the stride turned around. */

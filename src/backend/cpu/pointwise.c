@@ -22,7 +22,7 @@ typedef struct dense {
     reel_pw_fn fn;
     const void *in[3];
     void *out;
-    const double *a;
+    const reel_number *a;
     int n_in;
     int64_t in_size, out_size; /* bytes of an element */
 } dense;
@@ -73,7 +73,7 @@ static void run_dense(const reel_pw_program *p, const reel_kcall *call)
 
 reel_status reel__cpu_pointwise(const reel_kcall *call)
 {
-    static const double none[2] = {0, 0};
+    static const reel_number none[2] = {{.is_real = 0}, {.is_real = 0}};
     const reel_pw_info *info = reel__pw_info(call->kernel);
     reel_dtype last = call->in[call->n_in - 1].meta->dtype;
     reel_pw_type type = reel__pw_type(last);

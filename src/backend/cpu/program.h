@@ -11,7 +11,7 @@
 typedef struct reel_pw_step {
     const reel_pw_info *info;
     reel_pw_fn fn;
-    const double *a;
+    const reel_number *a;
     int src[3]; /* info->n_in values */
 } reel_pw_step;
 

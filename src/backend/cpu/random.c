@@ -38,7 +38,8 @@ static double u01_at(const uint32_t *words)
 
 static void uniform_f64(const uint32_t *words, int64_t n, const drawing *d, double *y)
 {
-    double low = d->attrs.low, high = d->attrs.high;
+    const double low = reel__number_f64(d->attrs.low),
+                 high = reel__number_f64(d->attrs.high);
     for (int64_t i = 0; i < n; i++) {
         double v = low + (high - low) * u01_at(words + 2 * i);
         y[i] = v < d->last ? v : d->last;
@@ -47,11 +48,13 @@ static void uniform_f64(const uint32_t *words, int64_t n, const drawing *d, doub
 
 static void normal_f64(const uint32_t *words, int64_t n, const drawing *d, double *y)
 {
+    const double low = reel__number_f64(d->attrs.low),
+                 high = reel__number_f64(d->attrs.high);
     for (int64_t i = 0; i < n; i += 2) {
         double u = 1 - u01_at(words + 2 * i), v = u01_at(words + 2 * i + 2);
-        double r = d->attrs.high * sqrt(-2 * log(u)), angle = 6.283185307179586 * v;
-        y[i] = d->attrs.low + r * cos(angle);
-        y[i + 1] = d->attrs.low + r * sin(angle);
+        double r = high * sqrt(-2 * log(u)), angle = 6.283185307179586 * v;
+        y[i] = low + r * cos(angle);
+        y[i + 1] = low + r * sin(angle);
     }
 }
 
@@ -63,16 +66,10 @@ static uint64_t multiply_high(uint64_t a, uint64_t b)
     return a1 * b1 + (middle >> 32) + (other >> 32);
 }
 
-/* Bounds are f64: they reach over what i64 holds by one rounding, at the upper end. */
-static int64_t to_i64(double bound)
-{
-    return bound >= 0x1p63 ? INT64_MAX : bound < -0x1p63 ? INT64_MIN : (int64_t)bound;
-}
-
 static void randint(const uint32_t *words, int64_t n, const drawing *d, void *y)
 {
-    uint64_t low = (uint64_t)to_i64(d->attrs.low);
-    uint64_t range = (uint64_t)to_i64(d->attrs.high) - low;
+    uint64_t low = (uint64_t)reel__number_i64(d->attrs.low);
+    uint64_t range = (uint64_t)reel__number_i64(d->attrs.high) - low;
 #define RANDINT_AS(type)                                                                 \
     for (int64_t i = 0; i < n; i++) {                                                    \
         uint64_t draw = (uint64_t)words[2 * i] << 32 | words[2 * i + 1];                 \
@@ -95,7 +92,8 @@ static void draw(const drawing *d, const uint32_t *words, int64_t n, const void 
                  void *y)
 {
     const reel_random_table *loops = REEL_ISA_PICK(random);
-    const double low = d->attrs.low, high = d->attrs.high;
+    const double low = reel__number_f64(d->attrs.low),
+                 high = reel__number_f64(d->attrs.high);
     const bool wide = d->dtype == REEL_F64;
     switch (d->kernel) {
     case K_UNIFORM:
@@ -184,7 +182,8 @@ static reel_status random_kernel(const reel_kcall *c)
     const bool is_integer = !reel_dtype_is_float(y->dtype) && y->dtype != REEL_BOOL;
     d.attrs = *(const reel_random_attrs *)c->attrs;
     if (c->kernel == K_UNIFORM) {
-        d.last = last_below(y->dtype, d.attrs.low, d.attrs.high);
+        d.last = last_below(y->dtype, reel__number_f64(d.attrs.low),
+                            reel__number_f64(d.attrs.high));
         if (!is_real && reel_dtype_is_float(y->dtype)) {
             d.dtype = REEL_F32;
             d.to_half = reel__elem_rows()->store[REEL_PW_F32][y->dtype];

@@ -20,6 +20,7 @@ typedef struct reduction {
     reel_kernel_id kernel;
     reel_reduce_op op; /* of the sweep that gives the result */
     double scale;      /* factor of every result              */
+    bool is_mean;      /* and by how many are added           */
     double eps;        /* NORM: added to the sum of squares   */
 } reduction;
 
@@ -239,6 +240,7 @@ static reel_status run(const reel_kcall *c, int64_t mask, reduction *of)
         return reel_fail(REEL_ERR_DTYPE, "%s: not for dtype %s",
                          reel__kernel_name(c->kernel), reel_dtype_name(r->x_dtype));
     if (r->plan.outputs == 0) return REEL_OK;
+    if (of->is_mean) of->scale /= (double)r->plan.length;
     if (of->kernel == K_VAR) /* no degrees of freedom: 0 / 0, as elsewhere */
         of->scale = 1 / fmax(0, (double)r->plan.length - of->scale);
     if (r->plan.length == 0 && (of->kernel == K_AMAX || of->kernel == K_AMIN))
@@ -253,8 +255,10 @@ static reel_status run(const reel_kcall *c, int64_t mask, reduction *of)
 static reel_status reduce(const reel_kcall *c, reel_reduce_op op)
 {
     const reel_mask_attrs *a = c->attrs;
-    const bool scales = c->kernel == K_SUM || c->kernel == K_VAR;
-    return run(c, a->mask, &(reduction){.op = op, .scale = scales ? a->scale : 1});
+    reduction of = {.op = op, .scale = 1};
+    if (c->kernel == K_SUM || c->kernel == K_VAR) of.scale = a->scale;
+    of.is_mean = c->kernel == K_SUM && a->mean;
+    return run(c, a->mask, &of);
 }
 
 reel_status reel__ref_sum(const reel_kcall *c)

@@ -38,9 +38,14 @@ static reel_ref made(reel_onnx *o, reel_kernel_id kernel, const void *attrs,
     return r;
 }
 
-reel_ref reel__onnx_number(reel_onnx *o, double value, reel_dtype dtype)
+reel_ref reel__onnx_exactly(reel_onnx *o, reel_number value, reel_dtype dtype)
 {
     return made(o, K_FILL, &(const reel_fill_attrs){value}, REEL_SCALAR, dtype);
+}
+
+reel_ref reel__onnx_number(reel_onnx *o, double value, reel_dtype dtype)
+{
+    return reel__onnx_exactly(o, reel__real(value), dtype);
 }
 
 reel_ref reel__onnx_list(reel_onnx *o, int n, const int64_t value[])
@@ -83,6 +88,14 @@ reel_ref reel__onnx_sizes(reel_onnx *o, int n, const int64_t value[],
     bool fixed = true, ones = true, no_rest = true;
     int64_t rest[REEL_MAX_RANK];
     for (int i = 0; i < n; i++) {
+        if (reel__onnx_bent(slope[i])) {
+            reel_fail(
+                REEL_ERR_UNSUPPORTED,
+                "%s: a size that follows from a slice, which clips, would have to be "
+                "computed",
+                o->op);
+            return NULL;
+        }
         rest[i] = value[i] - slope[i] * o->batch;
         fixed = fixed && slope[i] == 0;
         ones = ones && slope[i] == 1;
@@ -97,24 +110,31 @@ reel_ref reel__onnx_sizes(reel_onnx *o, int n, const int64_t value[],
 reel_ref reel__onnx_range(reel_onnx *o, const reel_arange_attrs *a, reel_dtype dtype,
                           int64_t n, int64_t grow)
 {
+    const reel_number zero = reel__whole(0), one = reel__whole(1);
     if (!grow) return made(o, K_ARANGE, a, REEL_SHAPE(n), dtype);
-    if (a->ends) {
-        reel_fail(REEL_ERR_UNSUPPORTED,
-                  "%s: a linspace of as many steps as the batch has rows", o->op);
-        return NULL;
-    }
     const reel_onnx_ref scalar = {.dtype = REEL_I64},
                         row = {.dtype = REEL_I64, .rank = 1, .dim = {n}, .grow = {grow}};
     reel_ref last = ONNX_NODE("Reshape", scalar, reel__onnx_sizes(o, 1, &n, &grow),
                               reel__onnx_list(o, 0, NULL));
-    reel_ref v = ONNX_NODE("Range", row, reel__onnx_number(o, 0, REEL_I64), last,
-                           reel__onnx_number(o, 1, REEL_I64));
+    reel_ref v = ONNX_NODE("Range", row, reel__onnx_exactly(o, zero, REEL_I64), last,
+                           reel__onnx_exactly(o, one, REEL_I64));
     v = reel__onnx_cast(o, v, dtype);
-    if (a->step != 1) v = ONNX("Mul", v, reel__onnx_number(o, a->step, dtype));
-    return a->start != 0 ? ONNX("Add", v, reel__onnx_number(o, a->start, dtype)) : v;
+    if (!reel__number_equal(a->step, one))
+        v = ONNX("Mul", v, reel__onnx_exactly(o, a->step, dtype));
+    if (reel__number_equal(a->start, zero)) return v;
+    return ONNX("Add", v, reel__onnx_exactly(o, a->start, dtype));
 }
 
-reel_ref reel__onnx_full(reel_onnx *o, double value, reel_onnx_ref type)
+reel_ref reel__onnx_linspace(reel_onnx *o, const reel_linspace_attrs *a, reel_dtype dtype,
+                             int64_t n, int64_t grow)
+{
+    if (!grow) return made(o, K_LINSPACE, a, REEL_SHAPE(n), dtype);
+    reel_fail(REEL_ERR_UNSUPPORTED,
+              "%s: a linspace of as many steps as the batch has rows", o->op);
+    return NULL;
+}
+
+reel_ref reel__onnx_full(reel_onnx *o, reel_number value, reel_onnx_ref type)
 {
     bool one = true;
     for (int i = 0; i < type.rank; i++) one = one && type.dim[i] == 1 && !type.grow[i];
@@ -123,7 +143,7 @@ reel_ref reel__onnx_full(reel_onnx *o, double value, reel_onnx_ref type)
         memcpy(shape.dim, type.dim, sizeof shape.dim);
         return made(o, K_FILL, &(const reel_fill_attrs){value}, shape, type.dtype);
     }
-    return ONNX_NODE("Expand", type, reel__onnx_number(o, value, type.dtype),
+    return ONNX_NODE("Expand", type, reel__onnx_exactly(o, value, type.dtype),
                      reel__onnx_sizes(o, type.rank, type.dim, type.grow));
 }
 

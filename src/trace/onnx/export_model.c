@@ -38,15 +38,21 @@ static reel_onnx_ref type_of(const walk *w, int v)
     for (int d = 0; d < t.rank; d++) {
         t.dim[d] = value->meta.dim[d];
         t.grow[d] = w->g->batch ? value->grow[d] : 0;
+        if (value->bent >> d & 1)
+            t.grow[d] = REEL__ONNX_BENT + (int64_t)(value->bend[d] >> 2);
     }
     return t;
 }
 
-/* "batch", "4*batch", "batch+1" */
-static const char *size_text(walk *w, int64_t dim, int64_t grow)
+/* "batch", "4*batch", "batch+1"; a bent size has a name of its own */
+static const char *size_text(walk *w, const char *name, int d, int64_t dim, int64_t grow)
 {
     char text[256];
     int n = 0;
+    if (reel__onnx_bent(grow)) {
+        (void)snprintf(text, sizeof text, "%.200s_size%d", name, d);
+        return reel__onnx_text(w->o.model, text);
+    }
     int64_t rest = dim - grow * w->g->batch;
     if (grow != 1) n = snprintf(text, sizeof text, "%" PRId64 "*", grow);
     n += snprintf(text + n, sizeof text - (size_t)n, "%.200s", w->batch_name);
@@ -60,7 +66,7 @@ static bool declare(walk *w, reel_onnx_place where, reel_ref r, const char *name
     for (int d = 0; d < r->rank; d++) {
         dim[d] = (reel_onnx_dim){r->dim[d], NULL};
         if (!r->grow[d]) continue;
-        dim[d] = (reel_onnx_dim){-1, size_text(w, r->dim[d], r->grow[d])};
+        dim[d] = (reel_onnx_dim){-1, size_text(w, name, d, r->dim[d], r->grow[d])};
         if (!dim[d].param) return false;
     }
     return reel__onnx_add_value(w->o.model, where, name, reel__onnx_dtype(r->dtype),
@@ -163,8 +169,23 @@ static reel_status check_given(const walk *w, const reel_gnode *n)
     return REEL_OK;
 }
 
+/* A rule that looks at one size only would bake it in. */
+static reel_status check_slopes(const reel_gnode *n)
+{
+    const reel_attr_schema *s = n->op->attrs;
+    if (!n->per_batch || n->op->onnx_grows) return REEL_OK;
+    for (int i = 0; i < s->n_fields; i++)
+        for (int k = 0; k < s->field[i].count; k++)
+            if (!reel__number_equal(reel__attr_get(&s->field[i], k, n->per_batch),
+                                    reel__whole(0)))
+                return reel_fail(REEL_ERR_UNSUPPORTED, "%s: %s depends on the batch size",
+                                 n->op->name, s->field[i].name);
+    return REEL_OK;
+}
+
 static reel_status apply_rule(walk *w, const reel_gnode *n)
 {
+    if (check_slopes(n)) return reel_error_status();
     const reel_call c = {
         .op = n->op, .n_in = n->n_in, .n_out = n->n_out, .attrs = n->attrs};
     reel_status st = n->op->onnx ? n->op->onnx(&c, &w->o) : no_rule(n->op);

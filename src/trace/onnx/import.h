@@ -119,9 +119,9 @@ reel_im_list reel__im_in_ints(reel_import *im, int k);
 /* From the attribute, or, in later opsets, from input k. */
 reel_im_list reel__im_list_or_in(reel_import *im, const char *name, int k);
 /* Input k as one number, or `otherwise` where it is absent. */
-double reel__im_in_number(reel_import *im, int k, double otherwise);
+reel_number reel__im_in_number(reel_import *im, int k, double otherwise);
 /* Whether a value is one number that is known while loading, and which. */
-bool reel__im_number(reel_import *im, int v, double *number);
+bool reel__im_number(reel_import *im, int v, reel_number *number);
 /* A dimension that counts from the end where it is negative, of `rank`; an error: 0. */
 int reel__im_axis(int64_t axis, int rank);
 /* A list of sizes, which must be >= 0, as a shape. */
@@ -151,29 +151,37 @@ int reel__im_emit(reel_import *im, const reel_op *op, const void *attrs, int n,
 
 /* What the public functions of these names do before they call apply(). */
 int reel__im_reshape(reel_import *im, int x, reel_shape shape);
+/* To a shape that was asked for as a record of reshape says it (REEL_INFERRED, REEL_SIZE_OF);
+ * `shape` is what it is here. */
+int reel__im_reshape_as(reel_import *im, int x, reel_shape shape, const int64_t asked[]);
+/* Without the dimensions of the mask, which have size 1. */
+int reel__im_drop_dims(reel_import *im, int x, int64_t mask);
 int reel__im_permute(reel_import *im, int x, const int64_t dims[]);
 int reel__im_expand(reel_import *im, int x, reel_shape shape);
-int reel__im_slice(reel_import *im, int x, int dim, int64_t start, int64_t length,
+int reel__im_slice(reel_import *im, int x, int dim, int64_t start, int64_t end,
                    int64_t step);
+int reel__im_narrow(reel_import *im, int x, int dim, int64_t start, int64_t length);
 int reel__im_pad(reel_import *im, int x, const int64_t before[], const int64_t after[],
-                 double value);
+                 reel_number value);
 int reel__im_cat(reel_import *im, int n, const int x[], int dim);
 int reel__im_cast(reel_import *im, int x, reel_dtype dtype);
 int reel__im_contiguous(reel_import *im, int x);
 int reel__im_channels_last(reel_import *im, int x);
 int reel__im_matmul(reel_import *im, int x, int y);
-/* x with the size of dimensions of the mask 1, or without them. */
+/* x with the size of dimensions of the mask 1, or without them. A mean is a sum. */
 int reel__im_reduce(reel_import *im, const reel_op *op, int x, int64_t mask, double scale,
                     bool keep);
-int reel__im_mean(reel_import *im, int x, int64_t mask);
+int reel__im_mean(reel_import *im, int x, int64_t mask, bool keep);
 int reel__im_scale(reel_import *im, int x, double factor);
 int reel__im_shift(reel_import *im, int x, double summand);
-int reel__im_full(reel_import *im, reel_shape shape, double value, reel_dtype dtype);
+int reel__im_full(reel_import *im, reel_shape shape, reel_number value, reel_dtype dtype);
 /* A scalar of x's dtype. */
 int reel__im_scalar(reel_import *im, double value, int x);
-/* start, start + step, ...: n of them. */
-int reel__im_arange(reel_import *im, double start, double step, int64_t n,
+/* start, start + step, ... before end */
+int reel__im_arange(reel_import *im, reel_number start, reel_number end, reel_number step,
                     reel_dtype dtype);
+/* start, start + 1, ...: n of them, i64. */
+int reel__im_count_from(reel_import *im, int64_t start, int64_t n);
 /* A constant; `data` is copied. */
 int reel__im_const(reel_import *im, reel_shape shape, reel_dtype dtype, const void *data);
 /* Merges or splits dimensions: all before `axis`, all from it on. */

@@ -1,6 +1,5 @@
 /* import_const.c: constants, sizes as values, matrices of ones and zeros. */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "trace/onnx/import.h"
@@ -36,35 +35,25 @@ static void constant_of_shape(reel_import *im)
     reel_im_list list = reel__im_in_ints(im, 0);
     reel_shape s = reel__im_shape(&list);
     reel_dtype dtype = REEL_F32;
-    double value = 0;
+    reel_number value = reel__whole(0);
     if (t && !reel__onnx_dtype_back(t->dtype, &dtype))
         reel_fail(REEL_ERR_UNSUPPORTED, "value is %s", reel__onnx_dtype_name(t->dtype));
     if (t && t->bytes != reel_dtype_size(dtype))
         reel_fail(REEL_ERR_FORMAT, "value must be one number");
     if (reel_failed()) return;
-    if (t) {
-        _Alignas(16) char room[16];
-        const reel_meta m = reel__meta(REEL_SCALAR, dtype, (reel_device){REEL_CPU, 0});
-        const reel_meta wide = reel__meta(REEL_SCALAR, REEL_F64, m.device);
-        memcpy(room, t->data, t->bytes);
-        const reel_karg in = {room, &m}, out = {&value, &wide};
-        const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
-        if (reel__backend(REEL_CPU)->run(0, &call)) return;
-    }
+    if (t &&
+        !reel__im_number(im, reel__im_const(im, REEL_SCALAR, dtype, t->data), &value))
+        return;
     OUT(0, reel__im_full(im, s, value, dtype));
 }
 
-/* start, start + delta, ... before limit, as many as the specification says. */
+/* start, start + delta, ... before limit: as many as the specification says. */
 static void range(reel_import *im)
 {
-    double start = reel__im_in_number(im, 0, 0), limit = reel__im_in_number(im, 1, 0),
-           delta = reel__im_in_number(im, 2, 1);
-    reel_dtype dtype = META(IN(0))->dtype;
-    double n = ceil((limit - start) / delta);
-    if (!reel_failed() && !(n < 0x1p40))
-        reel_fail(REEL_ERR_FORMAT, "no range from %g to %g by %g", start, limit, delta);
-    if (reel_failed()) return;
-    OUT(0, reel__im_arange(im, start, delta, n > 0 ? (int64_t)n : 0, dtype));
+    reel_number start = reel__im_in_number(im, 0, 0),
+                limit = reel__im_in_number(im, 1, 0),
+                delta = reel__im_in_number(im, 2, 1);
+    OUT(0, reel__im_arange(im, start, limit, delta, META(IN(0))->dtype));
 }
 
 static int64_t clip(int64_t at, int rank)
@@ -93,10 +82,12 @@ static void size(reel_import *im)
 
 /* [rows, columns] bool: column - row compared with k. */
 static int diagonal(reel_import *im, const reel_op *op, int64_t rows, int64_t columns,
-                    double k)
+                    int64_t k)
 {
-    int row = reel__im_arange(im, k, 1, rows, REEL_I64);
-    int column = reel__im_arange(im, 0, 1, columns, REEL_I64);
+    const int64_t far = INT64_C(1) << 40; /* no matrix is so large */
+    k = k < -far ? -far : k > far ? far : k;
+    int row = reel__im_count_from(im, k, rows);
+    int column = reel__im_count_from(im, 0, columns);
     row = reel__im_reshape(im, row, REEL_SHAPE(rows, 1));
     return reel__im_emit(im, op, NULL, 2, (int[]){column, row});
 }
@@ -105,13 +96,12 @@ static void trilu(reel_import *im)
 {
     int x = IN(0);
     const reel_meta m = *META(x);
-    double k = reel__im_in_number(im, 1, 0);
+    int64_t k = reel__number_i64(reel__im_in_number(im, 1, 0));
     if (m.rank < 2) {
         reel_fail(REEL_ERR_FORMAT, "%s is no matrix", SHOW(&m));
         return;
     }
     const reel_op *op = reel__im_int(im, "upper", 1) ? &reel__ge : &reel__le;
-    if (!(fabs(k) < 0x1p40)) k = k < 0 ? -0x1p40 : 0x1p40;
     int keep = diagonal(im, op, m.dim[m.rank - 2], m.dim[m.rank - 1], k);
     OUT(0, CALL(where, NULL, keep, x, reel__im_scalar(im, 0, x)));
 }
@@ -126,7 +116,7 @@ static void eye_like(reel_import *im)
         reel_fail(REEL_ERR_UNSUPPORTED, "dtype %" PRId64 " like %s", to, SHOW(&m));
         return;
     }
-    double k = (double)reel__im_int(im, "k", 0);
+    int64_t k = reel__im_int(im, "k", 0);
     OUT(0, reel__im_cast(im, diagonal(im, &reel__eq, m.dim[0], m.dim[1], k), dtype));
 }
 

@@ -133,6 +133,11 @@ static bool valid_shape(const reel_import *im, int x, reel_shape s, reel_meta *t
 
 int reel__im_reshape(reel_import *im, int x, reel_shape s)
 {
+    return reel__im_reshape_as(im, x, s, s.dim);
+}
+
+int reel__im_reshape_as(reel_import *im, int x, reel_shape s, const int64_t asked[])
+{
     reel_meta to;
     if (!valid_shape(im, x, s, &to)) return REEL_NO_VALUE;
     if (reel__same_shape(&to, META(x))) return x;
@@ -141,7 +146,8 @@ int reel__im_reshape(reel_import *im, int x, reel_shape s)
                   SHOW(META(x)), SHOW(&to));
         return REEL_NO_VALUE;
     }
-    const reel_shape_attrs a = shape_attrs(s);
+    reel_shape_attrs a = {.rank = s.rank};
+    memcpy(a.dim, asked, (size_t)s.rank * sizeof *a.dim);
     if (!reel__view_strides(META(x), &to)) x = reel__im_contiguous(im, x);
     return CALL(reshape, &a, x);
 }
@@ -161,16 +167,36 @@ int reel__im_expand(reel_import *im, int x, reel_shape s)
 {
     reel_meta to;
     if (!valid_shape(im, x, s, &to)) return REEL_NO_VALUE;
-    const reel_shape_attrs a = shape_attrs(s);
+    reel_shape_attrs a = shape_attrs(s);
+    int lead = s.rank - META(x)->rank;
+    for (int i = 0; i < s.rank; i++) /* what stays stays at any size */
+        if (i >= lead && s.dim[i] == META(x)->dim[i - lead]) a.dim[i] = -1;
     return reel__same_shape(&to, META(x)) ? x : CALL(expand, &a, x);
 }
 
-int reel__im_slice(reel_import *im, int x, int dim, int64_t start, int64_t length,
+int reel__im_slice(reel_import *im, int x, int dim, int64_t start, int64_t end,
                    int64_t step)
 {
-    const reel_slice_attrs a = {dim, start, length, step};
-    bool all = start == 0 && step == 1 && length == META(x)->dim[dim];
-    return all ? x : CALL(slice, &a, x);
+    const reel_slice_attrs a = {dim, start, end, step, REEL_SLICE_CLIPS};
+    return start == 0 && end == INT64_MAX && step == 1 ? x : CALL(slice, &a, x);
+}
+
+int reel__im_narrow(reel_import *im, int x, int dim, int64_t start, int64_t length)
+{
+    const reel_slice_attrs a = {dim, start, start + length, 1, REEL_SLICE_INSIDE};
+    return start == 0 && length == META(x)->dim[dim] ? x : CALL(slice, &a, x);
+}
+
+int reel__im_drop_dims(reel_import *im, int x, int64_t mask)
+{
+    reel_shape s = {.rank = 0};
+    int64_t asked[REEL_MAX_RANK];
+    for (int d = 0; d < META(x)->rank; d++) {
+        if (mask >> d & 1) continue;
+        asked[s.rank] = REEL_SIZE_OF(d);
+        s.dim[s.rank++] = META(x)->dim[d];
+    }
+    return reel__im_reshape_as(im, x, s, asked);
 }
 
 int64_t reel__im_count(const reel_meta *m, int from, int to)
@@ -183,14 +209,16 @@ int64_t reel__im_count(const reel_meta *m, int from, int to)
 int reel__im_flatten(reel_import *im, int x, int axis)
 {
     const reel_meta *m = META(x);
-    return reel__im_reshape(
-        im, x, REEL_SHAPE(reel__im_count(m, 0, axis), reel__im_count(m, axis, m->rank)));
+    const int64_t before = reel__im_count(m, 0, axis),
+                  after = reel__im_count(m, axis, m->rank);
+    return reel__im_reshape_as(im, x, REEL_SHAPE(before, after),
+                               (const int64_t[]){after ? REEL_INFERRED : before, after});
 }
 
 /* ---- joining, padding --------------------------------------------------------------------------- */
 
 int reel__im_pad(reel_import *im, int x, const int64_t before[], const int64_t after[],
-                 double value)
+                 reel_number value)
 {
     reel_pad_attrs a = {.value = value};
     bool any = false;
@@ -261,35 +289,33 @@ int reel__im_matmul(reel_import *im, int x, int y)
 
 /* ---- reductions and arithmetic with numbers ---------------------------------------------------------- */
 
+static int reduce(reel_import *im, const reel_op *op, int x, reel_mask_attrs a, bool keep)
+{
+    int y = reel__im_emit(im, op, &a, 1, &x);
+    if (keep || y < 0) return y;
+    return reel__im_drop_dims(im, y, a.mask);
+}
+
 int reel__im_reduce(reel_import *im, const reel_op *op, int x, int64_t mask, double scale,
                     bool keep)
 {
-    const reel_mask_attrs a = {mask, 1, scale};
-    int y = reel__im_emit(im, op, &a, 1, &x);
-    if (keep || y < 0) return y;
-    reel_shape s = {.rank = 0};
-    for (int d = 0; d < META(y)->rank; d++)
-        if (!(mask >> d & 1)) s.dim[s.rank++] = META(y)->dim[d];
-    return reel__im_reshape(im, y, s);
+    return reduce(im, op, x, (reel_mask_attrs){mask, 0, scale}, keep);
 }
 
-int reel__im_mean(reel_import *im, int x, int64_t mask)
+int reel__im_mean(reel_import *im, int x, int64_t mask, bool keep)
 {
-    int64_t n = 1;
-    for (int d = 0; d < META(x)->rank; d++)
-        if (mask >> d & 1) n *= META(x)->dim[d];
-    return reel__im_reduce(im, &reel__sum, x, mask, 1 / (double)n, true);
+    return reduce(im, &reel__sum, x, (reel_mask_attrs){mask, 1, 1}, keep);
 }
 
 int reel__im_scale(reel_import *im, int x, double factor)
 {
-    const reel_scalar_attrs a = {{factor, 0}};
+    const reel_scalar_attrs a = reel__scalars(factor, 0);
     return factor == 1 ? x : CALL(mul_scalar, &a, x);
 }
 
 int reel__im_shift(reel_import *im, int x, double summand)
 {
-    const reel_scalar_attrs a = {{summand, 0}};
+    const reel_scalar_attrs a = reel__scalars(summand, 0);
     return summand == 0 ? x : CALL(add_scalar, &a, x);
 }
 
@@ -300,7 +326,7 @@ static reel_make_attrs make_attrs(reel_shape s, reel_dtype dtype)
     return (reel_make_attrs){.shape = shape_attrs(s), .dtype = dtype};
 }
 
-int reel__im_full(reel_import *im, reel_shape s, double value, reel_dtype dtype)
+int reel__im_full(reel_import *im, reel_shape s, reel_number value, reel_dtype dtype)
 {
     reel_make_attrs a = make_attrs(s, dtype);
     a.kernel.fill.value = value;
@@ -309,16 +335,21 @@ int reel__im_full(reel_import *im, reel_shape s, double value, reel_dtype dtype)
 
 int reel__im_scalar(reel_import *im, double value, int x)
 {
-    return reel__im_full(im, REEL_SCALAR, value, META(x)->dtype);
+    return reel__im_full(im, REEL_SCALAR, reel__real(value), META(x)->dtype);
 }
 
-int reel__im_arange(reel_import *im, double start, double step, int64_t n,
+int reel__im_arange(reel_import *im, reel_number start, reel_number end, reel_number step,
                     reel_dtype dtype)
 {
-    reel_make_attrs a = make_attrs(REEL_SHAPE(n), dtype);
-    a.kernel.arange.start = start;
-    a.kernel.arange.step = step;
+    reel_make_attrs a = make_attrs(REEL_SCALAR, dtype);
+    a.kernel.arange = (reel_arange_attrs){start, end, step};
     return reel__im_emit(im, &reel__arange, &a, 0, NULL);
+}
+
+int reel__im_count_from(reel_import *im, int64_t start, int64_t n)
+{
+    return reel__im_arange(im, reel__whole(start), reel__whole(start + n), reel__whole(1),
+                           REEL_I64);
 }
 
 int reel__im_const(reel_import *im, reel_shape s, reel_dtype dtype, const void *data)

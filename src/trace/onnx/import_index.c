@@ -40,18 +40,17 @@ static int wrapped(reel_import *im, int index, int64_t n)
 /* One known index: a slice, and the dimension dropped. */
 static bool by_one(reel_import *im, int x, int index, int axis)
 {
-    double at;
+    reel_number number;
     int64_t n = META(x)->dim[axis];
-    if (META(index)->rank != 0 || !reel__im_number(im, index, &at)) return false;
-    if (!(at >= (double)-n && at < (double)n)) {
-        reel_fail(REEL_ERR_FORMAT, "index %g of a size of %" PRId64, at, n);
+    if (META(index)->rank != 0 || !reel__im_number(im, index, &number)) return false;
+    const int64_t at = reel__number_i64(number);
+    if (at < -n || at >= n) {
+        reel_fail(REEL_ERR_FORMAT, "index %" PRId64 " of a size of %" PRId64, at, n);
         return true;
     }
-    int y = reel__im_slice(im, x, axis, (int64_t)at + (at < 0 ? n : 0), 1, 1);
-    reel_shape s = reel__shape(META(y));
-    s.rank--;
-    for (int d = axis; d < s.rank; d++) s.dim[d] = s.dim[d + 1];
-    OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_reshape(im, y, s));
+    const reel_slice_attrs one = {axis, at, 0, 1, REEL_SLICE_ONE};
+    int y = CALL(slice, &one, x);
+    OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_drop_dims(im, y, INT64_C(1) << axis));
     return true;
 }
 
@@ -108,29 +107,28 @@ static void scatter_elements(reel_import *im)
 static void one_hot(reel_import *im)
 {
     int index = reel__im_cast(im, IN(0), REEL_I64), values = IN(2);
-    double depth = reel__im_in_number(im, 1, 0);
+    int64_t depth = reel__number_i64(reel__im_in_number(im, 1, 0));
     const reel_meta m = *META(index), v = *META(values);
     int axis = reel__im_axis(reel__im_int(im, "axis", -1), m.rank + 1);
     reel_shape column = {.rank = m.rank + 1}, row = column;
     if (reel_failed()) return;
-    if (m.rank == REEL_MAX_RANK || !(depth >= 0 && depth < 0x1p40) || v.rank != 1 ||
-        v.dim[0] != 2) {
+    if (m.rank == REEL_MAX_RANK || depth < 0 || depth >= INT64_C(1) << 40 ||
+        v.rank != 1 || v.dim[0] != 2) {
         reel_fail(REEL_ERR_FORMAT,
-                  "index %s, depth %g, values %s: rank 7 or less, >= 0, "
+                  "index %s, depth %" PRId64 ", values %s: rank 7 or less, >= 0, "
                   "[2]",
                   SHOW(&m), depth, SHOW(&v));
         return;
     }
     for (int d = 0, from = 0; d < row.rank; d++) {
-        column.dim[d] = d == axis ? (int64_t)depth : 1;
+        column.dim[d] = d == axis ? depth : 1;
         row.dim[d] = d == axis ? 1 : m.dim[from++];
     }
-    int place = reel__im_arange(im, 0, 1, (int64_t)depth, REEL_I64);
-    int hit =
-        CALL(eq, NULL, reel__im_reshape(im, wrapped(im, index, (int64_t)depth), row),
-             reel__im_reshape(im, place, column));
-    int off = reel__im_reshape(im, reel__im_slice(im, values, 0, 0, 1, 1), REEL_SCALAR);
-    int on = reel__im_reshape(im, reel__im_slice(im, values, 0, 1, 1, 1), REEL_SCALAR);
+    int place = reel__im_count_from(im, 0, depth);
+    int hit = CALL(eq, NULL, reel__im_reshape(im, wrapped(im, index, depth), row),
+                   reel__im_reshape(im, place, column));
+    int off = reel__im_reshape(im, reel__im_narrow(im, values, 0, 0, 1), REEL_SCALAR);
+    int on = reel__im_reshape(im, reel__im_narrow(im, values, 0, 1, 1), REEL_SCALAR);
     OUT(0, CALL(where, NULL, hit, on, off));
 }
 

@@ -16,7 +16,8 @@ static void unary(reel_import *im)
 /* y = record(x | alpha), alpha an attribute with the row's number as default */
 static void with_alpha(reel_import *im)
 {
-    const reel_scalar_attrs a = {{reel__im_float(im, "alpha", im->row->number), 0}};
+    const reel_scalar_attrs a =
+        reel__scalars(reel__im_float(im, "alpha", im->row->number), 0);
     OUT(0, reel__im_emit(im, im->row->record, &a, 1, (int[]){IN(0)}));
 }
 
@@ -31,7 +32,7 @@ static void binary(reel_import *im)
 }
 
 /* x with a number: a record of its own, unless y would give the result more dimensions. */
-static bool by_number(reel_import *im, int x, int y, double *number)
+static bool by_number(reel_import *im, int x, int y, reel_number *number)
 {
     return META(y)->rank <= META(x)->rank && reel_dtype_is_float(META(x)->dtype) &&
            META(x)->dtype == META(y)->dtype && !reel__im_known(im, x) &&
@@ -42,7 +43,7 @@ static bool by_number(reel_import *im, int x, int y, double *number)
 static void commutative(reel_import *im)
 {
     int x = IN(0), y = IN(1);
-    reel_scalar_attrs a = {{0}};
+    reel_scalar_attrs a = reel__scalars(0, 0);
     if (by_number(im, x, y, &a.a[0]))
         OUT(0, reel__im_emit(im, im->row->record2, &a, 1, &x));
     else if (by_number(im, y, x, &a.a[0]))
@@ -54,9 +55,9 @@ static void commutative(reel_import *im)
 static void subtract(reel_import *im)
 {
     int x = IN(0), y = IN(1);
-    double number;
+    reel_number number;
     if (by_number(im, x, y, &number))
-        OUT(0, reel__im_shift(im, x, -number));
+        OUT(0, reel__im_shift(im, x, -reel__number_f64(number)));
     else
         OUT(0, CALL(sub, NULL, x, y));
 }
@@ -82,51 +83,33 @@ static void mean(reel_import *im)
 
 /* ---- division, power ----------------------------------------------------------------------- */
 
-/* floor, or toward zero, of a floating quotient */
-static int whole(reel_import *im, int q, bool to_zero)
-{
-    if (!to_zero) return CALL(floor, NULL, q);
-    int negative = CALL(lt, NULL, q, reel__im_scalar(im, 0, q));
-    int up = CALL(ceil, NULL, q), down = CALL(floor, NULL, q);
-    return CALL(where, NULL, negative, up, down);
-}
-
-/* Whole numbers by way of f64, exact up to 2^53; ONNX rounds toward zero. */
+/* Integers are divided toward zero. */
 static void divide(reel_import *im)
 {
     int x = IN(0), y = IN(1);
-    reel_dtype dtype = META(x)->dtype;
-    if (reel_dtype_is_float(dtype)) {
+    if (reel_dtype_is_float(META(x)->dtype))
         OUT(0, CALL(div, NULL, x, y));
-        return;
-    }
-    if (META(y)->dtype != dtype)
-        reel_fail(REEL_ERR_FORMAT, "%s and %s differ in dtype", SHOW(META(x)),
-                  SHOW(META(y)));
-    int q =
-        CALL(div, NULL, reel__im_cast(im, x, REEL_F64), reel__im_cast(im, y, REEL_F64));
-    OUT(0, reel__im_cast(im, whole(im, q, true), dtype));
+    else
+        OUT(0, CALL(div_trunc, NULL, x, y));
 }
 
-/* x - y whole(x / y): the sign of y, with fmod that of x. */
+/* The sign of y, with fmod that of x. */
 static void modulo(reel_import *im)
 {
     int x = IN(0), y = IN(1);
-    reel_dtype dtype = META(x)->dtype;
-    bool fmod_ = reel__im_int(im, "fmod", 0) != 0;
-    reel_dtype wide = dtype == REEL_F32 ? REEL_F32 : REEL_F64;
-    int a = reel__im_cast(im, x, wide), b = reel__im_cast(im, y, wide);
-    int q = whole(im, CALL(div, NULL, a, b), fmod_);
-    OUT(0, reel__im_cast(im, CALL(sub, NULL, a, CALL(mul, NULL, b, q)), dtype));
+    if (reel__im_int(im, "fmod", 0) != 0)
+        OUT(0, CALL(fmod, NULL, x, y));
+    else
+        OUT(0, CALL(remainder, NULL, x, y));
 }
 
 static void power(reel_import *im)
 {
     int x = IN(0), y = reel__im_cast(im, IN(1), META(IN(0))->dtype);
-    reel_scalar_attrs a = {{0}};
+    reel_scalar_attrs a = reel__scalars(0, 0);
     if (!by_number(im, x, y, &a.a[0]))
         OUT(0, CALL(pow, NULL, x, y));
-    else if (a.a[0] == 2)
+    else if (reel__number_equal(a.a[0], reel__whole(2)))
         OUT(0, CALL(square, NULL, x));
     else
         OUT(0, CALL(pow_scalar, &a, x));
@@ -157,9 +140,13 @@ static void where(reel_import *im)
 
 /* ---- choices of a number: Clip, PRelu and such ------------------------------------------------ */
 
-static bool bound(reel_import *im, int k, double *number)
+static bool bound(reel_import *im, int k, double *bound)
 {
-    return !reel__im_has_in(im, k) || reel__im_number(im, IN(k), number);
+    reel_number number;
+    if (!reel__im_has_in(im, k)) return true;
+    if (!reel__im_number(im, IN(k), &number)) return false;
+    *bound = reel__number_f64(number);
+    return true;
 }
 
 /* Attributes until 10; inputs since, which need not be constant. */
@@ -171,7 +158,7 @@ static void clip(reel_import *im)
     if (reel_dtype_is_float(META(x)->dtype) && bound(im, 1, &low) &&
         bound(im, 2, &high)) {
         /* of bounds in the wrong order the upper one decides */
-        const reel_scalar_attrs a = {{low < high ? low : high, high}};
+        const reel_scalar_attrs a = reel__scalars(low < high ? low : high, high);
         OUT(0, low == 0 && high == 6 ? CALL(relu6, NULL, x) : CALL(clamp, &a, x));
         return;
     }
@@ -231,7 +218,7 @@ static void hard_sigmoid(reel_import *im)
 {
     const double alpha = reel__im_float(im, "alpha", 0.2f),
                  beta = reel__im_float(im, "beta", 0.5);
-    const reel_scalar_attrs unit = {{0, 1}};
+    const reel_scalar_attrs unit = reel__scalars(0, 1);
     int x = IN(0);
     if (fabs(alpha - 1. / 6) < 1e-7 && beta == 0.5) {
         OUT(0, CALL(hardsigmoid, NULL, x));
@@ -271,8 +258,9 @@ static void swish(reel_import *im)
 static void selu(reel_import *im)
 {
     bool old = im->opset < 6; /* the defaults had four digits */
-    const reel_scalar_attrs a = {
-        {reel__im_float(im, "alpha", old ? 1.6732f : 1.67326319217681884765625), 0}};
+    const double alpha =
+        reel__im_float(im, "alpha", old ? 1.6732f : 1.67326319217681884765625);
+    const reel_scalar_attrs a = reel__scalars(alpha, 0);
     double gamma = reel__im_float(im, "gamma", old ? 1.0507f : 1.05070102214813232421875);
     OUT(0, reel__im_scale(im, CALL(elu, &a, IN(0)), gamma));
 }
@@ -281,7 +269,7 @@ static void selu(reel_import *im)
 static void celu(reel_import *im)
 {
     double alpha = reel__im_float(im, "alpha", 1);
-    const reel_scalar_attrs one = {{1, 0}};
+    const reel_scalar_attrs one = reel__scalars(1, 0);
     int y = CALL(elu, &one, reel__im_scale(im, IN(0), 1 / alpha));
     OUT(0, reel__im_scale(im, y, alpha));
 }
@@ -351,8 +339,9 @@ static void dropout(reel_import *im)
 {
     bool training = false;
     if (reel__im_has_in(im, 2)) {
-        double on = 0;
-        training = !reel__im_number(im, IN(2), &on) || on != 0;
+        reel_number on;
+        training =
+            !reel__im_number(im, IN(2), &on) || !reel__number_equal(on, reel__whole(0));
     }
     if (training || (im->opset < 7 && !reel__im_int(im, "is_test", 0)))
         reel_fail(REEL_ERR_UNSUPPORTED, "%s: export the model in evaluation mode",
@@ -360,7 +349,7 @@ static void dropout(reel_import *im)
     int x = IN(0);
     OUT(0, x);
     if (!reel__im_wants_out(im, 1)) return;
-    OUT(1, reel__im_full(im, reel__shape(META(x)), 1,
+    OUT(1, reel__im_full(im, reel__shape(META(x)), reel__whole(1),
                          im->opset < 10 ? META(x)->dtype : REEL_BOOL));
 }
 

@@ -240,14 +240,30 @@ reel_im_list reel__im_list_or_in(reel_import *im, const char *name, int k)
     return reel__im_has(im, name) ? reel__im_ints(im, name) : reel__im_in_ints(im, k);
 }
 
-bool reel__im_number(reel_import *im, int v, double *number)
+/* The one number of a tensor: integers as they are. */
+static bool read_number(const reel_tensor *t, reel_number *number)
 {
-    reel_tensor *t = reel_failed() ? NULL : reel__im_known(im, v);
-    return t && reel__numel(&t->meta) == 1 && !reel__im_read(t, number, REEL_F64);
+    double real;
+    int64_t whole;
+    if (reel_dtype_is_float(t->meta.dtype)) {
+        if (reel__im_read(t, &real, REEL_F64)) return false;
+        *number = reel__real(real);
+    } else {
+        if (reel__im_read(t, &whole, REEL_I64)) return false;
+        *number = reel__whole(whole);
+    }
+    return true;
 }
 
-double reel__im_in_number(reel_import *im, int k, double otherwise)
+bool reel__im_number(reel_import *im, int v, reel_number *number)
 {
+    reel_tensor *t = reel_failed() ? NULL : reel__im_known(im, v);
+    return t && reel__numel(&t->meta) == 1 && read_number(t, number);
+}
+
+reel_number reel__im_in_number(reel_import *im, int k, double other)
+{
+    reel_number otherwise = reel__real(other);
     int v = reel__im_in(im, k);
     if (v < 0) return otherwise;
     const reel_tensor *t = readable(im, v);
@@ -256,7 +272,7 @@ double reel__im_in_number(reel_import *im, int k, double otherwise)
                   "input %d \"%s\" %s must be one number, and a constant", k,
                   im->node->input.at[k], SHOW(reel__im_meta(im, v)));
     else
-        (void)reel__im_read(t, &otherwise, REEL_F64);
+        (void)read_number(t, &otherwise);
     return otherwise;
 }
 

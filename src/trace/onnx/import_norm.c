@@ -178,8 +178,8 @@ static void mean_variance_norm(reel_import *im)
     int x = IN(0);
     reel_im_list axes = reel__im_ints(im, "axes");
     if (axes.n < 0) axes = (reel_im_list){3, {0, 2, 3}};
-    const reel_mask_attrs a = {reel__im_mask(&axes, META(x)->rank), 1, 0};
-    int dev = CALL(sub, NULL, x, reel__im_mean(im, x, a.mask));
+    const reel_mask_attrs a = {reel__im_mask(&axes, META(x)->rank), 0, 0};
+    int dev = CALL(sub, NULL, x, reel__im_mean(im, x, a.mask, true));
     int s = reel__im_shift(im, CALL(sqrt, NULL, CALL(var, &a, x)), 1e-9);
     OUT(0, CALL(div, NULL, dev, s));
 }

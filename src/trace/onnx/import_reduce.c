@@ -56,12 +56,9 @@ static void reduce_sum(reel_import *im)
 static void reduce_mean(reel_import *im)
 {
     const reduction r = operands(im);
-    int64_t n = 1;
     if (!reel_failed() && !reel_dtype_is_float(META(r.x)->dtype))
         reel_fail(REEL_ERR_UNSUPPORTED, "a mean of %s", SHOW(META(r.x)));
-    for (int d = 0; d < META(r.x)->rank; d++)
-        if (r.mask >> d & 1) n *= META(r.x)->dim[d];
-    OUT(0, reel__im_reduce(im, &reel__sum, r.x, r.mask, 1 / (double)n, r.keep));
+    OUT(0, reel__im_mean(im, r.x, r.mask, r.keep));
 }
 
 static void reduce_extreme(reel_import *im)
@@ -123,9 +120,9 @@ static void reduce_prod(reel_import *im)
                       n, REEL__IM_LIST);
             return;
         }
-        int product = reel__im_slice(im, y, d, 0, 1, 1);
+        int product = reel__im_narrow(im, y, d, 0, 1);
         for (int64_t i = 1; i < n; i++)
-            product = CALL(mul, NULL, product, reel__im_slice(im, y, d, i, 1, 1));
+            product = CALL(mul, NULL, product, reel__im_narrow(im, y, d, i, 1));
         y = product;
     }
     reel_shape s = {.rank = 0};

@@ -41,8 +41,14 @@ static void reshape(reel_import *im)
 {
     int x = IN(0);
     reel_im_list to = reel__im_list_or_in(im, "shape", 1);
-    resolve(META(x), &to, reel__im_int(im, "allowzero", 0) != 0);
-    OUT(0, reel__im_reshape(im, x, reel__im_shape(&to)));
+    bool zero = reel__im_int(im, "allowzero", 0) != 0;
+    const reel_im_list asked = to;
+    int64_t dim[REEL_MAX_RANK] = {0};
+    resolve(META(x), &to, zero);
+    const reel_shape s = reel__im_shape(&to);
+    for (int i = 0; i < s.rank; i++)
+        dim[i] = asked.at[i] == 0 && !zero ? REEL_SIZE_OF(i) : asked.at[i];
+    OUT(0, reel__im_reshape_as(im, x, s, dim));
 }
 
 static void flatten(reel_import *im)
@@ -60,14 +66,12 @@ static void squeeze(reel_import *im)
     const reel_meta m = *META(x);
     reel_im_list axes = reel__im_list_or_in(im, "axes", 1);
     int64_t mask = reel__im_mask(&axes, m.rank);
-    reel_shape s = {.rank = 0};
     for (int d = 0; d < m.rank && !reel_failed(); d++) {
-        bool drop = axes.n < 0 ? m.dim[d] == 1 : (mask >> d & 1) != 0;
-        if (drop && m.dim[d] != 1)
+        if (axes.n < 0 && m.dim[d] == 1) mask |= INT64_C(1) << d;
+        if ((mask >> d & 1) && m.dim[d] != 1)
             reel_fail(REEL_ERR_FORMAT, "axis %d of %s is not of size 1", d, SHOW(&m));
-        if (!drop) s.dim[s.rank++] = m.dim[d];
     }
-    OUT(0, reel__im_reshape(im, x, s));
+    OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_drop_dims(im, x, mask));
 }
 
 static void unsqueeze(reel_import *im)
@@ -83,9 +87,13 @@ static void unsqueeze(reel_import *im)
     }
     int64_t mask = reel__im_mask(&axes, rank);
     reel_shape s = {.rank = rank};
-    for (int d = 0; d < rank && !reel_failed(); d++)
-        s.dim[d] = mask >> d & 1 ? 1 : m.dim[from++];
-    OUT(0, reel__im_reshape(im, x, s));
+    int64_t asked[REEL_MAX_RANK];
+    for (int d = 0; d < rank && !reel_failed(); d++) {
+        bool is_new = mask >> d & 1;
+        asked[d] = is_new ? 1 : REEL_SIZE_OF(from);
+        s.dim[d] = is_new ? 1 : m.dim[from++];
+    }
+    OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_reshape_as(im, x, s, asked));
 }
 
 /* ---- Transpose, Expand, Tile ---------------------------------------------------------------- */
@@ -194,28 +202,19 @@ static void split(reel_import *im)
     }
     start = 0;
     for (int i = 0; i < outs; start += size.at[i++])
-        OUT(i, reel__im_slice(im, x, axis, start, size.at[i], 1));
+        OUT(i, reel__im_narrow(im, x, axis, start, size.at[i]));
 }
 
 /* The elements start, start + step, ... before end along one dimension. A step backward is a
- * flip, then a step forward. */
+ * flip, then a step forward; place i becomes -1 - i, and so the ends that count from either
+ * side change sides. */
 static int cut(reel_import *im, int x, int dim, int64_t start, int64_t end, int64_t step)
 {
     const reel_mask_attrs flip = {.mask = INT64_C(1) << dim};
-    int64_t n = META(x)->dim[dim], low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
-    if (start < 0) start = start < -n ? 0 : start + n;
-    if (end < 0) end = end < -n ? low : end + n;
-    start = start > high ? high : start;
-    end = end > high ? high : end;
-    if (step < 0) {
-        x = CALL(flip, &flip, x);
-        start = n - 1 - start;
-        end = n - 1 - end;
-        step = step == INT64_MIN ? INT64_MAX : -step;
-    }
-    int64_t length = end > start ? (end - start - 1) / step + 1 : 0;
-    if (step > n) step = n ? n : 1; /* the same elements, and no overflow of the stride */
-    return reel__im_slice(im, x, dim, length ? start : 0, length, length > 1 ? step : 1);
+    if (step > 0) return reel__im_slice(im, x, dim, start, end, step);
+    x = CALL(flip, &flip, x);
+    return reel__im_slice(im, x, dim, -1 - start, -1 - end,
+                          step == INT64_MIN ? INT64_MAX : -step);
 }
 
 static void slice(reel_import *im)
@@ -253,8 +252,9 @@ static void pad(reel_import *im)
     reel_im_list pads = reel__im_list_or_in(im, im->opset < 2 ? "paddings" : "pads", 1),
                  axes = {.n = -1};
     if (im->opset >= 18) axes = reel__im_in_ints(im, 3);
-    double value = reel__im_has_in(im, 2) ? reel__im_in_number(im, 2, 0)
-                                          : reel__im_float(im, "value", 0);
+    reel_number value = reel__im_has_in(im, 2)
+                            ? reel__im_in_number(im, 2, 0)
+                            : reel__real(reel__im_float(im, "value", 0));
     const char *mode = reel__im_string(im, "mode", "constant");
     int64_t before[REEL_MAX_RANK] = {0}, after[REEL_MAX_RANK] = {0};
     if (strcmp(mode, "constant") != 0)
@@ -274,7 +274,7 @@ static void pad(reel_import *im)
             return;
         }
         int64_t off = low < 0 ? -low : 0, end = high < 0 ? -high : 0;
-        x = reel__im_slice(im, x, d, off, n - off - end, 1);
+        x = reel__im_slice(im, x, d, off, end ? -end : INT64_MAX, 1);
         before[d] = low > 0 ? low : 0;
         after[d] = high > 0 ? high : 0;
     }

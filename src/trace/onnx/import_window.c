@@ -113,7 +113,7 @@ static int pad_explicitly(reel_import *im, int x, window *w, double value)
                   after[4] = {0, 0, w->after[0], w->after[1]};
     memset(w->before, 0, sizeof w->before);
     memset(w->after, 0, sizeof w->after);
-    return reel__im_pad(im, x, before, after, value);
+    return reel__im_pad(im, x, before, after, reel__real(value));
 }
 
 static bool symmetric(const window *w)
@@ -232,7 +232,7 @@ static void conv_transpose(reel_import *im)
             reel_fail(REEL_ERR_FORMAT, "padding leaves nothing of %" PRId64,
                       a.input[2 + i]);
         else
-            y = reel__im_slice(im, y, 2 + i, w.before[i], left, 1);
+            y = reel__im_narrow(im, y, 2 + i, w.before[i], left);
     }
     if (bias >= 0) {
         int64_t channels = META(bias)->rank == 1 ? META(bias)->dim[0] : -1;
@@ -268,7 +268,7 @@ static bool plain_padding(const window *w)
 static int over_planes(reel_import *im, int index, const reel_meta *x)
 {
     const int64_t planes = x->dim[0] * x->dim[1], size = x->dim[2] * x->dim[3];
-    int first = reel__im_arange(im, 0, 1, planes, REEL_I64);
+    int first = reel__im_count_from(im, 0, planes);
     first = reel__im_scale(im, first, (double)size);
     first = reel__im_reshape(im, first, REEL_SHAPE(x->dim[0], x->dim[1], 1, 1));
     return CALL(add, NULL, index, first);
@@ -324,7 +324,8 @@ static void average_pool(reel_import *im)
     a.count_include_pad = count_pad || padded;
     int y = CALL(avg_pool2d, &a, reel__im_channels_last(im, x));
     if (padded && !count_pad) { /* what part of each window is not padding */
-        int part = reel__im_full(im, REEL_SHAPE(1, 1, m.dim[2], m.dim[3]), 1, m.dtype);
+        int part = reel__im_full(im, REEL_SHAPE(1, 1, m.dim[2], m.dim[3]), reel__whole(1),
+                                 m.dtype);
         part = reel__im_channels_last(im, pad_explicitly(im, part, &around, 0));
         y = CALL(div, NULL, y, CALL(avg_pool2d, &a, part));
     }
@@ -338,7 +339,8 @@ static void global_average_pool(reel_import *im)
     if (META(x)->rank == 4)
         OUT(0, CALL(adaptive_avg_pool2d, &a, reel__im_channels_last(im, x)));
     else
-        OUT(0, reel__im_mean(im, x, ((INT64_C(1) << META(x)->rank) - 1) & ~INT64_C(3)));
+        OUT(0, reel__im_mean(im, x, ((INT64_C(1) << META(x)->rank) - 1) & ~INT64_C(3),
+                             true));
 }
 
 static void global_max_pool(reel_import *im)

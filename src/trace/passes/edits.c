@@ -15,7 +15,7 @@ reel_status reel__graph_infer(reel_graph *g)
     for (int v = 0; v < g->n_value && !st; v++)
         if (g->value[v].kind == REEL_VALUE_NODE) g->value[v].meta = meta[v];
     reel__free(meta);
-    return st;
+    return st ? st : reel__graph_bends(g);
 }
 
 bool reel__same_kind(const reel_graph *g, int v, int by)
@@ -25,7 +25,7 @@ bool reel__same_kind(const reel_graph *g, int v, int by)
         return false;
     for (int d = 0; d < a->meta.rank; d++)
         if (a->grow[d] != b->grow[d]) return false;
-    return true;
+    return reel__bend_alike(g, v, by, false);
 }
 
 bool reel__same_layout(const reel_graph *g, int v, int by)
@@ -35,7 +35,7 @@ bool reel__same_layout(const reel_graph *g, int v, int by)
     for (int d = 0; d < a->meta.rank; d++) /* the stride of a single element is nothing */
         if ((a->meta.dim[d] != 1 || a->grow[d]) && a->meta.stride[d] != b->meta.stride[d])
             return false;
-    return true;
+    return reel__bend_alike(g, v, by, true);
 }
 
 /* The shapes of all nodes, were v `by`, at batch b. */
@@ -55,6 +55,9 @@ int reel__layout_fits(const reel_graph *g, int v, int by)
     if (!meta) return -1;
     reel_status st = infer_with(g, v, by, g->batch, meta);
     if (!st && g->batch) st = infer_with(g, v, by, g->batch + 1, meta);
+    bool bent = g->value[v].bent || g->value[by].bent;
+    for (int k = 0; k < REEL__N_FAR && !st && bent; k++)
+        st = infer_with(g, v, by, reel__far_batch[k], meta);
     reel__free(meta);
     if (!st) return 1;
     if (st == REEL_ERR_MEMORY) return -1;
@@ -74,6 +77,7 @@ int reel__emit_reshape(reel_graph *g, int before, int x, int like)
     reel_shape_attrs to = {.rank = v->meta.rank}, grow = {.rank = 0};
     bool grows = false;
     if (reel__same_kind(g, x, like)) return x;
+    if (v->bent) return REEL_NO_VALUE; /* no size that could be written */
     for (int d = 0; d < v->meta.rank; d++) {
         to.dim[d] = v->meta.dim[d];
         grow.dim[d] = v->grow[d];

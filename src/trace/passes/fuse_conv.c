@@ -7,13 +7,13 @@
 
 /* ---- shared with fuse_linear.c -------------------------------------------------------------- */
 
-bool reel__fused_end(const reel_graph *g, const reel_match *m, int64_t *act, double a[2])
+bool reel__fused_end(const reel_graph *g, const reel_match *m, int64_t *act,
+                     reel_number a[2])
 {
     const reel_gnode *u = &g->node[reel__bound_node(g, m, "u")];
     const reel_scalar_attrs *s = u->op->attrs ? u->attrs : NULL;
     *act = u->op->kernel;
-    a[0] = s ? s->a[0] : 0;
-    a[1] = s ? s->a[1] : 0;
+    for (int i = 0; i < 2; i++) a[i] = s ? s->a[i] : reel__whole(0);
     return !u->per_batch;
 }
 

@@ -121,7 +121,8 @@ static bool same_size(const reel_graph *g, int v, int u)
 {
     const reel_value *a = &g->value[v], *b = &g->value[u];
     return reel__same_shape(&a->meta, &b->meta) &&
-           memcmp(a->grow, b->grow, (size_t)a->meta.rank * sizeof *a->grow) == 0;
+           memcmp(a->grow, b->grow, (size_t)a->meta.rank * sizeof *a->grow) == 0 &&
+           reel__bend_alike(g, v, u, false);
 }
 
 /* Somebody in the region reads i's result; nobody else does before the region's end. */

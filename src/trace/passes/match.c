@@ -22,14 +22,15 @@ static bool swaps(const reel_term *t)
 /* ---- numbers ------------------------------------------------------------------------------- */
 
 /* A whole number means itself; another stands in a program as a rounded decimal. */
-static bool close_to(double a, double b)
+static bool close_to(reel_number wanted, reel_number x)
 {
-    if (a == b || a == rint(a)) return a == b;
-    return fabs(a - b) <= 1e-6 * (fabs(a) > fabs(b) ? fabs(a) : fabs(b));
+    if (!wanted.is_real) return reel__number_equal(wanted, x);
+    double a = wanted.real, b = reel__number_f64(x);
+    return a == b || fabs(a - b) <= 1e-6 * (fabs(a) > fabs(b) ? fabs(a) : fabs(b));
 }
 
 /* Number x where an expression stands: a name that is free takes it. */
-static bool number_fits(reel__walk *w, const reel_expr *e, double x)
+static bool number_fits(reel__walk *w, const reel_expr *e, reel_number x)
 {
     if (e->name[0] < 0) return close_to(e->number[0], x);
     if (w->bound[e->name[0]]) return close_to(w->m.number[e->name[0]], x);
@@ -41,15 +42,11 @@ static bool number_fits(reel__walk *w, const reel_expr *e, double x)
 /* An attribute that depends on the batch is no number. */
 static bool attribute_fits(reel__walk *w, const reel_gnode *n, const reel_condition *c)
 {
-    bool real = c->field->type == REEL_ATTR_REAL;
-    if (n->per_batch) {
-        const void *slope = reel__attr_at(n->per_batch, c);
-        if (real ? *(const double *)slope != 0 : *(const int64_t *)slope != 0)
-            return false;
-    }
-    const void *v = reel__attr_at(n->attrs, c);
-    return number_fits(w, &c->expr,
-                       real ? *(const double *)v : (double)*(const int64_t *)v);
+    if (n->per_batch &&
+        !reel__number_equal(reel__attr_get(c->field, c->place, n->per_batch),
+                            reel__whole(0)))
+        return false;
+    return number_fits(w, &c->expr, reel__attr_get(c->field, c->place, n->attrs));
 }
 
 /* ---- values --------------------------------------------------------------------------------- */
@@ -107,7 +104,8 @@ static bool term_fits(reel__walk *w, int term, int v)
     case REEL__VALUE: return (v >= 0 || t->optional) && bind(w, t->name, v);
     case REEL__NUMBER:
         return v >= 0 && reel__never_changes(&w->e, v) &&
-               reel__constant_number(w->g, v, &x) && number_fits(w, &t->expr, x);
+               reel__constant_number(w->g, v, &x) &&
+               number_fits(w, &t->expr, reel__real(x));
     case REEL__NODE: return node_fits(w, term, v);
     }
     return false;
@@ -180,5 +178,5 @@ int reel__bound(const reel_match *m, const char *name)
 
 double reel__bound_number(const reel_match *m, const char *name)
 {
-    return m->number[number_of(m, name)];
+    return reel__number_f64(m->number[number_of(m, name)]);
 }

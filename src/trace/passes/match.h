@@ -15,8 +15,9 @@
  *                      0, or where `@c` stands those of the node that makes value c
  *
  * Add, mul, maximum, minimum and comparisons for equality match either order. Whole
- * numbers match exactly, others with a relative tolerance of 1e-6. In a replacement a number may be an expression of two,
- * such as $a * $b or 1 / $a.
+ * numbers match exactly, others with a relative tolerance of 1e-6. In a replacement a number
+ * may be an expression of two, such as $a * $b or 1 / $a. Whole numbers are computed as such;
+ * where 64 bits do not hold the result, the rule does not apply.
  *
  * A match holds only where everything that it read can be read at its last node, so whatever a
  * rule makes there sees the same memory. */
@@ -31,11 +32,11 @@ typedef struct reel_pattern reel_pattern;
 
 typedef struct reel_match {
     const reel_pattern *pattern;
-    const reel_effects *effects;   /* of the graph as it was matched */
-    int root;                      /* the last node: its result is replaced */
-    int n_node, node[REEL__TERMS]; /* all nodes, once each */
-    int value[REEL__NAMES];        /* by name: a value ... */
-    double number[REEL__NAMES];    /* ... or a number */
+    const reel_effects *effects;     /* of the graph as it was matched */
+    int root;                        /* the last node: its result is replaced */
+    int n_node, node[REEL__TERMS];   /* all nodes, once each */
+    int value[REEL__NAMES];          /* by name: a value ... */
+    reel_number number[REEL__NAMES]; /* ... or a number */
 } reel_match;
 
 /* What a name of the pattern stands for: REEL_NO_VALUE for an absent operand, and for a name
@@ -83,7 +84,7 @@ typedef enum reel_term_kind {
 
 /* a, a op b: each a number or, where name >= 0, that of a name. */
 typedef struct reel_expr {
-    double number[2];
+    reel_number number[2];
     int name[2];
     char op; /* 0: a alone */
 } reel_expr;
@@ -119,10 +120,4 @@ struct reel_pattern {
 bool reel__pattern_parse(reel_pattern *p, const char *text, const reel_pattern *names);
 /* Number of a name; -1. */
 int reel__pattern_name(const reel_pattern *p, const char *name, size_t n);
-/* Where an attribute of a node stands; one of a double for reals, else of an int64_t. */
-static inline void *reel__attr_at(void *attrs, const reel_condition *c)
-{
-    return (char *)attrs + c->field->offset + (size_t)c->place * 8;
-}
-
 #endif

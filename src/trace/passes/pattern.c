@@ -68,7 +68,7 @@ static bool read_number(reader *r, reel_expr *e, int k)
     e->name[k] = -1;
     if (take(r, "$")) return (e->name[k] = name_here(r)) >= 0;
     char *end;
-    e->number[k] = reel__strtod(r->at, &end);
+    e->number[k] = reel__real(reel__strtod(r->at, &end));
     if (end == r->at) return malformed(r, "a number is expected");
     r->at = end;
     return true;

@@ -51,13 +51,16 @@ static int last_dims(double mask, int rank)
     return 0;
 }
 
-/* Scale `s` must be that of a mean over dims of x. */
-static bool is_mean(const reel_graph *g, const reel_match *m, int dims, const char *s)
+/* A sum with scale `s` must be a mean over dims of x: one by itself, where `q` says so, or by
+ * a scale of 1 / n. */
+static bool is_mean(const reel_graph *g, const reel_match *m, int dims, const char *s,
+                    const char *q)
 {
     const reel_value *x = &g->value[reel__bound(m, "x")];
     double n = 1;
+    if (reel__bound_number(m, q) != 0) return reel__bound_number(m, s) == 1;
     for (int d = x->meta.rank - dims; d < x->meta.rank; d++) {
-        if (x->grow[d]) return false; /* it would differ with the batch */
+        if (x->grow[d] || x->bent) return false; /* it would differ with the batch */
         n *= (double)x->meta.dim[d];
     }
     return fabs(reel__bound_number(m, s) * n - 1) < 1e-6;
@@ -67,7 +70,7 @@ static int norm_of(reel_graph *g, const reel_match *m)
 {
     const reel_value *x = &g->value[reel__bound(m, "x")];
     int dims = last_dims(reel__bound_number(m, "m"), x->meta.rank);
-    if (!dims || !is_mean(g, m, dims, "s")) return -1;
+    if (!dims || !is_mean(g, m, dims, "s", "q")) return -1;
     const reel_layer_norm_attrs a = {.dims = dims, .eps = reel__bound_number(m, "e")};
     const int in[] = {reel__bound(m, "x"), REEL_NO_VALUE, REEL_NO_VALUE};
     return reel__graph_emit1(g, m->root, &reel__layer_norm, &a, NULL, in, 3,
@@ -79,7 +82,7 @@ static int norm_of_squares(reel_graph *g, const reel_match *m)
 {
     int rank = g->value[reel__bound(m, "x")].meta.rank;
     int dims = last_dims(reel__bound_number(m, "m"), rank);
-    return dims && is_mean(g, m, dims, "t") ? norm_of(g, m) : -1;
+    return dims && is_mean(g, m, dims, "t", "r") ? norm_of(g, m) : -1;
 }
 
 /* weight or bias, operand k, of a norm that has none yet */
@@ -158,7 +161,7 @@ static int attend_plain_masked(reel_graph *g, const reel_match *m)
 /* The bias times $u. */
 static int scaled_bias(reel_graph *g, const reel_match *m)
 {
-    const reel_scalar_attrs a = {.a = {reel__bound_number(m, "u")}};
+    const reel_scalar_attrs a = {.a = {reel__real(reel__bound_number(m, "u"))}};
     int b = reel__bound(m, "b");
     return reel__graph_emit1(g, m->root, &reel__mul_scalar, &a, NULL, &b, 1,
                              g->node[m->root].where);
@@ -213,17 +216,19 @@ static int make_bias(reel_graph *g, const reel_match *m)
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
-#define DEVIATION "sub(x, sum(x | mask=$m, scale=$s)) as d"
+#define DEVIATION "sub(x, sum(x | mask=$m, mean=$q, scale=$s)) as d"
 #define VARIANCE "var(x | mask=$m, scale=0)"
-#define SQUARES "sum(square(d) | mask=$m, scale=$t)"
+#define SQUARES "sum(square(d) | mask=$m, mean=$r, scale=$t)"
 #define SCORES "matmul(q, t) as z"
 #define SCALED "matmul(mul_scalar(q | $s), t) as z"
 
 static const reel_rule rules[] = {
-    REWRITE_BY("div(exp(sub(x, max(x | mask=$m))) as e, sum(e | mask=$m, scale=1))",
-               make_softmax),
-    REWRITE_BY("sub(sub(x, max(x | mask=$m)) as d, log(sum(exp(d) | mask=$m, scale=1)))",
-               make_log_softmax),
+    REWRITE_BY(
+        "div(exp(sub(x, max(x | mask=$m))) as e, sum(e | mask=$m, mean=0, scale=1))",
+        make_softmax),
+    REWRITE_BY(
+        "sub(sub(x, max(x | mask=$m)) as d, log(sum(exp(d) | mask=$m, mean=0, scale=1)))",
+        make_log_softmax),
     REWRITE("log(softmax(x) as s)", "log_softmax(x | @s)"),
     REWRITE("exp(log_softmax(x) as s)", "softmax(x | @s)"),
 

@@ -8,21 +8,38 @@
 
 /* ---- replacements that are text ---------------------------------------------------------------- */
 
-static double number_of(const reel_expr *e, const reel_match *m)
+/* a op b of whole numbers; false where 64 bits do not hold it. */
+static bool whole_result(char op, int64_t a, int64_t b, int64_t *x)
 {
-    double a = e->name[0] < 0 ? e->number[0] : m->number[e->name[0]];
-    double b = e->name[1] < 0 ? e->number[1] : m->number[e->name[1]];
-    switch (e->op) {
-    case '*': return a * b;
-    case '/': return a / b;
-    case '+': return a + b;
-    case '-': return a - b;
-    default: return a;
+    switch (op) {
+    case '*': return !__builtin_mul_overflow(a, b, x);
+    case '+': return !__builtin_add_overflow(a, b, x);
+    default: return !__builtin_sub_overflow(a, b, x);
     }
 }
 
-/* Attributes of a new node: as another's, or 0, and then what the text says. */
-static void fill_attrs(const reel_graph *g, const reel_pattern *p, const reel_term *t,
+static bool number_of(const reel_expr *e, const reel_match *m, reel_number *x)
+{
+    reel_number n[2];
+    for (int i = 0; i < 2; i++)
+        n[i] = e->name[i] < 0 ? e->number[i] : m->number[e->name[i]];
+    const double a = reel__number_f64(n[0]), b = reel__number_f64(n[1]);
+    *x = n[0];
+    if (!e->op) return true;
+    if (e->op != '/' && !n[0].is_real && !n[1].is_real) {
+        x->is_real = 0;
+        return whole_result(e->op, n[0].whole, n[1].whole, &x->whole);
+    }
+    *x = reel__real(e->op == '*'   ? a * b
+                    : e->op == '/' ? a / b
+                    : e->op == '+' ? a + b
+                                   : a - b);
+    return true;
+}
+
+/* Attributes of a new node: as another's, or 0, and then what the text says; false where an
+ * attribute cannot hold that. */
+static bool fill_attrs(const reel_graph *g, const reel_pattern *p, const reel_term *t,
                        const reel_match *m, void *attrs)
 {
     size_t size = t->op->attrs ? t->op->attrs->size : 0;
@@ -31,12 +48,11 @@ static void fill_attrs(const reel_graph *g, const reel_pattern *p, const reel_te
         memcpy(attrs, g->node[g->value[m->value[t->like]].maker].attrs, size);
     for (int i = 0; i < t->n_condition; i++) {
         const reel_condition *c = &p->condition[t->condition + i];
-        double x = number_of(&c->expr, m);
-        if (c->field->type == REEL_ATTR_REAL)
-            *(double *)reel__attr_at(attrs, c) = x;
-        else
-            *(int64_t *)reel__attr_at(attrs, c) = (int64_t)x;
+        reel_number x;
+        if (!number_of(&c->expr, m, &x) || !reel__attr_set(c->field, c->place, x, attrs))
+            return false;
     }
+    return true;
 }
 
 /* The value of a term; REEL_NO_VALUE for an absent operand too, *good false if it failed. */
@@ -50,8 +66,8 @@ static int make_term(reel_graph *g, const reel_pattern *p, int term, const reel_
     if (t->kind != REEL__NODE) return REEL_NO_VALUE;
     for (int k = 0; k < t->n_arg && *good; k++)
         in[k] = make_term(g, p, t->arg[k], m, good);
+    *good = *good && fill_attrs(g, p, t, m, attrs);
     if (!*good) return REEL_NO_VALUE;
-    fill_attrs(g, p, t, m, attrs);
     const reel_gnode *like =
         t->like >= 0 ? &g->node[g->value[m->value[t->like]].maker] : NULL;
     int v = reel__graph_emit1(g, m->root, t->op, t->op->attrs ? attrs : NULL,

@@ -146,7 +146,7 @@ static bool check_growth(reel__parser *p)
                 good = reel__scan_fail(&p->value[v].place,
                                        "dimension %d does not grow as the text says", d);
     reel__free(next);
-    return good;
+    return good && !reel__graph_bends(p->g);
 }
 
 static bool parse_all(reel__parser *p)

@@ -64,13 +64,15 @@ static bool check_slopes(const reel__line *l)
     const reel_attr_schema *s = l->op->attrs;
     for (int i = 0; i < s->n_fields; i++)
         for (int k = 0; k < s->field[i].count; k++) {
-            size_t at = s->field[i].offset + (size_t)k * 8;
-            int64_t v, slope;
-            memcpy(&v, l->attrs + at, sizeof v);
-            memcpy(&slope, l->slopes + at, sizeof slope);
-            if (slope == 0 || s->field[i].type == REEL_ATTR_REAL) continue;
-            if (s->field[i].type == REEL_ATTR_ROW || slope > REEL__MOST_BATCH ||
-                slope < -REEL__MOST_BATCH || v > INT64_MAX / 4 || v < -INT64_MAX / 4)
+            const reel_number v = reel__attr_get(&s->field[i], k, l->attrs),
+                              slope = reel__attr_get(&s->field[i], k, l->slopes);
+            const reel_attr_type type = s->field[i].type;
+            if (reel__number_equal(slope, reel__whole(0)) || type == REEL_ATTR_REAL ||
+                type == REEL_ATTR_NUMBER)
+                continue;
+            if (type == REEL_ATTR_ROW || v.is_real || slope.is_real ||
+                slope.whole > REEL__MOST_BATCH || slope.whole < -REEL__MOST_BATCH ||
+                v.whole > INT64_MAX / 4 || v.whole < -INT64_MAX / 4)
                 return reel__scan_fail(&l->op_place, "%s cannot grow so",
                                        s->field[i].name);
         }

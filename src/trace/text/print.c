@@ -108,7 +108,7 @@ static void put_slopes(FILE *to, const reel_gnode *n)
         const reel_attr_field *f = &s->field[i];
         const reel_attr_schema one = {s->size, 1, f};
         memcpy(room, n->per_batch, s->size);
-        if (is_zero(room + f->offset, (size_t)f->count * 8)) continue;
+        if (is_zero(room + f->offset, (size_t)f->count * reel__attr_unit(f))) continue;
         if (f->each) memcpy(room + f->length, (char *)n->attrs + f->length, 8);
         fprintf(to, " %s", reel__attr_text(&one, room, text, sizeof text));
     }

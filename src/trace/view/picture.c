@@ -54,13 +54,12 @@ static void add_line(reel__panel *p, reel__line_kind kind, const char *fmt, ...)
 static int put_number(const reel_graph *g, const reel_gnode *n, const reel_attr_field *f,
                       int k, char *buf, size_t size)
 {
-    size_t at = f->offset + (size_t)k * 8;
-    double real;
-    int64_t whole, slope = 0;
-    memcpy(&real, (const char *)n->attrs + at, sizeof real);
-    memcpy(&whole, (const char *)n->attrs + at, sizeof whole);
-    if (f->type == REEL_ATTR_REAL) return reel__snprint(buf, size, "%g", real);
-    if (n->per_batch) memcpy(&slope, (const char *)n->per_batch + at, sizeof slope);
+    const reel_number v = reel__attr_get(f, k, n->attrs);
+    const reel_number by =
+        n->per_batch ? reel__attr_get(f, k, n->per_batch) : reel__whole(0);
+    if (v.is_real || f->type == REEL_ATTR_REAL || f->type == REEL_ATTR_NUMBER)
+        return reel__snprint(buf, size, "%g", reel__number_f64(v));
+    const int64_t whole = v.whole, slope = by.whole;
     if (slope == 1 && whole == g->batch) return snprintf(buf, size, "batch");
     if (slope && whole == slope * g->batch)
         return snprintf(buf, size, "%" PRId64 "*batch", slope);
@@ -75,11 +74,8 @@ static bool is_quiet(const reel_gnode *n, const reel_attr_field *f)
     bool named = false, ones = true;
     for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
         named = named || strcmp(f->name, quiet[i]) == 0;
-    for (int k = 0; k < f->count && named; k++) {
-        int64_t v;
-        memcpy(&v, (const char *)n->attrs + f->offset + (size_t)k * 8, sizeof v);
-        ones = ones && v == 1;
-    }
+    for (int k = 0; k < f->count && named; k++)
+        ones = ones && reel__number_equal(reel__attr_get(f, k, n->attrs), reel__whole(1));
     return named && ones;
 }
 
@@ -88,11 +84,9 @@ static int shown(const reel_gnode *n, const reel_attr_field *f)
 {
     int last = 0;
     if (is_quiet(n, f)) return 0;
-    for (int k = 0; k < f->count; k++) {
-        int64_t bits;
-        memcpy(&bits, (const char *)n->attrs + f->offset + (size_t)k * 8, sizeof bits);
-        if (bits) last = k + 1;
-    }
+    for (int k = 0; k < f->count; k++)
+        if (!reel__number_equal(reel__attr_get(f, k, n->attrs), reel__whole(0)))
+            last = k + 1;
     return last;
 }
 

@@ -32,7 +32,7 @@
 
 #define ROW(NAME, T, ATTR, n_in, OUT, ...)                                               \
     WRAPS static void NAME(int64_t n, const void *const x[3], void *y,                   \
-                           const double a[2])                                            \
+                           const reel_number a[2])                                       \
     {                                                                                    \
         const T *p0 = x[0], *p1 = (n_in) > 1 ? x[1] : p0, *p2 = (n_in) > 2 ? x[2] : p0;  \
         const T a0 = ATTR(a[0]), a1 = ATTR(a[1]);                                        \
@@ -48,6 +48,20 @@
 #define KERNEL(ID)
 
 /* ---- f32 --------------------------------------------------------------------------- */
+
+/* The sign of y: what fmod leaves, and y more where its sign is x's alone. */
+static inline float remainder_f32(float x, float y)
+{
+    float r = fmodf(x, y);
+    return SEL((r != 0) & ((r < 0) != (y < 0)), r + y, r);
+}
+
+/* Of the exact quotient: x less what is left is a multiple of y. */
+static inline float div_floor_f32(float x, float y)
+{
+    float r = fmodf(x, y), q = pw_rint((x - r) / y);
+    return SEL(y == 0, x / y, SEL((r != 0) & ((r < 0) != (y < 0)), q - 1, q));
+}
 
 #define C(x) ((float)(x))
 #define EXPF pw_exp
@@ -66,9 +80,13 @@
 #define FLOORF pw_floor
 #define CEILF pw_ceil
 #define RINTF pw_rint
+#define DIVTRUNCF(x, y) truncf((x) / (y))
+#define DIVFLOORF div_floor_f32
+#define FMODF fmodf
+#define REMAINDERF remainder_f32
 
 #define ROW_F(ID, n_in, out, ...)                                                        \
-    ROW(f32_##ID, float, (float), n_in, OUT_##out(float), __VA_ARGS__)
+    ROW(f32_##ID, float, (float)reel__number_f64, n_in, OUT_##out(float), __VA_ARGS__)
 #define ROW_FI ROW_F
 #define ROW_I(ID, n_in, out, ...)
 #define PW(ID, n_in, types, out, ...) ROW_##types(ID, n_in, out, __VA_ARGS__)
@@ -97,7 +115,7 @@ static bool trig_in_range(int64_t n, const float *x)
 #define TRIG_BLOCK 512
 
 #define TRIG_ROW(NAME, BOUNDED, FAST, LIBM)                                              \
-    static void NAME(int64_t n, const void *const x[3], void *y, const double a[2])      \
+    static void NAME(int64_t n, const void *const x[3], void *y, const reel_number a[2]) \
     {                                                                                    \
         const float *p = x[0];                                                           \
         float *q = y;                                                                    \
@@ -131,6 +149,10 @@ TRIG_ROW(f32_COS, bounded_cos, pw_cos, cosf)
 #undef FLOORF
 #undef CEILF
 #undef RINTF
+#undef DIVTRUNCF
+#undef DIVFLOORF
+#undef FMODF
+#undef REMAINDERF
 
 /* ---- f64 --------------------------------------------------------------------------- */
 
@@ -138,6 +160,18 @@ static inline double sigmoid(double x)
 {
     double e = exp(-fabs(x));
     return (x < 0 ? e : 1) / (1 + e);
+}
+
+static inline double div_floor_f64(double x, double y)
+{
+    double r = fmod(x, y), q = rint((x - r) / y);
+    return SEL(y == 0, x / y, SEL((r != 0) & ((r < 0) != (y < 0)), q - 1, q));
+}
+
+static inline double remainder_f64(double x, double y)
+{
+    double r = fmod(x, y);
+    return SEL((r != 0) & ((r < 0) != (y < 0)), r + y, r);
 }
 
 static inline double normcdf(double x)
@@ -162,9 +196,13 @@ static inline double normcdf(double x)
 #define FLOORF floor
 #define CEILF ceil
 #define RINTF rint
+#define DIVTRUNCF(x, y) trunc((x) / (y))
+#define DIVFLOORF div_floor_f64
+#define FMODF fmod
+#define REMAINDERF remainder_f64
 
 #define ROW_F(ID, n_in, out, ...)                                                        \
-    ROW(f64_##ID, double, (double), n_in, OUT_##out(double), __VA_ARGS__)
+    ROW(f64_##ID, double, reel__number_f64, n_in, OUT_##out(double), __VA_ARGS__)
 #define ROW_FI ROW_F
 #define ROW_I(ID, n_in, out, ...)
 #define PW(ID, n_in, types, out, ...) ROW_##types(ID, n_in, out, __VA_ARGS__)
@@ -175,15 +213,47 @@ static inline double normcdf(double x)
 #undef ROW_I
 #undef C
 #undef ABSF
+#undef DIVTRUNCF
+#undef DIVFLOORF
+#undef FMODF
+#undef REMAINDERF
 
 /* ---- i64 --------------------------------------------------------------------------- */
 
+/* Processors trap at a division by 0, which gives 0 as in NumPy, and at that of the lowest by
+ * -1, which wraps. */
+WRAPS static inline int64_t div_trunc_i64(int64_t x, int64_t y)
+{
+    return y == 0 ? 0 : y == -1 ? -x : x / y;
+}
+
+static inline int64_t fmod_i64(int64_t x, int64_t y)
+{
+    return (y == 0) | (y == -1) ? 0 : x % y;
+}
+
+static inline int64_t div_floor_i64(int64_t x, int64_t y)
+{
+    int64_t r = fmod_i64(x, y);
+    return div_trunc_i64(x, y) - ((r != 0) & ((r < 0) != (y < 0)));
+}
+
+static inline int64_t remainder_i64(int64_t x, int64_t y)
+{
+    int64_t r = fmod_i64(x, y);
+    return (r != 0) & ((r < 0) != (y < 0)) ? r + y : r;
+}
+
 #define C(x) ((int64_t)(x))
 #define ABSF(x) SEL((x) < 0, -(x), (x))
+#define DIVTRUNCF div_trunc_i64
+#define DIVFLOORF div_floor_i64
+#define FMODF fmod_i64
+#define REMAINDERF remainder_i64
 
 #define ROW_F(ID, n_in, out, ...)
 #define ROW_FI(ID, n_in, out, ...)                                                       \
-    ROW(i64_##ID, int64_t, reel__f64_to_i64, n_in, OUT_##out(int64_t), __VA_ARGS__)
+    ROW(i64_##ID, int64_t, reel__number_i64, n_in, OUT_##out(int64_t), __VA_ARGS__)
 #define ROW_I ROW_FI
 #define PW(ID, n_in, types, out, ...) ROW_##types(ID, n_in, out, __VA_ARGS__)
 #include "backend/kernel.def"
