@@ -20,7 +20,8 @@
 /* ---- put: x [...], y, the changed view of it -> x with y in its place --------------------- */
 
 typedef struct put_attrs {
-    const reel_op *op; /* that made the view */
+    const reel_op *op; /* that made the view ... */
+    reel_shape shape;  /* ... of this shape */
     _Alignas(16) char attrs[REEL__VIEW_ATTRS];
 } put_attrs;
 
@@ -29,11 +30,8 @@ static const reel_attr_schema opaque = {sizeof(put_attrs), 0, NULL};
 /* What the view looks at, of a gradient, which may lie otherwise in memory. */
 static reel_tensor *look(const put_attrs *a, reel_tensor *g)
 {
-    const reel_shape_attrs *to = (const void *)a->attrs;
     if (a->op != &reel__reshape || !g) return g ? APPLY(a->op, a->attrs, g) : NULL;
-    reel_shape shape = {.rank = (int)to->rank};
-    memcpy(shape.dim, to->dim, (size_t)shape.rank * sizeof *shape.dim);
-    return reel_reshape(g, shape);
+    return reel_reshape(g, a->shape);
 }
 
 static void put_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
@@ -56,7 +54,7 @@ static const reel_op put_op = {
 
 static reel_status put(reel_tensor *x, reel_tensor *y)
 {
-    put_attrs a = {.op = y->view->op};
+    put_attrs a = {.op = y->view->op, .shape = reel__shape(&y->meta)};
     memcpy(a.attrs, y->view->attrs, sizeof a.attrs);
     bool all = reel__numel(&y->meta) == reel__numel(&x->meta);
     reel_tensor *in[] = {all ? NULL : x, y};
