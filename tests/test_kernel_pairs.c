@@ -105,6 +105,9 @@ static const char SATURATED[] = "1 - y^2 and y (1 - y) of a saved y that is near
 static const char WINOGRAD[] = "tiles mix what lies in them; see winograd_reach";
 static const char STEPS[] =
     "a quotient that rounding moves across a whole number is another one";
+static const char FLUSHED[] = "denormals of f32 and bf16 are flushed while kernels run";
+static const char TO_MEND[] =
+    "known, to be mended: relu's gradient beside NaN, channels-last and contiguous";
 static const char OWN_ISSUE[] =
     "known: section 3, two numbers for max and log of the sum";
 static const char ONE_RULE[] = "known: section 3, one rule for NaN and infinities";
@@ -123,6 +126,12 @@ static const declared DECLARED[] = {
     {"batch_norm*", ENDS, BOTH, STORED},
     {"batch_norm*", IS(SAMPLE_FAR), BOTH, ROUNDED},
     {"layer_norm*", ENDS, BOTH, STORED},
+    {"pow*", IS(SAMPLE_DENORMAL), VALUES, FLUSHED},
+    {"any", IS(SAMPLE_DENORMAL), VALUES, FLUSHED},
+    {"all", IS(SAMPLE_DENORMAL), VALUES, FLUSHED},
+    {"batch_norm*", SPECIAL, BOTH, TO_MEND},
+    {"gelu_grad", FAR_OUT, GRADIENTS, FORMULA},
+    {"silu_grad", FAR_OUT, GRADIENTS, FORMULA},
     {"lerp*", ENDS, VALUES, FORMULA},
     {"gelu_tanh*", FAR_OUT, BOTH, FORMULA},
     {"reciprocal", IS(SAMPLE_TINY), GRADIENTS, FORMULA},

@@ -206,6 +206,7 @@ static reel_ref mod_onnx(reel_onnx *o, reel_ref x, reel_ref y, bool fmod)
 static reel_ref where_signs_differ(reel_onnx *o, reel_ref r, reel_ref y, reel_ref by,
                                    reel_ref v)
 {
+    if (!r || !y) return NULL;
     const reel_ref x = r, zero = NUM(0);
     reel_ref differ =
         ONNX_BOOL("Xor", ONNX_BOOL("Less", r, zero), ONNX_BOOL("Less", y, zero));
