@@ -229,7 +229,7 @@ WRAPS static inline int64_t div_trunc_i64(int64_t x, int64_t y)
 
 static inline int64_t fmod_i64(int64_t x, int64_t y)
 {
-    return (y == 0) | (y == -1) ? 0 : x % y;
+    return ((y == 0) | (y == -1)) ? 0 : x % y;
 }
 
 static inline int64_t div_floor_i64(int64_t x, int64_t y)
@@ -241,7 +241,7 @@ static inline int64_t div_floor_i64(int64_t x, int64_t y)
 static inline int64_t remainder_i64(int64_t x, int64_t y)
 {
     int64_t r = fmod_i64(x, y);
-    return (r != 0) & ((r < 0) != (y < 0)) ? r + y : r;
+    return ((r != 0) & ((r < 0) != (y < 0))) ? r + y : r;
 }
 
 #define C(x) ((int64_t)(x))
