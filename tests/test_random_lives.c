@@ -117,10 +117,11 @@ int main(int argc, char **argv)
     }
     if (!mkdtemp(folder)) return 1;
     int bad = live_all(seed, count);
-    if (plants)
-        bad |= !is_found(LIFE_STALE_FOLD, "stale fold") |
-               !is_found(LIFE_MISSED_FREEZE, "missed freeze") |
-               !is_found(LIFE_UNSEEN_READ, "unseen read");
+    if (plants) {
+        bad += !is_found(LIFE_STALE_FOLD, "stale fold");
+        bad += !is_found(LIFE_MISSED_FREEZE, "missed freeze");
+        bad += !is_found(LIFE_UNSEEN_READ, "unseen read");
+    }
     char command[64];
     (void)snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command) || bad;
