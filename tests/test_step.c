@@ -43,7 +43,7 @@ static reel_status train(void *user, reel_tensor *const x[], int n_x, reel_tenso
     return REEL_OK;
 }
 
-static life life_new(bool graphs)
+static life life_new(void)
 {
     reel_seed(1);
     life l = {.net = reel_nn_sequential(reel_nn_conv2d(3, 4, 3, NULL),
@@ -52,7 +52,6 @@ static life life_new(bool graphs)
                                         reel_nn_linear(64, 3, NULL))};
     l.all = reel_parameters(l.net);
     l.optim = reel_sgd(l.all, &(reel_sgd_opts){.lr = 0.1, .momentum = 0.9});
-    (void)graphs;
     no_error();
     return l;
 }
@@ -136,7 +135,7 @@ static void check(const way *w)
     int64_t before = reel_live_objects();
     trace t[2];
     for (int graphs = 0; graphs < 2; graphs++) {
-        life l = life_new(graphs);
+        life l = life_new();
         if (w->make) w->make(&l);
         live(&l, graphs, w->change, &t[graphs]);
         life_free(&l);
@@ -304,7 +303,7 @@ static reel_status look(void *user, reel_tensor *const x[], int n_x, reel_tensor
 static void test_evaluation_follows(void **state)
 {
     (void)state;
-    life l = life_new(true);
+    life l = life_new();
     reel_step *eval = reel_step_new(look, &l, &(reel_step_opts){.module = l.net});
     for (int round = 0; round < 4; round++) {
         reel_scope s = reel_scope_begin();
@@ -335,7 +334,7 @@ static void test_evaluation_follows(void **state)
 static void test_counters_in_c(void **state)
 {
     (void)state;
-    life l = life_new(true);
+    life l = life_new();
     l.schedule = reel_schedule_linear(l.optim, 1, 0, 10);
     l.step = reel_step_new(train, &l, &(reel_step_opts){.module = l.net});
     reel_tensor *x[] = {reel_randn(REEL_SHAPE(6, 3, 6, 6), REEL_F32),
@@ -413,7 +412,7 @@ static reel_status restless(void *user, reel_tensor *const x[], int n_x, reel_te
 static void test_restless(void **state)
 {
     (void)state;
-    life l = life_new(true);
+    life l = life_new();
     l.step = reel_step_new(restless, &l, &(reel_step_opts){.module = l.net});
     reel_tensor *x = reel_randn(REEL_SHAPE(2, 3, 6, 6), REEL_F32), *y = NULL;
     for (int i = 0; i < 10; i++) {
