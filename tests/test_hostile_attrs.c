@@ -15,7 +15,7 @@
 #include "support/sample.h"
 #include "trace/graph.h"
 
-static int count = 40;
+static int count = 400;
 static uint64_t state_of_draws = UINT64_C(88172645463325252);
 
 /* xorshift64*, Vigna 2016. */
@@ -206,6 +206,71 @@ static void test_windows_that_reach_far(void **state)
     reel_scope_end(0);
 }
 
+/* A dilation that no window uses, and a padding whose steps nobody could count. */
+static void test_pools_of_one_place(void **state)
+{
+    (void)state;
+    const reel_pool2d_attrs still = {
+        .kernel = {1, 1}, .stride = {1, 1}, .dilation = {INT64_MAX, INT64_MAX - 1}};
+    const reel_pool2d_attrs wide = {.kernel = {INT64_MAX, 1},
+                                    .stride = {INT64_MAX, 1},
+                                    .padding = {INT64_MAX / 2 - 2, 0},
+                                    .dilation = {1, 1},
+                                    .ceil_mode = 1};
+    const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
+    for (int i = 0; i < 4; i++) {
+        reel_tensor *x = reel_ones(REEL_SHAPE(1, 2, 4, 3), dtypes[i]);
+        reel_tensor *y[2];
+        assert_int_equal(reel__apply(reel__op_by_name("max_pool2d"), &still, 1, &x, y),
+                         REEL_OK);
+        assert_true(reel_item(reel_sum(y[0], REEL_ALL, false)) == 24);
+        assert_int_equal(reel__apply(reel__op_by_name("max_pool2d"), &wide, 1, &x, y),
+                         REEL_OK);
+        assert_true(reel_item(reel_sum(y[0], REEL_ALL, false)) == 2 * 3);
+        y[0] = reel__apply1(reel__op_by_name("avg_pool2d"), &wide, 1, &x);
+        assert_non_null(y[0]); /* count_include_pad is off */
+        assert_true(reel_item(reel_sum(y[0], REEL_ALL, false)) == 6);
+        reel_scope_end(0);
+    }
+}
+
+/* Strides that no place uses and paddings that no memory holds, through every kernel of a
+ * convolution: the first are as any other, the second are refused. */
+static void test_convolutions_of_one_place(void **state)
+{
+    (void)state;
+    const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
+    for (int i = 0; i < 4; i++) {
+        reel_conv2d_attrs at = {.padding = {1, 0},
+                                .stride = {INT64_MAX, INT64_MAX - 1},
+                                .dilation = {2, INT64_MAX},
+                                .groups = 1,
+                                .input = {1, 3, 5, 1}};
+        reel_tensor *x = reel_ones(REEL_SHAPE(1, 3, 5, 1), dtypes[i]),
+                    *w = reel_ones(REEL_SHAPE(4, 3, 3, 1), dtypes[i]);
+        reel_tensor *y = reel__apply1(reel__op_by_name("conv2d"), &at, 3,
+                                      (reel_tensor *[]){x, w, NULL});
+        assert_non_null(y); /* taps 1 and 2 of 3 meet rows 1 and 3 */
+        assert_true(reel_size(y, 2) == 1 && reel_size(y, 3) == 1);
+        assert_true(reel_item(reel_sum(y, REEL_ALL, false)) == 4 * 3 * 2);
+        reel_tensor *gx = reel__apply1(reel__op_by_name("conv2d_input"), &at, 2,
+                                       (reel_tensor *[]){y, w});
+        assert_non_null(gx);
+        assert_true(reel_item(reel_sum(gx, REEL_ALL, false)) == 6 * 4 * 6);
+        memcpy(at.input, (int64_t[]){4, 3, 3, 1}, sizeof at.input);
+        reel_tensor *gw = reel__apply1(reel__op_by_name("conv2d_weight"), &at, 2,
+                                       (reel_tensor *[]){y, x});
+        assert_non_null(gw);
+        assert_true(reel_item(reel_sum(gw, REEL_ALL, false)) == 6 * 4 * 3 * 2);
+        at.padding[1] = INT64_MAX / 4;
+        assert_null(reel__apply1(reel__op_by_name("conv2d"), &at, 3,
+                                 (reel_tensor *[]){x, w, NULL}));
+        assert_int_equal(reel_error_status(), REEL_ERR_SHAPE);
+        reel_error_clear();
+        reel_scope_end(0);
+    }
+}
+
 /* Winners outside of the plane are those of no element, in every dtype. */
 static void test_winners_outside(void **state)
 {
@@ -240,6 +305,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attributes_of_a_stranger),
         cmocka_unit_test(test_windows_that_reach_far),
+        cmocka_unit_test(test_pools_of_one_place),
+        cmocka_unit_test(test_convolutions_of_one_place),
         cmocka_unit_test(test_winners_outside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

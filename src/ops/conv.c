@@ -28,6 +28,20 @@ static int64_t out_size(const reel_conv2d_attrs *a, int i, int64_t h, int64_t r)
     return span <= reach ? 0 : (span - reach - 1) / a->stride[i] + 1;
 }
 
+/* Whether the padded input [n, c, h + 2 padding, w + 2 padding] could be a tensor of any dtype:
+ * what kernels compute of addresses inside of it then does not overflow. Call it when
+ * out_size() was above 0. */
+static bool padded_fits(const reel_conv2d_attrs *a, const int64_t x[4])
+{
+    const int64_t dim[4] = {x[0], x[1], x[2] + 2 * a->padding[0],
+                            x[3] + 2 * a->padding[1]};
+    int64_t bytes = sizeof(double);
+    bool fits = true;
+    for (int i = 0; i < 4; i++)
+        fits = fits && reel__checked_mul(bytes, dim[i] > 0 ? dim[i] : 1, &bytes);
+    return fits;
+}
+
 /* ---- conv2d: x [n, c, h, w]  weight [k, c/g, r, s]  bias [k]?  ->  y [n, k, ho, wo] -------- */
 
 static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
@@ -66,6 +80,9 @@ static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
             "the window of weight %s does not fit into input %s with padding %" PRId64,
             SHOW(w), SHOW(x), a->padding[i]);
     }
+    REQUIRE(c, padded_fits(a, x->dim), REEL_ERR_SHAPE,
+            "input %s with padding %" PRId64 ", %" PRId64 " has more than 2^63 - 1 bytes",
+            SHOW(x), a->padding[0], a->padding[1]);
     reel__set_channels_last(out);
     return REEL_OK;
 }
@@ -166,8 +183,9 @@ static reel_status check_gradient(const reel_call *c, const int64_t x[4],
                 x[1] == channels && w[0] % a->groups == 0 && g->dim[0] == x[0] &&
                 g->dim[1] == w[0] && x[0] >= 0;
     for (int i = 0; i < 2 && fits; i++)
-        fits = w[2 + i] > 0 && g->dim[2 + i] == out_size(a, i, x[2 + i], w[2 + i]);
-    REQUIRE(c, fits, REEL_ERR_SHAPE,
+        fits = w[2 + i] > 0 && g->dim[2 + i] > 0 &&
+               g->dim[2 + i] == out_size(a, i, x[2 + i], w[2 + i]);
+    REQUIRE(c, fits && padded_fits(a, x), REEL_ERR_SHAPE,
             "gradient %s does not belong to input [%" PRId64 ",%" PRId64 ",%" PRId64
             ",%" PRId64 "] and weight [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "]",
             SHOW(g), x[0], x[1], x[2], x[3], w[0], w[1], w[2], w[3]);

@@ -19,9 +19,9 @@ static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
     if (a->stride[i] < 1 || a->padding[i] < 0 || a->dilation[i] < 1 || a->kernel[i] < 1 ||
         n < 0 || !reel__checked_mul(a->padding[i], 2, &pad) ||
         !reel__checked_mul(a->dilation[i], a->kernel[i] - 1, &reach) ||
-        !reel__checked_add(n, pad, &span))
+        !reel__checked_add(reach, 1, &reach) || !reel__checked_add(n, pad, &span))
         return 0;
-    span -= reach + 1; /* where the last window that fits may start */
+    span -= reach; /* where the last window that fits may start */
     if (span < 0) return a->ceil_mode && -span < a->stride[i] && n > 0;
     int64_t before = n + a->padding[i]; /* windows of ceil_mode start before this */
     int64_t most = before / a->stride[i] + (before % a->stride[i] != 0);
@@ -102,8 +102,8 @@ static reel_pool2d_attrs sized(const reel_call *c)
 
 static double window_flops(const reel_call *c)
 {
-    return (double)reel__numel(&c->out[0]->meta) *
-           (double)(A(c)->kernel[0] * A(c)->kernel[1]);
+    return (double)reel__numel(&c->out[0]->meta) * (double)A(c)->kernel[0] *
+           (double)A(c)->kernel[1];
 }
 
 /* ---- max_pool2d: y, and the index of each winner in its plane --------------------------------- */

@@ -468,9 +468,9 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
     const reel_meta *x = IN_META(c, 0);
     const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
     *out = *x;
-    int64_t lead = a->rank - x->rank;
-    REQUIRE(c, lead >= 0 && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
+    REQUIRE(c, a->rank >= x->rank && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
             "%s cannot have rank %" PRId64, SHOW(x), a->rank);
+    const int64_t lead = a->rank - x->rank;
     out->rank = (int)a->rank;
     for (int i = 0; i < out->rank; i++) {
         bool keep = a->dim[i] == -1 && i >= lead;

@@ -33,7 +33,7 @@ static void plan_axis(reel_pool_axis *axis, const reel_pool2d_attrs *a, int whic
     axis->share = share;
     axis->window = table;
     axis->covered = table + axis->outs;
-    axis->step = rule == reel__max_window ? a->dilation[which] : 1;
+    axis->step = rule == reel__max_window ? reel__window_step(a, which, axis->size) : 1;
     invert(axis, table + axis->outs);
 }
 

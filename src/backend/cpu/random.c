@@ -155,8 +155,8 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
     }
 }
 
-/* The largest number of the dtype below `high`: no draw may be rounded beyond it. It is `high`
- * where the dtype cannot tell the bounds apart. */
+/* The largest number of the float dtype below `high`: no draw may be rounded beyond it. It is
+ * `high` where the dtype cannot tell the bounds apart. */
 static double last_below(reel_dtype dtype, double low, double high)
 {
     if (dtype == REEL_F64) return nextafter(high, low);
@@ -181,10 +181,10 @@ static reel_status random_kernel(const reel_kcall *c)
     const bool is_real = y->dtype == REEL_F32 || y->dtype == REEL_F64;
     const bool is_integer = !reel_dtype_is_float(y->dtype) && y->dtype != REEL_BOOL;
     d.attrs = *(const reel_random_attrs *)c->attrs;
-    if (c->kernel == K_UNIFORM) {
+    if (c->kernel == K_UNIFORM && reel_dtype_is_float(y->dtype)) {
         d.last = last_below(y->dtype, reel__number_f64(d.attrs.low),
                             reel__number_f64(d.attrs.high));
-        if (!is_real && reel_dtype_is_float(y->dtype)) {
+        if (!is_real) {
             d.dtype = REEL_F32;
             d.to_half = reel__elem_rows()->store[REEL_PW_F32][y->dtype];
         }

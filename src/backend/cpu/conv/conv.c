@@ -30,10 +30,12 @@ static void copy_weight(float *plain, float *strided, const reel_meta *m, bool t
                 }
 }
 
+/* With strides and dilations that no place and no tap uses set to 1: they may be any number,
+ * and then are too large for addresses. */
 static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x,
                           const reel_meta *w, const reel_meta *y)
 {
-    return (reel_conv){
+    reel_conv g = {
         .n = x->dim[0],
         .c = x->dim[1],
         .h = x->dim[2],
@@ -48,6 +50,11 @@ static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x,
         .dil = {a->dilation[0], a->dilation[1]},
         .groups = a->groups,
     };
+    for (int i = 0; i < 2; i++) {
+        if (y->dim[2 + i] == 1) g.stride[i] = 1;
+        if (w->dim[2 + i] == 1) g.dil[i] = 1;
+    }
+    return g;
 }
 
 /* ---- forward and input gradient: in, weight -> out --------------------------------- */
