@@ -20,6 +20,11 @@ if(REEL_SANITIZE)
     endif()
 endif()
 
+if(REEL_COVERAGE)
+    add_compile_options(--coverage -fprofile-update=atomic)
+    add_link_options(--coverage)
+endif()
+
 function(reel_compile_options target)
     # gnu11: C11, vector extensions, and POSIX without a feature macro in every file.
     set_target_properties(${target} PROPERTIES

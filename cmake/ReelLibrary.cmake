@@ -46,8 +46,15 @@ if(isa_sources)
         target_compile_definitions(reel_isa_${isa} PRIVATE REEL_ISA_SUFFIX=${isa})
         # psabi: functions that take vectors are static, there is no ABI to agree on.
         target_compile_options(reel_isa_${isa} PRIVATE ${isa_flags_${isa}} -Wno-psabi -fwrapv)
+        if(REEL_COVERAGE) # counters in registers: loops of kernels would take eight times as long
+            target_compile_options(reel_isa_${isa} PRIVATE -fprofile-update=single)
+        endif()
         if(REEL_SANITIZE MATCHES "fuzzer") # of files, which kernels do not read: saves minutes
             target_compile_options(reel_isa_${isa} PRIVATE -fno-sanitize=all)
+        elseif(REEL_SANITIZE MATCHES "address.*undefined")
+            # Where a pointer is followed the address sanitizer looks; twice is twice the time.
+            target_compile_options(reel_isa_${isa} PRIVATE -O2
+                -fno-sanitize=null,object-size,pointer-overflow)
         endif()
     endforeach()
 endif()
