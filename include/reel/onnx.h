@@ -40,7 +40,7 @@ typedef struct reel_onnx_opts {
 
 /** Writes what the outputs of g need as an ONNX file. Before it counts as written the file is
  *  read back, checked and, unless `unchecked`, run on inputs that are drawn (the same ones each
- *  time), if g has a batch dimension at batches of 1, 3 and some 13 to 67: outputs must agree
+ *  time), if g has a batch dimension at batches of 1, 3 and some 5 to 67: outputs must agree
  *  with g's, and with those of `fn`, within 1e-4 of the largest value (2e-2 in f16 and bf16;
  *  integers and bools are equal). An earlier file stays as it was if anything fails. Random
  *  state, parameters and g are left as they were. opts NULL: defaults.

@@ -147,7 +147,7 @@ static bool has_meaning_at(const reel_graph *g, int64_t batch)
 static reel_status compare_all(reel_graph *g, reel_onnx_model *m, const char *path,
                                const reel_onnx_opts *opts)
 {
-    const int64_t batch[] = {1, 3, reel__larger_batch(g)};
+    const int64_t batch[] = {1, 3, reel__larger_batch(g, 5)};
     if (!g->batch) return compare_at(g, m, path, opts, 0);
     for (size_t i = 0; i < sizeof batch / sizeof *batch && !reel_failed(); i++)
         if (has_meaning_at(g, batch[i])) (void)compare_at(g, m, path, opts, batch[i]);
