@@ -488,6 +488,11 @@ static void test_change_through_a_view(void **state)
     reel_graph *g = traced(through_a_view, REEL_SHAPE(2, 3));
     reel_onnx_export(g, temp_path("view.onnx"), NULL);
     expect(REEL_ERR_UNSUPPORTED, "changed in place by way of another view");
+    char *text = reel_onnx_missing(g, 0);
+    no_error();
+    assert_non_null(strstr(text, "changed in place by way of another view"));
+    assert_string_equal(text + strlen(text) - 1, "\n");
+    free(text);
     reel_graph_free(g);
     reel_scope_end(0);
 }
