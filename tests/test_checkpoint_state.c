@@ -10,37 +10,9 @@
 
 #include <reel/reel.h>
 
+#include "support/each_test.h"
+
 enum { N = 4, C = 3, SIDE = 4, SIZE = N * C * SIDE * SIDE };
-
-static int clean(void **state)
-{
-    (void)state;
-    reel_error_clear();
-    (void)reel_set_grad_enabled(true);
-    reel_seed(1);
-    return 0;
-}
-
-static int nothing_left(void **state)
-{
-    (void)state;
-    reel_scope_end(0);
-    if (reel_failed()) print_error("left behind: %s\n", reel_error_message());
-    if (reel_live_objects()) print_error("%d objects\n", (int)reel_live_objects());
-    return reel_failed() || reel_live_objects() != 0;
-}
-
-static void expect_error(reel_status wanted, const char *part)
-{
-    assert_int_equal(reel_error_status(), wanted);
-    if (!strstr(reel_error_message(), part)) fail_msg("%s", reel_error_message());
-    reel_error_clear();
-}
-
-static reel_tensor *sum(reel_tensor *x)
-{
-    return reel_sum(x, REEL_ALL, false);
-}
 
 /* ---- functions that change state, drawn from a seed ------------------------------------------- */
 

@@ -30,7 +30,7 @@ for c in $commands; do
     ok "usage: reel $c" "$c" -h
     ok "usage: reel $c" "$c" --help
     grep -q -e --json stdout || fail "reel $c -h does not list --json"
-    fails 2 '--bogus is no option' "$c" --bogus
+    fails 2 '--bogus is not an option' "$c" --bogus
 done
 fails 2 'usage: reel COMMAND'
 fails 2 'no command train' train
@@ -41,12 +41,12 @@ done
 fails 2 'one argument too many' info net.onnx net.onnx
 fails 2 'one argument too many' ops all
 fails 2 'needs a value' info net.onnx --batch
-fails 2 'whole number from 1 to 1048576, is no 0' info net.onnx --batch 0
-fails 2 'is no 2.5' bench net.onnx --batch 2.5
-fails 2 'is no nan' bench net.onnx --seconds nan
-fails 2 'is no 1e999' compare net.onnx net.onnx --seed 1e999
-fails 2 'is no 12' optimize net.onnx -o x.onnx --opset 12
-fails 2 'is no many' run net.onnx --threads many
+fails 2 'whole number from 1 to 1048576, not 0' info net.onnx --batch 0
+fails 2 ', not 2.5' bench net.onnx --batch 2.5
+fails 2 ', not nan' bench net.onnx --seconds nan
+fails 2 ', not 1e999' compare net.onnx net.onnx --seed 1e999
+fails 2 ', not 12' optimize net.onnx -o x.onnx --opset 12
+fails 2 ', not many' run net.onnx --threads many
 fails 2 '-o FILE is missing' optimize net.onnx
 fails 2 'must end in .onnx or .reel' optimize net.onnx -o x.bin
 fails 2 'cannot keep what --tune finds' optimize net.onnx -o x.onnx --tune

@@ -10,23 +10,9 @@
 
 #include <reel/autograd.h>
 
+#include "support/each_test.h"
+
 enum { MOST = 512 };
-
-static int clean(void **state)
-{
-    (void)state;
-    reel_error_clear();
-    reel_seed(1);
-    return 0;
-}
-
-static int nothing_left(void **state)
-{
-    (void)state;
-    reel_scope_end(0);
-    if (reel_failed()) print_error("%s\n", reel_error_message());
-    return reel_failed() || reel_live_objects() != 0;
-}
 
 /* The elements of x, which must be there and have n of them. */
 static const double *read(reel_tensor *x, int64_t n)

@@ -10,30 +10,7 @@
 
 #include <reel/reel.h>
 
-static int clean(void **state)
-{
-    (void)state;
-    reel_error_clear();
-    (void)reel_set_grad_enabled(true);
-    reel_seed(1);
-    return 0;
-}
-
-static int nothing_left(void **state)
-{
-    (void)state;
-    reel_scope_end(0);
-    if (reel_failed()) print_error("left behind: %s\n", reel_error_message());
-    if (reel_live_objects()) print_error("%d objects\n", (int)reel_live_objects());
-    return reel_failed() || reel_live_objects() != 0;
-}
-
-static void expect_error(reel_status wanted, const char *part)
-{
-    assert_int_equal(reel_error_status(), wanted);
-    if (!strstr(reel_error_message(), part)) fail_msg("%s", reel_error_message());
-    reel_error_clear();
-}
+#include "support/each_test.h"
 
 static reel_tensor *constant(const double *v, reel_shape s)
 {
@@ -47,11 +24,6 @@ static reel_tensor *leaf(reel_shape s)
     for (int d = 0; d < s.rank; d++) n *= s.dim[d];
     reel_tensor *x = reel_reshape(reel_arange(1, (double)n + 1, 1, REEL_F64), s);
     return reel_requires_grad(reel_copy(x), true);
-}
-
-static reel_tensor *sum(reel_tensor *x)
-{
-    return reel_sum(x, REEL_ALL, false);
 }
 
 static void expect(reel_tensor *x, int n, const double *want)

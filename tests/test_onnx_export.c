@@ -371,6 +371,65 @@ static void test_wrong_values_are_not_written(void **state)
     reel_scope_end(0);
 }
 
+/* exp(x) of the first eight rows, which is all of it in a small batch. */
+static reel_status eight_rows(const reel_call *c, reel_onnx *o)
+{
+    (void)c;
+    const reel_ref x = o->in[0];
+    reel_ref y = ONNX_NODE("Slice", o->out[0], ONNX("Exp", x),
+                           reel__onnx_list(o, 1, (const int64_t[]){0}),
+                           reel__onnx_list(o, 1, (const int64_t[]){8}),
+                           reel__onnx_list(o, 1, (const int64_t[]){0}));
+    return reel__onnx_give(o, 0, y);
+}
+
+/* exp(x) times min(rows - 1, 1), which is 0 in a batch of one alone. */
+static reel_status two_rows(const reel_call *c, reel_onnx *o)
+{
+    (void)c;
+    const reel_ref x = o->in[0];
+    const int64_t one = 1, less = o->batch - 1;
+    reel_ref factor =
+        ONNX("Min", reel__onnx_sizes(o, 1, &less, &one), reel__onnx_list(o, 1, &one));
+    factor = reel__onnx_cast(o, factor, x->dtype);
+    return reel__onnx_give(o, 0, ONNX("Mul", factor, ONNX("Exp", x)));
+}
+
+/* Rules that are right at some batch sizes. */
+static void test_wrong_at_other_batches_is_not_written(void **state)
+{
+    (void)state;
+    reel_status (*const rule[])(const reel_call *, reel_onnx *) = {eight_rows, two_rows};
+    const reel_status status[] = {REEL_ERR_INTERNAL, REEL_ERR_NUMERIC};
+    for (int i = 0; i < 2; i++) {
+        reel_graph *g = traced(two_uses, REEL_SHAPE(2, 3));
+        reel_op op = *reel__op_by_name("exp");
+        op.onnx = rule[i];
+        g->node[0].op = &op;
+        reel_onnx_export(g, temp_path("wrong.onnx"), NULL);
+        expect(status[i], "wrong.onnx: output y");
+        reel_graph_free(g);
+        reel_scope_end(0);
+    }
+}
+
+static reel_tensor *second_row(void *user, reel_tensor *const x[], int n)
+{
+    (void)user, (void)n;
+    return reel_mul(x[0], reel_select(x[0], 0, 1));
+}
+
+/* A batch at which the graph has no meaning is not asked for. */
+static void test_row_that_one_has_not(void **state)
+{
+    (void)state;
+    reel_graph *g = traced(second_row, REEL_SHAPE(4, 3));
+    reel_onnx_model *m = written(g, temp_path("row.onnx"), NULL);
+    reel__onnx_model_free(m);
+    reel_graph_free(g);
+    reel_scope_end(0);
+}
+
 /* ---- what cannot be exported --------------------------------------------------------------- */
 
 static void test_train_mode(void **state)
@@ -429,6 +488,11 @@ static void test_change_through_a_view(void **state)
     reel_graph *g = traced(through_a_view, REEL_SHAPE(2, 3));
     reel_onnx_export(g, temp_path("view.onnx"), NULL);
     expect(REEL_ERR_UNSUPPORTED, "changed in place by way of another view");
+    char *text = reel_onnx_missing(g, 0);
+    no_error();
+    assert_non_null(strstr(text, "changed in place by way of another view"));
+    assert_string_equal(text + strlen(text) - 1, "\n");
+    free(text);
     reel_graph_free(g);
     reel_scope_end(0);
 }
@@ -449,6 +513,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_failed_export_leaves_the_old_file),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_wrong_values_are_not_written),
+        cmocka_unit_test(test_wrong_at_other_batches_is_not_written),
+        cmocka_unit_test(test_row_that_one_has_not),
         cmocka_unit_test(test_train_mode),
         cmocka_unit_test(test_missing_lists_all),
         cmocka_unit_test(test_change_through_a_view),

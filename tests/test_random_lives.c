@@ -76,13 +76,13 @@ static bool try_seed(uint64_t seed, life_plant plant, bool quiet, int *graphs)
     return false;
 }
 
-/* Some of these lives must go wrong. */
+/* A quarter of these lives must go wrong: fewer would say that hardly any meets the mistake. */
 static bool is_found(life_plant plant, const char *what)
 {
     int found = 0, graphs = 0, lives = 40;
     for (int i = 0; i < lives; i++) found += !try_seed((uint64_t)i, plant, true, &graphs);
     printf("planted %s: found in %d of %d lives\n", what, found, lives);
-    return found > 0;
+    return 4 * found >= lives;
 }
 
 static long long number(const char *text)

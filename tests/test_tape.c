@@ -8,33 +8,8 @@
 
 #include <cmocka.h>
 
+#include "support/each_test.h"
 #include "support/small_net.h"
-
-static int clean(void **state)
-{
-    (void)state;
-    reel_error_clear();
-    (void)reel_set_grad_enabled(true);
-    reel_seed(1);
-    return 0;
-}
-
-/* After each test nothing is alive, and no error is left behind. */
-static int nothing_left(void **state)
-{
-    (void)state;
-    reel_scope_end(0);
-    if (reel_failed()) print_error("left behind: %s\n", reel_error_message());
-    if (reel_live_objects()) print_error("%d objects\n", (int)reel_live_objects());
-    return reel_failed() || reel_live_objects() != 0;
-}
-
-static void expect_error(reel_status wanted, const char *part)
-{
-    assert_int_equal(reel_error_status(), wanted);
-    if (!strstr(reel_error_message(), part)) fail_msg("%s", reel_error_message());
-    reel_error_clear();
-}
 
 static reel_tensor *leaf(double value)
 {
@@ -45,11 +20,6 @@ static reel_tensor *leaf3(double a, double b, double c)
 {
     const double v[] = {a, b, c};
     return reel_requires_grad(reel_from(v, REEL_SHAPE(3), REEL_F64), true);
-}
-
-static reel_tensor *sum(reel_tensor *x)
-{
-    return reel_sum(x, REEL_ALL, false);
 }
 
 static void expect_values(reel_tensor *x, double a, double b, double c)

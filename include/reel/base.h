@@ -54,7 +54,7 @@ typedef enum reel_status {
     REEL_ERR_FORMAT,      /* a file that is not what it should be                   */
     REEL_ERR_STATE,       /* right call, wrong moment (backward twice, ...)         */
     REEL_ERR_UNSUPPORTED, /* declared missing: no kernel, gradient or rule          */
-    REEL_ERR_NUMERIC,     /* NaN or Inf found by anomaly mode                       */
+    REEL_ERR_NUMERIC,     /* values that a check found wrong: NaN, a gradient       */
     REEL_ERR_INTERNAL     /* a defect in reel; please report                        */
 } reel_status;
 

@@ -51,9 +51,10 @@ REEL_API void reel_executor_free(reel_executor *e);
  *  innermost scope. Else a tensor of the right shape and dtype, which is filled: then nothing
  *  is allocated from the second run at a size on. Inputs are never changed; an input that lies
  *  in another order of memory than the traced one is copied. Weights that changed since the
- *  last run are prepared again, if the change went through reel's functions. Random operators
- *  draw anew from this thread's generator. Errors: REEL_ERR_ARG for a wrong number, or outputs
- *  that share memory with anything else; REEL_ERR_SHAPE naming input or output, both shapes;
+ *  last run are prepared again, if the change went through reel's functions or through an
+ *  address that reel_data() gave since then. Random operators draw anew from this thread's
+ *  generator. Errors: REEL_ERR_ARG for a wrong number, or outputs that share memory with
+ *  anything else; REEL_ERR_SHAPE naming input or output, both shapes;
  *  REEL_ERR_STATE where state was replaced by something else, or a capture is under way;
  *  REEL_ERR_MEMORY; what a kernel says. After an error the values of outputs are unknown. */
 REEL_API reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,

@@ -40,15 +40,17 @@ typedef struct reel_onnx_opts {
 
 /** Writes what the outputs of g need as an ONNX file. Before it counts as written the file is
  *  read back, checked and, unless `unchecked`, run on inputs that are drawn (the same ones each
- *  time), at two batch sizes if g has a batch dimension: outputs must agree with g's, and with
- *  those of `fn`, within 1e-4 of the largest value. An earlier file stays as it was if anything fails.
- *  Random state, parameters and g are left as they were. opts NULL: defaults.
+ *  time), if g has a batch dimension at batches of 1, 3 and some 5 to 67: outputs must agree
+ *  with g's, and with those of `fn`, within 1e-4 of the largest value (2e-2 in f16 and bf16;
+ *  integers and bools are equal). An earlier file stays as it was if anything fails. Random
+ *  state, parameters and g are left as they were. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG (opset out of range, two values of one name); REEL_ERR_STATE if g
  *  changes state, draws random numbers or was traced in train mode, naming the module, or if
- *  values were read while it was captured;
- *  REEL_ERR_UNSUPPORTED for an operator, dtype or option of it that the opset has not, naming
- *  the module: reel_onnx_missing() lists them all; REEL_ERR_NUMERIC if values differ;
- *  REEL_ERR_IO. Source: github.com/onnx/onnx, onnx.proto and the operators' pages. */
+ *  values were read while it was captured; REEL_ERR_UNSUPPORTED for an operator, dtype or option
+ *  of it that the opset has not, naming the module, and for a value that is read after its
+ *  memory was changed in place by way of another view: reel_onnx_missing() lists them all;
+ *  REEL_ERR_NUMERIC if values differ; what `fn` says; REEL_ERR_IO. Source:
+ *  github.com/onnx/onnx, onnx.proto and the operators' pages. */
 REEL_API reel_status reel_onnx_export(reel_graph *g, const char *path,
                                       const reel_onnx_opts *opts);
 /** What stands in the way of an export at this opset (0: 17), a line each: operator, module
@@ -77,10 +79,11 @@ typedef struct reel_onnx_load_opts {
  *  training_info, is said to the log (reel_set_log()).
  *  opts NULL: defaults. The caller frees the graph.
  *  Errors name the file, the node and what is wrong: REEL_ERR_IO; REEL_ERR_FORMAT for a file
- *  that breaks ONNX's rules; REEL_ERR_UNSUPPORTED for a valid one that needs what there is not,
- *  with a list of all of it: operators, attributes, dtypes, open sizes; REEL_ERR_ARG for a
- *  batch size where the file's is fixed. Source: the operator specification,
- *  github.com/onnx/onnx. */
+ *  that breaks ONNX's rules, or in which sizes that follow the batch fit together at none of 1,
+ *  2 and 3; REEL_ERR_UNSUPPORTED for a valid one that needs what there is not, with a list of all
+ *  of it: operators, attributes, dtypes, limits, open sizes at which it is right at some only;
+ *  REEL_ERR_ARG for a batch size where the file's is fixed, or at which the graph has no
+ *  meaning. Source: the operator specification, github.com/onnx/onnx. */
 REEL_API reel_graph *reel_onnx_load(const char *path, const reel_onnx_load_opts *opts);
 
 #ifdef __cplusplus

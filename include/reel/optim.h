@@ -79,7 +79,8 @@ REEL_API void reel_optim_zero_grad(reel_optim *optim);
 REEL_API int reel_optim_groups(const reel_optim *optim);
 /** Learning rate of a group; NaN, and an error, if there is none. */
 REEL_API double reel_optim_lr(const reel_optim *optim, int group);
-/** Sets the learning rate of a group; -1 for all. */
+/** Sets the learning rate of a group; -1 for all. Errors: REEL_ERR_ARG; REEL_ERR_STATE within a
+ *  capture (reel_capturing), where the rate would be frozen: call it between steps. */
 REEL_API reel_status reel_optim_set_lr(reel_optim *optim, int group, double lr);
 /** Puts its state into `map`: "group.0.lr", and under each parameter's name ("param.3" if it
  *  has none) ".momentum" or ".exp_avg", ".exp_avg_sq", ".step". Shared, not copied. */
@@ -143,7 +144,8 @@ REEL_API reel_schedule *reel_schedule_one_cycle(reel_optim *optim, double max_lr
 REEL_API reel_schedule *reel_schedule_warmup(reel_schedule *after, int64_t steps,
                                              double start);
 
-/** t = t + 1; sets the rates. Refuses to run while an error is pending. */
+/** t = t + 1; sets the rates. Refuses to run while an error is pending. Errors: REEL_ERR_STATE
+ *  within a capture (reel_capturing), where t would be frozen: call it between steps. */
 REEL_API reel_status reel_schedule_step(reel_schedule *schedule);
 /** t; -1 for NULL. */
 REEL_API int64_t reel_schedule_count(const reel_schedule *schedule);

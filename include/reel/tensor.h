@@ -150,8 +150,10 @@ REEL_API double reel_item(reel_tensor *x);
 REEL_API int64_t reel_item_i64(reel_tensor *x);
 /** Pointer to the elements of a contiguous CPU tensor, valid as long as the tensor. Writing
  *  through it is seen by everyone who shares the memory but not by the tape's guards: prefer
- *  reel_copy_(). Errors: REEL_ERR_STATE if x is not contiguous, REEL_ERR_DEVICE if it is not
- *  on the CPU. NULL for NULL. */
+ *  reel_copy_(). An executor that has prepared a weight notices this call and not the writing:
+ *  ask for the address again before you write. A capture notes it as a read. Errors:
+ *  REEL_ERR_STATE if x is not contiguous, REEL_ERR_DEVICE if it is not on the CPU. NULL for
+ *  NULL. */
 REEL_API void *reel_data(reel_tensor *x);
 /** Copies the elements, in row-major order and converted to `dtype`, into `out`, which has
  *  room for reel_numel(x) of them. Any device, any strides. */

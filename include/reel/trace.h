@@ -83,11 +83,11 @@ typedef struct reel_trace_opts {
 
 /** Runs fn on the inputs x[0..n-1], at most 64, and gives its graph, with one output. With a
  *  batch dimension fn runs at three more sizes, on a few rows of the inputs: what differs
- *  between two runs is what grows with the batch, and the third confirms it. A function that draws random
- *  numbers keeps the batch size of x. Then fn and the graph run once more, on inputs drawn from
- *  the range of x (whole numbers: rows of x) and with some 13 to 67 rows: results must be equal.
- *  A function that changes state (training) runs once, keeps the batch size of x, and is not
- *  compared. opts NULL: defaults.
+ *  between two runs is what grows with the batch, and the third confirms it. A function that
+ *  draws random numbers keeps the batch size of x. Then fn and the graph run once more, on inputs
+ *  drawn from the range of x (whole numbers: rows of x) and with some 13 to 67 rows: results
+ *  must be equal. A function that changes state (training) runs once, keeps the batch size of
+ *  x, and is not compared. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG; REEL_ERR_SHAPE if inputs differ in their first dimension;
  *  REEL_ERR_STATE naming the operator, where fn does different things at different batch
  *  sizes, or if results differ, naming what was read; what fn says. The caller frees the
@@ -175,7 +175,8 @@ typedef struct reel_node_cost {
     double seconds_bound; /* no machine of these peaks is faster; 0 without peaks */
 } reel_node_cost;
 
-/** Costs of all nodes together, but for those that compute weights from weights: they run once. */
+/** Costs of all nodes together, but for those that compute weights from weights, which run
+ *  once. */
 REEL_API reel_cost reel_graph_cost(const reel_graph *g);
 /** Costs of node 0 .. reel_graph_nodes(g) - 1 in program order. `peaks` NULL: no bound.
  *  Errors: REEL_ERR_ARG for no such node, peaks that are not above 0; REEL_ERR_MEMORY. */
@@ -272,7 +273,8 @@ typedef struct reel_optimize_opts {
  *  follows them; executors compute such nodes once, and again when the parameters change, and
  *  files hold what they make. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_STATE if a
- *  capture of this thread is under way; REEL_ERR_INTERNAL naming the pass, also one that never comes to rest. On an error the graph is as it was. */
+ *  capture of this thread is under way; REEL_ERR_INTERNAL naming the pass, also one that never
+ *  comes to rest. On an error the graph is as it was. */
 REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);
 /** Number of passes, in the order in which they run. */
 REEL_API int reel_pass_count(void);

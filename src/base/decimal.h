@@ -1,5 +1,5 @@
 /* decimal.h: numbers in texts have a point, whatever the program's locale says. Everything that
- * prints or reads one comes through here (tools/check_layers.sh sees to it), so there is no
+ * prints or reads one comes through here (tools/check_decimal.sh sees to it), so there is no
  * text, file or message of ours that another machine reads otherwise. */
 #ifndef REEL_BASE_DECIMAL_H
 #define REEL_BASE_DECIMAL_H

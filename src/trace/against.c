@@ -8,22 +8,20 @@
 #include "base/alloc.h"
 #include "trace/graph.h"
 
-/* The batch is as large as this much work, or memory, allows, within these bounds. Thresholds in
- * programs are mostly powers of two: neither bound is one. */
+/* The larger batch is what this much work, or memory, allows, within these bounds. Thresholds
+ * in programs are mostly powers of two: neither bound is one. */
 #define MOST_FLOPS 1e10
 #define MOST_BYTES 3e8
 enum { LEAST_BATCH = 13, MOST_BATCH = 67 };
 
-static int64_t batch_for(const reel_graph *g)
+int64_t reel__larger_batch(const reel_graph *g, int64_t least)
 {
     if (!g->batch) return 0;
     double rows = (double)g->batch;
     double flops = reel_graph_cost(g).flops / rows;
     double bytes = (double)reel_graph_peak_bytes(g) / rows;
     double most = fmin(MOST_FLOPS / (flops + 1), MOST_BYTES / (bytes + 1));
-    return most < LEAST_BATCH  ? LEAST_BATCH
-           : most > MOST_BATCH ? MOST_BATCH
-                               : (int64_t)most;
+    return (int64_t)fmax((double)least, fmin(most, MOST_BATCH));
 }
 
 /* ---- inputs ------------------------------------------------------------------------------- */
@@ -133,7 +131,7 @@ reel_status reel__graph_against(reel_graph *g, reel_function fn, void *user,
 {
     reel_rng_state rng = reel_rng_get();
     reel_scope s = reel_scope_begin();
-    int64_t batch = batch_for(g);
+    int64_t batch = reel__larger_batch(g, LEAST_BATCH);
     reel_tensor *in[REEL_OP_MAX_IN];
     bool was = reel_set_grad_enabled(false);
     for (int i = 0; i < g->n_input && !reel_failed(); i++) {

@@ -183,6 +183,9 @@ bool reel__draws(const reel_graph *g, const reel_gnode *n);
 
 /* ---- against.c ------------------------------------------------------------------------------ */
 
+/* A batch size above those that a graph was made at, to run it at and compare it: up to 67 if
+ * that is little work, else `least`; 0 if it has none. */
+int64_t reel__larger_batch(const reel_graph *g, int64_t least);
 /* An error if fn and g, which changes no state, differ on fresh inputs like x[0..n_input-1]. */
 reel_status reel__graph_against(reel_graph *g, reel_function fn, void *user,
                                 reel_tensor *const x[]);

@@ -24,9 +24,9 @@ static int draw(const life_plan *p, int step, int purpose, int n)
 life_plan life_plan_of(uint64_t seed)
 {
     life_plan p = {.seed = seed};
-    p.exact = draw(&p, 0, 1, 2);
+    p.exact = draw(&p, 0, 1, 5) < 2;
     p.dtype = p.exact && draw(&p, 0, 2, 3) ? REEL_F32 : REEL_F64;
-    p.net = draw(&p, 0, 3, 4);
+    p.net = draw(&p, 0, 3, 5);
     p.optim = draw(&p, 0, 4, 4);
     p.average = draw(&p, 0, 5, 3);
     p.schedule = draw(&p, 0, 6, 4);
@@ -35,6 +35,8 @@ life_plan life_plan_of(uint64_t seed)
     p.checkpoints = draw(&p, 0, 9, 4) == 0;
     p.average_inside = draw(&p, 0, 10, 2);
     p.held = draw(&p, 0, 11, 3) == 0 ? 2 : 0;
+    p.looks = draw(&p, 0, 12, 3);
+    p.calm = draw(&p, 0, 13, 3) > 0;
     return p;
 }
 
@@ -95,6 +97,10 @@ static reel_module *net_of(const life_plan *p)
                                   reel_nn_linear(4 * ALL, 12, NULL), reel_nn_gelu(),
                                   reel_nn_layer_norm(REEL_SHAPE(12), NULL),
                                   reel_nn_dropout(0.5), head(12));
+    case 3:
+        return reel_nn_sequential(first, reel_nn_batch_norm2d(4, NULL), reel_nn_relu(),
+                                  conv(4, 2), reel_nn_batch_norm2d(2, NULL),
+                                  reel_nn_flatten(1, -1), head(2 * ALL));
     default:
         return reel_nn_sequential(first, reel_nn_relu(), reel_nn_batch_norm2d(4, NULL),
                                   reel_nn_adaptive_avg_pool2d(2, 2), reel_nn_dropout(0.1),
@@ -318,6 +324,7 @@ static void export_net(life *l, reel_tensor *x)
 
 static void happen(life *l, int step, reel_tensor *x)
 {
+    if (l->plan.calm && draw(&l->plan, step, 23, 3)) return;
     switch (draw(&l->plan, step, 20, 12)) {
     case 0:
     case 1: change_frozen(l, step); break;
@@ -386,6 +393,15 @@ static double evaluate(life *l, reel_tensor *x)
     return y ? weigh(y) : NAN;
 }
 
+static bool looks_now(const life_plan *p, int step)
+{
+    switch (p->looks) {
+    case 0: return draw(p, step, 31, 2);
+    case 1: return true;
+    default: return step / 3 % 2;
+    }
+}
+
 static life_day one_day(life *l, int step)
 {
     life_day d = {0};
@@ -408,7 +424,7 @@ static life_day one_day(life *l, int step)
     if (l->ema && !l->plan.average_inside) reel_ema_update(l->ema);
     if (l->schedule) reel_schedule_step(l->schedule);
     d.state = state_of(l);
-    if (draw(&l->plan, step, 31, 2)) d.seen = evaluate(l, x[0]);
+    if (looks_now(&l->plan, step)) d.seen = evaluate(l, x[0]);
     return d;
 }
 

@@ -23,7 +23,9 @@ typedef struct life_plan {
     reel_dtype dtype;
     int net, optim, average, schedule, clearing;
     bool clips, checkpoints, average_inside;
-    int held; /* parameters at the end that join the optimizer later */
+    int held;  /* parameters at the end that join the optimizer later */
+    int looks; /* evaluations: by chance, after each step, or for days on end */
+    bool calm; /* little happens between steps, so that graphs grow old */
 } life_plan;
 life_plan life_plan_of(uint64_t seed);
 

@@ -59,7 +59,7 @@ static int set(const command *self, const option *o, const char *value)
     default: break;
     }
     if (!number(o, value, &v)) {
-        snprintf(why, sizeof why, "must be a %s from %.10g to %.10g, is no",
+        snprintf(why, sizeof why, "must be a %s from %.10g to %.10g, not",
                  o->kind == OPTION_INT ? "whole number" : "number", o->low, o->high);
         fprintf(stderr, "reel %s: %s %s %s\n", self->name, o->name, why, value);
         return 2;
@@ -92,7 +92,7 @@ int parse(const command *self, const option *options, const char *files[], int n
             continue;
         }
         const option *o = find(options, argv[i]);
-        if (!o) return wrong(self, argv[i], "is no option");
+        if (!o) return wrong(self, argv[i], "is not an option");
         bool takes = o->kind != OPTION_FLAG;
         if (takes && i + 1 == argc) return wrong(self, argv[i], "needs a value");
         int status = set(self, o, takes ? argv[++i] : NULL);

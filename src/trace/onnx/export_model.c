@@ -192,6 +192,8 @@ static reel_status apply_rule(walk *w, const reel_gnode *n)
     return st ? st : check_given(w, n);
 }
 
+static const reel_gnode no_results = {.n_out = 0};
+
 /* What stands for the results of a node that has no form, so that the next ones are tried. */
 static reel_status note_missing(walk *w, const reel_gnode *n)
 {
@@ -253,7 +255,7 @@ static reel_status check_state(walk *w)
                   "%s: changes a parameter or buffer: call reel_train(net, false) before "
                   "tracing, and trace the model without its optimizer",
                   n->op->name);
-        reel_status st = note_missing(w, &(const reel_gnode){.n_out = 0});
+        reel_status st = note_missing(w, &no_results);
         if (st) return st;
     }
     return REEL_OK;
@@ -292,7 +294,11 @@ static reel_status add_outputs(walk *w)
         w->o.where = place = NULL;
         w->o.op = "onnx_export";
         reel_ref r = read_value(w, v);
-        if (!r) return reel_error_status();
+        if (!r) {
+            reel_status st = note_missing(w, &no_results);
+            if (st) return st;
+            continue;
+        }
         const char *name = reel__onnx_text(w->o.model, g->output_name[i]);
         if (again || !made_by_node(w, r)) {
             r = reel__onnx_node(&w->o, "Identity", *r, 1, &r);

@@ -102,36 +102,6 @@ static void check_node(const reel_import *im)
                   r->max_out);
 }
 
-/* ---- messages --------------------------------------------------------------------------------- */
-
-/* What a record refuses is what the file is wrong in, or what we lack. */
-static reel_status status_of(reel_status st)
-{
-    switch (st) {
-    case REEL_ERR_ARG:
-    case REEL_ERR_SHAPE: return REEL_ERR_FORMAT;
-    case REEL_ERR_DTYPE: return REEL_ERR_UNSUPPORTED;
-    default: return st;
-    }
-}
-
-/* The pending error of a rule: what is lacking is noted, and the list goes on; anything else
- * ends it, with the file and the node before the message. */
-static void sort_error(reel_import *im, const char *file, size_t i)
-{
-    char text[640], where[REEL__ONNX_WHERE];
-    const char *at = im->twin ? " at another batch size" : "";
-    reel_status st = status_of(reel_error_status());
-    (void)snprintf(text, sizeof text, "%s", reel_error_message());
-    reel_error_clear();
-    if (st == REEL_ERR_UNSUPPORTED)
-        reel__lacks(im->lacks, node_text(im->node, i, where, sizeof where), "%s%s: %s",
-                    im->node->op_type, at, text);
-    else
-        reel_fail(st, "onnx_load: %.200s: node %zu, %.60s \"%.100s\"%s: %s", file, i,
-                  im->node->op_type, im->node->name, at, text);
-}
-
 /* ---- building --------------------------------------------------------------------------------------- */
 
 static bool begin(reel_import *im, const reel_onnx_model *m, const reel_onnx_names *names,
@@ -178,25 +148,106 @@ static void pass_over(reel_import *im)
     }
 }
 
-/* False: it failed, or something is lacking. */
-static bool import_node(reel_import *im, const char *file, size_t i)
+/* ---- a node ----------------------------------------------------------------------------------------- */
+
+/* A model in the making. With an open size there are `b`, and `one` at a batch of one, which
+ * follows when sizes do not fit and is not kept. */
+typedef struct builds {
+    reel_import a, b, one;
+    const char *file;
+    bool open;
+    size_t ahead; /* how many nodes `one` has seen */
+} builds;
+
+static reel_import *second(builds *s)
 {
+    return s->open ? &s->b : NULL;
+}
+
+/* False with an error, or nothing to call. */
+static bool make(reel_import *im, size_t i)
+{
+    im->node = im->model->graph.node.at[i];
+    im->row = row_of(im->node, im->opset);
+    if (!im->row) return false;
     check_node(im);
     if (!reel_failed()) im->row->rule(im);
-    if (!reel_failed()) return true;
-    sort_error(im, file, i);
+    return !reel_failed();
+}
+
+/* The same to see whether it can be: no error but want of memory. */
+static bool can_make(reel_import *im, size_t i)
+{
+    if (make(im, i)) return true;
+    if (reel_error_status() != REEL_ERR_MEMORY) reel_error_clear();
     return false;
 }
 
-/* A node in both builds, side by side; b NULL: one alone. */
-static void import_both(reel_import *a, reel_import *b, const char *file, size_t i)
+/* Whether node i has a meaning at a batch of one. Each node is made once, however often it is
+ * asked. */
+static bool right_at_one(builds *s, size_t i)
 {
+    reel_import *one = &s->one;
+    bool right = false;
+    if (!one->g && (!begin(one, s->a.model, s->a.names, 1, &s->a, s->a.lacks) ||
+                    reel__im_add_inputs(one, s->file)))
+        return false;
+    for (; s->ahead <= i && !reel_failed(); s->ahead++) {
+        right = can_make(one, s->ahead);
+        if (right)
+            reel__im_settle(one, NULL);
+        else
+            pass_over(one);
+    }
+    return right;
+}
+
+/* Sizes that do not fit are an error of the file, unless they do at another batch: then another
+ * reader runs the file at that. */
+static reel_status status_of(builds *s, const reel_import *im, size_t i, reel_status said)
+{
+    if (said == REEL_ERR_DTYPE) return REEL_ERR_UNSUPPORTED;
+    if (said != REEL_ERR_ARG && said != REEL_ERR_SHAPE) return said;
+    bool ours = s->open && (im == &s->b || can_make(&s->b, i) || right_at_one(s, i));
+    return ours ? REEL_ERR_UNSUPPORTED : REEL_ERR_FORMAT;
+}
+
+/* The pending error of a rule: what is lacking is noted, and the list goes on; anything else
+ * ends it, with the file and the node before the message. */
+static void sort_error(builds *s, reel_import *im, size_t i)
+{
+    char text[640], where[REEL__ONNX_WHERE], at[48] = "";
+    const reel_onnx_node *n = im->node;
+    const reel_status said = reel_error_status();
+    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    reel_error_clear();
+    const reel_status st = status_of(s, im, i, said);
+    if (reel_failed()) return;
+    if (st == REEL_ERR_UNSUPPORTED && (said == REEL_ERR_SHAPE || said == REEL_ERR_ARG))
+        (void)snprintf(at, sizeof at, " at batch size %" PRId64, im->batch);
+    if (st == REEL_ERR_UNSUPPORTED)
+        reel__lacks(im->lacks, node_text(n, i, where, sizeof where), "%s%s: %s",
+                    n->op_type, at, text);
+    else
+        reel_fail(st, "onnx_load: %.200s: node %zu, %.60s \"%.100s\": %s", s->file, i,
+                  n->op_type, n->name, text);
+}
+
+static bool made(builds *s, reel_import *im, size_t i)
+{
+    if (make(im, i)) return true;
+    sort_error(s, im, i);
+    return false;
+}
+
+/* In both builds, side by side, or in one alone. */
+static void import_node(builds *s, size_t i)
+{
+    reel_import *a = &s->a, *b = second(s);
     a->node = a->model->graph.node.at[i];
     a->row = row_of(a->node, a->opset);
-    if (b) b->node = a->node, b->row = a->row;
-    bool made =
-        !note_lacks(a, i) && import_node(a, file, i) && (!b || import_node(b, file, i));
-    if (made) {
+    if (b) b->node = a->node;
+    if (!note_lacks(a, i) && made(s, a, i) && (!b || made(s, b, i))) {
         reel__im_settle(a, b);
     } else if (!reel_failed()) {
         pass_over(a);
@@ -204,16 +255,19 @@ static void import_both(reel_import *a, reel_import *b, const char *file, size_t
     }
 }
 
-static reel_status build(reel_import *a, reel_import *b, const char *file)
+/* ---- the model -------------------------------------------------------------------------------------- */
+
+static reel_status build(builds *s)
 {
-    reel_status st = reel__im_add_inputs(a, file);
-    if (!st && b) st = reel__im_add_inputs(b, file);
+    reel_import *a = &s->a, *b = second(s);
+    reel_status st = reel__im_add_inputs(a, s->file);
+    if (!st && b) st = reel__im_add_inputs(b, s->file);
     for (size_t i = 0; i < a->model->graph.node.n && !st; i++) {
-        import_both(a, b, file, i);
+        import_node(s, i);
         st = reel_error_status();
     }
-    if (!st) st = reel__im_add_outputs(a, file);
-    return !st && b ? reel__im_add_outputs(b, file) : st;
+    if (!st) st = reel__im_add_outputs(a, s->file);
+    return !st && b ? reel__im_add_outputs(b, s->file) : st;
 }
 
 /* What the whole file is: versions, and functions, whose nodes are listed as operators. */
@@ -303,7 +357,8 @@ static reel_graph *take(reel_import *im)
     return g;
 }
 
-/* A row of the batch that is taken by its number, say, is missing in a batch of one. */
+/* A row of the batch that is taken by its number, say, is missing in a batch of one: the file
+ * is right, and the caller, who can choose another, is told. */
 static reel_status set_batch(reel_graph *g, const char *file, int64_t batch)
 {
     char text[640];
@@ -311,14 +366,16 @@ static reel_status set_batch(reel_graph *g, const char *file, int64_t batch)
     if (!st || st == REEL_ERR_MEMORY) return st;
     (void)snprintf(text, sizeof text, "%s", reel_error_message());
     reel_error_clear();
-    return reel_fail(REEL_ERR_FORMAT,
+    return reel_fail(REEL_ERR_ARG,
                      "onnx_load: %.200s: the graph has no meaning at batch size %" PRId64
                      ", which can be chosen: %s",
                      file, batch, text);
 }
 
-static reel_graph *finish(reel_import *a, reel_import *b, const char *file, int64_t batch)
+static reel_graph *finish(builds *s, int64_t batch)
 {
+    reel_import *a = &s->a, *b = second(s);
+    const char *file = s->file;
     reel_status st = prune(a->g);
     if (!st && b) st = prune(b->g);
     if (!st && b) st = check_constants(a->g, b->g, file);
@@ -329,26 +386,26 @@ static reel_graph *finish(reel_import *a, reel_import *b, const char *file, int6
 }
 
 /* Builds once, or at two batch sizes if the file leaves one open. */
-static reel_graph *build_all(reel_import *a, reel_import *b, const char *file,
-                             const reel_onnx_load_opts *o)
+static reel_graph *build_all(builds *s, const reel_onnx_load_opts *o)
 {
+    reel_import *a = &s->a;
     const reel_onnx_model *m = a->model;
-    bool open = reel__im_open(a);
-    if (o->batch && !open) {
+    s->open = reel__im_open(a);
+    if (o->batch && !s->open) {
         reel_fail(REEL_ERR_ARG,
                   "onnx_load: %.200s: batch size %" PRId64 ", but all sizes are fixed",
-                  file, o->batch);
+                  s->file, o->batch);
         return NULL;
     }
-    a->batch = open ? BATCH_A : 0;
-    if (open && !begin(b, m, a->names, BATCH_B, a, a->lacks)) return NULL;
+    a->batch = s->open ? BATCH_A : 0;
+    if (s->open && !begin(&s->b, m, a->names, BATCH_B, a, a->lacks)) return NULL;
     if (m->opset > REEL__ONNX_OPSET_MAX) {
         note_operators(a);
-    } else if (build(a, open ? b : NULL, file)) {
+    } else if (build(s)) {
         return NULL;
     }
-    if (reel__lacks_refuse(a->lacks, file, m->opset)) return NULL;
-    return finish(a, open ? b : NULL, file, o->batch ? o->batch : 1);
+    if (reel__lacks_refuse(a->lacks, s->file, m->opset)) return NULL;
+    return finish(s, o->batch ? o->batch : 1);
 }
 
 reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
@@ -358,13 +415,14 @@ reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
     reel_import_lacks *lacks = reel__calloc(1, sizeof *lacks);
     reel_onnx_names *names = lacks ? reel__onnx_names_new(m, file) : NULL;
     reel_graph *g = NULL;
-    reel_import a = {0}, b = {0};
-    if (names && begin(&a, m, names, 0, NULL, lacks)) {
+    builds s = {.file = file};
+    if (names && begin(&s.a, m, names, 0, NULL, lacks)) {
         note_model(m, lacks);
-        g = build_all(&a, &b, file, &o);
+        g = build_all(&s, &o);
     }
-    end(&b);
-    end(&a);
+    end(&s.one);
+    end(&s.b);
+    end(&s.a);
     reel__onnx_names_free(names);
     reel__free(lacks);
     return g;

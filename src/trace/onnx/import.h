@@ -7,7 +7,9 @@
  * and constant is folded as it is emitted (import_fold.c), so that arithmetic on shapes needs
  * no rules of its own. Every word does nothing and gives REEL_NO_VALUE once an error is
  * pending, so rules check nothing in between. Messages of rules begin with what is wrong: the
- * driver (import.c) puts file and node before them. */
+ * driver (import.c) puts file and node before them. Their status says what it is: FORMAT breaks
+ * ONNX's rules, UNSUPPORTED is right and not here, and SHAPE are sizes that do not fit together,
+ * which the driver makes one of both. */
 #ifndef REEL_TRACE_ONNX_IMPORT_H
 #define REEL_TRACE_ONNX_IMPORT_H
 

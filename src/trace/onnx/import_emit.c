@@ -142,7 +142,7 @@ int reel__im_reshape_as(reel_import *im, int x, reel_shape s, const int64_t aske
     if (!valid_shape(im, x, s, &to)) return REEL_NO_VALUE;
     if (reel__same_shape(&to, META(x))) return x;
     if (reel__numel(&to) != reel__numel(META(x))) {
-        reel_fail(REEL_ERR_FORMAT, "%s cannot become %s: other number of elements",
+        reel_fail(REEL_ERR_SHAPE, "%s cannot become %s: other number of elements",
                   SHOW(META(x)), SHOW(&to));
         return REEL_NO_VALUE;
     }
@@ -279,7 +279,7 @@ int reel__im_matmul(reel_import *im, int x, int y)
     a.rank -= 2;
     b.rank -= 2;
     if (!reel__broadcast(&a, &b, &batch)) {
-        reel_fail(REEL_ERR_FORMAT, "batches of %s and %s do not broadcast", SHOW(META(x)),
+        reel_fail(REEL_ERR_SHAPE, "batches of %s and %s do not broadcast", SHOW(META(x)),
                   SHOW(META(y)));
         return REEL_NO_VALUE;
     }

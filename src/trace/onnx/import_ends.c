@@ -121,7 +121,13 @@ static reel_status add_input(reel_import *im, const char *file, const reel_onnx_
                              file, d, v->name, s.dim[d]);
     }
     const reel_meta m = reel__meta(s, dtype, (reel_device){REEL_CPU, 0});
-    if (reel__meta_check("onnx_load", &m)) return reel_error_status();
+    if (reel__meta_check("input", &m)) {
+        reel_error_clear();
+        return reel_fail(
+            REEL_ERR_UNSUPPORTED,
+            "onnx_load: %.200s: input %.100s, %s, has more than 2^63 - 1 bytes", file,
+            v->name, SHOW(&m));
+    }
     int value = reel__graph_add_value(im->g, REEL_VALUE_INPUT, &m, v->name, NULL);
     if (value < 0) return reel_error_status();
     im->value[number] = value;

@@ -16,7 +16,7 @@ static bool all_positive(reel_import *im, int index, int64_t n)
     for (int64_t i = 0; i < count && at && !reel_failed(); i++) {
         positive = positive && at[i] >= 0;
         if (at[i] < -n || at[i] >= n)
-            reel_fail(REEL_ERR_FORMAT, "index %" PRId64 " of a size of %" PRId64, at[i],
+            reel_fail(REEL_ERR_SHAPE, "index %" PRId64 " of a size of %" PRId64, at[i],
                       n);
     }
     reel__free(at);
@@ -45,7 +45,7 @@ static bool by_one(reel_import *im, int x, int index, int axis)
     if (META(index)->rank != 0 || !reel__im_number(im, index, &number)) return false;
     const int64_t at = reel__number_i64(number);
     if (at < -n || at >= n) {
-        reel_fail(REEL_ERR_FORMAT, "index %" PRId64 " of a size of %" PRId64, at, n);
+        reel_fail(REEL_ERR_SHAPE, "index %" PRId64 " of a size of %" PRId64, at, n);
         return true;
     }
     const reel_slice_attrs one = {axis, at, 0, 1, REEL_SLICE_ONE};
@@ -112,14 +112,15 @@ static void one_hot(reel_import *im)
     int axis = reel__im_axis(reel__im_int(im, "axis", -1), m.rank + 1);
     reel_shape column = {.rank = m.rank + 1}, row = column;
     if (reel_failed()) return;
-    if (m.rank == REEL_MAX_RANK || depth < 0 || depth >= INT64_C(1) << 40 ||
-        v.rank != 1 || v.dim[0] != 2) {
+    if (depth < 0 || v.rank != 1 || v.dim[0] != 2)
         reel_fail(REEL_ERR_FORMAT,
-                  "index %s, depth %" PRId64 ", values %s: rank 7 or less, >= 0, "
-                  "[2]",
-                  SHOW(&m), depth, SHOW(&v));
-        return;
-    }
+                  "depth %" PRId64 ", values %s: >= 0 and [2] are needed", depth,
+                  SHOW(&v));
+    else if (m.rank == REEL_MAX_RANK || depth >= INT64_C(1) << 40)
+        reel_fail(REEL_ERR_UNSUPPORTED,
+                  "index %s, depth %" PRId64 "; of rank 7 and below 2^40 are possible",
+                  SHOW(&m), depth);
+    if (reel_failed()) return;
     for (int d = 0, from = 0; d < row.rank; d++) {
         column.dim[d] = d == axis ? depth : 1;
         row.dim[d] = d == axis ? 1 : m.dim[from++];

@@ -57,7 +57,7 @@ static int by_heads(reel_import *im, int x, int64_t heads)
     const reel_meta m = *META(x);
     if (m.rank == 4) return x;
     if (m.rank != 3 || heads < 1 || m.dim[2] % heads) {
-        reel_fail(REEL_ERR_FORMAT, "%s in %" PRId64 " heads", SHOW(&m), heads);
+        reel_fail(REEL_ERR_SHAPE, "%s in %" PRId64 " heads", SHOW(&m), heads);
         return REEL_NO_VALUE;
     }
     x = reel__im_reshape(im, x, REEL_SHAPE(m.dim[0], m.dim[1], heads, m.dim[2] / heads));
@@ -70,7 +70,7 @@ static int share_heads(reel_import *im, int x, int64_t heads)
     const reel_meta m = *META(x);
     if (m.rank != 4 || m.dim[1] == heads) return x;
     if (m.dim[1] < 1 || heads % m.dim[1]) {
-        reel_fail(REEL_ERR_FORMAT, "%" PRId64 " heads share %s", heads, SHOW(&m));
+        reel_fail(REEL_ERR_SHAPE, "%" PRId64 " heads share %s", heads, SHOW(&m));
         return REEL_NO_VALUE;
     }
     int64_t each = heads / m.dim[1];
@@ -98,7 +98,7 @@ static void attention(reel_import *im)
     k = share_heads(im, k, m.dim[1]);
     v = share_heads(im, v, m.dim[1]);
     if (reel_failed() || META(k)->rank != 4 || m.dim[3] < 1) {
-        reel_fail(REEL_ERR_FORMAT, "queries %s, keys %s", SHOW(&m), SHOW(META(k)));
+        reel_fail(REEL_ERR_SHAPE, "queries %s, keys %s", SHOW(&m), SHOW(META(k)));
         return;
     }
     const reel_attention_attrs a = {

@@ -225,11 +225,12 @@ reel_im_list reel__im_in_ints(reel_import *im, int k)
                   "input %d \"%s\" %s is computed while the model runs; it must be a "
                   "constant or follow from shapes",
                   k, im->node->input.at[k], SHOW(m));
-    else if (m->rank > 1 || reel__numel(m) > REEL__IM_LIST ||
-             (m->dtype != REEL_I64 && m->dtype != REEL_I32))
-        reel_fail(REEL_ERR_FORMAT,
-                  "input %d \"%s\" is %s, must be at most %d numbers i64 or i32", k,
-                  im->node->input.at[k], SHOW(m), REEL__IM_LIST);
+    else if (m->rank > 1 || (m->dtype != REEL_I64 && m->dtype != REEL_I32))
+        reel_fail(REEL_ERR_FORMAT, "input %d \"%s\" is %s, must be a list of i64 or i32",
+                  k, im->node->input.at[k], SHOW(m));
+    else if (reel__numel(m) > REEL__IM_LIST)
+        reel_fail(REEL_ERR_UNSUPPORTED, "input %d \"%s\" %s: at most %d numbers are read",
+                  k, im->node->input.at[k], SHOW(m), REEL__IM_LIST);
     else if (!reel__im_read(t, list.at, REEL_I64))
         list.n = (int)reel__numel(m);
     return list;

@@ -93,7 +93,7 @@ static void group_norm(reel_import *im)
     const reel_meta m = *META(x);
     int64_t groups = reel__im_int(im, "num_groups", 0), channels = m.dim[1];
     if (!reel_failed() && (m.rank < 3 || groups < 1 || channels % groups))
-        reel_fail(REEL_ERR_FORMAT, "%s in %" PRId64 " groups", SHOW(&m), groups);
+        reel_fail(REEL_ERR_SHAPE, "%s in %" PRId64 " groups", SHOW(&m), groups);
     if (reel_failed()) return;
     int64_t each = channels / groups * reel__im_count(&m, 2, m.rank);
     int y = reel__im_reshape(im, x, REEL_SHAPE(m.dim[0], groups, each));

@@ -34,6 +34,16 @@ static int without(reel_import *im, int y, int64_t mask)
     return reel__im_reshape(im, y, s);
 }
 
+/* The largest of nothing is the lowest number in ONNX, an error in records. */
+static int reduce_extreme_of(reel_import *im, const reel_op *op, const reduction *r)
+{
+    const reel_meta *m = META(r->x);
+    for (int d = 0; d < m->rank && !reel_failed(); d++)
+        if ((r->mask >> d & 1) && m->dim[d] == 0)
+            reel_fail(REEL_ERR_UNSUPPORTED, "no element to choose from in %s", SHOW(m));
+    return reel__im_reduce(im, op, r->x, r->mask, 1, r->keep);
+}
+
 static int reduce(reel_import *im, const reel_op *op, int x, const reduction *r)
 {
     return reel__im_reduce(im, op, x, r->mask, 1, r->keep);
@@ -64,7 +74,7 @@ static void reduce_mean(reel_import *im)
 static void reduce_extreme(reel_import *im)
 {
     const reduction r = operands(im);
-    OUT(0, r.none ? r.x : reduce(im, im->row->record, r.x, &r));
+    OUT(0, r.none ? r.x : reduce_extreme_of(im, im->row->record, &r));
 }
 
 /* x' and then the sum of it: |x|, x^2. */
@@ -96,7 +106,7 @@ static void reduce_log_sum_exp(reel_import *im)
     reduction r = operands(im);
     const bool keep = r.keep;
     r.keep = true;
-    int m = reduce(im, &reel__max, r.x, &r);
+    int m = reduce_extreme_of(im, &reel__max, &r);
     int finite = CALL(isfinite, NULL, m);
     m = CALL(where, NULL, finite, m, reel__im_scalar(im, 0, m));
     int s = reduce(im, &reel__sum, CALL(exp, NULL, CALL(sub, NULL, r.x, m)), &r);

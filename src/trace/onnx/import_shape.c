@@ -29,7 +29,7 @@ static void resolve(const reel_meta *m, reel_im_list *to, bool zero)
     }
     if (hole < 0 || reel_failed()) return;
     if (known == 0 || n % known)
-        reel_fail(REEL_ERR_FORMAT,
+        reel_fail(REEL_ERR_SHAPE,
                   "no size for -1: %s has %" PRId64 " elements, the other sizes make "
                   "%" PRId64,
                   SHOW(m), n, known);
@@ -69,7 +69,7 @@ static void squeeze(reel_import *im)
     for (int d = 0; d < m.rank && !reel_failed(); d++) {
         if (axes.n < 0 && m.dim[d] == 1) mask |= INT64_C(1) << d;
         if ((mask >> d & 1) && m.dim[d] != 1)
-            reel_fail(REEL_ERR_FORMAT, "axis %d of %s is not of size 1", d, SHOW(&m));
+            reel_fail(REEL_ERR_SHAPE, "axis %d of %s is not of size 1", d, SHOW(&m));
     }
     OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_drop_dims(im, x, mask));
 }
@@ -122,7 +122,7 @@ static void expand(reel_import *im)
     reel_shape s = reel__im_shape(&list);
     reel_meta want = reel__meta(s, META(x)->dtype, META(x)->device), both = want;
     if (!reel_failed() && !reel__broadcast(META(x), &want, &both))
-        reel_fail(REEL_ERR_FORMAT, "%s does not broadcast to %s", SHOW(META(x)),
+        reel_fail(REEL_ERR_SHAPE, "%s does not broadcast to %s", SHOW(META(x)),
                   SHOW(&want));
     OUT(0, reel__im_expand(im, x, reel__shape(&both)));
 }
@@ -194,7 +194,7 @@ static void split(reel_import *im)
         start += size.at[i];
     }
     if (size.n != outs || start != n) {
-        reel_fail(REEL_ERR_FORMAT,
+        reel_fail(outs > REEL__IM_LIST ? REEL_ERR_UNSUPPORTED : REEL_ERR_SHAPE,
                   "%d outputs and %d sizes, which do not make up axis %d "
                   "of %s",
                   outs, size.n, axis, SHOW(META(x)));
@@ -269,8 +269,8 @@ static void pad(reel_import *im)
         int64_t low = pads.at[i], high = pads.at[axes.n + i], n = META(x)->dim[d];
         if ((low < 0 && low < -n) || (high < 0 && high < -n) ||
             (low < 0 ? low : 0) + (high < 0 ? high : 0) < -n) {
-            reel_fail(REEL_ERR_FORMAT, "pads %" PRId64 " and %" PRId64 " of %s", low,
-                      high, SHOW(META(x)));
+            reel_fail(REEL_ERR_SHAPE, "pads %" PRId64 " and %" PRId64 " of %s", low, high,
+                      SHOW(META(x)));
             return;
         }
         int64_t off = low < 0 ? -low : 0, end = high < 0 ? -high : 0;
@@ -287,8 +287,8 @@ static reel_shape blocks(reel_import *im, int x, int64_t size)
 {
     const reel_meta *m = META(x);
     if (m->rank != 4 || size < 1 || size > 1 << 20)
-        reel_fail(REEL_ERR_FORMAT, "blocks of %" PRId64 " of %s; [n, c, h, w] is needed",
-                  size, SHOW(m));
+        reel_fail(size > 1 << 20 ? REEL_ERR_UNSUPPORTED : REEL_ERR_FORMAT,
+                  "blocks of %" PRId64 " of %s; [n, c, h, w] is needed", size, SHOW(m));
     return reel__shape(m);
 }
 
@@ -304,7 +304,7 @@ static void depth_to_space(reel_import *im)
     bool depth_first = strcmp(mode, "CRD") != 0;
     int64_t c = s.dim[1] / (b * b), h = s.dim[2], w = s.dim[3];
     if (s.dim[1] % (b * b) || (depth_first && strcmp(mode, "DCR") != 0)) {
-        reel_fail(REEL_ERR_FORMAT,
+        reel_fail(REEL_ERR_SHAPE,
                   "mode \"%.20s\", %" PRId64 " channels in blocks of "
                   "%" PRId64,
                   mode, s.dim[1], b);
@@ -328,7 +328,7 @@ static void space_to_depth(reel_import *im)
     bool depth_first = strcmp(mode, "CRD") != 0;
     int64_t n = s.dim[0], c = s.dim[1], h = s.dim[2] / b, w = s.dim[3] / b;
     if (s.dim[2] % b || s.dim[3] % b || (depth_first && strcmp(mode, "DCR") != 0)) {
-        reel_fail(REEL_ERR_FORMAT, "mode \"%.20s\", %s in blocks of %" PRId64, mode,
+        reel_fail(REEL_ERR_SHAPE, "mode \"%.20s\", %s in blocks of %" PRId64, mode,
                   SHOW(META(x)), b);
         return;
     }

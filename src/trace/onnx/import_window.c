@@ -17,6 +17,12 @@ typedef struct window {
 /* Windows, strides and dilations of more have no use, and products of them no overflow. */
 #define WINDOW_MAX (1 << 20)
 
+/* Too large for us, or too small for anybody. */
+static reel_status beyond(int64_t n)
+{
+    return n > WINDOW_MAX ? REEL_ERR_UNSUPPORTED : REEL_ERR_FORMAT;
+}
+
 static void read_sides(reel_import *im, const char *name, int dims, int64_t least,
                        int64_t to[2])
 {
@@ -29,7 +35,7 @@ static void read_sides(reel_import *im, const char *name, int dims, int64_t leas
     }
     for (int i = 0; i < dims; i++) {
         if (list.at[i] < least || list.at[i] > WINDOW_MAX)
-            reel_fail(REEL_ERR_FORMAT,
+            reel_fail(beyond(list.at[i]),
                       "attribute %s is %" PRId64 ", must be %" PRId64 " to %d", name,
                       list.at[i], least, WINDOW_MAX);
         to[2 - dims + i] = list.at[i];
@@ -70,7 +76,7 @@ static window read_window(reel_import *im, const int64_t in[2], const int64_t si
             reel_fail(REEL_ERR_FORMAT, "%d pads for %d dimensions", pads.n, dims);
         for (int i = 0; i < pads.n && !reel_failed(); i++) {
             if (pads.at[i] < 0 || pads.at[i] > WINDOW_MAX)
-                reel_fail(REEL_ERR_FORMAT, "padding %" PRId64 " must be 0 to %d",
+                reel_fail(beyond(pads.at[i]), "padding %" PRId64 " must be 0 to %d",
                           pads.at[i], WINDOW_MAX);
             int side = 2 - dims + i % dims;
             *(i < dims ? &w.before[side] : &w.after[side]) = pads.at[i];
@@ -84,7 +90,7 @@ static int space(reel_import *im, int x)
 {
     int dims = META(x)->rank - 2;
     if (!reel_failed() && (dims < 1 || dims > 2))
-        reel_fail(REEL_ERR_UNSUPPORTED,
+        reel_fail(dims < 1 ? REEL_ERR_FORMAT : REEL_ERR_UNSUPPORTED,
                   "input %s; one or two dimensions of space are "
                   "possible",
                   SHOW(META(x)));
@@ -127,14 +133,14 @@ static int64_t read_group(reel_import *im)
 {
     int64_t group = reel__im_int(im, "group", 1);
     if (group >= 1 && group <= WINDOW_MAX) return group;
-    reel_fail(REEL_ERR_FORMAT, "group %" PRId64 " must be 1 to %d", group, WINDOW_MAX);
+    reel_fail(beyond(group), "group %" PRId64 " must be 1 to %d", group, WINDOW_MAX);
     return 1;
 }
 
 static bool kernel_agrees(const window *w, const int64_t size[2])
 {
     if (w->size[0] == size[0] && w->size[1] == size[1]) return true;
-    reel_fail(REEL_ERR_FORMAT,
+    reel_fail(REEL_ERR_SHAPE,
               "kernel_shape %" PRId64 " x %" PRId64 ", the weight has %" PRId64
               " x %" PRId64,
               w->size[0], w->size[1], size[0], size[1]);
@@ -180,8 +186,8 @@ static void transposed_pads(reel_import *im, window *w, const int64_t in[2],
         int64_t to = want.n >= 0 ? want.at[i - 2 + w->dims] : in[i] * w->stride[i];
         int64_t all = full > to ? full - to : 0;
         if (to < 1 || to - full >= w->stride[i]) {
-            reel_fail(REEL_ERR_FORMAT,
-                      "output size %" PRId64 ", the input makes %" PRId64, to, full);
+            reel_fail(REEL_ERR_SHAPE, "output size %" PRId64 ", the input makes %" PRId64,
+                      to, full);
             return;
         }
         if (to > full) extra[i] += to - full;
@@ -218,7 +224,7 @@ static void conv_transpose(reel_import *im)
         a.input[2 + i] = (m.dim[2 + i] - 1) * w.stride[i] + extra[i] +
                          w.dilation[i] * (size[i] - 1) + 1 - 2 * a.padding[i];
         if (a.input[2 + i] < 1 || extra[i] >= w.stride[i]) {
-            reel_fail(REEL_ERR_FORMAT,
+            reel_fail(REEL_ERR_SHAPE,
                       "result of size %" PRId64 ", output_padding %" PRId64
                       " with stride %" PRId64,
                       a.input[2 + i], extra[i], w.stride[i]);
@@ -229,7 +235,7 @@ static void conv_transpose(reel_import *im)
     for (int i = 0; i < 2 && !symmetric(&w) && !reel_failed(); i++) {
         int64_t left = a.input[2 + i] - w.before[i] - w.after[i];
         if (left < 1)
-            reel_fail(REEL_ERR_FORMAT, "padding leaves nothing of %" PRId64,
+            reel_fail(REEL_ERR_SHAPE, "padding leaves nothing of %" PRId64,
                       a.input[2 + i]);
         else
             y = reel__im_narrow(im, y, 2 + i, w.before[i], left);
@@ -237,7 +243,7 @@ static void conv_transpose(reel_import *im)
     if (bias >= 0) {
         int64_t channels = META(bias)->rank == 1 ? META(bias)->dim[0] : -1;
         if (channels != a.input[1])
-            reel_fail(REEL_ERR_FORMAT, "bias %s for %" PRId64 " channels",
+            reel_fail(REEL_ERR_SHAPE, "bias %s for %" PRId64 " channels",
                       SHOW(META(bias)), a.input[1]);
         y = CALL(add, NULL, y,
                  reel__im_reshape(im, bias, REEL_SHAPE(1, a.input[1], 1, 1)));
