@@ -23,7 +23,8 @@ bool reel_set_grad_enabled(bool on)
 
 static void clear(reel_node *n, reel_saved *s)
 {
-    if (s->storage) n->freed = true;
+    if (!s->storage) return;
+    n->freed = true;
     reel__storage_release(s->storage);
     s->storage = NULL;
 }
@@ -178,7 +179,7 @@ static reel_status check_change(const reel_call *c, int i)
     const reel_tensor *x = c->in[i];
     bool in_place = c->op->traits & REEL_OP_INPLACE;
     bool is_leaf = x->node && x->node->leaf;
-    REQUIRE(c, !is_leaf && !reel__of_leaf(x), REEL_ERR_STATE,
+    REQUIRE(c, !is_leaf && !(x->view && reel__of_leaf(x)), REEL_ERR_STATE,
             "input %d is a %s that requires a gradient; change it under "
             "reel_set_grad_enabled(false)",
             i, is_leaf ? "leaf" : "view of a leaf");
@@ -186,7 +187,9 @@ static reel_status check_change(const reel_call *c, int i)
             "input %d needs a gradient and would be changed; run this under "
             "reel_set_grad_enabled(false)",
             i);
-    REQUIRE(c, !in_place || !wants_node(c) || !reel__of_expanded(x), REEL_ERR_STATE,
+    /* That x is not expanded itself is what apply() has asked of any change. */
+    REQUIRE(c, !in_place || !x->view || !wants_node(c) || !reel__of_expanded(x),
+            REEL_ERR_STATE,
             "input %d is a view of an expanded tensor, whose elements share memory; use "
             "the operator that is not in place",
             i);

@@ -73,7 +73,8 @@ reel_status reel__changed(reel_tensor *y)
         reel_status st = put(up, x);
         if (st) return st;
     }
-    for (x = y; x; x = reel__viewed(x)) atomic_store(&x->epoch, now);
+    for (x = y; x; x = reel__viewed(x))
+        atomic_store_explicit(&x->epoch, now, memory_order_release);
     return REEL_OK;
 }
 

@@ -8,6 +8,7 @@
 
 typedef struct counter {
     atomic_llong n; /* written by its thread alone, so no locked instruction is needed */
+    bool listed;
     struct counter *next, **link;
 } counter;
 
@@ -17,7 +18,6 @@ static long long gone;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t at_thread_end;
 static _Thread_local counter mine;
-static _Thread_local bool listed;
 
 static void leave(void *arg)
 {
@@ -28,7 +28,7 @@ static void leave(void *arg)
     if (c->next) c->next->link = c->link;
     pthread_mutex_unlock(&lock);
     atomic_store_explicit(&c->n, 0, memory_order_relaxed);
-    listed = false; /* a destructor that runs after this one lists the thread again */
+    c->listed = false; /* a destructor that runs after this one lists the thread again */
 }
 
 static void make_key(void)
@@ -36,7 +36,8 @@ static void make_key(void)
     (void)pthread_key_create(&at_thread_end, leave);
 }
 
-static void enter(void)
+/* Not inline, so that counting saves no registers for it. */
+static __attribute__((noinline)) void enter(void)
 {
     (void)pthread_once(&once, make_key);
     pthread_mutex_lock(&lock);
@@ -46,14 +47,15 @@ static void enter(void)
     threads = &mine;
     pthread_mutex_unlock(&lock);
     (void)pthread_setspecific(at_thread_end, &mine);
-    listed = true;
+    mine.listed = true;
 }
 
 void reel__live_add(int delta)
 {
-    if (!listed) enter();
-    long long n = atomic_load_explicit(&mine.n, memory_order_relaxed) + delta;
-    atomic_store_explicit(&mine.n, n, memory_order_relaxed);
+    counter *c = &mine;
+    if (!c->listed) enter();
+    long long n = atomic_load_explicit(&c->n, memory_order_relaxed) + delta;
+    atomic_store_explicit(&c->n, n, memory_order_relaxed);
 }
 
 int64_t reel_live_objects(void)

@@ -118,11 +118,11 @@ static reel_status check_inputs(const reel_call *c)
 /* Histories of inputs whose memory was changed by way of another view. */
 static reel_status renew_inputs(const reel_tape *tape, const reel_call *c)
 {
-    reel_status st = REEL_OK;
-    if (c->op->traits & REEL_OP_NO_GRAD) return st;
-    for (int i = 0; i < c->n_in && !st; i++)
-        if (c->in[i] && reel__is_old(c->in[i])) st = tape->renew(c->op->name, c->in[i]);
-    return st;
+    if (c->op->traits & REEL_OP_NO_GRAD) return REEL_OK;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i] && reel__is_old(c->in[i]) && tape->renew(c->op->name, c->in[i]))
+            return reel_error_status();
+    return REEL_OK;
 }
 
 /* A view of input 0; but if it looks as something did that this came from, at most eight views
@@ -280,21 +280,26 @@ static reel_status infer(const reel_call *c, reel_device device, reel_meta *meta
 static reel_status run(const reel_call *c, const reel_tape *tape, reel_device device,
                        unsigned mutates)
 {
-    reel_call before = *c, parted = *c;
+    reel_call before, parted;
+    const reel_call *recorded = c, *computed = c;
     reel_tensor *kept[REEL_OP_MAX_IN], *apart[REEL_OP_MAX_IN];
     reel_scope s = reel_scope_begin();
     reel_status st = REEL_OK;
     if (tape && (c->op->traits & REEL_OP_INPLACE)) {
         st = tape->keep(c, kept);
+        before = *c;
         before.in = kept;
+        recorded = &before;
     }
     if (!st && (c->op->traits & REEL_OP_INPLACE)) {
         st = part_inputs(c, apart);
+        parted = *c;
         parted.in = apart;
+        computed = &parted;
     }
-    if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(&parted, device);
+    if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(computed, device);
     if (!st && mutates) bump_versions(c, mutates);
-    if (!st && tape) st = tape->record(&before);
+    if (!st && tape) st = tape->record(recorded);
     if (!st && here.recorders) st = listen(c);
     reel_scope_end(s);
     return st;

@@ -11,11 +11,13 @@ uint64_t reel__storages_so_far(void)
     return atomic_load_explicit(&numbers, memory_order_relaxed);
 }
 
-static reel_storage *storage_of(reel_storage init)
+static reel_storage *storage_of(reel_device device, void *data, size_t bytes,
+                                bool borrowed)
 {
     reel_storage *s = reel__malloc(sizeof *s);
     if (!s) return NULL;
-    *s = init;
+    *s = (reel_storage){
+        .device = device, .data = data, .bytes = bytes, .borrowed = borrowed};
     s->born = reel__heard_by ? reel__heard_by->mark : 0;
     atomic_init(&s->refs, 1);
     s->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed);
@@ -27,16 +29,14 @@ reel_storage *reel__storage_new(reel_device device, size_t bytes)
 {
     void *data = reel__device_alloc(device, bytes);
     if (!data) return NULL;
-    reel_storage *s =
-        storage_of((reel_storage){.device = device, .data = data, .bytes = bytes});
+    reel_storage *s = storage_of(device, data, bytes, false);
     if (!s) reel__device_free(device, data, bytes);
     return s;
 }
 
 reel_storage *reel__storage_borrow(reel_device device, void *data, size_t bytes)
 {
-    return storage_of(
-        (reel_storage){.device = device, .data = data, .bytes = bytes, .borrowed = true});
+    return storage_of(device, data, bytes, true);
 }
 
 reel_storage *reel__storage_retain(reel_storage *s)

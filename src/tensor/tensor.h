@@ -116,8 +116,9 @@ static inline bool reel__is_old(const reel_tensor *x)
 
 static inline void *reel__ptr(const reel_tensor *t)
 {
-    return (char *)t->storage->data +
-           (size_t)t->meta.offset * reel_dtype_size(t->meta.dtype);
+    char *data = t->storage->data;
+    if (t->meta.offset == 0) return data; /* nearly always */
+    return data + (size_t)t->meta.offset * reel_dtype_size(t->meta.dtype);
 }
 
 /* What a capture hears of this thread besides operators. */

@@ -84,16 +84,11 @@ static bn_part part_of(const bn_rows *r, int64_t task)
 static void repeat(const bn_rows *r, double *values, float *narrow, bool wide)
 {
     for (int64_t i = 0; i < r->channels; i++) narrow[i] = (float)values[i];
-    for (int64_t i = r->channels; i < r->width; i++) narrow[i] = narrow[i - r->channels];
-    for (int64_t i = r->channels; wide && i < r->width; i++)
-        values[i] = values[i - r->channels];
-}
-
-static bool all_finite(const double *values, int64_t n)
-{
-    bool finite = true;
-    for (int64_t i = 0; i < n; i++) finite = finite && isfinite(values[i]);
-    return finite;
+    for (int64_t n = r->channels; n < r->width; n *= 2) {
+        const size_t more = (size_t)(n < r->width - n ? n : r->width - n);
+        memcpy(narrow + n, narrow, more * sizeof *narrow);
+        if (wide) memcpy(values + n, values, more * sizeof *values);
+    }
 }
 
 /* ---- what a call needs ------------------------------------------------------------- */
@@ -146,11 +141,9 @@ static void moments_task(void *ctx, int64_t task, int worker)
     const bn_part p = part_of(&f->rows, task);
     double *mean = f->mean + task * f->rows.width;
     double *deviation = f->deviation + task * f->rows.width;
-    if (!f->unusual_moments) {
-        f->isa->moments(f->x + p.begin, p.rows, p.width, mean, deviation);
-        if (all_finite(mean, p.width) && all_finite(deviation, p.width)) return;
-    }
-    reel__bn_moments_wide(f->x + p.begin, p.rows, p.width, mean, deviation);
+    if (f->unusual_moments ||
+        !f->isa->moments(f->x + p.begin, p.rows, p.width, mean, deviation))
+        reel__bn_moments_wide(f->x + p.begin, p.rows, p.width, mean, deviation);
 }
 
 static void apply_task(void *ctx, int64_t task, int worker)
@@ -182,10 +175,11 @@ static void merge(int64_t n, double *mean, double *deviation, int64_t m,
 static void merge_parts(const bn_forward *f, double *mean, double *deviation)
 {
     const bn_rows *r = &f->rows;
-    memset(mean, 0, (size_t)r->width * sizeof *mean);
-    memset(deviation, 0, (size_t)r->width * sizeof *deviation);
-    int64_t n = 0;
-    for (int64_t task = 0; task < r->chunks; task++) {
+    const size_t bytes = (size_t)r->width * sizeof *mean;
+    memcpy(mean, f->mean, bytes);
+    memcpy(deviation, f->deviation, bytes);
+    int64_t n = part_of(r, 0).rows;
+    for (int64_t task = 1; task < r->chunks; task++) {
         const int64_t m = part_of(r, task).rows, at = task * r->width;
         for (int64_t j = 0; j < r->width; j++)
             merge(n, &mean[j], &deviation[j], m, f->mean[at + j], f->deviation[at + j]);
@@ -212,45 +206,46 @@ static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean
     const double m = a->momentum, free = r->rows > 1 ? (double)(r->rows - 1) : 1;
     reel__parallel(task_count(r), moments_task, f);
     merge_parts(f, mean, var);
-    for (int64_t c = 0; c < r->channels; c++) {
-        const double deviation = var[c] > 0 || isnan(var[c]) ? var[c] : 0;
-        if (running_mean)
-            running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean[c]);
-        if (running_var)
-            running_var[c] = (float)((1 - m) * running_var[c] + m * deviation / free);
-        var[c] = deviation / (double)r->rows;
-    }
+    for (int64_t c = 0; c < r->channels; c++) var[c] = var[c] <= 0 ? 0 : var[c];
+    for (int64_t c = 0; c < r->channels && running_mean; c++)
+        running_mean[c] = (float)((1 - m) * running_mean[c] + m * mean[c]);
+    for (int64_t c = 0; c < r->channels && running_var; c++)
+        running_var[c] = (float)((1 - m) * running_var[c] + m * var[c] / free);
+    for (int64_t c = 0; c < r->channels; c++) var[c] /= (double)r->rows;
 }
 
-/* y = (x - mean) scale + b. The statistics are those that are saved, rounded: so the result can
- * be made again from them to the last bit. */
-static void set_channel(const reel_kcall *call, bn_forward *f, int64_t c, float mean,
-                        float invstd)
+/* y = (x - mean) scale + b; center and scale hold mean and 1 / deviation. */
+static void set_factors(const reel_kcall *call, bn_forward *f)
 {
     const float *w = operand(call->in, call->n_in, 1);
     const float *b = operand(call->in, call->n_in, 2);
-    const double scale = w ? (double)w[c] * (double)invstd : (double)invstd;
-    const double offset = b ? (double)b[c] : 0;
-    f->wide[CENTER][c] = (double)mean;
-    f->wide[SCALE][c] = scale;
-    f->wide[OFFSET][c] = offset;
-    f->unusual = f->unusual || !reel__is_usual_invstd((double)invstd) ||
-                 !reel__is_usual((double)mean) || !reel__is_usual(scale) ||
-                 !reel__is_usual(offset);
+    const int64_t channels = f->rows.channels;
+    double *scale = f->wide[SCALE], *offset = f->wide[OFFSET];
+    f->unusual = !reel__all_within(scale, channels, REEL_LEAST_INVSTD, REEL_MOST_INVSTD);
+    for (int64_t c = 0; c < channels && w; c++) scale[c] *= (double)w[c];
+    for (int64_t c = 0; c < channels; c++) offset[c] = b ? (double)b[c] : 0;
+    for (int i = 0; i < AFFINE; i++)
+        f->unusual |= !reel__all_within(f->wide[i], channels, 0, REEL_MOST_USUAL);
 }
 
+/* What is used is what is saved, rounded: so the result can be made again from it to the last
+ * bit. */
 static void save_statistics(const reel_kcall *call, bn_forward *f, const double *mean,
                             const double *var)
 {
     const reel_batch_norm_attrs *a = call->attrs;
     float *save_mean = operand(call->out, call->n_out, 1);
     float *save_invstd = operand(call->out, call->n_out, 2);
-    for (int64_t c = 0; c < f->rows.channels; c++) {
-        const float invstd = (float)(1 / sqrt(var[c] + a->eps));
-        set_channel(call, f, c, (float)mean[c], invstd);
-        if (save_mean) save_mean[c] = (float)mean[c];
-        if (save_invstd) save_invstd[c] = invstd;
+    const int64_t channels = f->rows.channels;
+    double *center = f->wide[CENTER], *scale = f->wide[SCALE];
+    for (int64_t c = 0; c < channels; c++) {
+        center[c] = (double)(float)mean[c];
+        scale[c] = (double)(float)(1 / sqrt(var[c] + a->eps));
     }
+    for (int64_t c = 0; c < channels && save_mean; c++) save_mean[c] = (float)center[c];
+    for (int64_t c = 0; c < channels && save_invstd; c++)
+        save_invstd[c] = (float)scale[c];
+    set_factors(call, f);
 }
 
 static void apply_all(bn_forward *f)
@@ -304,8 +299,11 @@ static reel_status run_apply(const reel_kcall *call, bn_forward *f)
     double *room = reel__scratch((size_t)f->rows.width * AFFINE_ROOM);
     if (!room) return REEL_ERR_MEMORY;
     take_affine(f, room);
-    for (int64_t c = 0; c < f->rows.channels; c++)
-        set_channel(call, f, c, mean[c], invstd[c]);
+    for (int64_t c = 0; c < f->rows.channels; c++) {
+        f->wide[CENTER][c] = (double)mean[c];
+        f->wide[SCALE][c] = (double)invstd[c];
+    }
+    set_factors(call, f);
     apply_all(f);
     reel__scratch_free(room);
     return REEL_OK;
@@ -392,11 +390,8 @@ static void sums_task(void *ctx, int64_t task, int worker)
     const float *mean = b->narrow[B_CENTER];
     double *sum_g = b->sum_g + task * b->rows.width;
     double *sum_gx = b->sum_gx + task * b->rows.width;
-    if (!b->unusual_sums) {
-        b->isa->backward_sums(&part, mean, sum_g, sum_gx);
-        if (all_finite(sum_g, part.width) && all_finite(sum_gx, part.width)) return;
-    }
-    reel__bn_backward_sums_wide(&part, mean, sum_g, sum_gx);
+    if (b->unusual_sums || !b->isa->backward_sums(&part, mean, sum_g, sum_gx))
+        reel__bn_backward_sums_wide(&part, mean, sum_g, sum_gx);
 }
 
 static void gradients_task(void *ctx, int64_t task, int worker)
@@ -433,20 +428,23 @@ static void channel_gradients(const reel_kcall *call, bn_gradients *b,
     const float *w = operand(call->in, call->n_in, 2), *invstd = call->in[4].data;
     float *gw = operand(call->out, call->n_out, 1);
     float *gb = operand(call->out, call->n_out, 2);
-    /* Running statistics are constants: x enters gx in training only. */
+    const int64_t channels = b->rows.channels;
     const double count = (double)b->rows.rows;
-    for (int64_t c = 0; c < b->rows.channels; c++) {
-        const double s = (double)invstd[c], scale = w ? (double)w[c] * s : s;
-        const double slope = a->training ? sum_gx[c] / count * s * s : 0;
-        const double mean_g = a->training ? sum_g[c] / count : 0;
-        b->wide[B_SCALE][c] = scale;
-        b->wide[B_SLOPE][c] = slope;
-        b->wide[B_MEAN_G][c] = mean_g;
-        b->unusual = b->unusual || b->unusual_sums || !reel__is_usual(scale) ||
-                     !reel__is_usual(slope) || !reel__is_usual(mean_g);
-        if (gw) gw[c] = (float)(sum_gx[c] * s);
-        if (gb) gb[c] = (float)sum_g[c];
+    double *scale = b->wide[B_SCALE], *slope = b->wide[B_SLOPE];
+    double *mean_g = b->wide[B_MEAN_G];
+    for (int64_t c = 0; c < channels; c++) {
+        const double s = (double)invstd[c];
+        scale[c] = w ? (double)w[c] * s : s;
+        /* Running statistics are constants: x enters gx in training only. */
+        slope[c] = a->training ? sum_gx[c] / count * s * s : 0;
+        mean_g[c] = a->training ? sum_g[c] / count : 0;
     }
+    for (int64_t c = 0; c < channels && gw; c++)
+        gw[c] = (float)(sum_gx[c] * (double)invstd[c]);
+    for (int64_t c = 0; c < channels && gb; c++) gb[c] = (float)sum_g[c];
+    b->unusual = b->unusual_sums;
+    for (int i = B_SCALE; i < SLOPES; i++)
+        b->unusual |= !reel__all_within(b->wide[i], channels, 0, REEL_MOST_USUAL);
     for (int i = 0; i < SLOPES; i++)
         repeat(&b->rows, b->wide[i], b->narrow[i], b->unusual);
 }
@@ -454,12 +452,16 @@ static void channel_gradients(const reel_kcall *call, bn_gradients *b,
 static void set_centers(const reel_kcall *call, bn_gradients *b)
 {
     const float *mean = call->in[3].data, *invstd = call->in[4].data;
-    for (int64_t c = 0; c < b->rows.channels; c++) {
-        b->wide[B_CENTER][c] = (double)mean[c];
-        b->unusual_sums = b->unusual_sums || !reel__is_usual((double)mean[c]) ||
-                          !reel__is_usual_invstd((double)invstd[c]);
+    const int64_t channels = b->rows.channels;
+    double *center = b->wide[B_CENTER], *scale = b->wide[B_SCALE];
+    for (int64_t c = 0; c < channels; c++) {
+        center[c] = (double)mean[c];
+        scale[c] = (double)invstd[c];
     }
-    repeat(&b->rows, b->wide[B_CENTER], b->narrow[B_CENTER], false);
+    b->unusual_sums =
+        !reel__all_within(center, channels, 0, REEL_MOST_USUAL) ||
+        !reel__all_within(scale, channels, REEL_LEAST_INVSTD, REEL_MOST_INVSTD);
+    repeat(&b->rows, center, b->narrow[B_CENTER], false);
 }
 
 static reel_status run_backward(const reel_kcall *call, bn_gradients *b)

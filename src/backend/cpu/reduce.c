@@ -3,6 +3,7 @@
  *
  * f32 is swept in f32 arithmetic. Where that leaves the range of f32 although the result
  * may be within it, the same outputs are swept again in f64. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -45,10 +46,8 @@ static void sweep(const span *s, reel_reduce_op op, bool wide, const double *shi
 /* f32 that may be finite in f64: an infinite input costs a sweep more. */
 static bool left_f32(const span *s)
 {
-    if (s->of->r.x_dtype != REEL_F32) return false;
-    for (int64_t j = 0; j < s->n; j++)
-        if (!isfinite(s->acc[j].f)) return true;
-    return false;
+    const reel_tiling *r = &s->of->r;
+    return r->x_dtype == REEL_F32 && !r->loops->finite(&s->acc->f, s->n);
 }
 
 /* ---- what sweeps make a result ----------------------------------------------------- */
@@ -57,6 +56,11 @@ static void sum_of(const span *s)
 {
     sweep(s, REEL_REDUCE_SUM, false, NULL);
     if (left_f32(s)) sweep(s, REEL_REDUCE_SUM, true, NULL);
+}
+
+static double finite_or_zero(double v)
+{
+    return fabs(v) <= DBL_MAX ? v : 0;
 }
 
 /* The first value of each output into `shift`; 0 for one that is not finite. */
@@ -70,31 +74,35 @@ static void first_values(const span *s)
         reel_walk w =
             reel__walk(p->kept, p->n_kept, reel__reduce_tile(r, s->first + t, &n));
         double *shift = s->shift + t * r->tile;
-        for (int64_t j = 0; j < n; j++, reel__walk_step(&w, 1)) {
-            const void *x = r->x + w.a * (int64_t)reel_dtype_size(r->x_dtype);
-            double v =
-                r->x_dtype == REEL_F32 ? (double)*(const float *)x : *(const double *)x;
-            shift[j] = isfinite(v) ? v : 0;
+        for (int64_t run; n > 0; n -= run, shift += run, reel__walk_step(&w, run)) {
+            const int64_t left = reel__walk_run(&w), step = p->kept[p->n_kept - 1].a;
+            run = n < left ? n : left;
+            if (r->x_dtype == REEL_F32) {
+                const float *x = (const float *)(const void *)r->x + w.a;
+                for (int64_t j = 0; j < run; j++) shift[j] = (double)x[j * step];
+            } else {
+                const double *x = (const double *)(const void *)r->x + w.a;
+                for (int64_t j = 0; j < run; j++) shift[j] = x[j * step];
+            }
         }
     }
+    for (int64_t j = 0; j < s->n; j++) s->shift[j] = finite_or_zero(s->shift[j]);
 }
 
 /* Sums of squared deviations from the mean, in two sweeps. The mean is the first value plus
  * the mean distance from it: so that of equal values is exact. The second sweep subtracts it
- * rounded, which adds n times the square of what was rounded off. */
+ * rounded, which adds n times the square of what was rounded off. A mean that is not finite
+ * makes sums that are not. */
 static void squared_deviations(const span *s, bool wide)
 {
-    const double n = (double)s->of->r.plan.length;
+    const reel_tiling *r = &s->of->r;
+    const double n = (double)r->plan.length;
     first_values(s);
     sweep(s, REEL_REDUCE_DEV, wide, s->shift);
-    if (!wide && left_f32(s)) return;
-    for (int64_t j = 0; j < s->n; j++) s->shift[j] += s->acc[j].f / n;
+    r->loops->add_means(&s->acc->f, n, s->n, s->shift);
     sweep(s, REEL_REDUCE_SQDEV, wide, s->shift);
-    for (int64_t j = 0; j < s->n && !wide && s->of->r.x_dtype == REEL_F32; j++) {
-        const double off = s->shift[j] - (double)(float)s->shift[j];
-        const double sum = s->acc[j].f - n * off * off;
-        s->acc[j].f = sum < 0 ? 0 : sum;
-    }
+    if (!wide && r->x_dtype == REEL_F32)
+        r->loops->take_rounding(s->shift, n, s->n, &s->acc->f);
 }
 
 static void var_of(const span *s)
@@ -233,7 +241,7 @@ static reel_status in_chunks(reduction *of)
 
 static reel_status run(const reel_kcall *c, int64_t mask, reduction *of)
 {
-    of->r = reel__tiling(c, mask);
+    reel__tiling(c, mask, &of->r);
     of->kernel = c->kernel;
     const reel_tiling *r = &of->r;
     if (!reel__sweep_exists(r, (reel_sweep){of->op, false}))

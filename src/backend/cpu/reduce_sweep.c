@@ -40,9 +40,8 @@ typedef struct loops {
 
 static loops loops_of(const reel_tiling *r, reel_sweep s)
 {
-    const reel_reduce_table *t = REEL_ISA_PICK(reduce);
     return (loops){r, s.op, reel__sweep_in_floats(r, s),
-                   s.wide ? t->wide[s.op] : t->fn[s.op][r->x_dtype]};
+                   s.wide ? r->loops->wide[s.op] : r->loops->fn[s.op][r->x_dtype]};
 }
 
 bool reel__sweep_exists(const reel_tiling *r, reel_sweep s)
@@ -244,14 +243,17 @@ static void cut(reel_tiling *r)
     r->chunks = ceil_div(length, r->chunk);
 }
 
-reel_tiling reel__tiling(const reel_kcall *call, int64_t mask)
+void reel__tiling(const reel_kcall *call, int64_t mask, reel_tiling *r)
 {
     const reel_meta *x = call->in[0].meta, *y = call->out[0].meta;
-    reel_tiling r = {.plan = reel__reduce_plan(x, y, mask, false)};
-    r.x_dtype = x->dtype;
-    r.y_dtype = y->dtype;
-    r.x = (const char *)call->in[0].data + r.plan.x0 * (int64_t)reel_dtype_size(x->dtype);
-    r.y = (char *)call->out[0].data + r.plan.y0 * (int64_t)reel_dtype_size(y->dtype);
-    if (r.plan.outputs) cut(&r);
-    return r;
+    const int64_t x_size = (int64_t)reel_dtype_size(x->dtype);
+    const int64_t y_size = (int64_t)reel_dtype_size(y->dtype);
+    r->plan = reel__reduce_plan(x, y, mask, false);
+    r->x_dtype = x->dtype;
+    r->y_dtype = y->dtype;
+    r->x = (const char *)call->in[0].data + r->plan.x0 * x_size;
+    r->y = (char *)call->out[0].data + r->plan.y0 * y_size;
+    r->partial = NULL;
+    r->loops = REEL_ISA_PICK(reduce);
+    if (r->plan.outputs) cut(r);
 }

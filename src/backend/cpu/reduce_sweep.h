@@ -24,10 +24,11 @@ typedef struct reel_tiling {
     int64_t tile, tiles, tiles_per_row;
     int64_t chunk, chunks; /* reduced elements (by columns: rows) of a chunk */
     reel_acc *partial;     /* [tiles][chunks][tile], where chunks > 1        */
+    const reel_reduce_table *loops;
 } reel_tiling;
 
 /* Cuts the call's operands into tiles and chunks; `partial` is left NULL. */
-reel_tiling reel__tiling(const reel_kcall *call, int64_t mask);
+void reel__tiling(const reel_kcall *call, int64_t mask, reel_tiling *r);
 
 /* First output of tile t; *n outputs. */
 int64_t reel__reduce_tile(const reel_tiling *r, int64_t t, int64_t *n);

@@ -4,6 +4,8 @@
  * of the vector end with single channels. */
 #include "backend/cpu/isa/batch_norm.h"
 
+#include "backend/cpu/usual.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
 enum {
@@ -11,10 +13,26 @@ enum {
     RUN = 64   /* rows that are added in f32; runs are added in f64                  */
 };
 
-/* to[l] += v[l] in f64. */
-INLINE void add_lanes(double *to, reel_vf v)
+/* Half a vector of floats: as many as a vector holds doubles. */
+typedef float half_vf __attribute__((vector_size(REEL_VW * 2), aligned(4), may_alias));
+
+/* A sum in f64 for each float of a vector. */
+typedef struct wide_sum {
+    reel_vd half[2];
+} wide_sum;
+
+INLINE void add_lanes(wide_sum *to, reel_vf v)
 {
-    for (int l = 0; l < REEL_VW; l++) to[l] += (double)v[l];
+    float lane[REEL_VW];
+    reel_vstore(lane, v);
+    for (int h = 0; h < 2; h++)
+        to->half[h] +=
+            __builtin_convertvector(*(const half_vf *)(lane + h * REEL_VWD), reel_vd);
+}
+
+INLINE void store_lanes(double *to, const wide_sum *from)
+{
+    for (int h = 0; h < 2; h++) *(reel_vdu *)(to + h * REEL_VWD) = from->half[h];
 }
 
 /* End of the run that begins at row i. */
@@ -47,12 +65,12 @@ INLINE float masked_one(const float *gy, const float *y, int64_t i)
 
 /* Deviations are taken from the first row: a value of the data itself keeps the
  * difference of squares below from cancelling, and is the mean of equal values exactly. */
-INLINE void moments_block(const float *x, int64_t rows, int64_t width, double *mean,
-                          double *deviation, int n)
+INLINE void moments_block(const float *x, int64_t rows, int64_t width,
+                          double *restrict mean, double *restrict deviation, int n)
 {
     reel_vf shift[BLOCK];
+    wide_sum all[BLOCK] = {0}, all_squares[BLOCK] = {0};
     for (int v = 0; v < n; v++) shift[v] = reel_vload(x + v * REEL_VW);
-    for (int j = 0; j < n * REEL_VW; j++) mean[j] = deviation[j] = 0;
     for (int64_t i = 0; i < rows;) {
         reel_vf sum[BLOCK], squares[BLOCK];
         for (int v = 0; v < n; v++) sum[v] = squares[v] = reel_vset(0);
@@ -63,9 +81,13 @@ INLINE void moments_block(const float *x, int64_t rows, int64_t width, double *m
                 squares[v] += d * d;
             }
         for (int v = 0; v < n; v++) {
-            add_lanes(mean + v * REEL_VW, sum[v]);
-            add_lanes(deviation + v * REEL_VW, squares[v]);
+            add_lanes(&all[v], sum[v]);
+            add_lanes(&all_squares[v], squares[v]);
         }
+    }
+    for (int v = 0; v < n; v++) {
+        store_lanes(mean + v * REEL_VW, &all[v]);
+        store_lanes(deviation + v * REEL_VW, &all_squares[v]);
     }
     const double share = 1 / (double)rows;
     for (int j = 0; j < n * REEL_VW; j++) {
@@ -75,7 +97,7 @@ INLINE void moments_block(const float *x, int64_t rows, int64_t width, double *m
     }
 }
 
-static void moments(const float *x, int64_t rows, int64_t width, double *mean,
+static bool moments(const float *x, int64_t rows, int64_t width, double *mean,
                     double *deviation)
 {
     int64_t j = 0;
@@ -93,45 +115,74 @@ static void moments(const float *x, int64_t rows, int64_t width, double *mean,
         mean[j] = (double)x[j] + sum / (double)rows;
         deviation[j] = squares - sum * sum / (double)rows;
     }
+    return reel__all_finite(mean, width) && reel__all_finite(deviation, width);
 }
 
 /* ---- apply ------------------------------------------------------------------------- */
 
-/* n rows side by side, which share what belongs to the channels. */
-INLINE void apply_rows(const float *x, const float *residual, float *y, int n,
-                       int64_t width, const reel_bn_affine *a, bool add, bool relu)
+/* What belongs to n vectors of channels. */
+typedef struct factors {
+    reel_vf center[BLOCK], scale[BLOCK], offset[BLOCK];
+} factors;
+
+INLINE factors load_factors(const reel_bn_affine *a, int64_t j, int n)
 {
-    int64_t j = 0;
-    for (; j + REEL_VW <= width; j += REEL_VW) {
-        const reel_vf center = reel_vload(a->center + j);
-        const reel_vf scale = reel_vload(a->scale + j);
-        const reel_vf offset = reel_vload(a->offset + j);
-        reel_vf v[2];
-        for (int r = 0; r < n; r++) {
-            v[r] = (reel_vload(x + r * width + j) - center) * scale + offset;
-            if (add) v[r] += reel_vload(residual + r * width + j);
-        }
-        for (int r = 0; r < n; r++)
-            reel_vstore(y + r * width + j, relu ? reel_vrelu(v[r]) : v[r]);
+    factors f;
+    for (int v = 0; v < n; v++) {
+        f.center[v] = reel_vload(a->center + j + v * REEL_VW);
+        f.scale[v] = reel_vload(a->scale + j + v * REEL_VW);
+        f.offset[v] = reel_vload(a->offset + j + v * REEL_VW);
     }
-    for (; j < width; j++)
-        for (int64_t i = j; i < n * width; i += width) {
-            float v = (x[i] - a->center[j]) * a->scale[j] + a->offset[j];
-            if (add) v += residual[i];
-            y[i] = relu ? relu_one(v) : v;
-        }
+    return f;
 }
 
+/* n vectors from place i on: all are read before one is written, as reads that follow writes
+ * wait for those at like addresses. */
+INLINE void apply_block(const float *x, const float *residual, float *y, int64_t i,
+                        const factors *f, int n, bool add, bool relu)
+{
+    reel_vf to[BLOCK];
+    for (int v = 0; v < n; v++) {
+        const int64_t at = i + v * REEL_VW;
+        to[v] = (reel_vload(x + at) - f->center[v]) * f->scale[v] + f->offset[v];
+        if (add) to[v] += reel_vload(residual + at);
+    }
+    for (int v = 0; v < n; v++)
+        reel_vstore(y + i + v * REEL_VW, relu ? reel_vrelu(to[v]) : to[v]);
+}
+
+INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t rows,
+                       int64_t width, const reel_bn_affine *a, bool add, bool relu)
+{
+    for (int64_t i = 0; i < rows * width; i += width) {
+        int64_t j = 0;
+        for (; j + BLOCK * REEL_VW <= width; j += BLOCK * REEL_VW) {
+            const factors f = load_factors(a, j, BLOCK);
+            apply_block(x, residual, y, i + j, &f, BLOCK, add, relu);
+        }
+        for (; j + REEL_VW <= width; j += REEL_VW) {
+            const factors f = load_factors(a, j, 1);
+            apply_block(x, residual, y, i + j, &f, 1, add, relu);
+        }
+        for (; j < width; j++) {
+            float v = (x[i + j] - a->center[j]) * a->scale[j] + a->offset[j];
+            if (add) v += residual[i + j];
+            y[i + j] = relu ? relu_one(v) : v;
+        }
+    }
+}
+
+/* In rows of one block what belongs to the channels stays in registers. */
 INLINE void apply_all(const float *x, const float *residual, float *y, int64_t rows,
                       int64_t width, const reel_bn_affine *a, bool add, bool relu)
 {
-    int64_t i = 0;
-    for (; i + 2 <= rows; i += 2)
-        apply_rows(x + i * width, add ? residual + i * width : NULL, y + i * width, 2,
-                   width, a, add, relu);
-    if (i < rows)
-        apply_rows(x + i * width, add ? residual + i * width : NULL, y + i * width, 1,
-                   width, a, add, relu);
+    if (width != BLOCK * REEL_VW) {
+        apply_rows(x, residual, y, rows, width, a, add, relu);
+        return;
+    }
+    const factors f = load_factors(a, 0, BLOCK);
+    for (int64_t i = 0; i < rows * width; i += BLOCK * REEL_VW)
+        apply_block(x, residual, y, i, &f, BLOCK, add, relu);
 }
 
 static void apply(const float *x, const float *residual, float *y, int64_t rows,
@@ -153,8 +204,8 @@ INLINE void backward_sums_block(const reel_bn_backward *b, int64_t j, const floa
                                 const float *mean, double *sum_g, double *sum_gx, int n)
 {
     reel_vf center[BLOCK];
+    wide_sum all_g[BLOCK] = {0}, all_gx[BLOCK] = {0};
     for (int v = 0; v < n; v++) center[v] = reel_vload(mean + j + v * REEL_VW);
-    for (int64_t k = j; k < j + n * REEL_VW; k++) sum_g[k] = sum_gx[k] = 0;
     for (int64_t i = 0; i < b->rows;) {
         reel_vf g_sum[BLOCK], gx_sum[BLOCK];
         for (int v = 0; v < n; v++) g_sum[v] = gx_sum[v] = reel_vset(0);
@@ -166,9 +217,13 @@ INLINE void backward_sums_block(const reel_bn_backward *b, int64_t j, const floa
                 gx_sum[v] += g * (reel_vload(b->x + at) - center[v]);
             }
         for (int v = 0; v < n; v++) {
-            add_lanes(sum_g + j + v * REEL_VW, g_sum[v]);
-            add_lanes(sum_gx + j + v * REEL_VW, gx_sum[v]);
+            add_lanes(&all_g[v], g_sum[v]);
+            add_lanes(&all_gx[v], gx_sum[v]);
         }
+    }
+    for (int v = 0; v < n; v++) {
+        store_lanes(sum_g + j + v * REEL_VW, &all_g[v]);
+        store_lanes(sum_gx + j + v * REEL_VW, &all_gx[v]);
     }
 }
 
@@ -191,51 +246,39 @@ INLINE void backward_sums_all(const reel_bn_backward *b, const float *y,
     }
 }
 
-static void backward_sums(const reel_bn_backward *b, const float *mean, double *sum_g,
+static bool backward_sums(const reel_bn_backward *b, const float *mean, double *sum_g,
                           double *sum_gx)
 {
     if (b->y)
         backward_sums_all(b, b->y, mean, sum_g, sum_gx);
     else
         backward_sums_all(b, NULL, mean, sum_g, sum_gx);
+    return reel__all_finite(sum_g, b->width) && reel__all_finite(sum_gx, b->width);
 }
 
-/* Results may lie where operands do: each element is read before anything is written there.
- * n rows side by side, which share what belongs to the channels. */
-INLINE void backward_apply_rows(const reel_bn_backward *b, int64_t i, int n,
-                                const float *y, float *gx, float *gres,
-                                const reel_bn_slopes *s)
-{
-    const int64_t width = b->width;
-    int64_t j = 0;
-    for (; j + REEL_VW <= width; j += REEL_VW) {
-        const reel_vf center = reel_vload(s->center + j);
-        const reel_vf scale = reel_vload(s->scale + j);
-        const reel_vf slope = reel_vload(s->slope + j);
-        const reel_vf mean_g = reel_vload(s->mean_g + j);
-        for (int r = 0; r < n; r++) {
-            const int64_t at = i + r * width + j;
-            reel_vf g = masked_vector(b->gy, y, at);
-            reel_vf d = reel_vload(b->x + at) - center;
-            if (gres) reel_vstore(gres + at, g);
-            if (gx) reel_vstore(gx + at, ((g - mean_g) - d * slope) * scale);
-        }
-    }
-    for (; j < width; j++)
-        for (int64_t at = i + j; at < i + n * width; at += width) {
-            float g = masked_one(b->gy, y, at), d = b->x[at] - s->center[j];
-            if (gres) gres[at] = g;
-            if (gx) gx[at] = ((g - s->mean_g[j]) - d * s->slope[j]) * s->scale[j];
-        }
-}
-
+/* Results may lie where operands do: each element is read before anything is written there. */
 INLINE void backward_apply_all(const reel_bn_backward *b, const float *y, float *gx,
                                float *gres, const reel_bn_slopes *s)
 {
-    int64_t i = 0;
-    for (; i + 2 <= b->rows; i += 2)
-        backward_apply_rows(b, i * b->width, 2, y, gx, gres, s);
-    if (i < b->rows) backward_apply_rows(b, i * b->width, 1, y, gx, gres, s);
+    const int64_t width = b->width;
+    const float *center = s->center, *scale = s->scale, *slope = s->slope;
+    const float *mean_g = s->mean_g;
+    for (int64_t i = 0; i < b->rows * width; i += width) {
+        int64_t j = 0;
+        for (; j + REEL_VW <= width; j += REEL_VW) {
+            reel_vf g = masked_vector(b->gy, y, i + j);
+            reel_vf d = reel_vload(b->x + i + j) - reel_vload(center + j);
+            if (gres) reel_vstore(gres + i + j, g);
+            if (!gx) continue;
+            reel_vf own = (g - reel_vload(mean_g + j)) - d * reel_vload(slope + j);
+            reel_vstore(gx + i + j, own * reel_vload(scale + j));
+        }
+        for (; j < width; j++) {
+            float g = masked_one(b->gy, y, i + j), d = b->x[i + j] - center[j];
+            if (gres) gres[i + j] = g;
+            if (gx) gx[i + j] = ((g - mean_g[j]) - d * slope[j]) * scale[j];
+        }
+    }
 }
 
 /* With statistics that are constants. */

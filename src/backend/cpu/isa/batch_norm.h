@@ -22,17 +22,18 @@ typedef struct reel_bn_slopes {
     const float *center, *scale, *slope, *mean_g;
 } reel_bn_slopes;
 
-/* All in f32 arithmetic: for what leaves its range see batch_norm_wide.h. */
+/* All in f32 arithmetic: for what leaves its range see batch_norm_wide.h. Sums return whether
+ * they are all finite. */
 typedef struct reel_batch_norm_isa {
     /* mean[j] of the rows, and the sum of squared deviations from it; rows >= 1. */
-    void (*moments)(const float *x, int64_t rows, int64_t width, double *mean,
+    bool (*moments)(const float *x, int64_t rows, int64_t width, double *mean,
                     double *deviation);
     /* y = (x - center) scale + offset (+ residual unless NULL), then max(0, y) if relu.
      * NaN stays. */
     void (*apply)(const float *x, const float *residual, float *y, int64_t rows,
                   int64_t width, const reel_bn_affine *a, bool relu);
     /* Over the rows: sums of g and of g (x - mean); g is gy where y > 0. */
-    void (*backward_sums)(const reel_bn_backward *b, const float *mean, double *sum_g,
+    bool (*backward_sums)(const reel_bn_backward *b, const float *mean, double *sum_g,
                           double *sum_gx);
     /* gx = ((g - mean_g) - (x - center) slope) scale, without training g scale; gres = g. */
     void (*backward_apply)(const reel_bn_backward *b, const reel_bn_slopes *s);

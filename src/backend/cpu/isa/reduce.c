@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "backend/cpu/usual.h"
+
 /* Vectors that a block of a row sums in its own type: each of the four partial results
  * adds 16 of them, so that f32 loses less than 20 roundings for any length. */
 #define BLOCK_VECTORS 64
@@ -113,6 +115,29 @@ DEFINE_TRUTH(bits16, half, 0x7fff)
 DEFINE_TRUTH(bits32, f32, 0x7fffffff)
 DEFINE_TRUTH(bits64, f64, INT64_MAX)
 
+/* ---- between sweeps ---------------------------------------------------------------- */
+
+static bool all_finite(const double *sum, int64_t n)
+{
+    return reel__all_finite(sum, n);
+}
+
+static void add_means(const double *restrict sum, double length, int64_t n,
+                      double *restrict shift)
+{
+    for (int64_t j = 0; j < n; j++) shift[j] += sum[j] / length;
+}
+
+static void take_rounding(const double *restrict shift, double length, int64_t n,
+                          double *restrict sum)
+{
+    for (int64_t j = 0; j < n; j++) {
+        const double off = shift[j] - (double)(float)shift[j];
+        const double left = sum[j] - length * off * off;
+        sum[j] = left < 0 ? 0 : left;
+    }
+}
+
 #define FNS(op, type)                                                                    \
     {                                                                                    \
         op##_rows_##type, op##_cols_##type                                               \
@@ -140,8 +165,12 @@ const reel_reduce_table ISA(reduce) = {
             [REEL_REDUCE_ANY] = {TRUTH(any)},
             [REEL_REDUCE_ALL] = {TRUTH(all)},
         },
-    .wide = {
-        [REEL_REDUCE_SUM] = FNS(sum, wide),
-        [REEL_REDUCE_DEV] = FNS(dev, wide),
-        [REEL_REDUCE_SQDEV] = FNS(sqdev, wide),
-    }};
+    .wide =
+        {
+            [REEL_REDUCE_SUM] = FNS(sum, wide),
+            [REEL_REDUCE_DEV] = FNS(dev, wide),
+            [REEL_REDUCE_SQDEV] = FNS(sqdev, wide),
+        },
+    .finite = all_finite,
+    .add_means = add_means,
+    .take_rounding = take_rounding};

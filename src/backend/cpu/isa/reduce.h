@@ -39,6 +39,13 @@ typedef struct reel_reduce_fns {
 typedef struct reel_reduce_table {
     reel_reduce_fns fn[REEL_REDUCE_COUNT][REEL_DTYPE_COUNT];
     reel_reduce_fns wide[REEL_REDUCE_COUNT]; /* SUM, DEV, SQDEV: f32 in f64 arithmetic */
+    /* Steps between sweeps, over n outputs. No sum is infinite or NaN. */
+    bool (*finite)(const double *sum, int64_t n);
+    /* shift[j] += sum[j] / length. */
+    void (*add_means)(const double *sum, double length, int64_t n, double *shift);
+    /* Takes length times the square of what rounding shift[j] to f32 takes off from sum[j],
+     * and leaves at least 0. NaN stays. */
+    void (*take_rounding)(const double *shift, double length, int64_t n, double *sum);
 } reel_reduce_table;
 
 REEL_ISA_DECLARE(reel_reduce_table, reduce);
