@@ -144,11 +144,19 @@ reel_tensor *reel_elu(reel_tensor *x, double alpha)
     return APPLY(&reel__elu, &a, x);
 }
 
+/* Of slopes that are 0 or 1 to the last bit beyond `bound`, in any type: no power of a larger x
+ * overflows there. */
+static reel_tensor *within(reel_tensor *x, double bound)
+{
+    return reel_clamp(x, -bound, bound);
+}
+
 /* ---- gelu: Phi(x) + x phi(x); and its tanh form ------------------------------------------ */
 
 static reel_tensor *gelu_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
+    x = within(x, 40);
     reel_tensor *cdf = reel_add_scalar(
         reel_mul_scalar(reel_erf(reel_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
     reel_tensor *pdf = reel_mul_scalar(reel_exp(reel_mul_scalar(reel_square(x), -0.5)),
@@ -188,6 +196,7 @@ static reel_tensor *gelu_tanh_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
     const double k = 0.79788456080286535588, a = 0.044715;
+    x = within(x, 40);
     reel_tensor *x2 = reel_square(x);
     reel_tensor *u = reel_mul(x, reel_add_scalar(reel_mul_scalar(x2, k * a), k));
     reel_tensor *t = reel_tanh(u);
@@ -251,6 +260,7 @@ NO_ATTRS(tanh)
 static reel_tensor *silu_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
+    x = within(x, 1000);
     reel_tensor *s = reel_sigmoid(x);
     reel_tensor *rest = reel_add_scalar(reel_neg(s), 1);
     return reel_mul(s, reel_add_scalar(reel_mul(x, rest), 1));
