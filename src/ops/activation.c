@@ -224,11 +224,13 @@ static reel_status gelu_tanh_onnx(const reel_call *c, reel_onnx *o)
 static reel_ref onnx_gelu_tanh_slope(reel_onnx *o, reel_ref x)
 {
     const double k = 2 * 0.79788456080286535588, a = 0.044715;
-    reel_ref x2 = ONNX("Mul", x, x);
-    reel_ref u = ONNX("Mul", x, ONNX("Add", ONNX("Mul", x2, NUM(k * a)), NUM(k)));
+    reel_ref v =
+        ONNX("Clip", x, NUM(-40), NUM(40)); /* beyond, all but rounding is over */
+    reel_ref v2 = ONNX("Mul", v, v);
+    reel_ref u = ONNX("Mul", v, ONNX("Add", ONNX("Mul", v2, NUM(k * a)), NUM(k)));
     reel_ref s = ONNX("Sigmoid", u);
-    reel_ref du = ONNX("Add", ONNX("Mul", x2, NUM(3 * k * a)), NUM(k));
-    reel_ref rest = ONNX("Mul", ONNX("Sub", NUM(1), s), ONNX("Mul", x, du));
+    reel_ref du = ONNX("Add", ONNX("Mul", v2, NUM(3 * k * a)), NUM(k));
+    reel_ref rest = ONNX("Mul", ONNX("Sub", NUM(1), s), ONNX("Mul", v, du));
     return ONNX("Mul", s, ONNX("Add", rest, NUM(1)));
 }
 ONNX_RULE(gelu_tanh_grad, ONNX("Mul", y, onnx_gelu_tanh_slope(o, x)))
@@ -243,7 +245,7 @@ static reel_tensor *sigmoid_slope(const reel_call *c, reel_tensor *y)
     return reel_sub(y, reel_square(y));
 }
 ONNX_RULE(sigmoid, ONNX("Sigmoid", x))
-ONNX_RULE(sigmoid_grad, ONNX("Mul", y, ONNX("Sub", x, ONNX("Mul", x, x))))
+ONNX_RULE(sigmoid_grad, ONNX("Mul", ONNX("Mul", y, x), ONNX("Sub", NUM(1), x)))
 ACTIVATION(sigmoid, K_SIGMOID, K_SIGMOID_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(sigmoid)
 
