@@ -235,6 +235,35 @@ static void nan_passes_relu(void **state)
     drop(&y);
 }
 
+/* And its gradient, by the loops in f32 and those in f64, which a sum that is NaN asks for. */
+static void gradients_pass_nan(void **state)
+{
+    (void)state;
+    enum { N = 3 * 17 };
+    operand in[] = {make(REEL_SHAPE(3, 17), REEL_F32, NULL, 1),
+                    make(REEL_SHAPE(3, 17), REEL_F32, NULL, 2),
+                    ABSENT,
+                    channels(17, 3),
+                    channels(17, 4),
+                    make(REEL_SHAPE(3, 17), REEL_F32, NULL, 5)};
+    operand out[] = {make_like(&in[0], 0), channels(17, 0), channels(17, 0),
+                     make_like(&in[0], 0)};
+    const float *gy = in[0].data, *y = in[5].data, *gres = out[3].data;
+    positive(&in[4]);
+    ((float *)in[5].data)[3] = ((float *)in[5].data)[33] = NAN;
+    for (int how = 0; how < 6; how++) {
+        const reel_batch_norm_attrs a = {1e-5, 0.1, how / 2 > 0, 1, 15};
+        if (how / 2 == 2) ((float *)in[1].data)[3] = ((float *)in[1].data)[33] = NAN;
+        if (how % 2)
+            call_ref(reel__ref_batch_norm_backward, in, 6, out, 4, &a);
+        else
+            call_fast(reel__fast_batch_norm_backward, in, 6, out, 4, &a);
+        for (int i = 0; i < N; i++) assert_true(gres[i] == (y[i] <= 0 ? 0 : gy[i]));
+    }
+    drop_all(in, 6);
+    drop_all(out, 4);
+}
+
 static void leaves_other_layouts(void **state)
 {
     (void)state;
@@ -257,6 +286,7 @@ int main(void)
         cmocka_unit_test(equal_and_huge_values),
         cmocka_unit_test(fixed_statistics_ignore_x),
         cmocka_unit_test(nan_passes_relu),
+        cmocka_unit_test(gradients_pass_nan),
         cmocka_unit_test(leaves_other_layouts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

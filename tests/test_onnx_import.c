@@ -356,6 +356,43 @@ static void test_what_is_wrong_is_said(void **state)
     assert_int_equal(held, 0);
 }
 
+/* Keys that no query may see: zeros, as ONNX's reference, ONNX Runtime 1.31 and PyTorch 2.15 give,
+ * and as eager does (ADR 14). Of queries that are 0, the others get the mean of what they see. */
+static void test_attention_that_sees_nothing(void **state)
+{
+    (void)state;
+    static const double hide[] = {0, -INFINITY, 0, -INFINITY, -INFINITY, -INFINITY};
+    static const double v[] = {1, 3, 5}, want[] = {3, 0};
+    for (int floats = 0; floats < 2; floats++) {
+        const import_case c = {"Attention", 23,
+                               floats ? "f[1,1,2,1] f[1,1,3,1] f[1,1,3,1] f[2,3]"
+                                      : "f[1,1,2,1] f[1,1,3,1] f[1,1,3,1] b[2,3]",
+                               "", NULL};
+        operand o[OPERANDS];
+        double got[2];
+        reel_tensor *mask = reel_from(hide, REEL_SHAPE(2, 3), REEL_F64), *y = NULL;
+        reel_tensor *values = reel_from(v, REEL_SHAPE(1, 1, 3, 1), REEL_F64);
+        reel_tensor *x[] = {reel_zeros(REEL_SHAPE(1, 1, 2, 1), REEL_F32),
+                            reel_ones(REEL_SHAPE(1, 1, 3, 1), REEL_F32),
+                            reel_cast(values, REEL_F32),
+                            floats ? reel_cast(mask, REEL_F32) : reel_isfinite(mask)};
+        reel_onnx_model *m = one_node(&c, o, x, parse_operands(c.operands, o));
+        reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
+        const reel_attention_opts opts = {.mask = x[3]};
+        for (int eager = 0; eager < 2; eager++) {
+            if (eager)
+                y = reel_attention(x[0], x[1], x[2], &opts);
+            else
+                assert_int_equal(reel_graph_run(g, x, 4, &y, 1), REEL_OK);
+            assert_int_equal(reel_read(y, got, REEL_F64), REEL_OK);
+            for (int i = 0; i < 2; i++) assert_true(got[i] == want[i]);
+        }
+        reel_graph_free(g);
+        reel__onnx_model_free(m);
+    }
+    reel_scope_end(0);
+}
+
 /* Found by fuzzing: Gather of row 1 of the batch, which a batch of one has not. */
 static void test_row_that_is_not_always_there(void **state)
 {
@@ -675,6 +712,7 @@ int main(void)
         cmocka_unit_test_teardown(test_batch_as_a_value_is_refused, clean),
         cmocka_unit_test_teardown(test_names_and_state, clean),
         cmocka_unit_test_teardown(test_what_is_wrong_is_said, clean),
+        cmocka_unit_test_teardown(test_attention_that_sees_nothing, clean),
         cmocka_unit_test_teardown(test_row_that_is_not_always_there, clean),
         cmocka_unit_test_teardown(test_missing_operators_all_at_once, clean),
         cmocka_unit_test_teardown(test_all_that_is_missing_at_once, clean),

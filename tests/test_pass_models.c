@@ -106,7 +106,7 @@ static const model models[] = {{"resnet20", resnet20, 25, "fold_batch_norm fuse_
                                {"small resnet18", small_resnet18, 9, NULL},
                                {"vit", vit, 62, "reshape fuse_linear fuse_pointwise"},
                                {"mlp", mlp, 4, NULL}};
-enum { N_MODELS = (int)(sizeof models / sizeof *models) };
+enum { N_MODELS = (int)(sizeof models / sizeof *models), BATCHES = 3, MOST = 255 };
 
 static reel_tensor *images(int64_t n, reel_dtype dtype)
 {
@@ -136,84 +136,123 @@ static int nodes_as_run(const reel_graph *g)
     return n;
 }
 
-/* The gradients of the input and of every parameter. In f64: there no rounding moves an
- * activation across the kink of a relu. */
-static void compare_gradients(const model *m, const char *passes,
-                              const reel_optimize_opts *o, reel_module *net)
+/* What a model gives, found once; graphs are copies of one. */
+typedef struct subject {
+    const model *m;
+    reel_module *net;
+    reel_graph *traced;
+    reel_tensor *in[1 + MOST], *gradient[1 + MOST]; /* an image and parameters, in f64 */
+    int n_in;
+    reel_tensor *batch[BATCHES], *result[BATCHES]; /* in f32 */
+} subject;
+
+static reel_graph *optimized(const subject *s, const reel_optimize_opts *o)
 {
-    enum { MOST = 256 };
-    reel_tensor *x = reel_requires_grad(images(1, REEL_F64), true);
-    reel_tensor *in[MOST] = {x}, *want[MOST], *have[MOST], *y, *z;
-    reel_params p = reel_parameters(net);
-    const reel_backward_opts any = {.allow_unused = true};
-    assert_true(p.n < MOST);
-    for (int i = 0; i < p.n; i++) in[i + 1] = p.tensor[i];
-    /* compared in f32, where it takes a tenth of the time */
-    reel_graph *g = reel_trace(net, x, &(reel_trace_opts){.unchecked = true});
+    reel_graph *g = reel_graph_copy(s->traced);
     no_error();
     (void)optimize(g, o);
     no_error();
-    assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
-    y = reel_sum(reel_square(reel_forward(net, x)), REEL_ALL, false);
+    return g;
+}
+
+static void compare_gradients(const subject *s, const char *passes,
+                              const reel_optimize_opts *o)
+{
+    reel_tensor *in[1 + MOST], *have[1 + MOST], *z;
+    const reel_backward_opts any = {.allow_unused = true};
+    reel_graph *g = optimized(s, o);
+    memcpy(in, s->in, sizeof in);
+    assert_int_equal(reel_graph_run(g, in, 1, &z, 1), REEL_OK);
     z = reel_sum(reel_square(z), REEL_ALL, false);
-    assert_int_equal(reel_grad(&y, 1, NULL, in, p.n + 1, want, &any), REEL_OK);
-    assert_int_equal(reel_grad(&z, 1, NULL, in, p.n + 1, have, &any), REEL_OK);
-    for (int i = 0; i <= p.n; i++) {
-        assert_true((want[i] != NULL) == (have[i] != NULL));
-        if (want[i]) same(m->name, passes, want[i], have[i], 1e-6);
+    assert_int_equal(reel_grad(&z, 1, NULL, in, s->n_in, have, &any), REEL_OK);
+    for (int i = 0; i < s->n_in; i++) {
+        assert_true((s->gradient[i] != NULL) == (have[i] != NULL));
+        if (have[i]) same(s->m->name, passes, s->gradient[i], have[i], 1e-6);
     }
     reel_graph_free(g);
 }
 
-static void compare_values(const model *m, const char *passes,
-                           const reel_optimize_opts *o, reel_module *net)
+static void compare_values(const subject *s, const char *passes,
+                           const reel_optimize_opts *o)
 {
-    static const int64_t batch[] = {1, 7, 64};
-    reel_graph *g = reel_trace(net, images(4, REEL_F32), NULL);
-    no_error();
-    (void)optimize(g, o);
-    no_error();
-    if (!o->only && !o->exact && nodes_as_run(g) > m->nodes)
-        fail_msg("%s: %d nodes are left", m->name, nodes_as_run(g));
-    for (int i = 0; i < (o->only ? 2 : 3); i++) {
-        reel_scope s = reel_scope_begin();
-        reel_tensor *x = images(batch[i], REEL_F32), *y = reel_forward(net, x), *z;
+    reel_graph *g = optimized(s, o);
+    if (!o->only && !o->exact && nodes_as_run(g) > s->m->nodes)
+        fail_msg("%s: %d nodes are left", s->m->name, nodes_as_run(g));
+    for (int i = 0; i < (o->only ? 2 : BATCHES); i++) {
+        reel_tensor *x = s->batch[i], *z;
         assert_int_equal(reel_graph_run(g, &x, 1, &z, 1), REEL_OK);
-        same(m->name, passes, y, z, o->exact ? 0 : 1e-5);
-        reel_scope_end(s);
+        same(s->m->name, passes, s->result[i], z, o->exact ? 0 : 1e-5);
     }
     assert_int_equal(reel_graph_set_batch(g, 9), REEL_OK);
     assert_int_equal(reel_graph_check(g), REEL_OK);
     reel_graph_free(g);
 }
 
-static void check(const model *m, const char *passes, const reel_optimize_opts *o)
+/* After each pass, after all of them and after the exact ones. */
+static void after_passes(const subject *s,
+                         void (*compare)(const subject *s, const char *passes,
+                                         const reel_optimize_opts *o))
 {
-    reel_module *net = trained(m);
-    reel_scope s = reel_scope_begin();
+    for (int p = 0; p < reel_pass_count() + 2; p++) {
+        const reel_pass *pass = p < reel_pass_count() ? the_passes()[p] : NULL;
+        if (pass && s->m->alone && !strstr(s->m->alone, pass->name)) continue;
+        reel_scope scope = reel_scope_begin();
+        if (pass)
+            compare(s, pass->name,
+                    &(reel_optimize_opts){.only = pass->name, .exact = pass->exact});
+        else if (p == reel_pass_count())
+            compare(s, "all passes", &(reel_optimize_opts){0});
+        else
+            compare(s, "the exact passes", &(reel_optimize_opts){.exact = true});
+        reel_scope_end(scope);
+    }
+}
+
+static void check_values(subject *s)
+{
+    static const int64_t batch[BATCHES] = {1, 7, 64};
     bool was = reel_set_grad_enabled(false);
-    compare_values(m, passes, o, net);
+    s->traced = reel_trace(s->net, images(4, REEL_F32), NULL);
+    no_error();
+    for (int i = 0; i < BATCHES; i++) {
+        s->batch[i] = images(batch[i], REEL_F32);
+        s->result[i] = reel_forward(s->net, s->batch[i]);
+    }
+    after_passes(s, compare_values);
     (void)reel_set_grad_enabled(was);
-    assert_int_equal(reel_module_cast(net, REEL_F64), REEL_OK);
-    compare_gradients(m, passes, o, net);
-    reel_scope_end(s);
-    reel_module_free(net);
+    reel_graph_free(s->traced);
+}
+
+/* The gradients of the input and of every parameter. In f64: there no rounding moves an
+ * activation across the kink of a relu. */
+static void check_gradients(subject *s)
+{
+    const reel_backward_opts any = {.allow_unused = true};
+    assert_int_equal(reel_module_cast(s->net, REEL_F64), REEL_OK);
+    reel_params p = reel_parameters(s->net);
+    assert_true(p.n <= MOST);
+    s->n_in = 1 + p.n;
+    reel_tensor *x = s->in[0] = reel_requires_grad(images(1, REEL_F64), true);
+    for (int i = 0; i < p.n; i++) s->in[i + 1] = p.tensor[i];
+    /* compared in f32, where it takes a tenth of the time */
+    s->traced = reel_trace(s->net, x, &(reel_trace_opts){.unchecked = true});
+    no_error();
+    reel_tensor *y = reel_sum(reel_square(reel_forward(s->net, x)), REEL_ALL, false);
+    assert_int_equal(reel_grad(&y, 1, NULL, s->in, s->n_in, s->gradient, &any), REEL_OK);
+    after_passes(s, compare_gradients);
+    reel_graph_free(s->traced);
 }
 
 static void test_models(void **state)
 {
     (void)state;
     for (int i = 0; i < N_MODELS; i++) {
-        for (int p = 0; p < reel_pass_count(); p++) {
-            const reel_pass *pass = the_passes()[p];
-            if (models[i].alone && !strstr(models[i].alone, pass->name)) continue;
-            check(&models[i], pass->name,
-                  &(reel_optimize_opts){.only = pass->name, .exact = pass->exact});
-        }
-        check(&models[i], "all passes", &(reel_optimize_opts){0});
-        check(&models[i], "the exact passes", &(reel_optimize_opts){.exact = true});
+        subject s = {.m = &models[i], .net = trained(&models[i])};
+        check_values(&s);
+        check_gradients(&s);
+        reel_module_free(s.net);
+        reel_scope_end(0);
     }
-    reel_scope_end(0);
 }
 
 /* The weights that batch norm was folded into have the old names where they are written, once

@@ -88,10 +88,13 @@ typedef struct reel_gradcheck_opts {
     double atol;   /* 0 means 1e-5 */
     double rtol;   /* 0 means 1e-3 */
     uint64_t seed; /* of the random direction for the output */
+    bool fast; /* a random direction for each input too, not each of its elements: a few
+                      passes instead of two an element, and it still finds a wrong element */
 } reel_gradcheck_opts;
 /** Compares gradients of fn at x[0..n-1] with central differences. f64 inputs that require
  *  gradients are checked, others are constants. fn must be deterministic.
- *  Errors: REEL_ERR_NUMERIC, with input, element and both values, if they differ. */
+ *  Errors: REEL_ERR_NUMERIC, with input, element (unless fast) and both values, if they
+ *  differ. */
 REEL_API reel_status reel_gradcheck(reel_function fn, void *user, reel_tensor *const x[],
                                     int n, const reel_gradcheck_opts *opts);
 /** The same for second derivatives: gradcheck of the gradient of fn. */

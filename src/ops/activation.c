@@ -144,11 +144,19 @@ reel_tensor *reel_elu(reel_tensor *x, double alpha)
     return APPLY(&reel__elu, &a, x);
 }
 
+/* Of slopes that are 0 or 1 to the last bit beyond `bound`, in any type: no power of a larger x
+ * overflows there. */
+static reel_tensor *within(reel_tensor *x, double bound)
+{
+    return reel_clamp(x, -bound, bound);
+}
+
 /* ---- gelu: Phi(x) + x phi(x); and its tanh form ------------------------------------------ */
 
 static reel_tensor *gelu_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
+    x = within(x, 40);
     reel_tensor *cdf = reel_add_scalar(
         reel_mul_scalar(reel_erf(reel_mul_scalar(x, 0.70710678118654752440)), 0.5), 0.5);
     reel_tensor *pdf = reel_mul_scalar(reel_exp(reel_mul_scalar(reel_square(x), -0.5)),
@@ -188,6 +196,7 @@ static reel_tensor *gelu_tanh_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
     const double k = 0.79788456080286535588, a = 0.044715;
+    x = within(x, 40);
     reel_tensor *x2 = reel_square(x);
     reel_tensor *u = reel_mul(x, reel_add_scalar(reel_mul_scalar(x2, k * a), k));
     reel_tensor *t = reel_tanh(u);
@@ -215,11 +224,13 @@ static reel_status gelu_tanh_onnx(const reel_call *c, reel_onnx *o)
 static reel_ref onnx_gelu_tanh_slope(reel_onnx *o, reel_ref x)
 {
     const double k = 2 * 0.79788456080286535588, a = 0.044715;
-    reel_ref x2 = ONNX("Mul", x, x);
-    reel_ref u = ONNX("Mul", x, ONNX("Add", ONNX("Mul", x2, NUM(k * a)), NUM(k)));
+    reel_ref v =
+        ONNX("Clip", x, NUM(-40), NUM(40)); /* beyond, all but rounding is over */
+    reel_ref v2 = ONNX("Mul", v, v);
+    reel_ref u = ONNX("Mul", v, ONNX("Add", ONNX("Mul", v2, NUM(k * a)), NUM(k)));
     reel_ref s = ONNX("Sigmoid", u);
-    reel_ref du = ONNX("Add", ONNX("Mul", x2, NUM(3 * k * a)), NUM(k));
-    reel_ref rest = ONNX("Mul", ONNX("Sub", NUM(1), s), ONNX("Mul", x, du));
+    reel_ref du = ONNX("Add", ONNX("Mul", v2, NUM(3 * k * a)), NUM(k));
+    reel_ref rest = ONNX("Mul", ONNX("Sub", NUM(1), s), ONNX("Mul", v, du));
     return ONNX("Mul", s, ONNX("Add", rest, NUM(1)));
 }
 ONNX_RULE(gelu_tanh_grad, ONNX("Mul", y, onnx_gelu_tanh_slope(o, x)))
@@ -234,7 +245,7 @@ static reel_tensor *sigmoid_slope(const reel_call *c, reel_tensor *y)
     return reel_sub(y, reel_square(y));
 }
 ONNX_RULE(sigmoid, ONNX("Sigmoid", x))
-ONNX_RULE(sigmoid_grad, ONNX("Mul", y, ONNX("Sub", x, ONNX("Mul", x, x))))
+ONNX_RULE(sigmoid_grad, ONNX("Mul", ONNX("Mul", y, x), ONNX("Sub", NUM(1), x)))
 ACTIVATION(sigmoid, K_SIGMOID, K_SIGMOID_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(sigmoid)
 
@@ -251,6 +262,7 @@ NO_ATTRS(tanh)
 static reel_tensor *silu_slope(const reel_call *c, reel_tensor *x)
 {
     (void)c;
+    x = within(x, 1000);
     reel_tensor *s = reel_sigmoid(x);
     reel_tensor *rest = reel_add_scalar(reel_neg(s), 1);
     return reel_mul(s, reel_add_scalar(reel_mul(x, rest), 1));

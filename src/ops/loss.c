@@ -265,7 +265,18 @@ static void bce_with_logits_vjp(const reel_call *c, reel_tensor *const gy[],
     if (NEEDS(c, 1)) gx[1] = reel_neg(reel_mul(G, c->in[0]));
 }
 
-ONNX_RULE(bce_with_logits, ONNX("Sub", ONNX("Softplus", x), ONNX("Mul", x, y)))
+/* |x| times the share of the target on the other side, where it has one, and log(1 + e^-|x|): so
+ * no infinity meets another, or 0. */
+static reel_ref onnx_bce(reel_onnx *o, reel_ref x, reel_ref y)
+{
+    reel_ref size = ONNX("Abs", x);
+    reel_ref share =
+        ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), ONNX("Sub", NUM(1), y), y);
+    reel_ref none = ONNX_BOOL("Equal", share, NUM(0));
+    reel_ref off = ONNX("Where", none, NUM(0), ONNX("Mul", size, share));
+    return ONNX("Add", off, ONNX("Softplus", ONNX("Neg", size)));
+}
+ONNX_RULE(bce_with_logits, onnx_bce(o, x, y))
 
 const reel_op reel__bce_with_logits = {
     .name = "bce_with_logits",

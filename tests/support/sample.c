@@ -285,7 +285,10 @@ reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtyp
     if (in->kind == SAMPLE_STATISTIC && (dtype == REEL_F16 || dtype == REEL_BF16))
         dtype = REEL_F32;
     reel_tensor *f64 = draw(in, base_shape(in, layout), dtype, stream_of(s, i, seed));
-    return f64 ? reel_cast(f64, dtype) : NULL;
+    reel_set_flush_denormals(false); /* what is drawn arrives */
+    reel_tensor *t = f64 ? reel_cast(f64, dtype) : NULL;
+    reel_set_flush_denormals(true);
+    return t;
 }
 
 reel_tensor *sample_view(const sample *s, int i, sample_layout layout, reel_tensor *base)

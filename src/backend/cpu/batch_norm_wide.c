@@ -29,13 +29,14 @@ void reel__bn_apply_wide(const float *x, const float *residual, float *y, int64_
             const int64_t at = i * width + j;
             double v = ((double)x[at] - center[j]) * scale[j] + offset[j];
             if (residual) v += (double)residual[at];
-            y[at] = relu && v <= 0 ? 0 : (float)v; /* NaN stays */
+            y[at] = relu && v < 0 ? 0 : (float)v; /* NaN stays, and so does -0 */
         }
 }
 
+/* NaN is below no bound: what came of it passes its gradient on. */
 static double masked(const reel_bn_backward *b, int64_t at)
 {
-    return !b->y || b->y[at] > 0 ? (double)b->gy[at] : 0;
+    return b->y && b->y[at] <= 0 ? 0 : (double)b->gy[at];
 }
 
 void reel__bn_backward_sums_wide(const reel_bn_backward *b, const float *mean,

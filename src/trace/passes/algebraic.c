@@ -1,5 +1,6 @@
 /* algebraic.c: the same function in fewer or cheaper operators. Rounding may differ in the last
- * place, and so may the sign of a zero and the gradient at a kink. */
+ * place, and so may the sign of a zero; a slope may not, nor at a kink: so maximum(x, 0), which
+ * shares its gradient at a tie, is no relu(x), which has none there (docs/edges.md). */
 #include "trace/passes/match.h"
 
 static const reel_rule rules[] = {
@@ -33,9 +34,7 @@ static const reel_rule rules[] = {
     REWRITE("add_scalar(exp(x) | -1)", "expm1(x)"),
     REWRITE("log(add_scalar(x | 1))", "log1p(x)"),
     /* limits */
-    REWRITE("maximum(x, 0)", "relu(x)"),
     REWRITE("clamp(x | 0, 6)", "relu6(x)"),
-    REWRITE("minimum(relu(x), 6)", "relu6(x)"),
     REWRITE("relu(relu6(x))", "relu6(x)"),
     REWRITE("relu6(relu(x))", "relu6(x)"),
 };

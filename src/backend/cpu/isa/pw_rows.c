@@ -49,6 +49,12 @@
 
 /* ---- f32 --------------------------------------------------------------------------- */
 
+/* libm looks at bits, and would see a denormal where arithmetic, which flushes it, sees 0. */
+static inline float pow_f32(float x, float y)
+{
+    return powf(SEL(x == 0, copysignf(0, x), x), SEL(y == 0, 0, y));
+}
+
 /* The sign of y: what fmod leaves, and y more where its sign is x's alone. */
 static inline float remainder_f32(float x, float y)
 {
@@ -75,7 +81,7 @@ static inline float div_floor_f32(float x, float y)
 #define ERFF pw_erf
 #define NORMCDFF pw_normcdf
 #define SIGMOIDF pw_sigmoid
-#define POWF powf
+#define POWF pow_f32
 #define ABSF fabsf
 #define FLOORF pw_floor
 #define CEILF pw_ceil
@@ -156,6 +162,11 @@ TRIG_ROW(f32_COS, bounded_cos, pw_cos, cosf)
 
 /* ---- f64 --------------------------------------------------------------------------- */
 
+static inline double pow_f64(double x, double y)
+{
+    return pow(SEL(x == 0, copysign(0, x), x), SEL(y == 0, 0, y));
+}
+
 static inline double sigmoid(double x)
 {
     double e = exp(-fabs(x));
@@ -191,7 +202,7 @@ static inline double normcdf(double x)
 #define ERFF erf
 #define NORMCDFF normcdf
 #define SIGMOIDF sigmoid
-#define POWF pow
+#define POWF pow_f64
 #define ABSF fabs
 #define FLOORF floor
 #define CEILF ceil

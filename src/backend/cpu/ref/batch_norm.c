@@ -12,14 +12,18 @@ typedef struct channel_view {
     int64_t rows, length;
 } channel_view;
 
+/* The dimension that a run follows: the last, or the only one beside the channels. */
+static int run_dim(const reel_meta *m)
+{
+    return m->rank > 2 ? m->rank - 1 : 0;
+}
+
 static channel_view view_channel(const reel_meta *m)
 {
-    channel_view v = {.outer = reel__ref_all_dims(m) & ~reel__ref_dim_bit(CHANNEL),
-                      .length = 1};
-    if (m->rank > 2) {
-        v.length = m->dim[m->rank - 1];
-        v.outer &= ~reel__ref_dim_bit(m->rank - 1);
-    }
+    const int run = run_dim(m);
+    channel_view v = {.length = m->dim[run]};
+    v.outer =
+        reel__ref_all_dims(m) & ~(reel__ref_dim_bit(CHANNEL) | reel__ref_dim_bit(run));
     v.rows = reel__ref_count(m, v.outer);
     return v;
 }
@@ -27,7 +31,7 @@ static channel_view view_channel(const reel_meta *m)
 /* Distance of the elements of a run. */
 static int64_t run_step(const reel_meta *m)
 {
-    return m->rank > 2 ? m->stride[m->rank - 1] : 0;
+    return m->stride[run_dim(m)];
 }
 
 #define REEL_REF_TEMPLATE "backend/cpu/ref/batch_norm.inc"

@@ -30,8 +30,21 @@ int64_t reel__ref_offset(const reel_meta *m, uint32_t dims, int64_t index)
     return offset;
 }
 
+/* Whether matrices follow one another at one distance, as they mostly do. */
+static bool evenly_spaced(const reel_meta *m, const reel_meta *out)
+{
+    if (m->rank != out->rank || m->rank < 3) return false;
+    for (int d = 0; d < m->rank - 2; d++)
+        if (m->dim[d] != out->dim[d]) return false;
+    for (int d = 0; d < m->rank - 3; d++)
+        if (m->stride[d] != m->dim[d + 1] * m->stride[d + 1]) return false;
+    return true;
+}
+
 int64_t reel__ref_matrix(const reel_meta *m, const reel_meta *out, int64_t index)
 {
+    if (index == 0) return 0;
+    if (evenly_spaced(m, out)) return index * m->stride[m->rank - 3];
     int64_t offset = 0;
     for (int d = out->rank - 3, e = m->rank - 3; d >= 0 && index > 0; d--, e--) {
         if (e >= 0 && m->dim[e] != 1) offset += index % out->dim[d] * m->stride[e];
