@@ -30,7 +30,7 @@ static const char *path_of(const char *name, const char *rest)
 static void save(const char *name, char letter, reel_tensor *const t[], int n)
 {
     for (int i = 0; i < n; i++) {
-        char rest[16];
+        char rest[24];
         snprintf(rest, sizeof rest, "%c%d.npy", letter, i);
         (void)reel_npy_save(path_of(name, rest), t[i]);
     }
