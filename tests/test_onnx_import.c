@@ -682,6 +682,28 @@ static void test_out_of_memory(void **state)
     reel__onnx_model_free(m);
 }
 
+/* What is right at one row is judged behind nodes that could not be looked at, and the list goes
+ * on behind it. */
+static void test_sizes_behind_what_is_lacking(void **state)
+{
+    (void)state;
+    static const int64_t one[] = {1, 3};
+    static const uint8_t bytes[8] = {0};
+    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_add_initializer(m, "one", REEL_ONNX_INT64, REEL_SHAPE(2), one);
+    reel__onnx_add_initializer(m, "u", REEL_ONNX_UINT16, REEL_SHAPE(3), bytes);
+    node(m, "Loop", "x", NULL, "a");
+    node(m, "Add", "x", "u", "b");
+    node(m, "Relu", "b", NULL, "c");
+    node(m, "Relu", "x", NULL, "d");
+    node(m, "Reshape", "d", "one", "e");
+    node(m, "Relu", "e", NULL, "f");
+    node(m, "Scan", "f", NULL, "y");
+    lacks_all(m, "operator Loop (node 0)|an initializer that is UINT16|"
+                 "Reshape at batch size 2: |operator Scan (node 6)");
+    reel__onnx_model_free(m);
+}
+
 /* Sizes that fit at a batch of one alone, which a third build shows. */
 static void test_out_of_memory_at_other_sizes(void **state)
 {
@@ -722,6 +744,7 @@ int main(void)
         cmocka_unit_test_teardown(test_second_size_is_not_tried, clean),
         cmocka_unit_test_teardown(test_batch_in_another_place, clean),
         cmocka_unit_test_teardown(test_ends, clean),
+        cmocka_unit_test_teardown(test_sizes_behind_what_is_lacking, clean),
         cmocka_unit_test_teardown(test_out_of_memory, clean),
         cmocka_unit_test_teardown(test_out_of_memory_at_other_sizes, clean),
     };

@@ -183,8 +183,19 @@ static bool can_make(reel_import *im, size_t i)
     return false;
 }
 
+static bool was_passed_over(const reel_import *im, size_t i)
+{
+    const reel_onnx_node *n = im->model->graph.node.at[i];
+    bool over = false;
+    for (size_t k = 0; k < n->output.n && !over; k++) {
+        int64_t number = reel__im_name(im, n->output.at[k]);
+        over = number >= 0 && im->value[number] == REEL__IM_LACKING;
+    }
+    return over;
+}
+
 /* Whether node i has a meaning at a batch of one. Each node is made once, however often it is
- * asked. */
+ * asked, and none that the first build could not look at. */
 static bool right_at_one(builds *s, size_t i)
 {
     reel_import *one = &s->one;
@@ -193,7 +204,8 @@ static bool right_at_one(builds *s, size_t i)
                     reel__im_add_inputs(one, s->file)))
         return false;
     for (; s->ahead <= i && !reel_failed(); s->ahead++) {
-        right = can_make(one, s->ahead);
+        one->node = one->model->graph.node.at[s->ahead];
+        right = !was_passed_over(&s->a, s->ahead) && can_make(one, s->ahead);
         if (right)
             reel__im_settle(one, NULL);
         else
