@@ -95,7 +95,6 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define IN_F32_BOOL(x) ((float)(x))
 #define IN_F64_F32(x) ((double)(x))
 #define IN_F64_F64(x) (x)
-#define IN_F64_F16(x) ((double)pw_from_f16(x))
 #define IN_F64_BF16(x) ((double)pw_from_bf16(x))
 #define IN_F64_I64(x) ((double)(x))
 #define IN_F64_I32(x) ((double)(x))
@@ -104,7 +103,6 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define IN_F64_BOOL(x) ((double)(x))
 #define IN_I64_F32(x) f32_to_i64(x)
 #define IN_I64_F64(x) f64_to_i64(x)
-#define IN_I64_F16(x) f32_to_i64(pw_from_f16(x))
 #define IN_I64_BF16(x) f32_to_i64(pw_from_bf16(x))
 #define IN_I64_I64(x) (x)
 #define IN_I64_I32(x) ((int64_t)(x))
@@ -177,8 +175,6 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 EVERY_DTYPE_BUT_F16(LOAD, F32)
 EVERY_DTYPE_BUT_F16(LOAD, F64)
 EVERY_DTYPE_BUT_F16(LOAD, I64)
-LOAD(F64, F16)
-LOAD(I64, F16)
 EVERY_DTYPE_BUT_F16(STORE, F32)
 EVERY_DTYPE_BUT_HALVES(STORE, F64)
 EVERY_DTYPE_BUT_HALVES(STORE, I64)
@@ -209,7 +205,26 @@ static void store_F32_F16(int64_t rows, int64_t cols, void *dst, int64_t row, in
     }
 }
 
-/* ---- f64 and i64 to halves, a piece of floats at a time ------------------------------ */
+/* ---- f64 and i64 from f16 and to halves, a piece of floats at a time ------------------ */
+
+enum { PIECE = 256 };
+
+#define LOAD_F16(CT)                                                                     \
+    static void load_##CT##_F16(int64_t rows, int64_t cols, void *block,                 \
+                                const void *src, int64_t row, int64_t col)               \
+    {                                                                                    \
+        float piece[PIECE];                                                              \
+        COMPUTED_##CT *d = block;                                                        \
+        for (int64_t r = 0; r < rows; r++, d += cols)                                    \
+            for (int64_t at = 0; at < cols; at += PIECE) {                               \
+                int64_t n = cols - at < PIECE ? cols - at : PIECE;                       \
+                const uint16_t *p = (const uint16_t *)src + r * row + at * col;          \
+                load_F32_F16(1, n, piece, p, 0, col);                                    \
+                load_##CT##_F32(1, n, d + at, piece, 0, 1);                              \
+            }                                                                            \
+    }
+LOAD_F16(F64)
+LOAD_F16(I64)
 
 /* Returns whether there are tiny numbers, which do not pass through a piece as a bf16 wants
  * them: sign bits say so, which makes vectors. */
@@ -251,7 +266,6 @@ static void mend_F64_BF16(const double *p, int64_t n, uint16_t *d, int64_t col)
     static void store_##CT##_##DT(int64_t rows, int64_t cols, void *dst, int64_t row,    \
                                   int64_t col, const void *block)                        \
     {                                                                                    \
-        enum { PIECE = 256 };                                                            \
         float piece[PIECE];                                                              \
         const COMPUTED_##CT *p = block;                                                  \
         for (int64_t r = 0; r < rows; r++, p += cols)                                    \
