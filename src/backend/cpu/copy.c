@@ -148,13 +148,13 @@ static bool is_compute_type(reel_dtype d)
 }
 
 /* The compute type by way of which a conversion goes, without loss but at its end: the
- * destination's if that is one, else the source's. Small integers become halves by way of
- * floats, which vectors convert. */
+ * destination's if that is one, else the source's. Integers that an f32 holds become halves
+ * by way of it. */
 static reel_pw_type between(reel_dtype to, reel_dtype from)
 {
     if (is_compute_type(to)) return reel__pw_type(to);
-    if (!reel_dtype_is_float(to) || is_compute_type(from)) return reel__pw_type(from);
-    return from == REEL_I32 ? REEL_PW_F64 : REEL_PW_F32;
+    bool fits = from == REEL_I8 || from == REEL_U8 || from == REEL_BOOL;
+    return reel_dtype_is_float(to) && fits ? REEL_PW_F32 : reel__pw_type(from);
 }
 
 /* A side that lies in blocks of the compute type needs no buffer. */

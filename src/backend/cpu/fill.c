@@ -5,16 +5,23 @@
 /* ---- one number as an element ---------------------------------------------------------- */
 
 /* Stores saturate, as those of floats do. */
-static int64_t within(int64_t x, reel_dtype dtype)
+typedef struct limits {
+    int64_t low, high;
+} limits;
+
+static limits limits_of(reel_dtype dtype)
 {
-    int64_t low = INT64_MIN, high = INT64_MAX;
     switch (dtype) {
-    case REEL_I32: low = INT32_MIN, high = INT32_MAX; break;
-    case REEL_I8: low = INT8_MIN, high = INT8_MAX; break;
-    case REEL_U8: low = 0, high = UINT8_MAX; break;
-    default: break;
+    case REEL_I32: return (limits){INT32_MIN, INT32_MAX};
+    case REEL_I8: return (limits){INT8_MIN, INT8_MAX};
+    case REEL_U8: return (limits){0, UINT8_MAX};
+    default: return (limits){INT64_MIN, INT64_MAX};
     }
-    return x < low ? low : x > high ? high : x;
+}
+
+static int64_t within(int64_t x, limits of)
+{
+    return x < of.low ? of.low : x > of.high ? of.high : x;
 }
 
 void reel__number_store(reel_number x, reel_dtype dtype, void *element)
@@ -24,7 +31,7 @@ void reel__number_store(reel_number x, reel_dtype dtype, void *element)
         const double real = reel__number_f64(x);
         rows->store[REEL_PW_F64][dtype](1, 1, element, 0, 1, &real);
     } else {
-        const int64_t whole = within(x.whole, dtype);
+        const int64_t whole = within(x.whole, limits_of(dtype));
         rows->store[REEL_PW_I64][dtype](1, 1, element, 0, 1, &whole);
     }
 }
@@ -75,11 +82,13 @@ static void put(const line *l, int64_t at, const void *block)
 static void whole_range(const reel_karg *out, int64_t start, int64_t step)
 {
     const line l = line_of(out, REEL_PW_I64);
+    const limits of = limits_of(out->meta->dtype);
     int64_t block[BLOCK];
     for (int64_t at = 0; at < l.n; at += BLOCK) {
-        for (int64_t i = 0; i < block_at(&l, at); i++) { /* wraps, as integers do */
+        const int64_t count = block_at(&l, at);
+        for (int64_t i = 0; i < count; i++) { /* wraps, as integers do */
             uint64_t x = (uint64_t)start + (uint64_t)(at + i) * (uint64_t)step;
-            block[i] = within((int64_t)x, out->meta->dtype);
+            block[i] = within((int64_t)x, of);
         }
         put(&l, at, block);
     }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/pw.h"
 #include "backend/cpu/walk.h"
 #include "base/parallel.h"
 
@@ -18,13 +19,14 @@ typedef struct scaling {
     reel_axis axis[REEL_MAX_RANK];
 } scaling;
 
-#define SCALE_RUN(type, as)                                                              \
+/* Neighbours are a row of MUL_SCALAR, unless that is of another type than the product. */
+#define SCALE_RUN(type, as, row)                                                         \
     do {                                                                                 \
         const type *x = (const type *)s->call->in[0].data + w.a;                         \
         type *y = (type *)s->call->out[0].data + w.b;                                    \
         const as f = (as)s->factor;                                                      \
-        if (xs == 1 && ys == 1)                                                          \
-            for (int64_t i = 0; i < run; i++) y[i] = (type)((as)x[i] * f);               \
+        if (sizeof(type) == sizeof(as) && xs == 1 && ys == 1)                            \
+            row(run, (const void *[3]){x}, y, attrs);                                    \
         else                                                                             \
             for (int64_t i = 0; i < run; i++) y[i * ys] = (type)((as)x[i * xs] * f);     \
     } while (0)
@@ -34,17 +36,19 @@ static void scale(void *ctx, int64_t begin, int64_t end)
     const scaling *s = ctx;
     const double size = fabs(s->factor);
     const bool fits = size == 0 || (size >= FLT_MIN && size <= FLT_MAX);
+    const reel_pw_fn *rows = reel__pw_rows()->row[K_MUL_SCALAR];
+    const reel_number attrs[2] = {reel__real(s->factor)};
     reel_walk w = reel__walk(s->axis, s->n, begin);
     for (int64_t run; begin < end; begin += run, reel__walk_step(&w, run)) {
         const int64_t left = reel__walk_run(&w);
         const int64_t xs = s->axis[s->n - 1].a, ys = s->axis[s->n - 1].b;
         run = end - begin < left ? end - begin : left;
         if (s->call->in[0].meta->dtype == REEL_F64)
-            SCALE_RUN(double, double);
+            SCALE_RUN(double, double, rows[REEL_PW_F64]);
         else if (fits)
-            SCALE_RUN(float, float);
+            SCALE_RUN(float, float, rows[REEL_PW_F32]);
         else
-            SCALE_RUN(float, double);
+            SCALE_RUN(float, double, rows[REEL_PW_F32]);
     }
 }
 

@@ -95,7 +95,6 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define IN_F32_BOOL(x) ((float)(x))
 #define IN_F64_F32(x) ((double)(x))
 #define IN_F64_F64(x) (x)
-#define IN_F64_F16(x) ((double)pw_from_f16(x))
 #define IN_F64_BF16(x) ((double)pw_from_bf16(x))
 #define IN_F64_I64(x) ((double)(x))
 #define IN_F64_I32(x) ((double)(x))
@@ -104,7 +103,6 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define IN_F64_BOOL(x) ((double)(x))
 #define IN_I64_F32(x) f32_to_i64(x)
 #define IN_I64_F64(x) f64_to_i64(x)
-#define IN_I64_F16(x) f32_to_i64(pw_from_f16(x))
 #define IN_I64_BF16(x) f32_to_i64(pw_from_bf16(x))
 #define IN_I64_I64(x) (x)
 #define IN_I64_I32(x) ((int64_t)(x))
@@ -122,7 +120,6 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define OUT_F32_BOOL(x) ((x) != 0)
 #define OUT_F64_F32(x) ((float)(x))
 #define OUT_F64_F64(x) (x)
-#define OUT_F64_BF16(x) pw_f64_to_bf16(x)
 #define OUT_F64_I64(x) f64_to_i64(x)
 #define OUT_F64_I32(x) f64_to_i32(x)
 #define OUT_F64_I8(x) f64_to_i8(x)
@@ -130,7 +127,6 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
 #define OUT_F64_BOOL(x) ((x) != 0)
 #define OUT_I64_F32(x) ((float)(x))
 #define OUT_I64_F64(x) ((double)(x))
-#define OUT_I64_BF16(x) pw_to_bf16(pw_odd_i64(x))
 #define OUT_I64_I64(x) (x)
 #define OUT_I64_I32(x) ((int32_t)(x))
 #define OUT_I64_I8(x) ((int8_t)(x))
@@ -172,17 +168,16 @@ SATURATE(f64_to_u8, double, uint8_t, 0, UINT8_MAX, 256)
         }                                                                                \
     }
 
-#define EVERY_DTYPE_BUT_F16(DO, CT)                                                      \
+#define EVERY_DTYPE_BUT_HALVES(DO, CT)                                                   \
     DO(CT, F32)                                                                          \
-    DO(CT, F64) DO(CT, BF16) DO(CT, I64) DO(CT, I32) DO(CT, I8) DO(CT, U8) DO(CT, BOOL)
+    DO(CT, F64) DO(CT, I64) DO(CT, I32) DO(CT, I8) DO(CT, U8) DO(CT, BOOL)
+#define EVERY_DTYPE_BUT_F16(DO, CT) EVERY_DTYPE_BUT_HALVES(DO, CT) DO(CT, BF16)
 EVERY_DTYPE_BUT_F16(LOAD, F32)
 EVERY_DTYPE_BUT_F16(LOAD, F64)
 EVERY_DTYPE_BUT_F16(LOAD, I64)
-LOAD(F64, F16)
-LOAD(I64, F16)
 EVERY_DTYPE_BUT_F16(STORE, F32)
-EVERY_DTYPE_BUT_F16(STORE, F64)
-EVERY_DTYPE_BUT_F16(STORE, I64)
+EVERY_DTYPE_BUT_HALVES(STORE, F64)
+EVERY_DTYPE_BUT_HALVES(STORE, I64)
 
 static void load_F32_F16(int64_t rows, int64_t cols, void *block, const void *src,
                          int64_t row, int64_t col)
@@ -210,23 +205,82 @@ static void store_F32_F16(int64_t rows, int64_t cols, void *dst, int64_t row, in
     }
 }
 
-#define STORE_F16(CT, odd)                                                               \
-    static void store_##CT##_F16(int64_t rows, int64_t cols, void *dst, int64_t row,     \
-                                 int64_t col, const void *block)                         \
+/* ---- f64 and i64 from f16 and to halves, a piece of floats at a time ------------------ */
+
+enum { PIECE = 256 };
+
+#define LOAD_F16(CT)                                                                     \
+    static void load_##CT##_F16(int64_t rows, int64_t cols, void *block,                 \
+                                const void *src, int64_t row, int64_t col)               \
     {                                                                                    \
-        enum { PIECE = 256 };                                                            \
+        float piece[PIECE];                                                              \
+        COMPUTED_##CT *d = block;                                                        \
+        for (int64_t r = 0; r < rows; r++, d += cols)                                    \
+            for (int64_t at = 0; at < cols; at += PIECE) {                               \
+                int64_t n = cols - at < PIECE ? cols - at : PIECE;                       \
+                const uint16_t *p = (const uint16_t *)src + r * row + at * col;          \
+                load_F32_F16(1, n, piece, p, 0, col);                                    \
+                load_##CT##_F32(1, n, d + at, piece, 0, 1);                              \
+            }                                                                            \
+    }
+LOAD_F16(F64)
+LOAD_F16(I64)
+
+/* Returns whether there are tiny numbers, which do not pass through a piece as a bf16 wants
+ * them: sign bits say so, which makes vectors. */
+static bool odd_F64(const double *restrict p, int64_t n, float *restrict piece)
+{
+    const int64_t least = (int64_t)pw_bits64(0x1p-126);
+    int64_t tiny = 0;
+    for (int64_t c = 0; c < n; c++) {
+        const int64_t magnitude = (int64_t)pw_bits64(p[c]) & INT64_MAX;
+        tiny |= (magnitude - least) & -magnitude;
+        piece[c] = pw_odd_f64(p[c]);
+    }
+    return tiny < 0;
+}
+
+/* Most integers are short enough for an f32. */
+static bool odd_I64(const int64_t *restrict p, int64_t n, float *restrict piece)
+{
+    const int64_t limit = 1 << 24;
+    int64_t far = 0;
+    for (int64_t c = 0; c < n; c++) far |= (p[c] + limit) & -(2 * limit);
+    if (far == 0)
+        for (int64_t c = 0; c < n; c++) piece[c] = (float)(int32_t)p[c];
+    else
+        for (int64_t c = 0; c < n; c++) piece[c] = pw_odd_i64(p[c]);
+    return false;
+}
+
+static void mend_F64_BF16(const double *p, int64_t n, uint16_t *d, int64_t col)
+{
+    for (int64_t c = 0; c < n; c++)
+        if (pw_is_tiny(p[c])) d[c * col] = pw_tiny_bf16(p[c]);
+}
+#define mend_F64_F16(p, n, d, col) (void)0
+#define mend_I64_F16(p, n, d, col) (void)0
+#define mend_I64_BF16(p, n, d, col) (void)0
+
+#define STORE_HALF(CT, DT)                                                               \
+    static void store_##CT##_##DT(int64_t rows, int64_t cols, void *dst, int64_t row,    \
+                                  int64_t col, const void *block)                        \
+    {                                                                                    \
         float piece[PIECE];                                                              \
         const COMPUTED_##CT *p = block;                                                  \
         for (int64_t r = 0; r < rows; r++, p += cols)                                    \
             for (int64_t at = 0; at < cols; at += PIECE) {                               \
                 int64_t n = cols - at < PIECE ? cols - at : PIECE;                       \
-                for (int64_t c = 0; c < n; c++) piece[c] = odd(p[at + c]);               \
-                store_F32_F16(1, n, (uint16_t *)dst + r * row + at * col, 0, col,        \
-                              piece);                                                    \
+                uint16_t *d = (uint16_t *)dst + r * row + at * col;                      \
+                bool tiny = odd_##CT(p + at, n, piece);                                  \
+                store_F32_##DT(1, n, d, 0, col, piece);                                  \
+                if (tiny) mend_##CT##_##DT(p + at, n, d, col);                           \
             }                                                                            \
     }
-STORE_F16(F64, pw_odd_f64)
-STORE_F16(I64, pw_odd_i64)
+STORE_HALF(F64, F16)
+STORE_HALF(F64, BF16)
+STORE_HALF(I64, F16)
+STORE_HALF(I64, BF16)
 
 /* ---- move -------------------------------------------------------------------------- */
 

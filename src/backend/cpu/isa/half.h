@@ -74,14 +74,17 @@ static inline float pw_odd_i64(int64_t v)
     return pw_odd_f64((double)SEL(((above + 1) & ~INT64_C(1)) != 0, middle, v));
 }
 
-/* A bf16 has the denormals of f32, in which nothing shall be computed: adding 2^-81 to them
- * leaves multiples of 2^-133, rounded, in the low bits. */
-static inline uint16_t pw_f64_to_bf16(double x)
+/* Whether x is a denormal of f32, or would be one if f32 had more of them. */
+static inline bool pw_is_tiny(double x)
 {
-    double a = fabs(x);
-    uint64_t denormal = pw_bits64(a + 0x1p-81) | (pw_bits64(x) >> 48 & 0x8000u);
-    uint16_t normal = pw_to_bf16(pw_odd_f64(x));
-    return (uint16_t)SEL(a < 0x1p-126, denormal, normal);
+    return fabs(x) < 0x1p-126 && x != 0;
+}
+
+/* A bf16 has the denormals of f32, in which nothing shall be computed: adding 2^-81 to a tiny
+ * number leaves multiples of 2^-133, rounded, in the low bits. */
+static inline uint16_t pw_tiny_bf16(double x)
+{
+    return (uint16_t)(pw_bits64(fabs(x) + 0x1p-81) | (pw_bits64(x) >> 48 & 0x8000u));
 }
 
 #endif
