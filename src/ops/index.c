@@ -67,7 +67,7 @@ ONNX_RULE(index_select, ALONG(ONNX_NODE("Gather", o->out[0], x, y)))
 static reel_ref add_at(reel_onnx *o, reel_ref x, reel_ref index, reel_ref src, int dim)
 {
     if (reel_failed()) return NULL;
-    reel_ref v = ONNX_NODE("ScatterElements", *x, x, index, src);
+    reel_ref v = ONNX_NODE("ScatterElements", o->out[0], x, index, src);
     reel__onnx_int(o, "axis", dim);
     reel__onnx_str(o, "reduction", "add");
     return v;

@@ -155,10 +155,26 @@ static void max_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
     gx[0] = APPLY(&reel__max_pool2d_backward, &a, reel__channels_last(G), c->out[1]);
 }
 
+static bool follows_batch(const reel_ref x)
+{
+    return x->grow[2] || x->grow[3];
+}
+
+static reel_status follows(const reel_call *c, const char *what)
+{
+    return reel__bad(
+        c, REEL_ERR_UNSUPPORTED,
+        "%s needs padding or windows of a fixed size in ONNX, and the height "
+        "or width follows the batch",
+        what);
+}
+
 /* Rounding up is written as padding behind, which every opset understands alike: in 13 to 18
  * a last window could start in it. */
-static void pads_of(const reel_call *c, const reel_ref x, reel_ref y, int64_t pads[4])
+static reel_status pads_of(const reel_call *c, const reel_ref x, reel_ref y,
+                           int64_t pads[4])
 {
+    if (A(c)->ceil_mode && follows_batch(x)) return follows(c, "ceil_mode");
     for (int i = 0; i < 2; i++) {
         int64_t reach = (y->dim[2 + i] - 1) * A(c)->stride[i] +
                         A(c)->dilation[i] * (A(c)->kernel[i] - 1) + 1;
@@ -166,6 +182,7 @@ static void pads_of(const reel_call *c, const reel_ref x, reel_ref y, int64_t pa
         pads[i] = A(c)->padding[i];
         pads[2 + i] = behind > A(c)->padding[i] ? behind : A(c)->padding[i];
     }
+    return REEL_OK;
 }
 
 static void window(reel_onnx *o, const reel_pool2d_attrs *a, const int64_t pads[4])
@@ -208,7 +225,7 @@ static reel_ref place_in_plane(reel_onnx *o, reel_ref at, reel_ref x, reel_ref w
 static reel_status max_pool2d_onnx(const reel_call *c, reel_onnx *o)
 {
     int64_t pads[4];
-    pads_of(c, o->in[0], &o->out[0], pads);
+    if (pads_of(c, o->in[0], &o->out[0], pads)) return reel_error_status();
     reel_ref wide = pad_behind(c, o, pads);
     reel_ref y = ONNX_NODE("MaxPool", o->out[0], wide);
     window(o, A(c), pads);
@@ -275,7 +292,7 @@ static reel_status avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
     const reel_pool2d_attrs *a = A(c);
     int64_t pads[4];
     reel_ref x = o->in[0];
-    pads_of(c, x, &o->out[0], pads);
+    if (pads_of(c, x, &o->out[0], pads)) return reel_error_status();
     bool counted = a->count_include_pad;
     if (counted && (pads[2] > a->padding[0] || pads[3] > a->padding[1])) {
         const int64_t around[8] = {0, 0, a->padding[0], a->padding[1],
@@ -363,6 +380,7 @@ static reel_status adaptive_avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
     const int64_t *size = A(c)->size, *hw = &x->dim[2], none[4] = {0};
     if (size[0] == 1 && size[1] == 1)
         return reel__onnx_give(o, 0, ONNX_NODE("GlobalAveragePool", o->out[0], x));
+    if (follows_batch(x)) return follows(c, "an adaptive pool");
     if (hw[0] % size[0] || hw[1] % size[1])
         return reel__bad(c, REEL_ERR_UNSUPPORTED,
                          "ONNX has windows of one size only, and %" PRId64 " x %" PRId64

@@ -95,15 +95,29 @@ reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta
 
 /* ---- how results grow ------------------------------------------------------------------------ */
 
-/* A slice that clips makes a size that grows on a line for a while only: such dimensions are
- * bent. Their slope holds from g->batch to the next size. What lies beyond the bends shows here:
+/* A slice that clips makes a size that grows on a line for a while only, and windows that step
+ * over what grows one that grows in steps: such dimensions are bent. Their slope holds from g->batch to the next size. What lies beyond the bends shows here:
  * at one row, and at more than any place that programs write. */
 const int64_t reel__far_batch[REEL__N_FAR] = {1, 1009, INT64_C(1) << 20};
+
+/* Windows over a plane whose sides follow the batch. */
+static bool steps_along(const reel_graph *g, const reel_gnode *n)
+{
+    static const reel_op *const windows[] = {&reel__conv2d, &reel__conv2d_fused,
+                                             &reel__max_pool2d, &reel__avg_pool2d};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
+        if (n->op == windows[i]) {
+            const reel_value *x = &g->value[n->in[0]];
+            return x->bent || x->grow[2] || x->grow[3];
+        }
+    return false;
+}
 
 static bool can_bend(const reel_graph *g)
 {
     for (int i = 0; i < g->n_node; i++) {
         const reel_gnode *n = &g->node[i];
+        if (steps_along(g, n)) return true;
         if ((n->op == &reel__unslice || n->op == &reel__arange) && n->per_batch)
             return true;
         if (n->op != &reel__slice || n->in[0] < 0) continue;
