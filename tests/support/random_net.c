@@ -284,11 +284,58 @@ static reel_tensor *pool2d(pool *p, reel_tensor *x)
     }
 }
 
+/* Of l queries and as many keys: by pairs, by keys, or by queries, of which some then see
+ * nothing; bool, or a bias that learns. NULL: none. Drawn from parameters, so it is the same
+ * however x is rounded. */
+static reel_tensor *attention_mask(pool *p, int64_t l)
+{
+    const reel_shape shape[] = {REEL_SHAPE(l, l), REEL_SHAPE(l), REEL_SHAPE(l, 1)};
+    const int which = draw(p->net, 6);
+    reel_tensor *m = which < 3 ? param(p->net, shape[which], -1, 1) : NULL;
+    return m && draw(p->net, 2) ? reel_gt(m, reel_scalar(0, p->net->dtype)) : m;
+}
+
 static reel_tensor *attention(pool *p, reel_tensor *x)
 {
     if (reel_rank(x) != 3 || reel_size(x, 1) > 40) return NULL;
-    return reel_attention(x, partner(p, x), reel_tanh(x),
-                          &(reel_attention_opts){.causal = draw(p->net, 2)});
+    const reel_attention_opts o = {.mask = attention_mask(p, reel_size(x, 1)),
+                                   .causal = draw(p->net, 2)};
+    return reel_attention(x, partner(p, x), reel_tanh(x), &o);
+}
+
+/* Chosen by a mask of the last dimension. */
+static reel_tensor *masked(pool *p, reel_tensor *x)
+{
+    reel_tensor *w = param(p->net, REEL_SHAPE(reel_size(x, -1)), -1, 1);
+    if (!w) return NULL;
+    reel_tensor *mask = reel_gt(w, reel_scalar(0, p->net->dtype));
+    switch (draw(p->net, 3)) {
+    case 0: return reel_where(mask, x, partner(p, x));
+    case 1: return reel_mul(x, reel_cast(mask, p->net->dtype));
+    default: return reel_masked_fill(x, mask, 0.25);
+    }
+}
+
+/* By way of a tensor that has no elements. */
+static reel_tensor *emptied(pool *p, reel_tensor *x)
+{
+    const int last = reel_rank(x) - 1;
+    const int64_t out = 2 + draw(p->net, 4);
+    reel_tensor *none = unary(p, reel_narrow(x, last, draw(p->net, 2), 0));
+    reel_tensor *both[] = {none, x}, *w, *b;
+    switch (draw(p->net, 5)) {
+    case 0: return reel_cat(both, 2, last);
+    case 1: return reel_add(x, reel_sum(none, REEL_DIMS(last), true));
+    case 2: return last > 1 ? reel_matmul(none, reel_transpose(none, -1, -2)) : NULL;
+    case 3:
+        w = param(p->net, REEL_SHAPE(out, 0), -1, 1);
+        b = w ? param(p->net, REEL_SHAPE(out), -1, 1) : NULL;
+        return b ? reel_linear(none, w, b) : NULL;
+    default:
+        if (last != 2 || reel_size(x, 1) > 40) return NULL;
+        none = reel_narrow(x, 1, 0, 0); /* no keys */
+        return reel_add(x, reel_attention(x, none, none, NULL));
+    }
 }
 
 static reel_tensor *matmul(pool *p, reel_tensor *x)
@@ -331,7 +378,7 @@ static const row rows[] = {{6, unary},      {1, jump},      {1, positive}, {4, s
                            {4, binary},     {3, broadcast}, {2, in_place}, {5, shape},
                            {2, reduce},     {3, linear},    {2, norm},     {4, conv},
                            {2, batch_norm}, {4, conv_norm}, {2, pool2d},   {2, attention},
-                           {1, matmul},     {4, by_hand}};
+                           {1, matmul},     {4, by_hand},   {2, masked},   {1, emptied}};
 
 static reel_tensor *one_more(pool *p)
 {
