@@ -49,10 +49,11 @@
 
 /* ---- f32 --------------------------------------------------------------------------- */
 
-/* libm looks at bits, and would see a denormal where arithmetic, which flushes it, sees 0. */
+/* libm looks at bits, and would see a denormal where arithmetic, which flushes it, sees 0. Of y,
+ * where the sign of a zero does not count, an addition is enough. */
 static inline float pow_f32(float x, float y)
 {
-    return powf(SEL(x == 0, copysignf(0, x), x), SEL(y == 0, 0, y));
+    return powf(SEL(x == 0, copysignf(0, x), x), y + 0);
 }
 
 /* The sign of y: what fmod leaves, and y more where its sign is x's alone. */
@@ -164,7 +165,7 @@ TRIG_ROW(f32_COS, bounded_cos, pw_cos, cosf)
 
 static inline double pow_f64(double x, double y)
 {
-    return pow(SEL(x == 0, copysign(0, x), x), SEL(y == 0, 0, y));
+    return pow(SEL(x == 0, copysign(0, x), x), y + 0);
 }
 
 static inline double sigmoid(double x)
