@@ -85,6 +85,9 @@ struct reel_graph {
     reel_decided *decided; /* NULL: nothing but the graph itself */
     reel_rng_state rng;    /* where the random stream stood when the capture began */
     uint64_t rng_blocks;   /* how far it went */
+    /* While passes run that must keep every bit: a value may not come to lie in memory in
+     * another way, for sums go along memory. */
+    bool keeps_layouts;
 };
 
 /* Distance of the places of neighbours: how many nodes can be emitted before one. */

@@ -51,6 +51,7 @@ static reel_status infer_with(const reel_graph *g, int v, int by, int64_t b,
 int reel__layout_fits(const reel_graph *g, int v, int by)
 {
     if (reel__same_layout(g, v, by)) return 1;
+    if (g->keeps_layouts) return 0;
     reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     if (!meta) return -1;
     reel_status st = infer_with(g, v, by, g->batch, meta);

@@ -172,7 +172,9 @@ reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
         return reel_error_status();
     reel_graph *copy = reel__graph_copy(g); /* an error leaves g as it was */
     if (!copy) return reel_error_status();
+    copy->keeps_layouts = o->exact;
     reel_status st = run_rounds(copy, o, pass, n, verify);
+    copy->keeps_layouts = false;
     if (!st) {
         reel_graph was = *g;
         *g = *copy;

@@ -10,7 +10,7 @@
 typedef struct reel_pass {
     const char *name;
     const char *about; /* a line for people */
-    bool exact;        /* results keep every bit */
+    bool exact;        /* results keep every bit, if values also keep their layouts */
     /* How many changes it made; -1 with an error, and the graph is then in pieces. */
     int (*run)(reel_graph *g);
 } reel_pass;
@@ -35,7 +35,8 @@ bool reel__same_kind(const reel_graph *g, int v, int by);
 /* Same kind, and both lie in memory in one way. */
 bool reel__same_layout(const reel_graph *g, int v, int by);
 /* Whether all that is computed from v can be computed from `by`, of the same kind but perhaps
- * another layout: views may refuse. 1, 0, or -1 with an error. */
+ * another layout: views may refuse, and where every bit counts it never can. 1, 0, or -1 with
+ * an error. */
 int reel__layout_fits(const reel_graph *g, int v, int by);
 /* A node like `node`, with its attributes, of other operands: the value of its first result, or
  * -1 with an error. */
