@@ -134,6 +134,15 @@ foreach(name IN LISTS tests_programs)
     reel_test_properties(${name})
 endforeach()
 
+# Tests that by default draw a part of their cases, or a direction for a whole gradient.
+if(NOT REEL_SANITIZE AND NOT REEL_COVERAGE)
+    foreach(name gradcheck kernel_pairs)
+        add_test(NAME test_slow_${name} COMMAND tests_test_${name} --all
+            WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/tests)
+        reel_test_properties(test_slow_${name})
+    endforeach()
+endif()
+
 # What must hold on every instruction set runs on those below the processor's own too.
 if(REEL_X86_64 AND NOT REEL_SANITIZE)
     foreach(name test_determinism test_gemm)
