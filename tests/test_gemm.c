@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/gemm/gemm.h"
 #include "base/rng.h"
 
 static void *must(void *p)
@@ -84,12 +84,12 @@ static void check(const reel_gemm *g, const void *before)
     }
 }
 
-/* Right, and the same bits on one, two and three threads. */
+/* Right, and the same bits on one, two and three threads; rows of C are `gap` apart. */
 static void product_of(reel_dtype dtype, int64_t m, int64_t n, int64_t k, lay la, lay lb,
-                       bool bias, bool accumulate)
+                       bool bias, bool accumulate, int64_t gap)
 {
     mat a = make(dtype, m, k, la, 1), b = make(dtype, k, n, lb, 2);
-    int64_t c_row = n + 3;
+    int64_t c_row = n + gap;
     size_t bytes = (size_t)(m * c_row) * reel_dtype_size(dtype);
     void *before = random_numbers(dtype, m * c_row, 3);
     void *add = random_numbers(dtype, n, 4);
@@ -121,8 +121,8 @@ static void product_of(reel_dtype dtype, int64_t m, int64_t n, int64_t k, lay la
 static void product(int64_t m, int64_t n, int64_t k, lay la, lay lb, bool bias,
                     bool accumulate)
 {
-    product_of(REEL_F32, m, n, k, la, lb, bias, accumulate);
-    product_of(REEL_F64, m, n, k, la, lb, bias, accumulate);
+    product_of(REEL_F32, m, n, k, la, lb, bias, accumulate, 3);
+    product_of(REEL_F64, m, n, k, la, lb, bias, accumulate, 3);
 }
 
 static void all_layouts(void **state)
@@ -148,6 +148,96 @@ static void every_small_size(void **state)
                 product(m, n, k, PLAIN, TRANSPOSED, true, false);
                 product(m, n, k, TRANSPOSED, PLAIN, false, true);
             }
+}
+
+/* A matrix times a column, and a row times a matrix, `results` wide: the matrix and the
+ * vector lie in every way. */
+static void vectors_of(int64_t results, int64_t k)
+{
+    for (int lm = PLAIN; lm <= SPREAD; lm++)
+        for (int lv = PLAIN; lv <= SPREAD; lv += GAPS)
+            for (int t = 0; t < 2; t++) {
+                const reel_dtype dtype = t ? REEL_F64 : REEL_F32;
+                const int way = (int)(results + k) + lm;
+                const bool bias = way & 1, accumulate = way & 2;
+                product_of(dtype, results, 1, k, (lay)lm, (lay)lv, bias, accumulate, 0);
+                product_of(dtype, 1, results, k, (lay)lv, (lay)lm, bias, accumulate, 0);
+                if (results % 9 == 0)
+                    product_of(dtype, results, 1, k, (lay)lm, (lay)lv, bias, accumulate,
+                               1);
+            }
+}
+
+static void vectors(void **state)
+{
+    (void)state;
+    const int64_t k[] = {0, 1, 5, 15, 16, 17, 31, 70};
+    for (int64_t results = 1; results <= 70; results++)
+        for (size_t i = 0; i < sizeof k / sizeof *k; i++) vectors_of(results, k[i]);
+    for (int64_t size = 1; size <= 70; size += 23) {
+        vectors_of(1000, size);
+        vectors_of(size, 1000);
+    }
+    vectors_of(1000, 1049); /* tasks       */
+    vectors_of(60, 17500);  /* pieces of k */
+    vectors_of(33000, 16);  /* a long bias */
+}
+
+/* Nothing is skipped because it is multiplied by 0. */
+static void vectors_not_finite(void **state)
+{
+    (void)state;
+    const int64_t size = 600;
+    float *matrix = must(calloc((size_t)(size * size), sizeof(float)));
+    float *zeros = must(calloc((size_t)size, sizeof(float)));
+    float *y = must(malloc((size_t)size * sizeof(float)));
+    for (int way = 0; way < 4; way++) {
+        const int64_t row = way & 1 ? size : 1, col = way & 1 ? 1 : size;
+        matrix[3 * row + 500 * col] = NAN, matrix[598 * row + 7 * col] = INFINITY;
+        reel_gemm column = {.m = size, .n = 1, .k = size, .a = matrix, .a_row = row};
+        column.a_col = col, column.b = zeros, column.b_row = column.b_col = 1;
+        column.c = y, column.c_row = 1;
+        reel_gemm line = {.m = 1, .n = size, .k = size, .a = zeros, .a_row = size};
+        line.a_col = 1, line.b = matrix, line.b_row = col, line.b_col = row;
+        line.c = y, line.c_row = size;
+        assert_int_equal(reel__gemm(way & 2 ? &column : &line), REEL_OK);
+        for (int64_t i = 0; i < size; i++)
+            assert_true(i == 3 || i == 598 ? isnan(y[i]) : y[i] == 0);
+        matrix[3 * row + 500 * col] = matrix[598 * row + 7 * col] = 0;
+    }
+    free(matrix), free(zeros), free(y);
+}
+
+/* One row with B packed beforehand has the bits that it has with B in place; one column is
+ * not computed from a packed B. */
+static void vectors_prepared(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n <= 3000; n += n < 70 ? 1 : 487)
+        for (int64_t k = 1; k <= 700; k += 233) {
+            mat a = make(REEL_F32, 1, k, PLAIN, 1), b = make(REEL_F32, k, n, PLAIN, 2);
+            size_t bytes = (size_t)n * sizeof(float);
+            float *c = must(malloc(2 * bytes)), *bias = random_numbers(REEL_F32, n, 3);
+            reel_gemm g = {.m = 1, .n = n, .k = k, .a = a.data, .a_row = k, .a_col = 1};
+            g.b = b.data, g.b_row = n, g.b_col = 1;
+            g.c = c, g.c_row = n, g.bias = bias;
+            if (reel__gemm_may_be_ready(&g)) {
+                size_t size = (size_t)reel__gemm_ready_size(&g) * sizeof(float);
+                void *packed = must(aligned_alloc(64, (size + 63) / 64 * 64));
+                assert_int_equal(reel__gemm(&g), REEL_OK);
+                g.c = c + n;
+                reel__gemm_make_ready(&g, packed);
+                reel__gemm_ready(&g, packed, NULL);
+                assert_memory_equal(c, c + n, bytes);
+                free(packed);
+            } else {
+                assert_int_equal(n, 1);
+            }
+            reel_gemm column = {.m = n, .n = 1, .k = k, .a = b.data, .a_row = 1};
+            column.a_col = n, column.b_row = 1, column.c_row = 1;
+            assert_true(n == 1 || !reel__gemm_may_be_ready(&column));
+            free(a.data), free(b.data), free(c), free(bias);
+        }
 }
 
 static void large(void **state)
@@ -237,9 +327,15 @@ static void batched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_layouts), cmocka_unit_test(every_small_size),
-        cmocka_unit_test(large),       cmocka_unit_test(long_k),
-        cmocka_unit_test(empty),       cmocka_unit_test(batched),
+        cmocka_unit_test(all_layouts),
+        cmocka_unit_test(every_small_size),
+        cmocka_unit_test(large),
+        cmocka_unit_test(long_k),
+        cmocka_unit_test(empty),
+        cmocka_unit_test(batched),
+        cmocka_unit_test(vectors),
+        cmocka_unit_test(vectors_not_finite),
+        cmocka_unit_test(vectors_prepared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,6 +64,35 @@ static void matmuls(reel_dtype dtype)
     one(REEL_SHAPE(3, 4, 1), REEL_SHAPE(3, 1, 5), NULL, NULL, dtype);
 }
 
+/* Columns and rows of results, alone and as batches with a matrix or a vector shared. */
+static void vectors_of(int64_t size, int64_t k, reel_dtype dtype)
+{
+    const int swap[] = {1, 0}, batch_swap[] = {0, 2, 1}, inside[] = {2, 1, 0};
+    for (int t = 0; t < 2; t++) {
+        const int *order = t ? swap : NULL, *order3 = t ? batch_swap : NULL;
+        one(REEL_SHAPE(size, k), REEL_SHAPE(k, 1), order, NULL, dtype);
+        one(REEL_SHAPE(1, k), REEL_SHAPE(k, size), NULL, order, dtype);
+        if (size > 70) continue;
+        one(REEL_SHAPE(3, size, k), REEL_SHAPE(3, k, 1), order3, inside, dtype);
+        one(REEL_SHAPE(1, size, k), REEL_SHAPE(3, k, 1), order3, NULL, dtype);
+        one(REEL_SHAPE(3, size, k), REEL_SHAPE(1, k, 1), order3, NULL, dtype);
+        one(REEL_SHAPE(3, 1, k), REEL_SHAPE(1, k, size), NULL, order3, dtype);
+        one(REEL_SHAPE(1, 1, k), REEL_SHAPE(3, k, size), NULL, order3, dtype);
+    }
+}
+
+static void vectors(void **state)
+{
+    (void)state;
+    for (int64_t size = 1; size <= 70; size++)
+        for (int t = 0; t < 2; t++) {
+            vectors_of(size, size, t ? REEL_F64 : REEL_F32);
+            vectors_of(size, 1 + size * 37 % 70, t ? REEL_F64 : REEL_F32);
+        }
+    vectors_of(1000, 1000, REEL_F32);
+    vectors_of(1000, 1000, REEL_F64);
+}
+
 static void matmul_f32(void **state)
 {
     (void)state;
@@ -111,6 +140,9 @@ static void linears(void **state)
         linear(5, 64, 10, bias, swap, REEL_F32);
         linear(200, 128, 384, bias, NULL, REEL_F32);
         linear(64, 300, 1, bias, swap, REEL_F32);
+        linear(300, 64, 1, bias, NULL, REEL_F32);
+        linear(300, 64, 1, bias, swap, REEL_F64);
+        linear(2000, 700, 1, bias, NULL, REEL_F64);
         linear(20, 30, 40, bias, NULL, REEL_F64);
         linear(200, 64, 300, bias, swap, REEL_F64);
     }
@@ -150,7 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matmul_f32), cmocka_unit_test(matmul_f64),
         cmocka_unit_test(linears),    cmocka_unit_test(refuses),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(no_memory),  cmocka_unit_test(vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

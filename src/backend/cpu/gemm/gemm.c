@@ -2,6 +2,7 @@
  * sizes and strides alone, and every sum has one order, so results do not depend on
  * threads.
  *
+ *   one column               as one row, transposed
  *   few rows, B by columns   dot products (inference: x [few, in], w [out, in])
  *   small                    one task, or one task a group of matrices of a batch
  *   small m*n, long k        partial products over pieces of k, added in order
@@ -10,6 +11,10 @@
 
 static reel_status one(const reel_gemm *g)
 {
+    if (reel__gemm_is_column(g)) {
+        reel_gemm row = reel__gemm_as_row(g);
+        return one(&row);
+    }
     int64_t work = work_of(g);
     if (reel__gemm_by_dots(g)) return reel__gemm_dots(g);
     if (work < 2 * REEL__TASK_WORK) {

@@ -83,6 +83,10 @@ reel_gemm_block reel__gemm_block_at(const reel_gemm *g, int64_t p, int64_t kc);
 bool reel__gemm_in_place(const reel_gemm *g);
 /* Dot products along rows of both operands are cheaper: few rows of A. */
 bool reel__gemm_by_dots(const reel_gemm *g);
+/* One column is cheaper as one row, which reel__gemm_as_row() gives: the product that is left
+ * to compute, a bias being in C already. */
+bool reel__gemm_is_column(const reel_gemm *g);
+reel_gemm reel__gemm_as_row(const reel_gemm *g);
 /* k = 0: an empty sum. */
 void reel__gemm_no_terms(const reel_gemm *g);
 

@@ -5,7 +5,8 @@
 
 bool reel__gemm_may_be_ready(const reel_gemm *g)
 {
-    if (g->m == 0 || g->n == 0 || g->k == 0 || reel__gemm_by_dots(g)) return false;
+    if (g->m == 0 || g->n == 0 || g->k == 0) return false;
+    if (reel__gemm_by_dots(g) || reel__gemm_is_column(g)) return false;
     return work_of(g) < 2 * REEL__TASK_WORK || reel__gemm_pieces(g) <= 1;
 }
 

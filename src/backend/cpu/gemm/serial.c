@@ -75,6 +75,11 @@ void reel__gemm_serial(const reel_gemm *g, void *room)
         reel__gemm_no_terms(g);
         return;
     }
+    if (reel__gemm_is_column(g)) {
+        reel_gemm row = reel__gemm_as_row(g);
+        reel__gemm_serial(&row, room);
+        return;
+    }
     if (reel__gemm_by_dots(g) && g->a_col == 1) {
         reel_gemm_dot d = dot_of(g);
         isa->dot(&d);
