@@ -18,8 +18,11 @@ ctest --test-dir build/coverage -j "$jobs" -LE slow --output-on-failure "$@" \
     cat build/coverage/tests.log
     exit 1
 }
+# Kernels count in registers, so two threads can make a count negative, which gcovr does not read.
+# Without -j: version 5.2 waits for ever when one of its threads meets an error.
 gcovr --root . --filter src/ --exclude-unreachable-branches --exclude-throw-branches \
-    -j "$jobs" --json build/coverage/all.json build/coverage >build/coverage/gcovr.log 2>&1 || {
+    --gcov-ignore-parse-errors --json build/coverage/all.json build/coverage \
+    >build/coverage/gcovr.log 2>&1 || {
     tail -20 build/coverage/gcovr.log
     exit 1
 }
