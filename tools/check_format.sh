@@ -30,9 +30,12 @@ if [ "$mode" = --fix ]; then
     exit
 fi
 
-bad=0
-for file in $files; do
-    "$tool" --style=file "$file" | diff -u0 --label "$file" --label formatted "$file" - || bad=1
-done
-[ $bad = 0 ] || echo "check_format: run ./run format" >&2
-exit $bad
+# shellcheck disable=SC2016,SC2086 # expanded by the inner shell; a list of words
+printf '%s\n' $files | xargs -n 8 -P "$(nproc 2>/dev/null || echo 2)" sh -c '
+    bad=0
+    for file; do
+        "$0" --style=file "$file" | diff -u0 --label "$file" --label formatted "$file" - || bad=1
+    done
+    exit $bad' "$tool" && exit
+echo "check_format: run ./run format" >&2
+exit 1
