@@ -37,7 +37,7 @@ ctest --test-dir build/coverage -j "$jobs" -LE slow --output-on-failure "$@" \
 
 met() # percent, threshold
 {
-    awk -v is="$1" -v least="$2" 'BEGIN { print is >= least ? "met" : "NOT MET" }'
+    awk -v is="$1" -v least="$2" 'BEGIN { print(is >= least ? "met" : "NOT MET") }'
 }
 
 report() # name, threshold of lines, of branches, filters...
