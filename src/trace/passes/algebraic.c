@@ -1,6 +1,6 @@
 /* algebraic.c: the same function in fewer or cheaper operators. Rounding may differ in the last
  * place, and so may the sign of a zero; a slope may not, nor at a kink: so maximum(x, 0), which
- * shares its gradient at a tie, is no relu(x), which has none there (docs/edges.md). */
+ * shares its gradient at a tie, is not a relu(x), which has none there (docs/edges.md). */
 #include "trace/passes/match.h"
 
 static const reel_rule rules[] = {
