@@ -67,14 +67,32 @@ void reel__watched_free(uint64_t number)
     (void)pthread_mutex_unlock(&lock);
 }
 
-bool reel__watched_says(uint64_t number, uint64_t *says)
+/* The caller holds the lock, so that the object stays. */
+static bool ask(uint64_t number, uint64_t *says)
 {
-    (void)pthread_mutex_lock(&lock);
     row r = size ? rows[place_of(rows, size, number)] : (row){0};
-    (void)pthread_mutex_unlock(&lock);
     if (!number || r.number != number) return false;
     *says = r.says(r.object);
     return true;
+}
+
+bool reel__watched_says(uint64_t number, uint64_t *says)
+{
+    (void)pthread_mutex_lock(&lock);
+    bool there = ask(number, says);
+    (void)pthread_mutex_unlock(&lock);
+    return there;
+}
+
+bool reel__watched_agree(const reel__said *said, int n)
+{
+    uint64_t now;
+    bool same = true;
+    (void)pthread_mutex_lock(&lock);
+    for (int i = 0; i < n && same; i++)
+        same = ask(said[i].number, &now) && now == said[i].says;
+    (void)pthread_mutex_unlock(&lock);
+    return same;
 }
 
 /* ---- who listens ------------------------------------------------------------------------ */

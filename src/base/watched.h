@@ -19,6 +19,13 @@ void reel__watched_free(uint64_t number);
 /* What it says now; false if it is gone. */
 bool reel__watched_says(uint64_t number, uint64_t *says);
 
+/* What an object said at some time. */
+typedef struct reel__said {
+    uint64_t number, says;
+} reel__said;
+/* True if all n are there and say the same now. One lock for all: steps ask it at each run. */
+bool reel__watched_agree(const reel__said *said, int n);
+
 /* Its settings are about to decide something: this thread's listener hears of it. */
 void reel__watched_used(uint64_t number);
 /* NULL: nobody listens. */

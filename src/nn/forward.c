@@ -92,6 +92,7 @@ int reel_module_add_hook(reel_module *m, reel_module_hook hook)
     if (!list) return 0;
     t->hook = list;
     list[t->n_hook++] = (reel__hook){++t->last_hook, hook};
+    t->changes++;
     return t->last_hook;
 }
 
@@ -101,6 +102,7 @@ reel_status reel_module_remove_hook(reel_module *m, int number)
         struct reel_module_tree *t = m->tree;
         if (t->hook[i].number != number) continue;
         t->n_hook--;
+        t->changes++;
         memmove(&t->hook[i], &t->hook[i + 1], (size_t)(t->n_hook - i) * sizeof *t->hook);
         return REEL_OK;
     }

@@ -6,19 +6,14 @@
 #include "base/alloc.h"
 #include "base/watched.h"
 
-/* What decides what its forward does: mode, parts, hooks. */
+/* What decides what its forward does: mode, parts, hooks. The mode and the function are fields
+ * that anyone may set; parts and hooks change in functions here, which count it. */
 static uint64_t says(const void *object)
 {
     const reel_module *m = object;
-    const struct reel_module_tree *t = m->tree;
-    const int counts[] = {m->training, t->n_child, t->n_slot, t->n_hook, t->last_hook};
-    uint64_t h = reel__says_mix(0, counts, sizeof counts);
-    h = reel__says_mix(h, &m->forward, sizeof m->forward);
-    if (t->n_child)
-        h = reel__says_mix(h, t->child, (size_t)t->n_child * sizeof *t->child);
-    for (int i = 0; i < t->n_slot; i++)
-        h = reel__says_mix(h, &t->slot[i].tensor, sizeof t->slot[i].tensor);
-    return h;
+    const uint64_t mode_and_parts = m->tree->changes << 1 | (uint64_t)m->training;
+    uint64_t h = reel__says_mix(0, &mode_and_parts, sizeof mode_and_parts);
+    return reel__says_mix(h, &m->forward, sizeof m->forward);
 }
 
 void *reel_module_new(size_t size, const char *type,

@@ -33,10 +33,12 @@ struct reel_module_tree {
     reel__hook *hook;
     int n_child, n_slot, n_hook, last_hook;
     uint64_t watched; /* base/watched.h */
+    uint64_t changes; /* of its own children, slots and hooks, so far */
     reel__param_list params;
 };
 
-/* Makes what reel_parameters() gave out for `m` and all above it void. */
+/* Children or slots of `m` have changed: what reel_parameters() gave out for it and all above
+ * it is void. */
 void reel__params_changed(reel_module *m);
 void reel__param_list_clear(reel__param_list *list);
 

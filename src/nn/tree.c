@@ -129,6 +129,7 @@ void reel__param_list_clear(reel__param_list *list)
 
 void reel__params_changed(reel_module *m)
 {
+    m->tree->changes++;
     for (; m; m = m->tree->parent) reel__param_list_clear(&m->tree->params);
 }
 

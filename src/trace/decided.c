@@ -57,10 +57,7 @@ reel_status reel__decided_by_state(reel_decided *d, reel_tensor *x)
 bool reel_graph_current(const reel_graph *g)
 {
     const reel_decided *d = g ? g->decided : NULL;
-    uint64_t says;
-    for (int i = 0; d && i < d->n_object; i++)
-        if (!reel__watched_says(d->object[i].number, &says) || says != d->object[i].says)
-            return false;
+    if (d && !reel__watched_agree(d->object, d->n_object)) return false;
     for (int i = 0; d && i < d->n_state; i++)
         if (reel_needs_grad(d->state[i].tensor) != d->state[i].needs_grad) return false;
     return g != NULL;

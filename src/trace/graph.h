@@ -9,6 +9,7 @@
 
 #include <reel/trace.h>
 
+#include "base/watched.h"
 #include "ops/op.h"
 
 typedef enum reel_value_kind {
@@ -51,9 +52,7 @@ typedef struct reel_gnode {
 /* What decided which operators ran, as it was then. Shared by copies of a graph. */
 typedef struct reel_decided {
     atomic_int refs;
-    struct {
-        uint64_t number, says; /* base/watched.h */
-    } * object;
+    reel__said *object;
     int n_object, cap_object;
     struct {
         reel_tensor *tensor; /* kept */
