@@ -16,7 +16,7 @@
 #include "graph_check.h"
 #include "base/alloc.h"
 #include "temp_folder.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 static const char *program;
 

@@ -12,7 +12,7 @@
 #include <reel/reel.h>
 
 #include "base/alloc.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 #include "trace/view/picture.h"
 
 static void no_error(void)

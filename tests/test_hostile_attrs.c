@@ -13,7 +13,7 @@
 #include <reel/reel.h>
 
 #include "support/sample.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 static int count = 400;
 static uint64_t state_of_draws = UINT64_C(88172645463325252);

@@ -22,7 +22,7 @@
 #include "support/one_node.h"
 #include "support/onnx_cases.h"
 #include "temp_folder.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 #include "trace/onnx/export.h"
 #include "trace/onnx/import.h"
 

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "graph_check.h"
 #include "support/small_trainer.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 static reel_module *small_net(void)
 {

@@ -40,7 +40,7 @@ struct reel_onnx {
     reel_onnx_ref
         out[REEL_OP_MAX_OUT];        /* types of the results; rank -1: nobody reads it */
     reel_ref given[REEL_OP_MAX_OUT]; /* what the rule made of them */
-    const void *per_batch; /* slopes of the attributes (trace/graph.h), or NULL */
+    const void *per_batch; /* slopes of the attributes (trace/graph/graph.h), or NULL */
     const char *op;        /* the record, which messages begin with */
     const char *where;     /* module path, or NULL: names begin with it */
     reel_onnx_node *node;  /* the latest, which attributes go to */

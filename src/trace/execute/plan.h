@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <reel/executor.h>
 
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* ---- offsets.c: blocks in one arena ------------------------------------------------------ */
 

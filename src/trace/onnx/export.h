@@ -5,7 +5,7 @@
 #include <reel/onnx.h>
 
 #include "ops/onnx.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* Which nodes the outputs need, and which of their results somebody reads. */
 typedef struct reel_needs {

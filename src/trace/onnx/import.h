@@ -17,7 +17,7 @@
 
 #include "onnx/file.h"
 #include "ops/records.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 #include "trace/onnx/import_lacks.h"
 
 typedef struct reel_import reel_import;

@@ -5,7 +5,7 @@
 #ifndef REEL_TRACE_PASSES_PASS_H
 #define REEL_TRACE_PASSES_PASS_H
 
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 typedef struct reel_pass {
     const char *name;

@@ -3,7 +3,7 @@
 #ifndef REEL_TRACE_TEXT_H
 #define REEL_TRACE_TEXT_H
 
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 enum {
     REEL__KEY_BATCH,

@@ -1,7 +1,7 @@
 /* dot.c: graphs in Graphviz's language. */
 #include <stdio.h>
 
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* Shape of value v as text, in the caller's block. */
 #define shape(g, v) reel__value_shape_text((g), (v), (char[REEL__SHAPE_TEXT]){0})

@@ -2,7 +2,7 @@
 #ifndef REEL_TRACE_VIEW_PICTURE_H
 #define REEL_TRACE_VIEW_PICTURE_H
 
-#include "trace/cost.h"
+#include "trace/graph/cost.h"
 #include "trace/view/layout.h"
 
 enum {

@@ -1,5 +1,5 @@
 /* graph.c: making and freeing graphs. */
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* effects.c: which memory changes when. Views share memory with what they look at, and so do
  * parameters that lie in one storage. */
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 #include "base/alloc.h"
 

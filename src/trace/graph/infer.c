@@ -1,5 +1,5 @@
 /* infer.c: what a record's results look like, asked and checked as apply() does it. */
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 static reel_status check_dtype(const reel_call *c)
 {

@@ -9,7 +9,7 @@
 #include "backend/slice.h"
 #include "base/error.h"
 #include "ops/records.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* ---- attributes ------------------------------------------------------------------------ */
 

@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/decimal.h"
-#include "trace/cost.h"
+#include "trace/graph/cost.h"
 
 /* ---- gathering ----------------------------------------------------------------------------- */
 

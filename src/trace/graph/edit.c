@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 #define GAP REEL__PLACE_GAP
 

@@ -4,7 +4,7 @@
 #define REEL_TRACE_CAPTURE_H
 
 #include "ops/recorder.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* The capture of this thread. */
 typedef struct reel_capture {

@@ -1,5 +1,5 @@
 /* cost.c: what a graph costs, by the formulas of its records. */
-#include "trace/cost.h"
+#include "trace/graph/cost.h"
 
 #include "base/alloc.h"
 

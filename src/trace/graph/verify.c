@@ -1,6 +1,6 @@
 /* verify.c: what every graph must satisfy, whoever made or changed it. */
 #include "base/alloc.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 static reel_status broken(const reel_graph *g, int i, const char *what, int v)
 {

@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/watched.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 reel_decided *reel__decided_new(void)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 reel_status reel_graph_each_state(const reel_graph *g, reel_state_visit visit, void *user)
 {

@@ -2,7 +2,7 @@
 #ifndef REEL_TRACE_COST_H
 #define REEL_TRACE_COST_H
 
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* The roofline's bound; 0 without peaks. */
 double reel__seconds_bound(const reel_cost *c, const reel_roofline *peaks);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* The larger batch is what this much work, or memory, allows, within these bounds. Thresholds
  * in programs are mostly powers of two: neither bound is one. */

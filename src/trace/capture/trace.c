@@ -2,7 +2,7 @@
  * between the two captures is what grows with the batch. A third size shows that it does, and in
  * the end graph and function are compared on other inputs (against.c). */
 #include "base/error.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 typedef struct traced {
     reel_function fn;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "trace/graph.h"
+#include "trace/graph/graph.h"
 
 /* The last node that reads each value; n_node for outputs. */
 static int *last_reads(const reel_graph *g)

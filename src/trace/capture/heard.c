@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "trace/capture.h"
+#include "trace/capture/capture.h"
 
 /* ---- reads ------------------------------------------------------------------------------------ */
 

@@ -12,7 +12,7 @@
 #include "backend/slice.h"
 #include "base/watched.h"
 #include "ops/records.h"
-#include "trace/capture.h"
+#include "trace/capture/capture.h"
 
 _Thread_local reel_capture reel__capture;
 static atomic_uint_fast64_t marks;
