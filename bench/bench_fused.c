@@ -82,9 +82,8 @@ static void run_way(way *w, const weights *from, int i)
     reel_kcall first = w->call[0];
     first.in = in;
     first.prepared = w->prepared[i % from->n];
-    const reel_backend *be = reel__backend(REEL_CPU);
     for (int k = 0; k < w->n; k++)
-        if (be->run(0, k ? &w->call[k] : &first)) exit(1);
+        if (reel__launch((reel_device){REEL_CPU, 0}, k ? &w->call[k] : &first)) exit(1);
 }
 
 static void prepare(way *w, const weights *from)

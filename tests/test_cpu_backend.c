@@ -33,7 +33,7 @@ static reel_status run(reel_kernel_id k, int n_in, const reel_karg *in, int n_ou
                        const reel_karg *out, const void *attrs)
 {
     const reel_kcall call = {k, n_in, n_out, in, out, attrs, NULL};
-    return reel__backend(REEL_CPU)->run(0, &call);
+    return reel__backend(REEL_CPU)->launch(0, &call);
 }
 
 static void convert(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)

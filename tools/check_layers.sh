@@ -9,10 +9,18 @@
 #   bench                 the public headers; bench/bench_*.c measure one kernel from inside
 #   include/reel          public headers of their own room and of the rooms below
 #
+# One way to a backend's kernels: reel__launch() (backend/registry.c) alone calls `launch`.
+#
 # A public header counts as its room's: <reel/ops.h> is not for the backend. Tests may include
 # anything. Prints each line that breaks the rule and exits 1.
 set -u
 cd "$(dirname "$0")/.." || exit 2
+
+bad=0
+grep -rn -- '->launch(' src | grep -v '^src/backend/registry.c:' && {
+    echo "   <-- kernels are run by reel__launch()"
+    bad=1
+}
 
 find include/reel src examples tools bench \
     \( -name '*.[ch]' -o -name '*.inc' -o -name '*.def' -o -name '*.cu' \) -print 2>/dev/null |
@@ -80,4 +88,5 @@ function offence(from, target, public,    to)
     } else if (path ~ /^include\// && quoted) why = "public headers include <reel/...>"
     if (why != "") { print $0 "   <-- " from ": " why; bad = 1 }
 }
-END { exit bad }'
+END { exit bad }' || bad=1
+exit "$bad"

@@ -81,8 +81,7 @@ static reel_status note(reel_state_log *log, const reel_call *c, int i,
                         const reel_tensor *asked)
 {
     reel_tensor *x = c->in[i];
-    unsigned mutates = c->op->mutates | (c->op->traits & REEL_OP_INPLACE ? 1u : 0u);
-    bool changed = i < 8 && (mutates >> i & 1);
+    bool changed = reel__op_changes(c->op, i);
     if (asked->storage->number >= log->mark) return REEL_OK;
     bool apart = changed || x != asked; /* the second run will have a copy of it */
     REQUIRE(

@@ -198,10 +198,9 @@ static reel_status check_change(const reel_call *c, int i)
 
 static reel_status check(const reel_call *c)
 {
-    unsigned mutates = c->op->mutates | (c->op->traits & REEL_OP_INPLACE ? 1u : 0u);
     reel_status st = REEL_OK;
-    for (int i = 0; i < c->n_in && i < 8 && !st; i++)
-        if ((mutates >> i & 1) && c->in[i]) st = check_change(c, i);
+    for (int i = 0; i < c->n_in && !st; i++)
+        if (reel__op_changes(c->op, i) && c->in[i]) st = check_change(c, i);
     return st;
 }
 

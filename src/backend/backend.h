@@ -52,22 +52,26 @@ typedef struct reel_backend {
                         reel_copy_kind kind);
     /* Waits for everything that was launched; reports an error found late. */
     reel_status (*synchronize)(int device);
-    /* Runs one kernel: chooses the implementation, converts dtypes that it lacks. */
-    reel_status (*run)(int device, const reel_kcall *call);
-    /* Whether `run` takes this kernel in this dtype: for the support table and for a clear
+    /* Runs one kernel: chooses the implementation, converts dtypes that it lacks. Called by
+     * reel__launch() alone. */
+    reel_status (*launch)(int device, const reel_kcall *call);
+    /* Whether `launch` takes this kernel in this dtype: for the support table and for a clear
      * error before anything is allocated. */
     bool (*supports)(reel_kernel_id kernel, reel_dtype dtype);
     /* Work that is done once for many runs, such as packing a weight. `constant`: bit i,
      * input i keeps its value; its data must be there, other operands need only metas.
      * prepare_size: bytes that prepare() fills, 0 where there is nothing to gain. The result
      * serves every run with the same metas, attributes and values of those inputs, and
-     * changes no bit of what run() gives. It is read only: several threads may share it.
+     * changes no bit of what launch() gives. It is read only: several threads may share it.
      * NULL in a backend that prepares nothing. */
     size_t (*prepare_size)(int device, const reel_kcall *call, unsigned constant);
     /* `to` is 64-byte aligned. */
     reel_status (*prepare)(int device, const reel_kcall *call, unsigned constant,
                            void *to);
 } reel_backend;
+
+/* Runs one kernel on a device that is there: the one way to a backend's kernels. */
+reel_status reel__launch(reel_device device, const reel_kcall *call);
 
 /* Backend of a device type; NULL if this build lacks it. */
 const reel_backend *reel__backend(reel_device_type type);

@@ -18,7 +18,12 @@ static const char *const kernel_names[K_COUNT] = {
 const reel_backend *reel__backend(reel_device_type type)
 {
     if ((unsigned)type >= REEL_DEVICE_TYPE_COUNT) return NULL;
-    return backends[type]->run ? backends[type] : NULL;
+    return backends[type]->launch ? backends[type] : NULL;
+}
+
+reel_status reel__launch(reel_device device, const reel_kcall *call)
+{
+    return backends[device.type]->launch(device.index, call);
 }
 
 const char *reel__kernel_name(reel_kernel_id kernel)

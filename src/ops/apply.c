@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/decimal.h"
+#include "ops/call.h"
 #include "ops/records.h"
 #include "ops/recorder.h"
 
@@ -81,37 +82,12 @@ reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, .
     return reel_fail(status, "%s: %s", c->op->name, text);
 }
 
-/* Every input there, alive, on one device, and of a dtype that the record takes. */
-static reel_status check_inputs(const reel_call *c)
+/* A vjp reads nothing but what its record saves. */
+static reel_status check_values(const reel_call *c)
 {
-    const reel_op *op = c->op;
-    const reel_tensor *first = NULL;
-    if (op->n_in >= 0 ? c->n_in != op->n_in : c->n_in < 1 || c->n_in > REEL_OP_MAX_IN)
-        return reel__bad(c, REEL_ERR_ARG, "%d inputs; it takes %d", c->n_in,
-                         op->n_in >= 0 ? op->n_in : REEL_OP_MAX_IN);
-    for (int i = 0; i < c->n_in; i++) {
-        const reel_tensor *x = c->in[i];
-        if (!x) {
-            if (i < 8 && (op->optional >> i & 1)) continue;
-            return reel__bad(c, REEL_ERR_ARG, "input %d is NULL", i);
-        }
-        if (!x->storage)
-            return reel__bad(c, REEL_ERR_INTERNAL,
-                             "input %d has no value: a vjp reads what "
-                             "its record does not save",
-                             i);
-        if (!first) {
-            first = x;
-            REQUIRE(c, op->dtypes == 0 || (op->dtypes & DTYPE(x->meta.dtype)),
-                    REEL_ERR_DTYPE,
-                    "input %d is %s; this operator does not take that dtype", i,
-                    SHOW(&x->meta));
-        }
-        REQUIRE(c,
-                x->meta.device.type == first->meta.device.type &&
-                    x->meta.device.index == first->meta.device.index,
-                REEL_ERR_DEVICE, "input %d is on another device than the first", i);
-    }
+    for (int i = 0; i < c->n_in; i++)
+        REQUIRE(c, !c->in[i] || c->in[i]->storage, REEL_ERR_INTERNAL,
+                "input %d has no value: a vjp reads what its record does not save", i);
     return REEL_OK;
 }
 
@@ -150,70 +126,14 @@ static reel_tensor *make_output(const reel_call *c, int i, const reel_meta *m)
     return reel__tensor_new(m, NULL);
 }
 
-static reel_status run_kernel(const reel_call *c, reel_device device)
-{
-    reel_karg in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
-    int skip = c->op->traits & REEL_OP_OVERWRITE ? 1 : 0, n = c->n_in - skip;
-    for (int i = 0; i < n; i++) {
-        const reel_tensor *x = c->in[i + skip];
-        in[i] = x ? (reel_karg){reel__ptr(x), &x->meta} : (reel_karg){NULL, NULL};
-    }
-    for (int i = 0; i < c->n_out; i++) {
-        const reel_tensor *y = c->out[i];
-        out[i] = y ? (reel_karg){reel__ptr(y), &y->meta} : (reel_karg){NULL, NULL};
-    }
-    const reel_kcall k = {
-        .kernel = (reel_kernel_id)c->op->kernel,
-        .n_in = n,
-        .n_out = c->n_out,
-        .in = in,
-        .out = out,
-        .attrs = c->attrs,
-    };
-    return reel__backend(device.type)->run(device.index, &k);
-}
-
-bool reel__is_expanded(const reel_meta *m)
-{
-    bool shared = false;
-    for (int d = 0; d < m->rank; d++) {
-        if (m->dim[d] == 0) return false; /* no elements, none shares memory */
-        shared = shared || (m->stride[d] == 0 && m->dim[d] > 1);
-    }
-    return shared;
-}
-
-/* What is changed must have a place for each element: on an expanded tensor the result would
- * depend on which thread comes last. */
-static reel_status check_changed(const reel_call *c, unsigned mutates)
-{
-    for (int i = 0; i < c->n_in && mutates >> i; i++)
-        REQUIRE(c, !(mutates >> i & 1) || !c->in[i] || !reel__is_expanded(IN_META(c, i)),
-                REEL_ERR_ARG,
-                "input %d %s is expanded, its elements share memory, and would be "
-                "changed in place; use reel_copy()",
-                i, SHOW(IN_META(c, i)));
-    return REEL_OK;
-}
-
-bool reel__meets_in_part(const reel_meta *a, const reel_meta *b)
-{
-    if (!reel__numel(a) || !reel__numel(b)) return false;
-    bool same = reel__same_look(a, b);
-    int64_t a_end = a->offset, b_end = b->offset;
-    for (int d = 0; d < a->rank; d++) a_end += (a->dim[d] - 1) * a->stride[d];
-    for (int d = 0; d < b->rank; d++) b_end += (b->dim[d] - 1) * b->stride[d];
-    return !same && a->offset <= b_end && b->offset <= a_end;
-}
-
-/* The inputs of an in-place kernel; what it would overwrite before it has read it, such as
- * the first row in x += x[0], is copied. The tape keeps what it needs by itself. */
+/* The inputs of an in-place kernel; what it would overwrite before it has read it is copied. The
+ * tape keeps what it needs by itself. */
 static reel_status part_inputs(const reel_call *c, reel_tensor *in[])
 {
     for (int i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];
-        if (i == 0 || !in[i] || in[0]->storage != in[i]->storage ||
-            !reel__meets_in_part(IN_META(c, 0), IN_META(c, i)))
+        if (!in[i] || !reel__call_parts(c->op, i, in[0]->storage == in[i]->storage,
+                                        IN_META(c, 0), IN_META(c, i)))
             continue;
         bool was = reel__tape_enable(false);
         in[i] = reel_copy(in[i]);
@@ -221,13 +141,6 @@ static reel_status part_inputs(const reel_call *c, reel_tensor *in[])
         if (!in[i]) return reel_error_status();
     }
     return REEL_OK;
-}
-
-/* Whatever this call changes carries a new version, so that the tape can tell. */
-static void bump_versions(const reel_call *c, unsigned mutates)
-{
-    for (int i = 0; mutates; i++, mutates >>= 1)
-        if ((mutates & 1) && c->in[i]) c->in[i]->storage->version++;
 }
 
 /* The inputs by way of the detour, which runs without one. */
@@ -263,22 +176,9 @@ static reel_status listen(const reel_call *c)
     return st;
 }
 
-/* Step 2: what comes out. */
-static reel_status infer(const reel_call *c, reel_device device, reel_meta *meta)
-{
-    reel_dtype dtype = c->n_in && c->in[0] ? c->in[0]->meta.dtype : REEL_F32;
-    for (int i = 0; i < c->n_out; i++) {
-        meta[i].rank = 0;
-        meta[i].offset = 0;
-        meta[i].dtype = dtype;
-        meta[i].device = device;
-    }
-    return c->op->infer ? c->op->infer(c, meta) : REEL_OK;
-}
-
 /* Steps 4 and 5. The tape records the inputs as they were before an in-place kernel. */
 static reel_status run(const reel_call *c, const reel_tape *tape, reel_device device,
-                       unsigned mutates)
+                       bool mutates)
 {
     reel_call before, parted;
     const reel_call *recorded = c, *computed = c;
@@ -297,8 +197,8 @@ static reel_status run(const reel_call *c, const reel_tape *tape, reel_device de
         parted.in = apart;
         computed = &parted;
     }
-    if (!st && !(c->op->traits & REEL_OP_VIEW)) st = run_kernel(computed, device);
-    if (!st && mutates) bump_versions(c, mutates);
+    if (!st && !(c->op->traits & REEL_OP_VIEW)) st = reel__call_launch(computed, device);
+    if (!st && mutates) reel__call_changed(c);
     if (!st && tape) st = tape->record(recorded);
     if (!st && here.recorders) st = listen(c);
     reel_scope_end(s);
@@ -325,7 +225,7 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
 {
     reel_tensor *other[REEL_OP_MAX_IN];
     reel_call c = {op, n_in, op->n_out, asked, out, attrs, 0, false};
-    unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
+    bool mutates = reel__op_mutates(op);
     reel_meta meta[REEL_OP_MAX_OUT];
     for (int i = 0; i < op->n_out; i++) out[i] = NULL;
     /* A command never acts on what a failed expression left behind. */
@@ -335,13 +235,12 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
         st = redirect(n_in, asked, other);
         c.in = other;
     }
-    if (st || (st = check_inputs(&c))) return st;
+    if (st || (st = reel__call_check(&c)) || (st = check_values(&c))) return st;
 
     reel_device device = n_in && c.in[0] ? c.in[0]->meta.device : reel_default_device();
     const reel_tape *tape = reel__tape();
     if (tape && (st = renew_inputs(tape, &c))) return st;
-    if ((st = infer(&c, device, meta))) return st;
-    if (mutates && (st = check_changed(&c, mutates))) return st;
+    if ((st = reel__call_infer(&c, device, meta))) return st;
     if (mutates && tape && (st = tape->check(&c))) return st;
     if (here.recorders && (st = announce(&c, asked))) return st;
     for (int i = 0; i < op->n_out && !st; i++)

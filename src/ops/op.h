@@ -76,6 +76,17 @@ struct reel_op {
     const char *sample;
 };
 
+/* Whether a call changes what input i holds; whether it changes any. */
+static inline bool reel__op_changes(const reel_op *op, int i)
+{
+    return (i == 0 && (op->traits & REEL_OP_INPLACE)) ||
+           (i < 8 && (op->mutates >> i & 1));
+}
+static inline bool reel__op_mutates(const reel_op *op)
+{
+    return op->mutates || (op->traits & REEL_OP_INPLACE);
+}
+
 #define SAVE_IN(i) (1u << (i))
 #define SAVE_OUT(i) (1u << (16 + (i)))
 #define NEEDS(c, i) (((c)->needs >> (i)) & 1u)

@@ -121,7 +121,7 @@ static reel_status dispatch(const reel_kcall *call)
 
 /* Denormals are flushed around the whole kernel, so that its result does not depend on
  * which part of it ran in a parallel region. */
-static reel_status cpu_run(int device, const reel_kcall *call)
+static reel_status cpu_launch(int device, const reel_kcall *call)
 {
     (void)device;
     uint64_t control = reel__flush_begin();
@@ -167,7 +167,7 @@ const reel_backend reel__cpu_backend = {
     .discard = cpu_discard,
     .copy = cpu_copy_bytes,
     .synchronize = cpu_synchronize,
-    .run = cpu_run,
+    .launch = cpu_launch,
     .supports = cpu_supports,
     .prepare_size = cpu_prepare_size,
     .prepare = cpu_prepare,

@@ -32,7 +32,7 @@ static reel_ref made(reel_onnx *o, reel_kernel_id kernel, const void *attrs,
     const reel_karg out = {data, &m};
     const reel_kcall call = {.kernel = kernel, .n_out = 1, .out = &out, .attrs = attrs};
     reel_ref r = NULL;
-    if (data && !reel__backend(REEL_CPU)->run(0, &call))
+    if (data && !reel__launch(m.device, &call))
         r = reel__onnx_const(o, shape, dtype, data);
     reel__free(data);
     return r;

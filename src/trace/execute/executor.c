@@ -240,12 +240,11 @@ static void poison(const reel_plan *p, char *arena, int step)
 }
 
 /* One step with somebody looking. */
-static reel_status run_watched(reel_executor *e, const reel_plan *p,
-                               const reel_backend *backend, int i)
+static reel_status run_watched(reel_executor *e, const reel_plan *p, int i)
 {
     const reel_plan_step *s = &p->step[i];
     double start = e->seconds ? seconds() : 0;
-    reel_status st = backend->run(e->program->device.index, &s->call);
+    reel_status st = reel__launch(e->program->device, &s->call);
     if (e->seconds && s->node >= 0)
         e->seconds[reel__node_of(e->program, s->node)] += seconds() - start;
     if (e->opts.poison) poison(p, e->base[0], i);
@@ -254,16 +253,14 @@ static reel_status run_watched(reel_executor *e, const reel_plan *p,
 
 static reel_status run_steps(reel_executor *e, const reel_plan *p)
 {
-    int device = e->program->device.index;
-    const reel_backend *backend = reel__backend(e->program->device.type);
+    reel_device device = e->program->device;
     bool watched = e->seconds || e->opts.poison;
     reel_status st = REEL_OK;
     if (e->opts.poison) memset(e->base[0], 0xff, e->arena);
     now.plan = p;
     for (int i = 0; i < p->n_step && !st; i++) {
         now.step = i;
-        st = watched ? run_watched(e, p, backend, i)
-                     : backend->run(device, &p->step[i].call);
+        st = watched ? run_watched(e, p, i) : reel__launch(device, &p->step[i].call);
     }
     return st;
 }

@@ -103,7 +103,8 @@ reel_plan *reel__plan_new(reel_program *program, int64_t b, const bool *copied)
     if (whole) choose_inputs(p, copied);
     whole = whole && !find_metas(p);
     if (whole) choose_outputs(p, copied);
-    if (whole && !reel__plan_steps(p) && !reel__plan_places(p)) return p;
+    if (whole) reel__plan_steps(p);
+    if (whole && !reel__plan_places(p)) return p;
     reel__plan_free(p);
     return NULL;
 }

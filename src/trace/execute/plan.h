@@ -170,7 +170,7 @@ void reel__plan_bind(reel_plan *p, char *const *base);
 
 /* ---- steps.c, places.c: the parts of reel__plan_new() ------------------------------------------ */
 
-reel_status reel__plan_steps(reel_plan *p);
+void reel__plan_steps(reel_plan *p);
 reel_status reel__plan_places(reel_plan *p);
 
 /* ---- prepared.c -------------------------------------------------------------------------------- */

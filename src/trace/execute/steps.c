@@ -1,8 +1,10 @@
 /* steps.c: nodes to calls of kernels, with the copies that they need. What apply() decides at
- * each call about operands in place is decided here once. */
+ * each call about operands in place is decided here once; that operands fit was checked with the
+ * shapes (reel__infer). */
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ops/call.h"
 #include "trace/execute/plan.h"
 
 typedef struct builder {
@@ -55,46 +57,16 @@ static const void *add_attrs(builder *b, const reel_gnode *n)
     return to;
 }
 
-static unsigned mutates(const reel_op *op)
-{
-    return op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
-}
-
-static reel_status bad(const reel_gnode *n, reel_status st, const char *what, int k,
-                       const reel_meta *m)
-{
-    return reel_fail(st, "executor: %s%s%s: input %d %s %s", n->op->name,
-                     n->where ? " of " : "", n->where ? n->where : "", k, SHOW(m), what);
-}
-
-/* What apply() asks of operands and shape rules do not. */
-static reel_status check(const builder *b, const reel_gnode *n)
-{
-    const reel_meta *first = NULL;
-    for (int k = 0; k < n->n_in; k++) {
-        if (n->in[k] < 0) continue;
-        const reel_meta *m = &b->plan->meta[n->in[k]];
-        if (!first && n->op->dtypes && !(n->op->dtypes & DTYPE(m->dtype)))
-            return bad(n, REEL_ERR_DTYPE, "has a dtype that it does not take", k, m);
-        first = m;
-        if (k < 8 && (mutates(n->op) >> k & 1) && reel__is_expanded(m))
-            return bad(n, REEL_ERR_ARG, "is expanded, and would be changed in place", k,
-                       m);
-    }
-    return REEL_OK;
-}
-
 /* The slot that an in-place kernel reads for input k: what it would overwrite before it has
  * read it, such as the first row in x += x[0], is copied first. */
 static int part(builder *b, const reel_gnode *n, int k)
 {
     reel_plan *p = b->plan;
     int v = n->in[k];
-    if (k == 0 || v < 0 || !(n->op->traits & REEL_OP_INPLACE)) return v;
+    if (k == 0 || v < 0) return v;
     const reel_meta *m = &p->meta[v];
-    if (p->program->root[v] != p->program->root[n->in[0]] ||
-        !reel__meets_in_part(&p->meta[n->in[0]], m))
-        return v;
+    bool same_memory = p->program->root[v] == p->program->root[n->in[0]];
+    if (!reel__call_parts(n->op, k, same_memory, &p->meta[n->in[0]], m)) return v;
     int temp = reel__slot_temp(b->graph, b->temp++);
     p->meta[temp] = *m;
     p->meta[temp].offset = 0;
@@ -103,13 +75,12 @@ static int part(builder *b, const reel_gnode *n, int k)
     return temp;
 }
 
-static reel_status add_node(builder *b, int i)
+static void add_node(builder *b, int i)
 {
     const reel_gnode *n = &b->graph->node[i];
     reel_plan *p = b->plan;
     int in[REEL_OP_MAX_IN], skip = n->op->traits & REEL_OP_OVERWRITE ? 1 : 0;
-    reel_status st = check(b, n);
-    if (st || (n->op->traits & REEL_OP_VIEW)) return st;
+    if (n->op->traits & REEL_OP_VIEW) return;
     for (int k = skip; k < n->n_in; k++) in[k] = part(b, n, k);
     if (reel__draws(b->graph, n)) p->drawing[p->n_drawing++] = p->n_step;
     reel_plan_step *s = add_step(p, n->op->kernel, i);
@@ -117,18 +88,15 @@ static reel_status add_node(builder *b, int i)
     for (int k = 0; k < n->n_out; k++) add_arg(p, n->out[k]);
     end_step(p, s, n->n_out);
     s->call.attrs = add_attrs(b, n);
-    return REEL_OK;
 }
 
-reel_status reel__plan_steps(reel_plan *p)
+void reel__plan_steps(reel_plan *p)
 {
     builder b = {.plan = p, .graph = p->program->graph};
     const reel_graph *g = b.graph;
-    reel_status st = REEL_OK;
     for (int i = 0; i < g->n_input; i++)
         if (p->copied[i]) add_copy(p, reel__slot_input(g, i), g->input[i]);
-    for (int i = 0; i < g->n_node && !st; i++) st = add_node(&b, i);
+    for (int i = 0; i < g->n_node; i++) add_node(&b, i);
     for (int i = 0; i < g->n_output; i++)
         if (p->copied[g->n_input + i]) add_copy(p, g->output[i], reel__slot_output(g, i));
-    return st;
 }

@@ -28,11 +28,6 @@ static bool root_state(const reel_graph *g, int *root)
     return true;
 }
 
-static unsigned changes(const reel_op *op)
-{
-    return op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
-}
-
 static bool collect(const reel_graph *g, reel_effects *e)
 {
     int cap_root = 0, cap_node = 0;
@@ -41,8 +36,8 @@ static bool collect(const reel_graph *g, reel_effects *e)
         if (!n->op) continue;
         if ((n->op->traits & REEL_OP_VIEW) && n->in[0] >= 0 && n->out[0] >= 0)
             e->root[n->out[0]] = e->root[n->in[0]];
-        for (int k = 0; k < n->n_in && changes(n->op) >> k; k++) {
-            if (!(changes(n->op) >> k & 1) || n->in[k] < 0) continue;
+        for (int k = 0; k < n->n_in; k++) {
+            if (!reel__op_changes(n->op, k) || n->in[k] < 0) continue;
             void *roots = e->write_root, *nodes = e->write_node;
             bool room = reel__grow(&roots, e->n_write, &cap_root, sizeof(int));
             e->write_root = roots;
@@ -77,7 +72,7 @@ static void mark_fixed(const reel_graph *g, reel_effects *e)
         e->fixed[v] = reel__is_state(&g->value[v]) && !e->changes[v];
     for (int i = 0; i < g->n_node; i++) {
         const reel_gnode *n = &g->node[i];
-        bool fixed = n->op && !n->per_batch && !changes(n->op) &&
+        bool fixed = n->op && !n->per_batch && !reel__op_mutates(n->op) &&
                      !(n->op->traits & REEL_OP_RANDOM);
         for (int k = 0; k < n->n_in && fixed; k++)
             fixed = n->in[k] < 0 || e->fixed[n->in[k]];

@@ -154,7 +154,7 @@ static reel_ref read_value(walk *w, int v)
 
 static reel_status no_rule(const reel_op *op)
 {
-    bool state = (op->traits & REEL_OP_RANDOM) || op->mutates;
+    bool state = (op->traits & REEL_OP_RANDOM) || reel__op_mutates(op);
     return reel_fail(state ? REEL_ERR_STATE : REEL_ERR_UNSUPPORTED,
                      "%s: no form in ONNX: %s", op->name, op->no_onnx);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ops/call.h"
 #include "trace/onnx/import.h"
 
 /* Elements of an operand or a result; lists of sizes have a few, tables of positions more. */
@@ -58,15 +59,9 @@ static reel_tensor *compute(const reel_op *op, const void *attrs, int n,
                             reel_tensor *const x[], const reel_meta *meta)
 {
     if (op->traits & REEL_OP_VIEW) return reel__tensor_new(meta, x[0]->storage);
-    reel_karg in[REEL_OP_MAX_IN], out;
-    for (int k = 0; k < n; k++)
-        in[k] =
-            x[k] ? (reel_karg){reel__ptr(x[k]), &x[k]->meta} : (reel_karg){NULL, NULL};
     reel_tensor *y = reel__tensor_new(meta, NULL);
-    if (!y) return NULL;
-    out = (reel_karg){reel__ptr(y), &y->meta};
-    const reel_kcall call = {(reel_kernel_id)op->kernel, n, 1, in, &out, attrs, NULL};
-    if (!reel__backend(REEL_CPU)->run(0, &call)) return y;
+    const reel_call call = {op, n, 1, x, &y, attrs, 0, false};
+    if (y && !reel__call_launch(&call, meta->device)) return y;
     reel__tensor_release(y);
     return NULL;
 }
@@ -95,7 +90,7 @@ reel_status reel__im_read(const reel_tensor *t, void *to, reel_dtype dtype)
     if (reel__numel(&m) == 0) return REEL_OK;
     const reel_karg in = {reel__ptr(t), &t->meta}, out = {to, &m};
     const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
-    return reel__backend(REEL_CPU)->run(0, &call);
+    return reel__launch(m.device, &call);
 }
 
 bool reel__im_same(const reel_tensor *x, const reel_tensor *y)

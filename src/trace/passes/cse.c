@@ -76,7 +76,7 @@ static int sweep(reel_graph *g, const reel_effects *e, const seen *s)
 {
     int removed = 0;
     for (int i = 0; i < g->n_node; i++) {
-        if (reel__changes_memory(g->node[i].op)) continue;
+        if (reel__op_mutates(g->node[i].op)) continue;
         int *slot = find(g, s, i);
         if (*slot >= 0 && stays_equal(g, e, *slot, i)) {
             const reel_gnode *a = &g->node[*slot], *b = &g->node[i];

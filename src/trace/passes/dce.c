@@ -29,11 +29,10 @@ static bool lives(const liveness *l, int i)
 {
     const reel_gnode *n = &l->g->node[i];
     if (is_there_already(l->g, i)) return false;
-    unsigned changes = n->op->mutates | (n->op->traits & REEL_OP_INPLACE ? 1u : 0u);
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] >= 0 && l->value[n->out[k]]) return true;
-    for (int k = 0; k < n->n_in && changes >> k; k++)
-        if ((changes >> k & 1) && n->in[k] >= 0 && l->memory[l->e.root[n->in[k]]])
+    for (int k = 0; k < n->n_in; k++)
+        if (reel__op_changes(n->op, k) && n->in[k] >= 0 && l->memory[l->e.root[n->in[k]]])
             return true;
     return false;
 }

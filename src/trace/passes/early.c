@@ -3,18 +3,12 @@
 #include "base/alloc.h"
 #include "trace/passes/pass.h"
 
-static bool changes(const reel_op *op, int k)
-{
-    return (k < 8 && (op->mutates >> k & 1)) ||
-           (k == 0 && (op->traits & REEL_OP_INPLACE));
-}
-
 /* Whether the memory of v meets an operand of n: one that n changes, if `changed` says so. */
 static bool meets(const reel_effects *e, const reel_gnode *n, int v, bool changed)
 {
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] >= 0 && e->root[n->in[k]] == e->root[v] &&
-            (!changed || changes(n->op, k)))
+            (!changed || reel__op_changes(n->op, k)))
             return true;
     return false;
 }
@@ -32,14 +26,15 @@ static bool follows(const reel_effects *e, const reel_gnode *late, const reel_gn
 {
     for (int k = 0; k < late->n_in; k++) {
         int v = late->in[k];
-        if (v >= 0 && (makes(n, v) || meets(e, n, v, !changes(late->op, k)))) return true;
+        if (v >= 0 && (makes(n, v) || meets(e, n, v, !reel__op_changes(late->op, k))))
+            return true;
     }
     return false;
 }
 
 static bool only_changes_state(const reel_gnode *n)
 {
-    return n->n_out == 0 && reel__changes_memory(n->op);
+    return n->n_out == 0 && reel__op_mutates(n->op);
 }
 
 /* order[]: nodes as they are to run; node i moves up as far as it may, but not past others that

@@ -93,9 +93,7 @@ bool reel__changed_directly(const reel_graph *g, int v)
     for (int i = 0; i < g->n_node; i++) {
         const reel_gnode *n = &g->node[i];
         for (int k = 0; n->op && k < n->n_in; k++)
-            if (n->in[k] == v && ((k == 0 && (n->op->traits & REEL_OP_INPLACE)) ||
-                                  (k < 8 && (n->op->mutates >> k & 1))))
-                return true;
+            if (n->in[k] == v && reel__op_changes(n->op, k)) return true;
     }
     return false;
 }

@@ -37,7 +37,7 @@ static bool may_keep(const reel_graph *g, const reel_effects *e, const reel_gnod
 static bool foldable(const reel_graph *g, const reel_effects *e, const reel_gnode *n,
                      int n_known)
 {
-    if (n->per_batch || reel__changes_memory(n->op) || n->op == &reel__expand ||
+    if (n->per_batch || reel__op_mutates(n->op) || n->op == &reel__expand ||
         (n->op->traits & REEL_OP_RANDOM))
         return false;
     for (int k = 0; k < n->n_in; k++)

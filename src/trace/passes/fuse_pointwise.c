@@ -86,8 +86,8 @@ static bool is_value_dtype(reel_dtype dtype)
 static bool may_join(const fuser *f, int i)
 {
     const reel_gnode *n = &f->g->node[i];
-    if (f->taken[i] || !(n->op->traits & REEL_OP_POINTWISE) ||
-        reel__changes_memory(n->op) || !reel__never_changes(&f->e, n->out[0]))
+    if (f->taken[i] || !(n->op->traits & REEL_OP_POINTWISE) || reel__op_mutates(n->op) ||
+        !reel__never_changes(&f->e, n->out[0]))
         return false;
     bool good = true;
     for (int k = 0; k < n->n_in && good; k++) {

@@ -64,7 +64,7 @@ static bool record_fits(const reel_term *t, const reel_gnode *n)
 {
     if (t->op) return n->op == t->op;
     return (n->op->traits & REEL_OP_POINTWISE) && n->op->n_in == t->n_arg &&
-           !reel__changes_memory(n->op);
+           !reel__op_mutates(n->op);
 }
 
 static void add_node(reel__walk *w, int node, bool shared)
@@ -137,7 +137,7 @@ static bool memory_allows(const reel__walk *w, int i)
 {
     int at = w->m.node[i];
     const reel_gnode *n = &w->g->node[at];
-    if (reel__changes_memory(n->op)) return false;
+    if (reel__op_mutates(n->op)) return false;
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] >= 0 && !reel__same_between(&w->e, n->in[k], at, w->m.root))
             return false;

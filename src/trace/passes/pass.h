@@ -46,11 +46,6 @@ int reel__emit_like(reel_graph *g, int before, int node, const int *in);
 int reel__emit_reshape(reel_graph *g, int before, int x, int like);
 /* A node changes it, by this number. */
 bool reel__changed_directly(const reel_graph *g, int v);
-/* Whether a record changes memory. */
-static inline bool reel__changes_memory(const reel_op *op)
-{
-    return op->mutates || (op->traits & REEL_OP_INPLACE);
-}
 /* True, and the number, if v is a constant with one element. */
 bool reel__constant_number(const reel_graph *g, int v, double *number);
 /* True if v is the same at each run: state that none changes, or computed from such alone. */

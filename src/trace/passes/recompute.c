@@ -57,8 +57,7 @@ static const reel_op *maker_again(const reel_gnode *n)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].op == n->op) return rows[i].again;
-    return (n->op->traits & REEL_OP_POINTWISE) && !reel__changes_memory(n->op) ? n->op
-                                                                               : NULL;
+    return (n->op->traits & REEL_OP_POINTWISE) && !reel__op_mutates(n->op) ? n->op : NULL;
 }
 
 /* Its operands. Batch norm's apply reads the statistics that it saved. */
