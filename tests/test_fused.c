@@ -80,7 +80,7 @@ static reel_tensor *run_kernel(const call *c, const reel_tensor *y, bool prepare
         }
         k.prepared = room;
     }
-    assert_int_equal(be->run(0, &k), REEL_OK);
+    assert_int_equal(be->launch(0, &k), REEL_OK);
     free(room);
     return result;
 }
@@ -232,7 +232,7 @@ static void test_exact_after_prepare(void **state)
     assert_int_equal(be->prepare(0, &k, 1u << 1, room), REEL_OK);
     k.prepared = room;
     reel_set_exact(true);
-    assert_int_equal(be->run(0, &k), REEL_OK);
+    assert_int_equal(be->launch(0, &k), REEL_OK);
     reel_set_exact(false);
     same_bits(got, want, "exact");
     free(room);
