@@ -121,9 +121,9 @@ static void run(const shape *s)
     reel_conv2d_attrs at = {{s->stride, s->stride}, {pad, pad}, {1, 1}, 1, {0}};
     const reel_karg in[3][3] = {{x, w, {NULL, NULL}}, {y, w}, {y, x}};
     const reel_kcall calls[3] = {
-        {K_CONV2D, 3, 1, in[0], &y, &at, NULL},
-        {K_CONV2D_INPUT, 2, 1, in[1], &x, &at, NULL},
-        {K_CONV2D_WEIGHT, 2, 1, in[2], &w, &at, NULL},
+        {K_CONV2D, 3, 1, in[0], &y, &at, NULL, 0},
+        {K_CONV2D_INPUT, 2, 1, in[1], &x, &at, NULL, 0},
+        {K_CONV2D_WEIGHT, 2, 1, in[2], &w, &at, NULL, 0},
     };
     static const reel_fast_fn fast[3] = {reel__fast_conv2d, reel__fast_conv2d_input,
                                          reel__fast_conv2d_weight};

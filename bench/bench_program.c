@@ -36,7 +36,7 @@ static void run_program(bench *w)
 {
     const reel_karg in[2] = {{w->x, &w->whole}, {w->second, &w->b}},
                     out = {w->y, &w->whole};
-    const reel_kcall call = {K_POINTWISE, 2, 1, in, &out, &w->program, NULL};
+    const reel_kcall call = {K_POINTWISE, 2, 1, in, &out, &w->program, NULL, 0};
     (void)reel__cpu_pointwise_program(&call);
 }
 
@@ -48,7 +48,7 @@ static void run_rows(bench *w)
         const reel_karg in[2] = {{from, &w->whole}, {w->second, &w->b}};
         const reel_karg out = {to, &w->whole};
         const reel_scalar_attrs a = reel__scalars(0.5, 0);
-        const reel_kcall call = {rows[s], 1 + reads_b[s], 1, in, &out, &a, NULL};
+        const reel_kcall call = {rows[s], 1 + reads_b[s], 1, in, &out, &a, NULL, 0};
         (void)reel__cpu_pointwise(&call);
         from = to;
     }

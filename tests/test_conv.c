@@ -172,7 +172,8 @@ static bool run_fast(const operands *o, int pass, bool bias, float *result)
                        in,
                        &out,
                        &attrs,
-                       NULL};
+                       NULL,
+                       0};
     reel_status status = REEL_ERR_INTERNAL;
     bool taken = pass == 0   ? reel__fast_conv2d(&call, &status)
                  : pass == 1 ? reel__fast_conv2d_input(&call, &status)

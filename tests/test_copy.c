@@ -73,7 +73,7 @@ static void scramble(layout *l)
 static void copy(layout *dst, layout *src)
 {
     reel_karg in = {src->data, &src->meta}, out = {dst->data, &dst->meta};
-    reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
+    reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
     assert_int_equal(reel__cpu_copy(&call), REEL_OK);
 }
 
@@ -345,7 +345,7 @@ static void test_fill_and_arange(void **state)
             layout out = random_layout(REEL_SHAPE(3, 700), (reel_dtype)dtype, how);
             reel_karg arg = {out.data, &out.meta};
             reel_fill_attrs fill = {reel__whole(5)};
-            reel_kcall call = {K_FILL, 0, 1, NULL, &arg, &fill, NULL};
+            reel_kcall call = {K_FILL, 0, 1, NULL, &arg, &fill, NULL, 0};
             assert_int_equal(reel__ref_fill(&call), REEL_OK);
             reel_shape shape = reel__shape(&out.meta);
             int64_t index[REEL_MAX_RANK] = {0};
@@ -358,7 +358,7 @@ static void test_fill_and_arange(void **state)
             layout line = random_layout(REEL_SHAPE(1500), (reel_dtype)dtype, how);
             reel_arange_attrs range = {.start = reel__real(-3), .step = reel__real(0.5)};
             reel_karg line_arg = {line.data, &line.meta};
-            reel_kcall arange = {K_ARANGE, 0, 1, NULL, &line_arg, &range, NULL};
+            reel_kcall arange = {K_ARANGE, 0, 1, NULL, &line_arg, &range, NULL, 0};
             assert_int_equal(reel__ref_arange(&arange), REEL_OK);
             for (int64_t i = 0; i < 1500; i++)
                 assert_true(

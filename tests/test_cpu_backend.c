@@ -2,6 +2,7 @@
  * written in place, denormals, instruction sets, what is supported. */
 #include "backend/cpu/cpu.h"
 #include "base/alloc.h"
+#include "ops/op.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,8 +33,10 @@ static reel_meta meta(reel_shape shape, reel_dtype dtype)
 static reel_status run(reel_kernel_id k, int n_in, const reel_karg *in, int n_out,
                        const reel_karg *out, const void *attrs)
 {
-    const reel_kcall call = {k, n_in, n_out, in, out, attrs, NULL};
-    return reel__backend(REEL_CPU)->launch(0, &call);
+    reel_kcall call = {k, n_in, n_out, in, out, attrs, NULL, 0};
+    for (int i = 0; i < reel__n_ops; i++) /* as a call of the record says it */
+        if (reel__ops[i]->kernel == k) call.mutates |= reel__ops[i]->mutates;
+    return reel__launch((reel_device){REEL_CPU, 0}, &call);
 }
 
 static void convert(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)

@@ -224,7 +224,7 @@ static void test_exact_after_prepare(void **state)
     reel_set_exact(false);
     const reel_karg in[4] = {{reel__ptr(x), &x->meta}, {reel__ptr(w), &w->meta}};
     const reel_karg out = {reel__ptr(got), &got->meta};
-    reel_kcall k = {K_CONV2D_FUSED, 4, 1, in, &out, &at, NULL};
+    reel_kcall k = {K_CONV2D_FUSED, 4, 1, in, &out, &at, NULL, 0};
     size_t size = be->prepare_size(0, &k, 1u << 1);
     assert_true(size > 0);
     void *room = aligned_alloc(64, (size + 63) / 64 * 64);

@@ -34,7 +34,7 @@ static void run(reel_kernel_id id, reel_kernel_fn fn, const reel_karg *in, int n
                 strided *y, const void *attrs)
 {
     reel_karg out = strided_arg(y);
-    reel_kcall call = {id, n_in, 1, in, &out, attrs, NULL};
+    reel_kcall call = {id, n_in, 1, in, &out, attrs, NULL, 0};
     char *first = malloc(y->bytes);
     assert_non_null(first);
     assert_int_equal(reel_set_threads(1), REEL_OK);
@@ -339,7 +339,8 @@ static void out_of_range(void **state)
                                strided_arg(&index), strided_arg(&src)};
             reel_karg out = strided_arg(&y);
             reel_index_attrs attrs = {.dim = 0, .size = 10};
-            reel_kcall call = {kernels[k].id, kernels[k].n_in, 1, in, &out, &attrs, NULL};
+            reel_kcall call = {kernels[k].id, kernels[k].n_in, 1,    in,
+                               &out,          &attrs,          NULL, 0};
             assert_int_equal(kernels[k].fn(&call), REEL_ERR_ARG);
             snprintf(
                 want, sizeof want,
@@ -363,7 +364,7 @@ static void out_of_memory(void **state)
             index = strided_new(REEL_I32, 1, dim, 0);
     strided y = strided_new(REEL_F32, 2, dim, 0);
     reel_karg in[2] = {strided_arg(&g), strided_arg(&index)}, out = strided_arg(&y);
-    reel_kcall call = {K_INDEX_ADD, 2, 1, in, &out, &attrs, NULL};
+    reel_kcall call = {K_INDEX_ADD, 2, 1, in, &out, &attrs, NULL, 0};
     (void)state;
     draw_indices(&index, 5);
     for (int nth = 1; nth <= 2; nth++) {

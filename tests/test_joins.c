@@ -34,7 +34,7 @@ static void cat(void **state)
         strided y = strided_new(dtype, rank, dim, STRIDED_OUT);
         reel_karg out = strided_arg(&y);
         reel_dim_attrs attrs = {along};
-        reel_kcall call = {K_CAT, n, 1, in, &out, &attrs, NULL};
+        reel_kcall call = {K_CAT, n, 1, in, &out, &attrs, NULL, 0};
         assert_int_equal(reel__ref_cat(&call), REEL_OK);
         for (int64_t i = 0; i < strided_numel(&y); i++) {
             int64_t at[REEL_MAX_RANK];
@@ -69,7 +69,7 @@ static void pad(void **state)
         strided y = strided_new(dtype, rank, wide, STRIDED_OUT);
         strided_randomize(&x);
         reel_karg in = strided_arg(&x), out = strided_arg(&y);
-        reel_kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL};
+        reel_kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL, 0};
         assert_int_equal(reel__ref_pad(&call), REEL_OK);
         for (int64_t i = 0; i < strided_numel(&y); i++) {
             int64_t at[REEL_MAX_RANK];
@@ -97,7 +97,7 @@ static void pad_refuses_negative(void **state)
     strided x = strided_new(REEL_F32, 1, dim, 0), y = strided_new(REEL_F32, 1, small, 0);
     reel_karg in = strided_arg(&x), out = strided_arg(&y);
     reel_pad_attrs attrs = {.before = {-1}};
-    reel_kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL};
+    reel_kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL, 0};
     assert_int_equal(reel__ref_pad(&call), REEL_ERR_ARG);
     assert_string_equal(reel_error_message(),
                         "pad: -1 before and 0 after dimension 0, must be 0 or more");
@@ -119,7 +119,7 @@ static void flip(void **state)
         strided_randomize(&x);
         reel_karg in = strided_arg(&x), out = strided_arg(&y);
         reel_mask_attrs attrs = {.mask = (int64_t)(dice() % (1u << rank))};
-        reel_kcall call = {K_FLIP, 1, 1, &in, &out, &attrs, NULL};
+        reel_kcall call = {K_FLIP, 1, 1, &in, &out, &attrs, NULL, 0};
         assert_int_equal(reel__ref_flip(&call), REEL_OK);
         for (int64_t i = 0; i < strided_numel(&y); i++) {
             int64_t at[REEL_MAX_RANK];

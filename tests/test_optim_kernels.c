@@ -100,7 +100,7 @@ static void one_case(bool adam, reel_dtype dtype, int rank, const int64_t *dim, 
             in[adam ? 4 : 3] = (reel_karg){&lr, &scalar};
             in[5] = (reel_karg){&step, &scalar};
             reel_kcall call = {adam ? K_ADAM_STEP : K_SGD_STEP, adam ? 6 : 4, 0, in, NULL,
-                               adam ? (const void *)&ad : &sgd, NULL};
+                               adam ? (const void *)&ad : &sgd, NULL,         0};
             assert_int_equal(reel_set_threads(threads), REEL_OK);
             assert_int_equal(
                 adam ? reel__ref_adam_step(&call) : reel__ref_sgd_step(&call), REEL_OK);
@@ -155,7 +155,7 @@ static void refuses_mixed_dtypes(void **state)
     strided p = strided_new(REEL_F32, 1, dim, 0), g = strided_new(REEL_F64, 1, dim, 0);
     reel_sgd_attrs attrs = {0};
     reel_karg in[4] = {strided_arg(&p), strided_arg(&g), {NULL, NULL}, {&lr, &scalar}};
-    reel_kcall call = {K_SGD_STEP, 4, 0, in, NULL, &attrs, NULL};
+    reel_kcall call = {K_SGD_STEP, 4, 0, in, NULL, &attrs, NULL, 0};
     (void)state;
     assert_int_equal(reel__ref_sgd_step(&call), REEL_ERR_DTYPE);
     reel_error_clear();

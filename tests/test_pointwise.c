@@ -23,7 +23,7 @@ static void run(reel_kernel_id k, int n_in, layout *in, layout *out, const doubl
     reel_karg args[3], result = {out->data, &out->meta};
     for (int i = 0; i < n_in; i++) args[i] = (reel_karg){in[i].data, &in[i].meta};
     reel_scalar_attrs attrs = reel__scalars(a[0], a[1]);
-    reel_kcall call = {k, n_in, 1, args, &result, &attrs, NULL};
+    reel_kcall call = {k, n_in, 1, args, &result, &attrs, NULL, 0};
     assert_int_equal(reel__cpu_pointwise(&call), REEL_OK);
 }
 
@@ -189,7 +189,7 @@ static void test_refusals(void **state)
     (void)state;
     layout x = random_layout(REEL_SCALAR, REEL_I64, 0);
     reel_karg arg = {x.data, &x.meta};
-    reel_kcall call = {K_EXP, 1, 1, &arg, &arg, NULL, NULL};
+    reel_kcall call = {K_EXP, 1, 1, &arg, &arg, NULL, NULL, 0};
     assert_int_equal(reel__cpu_pointwise(&call), REEL_ERR_UNSUPPORTED);
     assert_string_equal(reel_error_message(), "EXP: no kernel for i64 on the CPU");
     reel_error_clear();

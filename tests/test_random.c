@@ -24,7 +24,7 @@ static void run(reel_kernel_id id, const strided *x, strided *y, reel_random_att
 {
     reel_karg in, out = strided_arg(y);
     if (x) in = strided_arg(x);
-    reel_kcall call = {id, x != NULL, 1, x ? &in : NULL, &out, &attrs, NULL};
+    reel_kcall call = {id, x != NULL, 1, x ? &in : NULL, &out, &attrs, NULL, 0};
     assert_int_equal(fn_of(id)(&call), REEL_OK);
 }
 

@@ -40,7 +40,7 @@ static reel_status run(int k, const strided *x, strided *y, int64_t mask, double
     reel_karg in = strided_arg(x), out = strided_arg(y);
     bool is_norm = kernels[k].id == K_NORM;
     reel_kcall call = {kernels[k].id, 1, 1, &in, &out, is_norm ? (void *)&norm : &attrs,
-                       NULL};
+                       NULL,          0};
     return kernels[k].fn(&call);
 }
 

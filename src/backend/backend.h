@@ -9,7 +9,7 @@
 typedef enum reel_kernel_id {
     K_NONE = 0, /* views and composites have none */
 #define PW(ID, n_in, types, out, ...) K_##ID,
-#define KERNEL(ID) K_##ID,
+#define KERNEL(ID, takes) K_##ID,
 #include "backend/kernel.def"
 #undef PW
 #undef KERNEL
@@ -29,6 +29,7 @@ typedef struct reel_kcall {
     const reel_karg *in, *out;
     const void *attrs;    /* the struct of attrs.h that kernel.def names */
     const void *prepared; /* what prepare() filled for this call; NULL: nothing */
+    uint8_t mutates;      /* bit i: it writes into input i, beside its outputs */
 } reel_kcall;
 
 /* Shapes have been checked by the record: a kernel trusts them. It may fail with

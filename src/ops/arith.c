@@ -351,10 +351,10 @@ reel_tensor *reel_masked_fill_i64(reel_tensor *x, reel_tensor *mask, int64_t val
 
 /* ---- records and functions of two inputs ------------------------------------------------ */
 
-#define BINARY(fn, row, saves_, saves_for_, dtypes_, sample_)                            \
+#define BINARY(fn, row, traits_, saves_, saves_for_, dtypes_, sample_)                   \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE,                             \
+                                .traits = REEL_OP_POINTWISE | (traits_),                 \
                                 .n_in = 2,                                               \
                                 .n_out = 1,                                              \
                                 .saves = saves_,                                         \
@@ -373,22 +373,22 @@ reel_tensor *reel_masked_fill_i64(reel_tensor *x, reel_tensor *mask, int64_t val
     "f[3,4]; f[3,4]\nf[2,3,4]; f[4]\nf[2,1,4]; f[3,1]\nf[]; f[3]\n"                      \
     "f[2,3]; f[2,1]\nf[0,3]; f[3]"
 
-BINARY(add, K_ADD, 0, NULL, DTYPES_NUMBER, BROADCASTS)
-BINARY(sub, K_SUB, 0, NULL, DTYPES_NUMBER, BROADCASTS)
-BINARY(mul, K_MUL, BOTH, reel__saves_product, DTYPES_ANY, BROADCASTS)
-BINARY(div, K_DIV, BOTH, div_saves, DTYPES_FLOAT,
+BINARY(add, K_ADD, REEL_OP_COMMUTES, 0, NULL, DTYPES_NUMBER, BROADCASTS)
+BINARY(sub, K_SUB, 0, 0, NULL, DTYPES_NUMBER, BROADCASTS)
+BINARY(mul, K_MUL, REEL_OP_COMMUTES, BOTH, reel__saves_product, DTYPES_ANY, BROADCASTS)
+BINARY(div, K_DIV, 0, BOTH, div_saves, DTYPES_FLOAT,
        "f[3,4]; f[3,4] in 0.5..2\nf[2,3,4]; f[4] in 0.5..2\nf[3,1]; f[2,1,4] in -2..-0.5")
 #define DIVISORS                                                                         \
     "f[3,4] in -9..9; f[3,4] in 0.5..2\nf[2,3,4] in -9..9; f[4] in -2..-0.5\n"           \
     "f[3,1] in -9..9; f[2,1,4] in 0.5..2"
-BINARY(div_trunc, K_DIV_TRUNC, 0, NULL, DTYPES_NUMBER, DIVISORS)
-BINARY(div_floor, K_DIV_FLOOR, 0, NULL, DTYPES_NUMBER, DIVISORS)
-BINARY(fmod, K_FMOD, BOTH, rest_saves, DTYPES_NUMBER, DIVISORS)
-BINARY(remainder, K_REMAINDER, BOTH, rest_saves, DTYPES_NUMBER, DIVISORS)
-BINARY(pow, K_POW, BOTH, NULL, DTYPES_FLOAT,
+BINARY(div_trunc, K_DIV_TRUNC, 0, 0, NULL, DTYPES_NUMBER, DIVISORS)
+BINARY(div_floor, K_DIV_FLOOR, 0, 0, NULL, DTYPES_NUMBER, DIVISORS)
+BINARY(fmod, K_FMOD, 0, BOTH, rest_saves, DTYPES_NUMBER, DIVISORS)
+BINARY(remainder, K_REMAINDER, 0, BOTH, rest_saves, DTYPES_NUMBER, DIVISORS)
+BINARY(pow, K_POW, 0, BOTH, NULL, DTYPES_FLOAT,
        "f[3,4] in 0.2..2; f[3,4] in -2..2\nf[2,3,4] in 0.2..2; f[4]\nf[] in 1..2; f[3]")
-BINARY(maximum, K_MAXIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
-BINARY(minimum, K_MINIMUM, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
+BINARY(maximum, K_MAXIMUM, REEL_OP_COMMUTES, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
+BINARY(minimum, K_MINIMUM, REEL_OP_COMMUTES, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
 
 #define BINARY_A(fn, row, sample_)                                                       \
     const reel_op reel__##fn = {.name = #fn,                                             \
@@ -590,11 +590,11 @@ static reel_status compare_infer(const reel_call *c, reel_meta *out)
 #define ORDERED(v) reel__onnx_cast(o, v, v->dtype == REEL_BOOL ? REEL_I32 : v->dtype)
 #define TRUTH(v) reel__onnx_cast(o, v, REEL_BOOL)
 
-#define COMPARE(fn, row, onnx_)                                                          \
+#define COMPARE(fn, row, traits_, onnx_)                                                 \
     ONNX_RULE(fn, onnx_)                                                                 \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD,           \
+                                .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD | traits_, \
                                 .n_in = 2,                                               \
                                 .n_out = 1,                                              \
                                 .dtypes = DTYPES_ANY,                                    \
@@ -606,15 +606,17 @@ static reel_status compare_infer(const reel_call *c, reel_meta *out)
         return APPLY(&reel__##fn, NULL, x, y);                                           \
     }
 
-COMPARE(eq, K_EQ, ONNX_BOOL("Equal", x, y))
-COMPARE(ne, K_NE, ONNX_BOOL("Not", ONNX_BOOL("Equal", x, y)))
-COMPARE(lt, K_LT, ONNX_BOOL("Less", ORDERED(x), ORDERED(y)))
-COMPARE(le, K_LE, ONNX_BOOL("LessOrEqual", ORDERED(x), ORDERED(y)))
-COMPARE(gt, K_GT, ONNX_BOOL("Greater", ORDERED(x), ORDERED(y)))
-COMPARE(ge, K_GE, ONNX_BOOL("GreaterOrEqual", ORDERED(x), ORDERED(y)))
-COMPARE(logical_and, K_LOGICAL_AND, ONNX_BOOL("And", TRUTH(x), TRUTH(y)))
-COMPARE(logical_or, K_LOGICAL_OR, ONNX_BOOL("Or", TRUTH(x), TRUTH(y)))
-COMPARE(logical_xor, K_LOGICAL_XOR, ONNX_BOOL("Xor", TRUTH(x), TRUTH(y)))
+COMPARE(eq, K_EQ, REEL_OP_COMMUTES, ONNX_BOOL("Equal", x, y))
+COMPARE(ne, K_NE, REEL_OP_COMMUTES, ONNX_BOOL("Not", ONNX_BOOL("Equal", x, y)))
+COMPARE(lt, K_LT, 0, ONNX_BOOL("Less", ORDERED(x), ORDERED(y)))
+COMPARE(le, K_LE, 0, ONNX_BOOL("LessOrEqual", ORDERED(x), ORDERED(y)))
+COMPARE(gt, K_GT, 0, ONNX_BOOL("Greater", ORDERED(x), ORDERED(y)))
+COMPARE(ge, K_GE, 0, ONNX_BOOL("GreaterOrEqual", ORDERED(x), ORDERED(y)))
+COMPARE(logical_and, K_LOGICAL_AND, REEL_OP_COMMUTES,
+        ONNX_BOOL("And", TRUTH(x), TRUTH(y)))
+COMPARE(logical_or, K_LOGICAL_OR, REEL_OP_COMMUTES, ONNX_BOOL("Or", TRUTH(x), TRUTH(y)))
+COMPARE(logical_xor, K_LOGICAL_XOR, REEL_OP_COMMUTES,
+        ONNX_BOOL("Xor", TRUTH(x), TRUTH(y)))
 
 #define TEST(fn, row, dtypes_, onnx_)                                                    \
     ONNX_RULE(fn, onnx_)                                                                 \

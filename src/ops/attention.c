@@ -20,6 +20,7 @@ const reel_op reel__dropout = {
     .name = "dropout",
     .kernel = K_DROPOUT,
     .traits = REEL_OP_RANDOM,
+    .again = &reel__dropout,
     .n_in = 1,
     .n_out = 1,
     .dtypes = DTYPES_FLOAT,

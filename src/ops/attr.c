@@ -28,7 +28,7 @@ REEL_SCHEMA(reel__slice_schema, reel_slice_attrs, I(reel_slice_attrs, dim),
             I(reel_slice_attrs, step), I(reel_slice_attrs, how));
 #define SLICE(f)                                                                         \
     {                                                                                    \
-#f, REEL_ATTR_INT, offsetof(reel_unslice_attrs, slice.f), 1, 0, 0                \
+#f, REEL_ATTR_INT, offsetof(reel_unslice_attrs, slice.f), 1, 0, 0, 0             \
     }
 REEL_SCHEMA(reel__unslice_schema, reel_unslice_attrs, SLICE(dim), SLICE(start),
             SLICE(end), SLICE(step), SLICE(how), I(reel_unslice_attrs, size));
@@ -37,9 +37,10 @@ REEL_SCHEMA(reel__pad_schema, reel_pad_attrs, I(reel_pad_attrs, before),
             I(reel_pad_attrs, after), N(reel_pad_attrs, value));
 REEL_SCHEMA(reel__cast_schema, reel_cast_attrs, I(reel_cast_attrs, dtype),
             I(reel_cast_attrs, format));
-REEL_SCHEMA(reel__random_schema, reel_random_attrs, I(reel_random_attrs, seed),
-            I(reel_random_attrs, offset), N(reel_random_attrs, low),
-            N(reel_random_attrs, high));
+REEL_SCHEMA(reel__random_schema, reel_random_attrs,
+            ATTR_RANDOM(reel_random_attrs, seed, REEL_ATTR_SEED),
+            ATTR_RANDOM(reel_random_attrs, offset, REEL_ATTR_PLACE),
+            N(reel_random_attrs, low), N(reel_random_attrs, high));
 REEL_SCHEMA(reel__conv2d_schema, reel_conv2d_attrs, I(reel_conv2d_attrs, stride),
             I(reel_conv2d_attrs, padding), I(reel_conv2d_attrs, dilation),
             I(reel_conv2d_attrs, groups), I(reel_conv2d_attrs, input));
@@ -47,7 +48,7 @@ REEL_SCHEMA(reel__conv2d_schema, reel_conv2d_attrs, I(reel_conv2d_attrs, stride)
 #define CONV(f)                                                                          \
     {                                                                                    \
 #f, REEL_ATTR_INT, offsetof(reel_conv2d_fused_attrs, conv.f),                    \
-            REEL__ATTR_N(reel_conv2d_attrs, f, int64_t), 0, 0                            \
+            REEL__ATTR_N(reel_conv2d_attrs, f, int64_t), 0, 0, 0                         \
     }
 REEL_SCHEMA(reel__conv2d_fused_schema, reel_conv2d_fused_attrs, CONV(stride),
             CONV(padding), CONV(dilation), CONV(groups),
@@ -72,7 +73,8 @@ REEL_SCHEMA(reel__cross_entropy_schema, reel_cross_entropy_attrs,
             I(reel_cross_entropy_attrs, want_grad));
 REEL_SCHEMA(reel__attention_schema, reel_attention_attrs, R(reel_attention_attrs, scale),
             R(reel_attention_attrs, dropout), I(reel_attention_attrs, causal),
-            I(reel_attention_attrs, seed), I(reel_attention_attrs, offset),
+            ATTR_RANDOM(reel_attention_attrs, seed, REEL_ATTR_SEED),
+            ATTR_RANDOM(reel_attention_attrs, offset, REEL_ATTR_PLACE),
             I(reel_attention_attrs, nan_rows), I(reel_attention_attrs, want));
 REEL_SCHEMA(reel__index_schema, reel_index_attrs, I(reel_index_attrs, dim),
             I(reel_index_attrs, size));
@@ -150,6 +152,13 @@ bool reel__attr_set(const reel_attr_field *f, int k, reel_number x, void *attrs)
 }
 
 /* ---- text ------------------------------------------------------------------------------ */
+
+const reel_attr_field *reel__attr_role(const reel_attr_schema *s, int role)
+{
+    for (int i = 0; s && i < s->n_fields; i++)
+        if (s->field[i].role == role) return &s->field[i];
+    return NULL;
+}
 
 const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *name,
                                         size_t n)

@@ -13,6 +13,9 @@ typedef enum reel_attr_type {
     REEL_ATTR_ROW /* a kernel id; as text the pointwise row's name, "relu", or "none" */
 } reel_attr_type;
 
+/* What a whole number is, besides a number. Places in the random stream move with the stream. */
+enum reel_attr_role { REEL_ATTR_PLAIN, REEL_ATTR_SEED, REEL_ATTR_PLACE };
+
 /* `count` values of int64_t, double or reel_number at `offset` of the struct. A list with a length: only
  * `each` values for every one that the int64_t at `length` counts mean something. */
 typedef struct reel_attr_field {
@@ -20,6 +23,7 @@ typedef struct reel_attr_field {
     reel_attr_type type;
     uint16_t offset, count;
     uint16_t length, each; /* each 0: all */
+    uint8_t role;          /* of an INT: enum reel_attr_role */
 } reel_attr_field;
 
 /* n_fields 0 with a size: opaque (holds pointers; never saved). */
@@ -32,9 +36,14 @@ typedef struct reel_attr_schema {
 #define REEL__ATTR_N(type, f, unit) ((uint16_t)(sizeof(((type *)0)->f) / sizeof(unit)))
 #define REEL__ATTR(type, f, kind, unit, length, each)                                    \
     {                                                                                    \
-#f, kind, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, unit), length, each \
+#f, kind, (uint16_t)offsetof(type, f), REEL__ATTR_N(type, f, unit), length,      \
+            each, 0                                                                      \
     }
 #define ATTR_INT(type, f) REEL__ATTR(type, f, REEL_ATTR_INT, int64_t, 0, 0)
+#define ATTR_RANDOM(type, f, role)                                                       \
+    {                                                                                    \
+#f, REEL_ATTR_INT, (uint16_t)offsetof(type, f), 1, 0, 0, role                    \
+    }
 #define ATTR_REAL(type, f) REEL__ATTR(type, f, REEL_ATTR_REAL, double, 0, 0)
 #define ATTR_NUMBER(type, f) REEL__ATTR(type, f, REEL_ATTR_NUMBER, reel_number, 0, 0)
 #define ATTR_ROW(type, f) REEL__ATTR(type, f, REEL_ATTR_ROW, int64_t, 0, 0)
@@ -67,6 +76,8 @@ reel_number reel__attr_get(const reel_attr_field *f, int k, const void *attrs);
 /* The reverse; false if the field cannot hold it: a whole number for INT. */
 bool reel__attr_set(const reel_attr_field *f, int k, reel_number x, void *attrs);
 
+/* The field of that role; NULL: none. */
+const reel_attr_field *reel__attr_role(const reel_attr_schema *s, int role);
 /* The field of that name (n bytes); NULL: none. */
 const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *name,
                                         size_t n);

@@ -95,6 +95,7 @@ reel_status reel__call_launch(const reel_call *c, reel_device device)
         .n_out = c->n_out,
         .in = in,
         .out = out,
+        .mutates = c->op->mutates,
         .attrs = c->attrs,
     };
     return reel__launch(device, &k);

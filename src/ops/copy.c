@@ -34,6 +34,8 @@ ONNX_RULE(copy, reel__onnx_cast(o, x, o->out[0].dtype))
 const reel_op reel__copy = {
     .name = "copy",
     .kernel = K_COPY,
+    .traits = REEL_OP_FOLDS,
+    .again = &reel__copy,
     .n_in = 1,
     .n_out = 1,
     .attrs = &reel__cast_schema,

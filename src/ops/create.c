@@ -10,10 +10,11 @@
 
 typedef reel_make_attrs made;
 
-#define FIELD(name, kind, member, n)                                                     \
+#define ROLE_FIELD(name, kind, member, n, role)                                          \
     {                                                                                    \
-        name, REEL_ATTR_##kind, offsetof(made, member), n, 0, 0                          \
+        name, REEL_ATTR_##kind, offsetof(made, member), n, 0, 0, role                    \
     }
+#define FIELD(name, kind, member, n) ROLE_FIELD(name, kind, member, n, REEL_ATTR_PLAIN)
 #define DTYPE_FIELDS                                                                     \
     FIELD("dtype", INT, dtype, 1), FIELD("format", INT, format, 1),                      \
         FIELD("device", INT, device_type, 2)
@@ -27,8 +28,9 @@ REEL_SCHEMA(arange_schema, made, FIELD("start", BOUND, kernel.arange.start, 1),
             FIELD("step", NUMBER, kernel.arange.step, 1), DTYPE_FIELDS);
 REEL_SCHEMA(linspace_schema, made, FIELD("start", REAL, kernel.linspace.start, 1),
             FIELD("end", REAL, kernel.linspace.end, 1), SHAPE_FIELDS);
-REEL_SCHEMA(random_schema, made, FIELD("seed", INT, kernel.random.seed, 1),
-            FIELD("offset", INT, kernel.random.offset, 1),
+REEL_SCHEMA(random_schema, made,
+            ROLE_FIELD("seed", INT, kernel.random.seed, 1, REEL_ATTR_SEED),
+            ROLE_FIELD("offset", INT, kernel.random.offset, 1, REEL_ATTR_PLACE),
             FIELD("low", NUMBER, kernel.random.low, 1),
             FIELD("high", NUMBER, kernel.random.high, 1), SHAPE_FIELDS);
 
@@ -140,8 +142,9 @@ ONNX_RULE(linspace,
                                      .attrs = &schema,                                   \
                                      .infer = infer_,                                    \
                                      __VA_ARGS__}
-MAKER(full, K_FILL, 0, fill_schema, made_infer, .onnx = full_onnx, .onnx_grows = true);
-MAKER(arange, K_ARANGE, 0, arange_schema, arange_infer, .onnx = arange_onnx,
+MAKER(full, K_FILL, REEL_OP_FOLDS, fill_schema, made_infer, .onnx = full_onnx,
+      .onnx_grows = true);
+MAKER(arange, K_ARANGE, REEL_OP_FOLDS, arange_schema, arange_infer, .onnx = arange_onnx,
       .sample = "| start=-1 end=2.5 step=0.5\n| start=3 end=-9 step=-4 dtype=4",
       .onnx_grows = true);
 MAKER(linspace, K_LINSPACE, 0, linspace_schema, linspace_infer, .onnx = linspace_onnx,

@@ -114,6 +114,8 @@ static double conv2d_fused_flops(const reel_call *c)
 const reel_op reel__conv2d_fused = {
     .name = "conv2d_fused",
     .kernel = K_CONV2D_FUSED,
+    .choice = "algo", /* reel_conv2d_algo */
+    .n_choices = 3,
     .n_in = 4,
     .n_out = 1,
     .optional = 1 << 2 | 1 << 3,

@@ -92,6 +92,7 @@ static reel_status index_add_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__index_select = {
     .name = "index_select",
     .kernel = K_INDEX_SELECT,
+    .traits = REEL_OP_FOLDS,
     .n_in = 2,
     .n_out = 1,
     .saves = SAVE_IN(1),
@@ -182,6 +183,7 @@ ONNX_RULE(gather, ALONG(ONNX_NODE("GatherElements", o->out[0], x, y)))
 const reel_op reel__gather = {
     .name = "gather",
     .kernel = K_GATHER,
+    .traits = REEL_OP_FOLDS,
     .n_in = 2,
     .n_out = 1,
     .saves = SAVE_IN(1),
@@ -262,7 +264,7 @@ typedef struct one_hot_attrs {
     int64_t dtype;
 } one_hot_attrs;
 REEL_SCHEMA(one_hot_schema, one_hot_attrs,
-            {"size", REEL_ATTR_INT, offsetof(one_hot_attrs, kernel.size), 1, 0, 0},
+            {"size", REEL_ATTR_INT, offsetof(one_hot_attrs, kernel.size), 1, 0, 0, 0},
             ATTR_INT(one_hot_attrs, dtype));
 
 static reel_status one_hot_infer(const reel_call *c, reel_meta *out)

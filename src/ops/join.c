@@ -49,6 +49,7 @@ static reel_status cat_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__cat = {
     .name = "cat",
     .kernel = K_CAT,
+    .traits = REEL_OP_FOLDS,
     .n_in = REEL_OP_VARIADIC,
     .n_out = 1,
     .attrs = &reel__dim_schema,
@@ -157,6 +158,7 @@ static reel_status pad_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__pad = {
     .name = "pad",
     .kernel = K_PAD,
+    .traits = REEL_OP_FOLDS,
     .n_in = 1,
     .n_out = 1,
     .attrs = &reel__pad_schema,
@@ -231,6 +233,7 @@ static reel_status flip_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__flip = {
     .name = "flip",
     .kernel = K_FLIP,
+    .traits = REEL_OP_FOLDS,
     .n_in = 1,
     .n_out = 1,
     .attrs = &reel__mask_schema,

@@ -229,7 +229,8 @@ static reel_status batch_norm_onnx(const reel_call *c, reel_onnx *o)
     .saves =                                                                             \
         SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(0) | SAVE_OUT(1) | SAVE_OUT(2),  \
     .saves_for = batch_norm_saves, .dtypes = DTYPES_FLOAT,                               \
-    .attrs = &reel__batch_norm_schema, .infer = batch_norm_infer, .vjp = batch_norm_vjp
+    .attrs = &reel__batch_norm_schema, .infer = batch_norm_infer, .vjp = batch_norm_vjp, \
+    .again = &reel__batch_norm_apply, .again_out = {[3] = 1, [4] = 2}
 
 const reel_op reel__batch_norm = {
     .name = "batch_norm",
@@ -499,6 +500,7 @@ static reel_status layer_norm_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__layer_norm = {
     .name = "layer_norm",
     .kernel = K_LAYER_NORM,
+    .again = &reel__layer_norm,
     .n_in = 3,
     .n_out = 3,
     .optional = 1 << 1 | 1 << 2,

@@ -32,14 +32,19 @@ enum reel_op_traits {
     REEL_OP_OVERWRITE = 1 << 3, /* INPLACE, and the kernel does not read input 0   */
     REEL_OP_RANDOM = 1 << 4,    /* attrs hold a place in the random stream         */
     REEL_OP_NO_GRAD = 1 << 5,   /* no gradient by nature: comparisons, indices ... */
-    REEL_OP_REPLACES = 1 << 6 /* the kernel may write a result exactly where an input lies
+    REEL_OP_REPLACES =
+        1 << 6, /* the kernel may write a result exactly where an input lies
                                  * that shares its memory with no other operand; a
                                  * POINTWISE one also where several inputs lie alike */
+    REEL_OP_COMMUTES = 1 << 7, /* inputs 0 and 1 may change places                 */
+    REEL_OP_FOLDS = 1 << 8     /* work in proportion to what it reads and writes: a
+                                * loader of files may compute it on constants        */
 };
 
 #define REEL_OP_MAX_IN 64
 #define REEL_OP_MAX_OUT 4
 #define REEL_OP_VARIADIC (-1)
+#define REEL_AGAIN_IN 8
 
 struct reel_op {
     const char *name;   /* key in graphs, errors, tests, profiles                  */
@@ -64,6 +69,15 @@ struct reel_op {
     double (*flops)(const reel_call *);
     /* Writes the call into an ONNX model (ops/onnx.h). */
     reel_status (*onnx)(const reel_call *, reel_onnx *);
+    /* Makes result 0 again from what is there, cheaply and to the last bit: the record itself or
+     * another; NULL: nothing cheap does. Its input i is ours, or where again_out[i] is k > 0 our
+     * output k. POINTWISE records without effects need none (reel__op_again). */
+    const reel_op *again;
+    uint8_t again_out[REEL_AGAIN_IN];
+    /* An attribute that chooses between 0, the cost model's choice, and algorithms with other
+     * speeds: trace/execute/tune.c measures them. NULL: none. */
+    const char *choice;
+    uint8_t n_choices;
     /* Why a slot is empty, where it is: for the support table. */
     const char *no_vjp, *no_onnx;
     bool
@@ -85,6 +99,13 @@ static inline bool reel__op_changes(const reel_op *op, int i)
 static inline bool reel__op_mutates(const reel_op *op)
 {
     return op->mutates || (op->traits & REEL_OP_INPLACE);
+}
+
+/* The record that makes result 0 again; NULL: nothing cheap does. */
+static inline const reel_op *reel__op_again(const reel_op *op)
+{
+    bool itself = (op->traits & REEL_OP_POINTWISE) && !reel__op_mutates(op);
+    return itself ? op : op->again;
 }
 
 #define SAVE_IN(i) (1u << (i))

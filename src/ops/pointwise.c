@@ -240,6 +240,7 @@ static reel_status pointwise_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__pointwise = {
     .name = "pointwise",
     .kernel = K_POINTWISE,
+    .again = &reel__pointwise,
     .traits = REEL_OP_REPLACES,
     .n_in = REEL_OP_VARIADIC,
     .n_out = REEL_STEP_OUTS,

@@ -87,6 +87,7 @@ static reel_status sum_onnx(const reel_call *c, reel_onnx *o)
 const reel_op reel__sum = {
     .name = "sum",
     .kernel = K_SUM,
+    .traits = REEL_OP_FOLDS,
     .n_in = 1,
     .n_out = 1,
     .dtypes = DTYPES_ANY,
@@ -232,6 +233,7 @@ ONNX_RULE(min, extreme(c, o, "ReduceMin"))
 #define EXTREME(fn, row)                                                                 \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
+                                .traits = REEL_OP_FOLDS,                                 \
                                 .n_in = 1,                                               \
                                 .n_out = 1,                                              \
                                 .saves = SAVE_IN(0) | SAVE_OUT(0),                       \
@@ -299,7 +301,7 @@ ONNX_RULE(all, truth(c, o, "ReduceMin"))
 #define CHOICE(fn, row, infer_)                                                          \
     const reel_op reel__##fn = {.name = #fn,                                             \
                                 .kernel = row,                                           \
-                                .traits = REEL_OP_NO_GRAD,                               \
+                                .traits = REEL_OP_NO_GRAD | REEL_OP_FOLDS,               \
                                 .n_in = 1,                                               \
                                 .n_out = 1,                                              \
                                 .dtypes = DTYPES_ANY,                                    \

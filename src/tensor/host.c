@@ -88,13 +88,13 @@ reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dt
     reel_meta m = reel__meta(reel__shape(&x->meta), dtype, x->meta.device);
     if (x->meta.device.type == REEL_CPU) {
         const reel_karg in = {reel__ptr(x), &x->meta}, to = {out, &m};
-        const reel_kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL};
+        const reel_kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL, 0};
         return reel__launch(m.device, &call);
     }
     reel_tensor *tmp = reel__tensor_new(&m, NULL);
     if (!tmp) return reel_error_status();
     const reel_karg in = {reel__ptr(x), &x->meta}, to = {tmp->storage->data, &m};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL};
+    const reel_kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL, 0};
     reel_status st = reel__launch(m.device, &call);
     if (!st)
         st = be->copy(m.device.index, out, tmp->storage->data,

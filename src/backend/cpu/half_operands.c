@@ -6,44 +6,19 @@
 /* Most operands of any kernel that computes; only CAT has more, and it takes halves. */
 #define MAX_ARGS 16
 
-/* HALF: takes f16 and bf16 by itself, because it moves bytes or converts as it goes.
- * INTS: takes integers and bool. IN(i): writes into its input i. */
 #define HALF 1u
 #define INTS 2u
-#define IN(i) (4u << (i))
-static const uint32_t flags[K_COUNT] = {
-    [K_POINTWISE] = HALF,
-    [K_COPY] = HALF | INTS,
-    [K_FILL] = HALF | INTS,
-    [K_ARANGE] = HALF | INTS,
-    [K_CAT] = HALF | INTS,
-    [K_PAD] = HALF | INTS,
-    [K_FLIP] = HALF | INTS,
-    /* Random rows draw halves as f32, and are rounded; UNIFORM must see how. */
-    [K_UNIFORM] = HALF,
-    [K_RANDINT] = INTS,
-    [K_INDEX_SELECT] = HALF | INTS,
-    [K_GATHER] = HALF | INTS,
-    [K_ONE_HOT] = HALF | INTS,
-    /* These add: halves are summed in f32 and rounded once. */
-    [K_INDEX_ADD] = INTS,
-    [K_SCATTER_ADD] = INTS,
-    [K_SUM] = INTS,
-    [K_AMAX] = INTS,
-    [K_AMIN] = INTS,
-    [K_ARGMAX] = INTS,
-    [K_ARGMIN] = INTS,
-    [K_ANY] = INTS,
-    [K_ALL] = INTS,
-    /* These write in place: running statistics; parameters and what the optimizer keeps. */
-    [K_BATCH_NORM] = IN(3) | IN(4),
-    [K_SGD_STEP] = IN(0) | IN(2),
-    [K_ADAM_STEP] = IN(0) | IN(2) | IN(3),
+static const uint8_t row_takes[K_COUNT] = {
+#define PW(ID, n_in, types, out, ...)
+#define KERNEL(ID, takes) [K_##ID] = takes,
+#include "backend/kernel.def"
+#undef PW
+#undef KERNEL
 };
 
 bool reel__takes_ints(reel_kernel_id kernel)
 {
-    return flags[kernel] & INTS;
+    return row_takes[kernel] & INTS;
 }
 
 static bool is_half(const reel_karg *a)
@@ -53,7 +28,7 @@ static bool is_half(const reel_karg *a)
 
 bool reel__needs_f32(const reel_kcall *call)
 {
-    if (flags[call->kernel] & HALF) return false;
+    if (row_takes[call->kernel] & HALF) return false;
     for (int i = 0; i < call->n_in; i++)
         if (is_half(&call->in[i])) return true;
     for (int i = 0; i < call->n_out; i++)
@@ -71,7 +46,7 @@ typedef struct stand_in {
 static reel_status copy(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)
 {
     const reel_karg in = {src, sm}, out = {dst, dm};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
+    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
     return reel__cpu_copy(&call);
 }
 
@@ -134,7 +109,7 @@ reel_status reel__run_in_f32(const reel_kcall *call, reel_kernel_fn run)
         status = run(&f32);
     }
     for (int i = 0; i < made; i++) {
-        bool is_out = i >= call->n_in || flags[call->kernel] & IN(i);
+        bool is_out = i >= call->n_in || (i < 8 && (call->mutates >> i & 1));
         if (stand[i].data && is_out && status == REEL_OK) {
             const reel_karg *a =
                 i < call->n_in ? &call->in[i] : &call->out[i - call->n_in];

@@ -21,18 +21,16 @@ static int *last_reads(const reel_graph *g)
     return last;
 }
 
-/* Where an int64_t attribute of this name lies; NULL if the record has none. */
-static int64_t *attribute(const reel_attr_schema *s, void *attrs, const char *name)
+/* Where the attribute of this role lies; NULL if the record has none. */
+static int64_t *attribute(const reel_attr_schema *s, void *attrs, int role)
 {
-    for (int i = 0; s && attrs && i < s->n_fields; i++)
-        if (s->field[i].type == REEL_ATTR_INT && strcmp(s->field[i].name, name) == 0)
-            return (int64_t *)(void *)((char *)attrs + s->field[i].offset);
-    return NULL;
+    const reel_attr_field *f = attrs ? reel__attr_role(s, role) : NULL;
+    return f ? (int64_t *)(void *)((char *)attrs + f->offset) : NULL;
 }
 
 bool reel__draws(const reel_graph *g, const reel_gnode *n)
 {
-    const int64_t *seed = attribute(n->op->attrs, n->attrs, "seed");
+    const int64_t *seed = attribute(n->op->attrs, n->attrs, REEL_ATTR_SEED);
     return seed && g->rng_blocks && (uint64_t)*seed == g->rng.seed;
 }
 
@@ -45,8 +43,8 @@ const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t ba
     const reel_attr_schema *s = n->op->attrs;
     if (!reel__draws(g, n)) return reel__attrs_at(g, n, batch, room);
     memcpy(room, n->attrs, s->size);
-    int64_t *offset = attribute(s, room, "offset");
-    *attribute(s, room, "seed") = (int64_t)rng.seed;
+    int64_t *offset = attribute(s, room, REEL_ATTR_PLACE);
+    *attribute(s, room, REEL_ATTR_SEED) = (int64_t)rng.seed;
     *offset = (int64_t)((uint64_t)*offset - g->rng.offset + rng.offset);
     return room;
 }

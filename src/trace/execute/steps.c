@@ -87,6 +87,7 @@ static void add_node(builder *b, int i)
     for (int k = skip; k < n->n_in; k++) add_arg(p, in[k]);
     for (int k = 0; k < n->n_out; k++) add_arg(p, n->out[k]);
     end_step(p, s, n->n_out);
+    s->call.mutates = n->op->mutates;
     s->call.attrs = add_attrs(b, n);
 }
 

@@ -6,32 +6,19 @@
 #include "base/alloc.h"
 #include "trace/execute/plan.h"
 
-/* Operators with a choice, attribute 0 being "the cost model's". */
-typedef struct tunable {
-    const char *op, *attribute;
-    int choices;
-} tunable;
-static const tunable table[] = {
-    {"conv2d_fused", "algo", 3}, /* reel_conv2d_algo */
-};
-
 #define CHOICES 3
 #define RUNS 9
 /* A choice other than the cost model's must be faster by this much, or noise would choose. */
 #define MARGIN 0.95
 
-/* The attribute that is to be chosen for a node; NULL: none. */
+/* The attribute that is to be chosen for a node, 0 being the cost model's choice; NULL: none. */
 static int64_t *choice_of(const reel_gnode *n, int *choices)
 {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        const tunable *t = &table[i];
-        if (strcmp(n->op->name, t->op) != 0) continue;
-        *choices = t->choices;
-        const reel_attr_field *f =
-            reel__attr_field(n->op->attrs, t->attribute, strlen(t->attribute));
-        return (int64_t *)(void *)((char *)n->attrs + f->offset);
-    }
-    return NULL;
+    const char *name = n->op->choice;
+    if (!name) return NULL;
+    *choices = n->op->n_choices;
+    const reel_attr_field *f = reel__attr_field(n->op->attrs, name, strlen(name));
+    return (int64_t *)(void *)((char *)n->attrs + f->offset);
 }
 
 /* The graph with choice c wherever there is one. */

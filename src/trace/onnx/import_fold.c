@@ -16,15 +16,8 @@
 
 static bool foldable(const reel_op *op)
 {
-    static const reel_op *const linear[] = {
-        &reel__full, &reel__arange, &reel__copy,   &reel__cat,          &reel__pad,
-        &reel__flip, &reel__sum,    &reel__max,    &reel__min,          &reel__any,
-        &reel__all,  &reel__argmax, &reel__argmin, &reel__index_select, &reel__gather};
     if (op->traits & (REEL_OP_INPLACE | REEL_OP_RANDOM)) return false;
-    if (op->traits & (REEL_OP_POINTWISE | REEL_OP_VIEW)) return true;
-    for (size_t i = 0; i < sizeof linear / sizeof *linear; i++)
-        if (op == linear[i]) return true;
-    return false;
+    return op->traits & (REEL_OP_POINTWISE | REEL_OP_VIEW | REEL_OP_FOLDS);
 }
 
 reel_tensor *reel__im_known(const reel_import *im, int v)
@@ -89,7 +82,7 @@ reel_status reel__im_read(const reel_tensor *t, void *to, reel_dtype dtype)
     reel_meta m = reel__meta(reel__shape(&t->meta), dtype, t->meta.device);
     if (reel__numel(&m) == 0) return REEL_OK;
     const reel_karg in = {reel__ptr(t), &t->meta}, out = {to, &m};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL};
+    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
     return reel__launch(m.device, &call);
 }
 

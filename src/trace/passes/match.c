@@ -9,14 +9,9 @@
 #include "base/alloc.h"
 #include "trace/passes/matcher.h"
 
-static const reel_op *const commutative[] = {&reel__add,     &reel__mul, &reel__maximum,
-                                             &reel__minimum, &reel__eq,  &reel__ne};
-
 static bool swaps(const reel_term *t)
 {
-    for (size_t i = 0; i < sizeof commutative / sizeof *commutative; i++)
-        if (t->kind == REEL__NODE && t->op == commutative[i]) return true;
-    return false;
+    return t->kind == REEL__NODE && t->op && (t->op->traits & REEL_OP_COMMUTES);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------- */

@@ -42,30 +42,13 @@ typedef struct score {
 
 /* ---- what can be made again ------------------------------------------------------------------ */
 
-/* The record that makes result 0 of a node again; NULL: none is cheap. */
-static const reel_op *maker_again(const reel_gnode *n)
-{
-    static const struct {
-        const reel_op *op, *again;
-    } rows[] = {
-        {&reel__batch_norm, &reel__batch_norm_apply},
-        {&reel__batch_norm_update, &reel__batch_norm_apply},
-        {&reel__layer_norm, &reel__layer_norm},
-        {&reel__pointwise, &reel__pointwise},
-        {&reel__dropout, &reel__dropout},
-        {&reel__copy, &reel__copy},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].op == n->op) return rows[i].again;
-    return (n->op->traits & REEL_OP_POINTWISE) && !reel__op_mutates(n->op) ? n->op : NULL;
-}
-
-/* Its operands. Batch norm's apply reads the statistics that it saved. */
+/* Operands of the record that makes a node's result again. */
 static int operands(const reel_gnode *n, int in[])
 {
-    memcpy(in, n->in, (size_t)n->n_in * sizeof *in);
-    if (maker_again(n) == &reel__batch_norm_apply)
-        for (int k = 1; k <= 2; k++) in[2 + k] = n->out[k];
+    for (int k = 0; k < n->n_in; k++) {
+        int saved = k < REEL_AGAIN_IN ? n->op->again_out[k] : 0;
+        in[k] = saved ? n->out[saved] : n->in[k];
+    }
     return n->n_in;
 }
 
@@ -100,7 +83,7 @@ static void find_gaps(const planner *p, int *late, int *latest, int *gap)
 /* Further results as large as the first would be made for nothing. */
 static bool makes_more(const planner *p, const reel_gnode *n)
 {
-    const reel_op *op = maker_again(n);
+    const reel_op *op = reel__op_again(n->op);
     for (int k = 1; k < op->n_out; k++)
         if (n->out[k] >= 0 && reel__numel(&p->g->value[n->out[k]].meta) >=
                                   reel__numel(&p->g->value[n->out[0]].meta))
@@ -116,7 +99,7 @@ static bool can_be_made(const planner *p, int r, int late)
         return false;
     const reel_gnode *n = &p->g->node[v->maker];
     int in[REEL_OP_MAX_IN];
-    if (!maker_again(n) || n->out[0] != r || makes_more(p, n)) return false;
+    if (!reel__op_again(n->op) || n->out[0] != r || makes_more(p, n)) return false;
     int n_in = operands(n, in);
     for (int k = 0; k < n_in; k++)
         if (in[k] >= 0 && !reel__same_between(&p->e, in[k], v->maker, late)) return false;
@@ -321,7 +304,7 @@ static int late_value(planner *p, int v, int before)
     if (is_view(&n)) memcpy(in, n.in, (size_t)n_in * sizeof *in);
     for (int k = 0; k < n_in; k++)
         if (in[k] >= 0 && (in[k] = late_value(p, in[k], before)) < 0) return -1;
-    const reel_op *op = is_view(&n) ? n.op : maker_again(&n);
+    const reel_op *op = is_view(&n) ? n.op : reel__op_again(n.op);
     if (reel__graph_emit(g, before, op, n.attrs, n.per_batch, in, n_in, n.where, out) < 0)
         return -1;
     return p->copy[v] = out[0];
