@@ -3,7 +3,7 @@
  * only strides differ; a conversion by way of a compute type. */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/elem.h"
-#include "backend/cpu/plan.h"
+#include "backend/cpu/grid.h"
 #include "backend/cpu/isa/isa.h"
 #include "base/parallel.h"
 
@@ -21,8 +21,8 @@ const reel_transpose_rows *reel__transpose_rows(void)
 }
 
 typedef struct copy {
-    reel_blocks blocks;
-    const reel_plan *plan;
+    reel_cells blocks;
+    const reel_grid *grid;
     const reel_elem_rows *elem;
     char *dst;
     const char *src;
@@ -34,10 +34,10 @@ typedef struct copy {
 
 static void run(copy *c, int64_t cols, int64_t rows, reel__range_fn fn)
 {
-    const reel_plan *p = c->plan;
+    const reel_grid *p = c->grid;
     if (rows > p->size[1]) rows = p->size[1];
     if (cols > p->size[0]) cols = p->size[0];
-    c->blocks = reel__blocks(p, cols, rows);
+    c->blocks = reel__cells(p, cols, rows);
     if (p->n < PARALLEL_FROM) {
         fn(c, 0, c->blocks.n);
         return;
@@ -46,12 +46,12 @@ static void run(copy *c, int64_t cols, int64_t rows, reel__range_fn fn)
     reel__parallel_range(c->blocks.n, TASK / (in_block > 0 ? in_block : 1), fn, c);
 }
 
-static char *dst_of(const copy *c, const reel_block *b)
+static char *dst_of(const copy *c, const reel_cell *b)
 {
     return c->dst + b->at[0] * c->dst_size;
 }
 
-static const char *src_of(const copy *c, const reel_block *b)
+static const char *src_of(const copy *c, const reel_cell *b)
 {
     return c->src + b->at[1] * c->src_size;
 }
@@ -61,28 +61,28 @@ static const char *src_of(const copy *c, const reel_block *b)
 static void move_range(void *ctx, int64_t begin, int64_t end)
 {
     const copy *c = ctx;
-    const reel_plan *p = c->plan;
+    const reel_grid *p = c->grid;
     reel_move_fn move = c->elem->move[c->dst_size];
-    reel_block b;
-    reel__block_first(&c->blocks, begin, &b);
+    reel_cell b;
+    reel__cell_first(&c->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         move(b.rows, b.cols, dst_of(c, &b), p->step[0][1], p->step[0][0], src_of(c, &b),
              p->step[1][1], p->step[1][0]);
-        if (i + 1 < end) reel__block_next(&c->blocks, &b);
+        if (i + 1 < end) reel__cell_next(&c->blocks, &b);
     }
 }
 
 static void transpose_range(void *ctx, int64_t begin, int64_t end)
 {
     const copy *c = ctx;
-    const reel_plan *p = c->plan;
+    const reel_grid *p = c->grid;
     reel_transpose_fn transpose = reel__transpose_rows()->by_size[c->dst_size];
-    reel_block b;
-    reel__block_first(&c->blocks, begin, &b);
+    reel_cell b;
+    reel__cell_first(&c->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         transpose(b.rows, b.cols, dst_of(c, &b), p->step[0][1], src_of(c, &b),
                   p->step[1][0]);
-        if (i + 1 < end) reel__block_next(&c->blocks, &b);
+        if (i + 1 < end) reel__cell_next(&c->blocks, &b);
     }
 }
 
@@ -95,7 +95,7 @@ static void swap(int64_t *a, int64_t *b)
 
 /* Where the destination is contiguous along dimension 0 and the source along another,
  * makes that one dimension 1. */
-static bool is_transpose(reel_plan *p)
+static bool is_transpose(reel_grid *p)
 {
     if (p->step[0][0] != 1 || p->step[1][0] == 0 || p->step[1][0] == 1) return false;
     for (int k = 1; k < p->rank; k++) {
@@ -107,7 +107,7 @@ static bool is_transpose(reel_plan *p)
     return false;
 }
 
-static void copy_same(copy *c, reel_plan *p)
+static void copy_same(copy *c, reel_grid *p)
 {
     if (is_transpose(p)) {
         /* A few channels stay together; else pieces of 512 by 32 or so, whole tiles. */
@@ -126,10 +126,10 @@ static void copy_same(copy *c, reel_plan *p)
 static void convert_range(void *ctx, int64_t begin, int64_t end)
 {
     const copy *c = ctx;
-    const reel_plan *p = c->plan;
+    const reel_grid *p = c->grid;
     _Alignas(64) char buffer[BLOCK * sizeof(double)];
-    reel_block b;
-    reel__block_first(&c->blocks, begin, &b);
+    reel_cell b;
+    reel__cell_first(&c->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         char *to = dst_of(c, &b);
         const char *from = src_of(c, &b);
@@ -138,7 +138,7 @@ static void convert_range(void *ctx, int64_t begin, int64_t end)
             c->load(b.rows, b.cols, c->store ? buffer : to, from, p->step[1][1],
                     p->step[1][0]);
         if (c->store) c->store(b.rows, b.cols, to, p->step[0][1], p->step[0][0], block);
-        if (i + 1 < end) reel__block_next(&c->blocks, &b);
+        if (i + 1 < end) reel__cell_next(&c->blocks, &b);
     }
 }
 
@@ -158,14 +158,14 @@ static reel_pw_type between(reel_dtype to, reel_dtype from)
 }
 
 /* A side that lies in blocks of the compute type needs no buffer. */
-static void copy_converted(copy *c, const reel_plan *p, reel_dtype to, reel_dtype from)
+static void copy_converted(copy *c, const reel_grid *p, reel_dtype to, reel_dtype from)
 {
     reel_pw_type type = between(to, from);
     int64_t rows = p->size[0] < BLOCK ? BLOCK / p->size[0] : 1;
     if (rows > p->size[1]) rows = p->size[1];
     bool reads_blocks =
-        !is_compute_type(to) && is_compute_type(from) && reel__plan_in_blocks(p, 1, rows);
-    bool writes_blocks = is_compute_type(to) && reel__plan_in_blocks(p, 0, rows);
+        !is_compute_type(to) && is_compute_type(from) && reel__grid_in_cells(p, 1, rows);
+    bool writes_blocks = is_compute_type(to) && reel__grid_in_cells(p, 0, rows);
     c->load = reads_blocks ? NULL : c->elem->load[type][from];
     c->store = writes_blocks ? NULL : c->elem->store[type][to];
     run(c, BLOCK, rows, convert_range);
@@ -176,10 +176,10 @@ static void copy_converted(copy *c, const reel_plan *p, reel_dtype to, reel_dtyp
 void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
                         const reel_meta *sm)
 {
-    reel_plan p;
-    reel__plan(&p, 2, (const reel_meta *const[]){dm, sm});
+    reel_grid p;
+    reel__grid(&p, 2, (const reel_meta *const[]){dm, sm});
     if (p.n == 0) return;
-    copy c = {.plan = &p, .elem = reel__elem_rows(), .dst = dst, .src = src};
+    copy c = {.grid = &p, .elem = reel__elem_rows(), .dst = dst, .src = src};
     c.dst_size = (int64_t)reel_dtype_size(dm->dtype);
     c.src_size = (int64_t)reel_dtype_size(sm->dtype);
     if (dm->dtype == sm->dtype)

@@ -6,6 +6,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/walk.h"
 #include "base/alloc.h"
+#include "base/int64.h"
 #include "base/parallel.h"
 
 enum {
@@ -14,11 +15,6 @@ enum {
     IN_F32 = 8,   /* numbers that are added in f32: as many as SUM joins so  */
     NEAR = 32768  /* totals that are worked on together: in L2               */
 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* ---- GATHER ------------------------------------------------------------------------ */
 

@@ -3,7 +3,7 @@
  * in as few buffers as are alive at once; only outputs are written to memory. */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/elem.h"
-#include "backend/cpu/plan.h"
+#include "backend/cpu/grid.h"
 #include "backend/cpu/program.h"
 #include "base/parallel.h"
 
@@ -31,7 +31,7 @@ int64_t reel__program_task(const reel_pw_program *p, int64_t n)
 
 /* ---- what a walk knows ---------------------------------------------------------------- */
 
-/* An operand in memory: argument `arg` of the plan. Direct: its blocks need no buffer. */
+/* An operand in memory: argument `arg` of the grid. Direct: its blocks need no buffer. */
 typedef struct operand {
     char *data;
     int64_t size; /* bytes of an element */
@@ -55,7 +55,7 @@ typedef struct result {
 
 typedef struct walk {
     const reel_pw_program *program;
-    reel_blocks blocks;
+    reel_cells blocks;
     int n_buffer;
     int64_t buffer_size; /* bytes */
     input in[REEL_STEP_INS];
@@ -72,22 +72,22 @@ typedef struct held {
     int64_t cols, rows;
 } held;
 
-static bool holds(const held *h, const char *from, const reel_block *b, bool constant)
+static bool holds(const held *h, const char *from, const reel_cell *b, bool constant)
 {
     return h->from == from && b->rows <= h->rows &&
            (b->cols == h->cols || (constant && b->cols < h->cols));
 }
 
 /* Element of an operand where a block starts. */
-static char *start_of(const operand *o, const reel_block *b)
+static char *start_of(const operand *o, const reel_cell *b)
 {
     return o->data + b->at[o->arg] * o->size;
 }
 
-static void take_inputs(const walk *w, const reel_block *b, char *memory, held *in_buffer,
+static void take_inputs(const walk *w, const reel_cell *b, char *memory, held *in_buffer,
                         char *value[])
 {
-    const reel_plan *p = w->blocks.plan;
+    const reel_grid *p = w->blocks.grid;
     for (int k = 0; k < w->program->n_in; k++) {
         const input *in = &w->in[k];
         char *from = start_of(&in->from, b);
@@ -102,7 +102,7 @@ static void take_inputs(const walk *w, const reel_block *b, char *memory, held *
 }
 
 /* One step of comparisons: bytes 0 or 1, and what later steps read. */
-static void run_bytes(const walk *w, const reel_block *b, int s, const void *const x[3],
+static void run_bytes(const walk *w, const reel_cell *b, int s, const void *const x[3],
                       char *memory, char *y)
 {
     const reel_pw_step *step = &w->program->step[s];
@@ -113,14 +113,14 @@ static void run_bytes(const walk *w, const reel_block *b, int s, const void *con
     char *bytes = direct ? to : memory + r->bytes * w->buffer_size;
     step->fn(n, x, bytes, step->a);
     if (to && !direct) {
-        const int64_t *by = w->blocks.plan->step[r->to->arg];
+        const int64_t *by = w->blocks.grid->step[r->to->arg];
         reel__elem_rows()->move[1](b->rows, b->cols, to, by[1], by[0], bytes, b->cols, 1);
     }
     if (r->buffer != NO_BUFFER)
         reel__elem_rows()->load[w->program->type][REEL_BOOL](1, n, y, bytes, n, 1);
 }
 
-static void run_steps(const walk *w, const reel_block *b, char *memory, char *value[])
+static void run_steps(const walk *w, const reel_cell *b, char *memory, char *value[])
 {
     const reel_pw_program *p = w->program;
     for (int s = 0; s < p->n_step; s++) {
@@ -141,13 +141,13 @@ static void run_steps(const walk *w, const reel_block *b, char *memory, char *va
 
 /* Outputs that could not be written at once: because of their layout or dtype, or because
  * they lie where a later step still read an input. */
-static void put_outputs(const walk *w, const reel_block *b, char *const value[])
+static void put_outputs(const walk *w, const reel_cell *b, char *const value[])
 {
     const reel_pw_program *p = w->program;
     for (int i = 0; i < p->n_out; i++) {
         int s = p->out[i];
         if (p->step[s].info->out_bool || w->result[s].buffer == NO_BUFFER) continue;
-        const int64_t *by = w->blocks.plan->step[w->out[i].arg];
+        const int64_t *by = w->blocks.grid->step[w->out[i].arg];
         w->store[i](b->rows, b->cols, start_of(&w->out[i], b), by[1], by[0],
                     value[p->n_in + s]);
     }
@@ -160,13 +160,13 @@ static void walk_blocks(void *ctx, int64_t begin, int64_t end)
     char *value[REEL_PROGRAM_VALUES];
     held in_buffer[REEL_STEP_INS];
     for (int k = 0; k < w->program->n_in; k++) in_buffer[k] = (held){NULL, 0, 0};
-    reel_block b;
-    reel__block_first(&w->blocks, begin, &b);
+    reel_cell b;
+    reel__cell_first(&w->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         take_inputs(w, &b, memory, in_buffer, value);
         run_steps(w, &b, memory, value);
         put_outputs(w, &b, value);
-        if (i + 1 < end) reel__block_next(&w->blocks, &b);
+        if (i + 1 < end) reel__cell_next(&w->blocks, &b);
     }
 }
 
@@ -244,7 +244,7 @@ static void place_results(walk *w)
 
 /* Whether several short rows make one block: yes if each operand then is one piece, or is
  * repeated along the rows or the columns; or if rows are too short to be worth a call. */
-static bool joins_rows(const reel_plan *p, int64_t block)
+static bool joins_rows(const reel_grid *p, int64_t block)
 {
     if (p->size[0] > block / 2) return false;
     if (p->size[0] < 64) return true;
@@ -255,17 +255,17 @@ static bool joins_rows(const reel_plan *p, int64_t block)
     return true;
 }
 
-static operand operand_of(const reel_plan *p, const reel_karg *a, int arg, int64_t rows,
+static operand operand_of(const reel_grid *p, const reel_karg *a, int arg, int64_t rows,
                           reel_dtype stored)
 {
     return (operand){.data = a->data,
                      .size = (int64_t)reel_dtype_size(a->meta->dtype),
                      .arg = arg,
                      .direct =
-                         a->meta->dtype == stored && reel__plan_in_blocks(p, arg, rows)};
+                         a->meta->dtype == stored && reel__grid_in_cells(p, arg, rows)};
 }
 
-static void find_operands(walk *w, const reel_plan *plan, const reel_kcall *call,
+static void find_operands(walk *w, const reel_grid *grid, const reel_kcall *call,
                           int64_t rows)
 {
     const reel_pw_program *p = w->program;
@@ -274,44 +274,44 @@ static void find_operands(walk *w, const reel_plan *plan, const reel_kcall *call
     for (int i = 0; i < p->n_out; i++) {
         bool bytes = p->step[p->out[i]].info->out_bool;
         w->out[i] =
-            operand_of(plan, &call->out[i], i, rows, bytes ? REEL_BOOL : computed);
+            operand_of(grid, &call->out[i], i, rows, bytes ? REEL_BOOL : computed);
         w->store[i] = elem->store[p->type][call->out[i].meta->dtype];
     }
     for (int k = 0; k < p->n_in; k++) {
-        w->in[k].from = operand_of(plan, &call->in[k], p->n_out + k, rows, computed);
+        w->in[k].from = operand_of(grid, &call->in[k], p->n_out + k, rows, computed);
         w->in[k].load = elem->load[p->type][call->in[k].meta->dtype];
     }
 }
 
 void reel__program_run(const reel_pw_program *p, const reel_kcall *call)
 {
-    const reel_meta *meta[REEL_PLAN_ARGS];
+    const reel_meta *meta[REEL_GRID_ARGS];
     for (int i = 0; i < p->n_out; i++) meta[i] = call->out[i].meta;
     for (int k = 0; k < p->n_in; k++) meta[p->n_out + k] = call->in[k].meta;
-    reel_plan plan;
-    reel__plan(&plan, p->n_out + p->n_in, meta);
-    if (plan.n == 0) return;
+    reel_grid grid;
+    reel__grid(&grid, p->n_out + p->n_in, meta);
+    if (grid.n == 0) return;
 
-    int64_t task = reel__program_task(p, plan.n), block = 2 * BLOCK, rows;
+    int64_t task = reel__program_task(p, grid.n), block = 2 * BLOCK, rows;
     walk w;
     w.program = p;
     do { /* the longest blocks whose buffers fit; a few elements always do */
         block /= 2;
-        rows = joins_rows(&plan, block) ? block / plan.size[0] : 1;
-        if (rows > plan.size[1]) rows = plan.size[1];
-        find_operands(&w, &plan, call, rows);
+        rows = joins_rows(&grid, block) ? block / grid.size[0] : 1;
+        if (rows > grid.size[1]) rows = grid.size[1];
+        find_operands(&w, &grid, call, rows);
         place_results(&w);
         w.buffer_size = block * (int64_t)reel__pw_size(p->type);
     } while (w.n_buffer * w.buffer_size > ROOM);
     /* One row straight from memory to memory gains nothing from small blocks. */
     bool in_one = p->n_step == 1 && w.n_buffer == 0;
-    int64_t cols = rows > 1 ? plan.size[0] : in_one ? task : block;
-    w.blocks = reel__blocks(&plan, cols, rows);
-    if (task == plan.n) {
+    int64_t cols = rows > 1 ? grid.size[0] : in_one ? task : block;
+    w.blocks = reel__cells(&grid, cols, rows);
+    if (task == grid.n) {
         walk_blocks(&w, 0, w.blocks.n);
         return;
     }
-    int64_t in_block = plan.n / w.blocks.n;
+    int64_t in_block = grid.n / w.blocks.n;
     reel__parallel_range(w.blocks.n, task / (in_block > 0 ? in_block : 1), walk_blocks,
                          &w);
 }

@@ -8,6 +8,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/walk.h"
 #include "backend/random_blocks.h"
+#include "base/int64.h"
 #include "base/parallel.h"
 #include "base/rng.h"
 
@@ -117,11 +118,6 @@ static void draw(const drawing *d, const uint32_t *words, int64_t n, const void 
             loops->dropout_f32(words, n, reel__dropout_threshold(low),
                                (float)(1 / (1 - low)), x, y);
     }
-}
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* Elements begin .. end - 1, where begin is the first of a block. */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/int64.h"
 #include "base/parallel.h"
 
 enum {
@@ -14,19 +15,6 @@ enum {
     GATHERED = 1024, /* elements gathered at a time, in f64 or i64 at most 8 KiB      */
     WIDE = 256       /* columns worth a pass: narrower rows are joined                */
 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static int64_t max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 /* ---- accumulators ------------------------------------------------------------------ */
 

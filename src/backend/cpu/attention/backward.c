@@ -10,6 +10,7 @@
 
 #include "backend/cpu/attention/attention.h"
 #include "base/alloc.h"
+#include "base/int64.h"
 #include "base/parallel.h"
 
 typedef struct backward_ctx {
@@ -34,11 +35,6 @@ typedef struct tile {
     const float *gy, *y; /* their rows from i0 on */
     float *gmask;
 } tile;
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 static float *rows_at(const reel__attention_mat *m, int64_t batch, int64_t row)
 {

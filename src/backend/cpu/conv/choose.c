@@ -47,7 +47,7 @@ reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool e
     if (exact || !reel__conv_winograd_takes(g)) return REEL_CONV_DIRECT;
     bool input = pass == REEL_CONV_INPUT; /* its results are the input's pixels */
     int64_t h = input ? g->h : g->oh, w = input ? g->w : g->ow;
-    double tiles = (double)(g->n * reel__ceil_div(h, 4) * reel__ceil_div(w, 4));
+    double tiles = (double)(g->n * ceil_div(h, 4) * ceil_div(w, 4));
     double weights = pass == REEL_CONV_WEIGHT ? WEIGHTS_GRAD
                      : ready                  ? WEIGHTS_PACKED
                                               : WEIGHTS;

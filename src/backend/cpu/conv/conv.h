@@ -22,6 +22,7 @@
 #ifndef REEL_CPU_CONV_H
 #define REEL_CPU_CONV_H
 
+#include "base/int64.h"
 #include "backend/cpu/epilogue.h"
 #include "backend/cpu/kernels.h"
 
@@ -88,13 +89,9 @@ static inline int64_t reel__max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
-static inline int64_t reel__ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 static inline int64_t reel__round_up(int64_t a, int64_t b)
 {
-    return reel__ceil_div(a, b) * b;
+    return ceil_div(a, b) * b;
 }
 
 /* Scratch of one call, laid out before it is allocated: reserve each part, allocate once,

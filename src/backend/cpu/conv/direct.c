@@ -26,7 +26,7 @@ static int64_t panel_width(const reel_direct *p)
 
 static int64_t panels_of(const reel_direct *p)
 {
-    return reel__ceil_div(p->k, panel_width(p));
+    return ceil_div(p->k, panel_width(p));
 }
 
 static int64_t width_of(const reel_direct *p, int64_t o)
@@ -71,8 +71,8 @@ typedef struct held {
 static void inside(int64_t n, int64_t stride, int64_t min, int64_t max, int64_t size,
                    int64_t *begin, int64_t *end)
 {
-    *begin = min < 0 ? reel__min64(n, reel__ceil_div(-min, stride)) : 0;
-    *end = size > max ? reel__min64(n, reel__ceil_div(size - max, stride)) : 0;
+    *begin = min < 0 ? reel__min64(n, ceil_div(-min, stride)) : 0;
+    *end = size > max ? reel__min64(n, ceil_div(size - max, stride)) : 0;
     *end = reel__max64(*begin, *end);
 }
 
@@ -218,7 +218,7 @@ static reel_status run(reel_direct *p, const int64_t *dy, const int64_t *dx)
     p->row_size = s->block_images * s->block_rows * s->ow;
     p->groups = s->blocks >= FEW_TASKS
                     ? 1
-                    : reel__min64(panels_of(p), reel__ceil_div(FEW_TASKS, s->blocks));
+                    : reel__min64(panels_of(p), ceil_div(FEW_TASKS, s->blocks));
     int64_t packed = reel__reserve(&floats, p->ready ? 0 : packed_size(p));
     int64_t held_at =
         reel__reserve(&floats, workers * (int64_t)(sizeof(held) / sizeof(float)));
@@ -388,8 +388,8 @@ static reel_status input_phase(const reel_conv *g, const reel_conv_io *io, int64
         .w = g->ow,
         .c = k,
         .pixel = g->k,
-        .oh = reel__ceil_div(g->h - py, g->stride[0]),
-        .ow = reel__ceil_div(g->w - px, g->stride[1]),
+        .oh = ceil_div(g->h - py, g->stride[0]),
+        .ow = ceil_div(g->w - px, g->stride[1]),
         .stride_y = 1,
         .stride_x = 1,
     };

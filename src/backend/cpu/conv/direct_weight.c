@@ -54,7 +54,7 @@ static int64_t panel_width(const direct *w)
 
 static int64_t panels_of(const direct *w)
 {
-    return reel__ceil_div(w->k, panel_width(w));
+    return ceil_div(w->k, panel_width(w));
 }
 
 static int64_t width_of(const direct *w, int64_t o)
@@ -107,8 +107,8 @@ static void outer(const direct *w, const reel_conv_outer *o)
 static void places_inside(int64_t n, int64_t stride, int64_t d, int64_t size,
                           int64_t *begin, int64_t *end)
 {
-    *begin = d < 0 ? reel__min64(n, reel__ceil_div(-d, stride)) : 0;
-    *end = size > d ? reel__min64(n, reel__ceil_div(size - d, stride)) : 0;
+    *begin = d < 0 ? reel__min64(n, ceil_div(-d, stride)) : 0;
+    *end = size > d ? reel__min64(n, ceil_div(size - d, stride)) : 0;
 }
 
 /* Row by row what outer() sums over all, in the same order, so with the same bits. */

@@ -14,7 +14,7 @@ void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats)
     int64_t reach = s->y_max - s->y_min + 1;
     /* Rows of results whose input fits. */
     int64_t fit = (floats / (s->columns * s->c) - reach) / s->stride_y + 1;
-    int64_t rows = reel__min64(reel__ceil_div(pixels, s->ow), reel__max64(fit, 1));
+    int64_t rows = reel__min64(ceil_div(pixels, s->ow), reel__max64(fit, 1));
     s->block_images = 1;
     s->block_rows = rows;
     if (rows >= s->oh) {
@@ -23,10 +23,10 @@ void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats)
         s->block_images = reel__min64(pixels / (s->oh * s->ow), floats / image);
         s->block_images = reel__min64(reel__max64(s->block_images, 1), n);
     } else { /* nearly equal blocks */
-        s->block_rows = reel__ceil_div(s->oh, reel__ceil_div(s->oh, rows));
+        s->block_rows = ceil_div(s->oh, ceil_div(s->oh, rows));
     }
-    s->per_image = reel__ceil_div(s->oh, s->block_rows);
-    s->blocks = s->per_image * reel__ceil_div(n, s->block_images);
+    s->per_image = ceil_div(s->oh, s->block_rows);
+    s->blocks = s->per_image * ceil_div(n, s->block_images);
     s->rows = (s->block_rows - 1) * s->stride_y + reach;
 }
 

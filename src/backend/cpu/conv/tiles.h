@@ -27,8 +27,7 @@ typedef struct reel_tiles {
 
 static inline reel_tiles reel__tiles(int64_t n, int64_t h, int64_t w)
 {
-    reel_tiles t = {.across = reel__ceil_div(w, REEL__TILE),
-                    .down = reel__ceil_div(h, REEL__TILE)};
+    reel_tiles t = {.across = ceil_div(w, REEL__TILE), .down = ceil_div(h, REEL__TILE)};
     t.count = n * t.across * t.down;
     return t;
 }

@@ -65,7 +65,7 @@ typedef struct block {
 static int64_t transform_grain(const winograd *p)
 {
     if (!p->shared) return p->block;
-    return p->tiles.across * reel__ceil_div(4, p->tiles.across);
+    return p->tiles.across * ceil_div(4, p->tiles.across);
 }
 
 static void transform_input(void *ctx, int64_t i, int worker)
@@ -133,7 +133,7 @@ static void panel_of(const winograd *p, int64_t index, int64_t *o, int64_t *widt
 
 static int64_t panels_of(const winograd *p)
 {
-    return reel__ceil_div(p->k, 2 * p->gemm->lanes);
+    return ceil_div(p->k, 2 * p->gemm->lanes);
 }
 
 /* Weights of columns [o, o + width), channels [c, c + count), in runs of memory. */
@@ -240,7 +240,7 @@ static void share_panel(void *ctx, int64_t i, int worker)
 static void share_block(const winograd *p, int64_t i)
 {
     block b = block_at(p, i, 0);
-    reel__parallel(reel__ceil_div(b.count, transform_grain(p)), transform_input, &b);
+    reel__parallel(ceil_div(b.count, transform_grain(p)), transform_input, &b);
     reel__parallel(panels_of(p), share_panel, &b);
 }
 
@@ -270,8 +270,8 @@ static void even_tasks(winograd *p)
     while (p->blocks * panels_of(p) % EVEN_TASKS != 0 &&
            p->tiles.count >= (p->blocks + 1) * LEAST_TILES)
         p->blocks++;
-    p->block = reel__ceil_div(p->tiles.count, p->blocks);
-    p->blocks = reel__ceil_div(p->tiles.count, p->block);
+    p->block = ceil_div(p->tiles.count, p->blocks);
+    p->blocks = ceil_div(p->tiles.count, p->block);
 }
 
 static void set_sizes(winograd *p)
@@ -287,7 +287,7 @@ static void set_sizes(winograd *p)
     fit = reel__min64(fit, SHARED_TILES);
     p->block = fit >= rows ? fit / rows * rows : p->gemm->rows;
     p->block = reel__min64(p->block, p->tiles.count);
-    p->blocks = reel__ceil_div(p->tiles.count, p->block);
+    p->blocks = ceil_div(p->tiles.count, p->block);
     if (!p->shared && p->blocks * panels_of(p) <= FEW_TASKS) even_tasks(p);
     p->slice = p->shared ? SLICE : p->c;
     p->v_size = 36 * reel__element_step(p->block * p->v_row);
@@ -321,8 +321,8 @@ static reel_status run(winograd *p, const reel_conv *g, reel_conv_pass pass,
     int64_t u = reel__reserve(&floats, p->u_size * us);
     int64_t zero = reel__reserve(&floats, p->c);
     int64_t held = reel__reserve(&floats, workers * p->held_step * FLOATS_AN_INT);
-    int64_t spoilt = reel__reserve(
-        &floats, reel__ceil_div(panels_of(p) * p->tiles.count, sizeof(float)));
+    int64_t spoilt =
+        reel__reserve(&floats, ceil_div(panels_of(p) * p->tiles.count, sizeof(float)));
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     p->v = scratch + v, p->m = scratch + m, p->u = scratch + u, p->zero = scratch + zero;

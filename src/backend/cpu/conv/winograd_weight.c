@@ -48,7 +48,7 @@ typedef struct block {
 static int64_t transform_grain(const winograd *w) /* see winograd.c */
 {
     if (!w->shared) return w->block;
-    return w->tiles.across * reel__ceil_div(4, w->tiles.across);
+    return w->tiles.across * ceil_div(4, w->tiles.across);
 }
 
 static void transform(void *ctx, int64_t i, int worker)
@@ -78,11 +78,11 @@ static void transform(void *ctx, int64_t i, int worker)
 
 static int64_t slices_of(const winograd *w)
 {
-    return reel__ceil_div(w->g->c, w->slice);
+    return ceil_div(w->g->c, w->slice);
 }
 static int64_t panels_of(const winograd *w)
 {
-    return reel__ceil_div(w->g->k, 2 * w->gemm->lanes);
+    return ceil_div(w->g->k, 2 * w->gemm->lanes);
 }
 
 static void multiply(void *ctx, int64_t i, int worker)
@@ -133,7 +133,7 @@ static void run_part(void *ctx, int64_t part, int worker)
         b.count = reel__min64(w->block, w->tiles.count - b.first);
         b.begins = w->shared || i == begin;
         b.ends = w->shared || i == end - 1;
-        reel__parallel(reel__ceil_div(b.count, transform_grain(w)), transform, &b);
+        reel__parallel(ceil_div(b.count, transform_grain(w)), transform, &b);
         reel__parallel(panels_of(w) * slices_of(w), multiply, &b);
     }
 }
@@ -171,7 +171,7 @@ static void set_sizes(winograd *w)
     w->slice = reel__min64(g->c, SLICE);
     w->block = (w->shared ? SHARED_BYTES : OWN_BYTES) / (36 * 4 * (w->v_row + w->z_row));
     w->block = reel__min64(reel__max64(w->block, 16), w->tiles.count);
-    w->blocks = reel__ceil_div(w->tiles.count, w->block);
+    w->blocks = ceil_div(w->tiles.count, w->block);
     w->parts = w->shared ? 1 : reel__min64(PARTS, w->blocks);
     w->v_size = 36 * reel__element_step(w->block * w->v_row);
     w->z_size = 36 * reel__element_step(w->block * w->z_row);

@@ -5,24 +5,10 @@
 
 #include "backend/cpu/gemm/gemm.h"
 #include "backend/cpu/isa/gemm.h"
+#include "base/int64.h"
 
 /* Multiply-adds that are worth a task of their own: about 5 us of one core. */
 #define REEL__TASK_WORK ((int64_t)1 << 19)
-
-static inline int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static inline int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 static inline int64_t round_up(int64_t a, int64_t b)
 {

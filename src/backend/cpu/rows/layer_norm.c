@@ -5,6 +5,7 @@
 
 #include "backend/cpu/rows/rows.h"
 #include "base/alloc.h"
+#include "base/int64.h"
 
 /* Data of an optional f32 operand that must be contiguous; false if it is not. */
 static bool dense(const reel_karg *x, float **out)
@@ -82,11 +83,6 @@ typedef struct backward_ctx {
     int64_t pieces, length;
     float *sums; /* [pieces, 2, d], NULL if neither gw nor gb is wanted */
 } backward_ctx;
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* As forward_wide(). */
 static void backward_wide(const reel_layer_norm_row *t, int64_t n)

@@ -1,5 +1,5 @@
-/* plan.c: see plan.h. */
-#include "backend/cpu/plan.h"
+/* grid.c: see grid.h. */
+#include "backend/cpu/grid.h"
 
 static int64_t magnitude(int64_t x)
 {
@@ -13,9 +13,9 @@ static int64_t stride_along(const reel_meta *m, int rank, int d)
     return i < 0 || m->dim[i] == 1 ? 0 : m->stride[i];
 }
 
-/* Puts dimension d of the output into the plan, further out than all with a smaller
+/* Puts dimension d of the output into the grid, further out than all with a smaller
  * stride of the output. */
-static void insert(reel_plan *p, const reel_meta *const arg[], int d)
+static void insert(reel_grid *p, const reel_meta *const arg[], int d)
 {
     const reel_meta *out = arg[0];
     int64_t key = magnitude(out->stride[d]);
@@ -29,14 +29,14 @@ static void insert(reel_plan *p, const reel_meta *const arg[], int d)
     for (int a = 1; a < p->n_arg; a++) p->step[a][k] = stride_along(arg[a], out->rank, d);
 }
 
-static bool continues(const reel_plan *p, int inner, int outer)
+static bool continues(const reel_grid *p, int inner, int outer)
 {
     for (int a = 0; a < p->n_arg; a++)
         if (p->step[a][outer] != p->step[a][inner] * p->size[inner]) return false;
     return true;
 }
 
-static void merge(reel_plan *p)
+static void merge(reel_grid *p)
 {
     int last = 0;
     for (int k = 1; k < p->rank; k++) {
@@ -51,7 +51,7 @@ static void merge(reel_plan *p)
     if (p->rank > 0) p->rank = last + 1;
 }
 
-void reel__plan(reel_plan *p, int n_arg, const reel_meta *const arg[])
+void reel__grid(reel_grid *p, int n_arg, const reel_meta *const arg[])
 {
     const reel_meta *out = arg[0];
     p->rank = 0;
@@ -68,7 +68,7 @@ void reel__plan(reel_plan *p, int n_arg, const reel_meta *const arg[])
     }
 }
 
-bool reel__plan_in_blocks(const reel_plan *p, int arg, int64_t rows)
+bool reel__grid_in_cells(const reel_grid *p, int arg, int64_t rows)
 {
     bool line = p->size[0] == 1 || p->step[arg][0] == 1;
     return line && (rows == 1 || p->step[arg][1] == p->size[0]);
@@ -82,9 +82,9 @@ static int64_t pieces(int64_t size, int64_t piece)
     return size <= piece ? 1 : (size + piece - 1) / piece;
 }
 
-reel_blocks reel__blocks(const reel_plan *p, int64_t cols, int64_t rows)
+reel_cells reel__cells(const reel_grid *p, int64_t cols, int64_t rows)
 {
-    reel_blocks b = {.plan = p, .cols = cols, .rows = rows};
+    reel_cells b = {.grid = p, .cols = cols, .rows = rows};
     b.n_cols = pieces(p->size[0], cols);
     b.n_rows = pieces(p->size[1], rows);
     b.n = b.n_cols * b.n_rows;
@@ -98,9 +98,9 @@ static int64_t least(int64_t a, int64_t b)
 }
 
 /* Sizes and starts from the place. */
-static void place(const reel_blocks *b, reel_block *at)
+static void place(const reel_cells *b, reel_cell *at)
 {
-    const reel_plan *p = b->plan;
+    const reel_grid *p = b->grid;
     int64_t c = at->col * b->cols, r = at->row * b->rows;
     at->cols = least(b->cols, p->size[0] - c);
     at->rows = least(b->rows, p->size[1] - r);
@@ -119,22 +119,22 @@ static int64_t take(int64_t *i, int64_t n)
     return digit;
 }
 
-void reel__block_first(const reel_blocks *b, int64_t i, reel_block *at)
+void reel__cell_first(const reel_cells *b, int64_t i, reel_cell *at)
 {
     at->col = take(&i, b->n_cols);
     at->row = take(&i, b->n_rows);
-    for (int k = 2; k < b->plan->rank; k++) at->index[k] = take(&i, b->plan->size[k]);
+    for (int k = 2; k < b->grid->rank; k++) at->index[k] = take(&i, b->grid->size[k]);
     place(b, at);
 }
 
-void reel__block_next(const reel_blocks *b, reel_block *at)
+void reel__cell_next(const reel_cells *b, reel_cell *at)
 {
     if (++at->col == b->n_cols) {
         at->col = 0;
         if (++at->row == b->n_rows) {
             at->row = 0;
-            for (int k = 2; k < b->plan->rank; k++) {
-                if (++at->index[k] < b->plan->size[k]) break;
+            for (int k = 2; k < b->grid->rank; k++) {
+                if (++at->index[k] < b->grid->size[k]) break;
                 at->index[k] = 0;
             }
         }
