@@ -151,12 +151,23 @@ static void order_events(planner *p)
     }
 }
 
+/* Memory is numbered: roots by their values, then the copies of roots in the same order. */
+static int copy_of(const planner *p, int root)
+{
+    return p->n_value + root;
+}
+
+static int original(const planner *p, int memory)
+{
+    return memory < p->n_value ? memory : memory - p->n_value;
+}
+
 /* The memory that an event reads for v: v's root, or that root's copy. `now`: the last node
- * that is no copy and runs with it or before. */
+ * that is not a copy and runs with it or before. */
 static int memory_of(const planner *p, int v, int now)
 {
     int r = p->e.root[v];
-    return is_late(p, r, now) ? p->n_value + r : r;
+    return is_late(p, r, now) ? copy_of(p, r) : r;
 }
 
 /* The memory that an event touches, inputs first; -1: none. Returns how many, *n_in of them
@@ -172,7 +183,7 @@ static int touched(const planner *p, const struct event *e, int now, int *n_in,
     *n_in = count;
     for (int k = 0; k < (e->again ? 1 : n->n_out); k++)
         list[count + k] = n->out[k] < 0 ? -1
-                          : e->again    ? p->n_value + p->e.root[n->out[k]]
+                          : e->again    ? copy_of(p, p->e.root[n->out[k]])
                                         : p->e.root[n->out[k]];
     return count + (e->again ? 1 : n->n_out);
 }
@@ -186,12 +197,13 @@ static int time_of(const planner *p, int s)
 
 static int64_t bytes_of(const planner *p, int memory)
 {
-    const reel_value *v = &p->g->value[memory % p->n_value];
+    const reel_value *v = &p->g->value[original(p, memory)];
     if (v->kind != REEL_VALUE_NODE) return 0;
     return reel__numel(&v->meta) * (int64_t)reel_dtype_size(v->meta.dtype);
 }
 
-/* Whether the planner lays result y over an input that dies here (execute/places.c). */
+/* Whether result y of event s will lie over an input that dies in s, as execute/places.c lays
+ * it: no memory comes alive then. That input is taken, and serves no other result. */
 static bool replaces(const planner *p, const reel_op *op, const int *list, int n_in,
                      int y, int s, bool *taken)
 {
