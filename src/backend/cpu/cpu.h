@@ -1,5 +1,5 @@
 /* cpu.h: inside the CPU backend. Three layers, each optional above the first:
- *   1 reference kernels (ref/*.c): any strides, f32 and f64 from one template, or all dtypes;
+ *   1 reference kernels (in ref/): any strides, f32 and f64 from one template, or all dtypes;
  *   2 fast f32 kernels (the other files): picked by reel__cpu_fast() when shapes and strides
  *     allow, else the reference runs;
  *   3 inside these, inner loops for each instruction set (isa/): one source compiled several
