@@ -1,0 +1,73 @@
+#!/bin/sh
+# What does an addition cost? Counts, from the tree, the files in which things that are there
+# already had to be written, and compares the table in CONTRIBUTING.md with that.
+#
+#   tools/additions.sh          prints the table
+#   tools/additions.sh --check  fails if CONTRIBUTING.md says something else, or if a kind of
+#                               addition needs more files than it may
+#
+# A file counts if it must know the thing: sources, public headers, lists, and what tests need to
+# be told (the row of golden values). Generated files do not count, nor do those that use it.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+
+bad=0
+
+# row KIND EXAMPLE MOST FILE...
+row()
+{
+    kind=$1 example=$2 most=$3
+    shift 3
+    [ "$#" -le "$most" ] && [ "$#" -gt 0 ] || {
+        echo "additions: $kind ($example): $# files, may be $most: $*" >&2
+        bad=1
+    }
+    printf '| %s | %s | %s |%s\n' "$kind" "$example" "$#" \
+        "$(printf ' `%s`' "$@") |"
+}
+
+# Files under the rest of the arguments that match the extended pattern.
+files()
+{
+    pattern=$1
+    shift
+    grep -rlE -- "$pattern" "$@" 2>/dev/null | sort
+}
+
+# The files that must know operator $1 with kernel row $2.
+operator()
+{
+    files "reel_op reel__$1 =|[A-Z_]+\($1, K_$2|^(PW|KERNEL)\($2,|^OP\($1\)|REEL_API reel_tensor \*reel_$1\(" \
+        src include
+    [ -n "${3:-}" ] && files "K_$2\b|$3" src/backend/cpu
+    files "(^|[^a-z0-9_])$1=|\"$1\"" tests/golden/make_golden.py
+}
+
+# The files of a file in a folder that a list or a header names, beside the file itself.
+table()
+{
+    echo '| what | example | files | which |'
+    echo '|---|---|---|---|'
+    row 'pointwise operator' '`log1p`' 5 $(operator log1p LOG1P | sort -u)
+    row 'heavy operator' '`cross_entropy`' 9 \
+        $(operator cross_entropy CROSS_ENTROPY 'reel__(ref|fast)_cross_entropy' | sort -u)
+    row "module of one's own" '`examples/03_own_module.c`' 1 examples/03_own_module.c
+    row 'optimizer' '`reel_sgd`' 3 $(files '\breel__sgd_kind\b *=|^(REEL_API )?reel_optim \*reel_sgd\(' src/optim include)
+    row 'data set' '`reel_cifar10`' 1 $(files '^reel_dataset \*reel_cifar10\(' src/data)
+    row 'pass' '`cse`' 2 $(files '^(const )?reel_pass reel__pass_cse|^(LAST_)?PASS\(cse\)' src/trace/passes)
+}
+
+text=$(table) || exit 2
+text=$(table 2>&1)
+bad=$(printf '%s\n' "$text" | grep -c '^additions:')
+if [ "${1:-}" = --check ]; then
+    there=$(awk '/^<!-- additions -->$/ { on = 1; next } /^<!-- end -->$/ { on = 0 } on' \
+        CONTRIBUTING.md)
+    [ "$there" = "$text" ] || {
+        echo "additions: the table in CONTRIBUTING.md is not what tools/additions.sh prints" >&2
+        exit 1
+    }
+else
+    printf '%s\n' "$text"
+fi
+[ "$bad" -eq 0 ]
