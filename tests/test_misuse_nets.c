@@ -176,6 +176,17 @@ static void test_module_tree(void **state)
     assert_non_null(child);
     NONE("", reel_module_add(m, "again", child)); /* it has a parent, and is left alone */
     NO_MODULE("", reel_module_add(m, "a", reel_nn_relu()));
+    NO_MODULE("no child", reel_module_replace(m, "b", reel_nn_relu()));
+    NO_MODULE("no child", reel_module_replace(m, "a.b", reel_nn_relu()));
+    NO_MODULE("no child", reel_module_replace(m, NULL, reel_nn_relu()));
+    NO_MODULE("NULL", reel_module_replace(NULL, "a", reel_nn_relu()));
+    NONE("NULL", reel_module_replace(m, "a", NULL));
+    NONE("parent", reel_module_replace(m, "a", child));
+    NONE("above", reel_module_replace(child, "x", m));
+    BAD("NULL", reel_module_tie(NULL, "a.weight", "a.weight"));
+    BAD("\"\"", reel_module_tie(m, NULL, "a.weight"));
+    BAD("\"a\"", reel_module_tie(m, "a.weight", "a"));
+    BAD("[2,3]", reel_module_tie(m, "a.weight", "a.bias"));
     assert_null(reel_module_param(m, "p", NULL));
     reel_error_clear();
     NONE("", reel_module_param(m, "a.b", x));
@@ -257,6 +268,16 @@ static void test_module_state(void **state)
     assert_int_equal(
         reel_tensor_map_set(map, "weight", reel_ones(REEL_SHAPE(9), REEL_F32)), REEL_OK);
     BAD("weight", reel_load_state_dict(m, map, &(reel_load_opts){.partial = true}));
+    BAD("nothing fits",
+        reel_load_state_dict(
+            m, map, &(reel_load_opts){.partial = true, .skip_other_shape = true}));
+    assert_int_equal(reel_load_report_count(NULL, REEL_LOAD_MISSING), 0);
+    assert_null(reel_load_report_name(NULL, REEL_LOAD_MISSING, 0));
+    reel_load_report *report = reel_load_report_new();
+    assert_int_equal(reel_load_report_count(report, (reel_load_kind)9), 0);
+    assert_null(reel_load_report_name(report, (reel_load_kind)-1, 0));
+    reel_load_report_free(report);
+    reel_load_report_free(NULL);
     BAD("", reel_module_save(NULL, "x"));
     BAD("", reel_module_save(m, NULL));
     BAD(file, reel_module_save(m, nowhere));

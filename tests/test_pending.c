@@ -417,6 +417,8 @@ DO(training_load, reel_training_load(temp_path("run"), &w->run))
 DO(onnx_export, reel_onnx_export(w->graph, temp_path("a.onnx"), NULL))
 /* nn.h */
 DO(module_add, GIVES(reel_module_add(w->t.net, "more", w->child)))
+DO(module_replace, GIVES(reel_module_replace(w->t.net, "2", w->child)))
+DO(module_tie, reel_module_tie(w->t.net, "1.bias", "1.weight"))
 DO(module_param, GIVES(reel_module_param(w->t.net, "p", w->fresh)))
 DO(module_buffer, GIVES(reel_module_buffer(w->t.net, "b", w->fresh)))
 DO(module_add_hook, GIVES(reel_module_add_hook(w->t.net, (reel_module_hook){0})))
@@ -611,6 +613,8 @@ static const command commands[] = {
     SEEN(training_load),
     SEEN(onnx_export),
     {"module_add", do_module_add, make_child, lose_child, false, false},
+    {"module_replace", do_module_replace, make_child, lose_child, false, false},
+    SEEN(module_tie),
     SEEN(module_param),
     SEEN(module_buffer),
     UNSEEN(module_add_hook),

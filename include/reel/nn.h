@@ -58,7 +58,10 @@ REEL_API void *reel_module_new(size_t size, const char *type,
 /** Ends a constructor: `m` if no error is pending, else frees `m` and gives NULL. */
 REEL_API reel_module *reel_module_done(reel_module *m);
 /** Frees `m` and all below it. NULL is allowed. A child of another module is first taken out
- *  of its parent. */
+ *  of its parent; its address then stays that of a module which says that it was freed, until
+ *  the parent is freed: reel_forward() of it, also by the parent, is REEL_ERR_STATE. To put
+ *  another in its place: reel_module_replace(). Errors (nothing is freed): REEL_ERR_STATE for a
+ *  part of a reel_graph_module(), or if it was freed already. */
 REEL_API void reel_module_free(reel_module *m);
 
 /** Adds a child, which `parent` then owns. Returns `child`; on an error, frees it and gives
@@ -66,10 +69,31 @@ REEL_API void reel_module_free(reel_module *m);
  *  taken; REEL_ERR_STATE if `child` has a parent already (it is then left alone). */
 REEL_API reel_module *reel_module_add(reel_module *parent, const char *name,
                                       reel_module *child);
+/** Puts `child` in the place of the child at `path`, such as "fc" or "layer1.0.conv1", which is
+ *  freed (see reel_module_free). Name and order stay; `m` then owns `child`. Every field of a
+ *  struct made by reel_module_new() in this tree that held the old child holds the new one, so
+ *  forward functions need no change; pointers kept elsewhere, such as in a list of your own, are
+ *  yours to renew. The new child keeps its mode, dtype and device. Optimizers made before hold
+ *  the old parameters: make them after. Returns `child`; on an error, frees it and gives NULL
+ *  (NULL in, NULL out). Errors: REEL_ERR_ARG if there is no such child; REEL_ERR_STATE if it is
+ *  a part of a reel_graph_module(), or if `child` has a parent already (it is then left
+ *  alone). */
+REEL_API reel_module *reel_module_replace(reel_module *m, const char *path,
+                                          reel_module *child);
 /** Adds a parameter: keeps `t`, makes it require a gradient, returns it. NULL in, NULL out.
  *  Errors: as reel_module_add; REEL_ERR_DTYPE if `t` is not floating; REEL_ERR_STATE if it
  *  was computed from tensors that require gradients. */
 REEL_API reel_tensor *reel_module_param(reel_module *m, const char *name, reel_tensor *t);
+/** Makes the parameter (or buffer) at `path` the tensor that is at `same_as`, both below `m`:
+ *  reel_module_tie(gpt, "head.weight", "wte.weight"). It is one tensor with two names from then
+ *  on: once in reel_parameters() and in graphs, under the name that comes first; under both in
+ *  a state dict; it stays one in reel_module_to(), reel_module_cast(), reel_freeze() and loads.
+ *  Fields of structs made by reel_module_new() that held the old tensor hold this one;
+ *  optimizers made before hold the old one. Errors: REEL_ERR_ARG if there is no such tensor, or
+ *  if one is a parameter and the other a buffer; REEL_ERR_SHAPE; REEL_ERR_DTYPE; REEL_ERR_STATE
+ *  for a part of a reel_graph_module(). */
+REEL_API reel_status reel_module_tie(reel_module *m, const char *path,
+                                     const char *same_as);
 /** Adds a tensor that is saved but not trained: keeps `t`, returns it. NULL in, NULL out. */
 REEL_API reel_tensor *reel_module_buffer(reel_module *m, const char *name,
                                          reel_tensor *t);
@@ -165,16 +189,44 @@ REEL_API reel_status reel_module_cast(reel_module *m, reel_dtype dtype);
  *  the map shows what becomes of them. */
 REEL_API reel_status reel_state_dict(reel_module *m, reel_tensor_map *map);
 
-/** Options of reel_load_state_dict. Zero is the default. */
+/** What became of a name. */
+typedef enum reel_load_kind {
+    REEL_LOAD_LOADED = 0, /* its tensor was copied; after an error: fits */
+    REEL_LOAD_MISSING,    /* the module has it, the map has not */
+    REEL_LOAD_UNEXPECTED, /* the map has it, the module has not */
+    REEL_LOAD_OTHER_SHAPE /* both have it, in different shapes */
+} reel_load_kind;
+/** The names of a load by what became of them. Opaque. */
+typedef struct reel_load_report reel_load_report;
+/** An empty one, for reel_load_opts. Errors: REEL_ERR_MEMORY. The caller frees it. */
+REEL_API reel_load_report *reel_load_report_new(void);
+/** Frees. NULL is allowed. */
+REEL_API void reel_load_report_free(reel_load_report *r);
+/** Number of names of that kind; 0 for NULL. */
+REEL_API int reel_load_report_count(const reel_load_report *r, reel_load_kind kind);
+/** Name i of that kind, in the module's order (unexpected ones: the map's), owned by `r` until
+ *  its next load; NULL out of range. */
+REEL_API const char *reel_load_report_name(const reel_load_report *r, reel_load_kind kind,
+                                           int i);
+
+/** Options of reel_load_state_dict and reel_module_load. Zero is the default. */
 typedef struct reel_load_opts {
-    bool partial; /* names that are only here, or only there, are left alone */
+    bool partial;          /* names that are only here, or only there, are left alone */
+    bool skip_other_shape; /* so are tensors of another shape */
+    reel_load_report
+        *report; /* filled, also when names or shapes are an error; or NULL */
 } reel_load_opts;
 /** Copies tensors of `map` into the parameters and buffers of their names, converting dtype
- *  and device. Errors: REEL_ERR_ARG listing missing and unexpected names, REEL_ERR_SHAPE
- *  listing those of another shape; nothing has changed then. Texts are not looked at. */
+ *  and device. A name that is not in the map takes the tensor of another name of the same
+ *  parameter (reel_module_tie), or the one that the map's text of that name names. Errors:
+ *  REEL_ERR_ARG listing missing and unexpected names, if nothing at all fits (whatever `opts`
+ *  says), or if two names of one parameter have different values; REEL_ERR_SHAPE listing those
+ *  of another shape. Nothing has changed then. */
 REEL_API reel_status reel_load_state_dict(reel_module *m, const reel_tensor_map *map,
                                           const reel_load_opts *opts);
-/** Writes the state as a safetensors file. Errors: as reel_safetensors_save. */
+/** Writes the state as a safetensors file. A tensor of two names is written once, under the
+ *  first; the second is a text of the file that names the first, as
+ *  safetensors.torch.save_model() does. Errors: as reel_safetensors_save. */
 REEL_API reel_status reel_module_save(reel_module *m, const char *path);
 /** Reads it back. Errors: as reel_safetensors_load and reel_load_state_dict. */
 REEL_API reel_status reel_module_load(reel_module *m, const char *path,
@@ -415,7 +467,8 @@ REEL_API reel_status reel_module_export(reel_module *m, reel_tensor *x, const ch
 REEL_API reel_status reel_capture_module(reel_module *m);
 /** A graph of one input and one output as a module: a copy of `g` that shares its tensors;
  *  its parameters and buffers stand under their names, and forward runs it. So it is trained,
- *  saved and traced as any module; train and eval mode stay as they were traced. Errors:
+ *  saved and traced as any module; train and eval mode stay as they were traced, and so do its
+ *  parts: none can be replaced or freed alone. Errors:
  *  REEL_ERR_ARG for another number of inputs or outputs; as reel_module_param. */
 REEL_API reel_module *reel_graph_module(const reel_graph *g);
 

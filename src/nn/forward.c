@@ -40,7 +40,7 @@ reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
         registered = true;
     }
     reel_frame f = {reel_scope_begin(), current};
-    if (!m) return f;
+    if (!m || !reel__module_there("module_enter", m)) return f;
     reel__watched_used(m->tree->watched);
     current = m;
     for (int i = 0; i < m->tree->n_hook; i++) {
@@ -66,12 +66,10 @@ reel_tensor *reel_module_leave(reel_module *m, reel_frame frame, reel_tensor *x,
 
 reel_tensor *reel_forward(reel_module *m, reel_tensor *x)
 {
-    if (!m || !x || !m->forward) {
-        reel_fail(REEL_ERR_ARG, "forward: %s%s",
-                  m && x ? m->type
-                  : m    ? "the input is NULL"
-                         : "the module is NULL",
-                  m && x ? " has no forward of one tensor" : "");
+    if (!reel__module_there("forward", m)) return NULL;
+    if (!x || !m->forward) {
+        reel_fail(REEL_ERR_ARG, "forward: %s%s", x ? m->type : "the input is NULL",
+                  x ? " has no forward of one tensor" : "");
         return NULL;
     }
     reel_frame f = reel_module_enter(m, x);
@@ -82,11 +80,7 @@ reel_tensor *reel_forward(reel_module *m, reel_tensor *x)
 
 int reel_module_add_hook(reel_module *m, reel_module_hook hook)
 {
-    if (!m) {
-        reel_fail(REEL_ERR_ARG, "module_add_hook: the module is NULL");
-        return 0;
-    }
-    if (reel_failed()) return 0;
+    if (!reel__module_there("module_add_hook", m) || reel_failed()) return 0;
     struct reel_module_tree *t = m->tree;
     reel__hook *list = reel__realloc(t->hook, (size_t)(t->n_hook + 1) * sizeof *list);
     if (!list) return 0;

@@ -70,5 +70,6 @@ reel_module *reel_graph_module(const reel_graph *g)
     gm->m.destroy = destroy;
     gm->graph = reel_graph_copy(g);
     if (gm->graph) (void)reel_graph_each_state(gm->graph, add, gm);
+    gm->m.tree->fixed = true;
     return reel_module_done(&gm->m);
 }

@@ -53,6 +53,8 @@ static reel_status collect(void *user, const char *path, reel_tensor *t, bool is
     change *c = user;
     (void)path;
     (void)is_param;
+    for (int i = 0; i < c->n; i++)
+        if (c->from[i] == t) return REEL_OK; /* it has two names */
     if (c->n == c->room) {
         int room = c->room ? 2 * c->room : 64;
         reel_tensor **from = reel__realloc(c->from, (size_t)room * sizeof *from);
@@ -89,15 +91,14 @@ static reel_status change_all(reel_module *m, change *c)
 
 reel_status reel_module_to(reel_module *m, reel_device device)
 {
-    if (!m) return reel_fail(REEL_ERR_ARG, "module_to: the module is NULL");
-    if (reel_failed()) return reel_error_status();
+    if (!reel__module_there("module_to", m) || reel_failed()) return reel_error_status();
     return change_all(m, &(change){.to_device = true, .device = device});
 }
 
 reel_status reel_module_cast(reel_module *m, reel_dtype dtype)
 {
-    if (!m) return reel_fail(REEL_ERR_ARG, "module_cast: the module is NULL");
-    if (reel_failed()) return reel_error_status();
+    if (!reel__module_there("module_cast", m) || reel_failed())
+        return reel_error_status();
     if (!reel_dtype_is_float(dtype))
         return reel_fail(REEL_ERR_DTYPE, "module_cast: %s must be a floating dtype",
                          reel_dtype_name(dtype));

@@ -35,6 +35,7 @@ void *reel_module_new(size_t size, const char *type,
         reel__free(m);
         return NULL;
     }
+    m->tree->size = size;
     m->forward = forward;
     m->type = type ? type : "module";
     m->training = true;
@@ -49,28 +50,15 @@ reel_module *reel_module_done(reel_module *m)
     return NULL;
 }
 
-static void take_out(reel_module *m)
-{
-    struct reel_module_tree *up = m->tree->parent->tree;
-    int i = 0;
-    while (up->child[i] != m) i++;
-    up->n_child--;
-    memmove(&up->child[i], &up->child[i + 1],
-            (size_t)(up->n_child - i) * sizeof *up->child);
-    reel__params_changed(m->tree->parent);
-    m->tree->parent = NULL;
-}
+/* ---- freeing ------------------------------------------------------------------------ */
 
-void reel_module_free(reel_module *m)
+/* A child that is freed leaves its struct behind, zeroed, until its parent is freed: whoever
+ * still has its address finds a module that says so, and not the memory of something else. */
+static void empty(reel_module *m)
 {
-    if (!m) return;
     struct reel_module_tree *t = m->tree;
-    if (t->parent) take_out(m);
     if (m->destroy) m->destroy(m);
-    for (int i = 0; i < t->n_child; i++) {
-        t->child[i]->tree->parent = NULL; /* it need not look for itself here */
-        reel_module_free(t->child[i]);
-    }
+    for (int i = 0; i < t->n_child; i++) reel__module_leave_behind(m, t->child[i]);
     for (int i = 0; i < t->n_slot; i++) {
         reel_release(t->slot[i].tensor);
         reel__free(t->slot[i].name);
@@ -80,19 +68,113 @@ void reel_module_free(reel_module *m)
     reel__free(t->child);
     reel__free(t->slot);
     reel__free(t->hook);
+    *t = (struct reel_module_tree){.name = t->name,
+                                   .parent = t->parent,
+                                   .left = t->left,
+                                   .size = t->size,
+                                   .is_freed = true};
+    memset(m, 0, t->size);
+    m->type = "module that was freed";
+    m->tree = t;
+    reel__live_add(-1);
+}
+
+void reel__module_leave_behind(reel_module *parent, reel_module *m)
+{
+    empty(m);
+    m->tree->next_left = parent->tree->left;
+    parent->tree->left = m;
+}
+
+static void free_memory(reel_module *m)
+{
+    struct reel_module_tree *t = m->tree;
+    for (reel_module *next; t->left; t->left = next) {
+        next = t->left->tree->next_left;
+        free_memory(t->left);
+    }
     reel__free(t->name);
     reel__free(t);
     reel__free(m);
-    reel__live_add(-1);
+}
+
+static void take_out(reel_module *parent, const reel_module *child)
+{
+    struct reel_module_tree *up = parent->tree;
+    int i = 0;
+    while (up->child[i] != child) i++;
+    up->n_child--;
+    memmove(&up->child[i], &up->child[i + 1],
+            (size_t)(up->n_child - i) * sizeof *up->child);
+    reel__params_changed(parent);
+}
+
+void reel_module_free(reel_module *m)
+{
+    if (!m || !reel__module_there("module_free", m)) return;
+    reel_module *parent = m->tree->parent;
+    if (!parent) {
+        empty(m);
+        free_memory(m);
+    } else if (reel__may_change("module_free", parent)) {
+        take_out(parent, m);
+        reel__module_leave_behind(parent, m);
+    }
+}
+
+/* ---- asking ------------------------------------------------------------------------- */
+
+bool reel__module_there(const char *who, const reel_module *m)
+{
+    if (m && !m->tree->is_freed) return true;
+    if (m)
+        reel_fail(
+            REEL_ERR_STATE,
+            "%s: the module \"%s\" was freed; reel_module_replace() puts another in "
+            "the place of a child",
+            who, m->tree->name);
+    else
+        reel_fail(REEL_ERR_ARG, "%s: the module is NULL", who);
+    return false;
+}
+
+bool reel__is_above(const reel_module *m, const reel_module *below)
+{
+    while (below && below != m) below = below->tree->parent;
+    return below == m;
+}
+
+bool reel__may_join(const char *who, const reel_module *parent, const char *name,
+                    const reel_module *child)
+{
+    if (!child->tree->parent && !reel__is_above(child, parent)) return true;
+    reel_fail(REEL_ERR_STATE, "%s: %s \"%s\" %s", who, child->type, name ? name : "",
+              child->tree->is_freed ? "cannot be used"
+              : child->tree->parent ? "has a parent already"
+                                    : "is above its parent");
+    return false;
+}
+
+bool reel__may_change(const char *who, const reel_module *m)
+{
+    const reel_module *up = m;
+    while (up && !up->tree->fixed) up = up->tree->parent;
+    if (up)
+        reel_fail(
+            REEL_ERR_STATE,
+            "%s: this module is part of a %s, which runs as it was captured; change "
+            "the module that is captured",
+            who, up->type);
+    return !up;
 }
 
 /* ---- filling ------------------------------------------------------------------------ */
 
 static bool name_fits(const char *who, const reel_module *m, const char *name)
 {
-    if (!m || !name || !*name || strchr(name, '.')) {
-        reel_fail(REEL_ERR_ARG, "%s: %s", who,
-                  !m ? "the module is NULL" : "a name must not be empty or have a dot");
+    if (!reel__module_there(who, m)) return false;
+    if (!name || !*name || strchr(name, '.')) {
+        reel_fail(REEL_ERR_ARG, "%s: a name must not be empty or have a dot", who);
         return false;
     }
     bool taken = false;
@@ -104,24 +186,13 @@ static bool name_fits(const char *who, const reel_module *m, const char *name)
     return !taken;
 }
 
-static bool is_above(const reel_module *m, const reel_module *below)
-{
-    while (below && below != m) below = below->tree->parent;
-    return below == m;
-}
-
 reel_module *reel_module_add(reel_module *parent, const char *name, reel_module *child)
 {
     if (!child) {
         reel_fail(REEL_ERR_ARG, "module_add: the child \"%s\" is NULL", name ? name : "");
         return NULL;
     }
-    if (child->tree->parent || is_above(child, parent)) {
-        reel_fail(REEL_ERR_STATE, "module_add: %s \"%s\" %s", child->type,
-                  name ? name : "",
-                  child->tree->parent ? "has a parent already" : "is above its parent");
-        return NULL;
-    }
+    if (!reel__may_join("module_add", parent, name, child)) return NULL;
     bool fits = !reel_failed() && name_fits("module_add", parent, name);
     char *copy = fits ? reel__strdup(name) : NULL;
     if (copy) {

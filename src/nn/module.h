@@ -35,7 +35,28 @@ struct reel_module_tree {
     uint64_t watched; /* base/watched.h */
     uint64_t changes; /* of its own children, slots and hooks, so far */
     reel__param_list params;
+    size_t size;            /* of the struct that begins with the module */
+    reel_module *left;      /* children that were freed: module.c ... */
+    reel_module *next_left; /* ... one after the other */
+    bool is_freed;          /* it is one of them */
+    bool fixed;             /* what runs does not look at the children: a graph does */
 };
+
+/* True if `m` is a module that lives; else an error of `who`. */
+bool reel__module_there(const char *who, const reel_module *m);
+/* True if `m` is `below` or above it. */
+bool reel__is_above(const reel_module *m, const reel_module *below);
+/* True if `child` may go below `parent`; else an error of `who`. */
+bool reel__may_join(const char *who, const reel_module *parent, const char *name,
+                    const reel_module *child);
+/* True if children of `m` may be freed and exchanged; else an error of `who`. */
+bool reel__may_change(const char *who, const reel_module *m);
+/* Frees what is no child of its parent any more, whose memory it stays. */
+void reel__module_leave_behind(reel_module *parent, reel_module *m);
+
+/* The slot at a path such as "layer1.0.conv1.weight", and the module that has it; NULL if there
+ * is none. */
+reel__slot *reel__slot_at(reel_module *m, const char *path, reel_module **owner);
 
 /* Children or slots of `m` have changed: what reel_parameters() gave out for it and all above
  * it is void. */
@@ -48,6 +69,9 @@ void reel__module_path(const reel_module *m, char *out, size_t size);
 /* The modules one after the other. Takes over one share of x, and lets each value go as soon
  * as the next is there, so that without gradients only one is alive. */
 reel_tensor *reel__chain(reel_module *const modules[], int n, reel_tensor *x);
+
+/* True for what reel_nn_batch_norm2d() made. */
+bool reel__is_batch_norm2d(const reel_module *m);
 
 /* Makes a leaf hold what `src` holds, with its shape, dtype and device; the gradient goes. */
 reel_status reel__replace(reel_tensor *leaf, reel_tensor *src);

@@ -33,10 +33,15 @@ static reel_tensor *batch_norm_forward(reel_module *self, reel_tensor *x)
     return normalize((batch_norm *)self, x, NULL, false);
 }
 
+bool reel__is_batch_norm2d(const reel_module *m)
+{
+    return m->type == batch_norm_type;
+}
+
 reel_tensor *reel_nn_batch_norm2d_forward(reel_module *bn, reel_tensor *x,
                                           reel_tensor *residual, bool relu)
 {
-    if (!x || !bn || bn->type != batch_norm_type) {
+    if (!x || !bn || !reel__is_batch_norm2d(bn)) {
         reel_fail(REEL_ERR_ARG, "nn_batch_norm2d_forward: %s",
                   x ? "the module is no batch_norm2d" : "the input is NULL");
         return NULL;

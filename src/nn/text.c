@@ -56,3 +56,10 @@ const char *reel__shape_text(reel_shape shape, char text[REEL__SHAPE_TEXT])
     snprintf(text + n, REEL__SHAPE_TEXT - n, "]");
     return text;
 }
+
+bool reel__shapes_equal(reel_shape a, reel_shape b)
+{
+    bool same = a.rank == b.rank;
+    for (int i = 0; same && i < a.rank; i++) same = a.dim[i] == b.dim[i];
+    return same;
+}

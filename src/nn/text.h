@@ -14,6 +14,7 @@ bool reel__text_add(reel__text *t, const char *format, ...) REEL_PRINTF(2, 3);
 void reel__text_cut(reel__text *t, size_t n);
 void reel__text_free(reel__text *t);
 
+bool reel__shapes_equal(reel_shape a, reel_shape b);
 /* "[64,3,7,7]" in a buffer of the caller; returns it. */
 #define REEL__SHAPE_TEXT 192
 const char *reel__shape_text(reel_shape shape, char text[REEL__SHAPE_TEXT]);

@@ -41,13 +41,21 @@ reel_module *reel_module_at(reel_module *m, const char *path)
     return path ? m : NULL;
 }
 
-reel_tensor *reel_module_find(reel_module *m, const char *path)
+reel__slot *reel__slot_at(reel_module *m, const char *path, reel_module **owner)
 {
     for (const char *dot; m && path && (dot = strchr(path, '.')); path = dot + 1)
         m = child_named(m, path, (size_t)(dot - path));
+    *owner = m;
     for (int i = 0; m && path && i < m->tree->n_slot; i++)
-        if (strcmp(m->tree->slot[i].name, path) == 0) return m->tree->slot[i].tensor;
+        if (strcmp(m->tree->slot[i].name, path) == 0) return &m->tree->slot[i];
     return NULL;
+}
+
+reel_tensor *reel_module_find(reel_module *m, const char *path)
+{
+    reel_module *owner;
+    const reel__slot *slot = reel__slot_at(m, path, &owner);
+    return slot ? slot->tensor : NULL;
 }
 
 /* ---- walks --------------------------------------------------------------------------- */
@@ -74,9 +82,8 @@ static reel_status walk_modules(walk *w, reel_module *m)
 
 reel_status reel_module_each(reel_module *m, reel_module_visit visit, void *user)
 {
-    if (!m || !visit)
-        return reel_fail(REEL_ERR_ARG, "module_each: %s is NULL",
-                         m ? "visit" : "the module");
+    if (!reel__module_there("module_each", m)) return reel_error_status();
+    if (!visit) return reel_fail(REEL_ERR_ARG, "module_each: visit is NULL");
     walk w = {.visit = visit, .user = user};
     reel_status st = walk_modules(&w, m);
     reel__text_free(&w.path);
@@ -108,9 +115,8 @@ static reel_status visit_slots(void *user, const char *path, reel_module *m)
 
 reel_status reel_tensor_each(reel_module *m, reel_tensor_visit visit, void *user)
 {
-    if (!m || !visit)
-        return reel_fail(REEL_ERR_ARG, "tensor_each: %s is NULL",
-                         m ? "visit" : "the module");
+    if (!reel__module_there("tensor_each", m)) return reel_error_status();
+    if (!visit) return reel_fail(REEL_ERR_ARG, "tensor_each: visit is NULL");
     tensor_walk w = {.visit = visit, .user = user};
     reel_status st = reel_module_each(m, visit_slots, &w);
     reel__text_free(&w.path);
@@ -167,10 +173,7 @@ static bool make_list(reel_module *m, reel__param_list *list)
 
 reel_params reel_parameters(reel_module *m)
 {
-    if (!m) {
-        reel_fail(REEL_ERR_ARG, "parameters: the module is NULL");
-        return (reel_params){0};
-    }
+    if (!reel__module_there("parameters", m)) return (reel_params){0};
     reel__param_list *list = &m->tree->params;
     if (!list->valid && !make_list(m, list)) {
         reel__param_list_clear(list);

@@ -23,8 +23,8 @@ typedef struct reel__resnet_plan {
 
 reel_module *reel__resnet(const reel__resnet_plan *plan);
 
-/* Convolution without bias, batch norm, + residual (or NULL), ReLU if asked: the value between
- * lives only as long as the tape needs it. */
+/* Convolution, batch norm, + residual (or NULL), ReLU if asked: the value between lives only as
+ * long as the tape needs it. What was put in the place of the batch norm may be any module. */
 reel_tensor *reel__conv_bn(reel_module *conv, reel_module *bn, reel_tensor *x,
                            reel_tensor *residual, bool relu);
 /* A convolution without bias, padded to keep the size at stride 1, initialized as

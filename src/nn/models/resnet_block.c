@@ -27,7 +27,14 @@ reel_tensor *reel__conv_bn(reel_module *conv, reel_module *bn, reel_tensor *x,
 {
     reel_scope s = reel_scope_begin();
     reel_tensor *h = reel_forward(conv, x);
-    return reel_scope_return(s, reel_nn_batch_norm2d_forward(bn, h, residual, relu));
+    if (reel__is_batch_norm2d(bn)) {
+        h = reel_nn_batch_norm2d_forward(bn, h, residual, relu);
+    } else {
+        h = reel_forward(bn, h);
+        if (residual) h = reel_add(h, residual);
+        if (relu) h = reel_relu(h);
+    }
+    return reel_scope_return(s, h);
 }
 
 /* x [n, c, h, w] -> [n, c + new, h / stride, w / stride]: no weights. */
