@@ -628,7 +628,7 @@ static void test_what_a_file_cannot_say(void **state)
     expect(REEL_ERR_UNSUPPORTED, "share memory");
     reel_graph_free(g);
     assert_null(reel_graph_module(NULL));
-    expect(REEL_ERR_ARG, "0 inputs");
+    expect(REEL_ERR_ARG, "the graph is NULL");
     reel_scope_end(0);
 }
 

@@ -199,6 +199,16 @@ static void test_module_tree(void **state)
     NONE("", reel_forward(m, x));
     NONE("broken", reel_forward(broken, x));
     NONE("linear", reel_forward(child, reel_ones(REEL_SHAPE(2, 4), REEL_F32)));
+    reel_tensor *y = NULL;
+    BAD("NULL", reel_forward_n(NULL, &x, 1, &y, 1));
+    BAD("no forward", reel_forward_n(m, &x, 1, &y, 1));
+    BAD("takes 1 and gives 1", reel_forward_n(child, (reel_tensor *[]){x, x}, 2, &y, 1));
+    BAD("NULL", reel_forward_n(child, NULL, 1, &y, 1));
+    BAD("NULL", reel_forward_n(child, &x, 1, NULL, 1));
+    BAD("NULL", reel_forward_n(child, &y, 1, &y, 1));
+    BAD("-1", reel_forward_n(child, &x, -1, &y, 1));
+    BAD("broken", reel_forward_n(broken, &x, 1, &y, 1));
+    BAD("takes 3", reel_module_takes(NULL, 3, 1, 2, 1));
     reel_frame frame = reel_module_enter(NULL, NULL);
     assert_null(reel_module_leave(NULL, frame, NULL, NULL));
     reel_error_clear();
@@ -293,6 +303,10 @@ static void test_module_state(void **state)
     BAD("capture_state", reel_capture_module(m)); /* no capture is under way */
     NONE("module_function", reel_module_function(m, NULL, 2));
     NONE("forward", reel_module_function(NULL, (reel_tensor *[]){NULL}, 1));
+    BAD("NULL", reel_module_function_n(NULL, NULL, 0, NULL, 0));
+    NONE("trace", reel_trace_n(NULL, NULL, 1, 1, NULL));
+    NONE("trace", reel_trace_n(m, NULL, 1, 1, NULL));
+    BAD("trace", reel_module_export_n(NULL, NULL, 1, 1, "x.onnx", NULL, NULL));
     BAD("trace", reel_module_export(NULL, NULL, "x.onnx", NULL));
     BAD("trace", reel_module_export(m, NULL, "x.onnx", NULL));
     reel_tensor_map_free(map);
@@ -326,6 +340,10 @@ static void test_graphs(void **state)
     NONE("trace_function", reel_trace_function(NULL, NULL, &x, 1, NULL));
     NONE("trace_function", reel_trace_function(same, NULL, NULL, 1, NULL));
     NONE("trace_function", reel_trace_function(same, NULL, &x, 0, NULL));
+    NONE("fn is NULL", reel_trace_function_n(NULL, NULL, &x, 1, 1, NULL));
+    NONE("1 to 64", reel_trace_function_n(reel_module_function_n, NULL, &x, 1, 0, NULL));
+    NONE("more than 64",
+         reel_trace_function_n(reel_module_function_n, NULL, &x, 65, 1, NULL));
     assert_int_equal(reel_capture_begin(), REEL_OK);
     BAD("capture_begin", reel_capture_begin());
     BAD("capture_input", reel_capture_input(NULL, NULL));
@@ -389,7 +407,7 @@ static void test_graphs(void **state)
     assert_true(reel_pass_count() > 0);
     assert_null(reel_pass_name(-1));
     assert_null(reel_pass_about(reel_pass_count()));
-    NO_MODULE("1 inputs and 0 outputs", reel_graph_module(g));
+    NO_MODULE("no outputs", reel_graph_module(g));
     reel_graph_free(g);
 }
 

@@ -180,8 +180,10 @@ static void test_hooks(void **state)
     int calls = 0;
     reel_module *m = reel_nn_relu();
     reel_tensor *x = reel_ones(REEL_SHAPE(2), REEL_F32);
-    int first = reel_module_add_hook(m, (reel_module_hook){count_before, twice, &calls});
-    int second = reel_module_add_hook(m, (reel_module_hook){NULL, twice, &calls});
+    int first = reel_module_add_hook(
+        m, (reel_module_hook){.before = count_before, .after = twice, .user = &calls});
+    int second = reel_module_add_hook(
+        m, (reel_module_hook){.before = NULL, .after = twice, .user = &calls});
     assert_true(first > 0 && second > first);
     assert_near(reel_item(reel_sum(reel_forward(m, x), REEL_ALL, false)), 8, 0);
     assert_int_equal(calls, 21);

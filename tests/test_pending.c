@@ -364,6 +364,7 @@ static const struct {
 } exempt[] = {
     {"error_status", "tells the pending error"},
     {"fail", "makes one pending"},
+    {"module_takes", "makes one pending"},
     {"cost_end", "ends what began before the error"},
     {"module_remove_hook",
      "takes away what may point to memory that an error gives back"},
@@ -432,6 +433,10 @@ DO(load_state_dict, reel_load_state_dict(w->t.net, w->net_state, NULL))
 DO(module_save, reel_module_save(w->t.net, temp_path("a.net")))
 DO(module_load, reel_module_load(w->t.net, temp_path("net"), NULL))
 DO(capture_module, reel_capture_module(w->t.net))
+DO(forward_n, reel_forward_n(w->t.net, &w->x, 1, w->out, 1))
+DO(module_function_n, reel_module_function_n(w->t.net, &w->x, 1, w->out, 1))
+DO(module_export_n,
+   reel_module_export_n(w->t.net, &w->x, 1, 1, temp_path("c.onnx"), NULL, NULL))
 DO(module_export, reel_module_export(w->t.net, w->x, temp_path("b.onnx"), NULL))
 DO(summary_write, reel_summary_write(w->t.net, REEL_SHAPE(4, 3, 8, 8), NULL, w->to))
 DO(init_constant, GIVES(reel_init_constant(w->fresh, 3)))
@@ -629,6 +634,9 @@ static const command commands[] = {
     SEEN(module_load),
     {"capture_module", do_capture_module, capture, end_capture, true, false},
     {"module_export", do_module_export, eval, NULL, false, false},
+    {"module_export_n", do_module_export_n, eval, NULL, false, false},
+    SEEN(forward_n),
+    SEEN(module_function_n),
     SEEN(summary_write),
     SEEN(init_constant),
     SEEN(init_uniform),

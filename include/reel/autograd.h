@@ -65,6 +65,10 @@ REEL_API reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, voi
 
 /** A function of n tensors, for checkpoint and gradcheck. NULL on an error. */
 typedef reel_tensor *(*reel_function)(void *user, reel_tensor *const x[], int n);
+/** A function of n_x tensors that writes n_y results to y, for tracing and steps. An error if it
+ *  is not REEL_OK. */
+typedef reel_status (*reel_function_n)(void *user, reel_tensor *const x[], int n_x,
+                                       reel_tensor *y[], int n_y);
 
 /** Runs fn now without keeping what its operators save, and again in backward: memory for
  *  time. Leaves that fn reaches by itself (parameters) receive their gradients too. Random

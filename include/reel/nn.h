@@ -43,6 +43,10 @@ extern "C" {
 typedef struct reel_module reel_module;
 struct reel_module {
     reel_tensor *(*forward)(reel_module *self, reel_tensor *x);
+    /* Of several tensors, to several: writes y[0..n_y-1]; or NULL. Set it after
+     * reel_module_new(). What may be NULL in x, and which n_x and n_y are right, it says. */
+    reel_status (*forward_n)(reel_module *self, reel_tensor *const x[], int n_x,
+                             reel_tensor *y[], int n_y);
     void (*destroy)(reel_module *self); /* frees what is your own; or NULL */
     const char *type;                   /* "linear"; static storage */
     bool training;                      /* set by reel_train(); true at first */
@@ -103,12 +107,38 @@ REEL_API reel_tensor *reel_module_buffer(reel_module *m, const char *name,
  *  module's path, "(in layer1.0.conv1)". NULL in, NULL out. */
 REEL_API reel_tensor *reel_forward(reel_module *m, reel_tensor *x);
 
+/** y[0..n_y-1] = m(x[0..n_x-1]), in the same way:
+ *
+ *     static reel_status cross_forward(reel_module *self, reel_tensor *const x[], int n_x,
+ *                                      reel_tensor *y[], int n_y)
+ *     {
+ *         cross *c = (cross *)self;
+ *         if (n_x != 2 || n_y != 2) return reel_module_takes(self, 2, 2, n_x, n_y);
+ *         y[0] = reel_forward(c->left, reel_add(x[0], x[1]));
+ *         y[1] = reel_forward(c->right, reel_sub(x[0], x[1]));
+ *         return reel_error_status();
+ *     }
+ *     ... c->m.forward_n = cross_forward;
+ *
+ *     reel_forward_n(net, (reel_tensor *[]){a, b}, 2, y, 2);
+ *
+ *  Runs m->forward_n; without one, m->forward of one tensor. reel_forward() of a module that has
+ *  forward_n alone is this with one of each. On an error every y[i] is NULL. Errors:
+ *  REEL_ERR_ARG for NULL, or for numbers that `m` does not take; REEL_ERR_STATE if a result is
+ *  missing; what `m` says. */
+REEL_API reel_status reel_forward_n(reel_module *m, reel_tensor *const x[], int n_x,
+                                    reel_tensor *y[], int n_y);
+/** For a forward_n: the error (REEL_ERR_ARG) that `m` takes `takes` tensors and gives `gives`,
+ *  not n_x and n_y. Returns it. */
+REEL_API reel_status reel_module_takes(const reel_module *m, int takes, int gives,
+                                       int n_x, int n_y);
+
 /** What reel_module_enter() remembers. */
 typedef struct reel_frame {
     reel_scope scope;
     const reel_module *outer;
 } reel_frame;
-/** For modules that take more than one tensor: what reel_forward() does around m->forward.
+/** For functions that take more than tensors: what reel_forward() does around m->forward.
  *      reel_frame f = reel_module_enter(m, x);
  *      return reel_module_leave(m, f, x, my_forward(m, x, mask));
  *  `x` is what hooks see. */
@@ -117,12 +147,17 @@ REEL_API reel_frame reel_module_enter(reel_module *m, reel_tensor *x);
 REEL_API reel_tensor *reel_module_leave(reel_module *m, reel_frame frame, reel_tensor *x,
                                         reel_tensor *y);
 
-/** Called around a module's forward. Either function may be NULL. */
+/** Called around a module's forward. Each function may be NULL. */
 typedef struct reel_module_hook {
+    /* x is the first input, y the first result. */
     void (*before)(void *user, reel_module *m, reel_tensor *x);
     /* Another result to use instead, or NULL to keep y. */
     reel_tensor *(*after)(void *user, reel_module *m, reel_tensor *x, reel_tensor *y);
     void *user;
+    /* All of them, also where there is one; after_n may put others into y. */
+    void (*before_n)(void *user, reel_module *m, reel_tensor *const x[], int n_x);
+    void (*after_n)(void *user, reel_module *m, reel_tensor *const x[], int n_x,
+                    reel_tensor *y[], int n_y);
 } reel_module_hook;
 /** Adds a hook; hooks run in the order in which they were added, and must not add or remove
  *  any on `m`. Returns its number, above 0, for reel_module_remove_hook(); 0 on an
@@ -342,7 +377,8 @@ typedef struct reel_nn_attention_opts {
     bool no_bias;
     bool causal; /* query i sees keys 0 .. i */
 } reel_nn_attention_opts;
-/** Multi-head attention over [n, l, dim]; forward is self-attention. Names and packing are
+/** Multi-head attention over [n, l, dim]; forward is self-attention, forward_n takes (query),
+ *  (query, key, value) or (query, key, value, mask or NULL). Names and packing are
  *  torch.nn.MultiheadAttention's [in_proj_weight, in_proj_bias, out_proj.weight,
  *  out_proj.bias]. Errors: REEL_ERR_ARG if dim is no multiple of heads. */
 REEL_API reel_module *reel_nn_attention(int64_t dim, int heads,
@@ -363,7 +399,8 @@ typedef struct reel_nn_encoder_layer_opts {
     bool causal;
 } reel_nn_encoder_layer_opts;
 /** Transformer encoder layer over [n, l, dim], named as torch.nn.TransformerEncoderLayer
- *  [self_attn, linear1, linear2, norm1, norm2]. Source: Vaswani et al. 2017,
+ *  [self_attn, linear1, linear2, norm1, norm2]; forward_n takes (x) or (x, mask or NULL), the
+ *  mask as in reel_nn_attention_forward. Source: Vaswani et al. 2017,
  *  arXiv:1706.03762; norm_first: Xiong et al. 2020, arXiv:2002.04745. */
 REEL_API reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
                                             const reel_nn_encoder_layer_opts *opts);
@@ -454,22 +491,35 @@ REEL_API reel_module *reel_vit_tiny(const reel_vit_opts *opts);
  *  reel_trace_function(), which this is. The caller frees the graph. */
 REEL_API reel_graph *reel_trace(reel_module *m, reel_tensor *x,
                                 const reel_trace_opts *opts);
+/** The same of n_x inputs and n_y results, by reel_forward_n(). */
+REEL_API reel_graph *reel_trace_n(reel_module *m, reel_tensor *const x[], int n_x,
+                                  int n_y, const reel_trace_opts *opts);
 /** reel_forward() as a reel_function: `module` is the module, x its one input. */
 REEL_API reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n);
+/** reel_forward_n() as a reel_function_n: `module` is the module. */
+REEL_API reel_status reel_module_function_n(void *module, reel_tensor *const x[], int n_x,
+                                            reel_tensor *y[], int n_y);
 /** `m` as an ONNX file, in one call: traced on `x`, optimized, written, read back and compared
  *  with the module itself. Call reel_train(m, false) before. `opts` (but for `fn` and `user`,
  *  which are the module) and errors: as for reel_onnx_export() and reel_trace(). */
 REEL_API reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
                                         const reel_onnx_opts *opts);
 
+/** The same of n_x inputs and n_y results. `trace` and `opts` may be NULL; `declare`, `fn` and
+ *  `user` in them are not looked at. */
+REEL_API reel_status reel_module_export_n(reel_module *m, reel_tensor *const x[], int n_x,
+                                          int n_y, const char *path,
+                                          const reel_trace_opts *trace,
+                                          const reel_onnx_opts *opts);
+
 /** Declares all parameters and buffers of `m`, by their paths, in a capture of your own.
  *  Errors: as reel_capture_state(). */
 REEL_API reel_status reel_capture_module(reel_module *m);
-/** A graph of one input and one output as a module: a copy of `g` that shares its tensors;
- *  its parameters and buffers stand under their names, and forward runs it. So it is trained,
- *  saved and traced as any module; train and eval mode stay as they were traced, and so do its
- *  parts: none can be replaced or freed alone. Errors:
- *  REEL_ERR_ARG for another number of inputs or outputs; as reel_module_param. */
+/** A graph as a module, run by forward_n, and by forward if it has one input and one output: a
+ *  copy of `g` that shares its tensors; its parameters and buffers stand under their names. So
+ *  it is trained, saved and traced as any module; train and eval mode stay as they were traced,
+ *  and so do its parts: none can be replaced or freed alone. Errors: REEL_ERR_ARG for a graph
+ *  without outputs; as reel_module_param. */
 REEL_API reel_module *reel_graph_module(const reel_graph *g);
 
 /* ---- summary ----------------------------------------------------------------------- */

@@ -30,6 +30,7 @@ typedef struct reel_onnx_opts {
     /* The function that g was traced from, with its user pointer: the file is compared with it
      * too, not with g alone. NULL: with g alone. */
     reel_function fn;
+    reel_function_n fn_n; /* in its place, of a function with several results */
     void *user;
     /* Write a graph although values were read while it was captured (reel_graph_reads). */
     bool allow_reads;

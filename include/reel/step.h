@@ -34,8 +34,7 @@ extern "C" {
  *  one, groups and options of optimizers. What it computes in C, such as a rate from a counter,
  *  is frozen when it is captured: objects that do so refuse while reel_capturing(), as
  *  reel_schedule_step() does. What it returns is what reel_step_run() returns. */
-typedef reel_status (*reel_step_fn)(void *user, reel_tensor *const x[], int n_x,
-                                    reel_tensor *y[], int n_y);
+typedef reel_function_n reel_step_fn;
 
 /** A function and the graphs that it has become: one for each set of input shapes, of modes,
  *  and of what else decides which operators run. Opaque. */

@@ -95,6 +95,10 @@ typedef struct reel_trace_opts {
 REEL_API reel_graph *reel_trace_function(reel_function fn, void *user,
                                          reel_tensor *const x[], int n,
                                          const reel_trace_opts *opts);
+/** The same of a function with n_y results, 1 to 64: the graph has n_y outputs. */
+REEL_API reel_graph *reel_trace_function_n(reel_function_n fn, void *user,
+                                           reel_tensor *const x[], int n_x, int n_y,
+                                           const reel_trace_opts *opts);
 
 /* ---- a graph ------------------------------------------------------------------------ */
 

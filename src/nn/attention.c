@@ -74,6 +74,22 @@ static reel_tensor *attention_forward(reel_module *self, reel_tensor *x)
     return attend((attention *)self, x, x, x, NULL);
 }
 
+static reel_status attention_forward_n(reel_module *self, reel_tensor *const x[], int n_x,
+                                       reel_tensor *y[], int n_y)
+{
+    bool cross = n_x == 3 || n_x == 4;
+    if ((n_x != 1 && !cross) || n_y != 1 || !x[0] || (cross && (!x[1] || !x[2])))
+        return reel_fail(
+            REEL_ERR_ARG,
+            "attention: %d inputs for %d results: it takes (query), (query, "
+            "key, value) or (query, key, value, mask), of which the mask may "
+            "be NULL, and gives one",
+            n_x, n_y);
+    y[0] = attend((attention *)self, x[0], x[cross ? 1 : 0], x[cross ? 2 : 0],
+                  n_x == 4 ? x[3] : NULL);
+    return reel_error_status();
+}
+
 reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query,
                                        reel_tensor *key, reel_tensor *value,
                                        reel_tensor *mask)
@@ -84,9 +100,10 @@ reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query,
                                         : "an input is NULL");
         return NULL;
     }
-    reel_frame f = reel_module_enter(mha, query);
-    return reel_module_leave(mha, f, query,
-                             attend((attention *)mha, query, key, value, mask));
+    reel_tensor *y;
+    return reel_forward_n(mha, (reel_tensor *[]){query, key, value, mask}, 4, &y, 1)
+               ? NULL
+               : y;
 }
 
 reel_module *reel_nn_attention(int64_t dim, int heads, const reel_nn_attention_opts *opts)
@@ -103,6 +120,7 @@ reel_module *reel_nn_attention(int64_t dim, int heads, const reel_nn_attention_o
     }
     attention *a = reel_module_new(sizeof *a, attention_type, attention_forward);
     if (!a) return NULL;
+    a->m.forward_n = attention_forward_n;
     reel_scope s = reel_scope_begin();
     a->dim = dim;
     a->heads = heads;
@@ -134,9 +152,12 @@ static reel_tensor *drop(const encoder *e, reel_tensor *x)
     return e->opts.dropout > 0 ? reel_dropout(x, e->opts.dropout, e->m.training) : x;
 }
 
-static reel_tensor *attention_part(const encoder *e, reel_tensor *x)
+static reel_tensor *attention_part(const encoder *e, reel_tensor *x, reel_tensor *mask)
 {
-    return drop(e, reel_forward(e->attention, x));
+    reel_tensor *y = NULL;
+    if (!mask) return drop(e, reel_forward(e->attention, x));
+    (void)reel_forward_n(e->attention, (reel_tensor *[]){x, x, x, mask}, 4, &y, 1);
+    return drop(e, y);
 }
 
 static reel_tensor *feed_forward_part(const encoder *e, reel_tensor *x)
@@ -146,15 +167,28 @@ static reel_tensor *feed_forward_part(const encoder *e, reel_tensor *x)
     return reel_scope_return(s, drop(e, reel_forward(e->linear2, drop(e, h))));
 }
 
-static reel_tensor *encoder_forward(reel_module *self, reel_tensor *x)
+static reel_tensor *encode(const encoder *e, reel_tensor *x, reel_tensor *mask)
 {
-    const encoder *e = (const encoder *)self;
     if (e->opts.norm_first) {
-        x = reel_add(x, attention_part(e, reel_forward(e->norm1, x)));
+        x = reel_add(x, attention_part(e, reel_forward(e->norm1, x), mask));
         return reel_add(x, feed_forward_part(e, reel_forward(e->norm2, x)));
     }
-    x = reel_forward(e->norm1, reel_add(x, attention_part(e, x)));
+    x = reel_forward(e->norm1, reel_add(x, attention_part(e, x, mask)));
     return reel_forward(e->norm2, reel_add(x, feed_forward_part(e, x)));
+}
+
+static reel_tensor *encoder_forward(reel_module *self, reel_tensor *x)
+{
+    return encode((const encoder *)self, x, NULL);
+}
+
+static reel_status encoder_forward_n(reel_module *self, reel_tensor *const x[], int n_x,
+                                     reel_tensor *y[], int n_y)
+{
+    if (n_x < 1 || n_x > 2 || n_y != 1 || !x[0])
+        return reel_module_takes(self, 2, 1, n_x, n_y);
+    y[0] = encode((const encoder *)self, x[0], n_x == 2 ? x[1] : NULL);
+    return reel_error_status();
 }
 
 reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
@@ -170,6 +204,7 @@ reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
     encoder *e = reel_module_new(sizeof *e, "encoder_layer", encoder_forward);
     if (!e) return NULL;
     reel_module *m = &e->m;
+    m->forward_n = encoder_forward_n;
     int64_t hidden = o->hidden ? o->hidden : 2048;
     reel_nn_layer_norm_opts norm = {.eps = o->eps};
     e->opts = *o;

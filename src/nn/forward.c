@@ -32,7 +32,9 @@ static const char *where(void)
     return path;
 }
 
-reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
+/* ---- around a forward ----------------------------------------------------------------- */
+
+static reel_frame enter(reel_module *m, reel_tensor *const x[], int n_x)
 {
     static _Thread_local bool registered;
     if (!registered) {
@@ -45,35 +47,122 @@ reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
     current = m;
     for (int i = 0; i < m->tree->n_hook; i++) {
         const reel_module_hook *h = &m->tree->hook[i].fns;
-        if (h->before) h->before(h->user, m, x);
+        if (h->before) h->before(h->user, m, n_x ? x[0] : NULL);
+        if (h->before_n) h->before_n(h->user, m, x, n_x);
     }
     return f;
+}
+
+/* The hooks see and change y, all of which is there. */
+static void run_hooks(reel_module *m, reel_tensor *const x[], int n_x, reel_tensor *y[],
+                      int n_y)
+{
+    for (int i = 0; i < m->tree->n_hook; i++) {
+        const reel_module_hook *h = &m->tree->hook[i].fns;
+        reel_tensor *other =
+            h->after && n_y ? h->after(h->user, m, n_x ? x[0] : NULL, y[0]) : NULL;
+        if (other) y[0] = other;
+        if (h->after_n) h->after_n(h->user, m, x, n_x, y, n_y);
+    }
+}
+
+static bool all_there(const reel_module *m, reel_tensor *const y[], int n_y)
+{
+    int i = 0;
+    while (i < n_y && y[i]) i++;
+    if (i == n_y) return true;
+    if (n_y == 1)
+        reel_fail(REEL_ERR_STATE, "%s: forward gave NULL and no error", m ? m->type : "");
+    else
+        reel_fail(REEL_ERR_STATE, "%s: forward gave NULL for result %d and no error",
+                  m ? m->type : "", i);
+    return false;
+}
+
+/* The results go to the caller's scope. */
+static void leave(reel_module *m, reel_frame frame, reel_tensor *const x[], int n_x,
+                  reel_tensor *y[], int n_y)
+{
+    if (all_there(m, y, n_y) && m) {
+        run_hooks(m, x, n_x, y, n_y);
+        (void)all_there(m, y, n_y);
+    }
+    current = frame.outer;
+    for (int i = 1; i < n_y; i++) reel_keep(y[i]);
+    reel_tensor *first = reel_scope_return(frame.scope, n_y ? y[0] : NULL);
+    if (n_y) y[0] = first;
+    for (int i = 1; i < n_y; i++) {
+        (void)reel_scope_return(reel_scope_begin(), y[i]);
+        reel_release(y[i]); /* the scope's share is left */
+    }
+}
+
+reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
+{
+    return enter(m, &x, 1);
 }
 
 reel_tensor *reel_module_leave(reel_module *m, reel_frame frame, reel_tensor *x,
                                reel_tensor *y)
 {
-    if (!y)
-        reel_fail(REEL_ERR_STATE, "%s: forward gave NULL and no error", m ? m->type : "");
-    for (int i = 0; m && y && i < m->tree->n_hook; i++) {
-        const reel_module_hook *h = &m->tree->hook[i].fns;
-        reel_tensor *other = h->after ? h->after(h->user, m, x, y) : NULL;
-        if (other) y = other;
-    }
-    current = frame.outer;
-    return reel_scope_return(frame.scope, y);
+    leave(m, frame, &x, 1, &y, 1);
+    return y;
 }
+
+/* ---- forward -------------------------------------------------------------------------- */
 
 reel_tensor *reel_forward(reel_module *m, reel_tensor *x)
 {
     if (!reel__module_there("forward", m)) return NULL;
-    if (!x || !m->forward) {
+    if (!x || !(m->forward || m->forward_n)) {
         reel_fail(REEL_ERR_ARG, "forward: %s%s", x ? m->type : "the input is NULL",
                   x ? " has no forward of one tensor" : "");
         return NULL;
     }
-    reel_frame f = reel_module_enter(m, x);
-    return reel_module_leave(m, f, x, m->forward(m, x));
+    reel_tensor *y = NULL;
+    reel_frame f = enter(m, &x, 1);
+    if (m->forward)
+        y = m->forward(m, x);
+    else if (m->forward_n(m, &x, 1, &y, 1))
+        y = NULL;
+    leave(m, f, &x, 1, &y, 1);
+    return y;
+}
+
+reel_status reel_module_takes(const reel_module *m, int takes, int gives, int n_x,
+                              int n_y)
+{
+    return reel_fail(REEL_ERR_ARG,
+                     "forward_n: %s: %d inputs for %d results; it takes %d and gives %d",
+                     m ? m->type : "", n_x, n_y, takes, gives);
+}
+
+reel_status reel_forward_n(reel_module *m, reel_tensor *const x[], int n_x,
+                           reel_tensor *y[], int n_y)
+{
+    for (int i = 0; y && i < n_y; i++) y[i] = NULL;
+    if (!reel__module_there("forward_n", m) || reel_failed()) return reel_error_status();
+    if (n_x < 0 || n_y < 0 || (n_x && !x) || (n_y && !y))
+        return reel_fail(REEL_ERR_ARG, "forward_n: %d inputs and %d results, or NULL",
+                         n_x, n_y);
+    if (!m->forward_n && !m->forward)
+        return reel_fail(REEL_ERR_ARG, "forward_n: %s has no forward", m->type);
+    if (!m->forward_n && (n_x != 1 || n_y != 1))
+        return reel_module_takes(m, 1, 1, n_x, n_y);
+    if (!m->forward_n && !x[0])
+        return reel_fail(REEL_ERR_ARG, "forward_n: the input is NULL");
+    reel_frame f = enter(m, x, n_x);
+    reel_status st = REEL_OK;
+    if (m->forward_n)
+        st = m->forward_n(m, x, n_x, y, n_y);
+    else
+        y[0] = m->forward(m, x[0]);
+    if (st && !reel_failed())
+        reel_fail(st, "%s: forward_n returned status %d", m->type, (int)st);
+    for (int i = 0; i < n_y && reel_failed(); i++) y[i] = NULL;
+    leave(m, f, x, n_x, y, n_y);
+    for (int i = 0; i < n_y && reel_failed(); i++) y[i] = NULL;
+    return reel_error_status();
 }
 
 /* ---- hooks -------------------------------------------------------------------------- */

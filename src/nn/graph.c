@@ -18,6 +18,12 @@ static reel_tensor *forward(reel_module *self, reel_tensor *x)
     return reel_graph_run(gm->graph, &x, 1, &y, 1) ? NULL : y;
 }
 
+static reel_status forward_n(reel_module *self, reel_tensor *const x[], int n_x,
+                             reel_tensor *y[], int n_y)
+{
+    return reel_graph_run(((graph_module *)self)->graph, x, n_x, y, n_y);
+}
+
 static void destroy(reel_module *self)
 {
     reel_graph_free(((graph_module *)self)->graph);
@@ -58,15 +64,15 @@ static reel_status add(void *user, const char *name, reel_tensor *t, reel_state_
 
 reel_module *reel_graph_module(const reel_graph *g)
 {
-    if (!g || reel_graph_inputs(g) != 1 || reel_graph_outputs(g) != 1) {
-        reel_fail(REEL_ERR_ARG,
-                  "graph_module: %d inputs and %d outputs, a module has one "
-                  "of each",
-                  reel_graph_inputs(g), reel_graph_outputs(g));
+    if (!g || reel_graph_outputs(g) < 1) {
+        reel_fail(REEL_ERR_ARG, "graph_module: %s",
+                  g ? "the graph has no outputs" : "the graph is NULL");
         return NULL;
     }
-    graph_module *gm = reel_module_new(sizeof *gm, "graph", forward);
+    bool one = reel_graph_inputs(g) == 1 && reel_graph_outputs(g) == 1;
+    graph_module *gm = reel_module_new(sizeof *gm, "graph", one ? forward : NULL);
     if (!gm) return NULL;
+    gm->m.forward_n = forward_n;
     gm->m.destroy = destroy;
     gm->graph = reel_graph_copy(g);
     if (gm->graph) (void)reel_graph_each_state(gm->graph, add, gm);

@@ -76,7 +76,8 @@ static reel_status add_row(void *user, const char *path, reel_module *m)
         s->rows = rows;
         s->room = room;
     }
-    int hook = reel_module_add_hook(m, (reel_module_hook){before, after, s});
+    int hook = reel_module_add_hook(
+        m, (reel_module_hook){.before = before, .after = after, .user = s});
     if (!hook) return reel_error_status();
     s->rows[s->n++] =
         (row){.m = m, .hook = hook, .depth = depth_of(path), .was_training = m->training};

@@ -36,6 +36,12 @@ reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n)
     return NULL;
 }
 
+reel_status reel_module_function_n(void *module, reel_tensor *const x[], int n_x,
+                                   reel_tensor *y[], int n_y)
+{
+    return reel_forward_n(module, x, n_x, y, n_y);
+}
+
 reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *opts)
 {
     if (!m || !x) {
@@ -47,6 +53,15 @@ reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *op
     return reel_trace_function(reel_module_function, m, &x, 1, &o);
 }
 
+reel_graph *reel_trace_n(reel_module *m, reel_tensor *const x[], int n_x, int n_y,
+                         const reel_trace_opts *opts)
+{
+    if (!reel__module_there("trace", m)) return NULL;
+    reel_trace_opts o = opts ? *opts : (reel_trace_opts){0};
+    o.declare = declare_module;
+    return reel_trace_function_n(reel_module_function_n, m, x, n_x, n_y, &o);
+}
+
 reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
                                const reel_onnx_opts *opts)
 {
@@ -54,6 +69,20 @@ reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
     o.fn = reel_module_function;
     o.user = m;
     reel_graph *g = reel_trace(m, x, NULL);
+    if (g && !reel_graph_optimize(g, NULL)) (void)reel_onnx_export(g, path, &o);
+    reel_graph_free(g);
+    return reel_error_status();
+}
+
+reel_status reel_module_export_n(reel_module *m, reel_tensor *const x[], int n_x, int n_y,
+                                 const char *path, const reel_trace_opts *trace,
+                                 const reel_onnx_opts *opts)
+{
+    reel_onnx_opts o = opts ? *opts : (reel_onnx_opts){0};
+    o.fn = NULL;
+    o.fn_n = reel_module_function_n;
+    o.user = m;
+    reel_graph *g = reel_trace_n(m, x, n_x, n_y, trace);
     if (g && !reel_graph_optimize(g, NULL)) (void)reel_onnx_export(g, path, &o);
     reel_graph_free(g);
     return reel_error_status();

@@ -109,24 +109,45 @@ static reel_status compare(const reel_graph *g, int64_t batch, reel_tensor *want
     return equal ? REEL_OK : differs(g, batch, most);
 }
 
+/* ---- the function --------------------------------------------------------------------------- */
+
+reel_status reel__call(const reel__called *fn, const char *who, reel_tensor *const x[],
+                       int n_x, reel_tensor *y[], int n_y)
+{
+    for (int i = 0; i < n_y; i++) y[i] = NULL;
+    reel_status st = REEL_OK;
+    if (fn->one)
+        y[0] = fn->one(fn->user, x, n_x);
+    else
+        st = fn->many(fn->user, x, n_x, y, n_y);
+    if (reel_failed()) return reel_error_status();
+    if (st) return reel_fail(st, "%s: fn returned status %d", who, (int)st);
+    for (int i = 0; i < n_y; i++)
+        if (!y[i])
+            return fn->one || n_y == 1
+                       ? reel_fail(REEL_ERR_STATE, "%s: fn gave NULL and no error", who)
+                       : reel_fail(REEL_ERR_STATE,
+                                   "%s: fn gave NULL for result %d and no error", who, i);
+    return REEL_OK;
+}
+
 /* ---- both --------------------------------------------------------------------------------- */
 
 /* The graph first: what the function changes behind reel's back, such as a count, is not yet
  * changed for it. They draw the same random numbers. */
-static reel_status run_both(reel_graph *g, reel_function fn, void *user, int64_t batch,
+static reel_status run_both(reel_graph *g, const reel__called *fn, int64_t batch,
                             reel_tensor *const x[])
 {
     reel_rng_state rng = reel_rng_get();
-    reel_tensor *have = NULL;
-    if (reel_graph_run(g, x, g->n_input, &have, 1)) return reel_error_status();
+    reel_tensor *have[REEL_OP_MAX_IN] = {NULL}, *want[REEL_OP_MAX_IN];
+    if (reel_graph_run(g, x, g->n_input, have, g->n_output)) return reel_error_status();
     reel_rng_set(rng);
-    reel_tensor *want = fn(user, x, g->n_input);
-    if (want) return compare(g, batch, want, have);
-    return reel_failed() ? reel_error_status()
-                         : reel_fail(REEL_ERR_STATE, "trace: fn gave NULL and no error");
+    reel_status st = reel__call(fn, "trace", x, g->n_input, want, g->n_output);
+    for (int i = 0; i < g->n_output && !st; i++) st = compare(g, batch, want[i], have[i]);
+    return st;
 }
 
-reel_status reel__graph_against(reel_graph *g, reel_function fn, void *user,
+reel_status reel__graph_against(reel_graph *g, const reel__called *fn,
                                 reel_tensor *const x[])
 {
     reel_rng_state rng = reel_rng_get();
@@ -140,7 +161,7 @@ reel_status reel__graph_against(reel_graph *g, reel_function fn, void *user,
             in[i] = reel_requires_grad(in[i], true);
     }
     (void)reel_set_grad_enabled(was);
-    if (!reel_failed()) (void)run_both(g, fn, user, batch, in);
+    if (!reel_failed()) (void)run_both(g, fn, batch, in);
     reel_scope_end(s);
     reel_rng_set(rng);
     return reel_error_status();

@@ -5,10 +5,9 @@
 #include "trace/graph/graph.h"
 
 typedef struct traced {
-    reel_function fn;
-    void *user;
+    reel__called fn;
     reel_tensor *const *x;
-    int n;
+    int n, n_y;
     const reel_trace_opts *opts;
 } traced;
 
@@ -18,12 +17,12 @@ static reel_graph *capture(const traced *t, reel_tensor *const x[])
     const reel_trace_opts *o = t->opts;
     if (reel_capture_begin()) return NULL;
     reel_scope s = reel_scope_begin();
-    if (o->declare) (void)o->declare(t->user);
+    if (o->declare) (void)o->declare(t->fn.user);
     for (int i = 0; i < t->n && !reel_failed(); i++)
         (void)reel_capture_input(x[i], o->input_names ? o->input_names[i] : NULL);
-    reel_tensor *y = reel_failed() ? NULL : t->fn(t->user, x, t->n);
-    if (!y) reel_fail(REEL_ERR_STATE, "trace_function: fn gave NULL and no error");
-    reel_graph *g = reel_capture_end(&y, o->output_names, 1);
+    reel_tensor *y[REEL_OP_MAX_IN] = {NULL};
+    if (!reel_failed()) (void)reel__call(&t->fn, "trace_function", x, t->n, y, t->n_y);
+    reel_graph *g = reel_capture_end(y, o->output_names, t->n_y);
     reel_scope_end(s);
     return g;
 }
@@ -165,21 +164,29 @@ static reel_graph *capture_sizes(const traced *t, int64_t batch)
     return whole;
 }
 
-reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const x[],
-                                int n, const reel_trace_opts *opts)
+static bool whole(const traced *t)
+{
+    const char *wrong = NULL;
+    if (!t->fn.one && !t->fn.many)
+        wrong = "fn is NULL";
+    else if (t->n > REEL_OP_MAX_IN)
+        wrong = "more than 64 inputs";
+    else if (t->n_y < 1 || t->n_y > REEL_OP_MAX_IN)
+        wrong = "results must be 1 to 64";
+    else if (t->n < 0 || (t->n && !t->x))
+        wrong = "an input is missing";
+    for (int i = 0; i < t->n && !wrong; i++)
+        if (!t->x[i]) wrong = "an input is missing";
+    if (wrong) reel_fail(REEL_ERR_ARG, "trace_function: %s", wrong);
+    return !wrong;
+}
+
+static reel_graph *trace(reel__called fn, reel_tensor *const x[], int n, int n_y,
+                         const reel_trace_opts *opts)
 {
     static const reel_trace_opts none = {0};
-    const traced t = {fn, user, x, n, opts ? opts : &none};
-    if (reel_failed()) return NULL;
-    bool whole = fn && n >= 0 && n <= REEL_OP_MAX_IN && (!n || x);
-    for (int i = 0; i < n && whole; i++) whole = x[i] != NULL;
-    if (!whole) {
-        reel_fail(REEL_ERR_ARG, "trace_function: %s",
-                  !fn                  ? "fn is NULL"
-                  : n > REEL_OP_MAX_IN ? "more than 64 inputs"
-                                       : "an input is missing");
-        return NULL;
-    }
+    const traced t = {fn, x, n, n_y, opts ? opts : &none};
+    if (reel_failed() || !whole(&t)) return NULL;
     int64_t batch = t.opts->fixed_batch ? 0 : batch_of(&t);
     if (batch < 0) return NULL;
     reel_scope s = reel_scope_begin();
@@ -190,9 +197,21 @@ reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const
         g = capture_sizes(&t, batch);
     }
     if (g && !reel_failed() && !changes && !t.opts->unchecked)
-        (void)reel__graph_against(g, fn, user, x);
+        (void)reel__graph_against(g, &fn, x);
     reel_scope_end(s);
     if (!reel_failed()) return g;
     reel_graph_free(g);
     return NULL;
+}
+
+reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const x[],
+                                int n, const reel_trace_opts *opts)
+{
+    return trace((reel__called){.one = fn, .user = user}, x, n, 1, opts);
+}
+
+reel_graph *reel_trace_function_n(reel_function_n fn, void *user, reel_tensor *const x[],
+                                  int n_x, int n_y, const reel_trace_opts *opts)
+{
+    return trace((reel__called){.many = fn, .user = user}, x, n_x, n_y, opts);
 }

@@ -188,8 +188,17 @@ bool reel__draws(const reel_graph *g, const reel_gnode *n);
 /* A batch size above those that a graph was made at, to run it at and compare it: up to 67 if
  * that is little work, else `least`; 0 if it has none. */
 int64_t reel__larger_batch(const reel_graph *g, int64_t least);
+/* A user's function: with one result, or with any number. Without either it is none. */
+typedef struct reel__called {
+    reel_function one;
+    reel_function_n many;
+    void *user;
+} reel__called;
+/* Calls it for n_y results, all of which are there if it is REEL_OK. */
+reel_status reel__call(const reel__called *fn, const char *who, reel_tensor *const x[],
+                       int n_x, reel_tensor *y[], int n_y);
 /* An error if fn and g, which changes no state, differ on fresh inputs like x[0..n_input-1]. */
-reel_status reel__graph_against(reel_graph *g, reel_function fn, void *user,
+reel_status reel__graph_against(reel_graph *g, const reel__called *fn,
                                 reel_tensor *const x[]);
 
 /* ---- decided.c ------------------------------------------------------------------------------ */

@@ -105,16 +105,19 @@ static reel_status run_both(reel_graph *g, const reel_onnx_model *m, const char 
 {
     reel_graph *back = reel__onnx_import(m, path, NULL);
     size_t n = (size_t)g->n_output;
-    reel_tensor **y = back ? reel__calloc(2 * n + 1, sizeof *y) : NULL;
+    reel_tensor **y = back ? reel__calloc(3 * n + 1, sizeof *y) : NULL;
     if (y && !reel_graph_run(back, x, g->n_input, y + n, g->n_output))
         (void)reel_graph_run(g, x, g->n_input, y, g->n_output);
     for (size_t i = 0; i < n && !reel_failed(); i++)
         (void)compare_output(path, g->output_name[i], "graph", y[i], y[n + i]);
-    reel_tensor *want =
-        opts->fn && !reel_failed() ? opts->fn(opts->user, x, g->n_input) : NULL;
-    if (want && n) (void)compare_output(path, g->output_name[0], "function", want, y[n]);
-    if (opts->fn && !want && !reel_failed())
-        reel_fail(REEL_ERR_STATE, "onnx_export: %s: fn gave NULL and no error", path);
+    const reel__called fn = {opts->fn, opts->fn_n, opts->user};
+    if (n && (fn.one || fn.many) && !reel_failed())
+        (void)reel__call(&fn, "onnx_export", x, g->n_input, y + 2 * n,
+                         fn.one ? 1 : (int)n);
+    for (size_t i = 0; i < n && !reel_failed(); i++)
+        if (y[2 * n + i])
+            (void)compare_output(path, g->output_name[i], "function", y[2 * n + i],
+                                 y[n + i]);
     reel__free(y);
     reel_graph_free(back);
     return reel_error_status();
