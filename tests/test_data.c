@@ -551,7 +551,7 @@ static void open_data_recognizes(void **state)
     assert_error(REEL_ERR_FORMAT,
                  "cifar-10-batches-bin/, data_batch_1.bin and test_batch.bin");
     assert_null(reel_open_data(temp_path("absent"), REEL_TRAIN, NULL));
-    assert_error(REEL_ERR_IO, "absent is no folder");
+    assert_error(REEL_ERR_IO, "absent is not a folder");
     assert_null(reel_open_data(NULL, REEL_TRAIN, NULL));
     assert_error(REEL_ERR_ARG, "NULL");
     NEED_IMAGES();

@@ -34,7 +34,7 @@ reel_dataset *reel_open_data(const char *dir, reel_part part, const reel_image_o
         return NULL;
     }
     if (!reel__is_folder(dir)) {
-        reel_fail(REEL_ERR_IO, "open_data: %s is no folder that can be read", dir);
+        reel_fail(REEL_ERR_IO, "open_data: %s is not a folder that can be read", dir);
         return NULL;
     }
     if (has_cifar10(dir)) return reel_cifar10(dir, part);

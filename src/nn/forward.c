@@ -83,7 +83,7 @@ static bool all_there(const reel_module *m, reel_tensor *const y[], int n_y)
 static void leave(reel_module *m, reel_frame frame, reel_tensor *const x[], int n_x,
                   reel_tensor *y[], int n_y)
 {
-    if (all_there(m, y, n_y) && m) {
+    if (all_there(m, y, n_y) && m && m->tree->n_hook) {
         run_hooks(m, x, n_x, y, n_y);
         (void)all_there(m, y, n_y);
     }

@@ -151,9 +151,29 @@ static void make_schedule(life *l)
     }
 }
 
+/* Another function in the place of the first one: the modules before and after stay. */
+static void put_activation(life *l)
+{
+    static const reel_activation kinds[] = {REEL_ACT_TANH, REEL_ACT_SILU,
+                                            REEL_ACT_LEAKY_RELU};
+    for (int i = 0; i < reel_module_count(l->net) && l->activation; i++) {
+        reel_module *old = reel_module_child(l->net, i);
+        for (int kind = 0; kind < REEL_ACT_COUNT; kind++) {
+            if (strcmp(old->type, reel_activation_name((reel_activation)kind)) != 0)
+                continue;
+            bool training = old->training;
+            old = reel_module_replace(l->net, reel_module_name(old),
+                                      reel_nn_activation(kinds[l->activation - 1]));
+            if (old) reel_train(old, training);
+            return;
+        }
+    }
+}
+
 /* Modes and what is frozen, of a new network as of the old one. */
 static void set_again(life *l)
 {
+    put_activation(l);
     reel_params p = reel_parameters(l->net);
     reel_train(l->net, true);
     for (int i = 0; i < reel_module_count(l->net) && i < LIFE_MODULES; i++)
@@ -278,6 +298,12 @@ static void change_mode(life *l, int step)
     reel_train(reel_module_child(l->net, i), !l->still[i]);
 }
 
+static void change_activation(life *l, int step)
+{
+    l->activation = 1 + draw(&l->plan, step, 24, 3);
+    put_activation(l);
+}
+
 static void join(life *l)
 {
     if (l->joined || !l->plan.held) return;
@@ -338,6 +364,7 @@ static void happen(life *l, int step, reel_tensor *x)
     case 9:
         if (!l->schedule) reel_optim_set_lr(l->optim, -1, 0.01 + 0.001 * step);
         break;
+    case 10: change_activation(l, step); break;
     default: break;
     }
 }
