@@ -303,6 +303,24 @@ static void test_replaced_head(void **state)
     reel_module_free(net);
 }
 
+/* A new child that holds the old one, and not as its child, holds what is gone. */
+static void test_new_child_holds_old(void **state)
+{
+    (void)state;
+    reel_module *net = holder_new();
+    reel_module **place = malloc(sizeof *place);
+    hider *h = reel_module_new(sizeof *h + sizeof(reel_module *), "hider", hider_forward);
+    assert_true(place && h);
+    h->m.destroy = hider_destroy;
+    h->child = place;
+    *place = reel_module_at(net, "first");
+    memcpy(h + 1, place, sizeof *place); /* in the struct as well */
+    assert_non_null(reel_module_replace(net, "first", &h->m));
+    assert_int_equal(memcmp(h + 1, place, sizeof *place), 0);
+    forward_is_error(net, reel_ones(REEL_SHAPE(2, 4), REEL_F32), "held by the new one");
+    reel_module_free(net);
+}
+
 static void test_replace_errors(void **state)
 {
     (void)state;
@@ -393,8 +411,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_each_child),        TEST(test_replaced_head), TEST(test_replace_errors),
-        TEST(test_graph_stays_whole), TEST(test_no_memory),
+        TEST(test_each_child),          TEST(test_replaced_head),
+        TEST(test_new_child_holds_old), TEST(test_replace_errors),
+        TEST(test_graph_stays_whole),   TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,16 +46,18 @@ static reel_module *child_to_replace(reel_module *m, const char *path)
     return reel__may_change(who, old->tree->parent) ? old : NULL;
 }
 
+/* The child itself is not pointed anew: if it holds the old one, it holds what was freed, not
+ * itself. */
 static void put_in_place(reel_module *old, char *name, reel_module *child)
 {
     reel_module *parent = old->tree->parent;
     int i = 0;
+    point_all_anew(root_of(parent), old, child);
     while (parent->tree->child[i] != old) i++;
     parent->tree->child[i] = child;
     child->tree->name = name;
     child->tree->parent = parent;
     reel__params_changed(parent);
-    point_all_anew(root_of(parent), old, child);
     reel__module_leave_behind(parent, old);
 }
 
