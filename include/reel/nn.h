@@ -140,7 +140,7 @@ typedef struct reel_frame {
 } reel_frame;
 /** For functions that take more than tensors: what reel_forward() does around m->forward.
  *      reel_frame f = reel_module_enter(m, x);
- *      return reel_module_leave(m, f, x, my_forward(m, x, mask));
+ *      return reel_module_leave(m, f, x, my_forward(m, x, causal));
  *  `x` is what hooks see. */
 REEL_API reel_frame reel_module_enter(reel_module *m, reel_tensor *x);
 /** Ends the scope, runs the hooks, returns `y`. */
@@ -199,7 +199,7 @@ typedef struct reel_params {
     int n;
 } reel_params;
 /** Every parameter of `m` and below, once each, frozen ones too. The lists belong to `m`:
- *  valid until something is added below it, reel_parameters(m) is called again, or `m` goes.
+ *  valid until something below it is added, replaced, tied or freed, or `m` goes.
  *  Empty on an error. Errors: REEL_ERR_ARG for NULL, REEL_ERR_MEMORY. */
 REEL_API reel_params reel_parameters(reel_module *m);
 /** Number of elements of all parameters of `m` and below. Errors: as reel_parameters. */
