@@ -2,6 +2,7 @@
  *
  *     test_op_table            compares (this is the test)
  *     test_op_table --write    writes it anew */
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,6 +71,69 @@ static unsigned dtypes_of(const reel_op *op)
     return bits;
 }
 
+/* ---- the public function: of the record's name, else the one whose body calls it ------------- */
+
+static char *read_all(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    char *text = calloc(1, ROOM);
+    assert_non_null(text);
+    if (f) {
+        assert_true(fread(text, 1, ROOM - 1, f) < ROOM - 1);
+        (void)fclose(f);
+    }
+    return text;
+}
+
+static bool is_public(const char *name)
+{
+    static char *header;
+    char wanted[96];
+    if (!header) header = read_all(REEL_SOURCE_DIR "/include/reel/ops.h");
+    snprintf(wanted, sizeof wanted, " *%s(", name);
+    return strstr(header, wanted) != NULL;
+}
+
+/* The function of a source whose body names the record: a line at the margin begins one. */
+static bool find_caller(const char *source, const char *record, char *name, size_t size)
+{
+    char wanted[96];
+    size_t n = (size_t)snprintf(wanted, sizeof wanted, "&reel__%s", record);
+    for (const char *line = source; *line;
+         line += strcspn(line, "\n"), line += *line != 0) {
+        size_t length = strcspn(line, "\n");
+        if (length && line[0] != ' ' && strchr("}{#/", line[0]) == NULL) {
+            const char *at = strstr(line, "*reel_");
+            size_t end = at ? strcspn(at + 1, "(\n") : 0;
+            name[0] = '\0';
+            if (at && at < line + length && end < size)
+                snprintf(name, size, "%.*s", (int)end, at + 1);
+        }
+        for (const char *at = line; (at = strstr(at, wanted)) && at < line + length;
+             at += n)
+            if (!strchr("abcdefghijklmnopqrstuvwxyz_0123456789", at[n]) &&
+                is_public(name))
+                return true;
+    }
+    return false;
+}
+
+static const char *function_of(const reel_op *op, char *name, size_t size)
+{
+    snprintf(name, size, "reel_%s", op->name);
+    if (is_public(name)) return name;
+    glob_t found;
+    bool there = false;
+    assert_int_equal(glob(REEL_SOURCE_DIR "/src/ops/*.c", 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc && !there; i++) {
+        char *source = read_all(found.gl_pathv[i]);
+        there = find_caller(source, op->name, name, size);
+        free(source);
+    }
+    globfree(&found);
+    return there ? name : NULL;
+}
+
 /* ---- the page --------------------------------------------------------------------------------- */
 
 static void put_operands(text *t, const reel_op_facts *f)
@@ -88,7 +152,10 @@ static void put_row(text *t, int i)
     const reel_op *op = reel__ops[i];
     reel_op_facts f;
     assert_int_equal(reel_op_info(i, &f), REEL_OK);
-    put(t, "| `%s` | %s | ", f.name,
+    char room[96];
+    const char *function = function_of(op, room, sizeof room);
+    put(t, "| `%s` | %s%s%s | %s | ", f.name, function ? "`" : "",
+        function ? function : "", function ? "`" : "",
         op->kernel ? reel__kernel_name((reel_kernel_id)op->kernel) : "-");
     put_operands(t, &f);
     put(t, " | %s | %s", f.kind, f.dtype_names);
@@ -127,9 +194,13 @@ static void put_page(text *t)
         "floats are f32, f64, f16 and bf16; ints are i64, i32, i8 and u8.\n"
         "- ONNX: the first opset that a graph of it can be exported to, or why it "
         "cannot; run "
-        "in ONNX Runtime at opset 13, 17 and the newest, `tests/test_onnx.sh`.\n\n"
-        "| operator | CPU kernel | inputs -> outputs | kind | dtypes | gradient | second "
-        "order | ONNX |\n|---|---|---|---|---|---|---|---|\n",
+        "in ONNX Runtime at opset 13, 17 and the newest, `tests/test_onnx.sh`.\n"
+        "- function: of <reel/ops.h>, that calls it; the others are parts of gradients "
+        "and what "
+        "passes put in.\n\n"
+        "| operator | function | CPU kernel | inputs -> outputs | kind | dtypes | "
+        "gradient | second "
+        "order | ONNX |\n|---|---|---|---|---|---|---|---|---|\n",
         reel__n_ops, gradients, exported);
     for (int i = 0; i < reel__n_ops; i++) put_row(t, i);
 }
