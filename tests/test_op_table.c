@@ -76,22 +76,25 @@ static unsigned dtypes_of(const reel_op *op)
 static char *read_all(const char *path)
 {
     FILE *f = fopen(path, "rb");
-    char *text = calloc(1, ROOM);
-    assert_non_null(text);
+    char *content = calloc(1, ROOM);
+    assert_non_null(content);
     if (f) {
-        assert_true(fread(text, 1, ROOM - 1, f) < ROOM - 1);
+        assert_true(fread(content, 1, ROOM - 1, f) < ROOM - 1);
         (void)fclose(f);
     }
-    return text;
+    return content;
 }
 
 static bool is_public(const char *name)
 {
-    static char *header;
-    char wanted[96];
-    if (!header) header = read_all(REEL_SOURCE_DIR "/include/reel/ops.h");
+    static char *header[2]; /* read once */
+    char wanted[112];
+    if (!header[0]) {
+        header[0] = read_all(REEL_SOURCE_DIR "/include/reel/ops.h");
+        header[1] = read_all(REEL_SOURCE_DIR "/include/reel/tensor.h");
+    }
     snprintf(wanted, sizeof wanted, " *%s(", name);
-    return strstr(header, wanted) != NULL;
+    return strstr(header[0], wanted) || strstr(header[1], wanted);
 }
 
 /* The function of a source whose body names the record: a line at the margin begins one. */
