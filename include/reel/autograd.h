@@ -86,7 +86,7 @@ REEL_API reel_tensor *reel_checkpoint(reel_function fn, void *user,
  *  what it was. */
 REEL_API bool reel_set_anomaly(bool on);
 
-/** Options of reel_gradcheck. Zero is the default. */
+/** Options of reel_gradcheck. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_gradcheck_opts {
     double eps;    /* step of the central differences; 0 means 1e-6 */
     double atol;   /* 0 means 1e-5 */

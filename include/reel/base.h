@@ -103,6 +103,14 @@ REEL_API bool reel_dtype_is_float(reel_dtype dtype);
 /** What becomes of the losses of single elements. Zero is the default, the mean. */
 typedef enum reel_reduction { REEL_MEAN = 0, REEL_SUM, REEL_NONE } reel_reduction;
 
+/* ---- options ----------------------------------------------------------------------- */
+
+/** The number 0, said in an option struct: plain 0 means the default there, as does a field that
+ *  is not written. `{.beta1 = REEL_ZERO}` is beta1 = 0. For every option that is a double. */
+#define REEL_ZERO 2.2250738585072014e-308
+/** The same for options that are integers. */
+#define REEL_ZERO_INT (-2147483647 - 1)
+
 /* ---- devices ----------------------------------------------------------------------- */
 
 typedef enum reel_device_type {

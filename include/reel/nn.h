@@ -295,7 +295,7 @@ typedef struct reel_nn_conv2d_opts {
 REEL_API reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
                                      const reel_nn_conv2d_opts *opts);
 
-/** Options of reel_nn_batch_norm2d. Zero is the default. */
+/** Options of reel_nn_batch_norm2d. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_nn_batch_norm2d_opts {
     double eps;      /* 0 means 1e-5 */
     double momentum; /* 0 means 0.1 */
@@ -309,7 +309,7 @@ REEL_API reel_module *reel_nn_batch_norm2d(int64_t channels,
 REEL_API reel_tensor *reel_nn_batch_norm2d_forward(reel_module *bn, reel_tensor *x,
                                                    reel_tensor *residual, bool relu);
 
-/** Options of reel_nn_layer_norm. Zero is the default. */
+/** Options of reel_nn_layer_norm. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_nn_layer_norm_opts {
     double eps; /* 0 means 1e-5 */
     bool no_affine;
@@ -326,7 +326,8 @@ REEL_API reel_module *reel_nn_avg_pool2d(const reel_pool2d_opts *opts);
 /** Mean of windows that give [n, c, h, w]. */
 REEL_API reel_module *reel_nn_adaptive_avg_pool2d(int h, int w);
 
-/** Elementwise functions; parameters are PyTorch's defaults (leaky 0.01, elu 1). */
+/** Elementwise functions; parameters are PyTorch's defaults (leaky_relu 0.01, elu 1): others by
+ *  reel_nn_leaky_relu() and reel_nn_elu(). */
 typedef enum reel_activation {
     REEL_ACT_RELU = 0,
     REEL_ACT_RELU6,
@@ -353,6 +354,10 @@ REEL_API reel_module *reel_nn_activation(reel_activation kind);
 REEL_API reel_module *reel_nn_relu(void);
 /** reel_nn_activation(REEL_ACT_GELU). */
 REEL_API reel_module *reel_nn_gelu(void);
+/** reel_leaky_relu() as a module: x > 0 ? x : negative_slope x. PyTorch's default is 0.01. */
+REEL_API reel_module *reel_nn_leaky_relu(double negative_slope);
+/** reel_elu() as a module: x > 0 ? x : alpha (exp(x) - 1). PyTorch's default is 1. */
+REEL_API reel_module *reel_nn_elu(double alpha);
 
 /** In training each element is dropped with probability p in [0, 1). */
 REEL_API reel_module *reel_nn_dropout(double p);
@@ -371,7 +376,7 @@ REEL_API reel_module *reel_nn_sequential_n(reel_module *const modules[], int n);
         (reel_module *[]){__VA_ARGS__},                                                  \
         (int)(sizeof((reel_module *[]){__VA_ARGS__}) / sizeof(reel_module *)))
 
-/** Options of reel_nn_attention. Zero is the default. */
+/** Options of reel_nn_attention. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_nn_attention_opts {
     double dropout; /* on the probabilities, in training */
     bool no_bias;
@@ -389,7 +394,7 @@ REEL_API reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *q
                                                 reel_tensor *key, reel_tensor *value,
                                                 reel_tensor *mask);
 
-/** Options of reel_nn_encoder_layer. Zero is the default. */
+/** Options of reel_nn_encoder_layer. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_nn_encoder_layer_opts {
     int64_t hidden; /* of the feed-forward part; 0 means 2048 */
     double dropout; /* in training; PyTorch's default is 0.1, ours none */
@@ -423,17 +428,19 @@ REEL_API reel_tensor *reel_init_kaiming_uniform(reel_tensor *t,
                                                 const reel_kaiming_opts *opts);
 REEL_API reel_tensor *reel_init_kaiming_normal(reel_tensor *t,
                                                const reel_kaiming_opts *opts);
-/** Uniform or normal with variance gain^2 2 / (fan_in + fan_out); gain 0 means 1.
+/** Uniform or normal with variance gain^2 2 / (fan_in + fan_out); gain 0 means 1, REEL_ZERO
+ *  is 0.
  *  Source: Glorot & Bengio 2010. */
 REEL_API reel_tensor *reel_init_xavier_uniform(reel_tensor *t, double gain);
 REEL_API reel_tensor *reel_init_xavier_normal(reel_tensor *t, double gain);
-/** Orthogonal rows or columns (whichever are fewer) of [out, rest], times gain (0 means 1).
+/** Orthogonal rows or columns (whichever are fewer) of [out, rest], times gain (0 means 1,
+ *  REEL_ZERO is 0).
  *  Source: Saxe et al. 2013, arXiv:1312.6120. */
 REEL_API reel_tensor *reel_init_orthogonal(reel_tensor *t, double gain);
 
 /* ---- models ------------------------------------------------------------------------ */
 
-/** Options of reel_mlp. Zero is the default. */
+/** Options of reel_mlp. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_mlp_opts {
     int64_t in;        /* elements of one sample; required */
     int64_t out;       /* 0 means 10 */
@@ -466,7 +473,7 @@ REEL_API reel_module *reel_resnet18(const reel_resnet_opts *opts);
 REEL_API reel_module *reel_resnet34(const reel_resnet_opts *opts);
 REEL_API reel_module *reel_resnet50(const reel_resnet_opts *opts);
 
-/** Options of reel_vit_tiny. Zero is the default. */
+/** Options of reel_vit_tiny. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_vit_opts {
     int64_t classes;  /* 0 means 10 */
     int64_t channels; /* 0 means 3 */

@@ -351,7 +351,7 @@ REEL_API reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w);
 
 /* ---- normalization ----------------------------------------------------------------- */
 
-/** Options of reel_batch_norm. Zero is the default. */
+/** Options of reel_batch_norm. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_batch_norm_opts {
     double eps;      /* 0 means 1e-5 */
     double momentum; /* 0 means 0.1; of the running statistics */
@@ -367,7 +367,7 @@ REEL_API reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight,
                                       reel_tensor *running_var, reel_tensor *residual,
                                       const reel_batch_norm_opts *opts);
 /** Layer normalization over the last `dims` dimensions; weight and bias have their shape or
- *  are NULL. eps 0 means 1e-5. Source: Ba et al. 2016, arXiv:1607.06450.
+ *  are NULL. eps 0 means 1e-5, REEL_ZERO is 0. Source: Ba et al. 2016, arXiv:1607.06450.
  *  ONNX: LayerNormalization (17). */
 REEL_API reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
                                       reel_tensor *bias, double eps);
@@ -384,7 +384,7 @@ REEL_API reel_tensor *reel_log_softmax(reel_tensor *x, int dim);
  *  and no NaN. Its gradient is softmax's. ONNX: ReduceLogSumExp. */
 REEL_API reel_tensor *reel_logsumexp(reel_tensor *x, int dim, bool keepdim);
 
-/** Options of reel_cross_entropy. Zero is the default. */
+/** Options of reel_cross_entropy. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_cross_entropy_opts {
     double label_smoothing;   /* 0 .. 1                                              */
     reel_tensor *weight;      /* [c], per class; NULL is 1. No gradient.             */
@@ -405,7 +405,7 @@ REEL_API reel_tensor *reel_bce_with_logits(reel_tensor *x, reel_tensor *target,
 
 /* ---- attention --------------------------------------------------------------------- */
 
-/** Options of reel_attention. Zero is the default. */
+/** Options of reel_attention. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_attention_opts {
     reel_tensor
         *mask;      /* broadcasts to [..., lq, lk]: bool, true: attend; or of q's dtype,
@@ -454,7 +454,7 @@ REEL_API reel_tensor *reel_dropout(reel_tensor *x, double p, bool training);
 
 /* ---- optimizer steps: change the parameter and its state in place, in one pass ------- */
 
-/** Options of reel_sgd_step. Zero is the default. */
+/** Options of reel_sgd_step. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_sgd_step_opts {
     double momentum, dampening, weight_decay;
     bool nesterov;

@@ -17,9 +17,10 @@ extern "C" {
 
 typedef struct reel_progress reel_progress;
 
+/** Options of reel_progress_begin. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_progress_opts {
     const char *label; /* in front of the line; none: "" */
-    double every;      /* seconds between plain lines; 0: 10 */
+    double every;      /* seconds between plain lines; 0 means 10 */
     int64_t start; /* steps that were done before, as after a resume; not in the rate */
 } reel_progress_opts;
 

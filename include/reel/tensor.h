@@ -159,7 +159,8 @@ REEL_API void *reel_data(reel_tensor *x);
  *  room for reel_numel(x) of them. Any device, any strides. */
 REEL_API reel_status reel_read(reel_tensor *x, void *out, reel_dtype dtype);
 
-/** Options of reel_to_string. Zero is the default. */
+/** Options of reel_to_string. Zero is the default; REEL_ZERO_INT for a precision or
+ *  threshold of 0. Errors: REEL_ERR_ARG below 0. */
 typedef struct reel_print_opts {
     int precision; /* digits after the point; 0 means 4                       */
     int edge;      /* items shown at each end when summarized; 0 means 3      */

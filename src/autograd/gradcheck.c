@@ -11,6 +11,7 @@
 
 #include "autograd/tape.h"
 #include "base/alloc.h"
+#include "base/option.h"
 #include "base/rng.h"
 
 typedef struct check {
@@ -233,11 +234,16 @@ static reel_status gradcheck(const char *who, reel_function fn, void *user,
                .user = user,
                .x = x,
                .n = n,
-               .eps = o->eps > 0 ? o->eps : 1e-6,
-               .atol = o->atol > 0 ? o->atol : 1e-5,
-               .rtol = o->rtol > 0 ? o->rtol : 1e-3,
+               .eps = reel__option(o->eps, 1e-6),
+               .atol = reel__option(o->atol, 1e-5),
+               .rtol = reel__option(o->rtol, 1e-3),
                .fast = o->fast,
                .seed = o->seed};
+    if (!(c.eps > 0 && c.atol >= 0 && c.rtol >= 0))
+        return reel_fail(REEL_ERR_ARG,
+                         "%s: eps %g, atol %g, rtol %g: expected a step above 0, and "
+                         "tolerances of 0 or more",
+                         who, c.eps, c.atol, c.rtol);
     reel_tensor **list = reel__malloc(2 * (size_t)n * sizeof(reel_tensor *));
     if (!list) return reel_error_status();
     reel_scope s = reel_scope_begin();

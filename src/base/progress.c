@@ -3,6 +3,7 @@
 #include "base/progress.h"
 
 #include "base/alloc.h"
+#include "base/option.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -159,7 +160,7 @@ reel_progress *reel_progress_begin(FILE *to, int64_t total,
     if (!p) return NULL;
     p->to = to;
     p->terminal = is_terminal(to);
-    p->every = p->terminal ? REDRAW : every > 0 ? every : PLAIN_EVERY;
+    p->every = p->terminal ? REDRAW : reel__option(every, PLAIN_EVERY);
     p->total = total;
     p->start = p->done = opts && opts->start > 0 ? opts->start : 0;
     p->begun = p->drawn = now();

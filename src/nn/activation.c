@@ -58,11 +58,22 @@ reel_tensor *reel_activate(reel_activation kind, reel_tensor *x)
 typedef struct activation {
     reel_module m;
     reel_activation kind;
+    double a; /* slope or alpha, where the forward has one */
 } activation;
 
 static reel_tensor *activation_forward(reel_module *self, reel_tensor *x)
 {
     return reel_activate(((const activation *)self)->kind, x);
+}
+
+static reel_tensor *leaky_relu_forward(reel_module *self, reel_tensor *x)
+{
+    return reel_leaky_relu(x, ((const activation *)self)->a);
+}
+
+static reel_tensor *elu_forward(reel_module *self, reel_tensor *x)
+{
+    return reel_elu(x, ((const activation *)self)->a);
 }
 
 reel_module *reel_nn_activation(reel_activation kind)
@@ -85,4 +96,22 @@ reel_module *reel_nn_relu(void)
 reel_module *reel_nn_gelu(void)
 {
     return reel_nn_activation(REEL_ACT_GELU);
+}
+
+static reel_module *with_number(const char *type, double a,
+                                reel_tensor *(*forward)(reel_module *, reel_tensor *))
+{
+    activation *m = reel_module_new(sizeof *m, type, forward);
+    if (m) m->a = a;
+    return m ? &m->m : NULL;
+}
+
+reel_module *reel_nn_leaky_relu(double negative_slope)
+{
+    return with_number("leaky_relu", negative_slope, leaky_relu_forward);
+}
+
+reel_module *reel_nn_elu(double alpha)
+{
+    return with_number("elu", alpha, elu_forward);
 }

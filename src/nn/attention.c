@@ -1,4 +1,5 @@
 /* attention.c: multi-head attention and the transformer encoder layer. */
+#include "base/option.h"
 #include "nn/module.h"
 
 typedef struct attention {
@@ -208,6 +209,7 @@ reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
     int64_t hidden = o->hidden ? o->hidden : 2048;
     reel_nn_layer_norm_opts norm = {.eps = o->eps};
     e->opts = *o;
+    e->opts.dropout = reel__option(o->dropout, 0);
     e->attention = reel_module_add(
         m, "self_attn",
         reel_nn_attention(

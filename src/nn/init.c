@@ -2,6 +2,7 @@
  * dtype is filled from the same numbers. */
 #include <math.h>
 
+#include "base/option.h"
 #include "nn/module.h"
 
 /* The largest number of the dtype below `high`; at least `low`, as the dtype has it. */
@@ -98,7 +99,8 @@ static bool fans(const char *who, reel_tensor *t, double *in, double *out)
 /* Standard deviation; 0 elements need none. */
 static double kaiming_std(const reel_kaiming_opts *opts, double in, double out)
 {
-    double slope = opts ? opts->slope : 0, fan = opts && opts->fan_out ? out : in;
+    double slope = opts ? reel__option(opts->slope, 0) : 0,
+           fan = opts && opts->fan_out ? out : in;
     return fan > 0 ? sqrt(2 / ((1 + slope * slope) * fan)) : 0;
 }
 
@@ -119,7 +121,7 @@ reel_tensor *reel_init_kaiming_normal(reel_tensor *t, const reel_kaiming_opts *o
 
 static double xavier_std(double gain, double in, double out)
 {
-    return in + out > 0 ? (gain != 0 ? gain : 1) * sqrt(2 / (in + out)) : 0;
+    return in + out > 0 ? reel__option(gain, 1) * sqrt(2 / (in + out)) : 0;
 }
 
 reel_tensor *reel_init_xavier_uniform(reel_tensor *t, double gain)

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "nn/module.h"
 
 /* n random numbers, f64. NULL on an error. */
@@ -128,7 +129,7 @@ reel_tensor *reel_init_orthogonal(reel_tensor *t, double gain)
         for (int64_t i = 0; i < rows; i++)
             for (int64_t k = 0; k < columns; k++)
                 values[out <= rest ? i * rest + k : k * rest + i] =
-                    (gain != 0 ? gain : 1) * q[i * columns + k];
+                    reel__option(gain, 1) * q[i * columns + k];
     }
     reel__free(q);
     return put(t, values);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/random_blocks.h"
+#include "base/option.h"
 #include "ops/onnx.h"
 
 #define G gy[0]
@@ -304,10 +305,10 @@ reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
         !reel__have("attention", v, "v") || !probability("attention", o->dropout))
         return NULL;
     int64_t d = reel_size(q, -1), lq = reel_size(q, -2), lk = reel_size(k, -2);
-    reel_attention_attrs a = {.scale = o->scale != 0 ? o->scale : 1 / sqrt((double)d),
-                              .dropout = o->dropout,
+    reel_attention_attrs a = {.scale = reel__option(o->scale, 1 / sqrt((double)d)),
+                              .dropout = reel__option(o->dropout, 0),
                               .causal = o->causal};
-    if (o->dropout > 0 && lq > 0 && lk > 0 && d > 0) {
+    if (a.dropout > 0 && lq > 0 && lk > 0 && d > 0) {
         int64_t n = reel__numel(&q->meta) / d * lk;
         reel_rng_state at = reel__rng_take(reel__random_blocks(K_DROPOUT, REEL_F32, n));
         a.seed = (int64_t)at.seed;

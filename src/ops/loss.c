@@ -2,6 +2,7 @@
  * for: one walk over the logits instead of three. */
 #include <inttypes.h>
 
+#include "base/option.h"
 #include "ops/onnx.h"
 #include "ops/recorder.h"
 
@@ -184,7 +185,7 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
         return NULL;
     }
     const reel_cross_entropy_attrs a = {
-        .smoothing = o->label_smoothing,
+        .smoothing = reel__option(o->label_smoothing, 0),
         .ignore_index = o->ignore ? o->ignore_index : INT64_MIN,
         .reduction = o->reduction,
         .want_grad = reel__recorded("cross_entropy", logits)};

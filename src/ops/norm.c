@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/option.h"
 #include "ops/onnx.h"
 #include "ops/records.h"
 
@@ -323,8 +324,8 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
 {
     static const reel_batch_norm_opts none = {0};
     const reel_batch_norm_opts *o = opts ? opts : &none;
-    const reel_batch_norm_attrs a = {.eps = o->eps != 0 ? o->eps : 1e-5,
-                                     .momentum = o->momentum != 0 ? o->momentum : 0.1,
+    const reel_batch_norm_attrs a = {.eps = reel__option(o->eps, 1e-5),
+                                     .momentum = reel__option(o->momentum, 0.1),
                                      .training = o->training,
                                      .relu = o->relu};
     if (a.eps < 0 || a.momentum < 0 || a.momentum > 1) {
@@ -523,7 +524,7 @@ reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
         reel_fail(REEL_ERR_ARG, "layer_norm: eps %g must be positive", eps);
         return NULL;
     }
-    const reel_layer_norm_attrs a = {.dims = dims, .eps = eps > 0 ? eps : 1e-5};
+    const reel_layer_norm_attrs a = {.dims = dims, .eps = reel__option(eps, 1e-5)};
     reel_scope s = reel_scope_begin();
     return reel_scope_return(
         s, APPLY(&reel__layer_norm, &a, reel_contiguous(x), weight, bias));

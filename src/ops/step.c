@@ -1,6 +1,7 @@
 /* step.c: one optimizer step of one parameter, as operators: one fused pass over parameter,
  * gradient and state, and a tracer sees the whole training step. Rates and step counts are
  * tensors, so that a graph of the step does not freeze them. */
+#include "base/option.h"
 #include "ops/onnx.h"
 
 static reel_status check_state(const reel_call *c, int last_state, int scalars)
@@ -50,8 +51,12 @@ reel_status reel_sgd_step(reel_tensor *param, reel_tensor *grad, reel_tensor *mo
 {
     static const reel_sgd_step_opts none = {0};
     const reel_sgd_step_opts *o = opts ? opts : &none;
-    const reel_sgd_attrs a = {o->momentum, o->dampening, o->weight_decay,
-                              o->nesterov, o->maximize,  o->first};
+    const reel_sgd_attrs a = {.momentum = reel__option(o->momentum, 0),
+                              .dampening = reel__option(o->dampening, 0),
+                              .weight_decay = reel__option(o->weight_decay, 0),
+                              .nesterov = o->nesterov,
+                              .maximize = o->maximize,
+                              .first = o->first};
     reel_tensor *in[] = {param, grad, momentum, lr};
     return reel__apply(&reel__sgd_step, &a, 4, in, NULL);
 }
@@ -85,8 +90,12 @@ reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_tensor *m
                            const reel_adam_step_opts *opts)
 {
     if (!opts) return reel_fail(REEL_ERR_ARG, "adam_step: opts is NULL");
-    const reel_adam_attrs a = {opts->beta1,        opts->beta2,     opts->eps,
-                               opts->weight_decay, opts->decoupled, opts->maximize};
+    const reel_adam_attrs a = {.beta1 = reel__option(opts->beta1, 0),
+                               .beta2 = reel__option(opts->beta2, 0),
+                               .eps = reel__option(opts->eps, 0),
+                               .weight_decay = reel__option(opts->weight_decay, 0),
+                               .decoupled = opts->decoupled,
+                               .maximize = opts->maximize};
     reel_tensor *in[] = {param, grad, m, v, lr, step};
     return reel__apply(&reel__adam_step, &a, 6, in, NULL);
 }

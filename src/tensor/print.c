@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/decimal.h"
+#include "base/option.h"
 #include "tensor/tensor.h"
 
 /* A growing string; `bad` once memory ran out. free()d by the user, so plain malloc. */
@@ -123,6 +124,14 @@ char *reel_to_string(reel_tensor *x, const reel_print_opts *opts)
         reel_fail(REEL_ERR_ARG, "to_string: the tensor is NULL");
         return NULL;
     }
+    int precision = reel__option_int(o->precision, 4);
+    int threshold = reel__option_int(o->threshold, 1000);
+    if (precision < 0 || threshold < 0 || o->edge < 0) {
+        reel_fail(REEL_ERR_ARG,
+                  "to_string: precision %d, threshold %d, edge %d: expected 0 or more",
+                  precision, threshold, o->edge);
+        return NULL;
+    }
     bool flt = reel_dtype_is_float(x->meta.dtype);
     int64_t n = reel__numel(&x->meta);
     /* f64 and i64 are both 8 bytes: one buffer serves either. */
@@ -135,9 +144,9 @@ char *reel_to_string(reel_tensor *x, const reel_print_opts *opts)
     printer p = {.m = &x->meta,
                  .f = flt ? values : NULL,
                  .i = flt ? NULL : values,
-                 .precision = o->precision > 0 ? o->precision : 4,
+                 .precision = precision,
                  .edge = o->edge > 0 ? o->edge : 3,
-                 .summarize = n > (o->threshold > 0 ? o->threshold : 1000)};
+                 .summarize = n > threshold};
     if (p.precision > 20) p.precision = 20;
     double lo = INFINITY, hi = 0;
     measure(&p, 0, 0, n, &lo, &hi);

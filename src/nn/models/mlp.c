@@ -1,6 +1,7 @@
 /* mlp.c: multi-layer perceptron. */
 #include <stdio.h>
 
+#include "base/option.h"
 #include "nn/module.h"
 
 enum { MOST_HIDDEN = sizeof((reel_mlp_opts){0}.hidden) / sizeof(int64_t) };
@@ -34,7 +35,7 @@ reel_module *reel_mlp(const reel_mlp_opts *opts)
     mlp *net = reel_module_new(sizeof *net, "mlp", mlp_forward);
     if (!net) return NULL;
     net->activation = opts->activation;
-    net->dropout = opts->dropout;
+    net->dropout = reel__option(opts->dropout, 0);
     int64_t width[MOST_HIDDEN + 2] = {opts->in};
     int n = 0;
     while (n < MOST_HIDDEN && opts->hidden[n]) {

@@ -2,6 +2,7 @@
  * of the tokens in place of a class token (Beyer et al. 2022, arXiv:2205.01580). */
 #include <stdio.h>
 
+#include "base/option.h"
 #include "nn/module.h"
 
 typedef struct vit {
@@ -64,7 +65,7 @@ static reel_module *build(const reel_vit_opts *o)
     if (!v) return NULL;
     reel_module *m = &v->m;
     int side = o->image / o->patch;
-    v->dropout = o->dropout;
+    v->dropout = reel__option(o->dropout, 0);
     reel_scope s = reel_scope_begin();
     v->pos_embed = reel_module_param(
         m, "pos_embed",
