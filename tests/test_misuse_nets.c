@@ -144,6 +144,8 @@ static void test_layers(void **state)
     reel_fail(REEL_ERR_ARG, "before");
     assert_null(reel_nn_relu());
     assert_null(reel_nn_gelu());
+    assert_null(reel_nn_leaky_relu(0.2));
+    assert_null(reel_nn_elu(1));
     assert_null(reel_nn_flatten(1, -1));
     refused_by("before", __LINE__);
 }
@@ -544,6 +546,24 @@ static void test_optimizers(void **state)
     BAD("", reel_sgd_add(sgd, p, NULL));     /* twice */
     BAD("", reel_adam_add(NULL, none, NULL));
     BAD("", reel_adam_add(sgd, none, NULL));
+    BAD("", reel_optim_add_group(NULL, none, NULL));
+    BAD("sgd", reel_optim_add_group(sgd, p, NULL)); /* twice */
+    BAD("sgd", reel_optim_add_group(sgd, lists, NULL));
+    assert_null(reel_optim_kind_of(NULL));
+    reel_optim_kind kind = {.name = "own"};
+    NONE("kind is NULL", reel_optim_new(NULL, p, NULL));
+    NONE("update", reel_optim_new(&kind, p, NULL));
+    kind = *reel_optim_kind_of(adam);
+    kind.name = NULL;
+    NONE("name", reel_optim_new(&kind, p, NULL));
+    kind.name = "own";
+    kind.n_state = REEL_OPTIM_MOST_STATES + 1;
+    NONE("states", reel_optim_new(&kind, p, NULL));
+    kind.n_state = 4; /* the fourth has no name */
+    NONE("state 3 of own", reel_optim_new(&kind, p, NULL));
+    kind.n_state = 2;
+    kind.state[1].name = kind.state[0].name;
+    NONE("state 1 of own", reel_optim_new(&kind, p, NULL));
     BAD("", reel_optim_step(NULL));
     reel_optim_zero_grad(NULL);
     assert_int_equal(reel_optim_groups(NULL), 0);
@@ -573,6 +593,28 @@ static void test_optimizers(void **state)
     reel_module_free(m);
 }
 
+static double negative_rate(void *user, double base, int64_t t)
+{
+    (void)user;
+    (void)base;
+    (void)t;
+    return -1;
+}
+
+static reel_status part_without_state(void *user, reel_tensor_map *map)
+{
+    (void)user;
+    (void)map;
+    return REEL_OK;
+}
+
+static reel_status part_takes_all(void *user, const reel_tensor_map *map)
+{
+    (void)user;
+    (void)map;
+    return REEL_OK;
+}
+
 static void test_schedules(void **state)
 {
     (void)state;
@@ -593,6 +635,14 @@ static void test_schedules(void **state)
     NONE("schedule", reel_schedule_one_cycle(o, 1, 0, NULL));
     NONE("schedule",
          reel_schedule_one_cycle(o, 1, 5, &(reel_one_cycle_opts){.warmup = 2}));
+    reel_schedule_kind kind = {.name = "own"};
+    NONE("kind is NULL", reel_schedule_new(o, NULL, NULL));
+    NONE("rate", reel_schedule_new(o, &kind, NULL));
+    kind.rate = negative_rate;
+    NONE("own: the rate at step 0 is -1", reel_schedule_new(o, &kind, NULL));
+    NONE("own: the optimizer", reel_schedule_new(NULL, &kind, NULL));
+    kind.state = part_without_state;
+    NONE("load_state", reel_schedule_new(o, &kind, NULL));
     NONE("schedule", reel_schedule_warmup(NULL, 5, 0.1));
     NONE("schedule", reel_schedule_warmup(reel_schedule_constant(o), -1, 0.1));
     reel_schedule *s = reel_schedule_constant(o);
@@ -790,6 +840,28 @@ static void test_files(void **state)
     reel_training run = {0};
     BAD("", reel_training_save(NULL, &run));
     BAD("", reel_training_save(nowhere, NULL));
+    const reel_training_part parts[] = {
+        {NULL, NULL, part_without_state, part_takes_all},
+        {"", NULL, part_without_state, part_takes_all},
+        {"a.b", NULL, part_without_state, part_takes_all},
+        {"no_save", NULL, NULL, part_takes_all},
+        {"no_load", NULL, part_without_state, NULL},
+        {"module", NULL, part_without_state, part_takes_all},
+        {"rng", NULL, part_without_state, part_takes_all},
+        {"empty", NULL, part_without_state, part_takes_all},
+        reel_module_part("no_module", NULL),
+        reel_optim_part("no_optim", NULL),
+        reel_schedule_part("no_schedule", NULL),
+        reel_ema_part("no_ema", NULL),
+        reel_loader_part("no_loader", NULL),
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        reel_training with = {.parts = &parts[i], .n_parts = 1};
+        BAD("", reel_training_save(nowhere, &with));
+        if (i < 7) BAD("part 0", reel_training_load(nowhere, &with));
+    }
+    BAD("2 parts", reel_training_save(nowhere, &(reel_training){.n_parts = 2}));
+    BAD("-1 parts", reel_training_load(nowhere, &(reel_training){.n_parts = -1}));
     BAD(file, reel_training_save(nowhere, &run));
     BAD("", reel_training_load(NULL, &run));
     BAD("", reel_training_load(nowhere, NULL));

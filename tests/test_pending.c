@@ -470,6 +470,8 @@ DO(adam_step,
 DO(op_info, reel_op_info(0, &w->facts))
 /* optim.h */
 DO(sgd_add, reel_sgd_add(w->sgd, reel_parameters(w->t.net), &(reel_sgd_opts){.lr = 0.1}))
+DO(optim_add_group,
+   reel_optim_add_group(w->sgd, reel_parameters(w->t.net), &(reel_sgd_opts){.lr = 0.1}))
 DO(adam_add, reel_adam_add(w->t.optim, (reel_params){&w->leaf, NULL, 1}, NULL))
 DO(optim_step, reel_optim_step(w->t.optim))
 DO(optim_set_lr, reel_optim_set_lr(w->t.optim, 0, 0.5))
@@ -667,6 +669,7 @@ static const command commands[] = {
     READS(op_info),
     SEEN(sgd_add),
     SEEN(adam_add),
+    SEEN(optim_add_group),
     {"optim_step", do_optim_step, give_gradients, NULL, false, false},
     SEEN(optim_set_lr),
     SEEN(optim_state),

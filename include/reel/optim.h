@@ -34,9 +34,9 @@ extern "C" {
  *  Keeps a share of each parameter. Opaque. */
 typedef struct reel_optim reel_optim;
 
-/** Options of reel_sgd. Zero is the default. */
+/** Options of reel_sgd. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_sgd_opts {
-    double lr;           /* 0 means 1e-3; reel_optim_set_lr() can set 0 */
+    double lr;           /* 0 means 1e-3 */
     double momentum;     /* in [0, 1) */
     double dampening;    /* of the gradient that enters the momentum */
     double weight_decay; /* added to the gradient, times the weight */
@@ -47,11 +47,12 @@ typedef struct reel_sgd_opts {
  *  for an option out of its range or a tensor or name that comes twice; REEL_ERR_DTYPE unless
  *  every parameter is f32 or f64. */
 REEL_API reel_optim *reel_sgd(reel_params params, const reel_sgd_opts *opts);
-/** Another group with options of its own, for an optimizer made by reel_sgd(). */
+/** Another group with options of its own, for an optimizer made by reel_sgd(). Errors:
+ *  REEL_ERR_ARG also for an optimizer of another kind. */
 REEL_API reel_status reel_sgd_add(reel_optim *optim, reel_params params,
                                   const reel_sgd_opts *opts);
 
-/** Options of reel_adam and reel_adamw. Zero is the default. */
+/** Options of reel_adam and reel_adamw. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_adam_opts {
     double lr;           /* 0 means 1e-3 */
     double beta1;        /* 0 means 0.9 */
@@ -91,6 +92,59 @@ REEL_API reel_status reel_optim_load_state(reel_optim *optim, const reel_tensor_
 /** Frees. NULL is allowed. */
 REEL_API void reel_optim_free(reel_optim *optim);
 
+/* ---- an optimizer of your own ------------------------------------------------------- */
+/* A reel_optim_kind says what tells one optimizer from another; reel_sgd(), reel_adam() and
+ * reel_adamw() are three of them, and a fourth is made, stepped, scheduled, saved and captured
+ * in a graph just as they are (examples/own_optimizer.c, docs/extending.md). */
+
+#define REEL_OPTIM_MOST_STATES 8
+/** A tensor that an optimizer keeps for each parameter, zeros at first. */
+typedef struct reel_optim_state_row {
+    const char *name; /* behind the parameter's in a state dict: "exp_avg" */
+    bool scalar;      /* one f64, such as a count of steps; else like the parameter */
+} reel_optim_state_row;
+
+/** What one update works on. All borrowed. */
+typedef struct reel_optim_slot {
+    reel_tensor *param,
+        *grad; /* one shape and dtype, f32 or f64; grad is not to be changed */
+    reel_tensor *const *state; /* in the order of the kind's rows; NULLs if it has none */
+    reel_tensor *lr;           /* one f64 */
+    reel_tensor *one; /* f64, the number 1: a count grows by reel_add_(count, one) */
+    bool first;       /* the state has not been written yet */
+} reel_optim_slot;
+
+/** The kind of an optimizer, in static storage. Its options are a struct of numbers, which are
+ *  copied byte by byte for each group; what a pointer among them points to is yours. */
+typedef struct reel_optim_kind {
+    const char *name; /* in messages: "lion" */
+    size_t opts_size; /* bytes of the options; 0: it has none */
+    int n_state;      /* up to REEL_OPTIM_MOST_STATES */
+    reel_optim_state_row state[REEL_OPTIM_MOST_STATES];
+    /* Called with a group's options (zeros if NULL was given) before they are used: puts the
+     * defaults in and checks them (reel_fail), and sets the rate that the group begins with,
+     * 1e-3 before. NULL: nothing to check. */
+    reel_status (*check)(void *opts, double *lr);
+    /* Whether groups with these options need the state. NULL: they do. */
+    bool (*has_state)(const void *opts);
+    /* Changes slot->param, and the state, in place; nothing is recorded meanwhile. What changes
+     * from step to step must be a tensor, in operators: a graph of the step would freeze a
+     * number of the host (reel_item(), a counter in C). Such an update refuses in a capture:
+     * if (reel_capturing()) return reel_fail(REEL_ERR_STATE, ...). */
+    reel_status (*update)(const void *opts, const reel_optim_slot *slot);
+} reel_optim_kind;
+
+/** An optimizer of `kind`, with one group; `opts` points to kind->opts_size bytes, or is NULL.
+ *  Errors: REEL_ERR_ARG for a kind without name or update, or with a state without a name or
+ *  two of one name; else as reel_sgd(). */
+REEL_API reel_optim *reel_optim_new(const reel_optim_kind *kind, reel_params params,
+                                    const void *opts);
+/** Another group with options of its own. Errors: as reel_sgd_add(). */
+REEL_API reel_status reel_optim_add_group(reel_optim *optim, reel_params params,
+                                          const void *opts);
+/** What it was made of; NULL for NULL. */
+REEL_API const reel_optim_kind *reel_optim_kind_of(const reel_optim *optim);
+
 /* ---- clipping ---------------------------------------------------------------------- */
 
 /** Scales all gradients so that their norm together is at most `max_norm` > 0. Returns the
@@ -127,7 +181,7 @@ REEL_API reel_schedule *reel_schedule_cosine(reel_optim *optim, int64_t steps,
 REEL_API reel_schedule *reel_schedule_linear(reel_optim *optim, double start, double end,
                                              int64_t steps);
 
-/** Options of reel_schedule_one_cycle. Zero is the default. */
+/** Options of reel_schedule_one_cycle. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_one_cycle_opts {
     double warmup;    /* share of the steps that ascend; 0 means 0.3 */
     double div;       /* first rate is max_lr / div; 0 means 25 */
@@ -144,6 +198,24 @@ REEL_API reel_schedule *reel_schedule_one_cycle(reel_optim *optim, double max_lr
 REEL_API reel_schedule *reel_schedule_warmup(reel_schedule *after, int64_t steps,
                                              double start);
 
+/** A schedule of your own; each of those above is one. */
+typedef struct reel_schedule_kind {
+    const char *name; /* in messages */
+    /* The rate at step t of a group whose base rate is `base`, 0 or more. Asked for any t. */
+    double (*rate)(void *user, double base, int64_t t);
+    /* What `user` must find again, beyond t and the base rates, such as the best loss so far:
+     * into and out of a checkpoint, under any names but "step" and "base_lr". Both or neither. */
+    reel_status (*state)(void *user, reel_tensor_map *map);
+    reel_status (*load_state)(void *user, const reel_tensor_map *map);
+    void (*free_user)(
+        void *user); /* called once, also if the schedule cannot be made; or NULL */
+} reel_schedule_kind;
+/** Makes one and sets the rates of t = 0. The kind is in static storage. Takes `user` over, also
+ *  on an error. Errors: REEL_ERR_ARG for a kind without name or rate, and for a rate that is
+ *  NaN or below 0. */
+REEL_API reel_schedule *reel_schedule_new(reel_optim *optim,
+                                          const reel_schedule_kind *kind, void *user);
+
 /** t = t + 1; sets the rates. Refuses to run while an error is pending. Errors: REEL_ERR_STATE
  *  within a capture (reel_capturing), where t would be frozen: call it between steps. */
 REEL_API reel_status reel_schedule_step(reel_schedule *schedule);
@@ -152,7 +224,7 @@ REEL_API int64_t reel_schedule_count(const reel_schedule *schedule);
 /** The rate that group `group` has at step `t`, for plots; NaN, and an error, if there is no
  *  such group or t < 0. */
 REEL_API double reel_schedule_at(const reel_schedule *schedule, int group, int64_t t);
-/** Puts t and the base rates into `map`: "step", "base_lr". */
+/** Puts t and the base rates into `map`: "step", "base_lr"; and what its kind adds. */
 REEL_API reel_status reel_schedule_state(reel_schedule *schedule, reel_tensor_map *map);
 /** Takes them from `map` and sets the rates. Errors: REEL_ERR_ARG, REEL_ERR_SHAPE. */
 REEL_API reel_status reel_schedule_load_state(reel_schedule *schedule,

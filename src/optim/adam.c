@@ -1,75 +1,80 @@
 /* adam.c: Adam and AdamW. */
+#include "base/option.h"
 #include "optim/optim.h"
 
-static bool adam_has_state(const reel__opt_group *g)
+static reel_status adam_check(void *opts, double *lr)
 {
-    (void)g;
-    return true;
+    reel_adam_opts *o = opts;
+    *lr = reel__option(o->lr, 1e-3);
+    o->beta1 = reel__option(o->beta1, 0.9);
+    o->beta2 = reel__option(o->beta2, 0.999);
+    o->eps = reel__option(o->eps, 1e-8);
+    o->weight_decay = reel__option(o->weight_decay, 0);
+    if (*lr >= 0 && o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1 &&
+        o->eps >= 0 && o->weight_decay >= 0)
+        return REEL_OK;
+    return reel_fail(REEL_ERR_ARG,
+                     "adam: lr %g, beta1 %g, beta2 %g, eps %g, weight_decay %g: expected "
+                     "0 or more, betas below 1",
+                     *lr, o->beta1, o->beta2, o->eps, o->weight_decay);
 }
 
-static reel_status adam_one(const reel_optim *o, reel__opt_group *g, reel__opt_param *p,
-                            reel_tensor *grad)
+enum { M, V, STEP };
+
+static reel_status update(const reel_adam_opts *o, const reel_optim_slot *s,
+                          bool decoupled)
 {
-    const reel_adam_opts *a = &g->opts.adam;
-    reel_tensor *m = p->state[0], *v = p->state[1], *step = p->state[2];
-    if (!reel_add_(step, o->one)) return reel_error_status();
-    return reel_adam_step(p->param, grad, m, v, g->lr, step,
-                          &(reel_adam_step_opts){.beta1 = a->beta1,
-                                                 .beta2 = a->beta2,
-                                                 .eps = a->eps,
-                                                 .weight_decay = a->weight_decay,
-                                                 .decoupled = o->decoupled,
-                                                 .maximize = a->maximize});
+    if (!reel_add_(s->state[STEP], s->one)) return reel_error_status();
+    return reel_adam_step(s->param, s->grad, s->state[M], s->state[V], s->lr,
+                          s->state[STEP],
+                          &(reel_adam_step_opts){.beta1 = o->beta1,
+                                                 .beta2 = o->beta2,
+                                                 .eps = o->eps,
+                                                 .weight_decay = o->weight_decay,
+                                                 .decoupled = decoupled,
+                                                 .maximize = o->maximize});
 }
 
-static const reel__opt_kind adam = {
-    .name = "adam",
-    .n_state = 3,
-    .state_name = {"exp_avg", "exp_avg_sq", "step"},
-    .scalar = {false, false, true},
-    .has_state = adam_has_state,
-    .step = adam_one,
-};
-
-reel_status reel_adam_add(reel_optim *optim, reel_params params,
-                          const reel_adam_opts *opts)
+static reel_status adam_update(const void *opts, const reel_optim_slot *slot)
 {
-    reel_adam_opts o = opts ? *opts : (reel_adam_opts){0};
-    if (o.beta1 == 0) o.beta1 = 0.9;
-    if (o.beta2 == 0) o.beta2 = 0.999;
-    if (o.eps == 0) o.eps = 1e-8;
-    if (!optim || optim->kind != &adam)
-        return reel_fail(REEL_ERR_ARG, "adam: the optimizer is %s",
-                         optim ? "no adam" : "NULL");
-    if (!(o.lr >= 0 && o.beta1 > 0 && o.beta1 < 1 && o.beta2 > 0 && o.beta2 < 1 &&
-          o.eps > 0 && o.weight_decay >= 0))
-        return reel_fail(
-            REEL_ERR_ARG,
-            "adam: lr %g, beta1 %g, beta2 %g, eps %g, weight_decay %g: expected "
-            "0 or more, betas below 1",
-            o.lr, o.beta1, o.beta2, o.eps, o.weight_decay);
-    reel__opt_group *g = reel__optim_add(optim, params, o.lr);
-    if (!g) return reel_error_status();
-    g->opts.adam = o;
-    return REEL_OK;
+    return update(opts, slot, false);
 }
 
-static reel_optim *adam_new(reel_params params, const reel_adam_opts *opts,
-                            bool decoupled)
+static reel_status adamw_update(const void *opts, const reel_optim_slot *slot)
 {
-    reel_optim *o = reel__optim_new(&adam);
-    if (o) o->decoupled = decoupled;
-    if (o && !reel_adam_add(o, params, opts)) return o;
-    reel_optim_free(o);
-    return NULL;
+    return update(opts, slot, true);
 }
+
+#define STATE                                                                            \
+    .n_state = 3,                                                                        \
+    .state = {                                                                           \
+        [M] = {"exp_avg", false}, [V] = {"exp_avg_sq", false}, [STEP] = {"step", true}}
+
+static const reel_optim_kind adam = {.name = "adam",
+                                     .opts_size = sizeof(reel_adam_opts),
+                                     STATE,
+                                     .check = adam_check,
+                                     .update = adam_update};
+
+static const reel_optim_kind adamw = {.name = "adamw",
+                                      .opts_size = sizeof(reel_adam_opts),
+                                      STATE,
+                                      .check = adam_check,
+                                      .update = adamw_update};
 
 reel_optim *reel_adam(reel_params params, const reel_adam_opts *opts)
 {
-    return adam_new(params, opts, false);
+    return reel_optim_new(&adam, params, opts);
 }
 
 reel_optim *reel_adamw(reel_params params, const reel_adam_opts *opts)
 {
-    return adam_new(params, opts, true);
+    return reel_optim_new(&adamw, params, opts);
+}
+
+reel_status reel_adam_add(reel_optim *optim, reel_params params,
+                          const reel_adam_opts *opts)
+{
+    bool decoupled = optim && optim->kind == &adamw;
+    return reel__optim_add_as(decoupled ? &adamw : &adam, optim, params, opts);
 }

@@ -1,5 +1,5 @@
 /* optim.c: groups of parameters, and a step over all of them. What a step does to one
- * parameter is a row of a table: sgd.c, adam.c. */
+ * parameter is what its kind says: sgd.c, adam.c, or a program's own. */
 #include "optim/optim.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@ static uint64_t says(const void *object)
     const int counts[] = {o->n_group, o->n_param};
     uint64_t h = reel__says_mix(0, counts, sizeof counts);
     for (int i = 0; i < o->n_group; i++) {
-        h = reel__says_mix(h, &o->group[i].opts, sizeof o->group[i].opts);
+        h = reel__says_mix(h, o->group[i].opts, o->kind->opts_size);
         h = reel__says_mix(h, &o->group[i].lr, sizeof o->group[i].lr);
     }
     for (int i = 0; i < o->n_param; i++) {
@@ -28,24 +28,9 @@ static uint64_t says(const void *object)
     return h;
 }
 
-reel_optim *reel__optim_new(const reel__opt_kind *kind)
-{
-    if (reel_failed()) return NULL;
-    reel_optim *o = reel__calloc(1, sizeof *o);
-    if (!o) return NULL;
-    reel_scope s = reel_scope_begin();
-    o->kind = kind;
-    o->one = reel_keep(reel_scalar(1, REEL_F64));
-    o->watched = reel__watched_new(o, says);
-    reel_scope_end(s);
-    if (o->one && o->watched) return o;
-    reel_optim_free(o);
-    return NULL;
-}
-
 void reel__optim_drop_state(reel__opt_param *p)
 {
-    for (int k = 0; k < MOST_STATES; k++) {
+    for (int k = 0; k < REEL_OPTIM_MOST_STATES; k++) {
         reel_release(p->state[k]);
         p->state[k] = NULL;
     }
@@ -59,12 +44,18 @@ static void free_param(reel__opt_param *p)
     reel__free(p->name);
 }
 
+static void free_group(reel__opt_group *g)
+{
+    reel_release(g->lr);
+    reel__free(g->opts);
+}
+
 void reel_optim_free(reel_optim *optim)
 {
     if (!optim) return;
     reel__watched_free(optim->watched);
     for (int i = 0; i < optim->n_param; i++) free_param(&optim->param[i]);
-    for (int i = 0; i < optim->n_group; i++) reel_release(optim->group[i].lr);
+    for (int i = 0; i < optim->n_group; i++) free_group(&optim->group[i]);
     reel__free(optim->param);
     reel__free(optim->group);
     reel_release(optim->one);
@@ -127,27 +118,112 @@ static bool add_params(reel_optim *o, reel_params params)
     return true;
 }
 
-reel__opt_group *reel__optim_add(reel_optim *o, reel_params params, double lr)
+/* A group with its options checked; false with an error, and nothing of it left. */
+static bool make_group(const reel_optim_kind *kind, const void *opts, reel__opt_group *g)
 {
-    if (reel_failed()) return NULL;
-    if (params.n < 0 || (params.n > 0 && !params.tensor)) {
-        reel_fail(REEL_ERR_ARG, "%s: the list of parameters is NULL", o->kind->name);
-        return NULL;
+    double lr = 1e-3;
+    *g = (reel__opt_group){.opts = reel__calloc(1, kind->opts_size)};
+    if (g->opts && opts) memcpy(g->opts, opts, kind->opts_size);
+    if (g->opts && kind->check && kind->check(g->opts, &lr) && !reel_failed())
+        reel_fail(REEL_ERR_ARG, "%s: its options were refused", kind->name);
+    if (!reel_failed() && !(lr >= 0))
+        reel_fail(REEL_ERR_ARG, "%s: lr %g, expected 0 or more", kind->name, lr);
+    if (!reel_failed()) {
+        reel_scope s = reel_scope_begin();
+        g->lr = reel_keep(reel_scalar(lr, REEL_F64));
+        reel_scope_end(s);
     }
-    reel__opt_group *list =
-        reel__realloc(o->group, (size_t)(o->n_group + 1) * sizeof *list);
-    if (!list) return NULL;
-    o->group = list;
-    reel_scope s = reel_scope_begin();
-    reel_tensor *rate = reel_keep(reel_scalar(lr != 0 ? lr : 1e-3, REEL_F64));
-    reel_scope_end(s);
-    if (!rate || !add_params(o, params)) {
-        reel_release(rate);
-        return NULL;
-    }
-    list[o->n_group] = (reel__opt_group){.lr = rate};
-    return &list[o->n_group++];
+    if (g->lr) return true;
+    free_group(g);
+    return false;
 }
+
+reel_status reel_optim_add_group(reel_optim *optim, reel_params params, const void *opts)
+{
+    if (!optim) return reel_fail(REEL_ERR_ARG, "optim_add_group: the optimizer is NULL");
+    if (reel_failed()) return reel_error_status();
+    if (params.n < 0 || (params.n > 0 && !params.tensor))
+        return reel_fail(REEL_ERR_ARG, "%s: the list of parameters is NULL",
+                         optim->kind->name);
+    reel__opt_group *list =
+        reel__realloc(optim->group, (size_t)(optim->n_group + 1) * sizeof *list);
+    if (!list) return reel_error_status();
+    optim->group = list;
+    reel__opt_group *g = &list[optim->n_group];
+    if (!make_group(optim->kind, opts, g)) return reel_error_status();
+    if (!add_params(optim, params)) {
+        free_group(g);
+        return reel_error_status();
+    }
+    optim->n_group++;
+    return REEL_OK;
+}
+
+reel_status reel__optim_add_as(const reel_optim_kind *kind, reel_optim *o,
+                               reel_params params, const void *opts)
+{
+    if (o && o->kind == kind) return reel_optim_add_group(o, params, opts);
+    return reel_fail(REEL_ERR_ARG, "%s: the optimizer is %s, expected one of %s",
+                     kind->name, o ? o->kind->name : "NULL", kind->name);
+}
+
+/* ---- a new one ----------------------------------------------------------------------- */
+
+/* Is state k named, and unlike those before it? */
+static bool is_named(const reel_optim_kind *kind, int k)
+{
+    const char *name = kind->state[k].name;
+    bool good = name && *name;
+    for (int i = 0; i < k && good; i++) good = strcmp(kind->state[i].name, name) != 0;
+    return good;
+}
+
+static bool is_kind(const reel_optim_kind *kind)
+{
+    if (!kind || !kind->name || !kind->update) {
+        reel_fail(REEL_ERR_ARG, "optim_new: the %s is NULL",
+                  !kind        ? "kind"
+                  : kind->name ? "kind's update"
+                               : "kind's name");
+        return false;
+    }
+    if (kind->n_state < 0 || kind->n_state > REEL_OPTIM_MOST_STATES) {
+        reel_fail(REEL_ERR_ARG, "optim_new: %s has %d states, expected 0 to %d",
+                  kind->name, kind->n_state, REEL_OPTIM_MOST_STATES);
+        return false;
+    }
+    for (int k = 0; k < kind->n_state; k++)
+        if (!is_named(kind, k)) {
+            reel_fail(REEL_ERR_ARG,
+                      "optim_new: state %d of %s has no name, or another's name", k,
+                      kind->name);
+            return false;
+        }
+    return true;
+}
+
+reel_optim *reel_optim_new(const reel_optim_kind *kind, reel_params params,
+                           const void *opts)
+{
+    if (!is_kind(kind) || reel_failed()) return NULL;
+    reel_optim *o = reel__calloc(1, sizeof *o);
+    if (!o) return NULL;
+    reel_scope s = reel_scope_begin();
+    o->kind = kind;
+    o->one = reel_keep(reel_scalar(1, REEL_F64));
+    o->watched = reel__watched_new(o, says);
+    reel_scope_end(s);
+    if (o->one && o->watched && !reel_optim_add_group(o, params, opts)) return o;
+    reel_optim_free(o);
+    return NULL;
+}
+
+const reel_optim_kind *reel_optim_kind_of(const reel_optim *optim)
+{
+    return optim ? optim->kind : NULL;
+}
+
+/* ---- rates --------------------------------------------------------------------------- */
 
 int reel_optim_groups(const reel_optim *optim)
 {
@@ -193,17 +269,41 @@ void reel_optim_zero_grad(reel_optim *optim)
 
 /* ---- a step -------------------------------------------------------------------------- */
 
+bool reel__optim_has_state(const reel_optim *o, const reel__opt_param *p)
+{
+    const reel_optim_kind *kind = o->kind;
+    if (kind->n_state == 0) return false;
+    return !kind->has_state || kind->has_state(o->group[p->group].opts);
+}
+
 reel_status reel__optim_make_state(const reel_optim *o, reel__opt_param *p)
 {
-    if (p->state[0] || !o->kind->has_state(&o->group[p->group])) return REEL_OK;
+    if (p->state[0] || !reel__optim_has_state(o, p)) return REEL_OK;
     reel_scope s = reel_scope_begin();
     for (int k = 0; k < o->kind->n_state; k++)
-        p->state[k] = reel_keep(o->kind->scalar[k] ? reel_zeros(REEL_SCALAR, REEL_F64)
-                                                   : reel_zeros_like(p->param));
+        p->state[k] =
+            reel_keep(o->kind->state[k].scalar ? reel_zeros(REEL_SCALAR, REEL_F64)
+                                               : reel_zeros_like(p->param));
     reel_scope_end(s);
     p->fresh = true;
     if (!reel_failed()) return REEL_OK;
     reel__optim_drop_state(p);
+    return reel_error_status();
+}
+
+static reel_status step_one(const reel_optim *o, reel__opt_param *p, reel_tensor *grad)
+{
+    const reel__opt_group *g = &o->group[p->group];
+    const reel_optim_slot slot = {.param = p->param,
+                                  .grad = grad,
+                                  .state = p->state,
+                                  .lr = g->lr,
+                                  .one = o->one,
+                                  .first = p->fresh};
+    reel_status st = o->kind->update(g->opts, &slot);
+    if (st && !reel_failed())
+        reel_fail(st, "%s: the update of \"%.80s\" failed", o->kind->name, p->name);
+    if (!reel_failed()) p->fresh = false;
     return reel_error_status();
 }
 
@@ -214,11 +314,8 @@ static reel_status step_all(reel_optim *o)
     for (int i = 0; i < o->n_param && !st; i++)
         if (reel_grad_of(o->param[i].param)) st = reel__optim_make_state(o, &o->param[i]);
     for (int i = 0; i < o->n_param && !st; i++) {
-        reel__opt_param *p = &o->param[i];
-        reel_tensor *grad = reel_grad_of(p->param);
-        if (!grad) continue;
-        st = o->kind->step(o, &o->group[p->group], p, grad);
-        if (!st) p->fresh = false;
+        reel_tensor *grad = reel_grad_of(o->param[i].param);
+        if (grad) st = step_one(o, &o->param[i], grad);
     }
     return st;
 }

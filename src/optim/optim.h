@@ -1,16 +1,11 @@
-/* optim.h (internal): what an optimizer is made of. */
+/* optim.h (internal): groups of parameters and their state. */
 #ifndef REEL_OPTIM_OPTIM_H
 #define REEL_OPTIM_OPTIM_H
 
 #include <reel/optim.h>
 
-enum { MOST_STATES = 3 };
-
 typedef struct reel__opt_group {
-    union {
-        reel_sgd_opts sgd;
-        reel_adam_opts adam;
-    } opts;
+    void *opts;      /* kind->opts_size bytes, checked */
     reel_tensor *lr; /* one f64, so that a graph of the step does not freeze it */
 } reel__opt_group;
 
@@ -18,25 +13,13 @@ typedef struct reel__opt_param {
     reel_tensor *param;
     char *name;
     int group;
-    reel_tensor *state[MOST_STATES]; /* NULL until the first step with a gradient */
-    bool fresh;                      /* the state holds nothing yet */
+    reel_tensor
+        *state[REEL_OPTIM_MOST_STATES]; /* NULL until the first step with a gradient */
+    bool fresh;                         /* the state holds nothing yet */
 } reel__opt_param;
 
-/* What tells SGD from Adam. */
-typedef struct reel__opt_kind {
-    const char *name;
-    int n_state;
-    const char *state_name[MOST_STATES];
-    bool scalar[MOST_STATES]; /* one f64; else like the parameter */
-    /* Whether this group's options need state at all. */
-    bool (*has_state)(const reel__opt_group *g);
-    reel_status (*step)(const reel_optim *o, reel__opt_group *g, reel__opt_param *p,
-                        reel_tensor *grad);
-} reel__opt_kind;
-
 struct reel_optim {
-    const reel__opt_kind *kind;
-    bool decoupled; /* AdamW */
+    const reel_optim_kind *kind;
     reel__opt_group *group;
     int n_group;
     reel__opt_param *param;
@@ -45,10 +28,11 @@ struct reel_optim {
     uint64_t watched; /* base/watched.h */
 };
 
-reel_optim *reel__optim_new(const reel__opt_kind *kind);
-/* Adds a group; sets its options afterwards. NULL and no change on an error. The pointer is
- * valid until the next call. */
-reel__opt_group *reel__optim_add(reel_optim *o, reel_params params, double lr);
+/* reel_optim_add_group() for an optimizer that must be of this kind. */
+reel_status reel__optim_add_as(const reel_optim_kind *kind, reel_optim *o,
+                               reel_params params, const void *opts);
+/* Whether `p` is to have state. */
+bool reel__optim_has_state(const reel_optim *o, const reel__opt_param *p);
 /* Makes the state of `p`, zeros, if it has none and its group needs it. */
 reel_status reel__optim_make_state(const reel_optim *o, reel__opt_param *p);
 void reel__optim_drop_state(reel__opt_param *p);

@@ -7,7 +7,7 @@
 const char *reel__state_name(const reel_optim *o, const reel__opt_param *p, int k,
                              char text[REEL__STATE_NAME])
 {
-    snprintf(text, REEL__STATE_NAME, "%s.%s", p->name, o->kind->state_name[k]);
+    snprintf(text, REEL__STATE_NAME, "%s.%s", p->name, o->kind->state[k].name);
     return text;
 }
 
@@ -49,7 +49,7 @@ static int states_there(const reel_optim *o, const reel__opt_param *p,
         reel_tensor *t = reel_tensor_map_get(map, reel__state_name(o, p, k, name));
         if (!t) continue;
         there++;
-        if (o->kind->scalar[k] ? reel_numel(t) == 1 : reel__same_sizes(t, p->param))
+        if (o->kind->state[k].scalar ? reel_numel(t) == 1 : reel__same_sizes(t, p->param))
             continue;
         reel_fail(REEL_ERR_SHAPE,
                   "optim_load_state: \"%.200s\" does not have the shape of "
@@ -77,7 +77,7 @@ static reel_status name_unexpected(const reel_optim *o, const reel_tensor_map *m
     for (int64_t i = 0; i < reel_tensor_map_count(map); i++)
         if (!is_known(o, reel_tensor_map_name(map, i)))
             return reel_fail(REEL_ERR_ARG,
-                             "optim_load_state: \"%.200s\" is no state of this "
+                             "optim_load_state: \"%.200s\" is not a state of this "
                              "%s",
                              reel_tensor_map_name(map, i), o->kind->name);
     return REEL_OK;
@@ -98,7 +98,7 @@ static reel_status check(const reel_optim *o, const reel_tensor_map *map)
         int there = states_there(o, p, map);
         if (there < 0) return reel_error_status();
         known += there;
-        bool wanted = o->kind->has_state(&o->group[p->group]);
+        bool wanted = reel__optim_has_state(o, p);
         if (there && (!wanted || there != o->kind->n_state))
             return reel_fail(REEL_ERR_ARG,
                              "optim_load_state: %d states of \"%.200s\", "
@@ -131,7 +131,7 @@ static reel_status copy_in(reel_optim *o, const reel_tensor_map *map)
         }
         for (int k = 0; k < o->kind->n_state; k++) {
             reel_tensor *t = reel_tensor_map_get(map, reel__state_name(o, p, k, name));
-            if (o->kind->scalar[k]) t = reel_reshape(t, REEL_SCALAR);
+            if (o->kind->state[k].scalar) t = reel_reshape(t, REEL_SCALAR);
             if (!reel_copy_(p->state[k], t)) return reel_error_status();
         }
         p->fresh = false;

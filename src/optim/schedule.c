@@ -2,38 +2,84 @@
 #include "optim/schedule.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/alloc.h"
 
-reel_schedule *reel__schedule_new(const char *who, reel_optim *optim, reel__rate_fn rate)
+static bool is_kind(const reel_schedule_kind *kind)
 {
-    if (!optim) reel_fail(REEL_ERR_ARG, "%s: the optimizer is NULL", who);
-    if (reel_failed()) return NULL;
+    if (!kind || !kind->name || !kind->rate)
+        reel_fail(REEL_ERR_ARG, "schedule_new: the %s is NULL",
+                  !kind        ? "kind"
+                  : kind->name ? "kind's rate"
+                               : "kind's name");
+    else if (!kind->state != !kind->load_state)
+        reel_fail(REEL_ERR_ARG, "schedule_new: %s has a %s but no %s", kind->name,
+                  kind->state ? "state" : "load_state",
+                  kind->state ? "load_state" : "state");
+    return !reel_failed();
+}
+
+/* Without rates. */
+static reel_schedule *make(reel_optim *optim, const reel_schedule_kind *kind)
+{
     reel_schedule *s = reel__calloc(1, sizeof *s);
     if (!s) return NULL;
     s->optim = optim;
+    s->kind = kind;
     s->n = reel_optim_groups(optim);
-    s->rate = rate;
     s->base = reel__calloc((size_t)s->n, sizeof *s->base);
     for (int i = 0; s->base && i < s->n; i++) s->base[i] = reel_optim_lr(optim, i);
-    if (!reel_failed()) return s;
-    reel_schedule_free(s);
-    return NULL;
+    return s;
+}
+
+static double rate_at(const reel_schedule *s, int group, int64_t t)
+{
+    double rate = s->kind->rate(s->user, s->base[group], t);
+    if (rate >= 0) return rate;
+    reel_fail(REEL_ERR_ARG, "%s: the rate at step %lld is %g, expected 0 or more",
+              s->kind->name, (long long)t, rate);
+    return NAN;
 }
 
 static reel_status set_rates(reel_schedule *s)
 {
-    reel_status st = REEL_OK;
-    for (int i = 0; i < s->n && !st; i++)
-        st = reel_optim_set_lr(s->optim, i, s->rate(s, s->base[i], s->t));
-    return st;
+    for (int i = 0; i < s->n && !reel_failed(); i++) {
+        double rate = rate_at(s, i, s->t);
+        if (!reel_failed()) reel_optim_set_lr(s->optim, i, rate);
+    }
+    return reel_error_status();
 }
 
-reel_schedule *reel__schedule_start(reel_schedule *s)
+/* `like`: its base rates are taken, of the groups that it knows; or NULL. */
+static reel_schedule *start(reel_optim *optim, const reel_schedule_kind *kind, void *user,
+                            const reel_schedule *like)
 {
-    if (s && !set_rates(s)) return s;
+    reel_schedule *s = NULL;
+    if (is_kind(kind) && !optim)
+        reel_fail(REEL_ERR_ARG, "%s: the optimizer is NULL", kind->name);
+    if (!reel_failed()) s = make(optim, kind);
+    if (s)
+        s->user = user;
+    else if (kind && kind->free_user)
+        kind->free_user(user);
+    if (s && like && s->n > like->n) s->n = like->n;
+    for (int i = 0; s && like && s->base && i < s->n; i++) s->base[i] = like->base[i];
+    if (s && !reel_failed() && !set_rates(s)) return s;
     reel_schedule_free(s);
     return NULL;
+}
+
+reel_schedule *reel_schedule_new(reel_optim *optim, const reel_schedule_kind *kind,
+                                 void *user)
+{
+    return start(optim, kind, user, NULL);
+}
+
+reel_schedule *reel__schedule_over(const reel_schedule *inner,
+                                   const reel_schedule_kind *kind, void *user)
+{
+    return start(inner->optim, kind, user, inner);
 }
 
 reel_status reel_schedule_step(reel_schedule *schedule)
@@ -57,7 +103,7 @@ int64_t reel_schedule_count(const reel_schedule *schedule)
 double reel_schedule_at(const reel_schedule *schedule, int group, int64_t t)
 {
     if (schedule && group >= 0 && group < schedule->n && t >= 0)
-        return schedule->rate(schedule, schedule->base[group], t);
+        return rate_at(schedule, group, t);
     reel_fail(REEL_ERR_ARG, "schedule_at: there is no group %d, or t %lld is below 0",
               group, (long long)t);
     return NAN;
@@ -66,8 +112,7 @@ double reel_schedule_at(const reel_schedule *schedule, int group, int64_t t)
 void reel_schedule_free(reel_schedule *schedule)
 {
     if (!schedule) return;
-    reel_schedule_free(schedule->after);
-    reel__free(schedule->milestones);
+    if (schedule->kind->free_user) schedule->kind->free_user(schedule->user);
     reel__free(schedule->base);
     reel__free(schedule);
 }
@@ -89,15 +134,10 @@ reel_status reel_schedule_state(reel_schedule *schedule, reel_tensor_map *map)
     reel_tensor *base = reel_from(schedule->base, REEL_SHAPE(schedule->n), REEL_F64);
     if (t && base && !reel_tensor_map_set(map, "step", t))
         reel_tensor_map_set(map, "base_lr", base);
+    if (!reel_failed() && schedule->kind->state)
+        schedule->kind->state(schedule->user, map);
     reel_scope_end(s);
     return reel_error_status();
-}
-
-/* The schedule inside a warm-up has the same base rates. */
-static void set_base(reel_schedule *s, const double *base)
-{
-    for (; s; s = s->after)
-        for (int i = 0; i < s->n; i++) s->base[i] = base[i];
 }
 
 reel_status reel_schedule_load_state(reel_schedule *schedule, const reel_tensor_map *map)
@@ -114,9 +154,12 @@ reel_status reel_schedule_load_state(reel_schedule *schedule, const reel_tensor_
                          (long long)reel_numel(base), schedule->n);
     int64_t step = reel_item_i64(t);
     double *rates = reel__calloc((size_t)schedule->n, sizeof *rates);
-    if (rates && step >= 0 && !reel_read(base, rates, REEL_F64)) {
+    bool good = rates && step >= 0 && !reel_read(base, rates, REEL_F64);
+    if (good && schedule->kind->load_state)
+        good = !schedule->kind->load_state(schedule->user, map) && !reel_failed();
+    if (good) {
         schedule->t = step;
-        set_base(schedule, rates);
+        memcpy(schedule->base, rates, (size_t)schedule->n * sizeof *rates);
         set_rates(schedule);
     } else if (step < 0) {
         reel_fail(REEL_ERR_ARG, "schedule_load_state: step %lld, expected 0 or more",

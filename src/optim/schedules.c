@@ -1,7 +1,9 @@
-/* schedules.c: formulas of the schedules, as torch.optim.lr_scheduler's. */
+/* schedules.c: formulas of the schedules, as torch.optim.lr_scheduler's. Each is a
+ * reel_schedule_kind, as one of a program's own would be. */
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "optim/schedule.h"
 
 static const double PI = 3.14159265358979323846;
@@ -12,43 +14,64 @@ static bool good(const char *who, bool ok, const char *expected)
     return ok;
 }
 
+/* What the formulas need, under the names of their constructors. */
+typedef struct numbers {
+    int64_t steps;
+    double a, b;
+    int n_milestones;
+    int64_t milestones[];
+} numbers;
+
+static reel_schedule *make(reel_optim *optim, const reel_schedule_kind *kind, numbers of)
+{
+    numbers *n = reel__malloc(sizeof *n);
+    if (n) *n = of;
+    return reel_schedule_new(optim, kind, n);
+}
+
 /* ---- constant, step, multistep --------------------------------------------------------- */
 
-static double constant_rate(const reel_schedule *s, double base, int64_t t)
+static double constant_rate(void *user, double base, int64_t t)
 {
-    (void)s;
+    (void)user;
     (void)t;
     return base;
 }
 
+static const reel_schedule_kind constant = {.name = "schedule_constant",
+                                            .rate = constant_rate};
+
 reel_schedule *reel_schedule_constant(reel_optim *optim)
 {
-    return reel__schedule_start(
-        reel__schedule_new("schedule_constant", optim, constant_rate));
+    return reel_schedule_new(optim, &constant, NULL);
 }
 
-static double step_rate(const reel_schedule *s, double base, int64_t t)
+static double step_rate(void *user, double base, int64_t t)
 {
-    return base * pow(s->a, (double)(t / s->steps));
+    const numbers *n = user;
+    return base * pow(n->a, (double)(t / n->steps));
 }
+
+static const reel_schedule_kind step_decay = {
+    .name = "schedule_step_decay", .rate = step_rate, .free_user = reel__free};
 
 reel_schedule *reel_schedule_step_decay(reel_optim *optim, int64_t every, double gamma)
 {
     if (!good("schedule_step_decay", every >= 1 && gamma >= 0, "every >= 1, gamma >= 0"))
         return NULL;
-    reel_schedule *s = reel__schedule_new("schedule_step_decay", optim, step_rate);
-    if (!s) return NULL;
-    s->steps = every;
-    s->a = gamma;
-    return reel__schedule_start(s);
+    return make(optim, &step_decay, (numbers){.steps = every, .a = gamma});
 }
 
-static double multistep_rate(const reel_schedule *s, double base, int64_t t)
+static double multistep_rate(void *user, double base, int64_t t)
 {
+    const numbers *n = user;
     int passed = 0;
-    while (passed < s->n_milestones && s->milestones[passed] <= t) passed++;
-    return base * pow(s->a, passed);
+    while (passed < n->n_milestones && n->milestones[passed] <= t) passed++;
+    return base * pow(n->a, passed);
 }
+
+static const reel_schedule_kind multistep = {
+    .name = "schedule_multistep", .rate = multistep_rate, .free_user = reel__free};
 
 reel_schedule *reel_schedule_multistep(reel_optim *optim, const int64_t *milestones,
                                        int n, double gamma)
@@ -57,39 +80,40 @@ reel_schedule *reel_schedule_multistep(reel_optim *optim, const int64_t *milesto
     for (int i = 1; i < n && ok; i++) ok = milestones[i - 1] < milestones[i];
     if (!good("schedule_multistep", ok, "milestones that ascend, gamma >= 0"))
         return NULL;
-    reel_schedule *s = reel__schedule_new("schedule_multistep", optim, multistep_rate);
-    if (!s) return NULL;
-    s->a = gamma;
-    s->milestones = reel__calloc((size_t)n, sizeof *s->milestones);
-    if (s->milestones) s->n_milestones = n;
-    for (int i = 0; i < s->n_milestones; i++) s->milestones[i] = milestones[i];
-    return reel__schedule_start(s);
+    numbers *user = reel__malloc(sizeof *user + (size_t)n * sizeof *milestones);
+    if (user) *user = (numbers){.a = gamma, .n_milestones = n};
+    for (int i = 0; user && i < n; i++) user->milestones[i] = milestones[i];
+    return reel_schedule_new(optim, &multistep, user);
 }
 
 /* ---- cosine, linear -------------------------------------------------------------------- */
 
-static double cosine_rate(const reel_schedule *s, double base, int64_t t)
+static double cosine_rate(void *user, double base, int64_t t)
 {
-    double x = t < s->steps ? (double)t / (double)s->steps : 1;
-    return s->a + (base - s->a) * (1 + cos(PI * x)) / 2;
+    const numbers *n = user;
+    double x = t < n->steps ? (double)t / (double)n->steps : 1;
+    return n->a + (base - n->a) * (1 + cos(PI * x)) / 2;
 }
+
+static const reel_schedule_kind cosine = {
+    .name = "schedule_cosine", .rate = cosine_rate, .free_user = reel__free};
 
 reel_schedule *reel_schedule_cosine(reel_optim *optim, int64_t steps, double low)
 {
     if (!good("schedule_cosine", steps >= 1 && low >= 0, "steps >= 1, low >= 0"))
         return NULL;
-    reel_schedule *s = reel__schedule_new("schedule_cosine", optim, cosine_rate);
-    if (!s) return NULL;
-    s->steps = steps;
-    s->a = low;
-    return reel__schedule_start(s);
+    return make(optim, &cosine, (numbers){.steps = steps, .a = low});
 }
 
-static double linear_rate(const reel_schedule *s, double base, int64_t t)
+static double linear_rate(void *user, double base, int64_t t)
 {
-    double x = t < s->steps ? (double)t / (double)s->steps : 1;
-    return base * (s->a + (s->b - s->a) * x);
+    const numbers *n = user;
+    double x = t < n->steps ? (double)t / (double)n->steps : 1;
+    return base * (n->a + (n->b - n->a) * x);
 }
+
+static const reel_schedule_kind linear = {
+    .name = "schedule_linear", .rate = linear_rate, .free_user = reel__free};
 
 reel_schedule *reel_schedule_linear(reel_optim *optim, double start, double end,
                                     int64_t steps)
@@ -97,76 +121,106 @@ reel_schedule *reel_schedule_linear(reel_optim *optim, double start, double end,
     if (!good("schedule_linear", steps >= 1 && start >= 0 && end >= 0,
               "steps >= 1, start >= 0, end >= 0"))
         return NULL;
-    reel_schedule *s = reel__schedule_new("schedule_linear", optim, linear_rate);
-    if (!s) return NULL;
-    s->steps = steps;
-    s->a = start;
-    s->b = end;
-    return reel__schedule_start(s);
+    return make(optim, &linear, (numbers){.steps = steps, .a = start, .b = end});
 }
 
 /* ---- one cycle ------------------------------------------------------------------------- */
 
-static double anneal(const reel_schedule *s, double from, double to, double x)
+typedef struct one_cycle {
+    reel_one_cycle_opts opts;
+    double high;
+    int64_t steps;
+} one_cycle;
+
+static double anneal(const one_cycle *c, double from, double to, double x)
 {
-    if (s->cycle.linear) return from + (to - from) * x;
+    if (c->opts.linear) return from + (to - from) * x;
     return to + (from - to) / 2 * (1 + cos(PI * x));
 }
 
 /* The top is at `warmup * steps - 1`, which need not be whole; the bottom at steps - 1. */
-static double one_cycle_rate(const reel_schedule *s, double base, int64_t t)
+static double one_cycle_rate(void *user, double base, int64_t t)
 {
     (void)base;
-    double high = s->a, first = high / s->cycle.div, last = first / s->cycle.final_div;
-    double top = s->cycle.warmup * (double)s->steps - 1, bottom = (double)s->steps - 1;
+    const one_cycle *c = user;
+    double high = c->high, first = high / c->opts.div, last = first / c->opts.final_div;
+    double top = c->opts.warmup * (double)c->steps - 1, bottom = (double)c->steps - 1;
     double x = fmin((double)t, bottom);
-    if (top > 0 && x <= top) return anneal(s, first, high, x / top);
-    return anneal(s, high, last, bottom > top ? (x - top) / (bottom - top) : 1);
+    if (top > 0 && x <= top) return anneal(c, first, high, x / top);
+    return anneal(c, high, last, bottom > top ? (x - top) / (bottom - top) : 1);
 }
+
+static const reel_schedule_kind one_cycle_kind = {
+    .name = "schedule_one_cycle", .rate = one_cycle_rate, .free_user = reel__free};
 
 reel_schedule *reel_schedule_one_cycle(reel_optim *optim, double max_lr, int64_t steps,
                                        const reel_one_cycle_opts *opts)
 {
     reel_one_cycle_opts o = opts ? *opts : (reel_one_cycle_opts){0};
-    if (o.warmup == 0) o.warmup = 0.3;
-    if (o.div == 0) o.div = 25;
-    if (o.final_div == 0) o.final_div = 1e4;
-    bool ok = max_lr > 0 && steps >= 1 && o.warmup > 0 && o.warmup <= 1 && o.div > 0 &&
+    o.warmup = reel__option(o.warmup, 0.3);
+    o.div = reel__option(o.div, 25);
+    o.final_div = reel__option(o.final_div, 1e4);
+    bool ok = max_lr > 0 && steps >= 1 && o.warmup >= 0 && o.warmup <= 1 && o.div > 0 &&
               o.final_div > 0;
     if (!good("schedule_one_cycle", ok,
-              "max_lr > 0, steps >= 1, 0 < warmup <= 1, divisors > 0"))
+              "max_lr > 0, steps >= 1, 0 <= warmup <= 1, divisors > 0"))
         return NULL;
-    reel_schedule *s = reel__schedule_new("schedule_one_cycle", optim, one_cycle_rate);
-    if (!s) return NULL;
-    s->a = max_lr;
-    s->steps = steps;
-    s->cycle = o;
-    return reel__schedule_start(s);
+    one_cycle *c = reel__malloc(sizeof *c);
+    if (c) *c = (one_cycle){.opts = o, .high = max_lr, .steps = steps};
+    return reel_schedule_new(optim, &one_cycle_kind, c);
 }
 
 /* ---- warm-up --------------------------------------------------------------------------- */
 
-static double warmup_rate(const reel_schedule *s, double base, int64_t t)
+typedef struct warmup {
+    reel_schedule *after;
+    int64_t steps;
+    double start;
+} warmup;
+
+static double warmup_rate(void *user, double base, int64_t t)
 {
-    if (t >= s->steps) return s->after->rate(s->after, base, t - s->steps);
-    return base * (s->a + (1 - s->a) * (double)t / (double)s->steps);
+    const warmup *w = user;
+    const reel_schedule *after = w->after;
+    if (t >= w->steps) return after->kind->rate(after->user, base, t - w->steps);
+    return base * (w->start + (1 - w->start) * (double)t / (double)w->steps);
 }
+
+static reel_status warmup_state(void *user, reel_tensor_map *map)
+{
+    const reel_schedule *after = ((const warmup *)user)->after;
+    return after->kind->state ? after->kind->state(after->user, map) : REEL_OK;
+}
+
+static reel_status warmup_load_state(void *user, const reel_tensor_map *map)
+{
+    const reel_schedule *after = ((const warmup *)user)->after;
+    return after->kind->load_state ? after->kind->load_state(after->user, map) : REEL_OK;
+}
+
+static void warmup_free(void *user)
+{
+    warmup *w = user;
+    if (w) reel_schedule_free(w->after);
+    reel__free(w);
+}
+
+static const reel_schedule_kind warmup_kind = {.name = "schedule_warmup",
+                                               .rate = warmup_rate,
+                                               .state = warmup_state,
+                                               .load_state = warmup_load_state,
+                                               .free_user = warmup_free};
 
 reel_schedule *reel_schedule_warmup(reel_schedule *after, int64_t steps, double start)
 {
     bool ok = after && steps >= 0 && start >= 0;
-    reel_schedule *s = NULL;
+    warmup *w = NULL;
     if (good("schedule_warmup", ok, "a schedule, steps >= 0, start >= 0"))
-        s = reel__schedule_new("schedule_warmup", after->optim, warmup_rate);
-    if (!s) {
+        w = reel__malloc(sizeof *w);
+    if (!w) {
         reel_schedule_free(after);
         return NULL;
     }
-    if (s->n > after->n)
-        s->n = after->n; /* groups that were added since stay as they are */
-    for (int i = 0; i < s->n; i++) s->base[i] = after->base[i];
-    s->steps = steps;
-    s->a = start;
-    s->after = after;
-    return reel__schedule_start(s);
+    *w = (warmup){after, steps, start};
+    return reel__schedule_over(after, &warmup_kind, w);
 }

@@ -1,5 +1,5 @@
 /* training.c: the parts of a run as one checkpoint. Each part has names of its own; in the file
- * they stand behind "module.", "optim." and so on. */
+ * they stand behind "module.", "optim." and so on. Ours are parts as a program's own are. */
 #include <reel/training.h>
 
 #include <stdio.h>
@@ -7,35 +7,39 @@
 
 enum { NAME = 640 };
 
-/* All of `part` into `map`, behind `prefix`. */
+/* All of `part` into `map`, behind "prefix.". */
 static void put_part(reel_tensor_map *map, const char *prefix, reel_tensor_map *part)
 {
     char name[NAME];
     for (int64_t i = 0; i < reel_tensor_map_count(part); i++) {
-        snprintf(name, sizeof name, "%s%s", prefix, reel_tensor_map_name(part, i));
+        snprintf(name, sizeof name, "%s.%s", prefix, reel_tensor_map_name(part, i));
         reel_tensor_map_set(map, name, reel_tensor_map_at(part, i));
     }
     for (int64_t i = 0; i < reel_tensor_map_text_count(part); i++) {
         const char *key = reel_tensor_map_text_key(part, i);
-        snprintf(name, sizeof name, "%s%s", prefix, key);
+        snprintf(name, sizeof name, "%s.%s", prefix, key);
         reel_tensor_map_set_text(map, name, reel_tensor_map_text(part, key));
     }
 }
 
-/* What stands behind `prefix`, into `part`, without it. */
+/* NULL, or what stands in `name` behind "prefix.". */
+static const char *behind(const char *prefix, const char *name)
+{
+    size_t n = strlen(prefix);
+    return strncmp(name, prefix, n) == 0 && name[n] == '.' ? name + n + 1 : NULL;
+}
+
+/* What stands behind "prefix.", into `part`, without it. */
 static void take_part(const reel_tensor_map *map, const char *prefix,
                       reel_tensor_map *part)
 {
-    size_t n = strlen(prefix);
     for (int64_t i = 0; i < reel_tensor_map_count(map); i++) {
-        const char *name = reel_tensor_map_name(map, i);
-        if (strncmp(name, prefix, n) == 0)
-            reel_tensor_map_set(part, name + n, reel_tensor_map_at(map, i));
+        const char *name = behind(prefix, reel_tensor_map_name(map, i));
+        if (name) reel_tensor_map_set(part, name, reel_tensor_map_at(map, i));
     }
     for (int64_t i = 0; i < reel_tensor_map_text_count(map); i++) {
-        const char *key = reel_tensor_map_text_key(map, i);
-        if (strncmp(key, prefix, n) == 0)
-            reel_tensor_map_set_text(part, key + n, reel_tensor_map_text(map, key));
+        const char *key = reel_tensor_map_text_key(map, i), *name = behind(prefix, key);
+        if (name) reel_tensor_map_set_text(part, name, reel_tensor_map_text(map, key));
     }
 }
 
@@ -57,92 +61,163 @@ static bool take_numbers(const reel_tensor_map *map, const char *name, int64_t *
     return false;
 }
 
-/* ---- the parts ------------------------------------------------------------------------- */
+/* ---- parts of ours --------------------------------------------------------------------- */
 
-typedef struct part {
-    const char *prefix;
-    bool (*present)(const reel_training *run);
-    reel_status (*save)(const reel_training *run, reel_tensor_map *map);
-    reel_status (*load)(const reel_training *run, const reel_tensor_map *map);
-} part;
-
-static bool has_module(const reel_training *run)
+static reel_status module_state(void *user, reel_tensor_map *map)
 {
-    return run->module;
+    return reel_state_dict(user, map);
 }
-static bool has_optim(const reel_training *run)
+static reel_status module_load(void *user, const reel_tensor_map *map)
 {
-    return run->optim;
+    return reel_load_state_dict(user, map, NULL);
 }
-static bool has_schedule(const reel_training *run)
+reel_training_part reel_module_part(const char *name, reel_module *m)
 {
-    return run->schedule;
-}
-static bool has_ema(const reel_training *run)
-{
-    return run->ema;
+    return (reel_training_part){name, m, module_state, module_load};
 }
 
-static reel_status save_module(const reel_training *run, reel_tensor_map *map)
+static reel_status optim_state(void *user, reel_tensor_map *map)
 {
-    return reel_state_dict(run->module, map);
+    return reel_optim_state(user, map);
 }
-static reel_status load_module(const reel_training *run, const reel_tensor_map *map)
+static reel_status optim_load(void *user, const reel_tensor_map *map)
 {
-    return reel_load_state_dict(run->module, map, NULL);
+    return reel_optim_load_state(user, map);
 }
-static reel_status save_optim(const reel_training *run, reel_tensor_map *map)
+reel_training_part reel_optim_part(const char *name, reel_optim *optim)
 {
-    return reel_optim_state(run->optim, map);
-}
-static reel_status load_optim(const reel_training *run, const reel_tensor_map *map)
-{
-    return reel_optim_load_state(run->optim, map);
-}
-static reel_status save_schedule(const reel_training *run, reel_tensor_map *map)
-{
-    return reel_schedule_state(run->schedule, map);
-}
-static reel_status load_schedule(const reel_training *run, const reel_tensor_map *map)
-{
-    return reel_schedule_load_state(run->schedule, map);
-}
-static reel_status save_ema(const reel_training *run, reel_tensor_map *map)
-{
-    return reel_ema_state(run->ema, map);
-}
-static reel_status load_ema(const reel_training *run, const reel_tensor_map *map)
-{
-    return reel_ema_load_state(run->ema, map);
+    return (reel_training_part){name, optim, optim_state, optim_load};
 }
 
-/* The schedule before the optimizer: it sets rates, and what the run had at last must win. */
-static const part parts[] = {
-    {"module.", has_module, save_module, load_module},
-    {"schedule.", has_schedule, save_schedule, load_schedule},
-    {"optim.", has_optim, save_optim, load_optim},
-    {"ema.", has_ema, save_ema, load_ema},
-};
-enum { PARTS = sizeof parts / sizeof parts[0] };
+static reel_status schedule_state(void *user, reel_tensor_map *map)
+{
+    return reel_schedule_state(user, map);
+}
+static reel_status schedule_load(void *user, const reel_tensor_map *map)
+{
+    return reel_schedule_load_state(user, map);
+}
+reel_training_part reel_schedule_part(const char *name, reel_schedule *schedule)
+{
+    return (reel_training_part){name, schedule, schedule_state, schedule_load};
+}
+
+static reel_status ema_state(void *user, reel_tensor_map *map)
+{
+    return reel_ema_state(user, map);
+}
+static reel_status ema_load(void *user, const reel_tensor_map *map)
+{
+    return reel_ema_load_state(user, map);
+}
+reel_training_part reel_ema_part(const char *name, reel_ema *ema)
+{
+    return (reel_training_part){name, ema, ema_state, ema_load};
+}
+
+static reel_status loader_state(void *user, reel_tensor_map *map)
+{
+    if (!user) return reel_fail(REEL_ERR_ARG, "training_save: the loader is NULL");
+    reel_loader_state l = reel_loader_get_state(user);
+    put_numbers(map, "state", (int64_t[]){(int64_t)l.seed, l.epoch, l.position}, 3);
+    return reel_error_status();
+}
+static reel_status loader_load(void *user, const reel_tensor_map *map)
+{
+    int64_t n[3];
+    if (!take_numbers(map, "state", n, 3)) return reel_error_status();
+    return reel_loader_set_state(user, (reel_loader_state){(uint64_t)n[0], n[1], n[2]});
+}
+reel_training_part reel_loader_part(const char *name, reel_loader *loader)
+{
+    return (reel_training_part){name, loader, loader_state, loader_load};
+}
+
+/* ---- all parts of a run ------------------------------------------------------------------ */
+
+/* Part i of the run: ours, then the program's. `user` is NULL for one of ours that is not there.
+ * The schedule before the optimizer: it sets rates, and what the run had at last must win. */
+enum { OURS = 5 };
+static reel_training_part part_of(const reel_training *run, int i)
+{
+    switch (i) {
+    case 0: return reel_module_part("module", run->module);
+    case 1: return reel_schedule_part("schedule", run->schedule);
+    case 2: return reel_optim_part("optim", run->optim);
+    case 3: return reel_ema_part("ema", run->ema);
+    case 4: return reel_loader_part("loader", run->loader);
+    default: return run->parts[i - OURS];
+    }
+}
+
+enum { PART_NAME = 80 };
+static bool is_name(const char *name)
+{
+    return name && *name && strlen(name) <= PART_NAME && !strchr(name, '.');
+}
+
+static bool is_taken(const reel_training *run, int i, const char *name)
+{
+    static const char *const others[] = {"extra", "rng", "position"};
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (strcmp(name, others[k]) == 0) return true;
+    for (int k = 0; k < i; k++)
+        if (strcmp(name, part_of(run, k).name) == 0) return true;
+    return false;
+}
+
+static bool check_parts(const char *who, const reel_training *run)
+{
+    if (run->n_parts < 0 || (run->n_parts > 0 && !run->parts))
+        reel_fail(REEL_ERR_ARG, "%s: %d parts, and their list is %s", who, run->n_parts,
+                  run->parts ? "there" : "NULL");
+    for (int i = OURS; i < OURS + run->n_parts && !reel_failed(); i++) {
+        const reel_training_part p = part_of(run, i);
+        if (!is_name(p.name) || !p.state || !p.load_state)
+            reel_fail(REEL_ERR_ARG,
+                      "%s: part %d, \"%.80s\": it needs a name of up to %d bytes without "
+                      "dots, state and load_state",
+                      who, i - OURS, p.name ? p.name : "(NULL)", PART_NAME);
+        else if (is_taken(run, i, p.name))
+            reel_fail(REEL_ERR_ARG, "%s: part %d: the name \"%.80s\" is taken", who,
+                      i - OURS, p.name);
+    }
+    return !reel_failed();
+}
+
+static bool is_empty(const reel_tensor_map *map)
+{
+    return reel_tensor_map_count(map) == 0 && reel_tensor_map_text_count(map) == 0;
+}
+
+static void part_failed(const char *who, const reel_training_part *p, reel_status st)
+{
+    if (st && !reel_failed()) reel_fail(st, "%s: part \"%.80s\" failed", who, p->name);
+}
 
 /* ---- saving -------------------------------------------------------------------------- */
 
+static void save_part(const reel_training_part *p, reel_tensor_map *map)
+{
+    reel_tensor_map *one = reel_tensor_map_new();
+    if (!one) return;
+    part_failed("training_save", p, p->state(p->user, one));
+    if (!reel_failed() && is_empty(one))
+        reel_fail(REEL_ERR_ARG, "training_save: part \"%.80s\" has no state", p->name);
+    if (!reel_failed()) put_part(map, p->name, one);
+    reel_tensor_map_free(one);
+}
+
 static void collect(const reel_training *run, reel_tensor_map *map)
 {
-    for (int i = 0; i < PARTS && !reel_failed(); i++) {
-        if (!parts[i].present(run)) continue;
-        reel_tensor_map *one = reel_tensor_map_new();
-        if (one && !parts[i].save(run, one)) put_part(map, parts[i].prefix, one);
-        reel_tensor_map_free(one);
+    for (int i = 0; i < OURS + run->n_parts && !reel_failed(); i++) {
+        const reel_training_part p = part_of(run, i);
+        if (p.user || i >= OURS) save_part(&p, map);
     }
-    if (run->extra) put_part(map, "extra.", run->extra);
+    if (run->extra) put_part(map, "extra", run->extra);
     reel_rng_state rng = reel_rng_get();
     put_numbers(map, "rng", (int64_t[]){(int64_t)rng.seed, (int64_t)rng.offset}, 2);
     put_numbers(map, "position", (int64_t[]){run->epoch, run->batch}, 2);
-    if (run->loader) {
-        reel_loader_state l = reel_loader_get_state(run->loader);
-        put_numbers(map, "loader", (int64_t[]){(int64_t)l.seed, l.epoch, l.position}, 3);
-    }
 }
 
 reel_status reel_training_save(const char *path, const reel_training *run)
@@ -150,6 +225,7 @@ reel_status reel_training_save(const char *path, const reel_training *run)
     if (!path || !run)
         return reel_fail(REEL_ERR_ARG, "training_save: the %s is NULL",
                          path ? "run" : "path");
+    if (!check_parts("training_save", run)) return reel_error_status();
     reel_tensor_map *map = reel_tensor_map_new();
     if (!map) return reel_error_status();
     reel_scope s = reel_scope_begin();
@@ -162,27 +238,28 @@ reel_status reel_training_save(const char *path, const reel_training *run)
 
 /* ---- loading ------------------------------------------------------------------------- */
 
-static void load_part(const reel_training *run, const part *p, const reel_tensor_map *map)
+static void load_part(const reel_training_part *p, const reel_tensor_map *map)
 {
     reel_tensor_map *one = reel_tensor_map_new();
-    if (one) take_part(map, p->prefix, one);
-    if (one && reel_tensor_map_count(one) == 0)
-        reel_fail(REEL_ERR_FORMAT, "training_load: the file has no \"%s...\"", p->prefix);
-    if (!reel_failed()) p->load(run, one);
+    if (!one) return;
+    take_part(map, p->name, one);
+    if (!reel_failed() && is_empty(one))
+        reel_fail(REEL_ERR_FORMAT, "training_load: the file has no \"%.80s...\"",
+                  p->name);
+    if (!reel_failed()) part_failed("training_load", p, p->load_state(p->user, one));
     reel_tensor_map_free(one);
 }
 
 static void distribute(const reel_tensor_map *map, reel_training *run)
 {
-    int64_t rng[2], position[2], loader[3];
+    int64_t rng[2], position[2];
     if (!take_numbers(map, "rng", rng, 2) || !take_numbers(map, "position", position, 2))
         return;
-    for (int i = 0; i < PARTS && !reel_failed(); i++)
-        if (parts[i].present(run)) load_part(run, &parts[i], map);
-    if (run->loader && !reel_failed() && take_numbers(map, "loader", loader, 3))
-        reel_loader_set_state(
-            run->loader, (reel_loader_state){(uint64_t)loader[0], loader[1], loader[2]});
-    if (run->extra && !reel_failed()) take_part(map, "extra.", run->extra);
+    for (int i = 0; i < OURS + run->n_parts && !reel_failed(); i++) {
+        const reel_training_part p = part_of(run, i);
+        if (p.user || i >= OURS) load_part(&p, map);
+    }
+    if (run->extra && !reel_failed()) take_part(map, "extra", run->extra);
     if (reel_failed()) return;
     run->epoch = position[0];
     run->batch = position[1];
@@ -194,7 +271,7 @@ reel_status reel_training_load(const char *path, reel_training *run)
     if (!path || !run)
         return reel_fail(REEL_ERR_ARG, "training_load: the %s is NULL",
                          path ? "run" : "path");
-    if (reel_failed()) return reel_error_status();
+    if (reel_failed() || !check_parts("training_load", run)) return reel_error_status();
     reel_tensor_map *map = reel_checkpoint_load(path);
     if (!map) return reel_error_status();
     reel_scope s = reel_scope_begin();
