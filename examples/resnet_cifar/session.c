@@ -62,17 +62,16 @@ static reel_module *make_model(const char *name, int64_t classes)
 static reel_status make_optim(session *s)
 {
     const options *o = s->o;
-    const double lr = o->lr;
+    const double lr = o->lr != 0 ? o->lr : REEL_ZERO; /* --lr 0 means 0 */
     const reel_adam_opts adamw = {.lr = lr, .weight_decay = o->weight_decay};
     const reel_sgd_opts sgd = {
         .lr = lr, .momentum = 0.9, .weight_decay = o->weight_decay, .nesterov = true};
     reel_params params = reel_parameters(s->net);
     s->optim = o->adamw ? reel_adamw(params, &adamw) : reel_sgd(params, &sgd);
     if (!s->optim) return reel_error_status();
-    reel_optim_set_lr(s->optim, -1, lr); /* --lr 0 means 0 */
     int64_t steps = o->epochs * s->steps_per_epoch;
     if (strcmp(o->schedule, "onecycle") == 0)
-        s->schedule = reel_schedule_one_cycle(s->optim, lr, steps, NULL);
+        s->schedule = reel_schedule_one_cycle(s->optim, o->lr, steps, NULL);
     else if (strcmp(o->schedule, "cosine") == 0)
         s->schedule = reel_schedule_cosine(s->optim, steps, 0);
     else if (strcmp(o->schedule, "step") == 0)
