@@ -301,10 +301,12 @@ static reel_status step_one(const reel_optim *o, reel__opt_param *p, reel_tensor
                                   .one = o->one,
                                   .first = p->fresh};
     reel_status st = o->kind->update(g->opts, &slot);
-    if (st && !reel_failed())
-        reel_fail(st, "%s: the update of \"%.80s\" failed", o->kind->name, p->name);
-    if (!reel_failed()) p->fresh = false;
-    return reel_error_status();
+    if (!st) st = reel_error_status();
+    if (st) /* what the update said itself stays */
+        return reel_fail(st, "%s: the update of \"%.80s\" failed", o->kind->name,
+                         p->name);
+    p->fresh = false;
+    return REEL_OK;
 }
 
 /* All memory first: after that no step can fail half way for want of it. */
