@@ -58,7 +58,7 @@ static void run_job(void *ctx)
 {
     job *j = ctx;
     if (j->call.kernel == K_COPY)
-        (void)reel__cpu_copy(&j->call);
+        (void)reel__ref_copy(&j->call);
     else
         (void)reel__cpu_pointwise(&j->call);
 }

@@ -37,7 +37,7 @@ static void run_program(bench *w)
     const reel_karg in[2] = {{w->x, &w->whole}, {w->second, &w->b}},
                     out = {w->y, &w->whole};
     const reel_kcall call = {K_POINTWISE, 2, 1, in, &out, &w->program, NULL, 0};
-    (void)reel__cpu_pointwise_program(&call);
+    (void)reel__ref_pointwise(&call);
 }
 
 static void run_rows(bench *w)

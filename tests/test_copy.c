@@ -74,7 +74,7 @@ static void copy(layout *dst, layout *src)
 {
     reel_karg in = {src->data, &src->meta}, out = {dst->data, &dst->meta};
     reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
-    assert_int_equal(reel__cpu_copy(&call), REEL_OK);
+    assert_int_equal(reel__ref_copy(&call), REEL_OK);
 }
 
 static void check_copy(layout *dst, layout *src)

@@ -343,9 +343,9 @@ static bool run_over_input(const program *g, layout *x, int o, int k)
                              .in = in,
                              .out = out,
                              .attrs = &g->p};
-    assert_int_equal(reel__cpu_pointwise_program(&call), REEL_OK);
+    assert_int_equal(reel__ref_pointwise(&call), REEL_OK);
     for (int i = 0; i < n_out; i++) out[i].data = i == o ? x[k].data : over[i];
-    assert_int_equal(reel__cpu_pointwise_program(&call), REEL_OK);
+    assert_int_equal(reel__ref_pointwise(&call), REEL_OK);
     bool same = true;
     for (int i = 0; i < n_out; i++)
         same = same && same_elements(&meta[i], apart[i], out[i].data);

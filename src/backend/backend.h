@@ -9,7 +9,7 @@
 typedef enum reel_kernel_id {
     K_NONE = 0, /* views and composites have none */
 #define PW(ID, n_in, types, out, ...) K_##ID,
-#define KERNEL(ID, takes) K_##ID,
+#define KERNEL(ID, name, cpu, takes) K_##ID,
 #include "backend/kernel.def"
 #undef PW
 #undef KERNEL

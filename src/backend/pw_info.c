@@ -13,7 +13,7 @@
 static const reel_pw_info rows[K_COUNT] = {
 #define PW(ID, n_in, types, out, ...)                                                    \
     [K_##ID] = {#ID, #__VA_ARGS__, n_in, FLOATS_##types, INTS_##types, BOOL_##out},
-#define KERNEL(ID, takes)
+#define KERNEL(ID, name, cpu, takes)
 #include "backend/kernel.def"
 #undef PW
 #undef KERNEL

@@ -9,7 +9,7 @@ static const reel_backend *const backends[REEL_DEVICE_TYPE_COUNT] = {
 static const char *const kernel_names[K_COUNT] = {
     [K_NONE] = "NONE",
 #define PW(ID, n_in, types, out, ...) [K_##ID] = #ID,
-#define KERNEL(ID, takes) [K_##ID] = #ID,
+#define KERNEL(ID, name, cpu, takes) [K_##ID] = #ID,
 #include "backend/kernel.def"
 #undef PW
 #undef KERNEL

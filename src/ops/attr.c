@@ -19,8 +19,6 @@ REEL_SCHEMA(reel__scalar_schema, reel_scalar_attrs, N(reel_scalar_attrs, a));
 REEL_SCHEMA(reel__dim_schema, reel_dim_attrs, I(reel_dim_attrs, dim));
 REEL_SCHEMA(reel__mask_schema, reel_mask_attrs, I(reel_mask_attrs, mask),
             I(reel_mask_attrs, mean), R(reel_mask_attrs, scale));
-REEL_SCHEMA(reel__norm_schema, reel_norm_attrs, I(reel_norm_attrs, mask),
-            I(reel_norm_attrs, wide), R(reel_norm_attrs, scale), R(reel_norm_attrs, eps));
 REEL_SCHEMA(reel__shape_schema, reel_shape_attrs, I(reel_shape_attrs, rank),
             I(reel_shape_attrs, dim));
 REEL_SCHEMA(reel__slice_schema, reel_slice_attrs, I(reel_slice_attrs, dim),
@@ -33,8 +31,6 @@ REEL_SCHEMA(reel__slice_schema, reel_slice_attrs, I(reel_slice_attrs, dim),
 REEL_SCHEMA(reel__unslice_schema, reel_unslice_attrs, SLICE(dim), SLICE(start),
             SLICE(end), SLICE(step), SLICE(how), I(reel_unslice_attrs, size));
 REEL_SCHEMA(reel__fill_schema, reel_fill_attrs, N(reel_fill_attrs, value));
-REEL_SCHEMA(reel__pad_schema, reel_pad_attrs, I(reel_pad_attrs, before),
-            I(reel_pad_attrs, after), N(reel_pad_attrs, value));
 REEL_SCHEMA(reel__cast_schema, reel_cast_attrs, I(reel_cast_attrs, dtype),
             I(reel_cast_attrs, format));
 REEL_SCHEMA(reel__random_schema, reel_random_attrs,
@@ -66,11 +62,6 @@ REEL_SCHEMA(reel__batch_norm_schema, reel_batch_norm_attrs, R(reel_batch_norm_at
 REEL_SCHEMA(reel__layer_norm_schema, reel_layer_norm_attrs,
             I(reel_layer_norm_attrs, dims), R(reel_layer_norm_attrs, eps),
             I(reel_layer_norm_attrs, want));
-REEL_SCHEMA(reel__cross_entropy_schema, reel_cross_entropy_attrs,
-            R(reel_cross_entropy_attrs, smoothing),
-            I(reel_cross_entropy_attrs, ignore_index),
-            I(reel_cross_entropy_attrs, reduction),
-            I(reel_cross_entropy_attrs, want_grad));
 REEL_SCHEMA(reel__attention_schema, reel_attention_attrs, R(reel_attention_attrs, scale),
             R(reel_attention_attrs, dropout), I(reel_attention_attrs, causal),
             ATTR_RANDOM(reel_attention_attrs, seed, REEL_ATTR_SEED),
@@ -78,14 +69,6 @@ REEL_SCHEMA(reel__attention_schema, reel_attention_attrs, R(reel_attention_attrs
             I(reel_attention_attrs, nan_rows), I(reel_attention_attrs, want));
 REEL_SCHEMA(reel__index_schema, reel_index_attrs, I(reel_index_attrs, dim),
             I(reel_index_attrs, size));
-REEL_SCHEMA(reel__sgd_schema, reel_sgd_attrs, R(reel_sgd_attrs, momentum),
-            R(reel_sgd_attrs, dampening), R(reel_sgd_attrs, weight_decay),
-            I(reel_sgd_attrs, nesterov), I(reel_sgd_attrs, maximize),
-            I(reel_sgd_attrs, first));
-REEL_SCHEMA(reel__adam_schema, reel_adam_attrs, R(reel_adam_attrs, beta1),
-            R(reel_adam_attrs, beta2), R(reel_adam_attrs, eps),
-            R(reel_adam_attrs, weight_decay), I(reel_adam_attrs, decoupled),
-            I(reel_adam_attrs, maximize));
 
 #define L(f, kind, n, each) ATTR_LIST(reel_pointwise_attrs, f, kind, int64_t, n, each)
 REEL_SCHEMA(reel__pointwise_schema, reel_pointwise_attrs, I(reel_pointwise_attrs, n_in),

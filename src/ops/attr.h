@@ -85,11 +85,10 @@ const reel_attr_field *reel__attr_field(const reel_attr_schema *s, const char *n
 const char *reel__attr_values(const reel_attr_field *f, const char *text, void *attrs);
 
 extern const reel_attr_schema reel__scalar_schema, reel__dim_schema, reel__mask_schema,
-    reel__norm_schema, reel__shape_schema, reel__slice_schema, reel__unslice_schema,
-    reel__fill_schema, reel__pad_schema, reel__cast_schema, reel__random_schema,
-    reel__conv2d_schema, reel__pool2d_schema, reel__conv2d_fused_schema,
-    reel__linear_fused_schema, reel__batch_norm_schema, reel__layer_norm_schema,
-    reel__cross_entropy_schema, reel__attention_schema, reel__index_schema,
-    reel__sgd_schema, reel__adam_schema, reel__pointwise_schema;
+    reel__shape_schema, reel__slice_schema, reel__unslice_schema, reel__fill_schema,
+    reel__cast_schema, reel__random_schema, reel__conv2d_schema, reel__pool2d_schema,
+    reel__conv2d_fused_schema, reel__linear_fused_schema, reel__batch_norm_schema,
+    reel__layer_norm_schema, reel__attention_schema, reel__index_schema,
+    reel__pointwise_schema;
 
 #endif

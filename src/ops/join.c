@@ -155,13 +155,16 @@ static reel_status pad_onnx(const reel_call *c, reel_onnx *o)
                                      EXACTLY(a->value)));
 }
 
+REEL_SCHEMA(pad_schema, reel_pad_attrs, ATTR_INT(reel_pad_attrs, before),
+            ATTR_INT(reel_pad_attrs, after), ATTR_NUMBER(reel_pad_attrs, value));
+
 const reel_op reel__pad = {
     .name = "pad",
     .kernel = K_PAD,
     .traits = REEL_OP_FOLDS,
     .n_in = 1,
     .n_out = 1,
-    .attrs = &reel__pad_schema,
+    .attrs = &pad_schema,
     .infer = pad_infer,
     .vjp = pad_vjp,
     .onnx = pad_onnx,

@@ -123,6 +123,12 @@ static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
     return reel__onnx_give(o, 0, reel__onnx_reshape(o, y, o->out[0]));
 }
 
+REEL_SCHEMA(cross_entropy_schema, reel_cross_entropy_attrs,
+            ATTR_REAL(reel_cross_entropy_attrs, smoothing),
+            ATTR_INT(reel_cross_entropy_attrs, ignore_index),
+            ATTR_INT(reel_cross_entropy_attrs, reduction),
+            ATTR_INT(reel_cross_entropy_attrs, want_grad));
+
 const reel_op reel__cross_entropy = {
     .name = "cross_entropy",
     .kernel = K_CROSS_ENTROPY,
@@ -131,7 +137,7 @@ const reel_op reel__cross_entropy = {
     .optional = 1 << 2,
     .saves = SAVE_IN(0) | SAVE_IN(1) | SAVE_IN(2) | SAVE_OUT(1),
     .dtypes = DTYPES_FLOAT,
-    .attrs = &reel__cross_entropy_schema,
+    .attrs = &cross_entropy_schema,
     .infer = cross_entropy_infer,
     .vjp = cross_entropy_vjp,
     .onnx = cross_entropy_onnx,

@@ -189,6 +189,10 @@ static reel_status norm_onnx(const reel_call *c, reel_onnx *o)
     return reel__onnx_give(o, 0, ONNX("Sqrt", sum));
 }
 
+REEL_SCHEMA(norm_schema, reel_norm_attrs, ATTR_INT(reel_norm_attrs, mask),
+            ATTR_INT(reel_norm_attrs, wide), ATTR_REAL(reel_norm_attrs, scale),
+            ATTR_REAL(reel_norm_attrs, eps));
+
 const reel_op reel__norm = {
     .name = "norm",
     .kernel = K_NORM,
@@ -196,7 +200,7 @@ const reel_op reel__norm = {
     .n_out = 1,
     .saves = SAVE_IN(0) | SAVE_OUT(0),
     .dtypes = DTYPES_FLOAT,
-    .attrs = &reel__norm_schema,
+    .attrs = &norm_schema,
     .infer = norm_infer,
     .vjp = norm_vjp,
     .onnx = norm_onnx,

@@ -31,6 +31,11 @@ static reel_status sgd_step_infer(const reel_call *c, reel_meta *out)
     return check_state(c, 2, 1);
 }
 
+REEL_SCHEMA(sgd_schema, reel_sgd_attrs, ATTR_REAL(reel_sgd_attrs, momentum),
+            ATTR_REAL(reel_sgd_attrs, dampening), ATTR_REAL(reel_sgd_attrs, weight_decay),
+            ATTR_INT(reel_sgd_attrs, nesterov), ATTR_INT(reel_sgd_attrs, maximize),
+            ATTR_INT(reel_sgd_attrs, first));
+
 const reel_op reel__sgd_step = {
     .name = "sgd_step",
     .kernel = K_SGD_STEP,
@@ -40,7 +45,7 @@ const reel_op reel__sgd_step = {
     .optional = 1 << 2,
     .mutates = 1 << 0 | 1 << 2,
     .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
-    .attrs = &reel__sgd_schema,
+    .attrs = &sgd_schema,
     .no_onnx = REEL__ONNX_TRAINING,
     .infer = sgd_step_infer,
     .sample = "f[3,4]; f[3,4]; f[3,4]; c64[] | momentum=0.9\nf[5]; f[5]; -; c64[]",
@@ -69,6 +74,11 @@ static reel_status adam_step_infer(const reel_call *c, reel_meta *out)
     return check_state(c, 3, 2);
 }
 
+REEL_SCHEMA(adam_schema, reel_adam_attrs, ATTR_REAL(reel_adam_attrs, beta1),
+            ATTR_REAL(reel_adam_attrs, beta2), ATTR_REAL(reel_adam_attrs, eps),
+            ATTR_REAL(reel_adam_attrs, weight_decay),
+            ATTR_INT(reel_adam_attrs, decoupled), ATTR_INT(reel_adam_attrs, maximize));
+
 const reel_op reel__adam_step = {
     .name = "adam_step",
     .kernel = K_ADAM_STEP,
@@ -77,7 +87,7 @@ const reel_op reel__adam_step = {
     .n_out = 0,
     .mutates = 1 << 0 | 1 << 2 | 1 << 3,
     .dtypes = DTYPE(REEL_F32) | DTYPE(REEL_F64),
-    .attrs = &reel__adam_schema,
+    .attrs = &adam_schema,
     .no_onnx = REEL__ONNX_TRAINING,
     .infer = adam_step_infer,
     .sample =

@@ -188,7 +188,7 @@ void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
         copy_converted(&c, &p, dm->dtype, sm->dtype);
 }
 
-reel_status reel__cpu_copy(const reel_kcall *call)
+reel_status reel__ref_copy(const reel_kcall *call)
 {
     reel__copy_strided(call->out[0].data, call->out[0].meta, call->in[0].data,
                        call->in[0].meta);

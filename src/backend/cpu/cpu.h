@@ -38,9 +38,9 @@ void reel__number_store(reel_number x, reel_dtype dtype, void *element);
 /* Pointwise rows (pointwise.c): one driver for all rows. */
 reel_status reel__cpu_pointwise(const reel_kcall *);
 /* A program of them (pointwise_program.c). */
-reel_status reel__cpu_pointwise_program(const reel_kcall *);
+reel_status reel__ref_pointwise(const reel_kcall *);
 /* Strided copy with conversion (copy.c), also for use inside other kernels. */
-reel_status reel__cpu_copy(const reel_kcall *);
+reel_status reel__ref_copy(const reel_kcall *);
 void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
                         const reel_meta *sm);
 

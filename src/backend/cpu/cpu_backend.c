@@ -91,7 +91,7 @@ static reel_status cpu_synchronize(int device)
 #define TYPES_FI (FLOATS | INTS)
 static const uint16_t pointwise_types[K_COUNT] = {
 #define PW(ID, n_in, types, out, ...) [K_##ID] = TYPES_##types,
-#define KERNEL(ID, takes)
+#define KERNEL(ID, name, cpu, takes)
 #include "backend/kernel.def"
 #undef PW
 #undef KERNEL

@@ -10,7 +10,7 @@
 #define INTS 2u
 static const uint8_t row_takes[K_COUNT] = {
 #define PW(ID, n_in, types, out, ...)
-#define KERNEL(ID, takes) [K_##ID] = takes,
+#define KERNEL(ID, name, cpu, takes) [K_##ID] = takes,
 #include "backend/kernel.def"
 #undef PW
 #undef KERNEL
@@ -47,7 +47,7 @@ static reel_status copy(void *dst, const reel_meta *dm, void *src, const reel_me
 {
     const reel_karg in = {src, sm}, out = {dst, dm};
     const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
-    return reel__cpu_copy(&call);
+    return reel__ref_copy(&call);
 }
 
 /* Same dimensions and order of memory; repeated dimensions are stored once and stay

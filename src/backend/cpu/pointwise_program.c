@@ -10,7 +10,7 @@ static reel_pw_type type_of(const reel_kcall *call)
     return REEL_PW_F32;
 }
 
-reel_status reel__cpu_pointwise_program(const reel_kcall *call)
+reel_status reel__ref_pointwise(const reel_kcall *call)
 {
     const reel_pointwise_attrs *a = call->attrs;
     const reel_pw_rows *rows = reel__pw_rows();

@@ -45,7 +45,7 @@
             q[i] = (OUT)(__VA_ARGS__);                                                   \
         }                                                                                \
     }
-#define KERNEL(ID, takes)
+#define KERNEL(ID, name, cpu, takes)
 
 /* ---- f32 --------------------------------------------------------------------------- */
 
