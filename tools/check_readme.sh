@@ -1,6 +1,7 @@
 #!/bin/sh
 # Are the programs in README.md (its ```c blocks) at most 40 lines long, and do they compile
-# against the public headers without a warning?
+# against the public headers without a warning? Is each function that it names in the headers?
+# (reel_static is a library.)
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
@@ -23,3 +24,12 @@ for i in $(seq "$n"); do
         exit 1
     }
 done
+
+unknown=$(grep -oE '`[^`]*`' README.md | grep -oE '\breel_[a-z0-9_]+' | sort -u | grep -vx reel_static |
+    while read -r name; do
+        grep -rqE "\b$name\b" include/reel || echo "$name"
+    done)
+[ -z "$unknown" ] || {
+    echo "check_readme: README.md names what no public header has:" $unknown >&2
+    exit 1
+}
