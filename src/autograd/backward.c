@@ -284,7 +284,7 @@ static reel_status run_node(run *r, visit *v)
 
 static void drop_grads(visit *v)
 {
-    for (int i = 0; i < REEL_OP_MAX_OUT; i++) {
+    for (int i = 0; i < v->node->n_out; i++) {
         reel__tensor_release(v->grad[i]);
         v->grad[i] = NULL;
     }

@@ -45,6 +45,7 @@ static void free_one(reel_node *n)
         reel__free(h);
     }
     reel__free((void *)(uintptr_t)n->where);
+    reel__op_release(n->op);
     reel__free(n);
     reel__live_add(-1);
 }
@@ -89,7 +90,7 @@ static reel_node *node_new(const reel_op *op, int n_in, int n_out, const void *a
     atomic_init(&n->head.refs, 1);
     n->head.free_fn = free_chain;
     n->seq = atomic_fetch_add_explicit(&sequence, 1, memory_order_relaxed);
-    n->op = op;
+    n->op = reel__op_retain(op);
     n->n_in = n_in;
     n->n_out = n_out;
     n->edge = (reel_edge *)(void *)(base + edges);

@@ -23,12 +23,20 @@ typedef struct reel_karg {
     const reel_meta *meta;
 } reel_karg;
 
+struct reel_kcall;
+/* A kernel that no backend has: the record brings it along, and the row HOST runs it, which finds
+ * it in `prepared`. */
+typedef struct reel_host {
+    reel_status (*run)(const struct reel_host *self, const struct reel_kcall *call);
+} reel_host;
+
 typedef struct reel_kcall {
     reel_kernel_id kernel;
     int n_in, n_out;
     const reel_karg *in, *out;
     const void *attrs;    /* the struct of attrs.h that kernel.def names */
-    const void *prepared; /* what prepare() filled for this call; NULL: nothing */
+    const void *prepared; /* what prepare() filled for this call; of HOST, its reel_host;
+                           * NULL: nothing */
     uint8_t mutates;      /* bit i: it writes into input i, beside its outputs */
 } reel_kcall;
 

@@ -48,9 +48,11 @@ void reel__scratch_free(void *p)
     if (r && --r->pieces == 0) r->used = 0;
 }
 
-void reel__scratch_lend(reel_scratch_room *room)
+reel_scratch_room *reel__scratch_lend(reel_scratch_room *room)
 {
+    reel_scratch_room *was = lent;
     lent = room;
+    return was;
 }
 
 reel_status reel__scratch_fit(reel_scratch_room *r)

@@ -15,8 +15,9 @@ typedef struct reel_scratch_room {
     int pieces;
 } reel_scratch_room;
 
-/* Until the call with NULL, reel__scratch() of this thread takes from `room` what fits. */
-void reel__scratch_lend(reel_scratch_room *room);
+/* Until the next call, reel__scratch() of this thread takes from `room` (NULL: none) what fits.
+ * Returns the one before, which must be lent again: a kernel may run a graph. */
+reel_scratch_room *reel__scratch_lend(reel_scratch_room *room);
 /* Makes a room that was too small as large as was wanted. It is not lent. */
 reel_status reel__scratch_fit(reel_scratch_room *room);
 void reel__scratch_room_free(reel_scratch_room *room);

@@ -97,11 +97,13 @@ bool reel__watched_agree(const reel__said *said, int n)
 
 /* ---- who listens ------------------------------------------------------------------------ */
 
-static _Thread_local void (*listener)(uint64_t number);
+static _Thread_local reel__watched_fn listener;
 
-void reel__watched_listen(void (*heard)(uint64_t number))
+reel__watched_fn reel__watched_listen(reel__watched_fn heard)
 {
+    reel__watched_fn was = listener;
     listener = heard;
+    return was;
 }
 
 void reel__watched_used(uint64_t number)

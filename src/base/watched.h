@@ -28,8 +28,9 @@ bool reel__watched_agree(const reel__said *said, int n);
 
 /* Its settings are about to decide something: this thread's listener hears of it. */
 void reel__watched_used(uint64_t number);
-/* NULL: nobody listens. */
-void reel__watched_listen(void (*heard)(uint64_t number));
+/* NULL: nobody listens. Returns who did. */
+typedef void (*reel__watched_fn)(uint64_t number);
+reel__watched_fn reel__watched_listen(reel__watched_fn heard);
 
 /* Mixes n bytes into a number that reel__says_fn returns; begin with 0. */
 uint64_t reel__says_mix(uint64_t so_far, const void *bytes, size_t n);

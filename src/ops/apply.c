@@ -72,6 +72,25 @@ reel_detour *reel__detour_set(reel_detour *d)
     return was;
 }
 
+void reel__silence(reel_silence *s)
+{
+    *s = (reel_silence){here.recorders, here.detour, here.silent, reel__heard_by,
+                        reel__watched_listen(NULL)};
+    here.recorders = NULL;
+    here.detour = NULL;
+    here.silent = true;
+    reel__heard_by = NULL;
+}
+
+void reel__silence_end(const reel_silence *s)
+{
+    here.recorders = s->recorders;
+    here.detour = s->detour;
+    here.silent = s->silent;
+    reel__heard_by = s->heard_by;
+    (void)reel__watched_listen(s->watched);
+}
+
 reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)
 {
     char text[512];

@@ -97,6 +97,7 @@ reel_status reel__call_launch(const reel_call *c, reel_device device)
         .out = out,
         .mutates = c->op->mutates,
         .attrs = c->attrs,
+        .prepared = c->op->host,
     };
     return reel__launch(device, &k);
 }

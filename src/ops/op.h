@@ -12,6 +12,7 @@
 
 typedef struct reel_op reel_op;
 typedef struct reel_onnx reel_onnx; /* what an ONNX rule writes to (onnx.h) */
+typedef struct reel_made reel_made; /* the life of a record made at run time (made.h) */
 
 /* One call: a record with its operands. Recorders see it after the kernel ran; a vjp sees the
  * one of the forward, with ghosts (no storage) where a value was not saved. */
@@ -37,12 +38,14 @@ enum reel_op_traits {
                                  * that shares its memory with no other operand; a
                                  * POINTWISE one also where several inputs lie alike */
     REEL_OP_COMMUTES = 1 << 7, /* inputs 0 and 1 may change places                 */
-    REEL_OP_FOLDS = 1 << 8     /* work in proportion to what it reads and writes: a
+    REEL_OP_FOLDS = 1 << 8,    /* work in proportion to what it reads and writes: a
                                 * loader of files may compute it on constants        */
+    REEL_OP_EFFECT = 1 << 9    /* a call does more than its results say, or need not
+                                * give the same again: each runs, once, in its place */
 };
 
 #define REEL_OP_MAX_IN 64
-#define REEL_OP_MAX_OUT 4
+#define REEL_OP_MAX_OUT 8
 #define REEL_OP_VARIADIC (-1)
 #define REEL_AGAIN_IN 8
 
@@ -88,6 +91,10 @@ struct reel_op {
     /* Inputs and attributes that tests draw from, see tests/support/sample.h:
      * "f[2,3] in -1..1; i64[4] in 0..9; - | dim=1", samples separated by newlines. */
     const char *sample;
+    /* Kernel HOST: who computes it. */
+    const reel_host *host;
+    /* NULL: the record is there as long as the program. */
+    reel_made *made;
 };
 
 /* Whether a call changes what input i holds; whether it changes any. */
@@ -99,6 +106,23 @@ static inline bool reel__op_changes(const reel_op *op, int i)
 static inline bool reel__op_mutates(const reel_op *op)
 {
     return op->mutates || (op->traits & REEL_OP_INPLACE);
+}
+/* Who holds a record beyond a call (a node, a tape) counts as one of its users. */
+void reel__made_retain(reel_made *m);
+void reel__made_release(reel_made *m);
+static inline const reel_op *reel__op_retain(const reel_op *op)
+{
+    if (op && op->made) reel__made_retain(op->made);
+    return op;
+}
+static inline void reel__op_release(const reel_op *op)
+{
+    if (op && op->made) reel__made_release(op->made);
+}
+/* Whether one call may stand for several, run at another time, or not at all. */
+static inline bool reel__op_is_steady(const reel_op *op)
+{
+    return !(op->traits & REEL_OP_EFFECT);
 }
 
 /* The record that makes result 0 again; NULL: nothing cheap does. */
@@ -139,6 +163,8 @@ reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,
 extern const reel_op *const reel__ops[];
 extern const int reel__n_ops;
 const reel_op *reel__op_by_name(const char *name); /* NULL: none */
+/* The same with those that were made at run time; retained. */
+const reel_op *reel__op_take(const char *name);
 
 /* What this call costs. */
 reel_cost reel__cost(const reel_call *);

@@ -3,6 +3,7 @@
 #ifndef REEL_OPS_RECORDER_H
 #define REEL_OPS_RECORDER_H
 
+#include "base/watched.h"
 #include "ops/op.h"
 
 typedef struct reel_recorder {
@@ -26,6 +27,18 @@ typedef struct reel_detour {
 } reel_detour;
 /* Makes d (or NULL) the detour of this thread; returns what it was. */
 reel_detour *reel__detour_set(reel_detour *d);
+
+/* All who listen to this thread, while they do not: what a kernel computes with operators is its
+ * own affair. Between the two the thread records nothing, and no capture hears what it reads. */
+typedef struct reel_silence {
+    reel_recorder *recorders;
+    reel_detour *detour;
+    bool silent;
+    const reel__listener *heard_by;
+    reel__watched_fn watched;
+} reel_silence;
+void reel__silence(reel_silence *s);
+void reel__silence_end(const reel_silence *s);
 
 /* The tape, as apply() knows it. autograd/ installs itself when the first tensor of the
  * process asks for a gradient (before that there is nothing to record), so that no include

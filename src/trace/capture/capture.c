@@ -128,7 +128,7 @@ static reel_graph *stop(void)
     reel_graph *g = reel__capture.graph;
     reel__recorder_remove(&reel__capture.listener);
     reel__heard_by = NULL;
-    reel__watched_listen(NULL);
+    (void)reel__watched_listen(NULL);
     for (int i = 0; i < reel__capture.n_grad; i++)
         reel_release(reel__capture.grad[i].leaf);
     reel__free(reel__capture.grad);
@@ -159,13 +159,14 @@ reel_status reel_capture_begin(void)
     }
     reel__recorder_push(&reel__capture.listener);
     reel__heard_by = &reel__capture.heard;
-    reel__watched_listen(reel__heard_object);
+    (void)reel__watched_listen(reel__heard_object);
     return REEL_OK;
 }
 
+/* Not in an operator of the user's own, which a capture hears as one. */
 bool reel_capturing(void)
 {
-    return reel__capture.graph != NULL;
+    return reel__capture.graph && reel__heard_by == &reel__capture.heard;
 }
 
 void reel_capture_cancel(void)

@@ -214,7 +214,7 @@ static void draw(reel_plan *p)
 }
 
 /* What this thread is running, for error messages. */
-static _Thread_local struct {
+static _Thread_local struct running {
     const reel_plan *plan;
     int step;
 } now;
@@ -279,11 +279,13 @@ static reel_status run(reel_executor *e, reel_plan *p, reel_tensor *const x[],
     point(e, p, x, y);
     if (!e->opts.plain && reel__prepared_refresh(p)) return reel_error_status();
     draw(p);
+    const struct running outer = now; /* a kernel of the user's own may run a graph */
     reel__where_fn was = reel__set_error_where(where_now);
-    reel__scratch_lend(&e->scratch);
+    reel_scratch_room *lent = reel__scratch_lend(&e->scratch);
     reel_status st = run_steps(e, p);
-    reel__scratch_lend(NULL);
+    (void)reel__scratch_lend(lent);
     (void)reel__set_error_where(was);
+    now = outer;
     bump_versions(e->program);
     return st ? st : reel__scratch_fit(&e->scratch);
 }

@@ -90,8 +90,8 @@ static void let_go(reel_program *r, reel_plan_step *s)
 {
     reel_blob *b = s->blob;
     s->blob = NULL;
-    s->call.prepared = NULL;
     if (!b) return;
+    s->call.prepared = NULL;
     (void)pthread_mutex_lock(&r->lock);
     bool last = --b->uses == 0;
     for (reel_blob **at = &r->blobs; last && *at; at = &(*at)->next)

@@ -89,6 +89,7 @@ static void add_node(builder *b, int i)
     end_step(p, s, n->n_out);
     s->call.mutates = n->op->mutates;
     s->call.attrs = add_attrs(b, n);
+    s->call.prepared = n->op->host;
 }
 
 void reel__plan_steps(reel_plan *p)

@@ -122,16 +122,9 @@ void reel__graph_replace(reel_graph *g, int v, int by)
         if (g->output[i] == v) g->output[i] = by;
 }
 
-static void free_node(reel_gnode *n)
-{
-    reel__free(n->in); /* one block: numbers and attributes */
-    reel__free(n->per_batch);
-    reel__free(n->where);
-}
-
 void reel__graph_remove(reel_graph *g, int node)
 {
-    free_node(&g->node[node]);
+    reel__gnode_free(&g->node[node]);
     g->node[node] = (reel_gnode){.place = g->node[node].place};
 }
 

@@ -73,7 +73,7 @@ static void mark_fixed(const reel_graph *g, reel_effects *e)
     for (int i = 0; i < g->n_node; i++) {
         const reel_gnode *n = &g->node[i];
         bool fixed = n->op && !n->per_batch && !reel__op_mutates(n->op) &&
-                     !(n->op->traits & REEL_OP_RANDOM);
+                     !(n->op->traits & REEL_OP_RANDOM) && reel__op_is_steady(n->op);
         for (int k = 0; k < n->n_in && fixed; k++)
             fixed = n->in[k] < 0 || e->fixed[n->in[k]];
         for (int k = 0; k < n->n_out && fixed; k++)

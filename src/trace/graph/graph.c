@@ -61,6 +61,14 @@ static bool fill_node(reel_gnode *n, const reel_call *c, const int *in, const in
     return true;
 }
 
+void reel__gnode_free(reel_gnode *n)
+{
+    reel__op_release(n->op);
+    reel__free(n->in); /* one block: numbers and attributes */
+    reel__free(n->per_batch);
+    reel__free(n->where);
+}
+
 int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const int *out,
                          const char *where)
 {
@@ -80,6 +88,7 @@ int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const
         if (n.out[i] >= 0 && g->value[n.out[i]].kind == REEL_VALUE_NODE &&
             g->value[n.out[i]].maker < 0)
             g->value[n.out[i]].maker = g->n_node;
+    (void)reel__op_retain(n.op);
     g->node[g->n_node] = n;
     return g->n_node++;
 }
@@ -115,11 +124,7 @@ void reel_graph_free(reel_graph *g)
         reel__free(g->value[i].name);
         reel_release(g->value[i].tensor);
     }
-    for (int i = 0; i < g->n_node; i++) {
-        reel__free(g->node[i].in);
-        reel__free(g->node[i].per_batch);
-        reel__free(g->node[i].where);
-    }
+    for (int i = 0; i < g->n_node; i++) reel__gnode_free(&g->node[i]);
     for (int i = 0; i < g->n_output; i++) reel__free(g->output_name[i]);
     reel__free(g->value);
     reel__free(g->node);

@@ -104,6 +104,8 @@ int reel__graph_add_value(reel_graph *g, reel_value_kind kind, const reel_meta *
                           const char *name, reel_tensor *tensor);
 int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const int *out,
                          const char *where);
+/* What a node holds. */
+void reel__gnode_free(reel_gnode *n);
 /* "%5" or the value's name, into buf of `size` bytes; returns buf. */
 const char *reel__value_text(const reel_graph *g, int v, char *buf, size_t size);
 /* "f32[batch,3,32,32]" or, where nothing depends on the batch, "f32[10,64]". */

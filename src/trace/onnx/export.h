@@ -9,10 +9,10 @@
 
 /* Which nodes the outputs need, and which of their results somebody reads. */
 typedef struct reel_needs {
-    uint8_t *node; /* bit 7: needed; bit k: result k is read afterwards */
-    bool *state;   /* of each value: it is state or an input, and is read */
+    uint16_t *node; /* REEL_NEEDED; bit k: result k is read afterwards */
+    bool *state;    /* of each value: it is state or an input, and is read */
 } reel_needs;
-#define REEL_NEEDED 0x80
+#define REEL_NEEDED 0x8000
 /* False with an error. */
 bool reel__needs(const reel_graph *g, const reel_effects *e, reel_needs *n);
 void reel__needs_free(reel_needs *n);

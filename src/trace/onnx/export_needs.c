@@ -17,12 +17,12 @@ static bool writes_needed(const reel_graph *g, const reel_effects *e, int i,
 }
 
 static void visit(const reel_graph *g, const reel_effects *e, int i, bool *live,
-                  uint8_t *need)
+                  uint16_t *need)
 {
     const reel_gnode *n = &g->node[i];
     if (!n->op) return;
     for (int k = 0; k < n->n_out; k++)
-        if (n->out[k] >= 0 && live[n->out[k]]) *need |= (uint8_t)(REEL_NEEDED | 1 << k);
+        if (n->out[k] >= 0 && live[n->out[k]]) *need |= (uint16_t)(REEL_NEEDED | 1 << k);
     if (!*need && writes_needed(g, e, i, live)) *need = REEL_NEEDED | 1;
     if (!*need) return;
     for (int k = 0; k < n->n_out; k++)

@@ -76,7 +76,8 @@ static int sweep(reel_graph *g, const reel_effects *e, const seen *s)
 {
     int removed = 0;
     for (int i = 0; i < g->n_node; i++) {
-        if (reel__op_mutates(g->node[i].op)) continue;
+        const reel_op *op = g->node[i].op;
+        if (reel__op_mutates(op) || !reel__op_is_steady(op)) continue;
         int *slot = find(g, s, i);
         if (*slot >= 0 && stays_equal(g, e, *slot, i)) {
             const reel_gnode *a = &g->node[*slot], *b = &g->node[i];

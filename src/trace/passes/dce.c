@@ -29,6 +29,7 @@ static bool lives(const liveness *l, int i)
 {
     const reel_gnode *n = &l->g->node[i];
     if (is_there_already(l->g, i)) return false;
+    if (!reel__op_is_steady(n->op)) return true;
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] >= 0 && l->value[n->out[k]]) return true;
     for (int k = 0; k < n->n_in; k++)

@@ -21,9 +21,10 @@ static bool makes(const reel_gnode *n, int v)
 }
 
 /* True if `late` must stay behind `n`: it reads what n makes or changes, or changes what n
- * reads. */
+ * reads; or n does what nobody knows. */
 static bool follows(const reel_effects *e, const reel_gnode *late, const reel_gnode *n)
 {
+    if (!reel__op_is_steady(n->op)) return true;
     for (int k = 0; k < late->n_in; k++) {
         int v = late->in[k];
         if (v >= 0 && (makes(n, v) || meets(e, n, v, !reel__op_changes(late->op, k))))

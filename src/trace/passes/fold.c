@@ -38,7 +38,7 @@ static bool foldable(const reel_graph *g, const reel_effects *e, const reel_gnod
                      int n_known)
 {
     if (n->per_batch || reel__op_mutates(n->op) || n->op == &reel__expand ||
-        (n->op->traits & REEL_OP_RANDOM))
+        (n->op->traits & REEL_OP_RANDOM) || !reel__op_is_steady(n->op))
         return false;
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] >= 0 && !is_constant(g, e, n->in[k], n_known)) return false;

@@ -31,8 +31,12 @@ static bool scan_operator(reel__parser *p, reel__line *l)
     char name[64];
     l->op_place = p->s;
     if (!reel__scan_word(&p->s, name, sizeof name)) return false;
-    l->op = reel__op_by_name(name);
-    if (!l->op) return reel__scan_fail(&l->op_place, "no operator is called %s", name);
+    l->op = reel__op_take(name);
+    if (!l->op)
+        return reel__scan_fail(&l->op_place,
+                               "no operator is called %s; one of your own must be made "
+                               "before, by reel_custom_op_new()",
+                               name);
     if (l->op->n_out != l->n_result)
         return reel__scan_fail(&l->op_place, "%s has %d results, not %d", name,
                                l->op->n_out, l->n_result);
@@ -176,6 +180,8 @@ bool reel__parse_node(reel__parser *p, reel__line *l)
     memset(l, 0, sizeof *l);
     if (p->g->n_node == REEL__TEXT_NODES)
         return reel__scan_fail(&p->s, "more than %d nodes", REEL__TEXT_NODES);
-    return scan_results(p, l) && scan_operator(p, l) && scan_operands(p, l) &&
-           scan_attributes(p, l) && scan_where(p, l) && add_node(p, l);
+    bool good = scan_results(p, l) && scan_operator(p, l) && scan_operands(p, l) &&
+                scan_attributes(p, l) && scan_where(p, l) && add_node(p, l);
+    reel__op_release(l->op); /* the node has it */
+    return good;
 }

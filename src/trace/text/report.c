@@ -65,7 +65,7 @@ static int by_weight(const void *a, const void *b)
 
 int reel__shares(const reel_graph *g, const reel__totals *t, reel__share *out, int n)
 {
-    reel__share *all = reel__calloc((size_t)reel__n_ops, sizeof *all);
+    reel__share *all = reel__calloc((size_t)g->n_node + 1, sizeof *all);
     int kinds = 0;
     if (!all) return -1;
     for (int i = 0; i < g->n_node; i++) {
