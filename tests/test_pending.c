@@ -12,6 +12,7 @@
 
 #include "base/crc32.h"
 #include "support/misuse.h"
+#include "support/own_ops.h"
 #include "support/small_trainer.h"
 
 /* ---- a world ---------------------------------------------------------------------------- */
@@ -27,6 +28,7 @@ typedef struct world {
     reel_graph *graph;
     reel_executor *executor;
     reel_step *step;
+    reel_custom_op *op;
     reel_tensor_map *map, *net_state, *optim_state, *schedule_state, *ema_state;
     reel_tensor *x, *y, *leaf, *other, *loss, *rate, *count, *m, *v, *ints, *fresh;
     reel_tensor *out[2];
@@ -177,6 +179,7 @@ static void make_world(world *w)
     w->graph = reel_trace(w->t.net, w->x, NULL);
     reel_train(w->t.net, true);
     w->executor = reel_executor_new(w->graph, NULL);
+    w->op = own_cube("own_cube", NULL);
     reel_dataset_get(w->data, 0, &w->sample);
     reel_npy_save(temp_path("x.npy"), w->other);
     assert_ok();
@@ -187,6 +190,7 @@ static void free_world(world *w)
     reel_capture_cancel();
     reel_sample_free(&w->sample);
     reel_step_free(w->step);
+    reel_custom_op_free(w->op);
     reel_executor_free(w->executor);
     reel_graph_free(w->graph);
     reel_transform_free(w->flip);
@@ -366,6 +370,8 @@ static const struct {
     {"fail", "makes one pending"},
     {"module_takes", "makes one pending"},
     {"cost_end", "ends what began before the error"},
+    {"custom_same", "is a rule that changes nothing"},
+    {"onnx_give", "adds to a model in the making, which an error gives up"},
     {"module_remove_hook",
      "takes away what may point to memory that an error gives back"},
 };
@@ -390,6 +396,8 @@ DO(grad, reel_grad(&w->loss, 1, NULL, &w->leaf, 1, w->out, &again))
 DO(register_hook, reel_register_hook(w->leaf, keep_gradient, &w->visits))
 DO(gradcheck, reel_gradcheck(square, NULL, &w->leaf, 1, NULL))
 DO(gradgradcheck, reel_gradgradcheck(square, NULL, &w->leaf, 1, NULL))
+/* custom_op.h */
+DO(custom_run, reel_custom_run(w->op, &w->fresh, 1, w->out, 1, NULL))
 /* base.h, profile.h, data.h */
 DO(set_threads, reel_set_threads(3))
 DO(memory, reel_memory((reel_device){REEL_CPU, 0}, &w->stats))
@@ -596,6 +604,7 @@ static const command commands[] = {
     UNSEEN(register_hook),
     UNSEEN(gradcheck),
     UNSEEN(gradgradcheck),
+    SEEN(custom_run),
     SEEN(set_threads),
     READS(memory),
     {"cost_begin", do_cost_begin, NULL, end_cost, true, false},
@@ -786,9 +795,9 @@ static void test_every_command_is_here(void **state)
 {
     (void)state;
     static const char *const header[] = {
-        "autograd.h", "base.h", "data.h",   "executor.h", "io.h",
-        "nn.h",       "onnx.h", "ops.h",    "optim.h",    "profile.h",
-        "progress.h", "step.h", "tensor.h", "trace.h",    "training.h"};
+        "autograd.h", "base.h",  "data.h",     "executor.h", "io.h",       "nn.h",
+        "onnx.h",     "ops.h",   "optim.h",    "profile.h",  "progress.h", "step.h",
+        "tensor.h",   "trace.h", "training.h", "custom_op.h"};
     char path[1024], name[64];
     int found = 0;
     for (size_t i = 0; i < sizeof header / sizeof *header; i++) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/own_ops.h"
 #include "support/random_net.h"
 
 /* A sanitizer is twenty times slower; CI runs both. */
@@ -242,6 +243,10 @@ int main(int argc, char **argv)
     if (reel_live_objects() != live) {
         fprintf(stderr, "%lld objects are left\n",
                 (long long)(reel_live_objects() - live));
+        failures++;
+    }
+    if (count > 100 && !own_calls()) {
+        fprintf(stderr, "no operator of a user's own was drawn\n");
         failures++;
     }
     if (count > 100 && tried < count * 8 / 10) {

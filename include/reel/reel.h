@@ -8,6 +8,7 @@
 #include <reel/tensor.h>
 #include <reel/ops.h>
 #include <reel/autograd.h>
+#include <reel/custom_op.h>
 #include <reel/nn.h>
 #include <reel/optim.h>
 #include <reel/data.h>

@@ -105,6 +105,19 @@ reel_onnx_node *reel__onnx_add_node(reel_onnx_model *m, const char *op_type,
     return APPEND(m, &m->graph.node, node) ? node : NULL;
 }
 
+bool reel__onnx_set_domain(reel_onnx_model *m, reel_onnx_node *node, const char *domain)
+{
+    for (size_t i = 0; node && i < m->domain.n; i++)
+        if (strcmp(m->domain.at[i], domain) == 0) {
+            node->domain = m->domain.at[i];
+            return true;
+        }
+    const char *text = node ? reel__onnx_text(m, domain) : NULL;
+    if (!APPEND(m, &m->domain, text)) return false;
+    node->domain = text;
+    return true;
+}
+
 bool reel__onnx_add_input(reel_onnx_model *m, reel_onnx_node *node, const char *name)
 {
     const char *text = node ? reel__onnx_text(m, name) : NULL;

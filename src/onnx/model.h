@@ -153,6 +153,8 @@ typedef struct reel_onnx_model {
     const char *producer_name, *producer_version, *doc;
     int64_t model_version;
     REEL_ONNX_LIST(reel_onnx_prop *) metadata;
+    REEL_ONNX_LIST(const char *)
+    domain; /* others than "", of nodes that were built; version 1 */
     reel_onnx_graph graph;
     struct reel__onnx_owned *owned; /* arena and mapped files */
 } reel_onnx_model;
@@ -172,6 +174,8 @@ bool reel__onnx_add_metadata(reel_onnx_model *m, const char *key, const char *va
 /* A node without inputs, outputs and attributes, of the domain "". It keeps its address. */
 reel_onnx_node *reel__onnx_add_node(reel_onnx_model *m, const char *op_type,
                                     const char *name);
+/* The node is of another domain than "", which the model then imports in its version 1. */
+bool reel__onnx_set_domain(reel_onnx_model *m, reel_onnx_node *node, const char *domain);
 bool reel__onnx_add_input(reel_onnx_model *m, reel_onnx_node *node, const char *name);
 bool reel__onnx_add_output(reel_onnx_model *m, reel_onnx_node *node, const char *name);
 

@@ -250,11 +250,16 @@ static void graph_body(sink *s, const void *what)
         put_message(s, GRAPH_VALUE_INFO, value_body, g->value_info.at[i]);
 }
 
+typedef struct opset {
+    const char *domain;
+    int64_t version;
+} opset;
+
 static void opset_body(sink *s, const void *what)
 {
-    const plan *p = what;
-    put_string(s, OPSET_DOMAIN, "");
-    put_int(s, OPSET_VERSION, p->m->opset);
+    const opset *o = what;
+    put_string(s, OPSET_DOMAIN, o->domain);
+    put_int(s, OPSET_VERSION, o->version);
 }
 
 static void model_body(sink *s, const void *what)
@@ -267,7 +272,9 @@ static void model_body(sink *s, const void *what)
     put_int(s, MODEL_MODEL_VERSION, m->model_version);
     put_text(s, MODEL_DOC, m->doc);
     put_message(s, MODEL_GRAPH, graph_body, p);
-    put_message(s, MODEL_OPSET_IMPORT, opset_body, p);
+    put_message(s, MODEL_OPSET_IMPORT, opset_body, &(opset){"", m->opset});
+    for (size_t i = 0; i < m->domain.n; i++)
+        put_message(s, MODEL_OPSET_IMPORT, opset_body, &(opset){m->domain.at[i], 1});
     for (size_t i = 0; i < m->metadata.n; i++)
         put_message(s, MODEL_METADATA, prop_body, m->metadata.at[i]);
 }

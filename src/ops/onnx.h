@@ -58,7 +58,11 @@ struct reel_onnx {
  * has not the operator for that dtype. */
 reel_ref reel__onnx_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n,
                          const reel_ref in[]);
-/* The same, elementwise: the shape is what operands broadcast to, the dtype that of the last. */
+/* A node of a domain that is not ONNX's own, with the operands of the call, which gives its first
+ * n_out results. */
+reel_status reel__onnx_foreign(reel_onnx *o, const char *domain, const char *op, int n_in,
+                               int n_out);
+/* The same as reel__onnx_node(), elementwise: the shape is what operands broadcast to, the dtype that of the last. */
 reel_ref reel__onnx_map(reel_onnx *o, const char *op, int n, const reel_ref in[]);
 /* What operands broadcast to, with the dtype of the last. Absent ones do not count. */
 reel_onnx_ref reel__onnx_broadcast(int n, const reel_ref in[]);

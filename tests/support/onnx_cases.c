@@ -11,6 +11,7 @@
 #include <reel/reel.h>
 
 #include "one_node.h"
+#include "own_ops.h"
 #include "ops/onnx.h"
 
 static const char *folder;
@@ -212,9 +213,30 @@ static void write_functions(void)
     }
 }
 
+/* An operator of the user's own, by a rule of the user's own. */
+static reel_tensor *own_operator(void *op, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_custom(op, x, 1, NULL);
+}
+
+static void write_own_operator(void)
+{
+    const reel_shape shape = REEL_SHAPE(2, 3, 4);
+    reel_custom_op *op = own_cube("own_cube", &(own_opts){.onnx = own_cube_onnx});
+    reel_scope s = reel_scope_begin();
+    reel_tensor *x = reel_randn(shape, REEL_F32);
+    save_runs("own_operator", own_operator, op, shape);
+    save_graph("own_operator", reel_trace_function(own_operator, op, &x, 1, NULL),
+               REEL__ONNX_OPSET_FIRST, 4);
+    reel_scope_end(s);
+    reel_custom_op_free(op);
+}
+
 static void write_models(void)
 {
     reel_seed(1);
+    write_own_operator();
     const int first = REEL__ONNX_OPSET_FIRST, usual = REEL__ONNX_OPSET_DEFAULT;
     write_functions();
     write_model("mlp", reel_mlp(&(reel_mlp_opts){.in = 48, .activation = REEL_ACT_GELU}),

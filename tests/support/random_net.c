@@ -1,7 +1,10 @@
 /* random_net.c: a pool of tensors, and rows of a table that make one more of them. */
 #include "random_net.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "own_ops.h"
 
 enum { POOL = 64 };
 
@@ -54,12 +57,26 @@ static reel_tensor *param(random_net *net, reel_shape shape, double low, double 
     return net->param[i] = reel_keep(reel_requires_grad(t, true));
 }
 
+/* Names of the process, for several nets may be there. */
+static void make_own(random_net *net)
+{
+    static int made;
+    char name[3][32];
+    for (int i = 0; i < 3; i++) snprintf(name[i], sizeof name[i], "drawn%d_%d", made, i);
+    made++;
+    const own_opts o = {.effect = draw(net, 3) == 0, .no_rule = draw(net, 3) == 0};
+    net->own[0] = own_cube(name[0], &o);
+    net->own[1] = own_swish(name[1], &o);
+    net->own[2] = own_unit(name[2], &(own_opts){.effect = o.effect});
+}
+
 random_net random_net_new(uint64_t seed)
 {
     random_net net = {.seed = seed, .at = seed * 77 + 5};
     net.dtype = draw(&net, 3) == 0 ? REEL_F64 : REEL_F32;
     net.smooth = net.dtype == REEL_F32;
     net.steps = 4 + draw(&net, 20);
+    make_own(&net);
     return net;
 }
 
@@ -67,6 +84,7 @@ void random_net_free(random_net *net)
 {
     for (int i = 0; i < net->n_param; i++) reel_release(net->param[i]);
     net->n_param = 0;
+    for (int i = 0; i < 3; i++) reel_custom_op_free(net->own[i]);
 }
 
 void random_net_inputs(const random_net *net, int64_t batch, reel_tensor *x[])
@@ -369,6 +387,20 @@ static reel_tensor *by_hand(pool *p, reel_tensor *x)
     }
 }
 
+/* Operators of the user's own. */
+static reel_tensor *own(pool *p, reel_tensor *x)
+{
+    const reel_custom_attr scale = REEL_CUSTOM_REAL("scale", uniform(p->net, 0.2, 1));
+    const reel_custom_args args = {&scale, draw(p->net, 2)};
+    reel_tensor *in[2] = {reel_tanh(x), NULL}, *y[2];
+    int which = draw(p->net, 3);
+    if (which < 2) return reel_custom(p->net->own[which], which ? &x : in, 1, &args);
+    if (draw(p->net, 2) && !(in[1] = param(p->net, REEL_SHAPE(reel_size(x, -1)), -1, 1)))
+        return NULL;
+    if (reel_custom_run(p->net->own[2], in, 2, y, 2, NULL)) return NULL;
+    return draw(p->net, 2) ? y[0] : reel_mul(y[0], reel_unsqueeze(y[1], -1));
+}
+
 typedef struct row {
     int weight;
     reel_tensor *(*make)(pool *p, reel_tensor *x);
@@ -378,7 +410,8 @@ static const row rows[] = {{6, unary},      {1, jump},      {1, positive}, {4, s
                            {4, binary},     {3, broadcast}, {2, in_place}, {5, shape},
                            {2, reduce},     {3, linear},    {2, norm},     {4, conv},
                            {2, batch_norm}, {4, conv_norm}, {2, pool2d},   {2, attention},
-                           {1, matmul},     {4, by_hand},   {2, masked},   {1, emptied}};
+                           {1, matmul},     {4, by_hand},   {2, masked},   {1, emptied},
+                           {3, own}};
 
 static reel_tensor *one_more(pool *p)
 {

@@ -16,6 +16,7 @@ typedef struct random_net {
     reel_tensor *param[RANDOM_NET_PARAMS]; /* kept */
     int n_param, next_param;               /* next_param: while the function runs */
     uint64_t at;                           /* place in its own random stream */
+    reel_custom_op *own[3];                /* operators of its own: cube, swish, unit */
 } random_net;
 
 random_net random_net_new(uint64_t seed);

@@ -62,6 +62,28 @@ reel_ref reel__onnx_more(reel_onnx *o, reel_onnx_ref type)
     return r && reel__onnx_add_output(o->model, o->node, r->name) ? r : NULL;
 }
 
+reel_status reel__onnx_foreign(reel_onnx *o, const char *domain, const char *op, int n_in,
+                               int n_out)
+{
+    if (reel_failed()) return reel_error_status();
+    while (n_in && !o->in[n_in - 1]) n_in--;
+    const char *name = reel__onnx_name(o, op);
+    o->node = name ? reel__onnx_add_node(o->model, op, name) : NULL;
+    bool ok = o->node && reel__onnx_set_domain(o->model, o->node, domain);
+    for (int i = 0; i < n_in && ok; i++)
+        ok = reel__onnx_add_input(o->model, o->node, o->in[i] ? o->in[i]->name : "");
+    for (int k = 0; k < n_out && ok; k++) {
+        bool wanted = o->out[k].rank >= 0;
+        char word[128];
+        (void)snprintf(word, sizeof word, "%.100s.%d", op, k);
+        reel_onnx_ref *r =
+            wanted ? make(o, k ? reel__onnx_name(o, word) : name, o->out[k]) : NULL;
+        ok = (!wanted || r) && reel__onnx_add_output(o->model, o->node, r ? r->name : "");
+        o->given[k] = r;
+    }
+    return reel_error_status();
+}
+
 /* ---- elementwise -------------------------------------------------------------------------- */
 
 /* Broadcasts y into x's shape; a size of 1 gives way. */

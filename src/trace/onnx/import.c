@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "onnx/limits.h"
+#include "ops/custom.h"
 
 static const reel_import_family *const families[] = {
     &reel__import_math,   &reel__import_shape,  &reel__import_const,  &reel__import_index,
@@ -37,6 +38,17 @@ static const reel_import_row *row_of(const reel_onnx_node *n, int64_t opset)
                 return r;
         }
     return NULL;
+}
+
+/* Finds out what stands for the node. */
+static void look_up(reel_import *im)
+{
+    reel__op_release(im->custom);
+    im->custom = NULL;
+    im->row = row_of(im->node, im->opset);
+    if (im->row || is_standard(im->node)) return;
+    im->custom = reel__custom_by_onnx(im->node->domain, im->node->op_type);
+    if (im->custom) im->row = &reel__import_custom;
 }
 
 static bool has_word(const char *words, const char *word)
@@ -75,7 +87,8 @@ static bool note_lacks(reel_import *im, size_t i)
     bool lacking = false;
     for (size_t k = 0; k < n->attribute.n; k++) {
         const reel_onnx_attribute *a = n->attribute.at[k];
-        bool known = has_word(im->row->attributes, a->name) || is_ignored(im, a->name);
+        bool known = has_word(im->row->attributes, a->name) || is_ignored(im, a->name) ||
+                     (im->custom && reel__im_custom_has(im->custom, a->name));
         if (known && !a->lack) continue;
         reel__lacks(im->lacks, where, "attribute %.40s of %s%s%s", a->name, n->op_type,
                     a->lack ? ", which " : "", a->lack ? a->lack : "");
@@ -131,6 +144,7 @@ static bool begin(reel_import *im, const reel_onnx_model *m, const reel_onnx_nam
 static void end(reel_import *im)
 {
     for (int v = 0; v < im->cap_known; v++) reel__tensor_release(im->known[v]);
+    reel__op_release(im->custom);
     reel__free(im->known);
     reel__free(im->value);
     reel__free((void *)im->data);
@@ -168,7 +182,7 @@ static reel_import *second(builds *s)
 static bool make(reel_import *im, size_t i)
 {
     im->node = im->model->graph.node.at[i];
-    im->row = row_of(im->node, im->opset);
+    look_up(im);
     if (!im->row) return false;
     check_node(im);
     if (!reel_failed()) im->row->rule(im);
@@ -257,7 +271,7 @@ static void import_node(builds *s, size_t i)
 {
     reel_import *a = &s->a, *b = second(s);
     a->node = a->model->graph.node.at[i];
-    a->row = row_of(a->node, a->opset);
+    look_up(a);
     if (b) b->node = a->node;
     if (!note_lacks(a, i) && made(s, a, i) && (!b || made(s, b, i))) {
         reel__im_settle(a, b);

@@ -57,6 +57,7 @@ struct reel_import {
     reel_import_lacks *lacks; /* of both */
     const reel_onnx_node *node;
     const reel_import_row *row;
+    const reel_op *custom; /* a node of another domain: the user's operator; retained */
 };
 
 /* ---- the tables: families of operators, import_*.c ---------------------------------------- */
@@ -74,6 +75,13 @@ extern const reel_import_family reel__import_math, reel__import_shape, reel__imp
 /* The graph of a model; `file` is for messages. `opts` may be NULL. */
 reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
                               const reel_onnx_load_opts *opts);
+
+/* ---- import_custom.c -------------------------------------------------------------------------- */
+
+/* The row of nodes that operators of the user's own stand for. */
+extern const reel_import_row reel__import_custom;
+/* Whether the operator has such an attribute. */
+bool reel__im_custom_has(const reel_op *op, const char *attribute);
 
 /* ---- import_ends.c ---------------------------------------------------------------------------- */
 
