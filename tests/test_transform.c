@@ -9,8 +9,8 @@
 /* An image [h, w, 2] with row + 1 in channel 0 and column + 1 in channel 1. */
 static void ramp(reel_sample *s, reel_dtype dtype, int64_t h, int64_t w)
 {
-    void *p = reel_sample_out(s, dtype, REEL_SHAPE(h, w, 2));
-    s->image = true;
+    reel_sample_clear(s);
+    void *p = reel_sample_add(s, "x", REEL_IMAGE, dtype, REEL_SHAPE(h, w, 2));
     for (int64_t i = 0; i < h * w * 2; i++) {
         int64_t v = 1 + (i % 2 ? i / 2 % w : i / 2 / w);
         if (dtype == REEL_U8)
@@ -22,9 +22,10 @@ static void ramp(reel_sample *s, reel_dtype dtype, int64_t h, int64_t w)
 
 static double at(const reel_sample *s, int64_t y, int64_t x, int64_t c)
 {
-    int64_t i = (y * s->shape.dim[1] + x) * s->shape.dim[2] + c;
-    return s->dtype == REEL_U8 ? ((const uint8_t *)s->data)[i]
-                               : (double)((const float *)s->data)[i];
+    const reel_field *f = s->field[0];
+    int64_t i = (y * f->shape.dim[1] + x) * f->shape.dim[2] + c;
+    return f->dtype == REEL_U8 ? ((const uint8_t *)f->data)[i]
+                               : (double)((const float *)f->data)[i];
 }
 
 static void apply(reel_transform *t, reel_sample *s, uint64_t index)
@@ -45,9 +46,9 @@ static void crop_is_a_window(void **state)
         reel_dtype dtype = k % 2 ? REEL_U8 : REEL_F32;
         ramp(&s, dtype, 5, 6);
         apply(t, &s, k);
-        assert_int_equal(s.dtype, dtype);
-        assert_int_equal(s.shape.dim[0], 5);
-        assert_int_equal(s.shape.dim[1], 5);
+        assert_int_equal(s.field[0]->dtype, dtype);
+        assert_int_equal(s.field[0]->shape.dim[0], 5);
+        assert_int_equal(s.field[0]->shape.dim[1], 5);
         int top = 99, left = 99; /* found by the first pixel that is not padding */
         for (int y = 0; y < 5 && top == 99; y++)
             for (int x = 0; x < 5 && top == 99; x++)
@@ -136,7 +137,7 @@ static void normalize_is_exact(void **state)
     for (int is_u8 = 0; is_u8 < 2; is_u8++) {
         ramp(&s, is_u8 ? REEL_U8 : REEL_F32, 3, 4);
         apply(t, &s, 0);
-        assert_int_equal(s.dtype, REEL_F32);
+        assert_int_equal(s.field[0]->dtype, REEL_F32);
         for (int i = 0; i < 12; i++)
             for (int c = 0; c < 2; c++) {
                 float v = (float)(c ? i % 4 + 1 : i / 4 + 1);
@@ -170,17 +171,16 @@ static void resize_is_bilinear(void **state)
 
     reel_sample s = {0};
     reel_transform *t = reel_resize(9, 4);
-    uint8_t *p = reel_sample_out(&s, REEL_U8, REEL_SHAPE(5, 31, 3));
+    uint8_t *p = reel_sample_add(&s, "x", REEL_IMAGE, REEL_U8, REEL_SHAPE(5, 31, 3));
     memset(p, 255, 5 * 31 * 3);
-    s.image = true;
     apply(t, &s, 0);
-    assert_int_equal(s.shape.dim[0], 9);
-    assert_int_equal(s.shape.dim[1], 4);
+    assert_int_equal(s.field[0]->shape.dim[0], 9);
+    assert_int_equal(s.field[0]->shape.dim[1], 4);
     for (int i = 0; i < 9 * 4 * 3; i++)
-        assert_int_equal(((const uint8_t *)s.data)[i], 255);
-    const void *same = s.data;
+        assert_int_equal(((const uint8_t *)s.field[0]->data)[i], 255);
+    const void *same = s.field[0]->data;
     apply(t, &s, 0); /* nothing to do */
-    assert_ptr_equal(s.data, same);
+    assert_ptr_equal(s.field[0]->data, same);
     reel_transform_free(t);
     reel_sample_free(&s);
 }
@@ -189,7 +189,7 @@ static reel_status add_one(void *self, reel_sample *s, reel_draw *d)
 {
     (void)d;
     ++*(int *)self;
-    uint8_t *out = reel_sample_out(s, REEL_U8, REEL_SHAPE(1));
+    uint8_t *out = reel_field_out(s->field[0], REEL_U8, REEL_SHAPE(1));
     if (out) *out = (uint8_t) * (int *)self;
     return reel_error_status();
 }
@@ -211,12 +211,13 @@ static void chains_own_their_parts(void **state)
     int calls = 0;
     freed = 0;
     reel_sample s = {0};
+    assert_non_null(reel_sample_add(&s, "x", REEL_ARRAY, REEL_U8, REEL_SHAPE(1)));
     reel_transform *one = reel_transform_new(add_one, &calls, count_free);
     reel_transform *t =
         reel_compose(reel_transform_keep(one), reel_compose(one, NULL), NULL);
     apply(t, &s, 0);
     assert_int_equal(calls, 2);
-    assert_int_equal(*(const uint8_t *)s.data, 2);
+    assert_int_equal(*(const uint8_t *)s.field[0]->data, 2);
     reel_transform_free(t);
     assert_int_equal(freed, 1);
 
@@ -271,11 +272,11 @@ static void transforms_refuse(void **state)
     reel_transform *images_only[] = {reel_random_crop(1, 0), reel_random_hflip(0.5f),
                                      reel_cutout(1), reel_resize(2, 2)};
     reel_sample s = {0};
-    reel_sample_out(&s, REEL_F32, REEL_SHAPE(4));
+    reel_sample_add(&s, "x", REEL_ARRAY, REEL_F32, REEL_SHAPE(4));
     reel_draw d = reel_draw_new(0, 0, 0);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(reel_transform_apply(images_only[i], &s, &d), REEL_ERR_SHAPE);
-        assert_error(REEL_ERR_SHAPE, "expected an image [h, w, c]");
+        assert_error(REEL_ERR_SHAPE, "has no image [h, w, c] among its 1 fields");
         assert_int_equal(reel_transform_apply(images_only[i], NULL, &d), REEL_ERR_ARG);
         assert_error(REEL_ERR_ARG, "sample is NULL");
         assert_int_equal(reel_transform_apply(images_only[i], &s, NULL), REEL_ERR_ARG);
