@@ -734,6 +734,13 @@ static void test_datasets(void **state)
     NONE("drawn", reel_drawn_images(INT64_MAX, 1, REEL_TRAIN));
     NONE("", reel_open_data(NULL, REEL_TRAIN, NULL));
     NONE(nowhere, reel_open_data(nowhere, REEL_TRAIN, NULL));
+    reel_dataset *part[1];
+    NONE("subset", reel_subset(NULL, (int64_t[]){0}, 1));
+    NONE("subset", reel_subset(ds, (int64_t[]){10}, 1));
+    NONE("concat", reel_concat(NULL, 1));
+    NONE("concat", reel_concat(part, 0));
+    BAD("random_split", reel_random_split(NULL, (double[]){1}, 1, 0, part));
+    BAD("random_split", reel_random_split(ds, (double[]){0.5}, 1, 0, part));
     NONE("", reel_dataset_new(NULL, NULL));
     NONE("", reel_dataset_new(&(reel_dataset_fns){.name = "empty"}, NULL));
     reel_sample_free(&s);

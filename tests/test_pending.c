@@ -22,7 +22,7 @@ typedef struct world {
     reel_optim *sgd;
     reel_schedule *schedule;
     reel_ema *ema;
-    reel_dataset *data;
+    reel_dataset *data, *part;
     reel_loader *loader;
     reel_transform *flip;
     reel_graph *graph;
@@ -195,6 +195,7 @@ static void free_world(world *w)
     reel_transform_free(w->flip);
     reel_loader_free(w->loader);
     reel_dataset_free(w->data);
+    reel_dataset_free(w->part);
     reel_ema_free(w->ema);
     reel_schedule_free(w->schedule);
     reel_optim_free(w->sgd);
@@ -334,6 +335,7 @@ static uint32_t digest(world *w)
     eat_files();
     eat_number(w->sample.fields + 100 * w->bare.fields);
     eat_number(w->making.fields);
+    eat_number(w->part != NULL);
     eat(w->sample.field[0]->data, 16);
     eat(w->number, sizeof w->number);
     eat(&w->memory, sizeof w->memory);
@@ -401,6 +403,7 @@ DO(set_threads, reel_set_threads(3))
 DO(memory, reel_memory((reel_device){REEL_CPU, 0}, &w->stats))
 DO(cost_begin, reel_cost_begin())
 DO(dataset_get, reel_dataset_get(w->data, 1, &w->sample))
+DO(random_split, reel_random_split(w->data, (double[]){1}, 1, 0, &w->part))
 DO(sample_borrow,
    reel_sample_borrow(&w->bare, "x", REEL_ARRAY, REEL_U8, REEL_SHAPE(12), w->pixels))
 DO(sample_label, reel_sample_label(&w->bare, 3))
@@ -614,6 +617,7 @@ static const command commands[] = {
     READS(memory),
     {"cost_begin", do_cost_begin, NULL, end_cost, true, false},
     SEEN(dataset_get),
+    SEEN(random_split),
     SEEN(sample_borrow),
     SEEN(sample_label),
     SEEN(batch_put),

@@ -189,6 +189,23 @@ REEL_API reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_part par
 REEL_API reel_dataset *reel_open_data(const char *dir, reel_part part,
                                       const reel_image_opts *opts);
 
+/** Samples indices[0], ..., indices[n-1] of `ds`, of which it keeps a share; an index may
+ *  come more than once. The indices are copied.
+ *  Errors: REEL_ERR_ARG for n < 1 or an index out of range. */
+REEL_API reel_dataset *reel_subset(reel_dataset *ds, const int64_t *indices, int64_t n);
+/** Cuts `ds` at random into `n` datasets out[0], ..., out[n-1] that have no sample in common:
+ *  of these lengths, which add up to its length, or of these fractions, which add up to 1
+ *  (rounded down; what is left over goes to the first ones, a sample each). A function of
+ *  (ds, lengths, seed). On failure out is all NULL.
+ *  Errors: REEL_ERR_ARG for other sums, a length that is negative or not whole, a part
+ *  without samples. */
+REEL_API reel_status reel_random_split(reel_dataset *ds, const double *lengths, int n,
+                                       uint64_t seed, reel_dataset **out);
+/** The samples of `n` datasets, one after the other, of each of which it keeps a share. All
+ *  must have the same fields, which the loader checks. Classes are those of the one that has
+ *  most. Errors: REEL_ERR_ARG for none, or one that is NULL. */
+REEL_API reel_dataset *reel_concat(reel_dataset *const *parts, int n);
+
 /** A dataset of your own. `get` may be called by several threads at once; it adds the
  *  fields, the same ones to every sample in the same order (reel_sample_add,
  *  reel_sample_borrow, reel_sample_label), or sets out->skip. On failure it calls

@@ -5,20 +5,11 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "data/draw.h"
 #include "data/loader.h"
 #include "data/sample.h"
 
 /* ---- order ------------------------------------------------------------------------- */
-
-/* Fisher-Yates. */
-static void shuffle(reel_draw *d, int64_t *order, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        int64_t j = reel_draw_below(d, (uint32_t)i + 1);
-        order[i] = order[j];
-        order[j] = i;
-    }
-}
 
 /* The first index whose sum of weights lies above `at`, which is below the last sum. Its
  * own weight is not 0: the sum before it does not lie above. */
@@ -54,7 +45,7 @@ const int64_t *reel__loader_order(reel_loader *l, int64_t epoch)
     if (l->weight_sums)
         draw_weighted(&d, l, order);
     else
-        shuffle(&d, order, l->samples);
+        reel__shuffled(&d, order, l->samples);
     l->order_epoch[epoch & 1] = epoch;
     return order;
 }
