@@ -734,6 +734,8 @@ static void test_datasets(void **state)
     NONE("drawn", reel_drawn_images(INT64_MAX, 1, REEL_TRAIN));
     NONE("", reel_open_data(NULL, REEL_TRAIN, NULL));
     NONE(nowhere, reel_open_data(nowhere, REEL_TRAIN, NULL));
+    NONE("csv", reel_csv(NULL, NULL));
+    NONE(nowhere, reel_csv(nowhere, NULL));
     reel_dataset *part[1];
     NONE("subset", reel_subset(NULL, (int64_t[]){0}, 1));
     NONE("subset", reel_subset(ds, (int64_t[]){10}, 1));

@@ -189,6 +189,39 @@ REEL_API reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_part par
 REEL_API reel_dataset *reel_open_data(const char *dir, reel_part part,
                                       const reel_image_opts *opts);
 
+/** What becomes of a row in which a number is missing: empty, NA, NaN or null, in any case. */
+typedef enum reel_csv_missing {
+    REEL_CSV_REFUSE = 0, /* an error */
+    REEL_CSV_SKIP_ROW,   /* the row is left out; reel_dataset_skipped() counts them */
+    REEL_CSV_NAN         /* the number is NaN */
+} reel_csv_missing;
+
+/** Options of reel_csv. Zero is the default. */
+typedef struct reel_csv_opts {
+    const char *const
+        *x; /* names of its columns, NULL at the end; NULL: all but those of y */
+    const char *const
+        *y; /* names of its columns, NULL at the end; NULL: the last column */
+    bool
+        labels; /* y is one column of classes 0, 1, ... (or REEL_IGNORE_INDEX): a label */
+    bool no_header; /* the first line is numbers too; columns are named "0", "1", ... */
+    char separator; /* 0 means ','; any but a quote, a line's end or what numbers have */
+    reel_dtype dtype; /* REEL_F32 or REEL_F64 */
+    reel_csv_missing missing;
+    int64_t max_size; /* a file of more bytes is an error; 0 means 2^32 */
+} reel_csv_opts;
+
+/** A table of numbers in a text file (RFC 4180: quotes, "" in them, LF or CRLF; a byte order
+ *  mark and empty lines are passed over), read into memory. Numbers are as in C, with a point
+ *  in every locale, decimal. Columns that are in neither x nor y may hold any text. Fields:
+ *  x [columns], y [columns] (also if it is one: a batch has [n, 1], as a net's output), or
+ *  label y. opts may be NULL.
+ *  Errors: REEL_ERR_IO; REEL_ERR_FORMAT naming file, line and column for what is no number,
+ *  is beyond the dtype, no class, missing; for a line of more or fewer fields than the first,
+ *  a quote that does not end, no rows; REEL_ERR_ARG for a column that is not there or there
+ *  twice. */
+REEL_API reel_dataset *reel_csv(const char *path, const reel_csv_opts *opts);
+
 /** Samples indices[0], ..., indices[n-1] of `ds`, of which it keeps a share; an index may
  *  come more than once. The indices are copied.
  *  Errors: REEL_ERR_ARG for n < 1 or an index out of range. */
