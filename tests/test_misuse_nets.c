@@ -767,6 +767,8 @@ static void test_transforms_and_loader(void **state)
     NONE("normalize", reel_normalize(mean, NULL, 3));
     NONE("normalize", reel_normalize(mean, zero, 3));
     NONE("normalize", reel_normalize(mean, mean, 99));
+    NONE("normalize", reel_normalize(mean, mean, 1 << 20));
+    NONE("standardize", reel_standardize(NULL));
     NONE("cutout", reel_cutout(-1));
     NONE("resize", reel_resize(0, 5));
     NONE("compose", reel_compose_n(NULL, 3));

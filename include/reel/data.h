@@ -292,10 +292,16 @@ REEL_API uint32_t reel_draw_below(reel_draw *d, uint32_t n);
 REEL_API reel_transform *reel_random_crop(int size, int padding);
 /** Mirrors left and right with probability p. Images of any dtype. */
 REEL_API reel_transform *reel_random_hflip(float p);
-/** (x - mean[c]) / std[c] over the last dimension, which must be `channels` (1..16) long,
+/** (x - mean[c]) / std[c] over the last dimension, which must be `channels` (1..65536)
+ *  long,
  *  of u8, which is first divided by 255, or f32. Result f32. Both arrays are copied. std must not be 0. */
 REEL_API reel_transform *reel_normalize(const float *mean, const float *std,
                                         int channels);
+/** reel_normalize with the mean and the deviation (divided by n) of the samples of `ds`, of
+ *  which every one is read: give it the training set. A channel that is constant becomes 0.
+ *  Errors: as reel_normalize; those of reading; REEL_ERR_SHAPE for samples of unequal
+ *  channels. */
+REEL_API reel_transform *reel_standardize(reel_dataset *ds);
 /** Sets a square of side `size` to 0 around a random place; what hangs over the border is
  *  cut off. After reel_normalize 0 is the mean. Images.
  *  Source: DeVries & Taylor 2017, arXiv:1708.04552. */

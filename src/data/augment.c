@@ -1,7 +1,6 @@
-/* augment.c: crop, flip, cutout, normalize, each on one sample, u8 or f32. */
+/* augment.c: crop, flip, cutout, each on the images of one sample, of any dtype. */
 #include <reel/data.h>
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -200,79 +199,4 @@ reel_transform *reel_cutout(int size)
         return NULL;
     }
     return make(apply_cutout, (params){.size = size});
-}
-
-/* ---- normalize --------------------------------------------------------------------- */
-
-#define MAX_CHANNELS 16
-
-typedef struct normal {
-    int channels;
-    float mean[MAX_CHANNELS], std[MAX_CHANNELS];
-    float of_u8[MAX_CHANNELS][256]; /* the result for each byte: one load an element */
-} normal;
-
-static reel_status apply_normalize(void *self, reel_sample *s, reel_draw *d)
-{
-    (void)d;
-    const normal *n = self;
-    if (s->fields == 0)
-        return reel_fail(REEL_ERR_SHAPE, "normalize: the sample has no fields");
-    reel_field *f = s->field[0];
-    int rank = f->shape.rank;
-    int64_t c = rank > 0 ? f->shape.dim[rank - 1] : 0, elements = 1;
-    if (f->dtype != REEL_U8 && f->dtype != REEL_F32)
-        return reel_fail(REEL_ERR_DTYPE, "normalize: \"%s\" is %s, expected u8 or f32",
-                         f->name, reel_dtype_name(f->dtype));
-    if (c != n->channels)
-        return reel_fail(REEL_ERR_SHAPE,
-                         "normalize: the sample has %lld channels, mean and std have %d",
-                         (long long)c, n->channels);
-    for (int i = 0; i < rank; i++) elements *= f->shape.dim[i];
-
-    const void *x = f->data;
-    reel_dtype from = f->dtype;
-    float *out = reel_field_out(f, REEL_F32, f->shape);
-    if (!out) return reel_error_status();
-    if (from == REEL_U8) {
-        const uint8_t *byte = x;
-        for (int64_t i = 0; i < elements; i += c)
-            for (int k = 0; k < n->channels; k++) out[i + k] = n->of_u8[k][byte[i + k]];
-    } else {
-        const float *value = x;
-        for (int64_t i = 0; i < elements; i += c)
-            for (int k = 0; k < n->channels; k++)
-                out[i + k] = (value[i + k] - n->mean[k]) / n->std[k];
-    }
-    return REEL_OK;
-}
-
-reel_transform *reel_normalize(const float *mean, const float *std, int channels)
-{
-    if (!mean || !std || channels < 1 || channels > MAX_CHANNELS) {
-        reel_fail(REEL_ERR_ARG, "normalize: %s, %d channels, expected 1 to %d",
-                  mean && std ? "mean and std given" : "mean or std is NULL", channels,
-                  MAX_CHANNELS);
-        return NULL;
-    }
-    for (int k = 0; k < channels; k++)
-        if (!isfinite(mean[k]) || !isfinite(std[k]) || std[k] == 0.0f) {
-            reel_fail(
-                REEL_ERR_ARG,
-                "normalize: channel %d has mean %g and std %g, expected finite values "
-                "and std not 0",
-                k, (double)mean[k], (double)std[k]);
-            return NULL;
-        }
-    if (reel_failed()) return NULL;
-    normal *n = reel__malloc(sizeof *n);
-    if (!n) return NULL;
-    n->channels = channels;
-    for (int k = 0; k < channels; k++) {
-        n->mean[k] = mean[k];
-        n->std[k] = std[k];
-        for (int v = 0; v < 256; v++)
-            n->of_u8[k][v] = ((float)v / 255.0f - mean[k]) / std[k];
-    }
-    return reel_transform_new(apply_normalize, n, reel__free);
 }
