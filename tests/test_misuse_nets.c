@@ -871,6 +871,9 @@ static void test_files(void **state)
     BAD("", reel_npy_save(NULL, x));
     BAD("", reel_npy_save(nowhere, NULL));
     BAD(nowhere, reel_npy_save(nowhere, x));
+    BAD("image_grid_save", reel_image_grid_save(nowhere, NULL, NULL));
+    BAD("image_grid_save",
+        reel_image_grid_save(NULL, reel_zeros(REEL_SHAPE(2, 3), 0), NULL));
     BAD("", reel_png_save(NULL, pixel, 1, 1, 1));
     BAD("", reel_png_save(nowhere, NULL, 1, 1, 1));
     BAD("", reel_png_save(nowhere, pixel, 0, 1, 1));

@@ -429,6 +429,7 @@ DO(safetensors_save, reel_safetensors_save(temp_path("a.st"), w->net_state))
 DO(checkpoint_save, reel_checkpoint_save(temp_path("a.ck"), w->net_state))
 DO(graph_save, reel_graph_save(w->graph, temp_path("a.reel")))
 DO(npy_save, reel_npy_save(temp_path("a.npy"), w->other))
+DO(image_grid_save, reel_image_grid_save(temp_path("b.png"), w->x, NULL))
 DO(png_save, reel_png_save(temp_path("a.png"), w->pixels, 2, 2, 3))
 DO(training_save, reel_training_save(temp_path("a.run"), &w->run))
 DO(training_load, reel_training_load(temp_path("run"), &w->run))
@@ -639,6 +640,7 @@ static const command commands[] = {
     SEEN(checkpoint_save),
     SEEN(graph_save),
     SEEN(npy_save),
+    SEEN(image_grid_save),
     SEEN(png_save),
     SEEN(training_save),
     SEEN(training_load),
