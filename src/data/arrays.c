@@ -45,8 +45,9 @@ static reel_status check_labels(const char *name, const int64_t *y, int64_t n,
         if (y[i] < 0 && y[i] != REEL_IGNORE_INDEX)
             return reel_fail(
                 REEL_ERR_ARG,
-                "arrays: label \"%s\" of sample %lld is %lld, expected a class "
-                "from 0 or %lld, which is none",
+                "arrays: label \"%s\" of sample %lld is %lld, expected 0, 1, "
+                "... or REEL_IGNORE_INDEX (%lld); numbers that are no "
+                "classes are a REEL_ARRAY",
                 name, (long long)i, (long long)y[i], (long long)REEL_IGNORE_INDEX);
         if (y[i] > *largest) *largest = y[i];
     }

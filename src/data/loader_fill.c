@@ -67,11 +67,12 @@ static reel_status check_sample(const reel_sample *s, int64_t index)
         if (f->kind != REEL_LABEL) continue;
         int64_t label = *(const int64_t *)f->data;
         if (label < 0 && label != REEL_IGNORE_INDEX)
-            return reel_fail(REEL_ERR_ARG,
-                             "loader: label \"%s\" of sample %lld is %lld, expected a "
-                             "class from 0 or %lld, which is none",
-                             f->name, (long long)index, (long long)label,
-                             (long long)REEL_IGNORE_INDEX);
+            return reel_fail(
+                REEL_ERR_ARG,
+                "loader: label \"%s\" of sample %lld is %lld, expected 0, 1, "
+                "... or REEL_IGNORE_INDEX (%lld)",
+                f->name, (long long)index, (long long)label,
+                (long long)REEL_IGNORE_INDEX);
     }
     return REEL_OK;
 }
