@@ -30,7 +30,7 @@ int main(void)
 
     for (int epoch = 1; epoch <= 100 && !reel_failed(); epoch++) {
         double right = 0;
-        for (reel_batch b; reel_loader_next(loader, &b);) {
+        for (reel_batch b = reel_loader_begin(loader); reel_loader_next(loader, &b);) {
             reel_scope step = reel_scope_begin();
             reel_tensor *logits = reel_forward(net, b.x);
             reel_backward(reel_cross_entropy(logits, b.y, NULL), NULL);

@@ -64,7 +64,7 @@ static void train_on(const char *path)
     reel_optim *opt = reel_sgd(reel_parameters(net), &(reel_sgd_opts){.lr = 0.01});
     reel_dataset *images = reel_drawn_images(320, 1, REEL_TRAIN);
     reel_loader *loader = reel_loader_new(images, &(reel_loader_opts){.batch = 32});
-    for (reel_batch b; reel_loader_next(loader, &b);) {
+    for (reel_batch b = reel_loader_begin(loader); reel_loader_next(loader, &b);) {
         reel_scope step = reel_scope_begin();
         reel_tensor *loss = reel_cross_entropy(reel_forward(net, b.x), b.y, NULL);
         reel_backward(loss, NULL);

@@ -82,7 +82,8 @@ static reel_status train_epoch(const options *o, session *s, progress *p, int64_
         stderr, s->steps_per_epoch,
         &(reel_progress_opts){.label = label, .start = at.position / o->batch});
     reel_train(s->net, true);
-    for (reel_batch b; !interrupted && reel_loader_next(s->train_loader, &b);) {
+    for (reel_batch b = reel_loader_begin(s->train_loader);
+         !interrupted && reel_loader_next(s->train_loader, &b);) {
         if (train_step(s, &b, p)) break;
         reel_progress_step(bar, 1, "loss %.4f  accuracy %.2f %%", p->loss_sum / p->seen,
                            100 * p->correct / p->seen);
@@ -118,7 +119,8 @@ static reel_status test(session *s, prediction *all, double *loss, double *accur
     if (s->ema && reel_ema_swap(s->ema)) return reel_error_status();
     reel_train(s->net, false);
     bool was = reel_set_grad_enabled(false);
-    for (reel_batch b; reel_loader_next(s->test_loader, &b);) {
+    for (reel_batch b = reel_loader_begin(s->test_loader);
+         reel_loader_next(s->test_loader, &b);) {
         reel_scope scope = reel_scope_begin();
         reel_tensor *logits = reel_forward(s->net, b.x);
         loss_sum += reel_item(reel_cross_entropy(logits, b.y, NULL)) * (double)b.size;

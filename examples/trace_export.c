@@ -19,7 +19,7 @@ static void train(reel_module *net)
     reel_loader *loader =
         reel_loader_new(images, &(reel_loader_opts){.batch = BATCH, .shuffle = true});
     double last = 0;
-    for (reel_batch b; reel_loader_next(loader, &b);) {
+    for (reel_batch b = reel_loader_begin(loader); reel_loader_next(loader, &b);) {
         reel_scope step = reel_scope_begin();
         reel_tensor *loss = reel_cross_entropy(reel_forward(net, b.x), b.y, NULL);
         reel_backward(loss, NULL);

@@ -47,7 +47,7 @@ int main(void)
     reel_loader *loader = reel_loader_new(
         images, &(reel_loader_opts){.batch = BATCH, .shuffle = true, .drop_last = true});
     reel_progress *bar = reel_progress_begin(stderr, STEPS, NULL);
-    for (reel_batch b; reel_loader_next(loader, &b);) {
+    for (reel_batch b = reel_loader_begin(loader); reel_loader_next(loader, &b);) {
         reel_scope scope = reel_scope_begin();
         reel_tensor *y[2];
         (void)reel_step_run(s, (reel_tensor *[]){b.x, b.y}, 2, y, 2);

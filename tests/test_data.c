@@ -42,6 +42,14 @@ static void draw_below_is_uniform(void **state)
     }
 }
 
+static int64_t label_of(const reel_sample *s)
+{
+    const reel_field *y = reel_sample_field(s, "y");
+    assert_non_null(y);
+    assert_int_equal(y->kind, REEL_LABEL);
+    return *(const int64_t *)y->data;
+}
+
 /* ---- drawn images ------------------------------------------------------------------ */
 
 static void drawn_images_repeat(void **state)
@@ -55,11 +63,11 @@ static void drawn_images_repeat(void **state)
     for (int64_t i = 0; i < 20; i++) {
         assert_int_equal(reel_dataset_get(a, i, &x), REEL_OK);
         assert_int_equal(reel_dataset_get(b, i, &y), REEL_OK);
-        assert_int_equal(x.label, i % 10);
-        assert_memory_equal(x.data, y.data, 32 * 32 * 3);
+        assert_int_equal(label_of(&x), i % 10);
+        assert_memory_equal(x.field[0]->data, y.field[0]->data, 32 * 32 * 3);
         for (int k = 0; k < 2; k++) {
             assert_int_equal(reel_dataset_get(other[k], i, &y), REEL_OK);
-            assert_memory_not_equal(x.data, y.data, 32 * 32 * 3);
+            assert_memory_not_equal(x.field[0]->data, y.field[0]->data, 32 * 32 * 3);
         }
     }
     assert_int_equal(reel_dataset_classes(a), 10);
@@ -69,6 +77,8 @@ static void drawn_images_repeat(void **state)
     reel_dataset_free(a);
     reel_dataset_free(b);
     for (int k = 0; k < 2; k++) reel_dataset_free(other[k]);
+    reel_sample_free(&x);
+    reel_sample_free(&y);
 }
 
 /* The mean colour of a class says nothing: it is that of all images, within its error. */
@@ -82,12 +92,14 @@ static void drawn_colors_tell_nothing(void **state)
     for (int64_t i = 0; i < N; i++) {
         reel_dataset_get(ds, i, &s);
         double mean = 0.0;
-        for (int p = 0; p < 3072; p++) mean += ((const uint8_t *)s.data)[p] / 3072.0;
-        sum[s.label] += mean / (N / 10);
+        for (int p = 0; p < 3072; p++)
+            mean += ((const uint8_t *)s.field[0]->data)[p] / 3072.0;
+        sum[label_of(&s)] += mean / (N / 10);
         all += mean / N;
     }
     for (int k = 0; k < 10; k++) assert_true(fabs(sum[k] - all) < 12.0);
     reel_dataset_free(ds);
+    reel_sample_free(&s);
 }
 
 static void drawn_images_refuse(void **state)
@@ -127,6 +139,7 @@ static void datasets_check_their_callers(void **state)
     reel_dataset_free(ds);
     assert_int_equal(reel_dataset_length(ds), 3); /* one share is left */
     reel_dataset_free(ds);
+    reel_sample_free(&s);
 }
 
 static int freed;
@@ -164,29 +177,97 @@ static void own_dataset_is_owned(void **state)
     assert_int_equal(freed, 2);
     assert_null(reel_dataset_new(NULL, NULL));
     assert_error(REEL_ERR_ARG, "get");
+    reel_sample_free(&s);
 }
 
-static void samples_go_back_and_forth(void **state)
+static void fields_go_back_and_forth(void **state)
 {
     (void)state;
     reel_sample s = {0};
-    float *a = reel_sample_out(&s, REEL_F32, (reel_shape){1, {4}});
-    float *b = reel_sample_out(&s, REEL_F32, (reel_shape){1, {4}});
-    float *c = reel_sample_out(&s, REEL_F32, (reel_shape){1, {4}});
+    float *a = reel_sample_add(&s, "x", REEL_ARRAY, REEL_F32, (reel_shape){1, {4}});
+    reel_field *f = s.field[0];
+    float *b = reel_field_out(f, REEL_F32, (reel_shape){1, {4}});
+    float *c = reel_field_out(f, REEL_F32, (reel_shape){1, {4}});
     assert_ptr_not_equal(a, b);
     assert_ptr_equal(a, c);
-    assert_ptr_equal(s.data, c);
-    assert_null(reel_sample_out(&s, REEL_I64, (reel_shape){1, {4}}));
-    assert_error(REEL_ERR_DTYPE, "i64");
-    assert_null(reel_sample_out(&s, REEL_U8, (reel_shape){1, {-4}}));
+    assert_ptr_equal(f->data, c);
+    assert_null(reel_field_out(f, (reel_dtype)99, (reel_shape){1, {4}}));
+    assert_int_equal(reel_error_status(), REEL_ERR_DTYPE);
+    reel_error_clear();
+    assert_null(reel_field_out(f, REEL_U8, (reel_shape){1, {-4}}));
     assert_int_equal(reel_error_status(), REEL_ERR_SHAPE);
     reel_error_clear();
-    assert_null(reel_sample_out(NULL, REEL_U8, (reel_shape){0}));
+    assert_null(reel_field_out(NULL, REEL_U8, (reel_shape){0}));
     assert_error(REEL_ERR_ARG, "NULL");
-    assert_ptr_equal(s.data, c);
+    assert_ptr_equal(f->data, c);
+    reel_sample_clear(&s); /* the next sample finds the memory of this one */
+    assert_int_equal(s.fields, 0);
+    assert_ptr_equal(reel_sample_add(&s, "z", REEL_ARRAY, REEL_U8, REEL_SHAPE(16)), a);
     reel_sample_free(&s);
-    assert_null(s.data);
+    assert_null(s.field);
     reel_sample_free(NULL);
+    reel_sample_clear(NULL);
+}
+
+/* Any number of them; each stays where it is. */
+static void samples_have_any_fields(void **state)
+{
+    (void)state;
+    enum { FIELDS = 40 };
+    static char name[FIELDS][8];
+    reel_sample s = {0};
+    for (int round = 0; round < 2; round++) {
+        reel_field *at[FIELDS];
+        reel_sample_clear(&s);
+        for (int i = 0; i < FIELDS; i++) {
+            snprintf(name[i], sizeof name[i], "f%d", i);
+            int32_t *p =
+                reel_sample_add(&s, name[i], REEL_ARRAY, REEL_I32, REEL_SHAPE(3));
+            assert_non_null(p);
+            p[2] = i;
+            at[i] = s.field[i];
+        }
+        for (int i = 0; i < FIELDS; i++) {
+            assert_ptr_equal(reel_sample_field(&s, name[i]), at[i]);
+            assert_int_equal(((const int32_t *)at[i]->data)[2], i);
+        }
+    }
+    reel_sample_free(&s);
+}
+
+static void samples_refuse(void **state)
+{
+    (void)state;
+    reel_sample s = {0};
+    const float v = 1;
+    assert_int_equal(reel_sample_label(&s, 3), REEL_OK);
+    assert_null(reel_sample_add(&s, "y", REEL_ARRAY, REEL_F32, REEL_SCALAR));
+    assert_error(REEL_ERR_ARG, "field \"y\" already");
+    assert_null(reel_sample_add(&s, "", REEL_ARRAY, REEL_F32, REEL_SCALAR));
+    assert_error(REEL_ERR_ARG, "no name");
+    assert_null(reel_sample_add(NULL, "a", REEL_ARRAY, REEL_F32, REEL_SCALAR));
+    assert_error(REEL_ERR_ARG, "sample is NULL");
+    assert_null(reel_sample_add(&s, "a", REEL_IMAGE, REEL_F32, REEL_SHAPE(3)));
+    assert_error(REEL_ERR_SHAPE, "image \"a\" has rank 1");
+    assert_null(reel_sample_add(&s, "a", REEL_LABEL, REEL_I32, REEL_SCALAR));
+    assert_error(REEL_ERR_DTYPE, "label \"a\" is i32");
+    assert_null(reel_sample_add(&s, "a", (reel_field_kind)9, REEL_I32, REEL_SCALAR));
+    assert_error(REEL_ERR_ARG, "kind 9");
+    assert_null(reel_sample_add(&s, "a", REEL_ARRAY, REEL_F32,
+                                REEL_SHAPE(1, 1, 1, 1, 1, 1, 1, 1)));
+    assert_error(REEL_ERR_SHAPE, "rank 8, expected 0 to 7");
+    assert_int_equal(reel_sample_borrow(&s, "a", REEL_ARRAY, REEL_F32, REEL_SCALAR, NULL),
+                     REEL_ERR_ARG);
+    assert_error(REEL_ERR_ARG, "data of \"a\" is NULL");
+    assert_int_equal(s.fields, 1); /* as it was */
+    assert_int_equal(reel_sample_borrow(&s, "a", REEL_ARRAY, REEL_F32, REEL_SCALAR, &v),
+                     REEL_OK);
+    assert_ptr_equal(reel_sample_field(&s, "a")->data, &v);
+    assert_null(reel_sample_field(&s, "b"));
+    assert_error(REEL_ERR_ARG, "no field \"b\"; it has y, a");
+    assert_null(reel_sample_field(&s, NULL));
+    assert_error(REEL_ERR_ARG, "name is NULL");
+    reel_sample_free(&s);
 }
 
 /* ---- CIFAR-10 ---------------------------------------------------------------------- */
@@ -220,13 +301,14 @@ static void cifar10_reads_records(void **state)
     assert_string_equal(reel_dataset_class_name(ds, 9), "truck");
     reel_sample s = {0};
     assert_int_equal(reel_dataset_get(ds, 9999, &s), REEL_OK);
-    assert_int_equal(s.label, 7);
-    assert_true(s.image);
-    const uint8_t *pixel = (const uint8_t *)s.data + (11 * 32 + 23) * 3;
+    assert_int_equal(label_of(&s), 7);
+    assert_true(s.field[0]->kind == REEL_IMAGE);
+    const uint8_t *pixel = (const uint8_t *)s.field[0]->data + (11 * 32 + 23) * 3;
     assert_int_equal(pixel[0], 11);
     assert_int_equal(pixel[1], 23);
     assert_int_equal(pixel[2], 9);
     reel_dataset_free(ds);
+    reel_sample_free(&s);
 }
 
 static void cifar10_joins_five_files(void **state)
@@ -245,9 +327,10 @@ static void cifar10_joins_five_files(void **state)
     reel_sample s = {0};
     for (int64_t k = 0; k < 5; k++) {
         assert_int_equal(reel_dataset_get(ds, k * 10000, &s), REEL_OK);
-        assert_int_equal(s.label, k + 1);
+        assert_int_equal(label_of(&s), k + 1);
     }
     reel_dataset_free(ds);
+    reel_sample_free(&s);
 }
 
 static void cifar10_names_what_is_wrong(void **state)
@@ -331,18 +414,24 @@ static void folder_is_sorted_and_decoded(void **state)
         assert_string_equal(reel_dataset_class_name(ds, 0), "a");
         assert_string_equal(reel_dataset_class_name(ds, 1), "b");
         assert_int_equal(reel_dataset_shape(ds).dim[0], 16);
+        if (late) temp_write("b/10.PNG", "", 0); /* a label needs no decoding */
+        assert_int_equal(reel_dataset_label(ds, 0), 0);
+        assert_int_equal(reel_dataset_label(ds, 1), 1);
+        assert_int_equal(reel_dataset_label(ds, 2), 1);
+        if (late) write_png("b/10.PNG", 16, 10);
         reel_sample s = {0};
         assert_int_equal(reel_dataset_get(ds, 0, &s), REEL_OK);
-        assert_int_equal(s.label, 0);
-        const uint8_t *p = s.data;
+        assert_int_equal(label_of(&s), 0);
+        const uint8_t *p = s.field[0]->data;
         assert_in_range(p[0], 214, 226); /* left: red 220 */
         assert_in_range(p[15 * 3], 34, 46);
         assert_in_range(p[15 * 16 * 3 + 1], 174, 186); /* below: green 180 */
         assert_int_equal(reel_dataset_get(ds, 1, &s), REEL_OK);
-        assert_int_equal(((const uint8_t *)s.data)[100], 10); /* "10.PNG" < "2.png" */
+        assert_int_equal(((const uint8_t *)s.field[0]->data)[100],
+                         10); /* "10.PNG" < "2.png" */
         assert_int_equal(reel_dataset_get(ds, 2, &s), REEL_OK);
-        assert_int_equal(((const uint8_t *)s.data)[100], 20);
-        assert_int_equal(s.label, 1);
+        assert_int_equal(((const uint8_t *)s.field[0]->data)[100], 20);
+        assert_int_equal(label_of(&s), 1);
         reel_sample_free(&s);
         reel_dataset_free(ds);
     }
@@ -364,10 +453,10 @@ static void folder_resizes(void **state)
         reel_sample s = {0};
         for (int64_t i = 0; i < 2; i++) {
             assert_int_equal(reel_dataset_get(ds, i, &s), REEL_OK);
-            assert_int_equal(s.shape.dim[0], 9);
-            assert_int_equal(s.shape.dim[1], 7);
-            assert_int_equal(s.shape.dim[2], 1);
-            assert_int_equal(((const uint8_t *)s.data)[62], 20 + 20 * i);
+            assert_int_equal(s.field[0]->shape.dim[0], 9);
+            assert_int_equal(s.field[0]->shape.dim[1], 7);
+            assert_int_equal(s.field[0]->shape.dim[2], 1);
+            assert_int_equal(((const uint8_t *)s.field[0]->data)[62], 20 + 20 * i);
         }
         reel_sample_free(&s);
         reel_dataset_free(ds);
@@ -562,7 +651,7 @@ static void open_data_recognizes(void **state)
     assert_ok();
     reel_sample s = {0};
     assert_int_equal(reel_dataset_get(ds, 0, &s), REEL_OK);
-    assert_int_equal(s.label, 1);
+    assert_int_equal(label_of(&s), 1);
     assert_int_equal(reel_dataset_length(ds), 1);
     assert_int_equal(reel_dataset_classes(ds), 2);
     reel_dataset_free(ds);
@@ -572,6 +661,7 @@ static void open_data_recognizes(void **state)
     temp_write("test_batch.bin", "", 0);
     assert_null(reel_open_data(temp_root, REEL_TEST, NULL));
     assert_error(REEL_ERR_FORMAT, "test_batch.bin has 0 bytes");
+    reel_sample_free(&s);
 }
 
 /* ---- arrays ------------------------------------------------------------------------ */
@@ -588,23 +678,25 @@ static void arrays_become_pixels(void **state)
     assert_ok();
     reel_sample s = {0};
     assert_int_equal(reel_dataset_get(ds, 1, &s), REEL_OK);
-    assert_true(s.image);
-    assert_int_equal(s.label, 0);
+    assert_true(s.field[0]->kind == REEL_IMAGE);
+    assert_int_equal(label_of(&s), 0);
     assert_int_equal(reel_dataset_classes(ds), 5);
     for (int p = 0; p < 4; p++)
         for (int c = 0; c < 3; c++)
-            assert_true(((const float *)s.data)[3 * p + c] == (float)(12 + 4 * c + p));
+            assert_true(((const float *)s.field[0]->data)[3 * p + c] ==
+                        (float)(12 + 4 * c + p));
     reel_dataset_free(ds);
 
     ds = reel_arrays(reel_from(x, REEL_SHAPE(6, 4), REEL_F32),
                      reel_zeros(REEL_SHAPE(6), REEL_I32));
     assert_ok();
     assert_int_equal(reel_dataset_get(ds, 2, &s), REEL_OK);
-    assert_false(s.image);
-    assert_int_equal(s.shape.rank, 1);
-    assert_true(((const float *)s.data)[1] == 9.0f);
+    assert_false(s.field[0]->kind == REEL_IMAGE);
+    assert_int_equal(s.field[0]->shape.rank, 1);
+    assert_true(((const float *)s.field[0]->data)[1] == 9.0f);
     reel_dataset_free(ds);
     reel_scope_end(scope);
+    reel_sample_free(&s);
 }
 
 static void arrays_refuse(void **state)
@@ -617,11 +709,25 @@ static void arrays_refuse(void **state)
     assert_null(reel_arrays(NULL, x));
     assert_error(REEL_ERR_ARG, "x is NULL");
     assert_null(reel_arrays(x, reel_zeros(REEL_SHAPE(3), REEL_I64)));
-    assert_error(REEL_ERR_SHAPE, "2 samples, y of rank 1 has 3");
-    assert_null(reel_arrays(x, reel_zeros(REEL_SHAPE(2), REEL_F32)));
-    assert_error(REEL_ERR_DTYPE, "f32");
+    assert_error(REEL_ERR_SHAPE, "\"y\" has 3 samples, those before it 2");
+    assert_null(reel_arrays_n(
+        &(reel_array){"c", reel_zeros(REEL_SHAPE(2), REEL_F32), REEL_LABEL}, 1));
+    assert_error(REEL_ERR_DTYPE, "labels \"c\" are f32");
+    assert_null(reel_arrays_n(&(reel_array){"c", x, REEL_IMAGE}, 1));
+    assert_error(REEL_ERR_SHAPE, "images [n, c, h, w] or [n, h, w]");
+    assert_null(
+        reel_arrays_n((reel_array[]){{.name = "c", .tensor = x}, {"c", x, 0}}, 2));
+    assert_error(REEL_ERR_ARG, "two are named \"c\"");
+    assert_null(reel_arrays_n(&(reel_array){.tensor = x}, 1));
+    assert_error(REEL_ERR_ARG, "number 0 has no name");
+    assert_null(reel_arrays_n(&(reel_array){.name = "c"}, 1));
+    assert_error(REEL_ERR_ARG, "number 0 has no tensor");
+    assert_null(reel_arrays_n(&(reel_array){"c", x, (reel_field_kind)7}, 1));
+    assert_error(REEL_ERR_ARG, "kind 7");
+    assert_null(reel_arrays_n(NULL, 1));
+    assert_error(REEL_ERR_ARG, "NULL");
     assert_null(reel_arrays(x, reel_full(REEL_SHAPE(2), -1.0, REEL_I64)));
-    assert_error(REEL_ERR_ARG, "label -1 of sample 0");
+    assert_error(REEL_ERR_ARG, "label \"y\" of sample 0 is -1");
     assert_null(reel_arrays(reel_zeros(REEL_SCALAR, REEL_F32), x));
     assert_error(REEL_ERR_SHAPE, "rank 0");
     reel_scope_end(scope);
@@ -665,7 +771,9 @@ int main(void)
         TEST(drawn_images_refuse),
         TEST(datasets_check_their_callers),
         TEST(own_dataset_is_owned),
-        TEST(samples_go_back_and_forth),
+        TEST(fields_go_back_and_forth),
+        TEST(samples_have_any_fields),
+        TEST(samples_refuse),
         TEST(cifar10_reads_records),
         TEST(cifar10_joins_five_files),
         TEST(cifar10_names_what_is_wrong),

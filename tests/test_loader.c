@@ -12,6 +12,7 @@ enum { N = 23 };
 
 typedef struct odd {
     int64_t fails, differs, skips; /* index, -1: none; skips: every k-th */
+    int64_t negative, label;       /* index and label of one that is not 100 + index */
     bool silent;                   /* gives no data */
     atomic_int gets, freed;
 } odd;
@@ -33,12 +34,12 @@ static reel_status odd_get(void *self, int64_t index, reel_sample *out)
         return REEL_OK;
     }
     if (o->silent) return REEL_OK;
-    float *p = reel_sample_out(out, REEL_F32, REEL_SHAPE(index == o->differs ? 3 : 2));
+    float *p = reel_sample_add(out, "x", REEL_ARRAY, REEL_F32,
+                               REEL_SHAPE(index == o->differs ? 3 : 2));
     if (!p) return reel_error_status();
     p[0] = (float)index;
     p[1] = -1.0f;
-    out->label = 100 + index;
-    return REEL_OK;
+    return reel_sample_label(out, index == o->negative ? o->label : 100 + index);
 }
 
 static void odd_free(void *self)
@@ -53,8 +54,9 @@ static const reel_dataset_fns odd_fns = {
 static reel_status shake(void *self, reel_sample *s, reel_draw *d)
 {
     (void)self;
-    const float *x = s->data;
-    float *out = reel_sample_out(s, REEL_F32, s->shape);
+    reel_field *f = s->field[0];
+    const float *x = f->data;
+    float *out = reel_field_out(f, REEL_F32, f->shape);
     if (!out) return reel_error_status();
     out[0] = x[0];
     out[1] = reel_draw_f32(d);
@@ -72,7 +74,7 @@ static reel_loader *make(odd *o, reel_loader_opts opts)
 
 static odd plain(void)
 {
-    return (odd){.fails = -1, .differs = -1};
+    return (odd){.fails = -1, .differs = -1, .negative = -1};
 }
 
 /* What went by: [epoch, batch, index, noise] of every row. */
@@ -218,8 +220,9 @@ static void images_are_channels_last(void **state)
     for (int p = 0; p < 1024; p++)
         for (int c = 0; c < 3; c++)
             assert_true(planes[3 * 3072 + c * 1024 + p] ==
-                        (float)((const uint8_t *)s.data)[3 * p + c] / 255.0f);
+                        (float)((const uint8_t *)s.field[0]->data)[3 * p + c] / 255.0f);
     reel_release(x);
+    reel_sample_free(&s);
     reel_dataset_free(ds);
 }
 
@@ -239,6 +242,128 @@ static void skipped_samples_leave_no_hole(void **state)
     assert_ok();
     assert_int_equal(reel_loader_get_state(l).epoch, 3);
     reel_loader_free(l);
+}
+
+/* With drop_last every batch is full, whatever the data set skips. */
+static void drop_last_drops_what_skipping_made_short(void **state)
+{
+    (void)state;
+    for (int64_t skips = 2; skips <= 23; skips++)
+        for (int64_t batch = 1; batch <= 8; batch++)
+            for (int workers = 0; workers < 2; workers++) {
+                odd o = plain();
+                o.skips = skips;
+                reel_loader *l =
+                    make(&o, (reel_loader_opts){
+                                 .batch = batch, .drop_last = true, .workers = workers});
+                int64_t want = 0, got = 0;
+                for (int64_t first = 0; first + batch <= N; first += batch) {
+                    bool full = true;
+                    for (int64_t i = first; i < first + batch; i++)
+                        full = full && i % skips != 0;
+                    want += full;
+                }
+                for (reel_batch b = reel_loader_begin(l); reel_loader_next(l, &b); got++)
+                    assert_int_equal(b.size, batch);
+                assert_ok();
+                assert_int_equal(got, want);
+                reel_loader_free(l);
+            }
+}
+
+/* ---- epochs ------------------------------------------------------------------------ */
+
+/* A loop that is left early, where reel_loader_begin() comes before the next one. */
+static void a_loop_is_an_epoch(void **state)
+{
+    (void)state;
+    for (int workers = 0; workers < 3; workers++)
+        for (int64_t stop = 0; stop <= 6; stop++) {
+            odd o = plain();
+            reel_loader_opts opts = {
+                .batch = 4, .shuffle = true, .seed = 3, .workers = workers};
+            row want[N * 3], got[N * 3];
+            reel_loader *l = make(&o, opts);
+            run(l, 3, want, 0);
+            reel_loader_free(l);
+
+            l = make(&o, opts);
+            int64_t batches = 0;
+            for (reel_batch b = reel_loader_begin(l); reel_loader_next(l, &b);)
+                if (batches++ == stop) break;
+            int n = 0; /* epoch 1 is whole, from its first batch on */
+            for (reel_batch b = reel_loader_begin(l); reel_loader_next(l, &b);)
+                for (int64_t i = 0; i < b.size; i++)
+                    got[n++] = (row){b.epoch, b.index, b.samples[i],
+                                     ((float *)reel_data(b.x))[2 * i + 1]};
+            assert_int_equal(n, N);
+            assert_same(want + N, got, n);
+            assert_int_equal(reel_loader_get_state(l).epoch, 2);
+            (void)reel_loader_begin(l); /* twice is once */
+            (void)reel_loader_begin(l);
+            n = run(l, 1, got, 0);
+            assert_same(want + (ptrdiff_t)2 * N, got, n);
+            reel_loader_free(l);
+        }
+}
+
+/* After set_state the rest of that epoch follows; reel_loader_next() alone goes on. */
+static void begin_goes_on_after_set_state(void **state)
+{
+    (void)state;
+    odd o = plain();
+    reel_loader *l = make(&o, (reel_loader_opts){.batch = 4, .workers = 1});
+    reel_batch b;
+    for (int64_t position = 0; position <= 24; position += 4) {
+        int64_t at = position < N ? position : N;
+        reel_loader_state s = {.epoch = 5, .position = at};
+        assert_int_equal(reel_loader_set_state(l, s), REEL_OK);
+        int64_t seen = at;
+        for (b = reel_loader_begin(l); reel_loader_next(l, &b); seen += b.size)
+            assert_int_equal(b.epoch, 5);
+        assert_int_equal(seen, N);
+        b = reel_loader_begin(l);
+        assert_true(reel_loader_next(l, &b));
+        assert_int_equal(b.epoch, 6);
+        assert_int_equal(b.index, 0);
+        assert_true(reel_loader_next(l, &b)); /* no begin: it goes on */
+        assert_int_equal(b.index, 1);
+    }
+    reel_loader_free(l);
+}
+
+static void reset_goes_to_an_epoch(void **state)
+{
+    (void)state;
+    for (int workers = 0; workers < 2; workers++) {
+        odd o = plain();
+        row want[N * 4], got[N * 4];
+        reel_loader_opts opts = {.batch = 5, .shuffle = true, .workers = workers};
+        reel_loader *l = make(&o, opts);
+        run(l, 4, want, 0);
+        reel_batch b;
+        for (int epoch = 3; epoch >= 0; epoch--)
+            for (int before = 0; before < 3; before++) {
+                for (int i = 0; i < before; i++) assert_true(reel_loader_next(l, &b));
+                assert_int_equal(reel_loader_reset(l, epoch), REEL_OK);
+                assert_int_equal(reel_loader_get_state(l).epoch, epoch);
+                assert_int_equal(reel_loader_get_state(l).position, 0);
+                int n = run(l, 1, got, 0);
+                assert_int_equal(n, N);
+                assert_same(want + (ptrdiff_t)epoch * N, got, n);
+            }
+        assert_int_equal(reel_loader_get_state(l).epoch, 1);
+        assert_int_equal(reel_loader_reset(l, REEL_NEXT_EPOCH), REEL_OK);
+        assert_int_equal(reel_loader_get_state(l).epoch, 1); /* nothing was given out */
+        assert_true(reel_loader_next(l, &b));
+        assert_int_equal(reel_loader_reset(l, REEL_NEXT_EPOCH), REEL_OK);
+        assert_int_equal(reel_loader_get_state(l).epoch, 2);
+        assert_int_equal(reel_loader_reset(l, -2), REEL_ERR_ARG);
+        assert_error(REEL_ERR_ARG, "epoch -2, expected REEL_NEXT_EPOCH");
+        assert_int_equal(reel_loader_reset(l, INT64_MAX), REEL_ERR_ARG);
+        assert_error(REEL_ERR_ARG, "loader_reset: epoch");
+        reel_loader_free(l);
+    }
 }
 
 /* ---- resume ------------------------------------------------------------------------ */
@@ -324,7 +449,32 @@ static void errors_arrive_in_their_place(void **state)
         l = make(&o, (reel_loader_opts){.batch = 4, .workers = workers});
         assert_true(reel_loader_next(l, &b));
         assert_false(reel_loader_next(l, &b));
-        assert_error(REEL_ERR_SHAPE, "samples 4 and 6 differ in shape");
+        assert_error(REEL_ERR_SHAPE,
+                     "samples 4 and 6 differ in the shape of \"x\": [2] and [3]");
+        reel_loader_free(l);
+    }
+}
+
+/* A label below 0 is named with its sample; the ignored one passes. */
+static void negative_labels_are_named(void **state)
+{
+    (void)state;
+    for (int64_t label = -103; label < 0; label += label == -98 ? 90 : 1) {
+        odd o = plain();
+        o.negative = 9;
+        o.label = label;
+        reel_loader *l = make(&o, (reel_loader_opts){.batch = 4, .workers = 1});
+        reel_batch b;
+        for (int i = 0; i < 2; i++) assert_true(reel_loader_next(l, &b));
+        assert_int_equal(reel_loader_next(l, &b), label == REEL_IGNORE_INDEX);
+        if (label == REEL_IGNORE_INDEX) {
+            assert_ok();
+            assert_true(((const int64_t *)reel_data(b.y))[1] == REEL_IGNORE_INDEX);
+        } else {
+            char text[64];
+            snprintf(text, sizeof text, "label \"y\" of sample 9 is %d,", (int)label);
+            assert_error(REEL_ERR_ARG, text);
+        }
         reel_loader_free(l);
     }
 }
@@ -361,7 +511,7 @@ static void loaders_refuse(void **state)
     o.silent = true;
     l = make(&o, (reel_loader_opts){.batch = 4});
     assert_false(reel_loader_next(l, &b));
-    assert_error(REEL_ERR_DTYPE, "the sample is nothing");
+    assert_error(REEL_ERR_ARG, "odd: sample 0 has no fields and is not skipped");
     reel_loader_free(l);
 }
 
@@ -413,9 +563,9 @@ static void each_allocation_may_fail(void **state)
 static reel_status no_rank_get(void *self, int64_t index, reel_sample *out)
 {
     (void)index;
-    out->dtype = REEL_F32;
-    out->shape.rank = *(int *)self;
-    out->data = self;
+    if (reel_sample_borrow(out, "x", REEL_ARRAY, REEL_F32, REEL_SHAPE(1), self))
+        return reel_error_status();
+    out->field[0]->shape.rank = *(int *)self;
     return REEL_OK;
 }
 
@@ -430,7 +580,7 @@ static void ranks_are_checked(void **state)
         reel_dataset *ds = reel_dataset_new(&fns, &rank);
         reel_loader *l = reel_loader_new(ds, &(reel_loader_opts){.batch = 4});
         assert_false(reel_loader_next(l, &b));
-        assert_error(REEL_ERR_SHAPE, "loader: samples of rank");
+        assert_error(REEL_ERR_SHAPE, "loader: field \"x\" has rank");
         reel_loader_free(l);
         reel_dataset_free(ds);
     }
@@ -445,10 +595,15 @@ int main(void)
         TEST(last_batch_is_smaller_or_dropped),
         TEST(images_are_channels_last),
         TEST(skipped_samples_leave_no_hole),
+        TEST(drop_last_drops_what_skipping_made_short),
+        TEST(a_loop_is_an_epoch),
+        TEST(begin_goes_on_after_set_state),
+        TEST(reset_goes_to_an_epoch),
         TEST(resume_goes_on_the_same),
         TEST(states_are_checked),
         TEST(errors_arrive_in_their_place),
         TEST(ranks_are_checked),
+        TEST(negative_labels_are_named),
         TEST(loaders_refuse),
         TEST(free_is_safe_at_any_time),
         TEST(each_allocation_may_fail),

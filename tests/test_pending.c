@@ -11,6 +11,7 @@
 #include <reel/reel.h>
 
 #include "base/crc32.h"
+#include "data/batch.h"
 #include "support/misuse.h"
 #include "support/own_ops.h"
 #include "support/small_trainer.h"
@@ -22,7 +23,7 @@ typedef struct world {
     reel_optim *sgd;
     reel_schedule *schedule;
     reel_ema *ema;
-    reel_dataset *data;
+    reel_dataset *data, *part;
     reel_loader *loader;
     reel_transform *flip;
     reel_graph *graph;
@@ -33,9 +34,9 @@ typedef struct world {
     reel_tensor *x, *y, *leaf, *other, *loss, *rate, *count, *m, *v, *ints, *fresh;
     reel_tensor *out[2];
     reel_module *child;
-    reel_sample sample;
+    reel_sample sample, bare; /* of the data set, of no fields */
     reel_draw draw;
-    reel_batch batch;
+    reel_batch batch, making; /* from the loader, one that a collate makes */
     reel_plan_memory memory;
     reel_memory_stats stats;
     reel_node_cost cost;
@@ -189,6 +190,8 @@ static void free_world(world *w)
 {
     reel_capture_cancel();
     reel_sample_free(&w->sample);
+    reel_sample_free(&w->bare);
+    reel__batch_clear(&w->making);
     reel_step_free(w->step);
     reel_custom_op_free(w->op);
     reel_executor_free(w->executor);
@@ -196,6 +199,7 @@ static void free_world(world *w)
     reel_transform_free(w->flip);
     reel_loader_free(w->loader);
     reel_dataset_free(w->data);
+    reel_dataset_free(w->part);
     reel_ema_free(w->ema);
     reel_schedule_free(w->schedule);
     reel_optim_free(w->sgd);
@@ -317,6 +321,7 @@ static void eat_training(world *w)
     eat_number(reel_optim_groups(w->sgd));
     eat_number((double)reel_schedule_count(w->schedule));
     eat_number((double)reel_loader_get_state(w->loader).position);
+    eat_number((double)reel_loader_get_state(w->loader).epoch);
     eat_number((double)w->run.epoch);
 }
 
@@ -332,7 +337,10 @@ static uint32_t digest(world *w)
     eat_tensors(w);
     eat_map(w->map);
     eat_files();
-    eat(w->sample.data, 16);
+    eat_number(w->sample.fields + 100 * w->bare.fields);
+    eat_number(w->making.fields);
+    eat_number(w->part != NULL);
+    eat(w->sample.field[0]->data, 16);
     eat(w->number, sizeof w->number);
     eat(&w->memory, sizeof w->memory);
     eat(&w->facts, sizeof w->facts);
@@ -403,8 +411,17 @@ DO(set_threads, reel_set_threads(3))
 DO(memory, reel_memory((reel_device){REEL_CPU, 0}, &w->stats))
 DO(cost_begin, reel_cost_begin())
 DO(dataset_get, reel_dataset_get(w->data, 1, &w->sample))
+DO(random_split, reel_random_split(w->data, (double[]){1}, 1, 0, &w->part))
+DO(sample_borrow,
+   reel_sample_borrow(&w->bare, "x", REEL_ARRAY, REEL_U8, REEL_SHAPE(12), w->pixels))
+DO(sample_label, reel_sample_label(&w->bare, 3))
+DO(batch_put, reel_batch_put(&w->making, "t", w->other))
+DO(collate_stack, reel_collate_stack(&w->sample, 1, "x", &w->making))
+DO(collate_pad,
+   reel_collate_pad(&w->sample, 1, &(reel_pad_field){.name = "x"}, &w->making))
 DO(transform_apply, reel_transform_apply(w->flip, &w->sample, &w->draw))
 DO(loader_next, GIVES(reel_loader_next(w->loader, &w->batch)))
+DO(loader_reset, reel_loader_reset(w->loader, 3))
 DO(loader_set_state, reel_loader_set_state(w->loader, (reel_loader_state){.position = 4}))
 /* executor.h, step.h */
 DO(executor_run, reel_executor_run(w->executor, &w->x, 1, w->out, 1))
@@ -420,6 +437,7 @@ DO(safetensors_save, reel_safetensors_save(temp_path("a.st"), w->net_state))
 DO(checkpoint_save, reel_checkpoint_save(temp_path("a.ck"), w->net_state))
 DO(graph_save, reel_graph_save(w->graph, temp_path("a.reel")))
 DO(npy_save, reel_npy_save(temp_path("a.npy"), w->other))
+DO(image_grid_save, reel_image_grid_save(temp_path("b.png"), w->x, NULL))
 DO(png_save, reel_png_save(temp_path("a.png"), w->pixels, 2, 2, 3))
 DO(training_save, reel_training_save(temp_path("a.run"), &w->run))
 DO(training_load, reel_training_load(temp_path("run"), &w->run))
@@ -609,8 +627,15 @@ static const command commands[] = {
     READS(memory),
     {"cost_begin", do_cost_begin, NULL, end_cost, true, false},
     SEEN(dataset_get),
+    SEEN(random_split),
+    SEEN(sample_borrow),
+    SEEN(sample_label),
+    SEEN(batch_put),
+    SEEN(collate_stack),
+    SEEN(collate_pad),
     SEEN(transform_apply),
     SEEN(loader_next),
+    SEEN(loader_reset),
     SEEN(loader_set_state),
     SEEN(executor_run),
     READS(executor_memory),
@@ -624,6 +649,7 @@ static const command commands[] = {
     SEEN(checkpoint_save),
     SEEN(graph_save),
     SEEN(npy_save),
+    SEEN(image_grid_save),
     SEEN(png_save),
     SEEN(training_save),
     SEEN(training_load),

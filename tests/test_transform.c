@@ -1,5 +1,6 @@
 /* test_transform.c: crop, flip, normalize, cutout, resize, chains, and ones of a user. */
 #include <reel/data.h>
+#include <reel/ops.h>
 
 #include "temp_folder.h"
 
@@ -9,8 +10,8 @@
 /* An image [h, w, 2] with row + 1 in channel 0 and column + 1 in channel 1. */
 static void ramp(reel_sample *s, reel_dtype dtype, int64_t h, int64_t w)
 {
-    void *p = reel_sample_out(s, dtype, REEL_SHAPE(h, w, 2));
-    s->image = true;
+    reel_sample_clear(s);
+    void *p = reel_sample_add(s, "x", REEL_IMAGE, dtype, REEL_SHAPE(h, w, 2));
     for (int64_t i = 0; i < h * w * 2; i++) {
         int64_t v = 1 + (i % 2 ? i / 2 % w : i / 2 / w);
         if (dtype == REEL_U8)
@@ -22,9 +23,10 @@ static void ramp(reel_sample *s, reel_dtype dtype, int64_t h, int64_t w)
 
 static double at(const reel_sample *s, int64_t y, int64_t x, int64_t c)
 {
-    int64_t i = (y * s->shape.dim[1] + x) * s->shape.dim[2] + c;
-    return s->dtype == REEL_U8 ? ((const uint8_t *)s->data)[i]
-                               : (double)((const float *)s->data)[i];
+    const reel_field *f = s->field[0];
+    int64_t i = (y * f->shape.dim[1] + x) * f->shape.dim[2] + c;
+    return f->dtype == REEL_U8 ? ((const uint8_t *)f->data)[i]
+                               : (double)((const float *)f->data)[i];
 }
 
 static void apply(reel_transform *t, reel_sample *s, uint64_t index)
@@ -45,9 +47,9 @@ static void crop_is_a_window(void **state)
         reel_dtype dtype = k % 2 ? REEL_U8 : REEL_F32;
         ramp(&s, dtype, 5, 6);
         apply(t, &s, k);
-        assert_int_equal(s.dtype, dtype);
-        assert_int_equal(s.shape.dim[0], 5);
-        assert_int_equal(s.shape.dim[1], 5);
+        assert_int_equal(s.field[0]->dtype, dtype);
+        assert_int_equal(s.field[0]->shape.dim[0], 5);
+        assert_int_equal(s.field[0]->shape.dim[1], 5);
         int top = 99, left = 99; /* found by the first pixel that is not padding */
         for (int y = 0; y < 5 && top == 99; y++)
             for (int x = 0; x < 5 && top == 99; x++)
@@ -136,7 +138,7 @@ static void normalize_is_exact(void **state)
     for (int is_u8 = 0; is_u8 < 2; is_u8++) {
         ramp(&s, is_u8 ? REEL_U8 : REEL_F32, 3, 4);
         apply(t, &s, 0);
-        assert_int_equal(s.dtype, REEL_F32);
+        assert_int_equal(s.field[0]->dtype, REEL_F32);
         for (int i = 0; i < 12; i++)
             for (int c = 0; c < 2; c++) {
                 float v = (float)(c ? i % 4 + 1 : i / 4 + 1);
@@ -149,6 +151,97 @@ static void normalize_is_exact(void **state)
     reel_draw d = reel_draw_new(0, 0, 0);
     assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_SHAPE);
     assert_error(REEL_ERR_SHAPE, "2 channels, mean and std have 1");
+    reel_transform_free(t);
+    reel_sample_free(&s);
+}
+
+/* After it, every column has mean 0 and deviation 1, and a constant is 0. */
+static void standardize_measures_the_data(void **state)
+{
+    (void)state;
+    enum { N = 50, COLUMNS = 30 };
+    float x[N][COLUMNS];
+    reel_draw d = reel_draw_new(1, 0, 0);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < COLUMNS; k++)
+            x[i][k] = k == 7 ? 1e6f : 1e4f + (float)k * reel_draw_f32(&d);
+    reel_dataset *ds = reel_arrays_n(
+        &(reel_array){.name = "x", .tensor = reel_from(x, REEL_SHAPE(N, COLUMNS), 0)}, 1);
+    reel_transform *t = reel_standardize(ds);
+    assert_ok();
+    double sum[COLUMNS] = {0}, squares[COLUMNS] = {0};
+    reel_sample s = {0};
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(reel_dataset_get(ds, i, &s), REEL_OK);
+        apply(t, &s, 0);
+        for (int k = 0; k < COLUMNS; k++) {
+            double v = (double)((const float *)s.field[0]->data)[k];
+            sum[k] += v / N, squares[k] += v * v / N;
+        }
+    }
+    for (int k = 1; k < COLUMNS; k++) {
+        assert_true(fabs(sum[k]) < 2e-3);
+        assert_true(fabs(squares[k] - (k == 7 ? 0 : 1)) < 2e-3);
+    }
+    reel_transform_free(t);
+    reel_dataset_free(ds);
+
+    /* Bytes are measured as what they become. */
+    uint8_t bytes[] = {0, 255, 255, 0};
+    ds = reel_arrays_n(
+        &(reel_array){"x", reel_from(bytes, REEL_SHAPE(2, 1, 1, 2), REEL_U8), REEL_IMAGE},
+        1);
+    t = reel_standardize(ds);
+    assert_int_equal(reel_dataset_get(ds, 0, &s), REEL_OK);
+    apply(t, &s, 0);
+    assert_true(((const float *)s.field[0]->data)[0] == -1.0f);
+    assert_true(((const float *)s.field[0]->data)[1] == 1.0f);
+    reel_transform_free(t);
+    reel_dataset_free(ds);
+    reel_sample_free(&s);
+    reel_scope_end(0);
+}
+
+/* An image and its mask stay together, whatever their dtypes; classes do not mix. */
+static void all_images_move_alike(void **state)
+{
+    (void)state;
+    reel_transform *moves[] = {reel_random_crop(4, 1), reel_random_hflip(0.5f),
+                               reel_resize(9, 4), reel_resize(3, 5)};
+    for (uint64_t k = 0; k < 200; k++) {
+        reel_sample s = {0};
+        float *x = reel_sample_add(&s, "x", REEL_IMAGE, REEL_F32, REEL_SHAPE(5, 6, 1));
+        int64_t *mask =
+            reel_sample_add(&s, "mask", REEL_IMAGE, REEL_I64, REEL_SHAPE(5, 6));
+        assert_int_equal(reel_sample_label(&s, 3), REEL_OK);
+        for (int i = 0; i < 30; i++) mask[i] = 100 + i, x[i] = (float)(100 + i);
+        apply(moves[k % 2], &s, k); /* a crop or a flip: pixel for pixel */
+        const reel_field *f = reel_sample_field(&s, "x"),
+                         *m = reel_sample_field(&s, "mask");
+        assert_int_equal(m->shape.rank, 2);
+        assert_int_equal(m->shape.dim[0], f->shape.dim[0]);
+        assert_int_equal(m->shape.dim[1], f->shape.dim[1]);
+        for (int64_t i = 0; i < m->shape.dim[0] * m->shape.dim[1]; i++)
+            assert_true((float)((const int64_t *)m->data)[i] ==
+                        ((const float *)f->data)[i]);
+        apply(moves[2 + k % 2], &s, k);
+        assert_int_equal(m->shape.dim[0], k % 2 ? 3 : 9);
+        for (int64_t i = 0; i < m->shape.dim[0] * m->shape.dim[1]; i++) {
+            int64_t c = ((const int64_t *)m->data)[i];
+            assert_true(c == 0 ||
+                        (c >= 100 && c < 130)); /* one that was there, or padding */
+        }
+        reel_sample_free(&s);
+    }
+    for (int i = 0; i < 4; i++) reel_transform_free(moves[i]);
+    /* Images of unequal size cannot be cropped alike. */
+    reel_sample s = {0};
+    reel_draw d = reel_draw_new(0, 0, 0);
+    memset(reel_sample_add(&s, "x", REEL_IMAGE, REEL_U8, REEL_SHAPE(5, 6, 1)), 0, 30);
+    memset(reel_sample_add(&s, "y", REEL_IMAGE, REEL_U8, REEL_SHAPE(5, 5)), 0, 25);
+    reel_transform *t = reel_random_crop(4, 0);
+    assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_SHAPE);
+    assert_error(REEL_ERR_SHAPE, "image \"x\" is 5x6, \"y\" is 5x5");
     reel_transform_free(t);
     reel_sample_free(&s);
 }
@@ -170,17 +263,16 @@ static void resize_is_bilinear(void **state)
 
     reel_sample s = {0};
     reel_transform *t = reel_resize(9, 4);
-    uint8_t *p = reel_sample_out(&s, REEL_U8, REEL_SHAPE(5, 31, 3));
+    uint8_t *p = reel_sample_add(&s, "x", REEL_IMAGE, REEL_U8, REEL_SHAPE(5, 31, 3));
     memset(p, 255, 5 * 31 * 3);
-    s.image = true;
     apply(t, &s, 0);
-    assert_int_equal(s.shape.dim[0], 9);
-    assert_int_equal(s.shape.dim[1], 4);
+    assert_int_equal(s.field[0]->shape.dim[0], 9);
+    assert_int_equal(s.field[0]->shape.dim[1], 4);
     for (int i = 0; i < 9 * 4 * 3; i++)
-        assert_int_equal(((const uint8_t *)s.data)[i], 255);
-    const void *same = s.data;
+        assert_int_equal(((const uint8_t *)s.field[0]->data)[i], 255);
+    const void *same = s.field[0]->data;
     apply(t, &s, 0); /* nothing to do */
-    assert_ptr_equal(s.data, same);
+    assert_ptr_equal(s.field[0]->data, same);
     reel_transform_free(t);
     reel_sample_free(&s);
 }
@@ -189,7 +281,7 @@ static reel_status add_one(void *self, reel_sample *s, reel_draw *d)
 {
     (void)d;
     ++*(int *)self;
-    uint8_t *out = reel_sample_out(s, REEL_U8, REEL_SHAPE(1));
+    uint8_t *out = reel_field_out(s->field[0], REEL_U8, REEL_SHAPE(1));
     if (out) *out = (uint8_t) * (int *)self;
     return reel_error_status();
 }
@@ -211,12 +303,13 @@ static void chains_own_their_parts(void **state)
     int calls = 0;
     freed = 0;
     reel_sample s = {0};
+    assert_non_null(reel_sample_add(&s, "x", REEL_ARRAY, REEL_U8, REEL_SHAPE(1)));
     reel_transform *one = reel_transform_new(add_one, &calls, count_free);
     reel_transform *t =
         reel_compose(reel_transform_keep(one), reel_compose(one, NULL), NULL);
     apply(t, &s, 0);
     assert_int_equal(calls, 2);
-    assert_int_equal(*(const uint8_t *)s.data, 2);
+    assert_int_equal(*(const uint8_t *)s.field[0]->data, 2);
     reel_transform_free(t);
     assert_int_equal(freed, 1);
 
@@ -259,8 +352,10 @@ static void transforms_refuse(void **state)
     assert_error(REEL_ERR_ARG, "channel 1 has mean 1 and std 0");
     assert_null(reel_normalize(nan, good, 2));
     assert_error(REEL_ERR_ARG, "channel 0");
-    assert_null(reel_normalize(good, good, 17));
-    assert_error(REEL_ERR_ARG, "17 channels");
+    assert_null(reel_normalize(good, good, 65537));
+    assert_error(REEL_ERR_ARG, "65537 channels");
+    assert_null(reel_standardize(NULL));
+    assert_error(REEL_ERR_ARG, "dataset is NULL");
     assert_null(reel_compose_n(NULL, 1));
     assert_error(REEL_ERR_ARG, "compose");
     assert_null(reel_transform_new(NULL, NULL, NULL));
@@ -271,11 +366,11 @@ static void transforms_refuse(void **state)
     reel_transform *images_only[] = {reel_random_crop(1, 0), reel_random_hflip(0.5f),
                                      reel_cutout(1), reel_resize(2, 2)};
     reel_sample s = {0};
-    reel_sample_out(&s, REEL_F32, REEL_SHAPE(4));
+    reel_sample_add(&s, "x", REEL_ARRAY, REEL_F32, REEL_SHAPE(4));
     reel_draw d = reel_draw_new(0, 0, 0);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(reel_transform_apply(images_only[i], &s, &d), REEL_ERR_SHAPE);
-        assert_error(REEL_ERR_SHAPE, "expected an image [h, w, c]");
+        assert_error(REEL_ERR_SHAPE, "has no image [h, w, c] among its 1 fields");
         assert_int_equal(reel_transform_apply(images_only[i], NULL, &d), REEL_ERR_ARG);
         assert_error(REEL_ERR_ARG, "sample is NULL");
         assert_int_equal(reel_transform_apply(images_only[i], &s, NULL), REEL_ERR_ARG);
@@ -314,10 +409,16 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, temp_clean)
     const struct CMUnitTest tests[] = {
-        TEST(crop_is_a_window),       TEST(flip_mirrors_some),
-        TEST(cutout_zeroes_a_square), TEST(normalize_is_exact),
-        TEST(resize_is_bilinear),     TEST(chains_own_their_parts),
-        TEST(transforms_refuse),      TEST(each_allocation_may_fail),
+        TEST(crop_is_a_window),
+        TEST(flip_mirrors_some),
+        TEST(cutout_zeroes_a_square),
+        TEST(normalize_is_exact),
+        TEST(standardize_measures_the_data),
+        TEST(all_images_move_alike),
+        TEST(resize_is_bilinear),
+        TEST(chains_own_their_parts),
+        TEST(transforms_refuse),
+        TEST(each_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, temp_open, temp_remove);
 }

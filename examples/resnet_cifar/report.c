@@ -195,10 +195,11 @@ typedef struct sheet {
     int cell_h, cell_w; /* an image, two lines of text, and the border to the next */
 } sheet;
 
-static void paste(sheet *t, int x0, int y0, const reel_sample *s)
+static void paste(sheet *t, int x0, int y0, const reel_field *image)
 {
-    int h = (int)s->shape.dim[0], w = (int)s->shape.dim[1], c = (int)s->shape.dim[2];
-    const uint8_t *px = s->data;
+    const int64_t *dim = image->shape.dim;
+    int h = (int)dim[0], w = (int)dim[1], c = (int)dim[2];
+    const uint8_t *px = image->data;
     for (int y = 0; y < h * SCALE; y++)
         for (int x = 0; x < w * SCALE; x++)
             for (int k = 0; k < 3; k++)
@@ -212,8 +213,9 @@ static reel_status add_mistake(sheet *t, int i, reel_dataset *ds, const predicti
 {
     int x = BORDER + i % COLUMNS * t->cell_w, y = BORDER + i / COLUMNS * t->cell_h;
     if (reel_dataset_get(ds, p->sample, s)) return reel_error_status();
-    if (s->dtype != REEL_U8) return REEL_OK;
-    paste(t, x, y, s);
+    const reel_field *image = reel_sample_field(s, "x");
+    if (!image || image->dtype != REEL_U8) return reel_error_status();
+    paste(t, x, y, image);
     y += t->cell_h - BORDER - 2 * LINE + FONT_SCALE;
     int room = t->cell_w - BORDER;
     font_write(t->px, t->width, x, y, room, reel_dataset_class_name(ds, p->label), green);

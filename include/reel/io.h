@@ -132,6 +132,22 @@ REEL_API reel_status reel_npy_save(const char *path, reel_tensor *x);
 REEL_API reel_status reel_png_save(const char *path, const uint8_t *pixels, int height,
                                    int width, int channels);
 
+/** Options of reel_image_grid_save. Zero is the default. */
+typedef struct reel_image_grid_opts {
+    int columns; /* images a row; 0 means 8 */
+    int padding; /* black pixels around each; 0 means 2 */
+    int scale;   /* pixels across that each pixel takes; 0 means 1 */
+    double low,
+        high; /* what is black and what is full; both 0: 0 and 1, or 0 and 255 of u8 */
+} reel_image_grid_opts;
+/** Writes a batch of images side by side as one PNG, to look at: [n, c, h, w] of 1 (gray) or 3
+ *  (RGB) channels, of any floating dtype or u8, on any device. What is below `low` or NaN is
+ *  black, what is above `high` full. opts may be NULL.
+ *  Errors: REEL_ERR_SHAPE, REEL_ERR_DTYPE for other images; REEL_ERR_ARG for negative options,
+ *  low that is not below high, more than 65535 pixels across; those of reel_png_save. */
+REEL_API reel_status reel_image_grid_save(const char *path, reel_tensor *images,
+                                          const reel_image_grid_opts *opts);
+
 #ifdef __cplusplus
 }
 #endif

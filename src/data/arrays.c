@@ -1,55 +1,123 @@
-/* arrays.c: tensors as a data set. Images become [h, w, c] here, once. */
+/* arrays.c: tensors as a data set, a field each. Images become [h, w, c] here, once. */
 #include <reel/data.h>
 #include <reel/ops.h>
 #include <string.h>
 
 #include "data/memory.h"
 
-static reel_status check(reel_tensor *x, reel_tensor *y)
+static bool is_integer(reel_dtype t)
 {
-    if (!x || !y) return reel_fail(REEL_ERR_ARG, "arrays: %s is NULL", x ? "y" : "x");
-    if (reel_rank(x) < 1 || reel_rank(y) != 1 || reel_size(x, 0) != reel_size(y, 0))
+    return !reel_dtype_is_float(t) && t != REEL_BOOL;
+}
+
+static reel_status check(const reel_array *a, int64_t samples)
+{
+    int rank = reel_rank(a->tensor);
+    bool fits = a->kind == REEL_IMAGE   ? rank == 3 || rank == 4
+                : a->kind == REEL_LABEL ? rank == 1
+                                        : rank >= 1;
+    if ((unsigned)a->kind > REEL_LABEL)
+        return reel_fail(REEL_ERR_ARG, "arrays: \"%s\" is of kind %d", a->name,
+                         (int)a->kind);
+    if (!fits)
+        return reel_fail(REEL_ERR_SHAPE, "arrays: \"%s\" has rank %d, expected %s",
+                         a->name, rank,
+                         a->kind == REEL_IMAGE   ? "images [n, c, h, w] or [n, h, w]"
+                         : a->kind == REEL_LABEL ? "labels [n]"
+                                                 : "[n, ...]");
+    if (reel_size(a->tensor, 0) != samples)
         return reel_fail(REEL_ERR_SHAPE,
-                         "arrays: x of rank %d has %lld samples, y of rank %d has %lld; "
-                         "expected x [n, ...] and y [n]",
-                         reel_rank(x), (long long)reel_size(x, 0), reel_rank(y),
-                         (long long)reel_size(y, 0));
-    reel_dtype t = reel_dtype_of(y);
-    if (reel_dtype_is_float(t) || t == REEL_BOOL)
-        return reel_fail(REEL_ERR_DTYPE, "arrays: y is %s, expected integers",
-                         reel_dtype_name(t));
+                         "arrays: \"%s\" has %lld samples, those before it %lld", a->name,
+                         (long long)reel_size(a->tensor, 0), (long long)samples);
+    if (a->kind == REEL_LABEL && !is_integer(reel_dtype_of(a->tensor)))
+        return reel_fail(REEL_ERR_DTYPE,
+                         "arrays: labels \"%s\" are %s, expected integers", a->name,
+                         reel_dtype_name(reel_dtype_of(a->tensor)));
     return REEL_OK;
 }
 
-static reel_status copy(reel_tensor *x, reel_tensor *y, reel__memory_data *m)
+/* The largest label into *largest. */
+static reel_status check_labels(const char *name, const int64_t *y, int64_t n,
+                                int64_t *largest)
 {
+    *largest = -1;
+    for (int64_t i = 0; i < n; i++) {
+        if (y[i] < 0 && y[i] != REEL_IGNORE_INDEX)
+            return reel_fail(
+                REEL_ERR_ARG,
+                "arrays: label \"%s\" of sample %lld is %lld, expected 0, 1, "
+                "... or REEL_IGNORE_INDEX (%lld); numbers that are no "
+                "classes are a REEL_ARRAY",
+                name, (long long)i, (long long)y[i], (long long)REEL_IGNORE_INDEX);
+        if (y[i] > *largest) *largest = y[i];
+    }
+    return REEL_OK;
+}
+
+static reel_status copy(const reel_array *a, reel__memory_data *m)
+{
+    reel_shape all = reel_shape_of(a->tensor), one = {.rank = all.rank - 1};
+    memcpy(one.dim, all.dim + 1, (size_t)one.rank * sizeof one.dim[0]);
+    reel_tensor *t = a->tensor;
+    reel_dtype dtype = a->kind == REEL_LABEL ? REEL_I64 : reel_dtype_of(t);
+    if (a->kind == REEL_IMAGE && all.rank == 4) {
+        one = (reel_shape){3, {all.dim[2], all.dim[3], all.dim[1]}};
+        t = reel_permute(t, (reel_shape){4, {0, 2, 3, 1}});
+        if (!t) return reel_error_status();
+    }
+    void *to = reel__memory_add(m, a->name, a->kind, dtype, one);
+    if (!to || reel_read(t, to, dtype)) return reel_error_status();
+    int64_t largest;
+    if (a->kind != REEL_LABEL) return REEL_OK;
+    if (check_labels(a->name, to, m->n, &largest)) return reel_error_status();
+    if (m->classes == 0) m->classes = largest + 1; /* of the first field of labels */
+    return REEL_OK;
+}
+
+static reel_status check_all(const reel_array *arrays, int n)
+{
+    if (!arrays || n < 1)
+        return reel_fail(REEL_ERR_ARG, "arrays: %d arrays%s, expected at least 1", n,
+                         arrays ? "" : " at NULL");
+    for (int i = 0; i < n; i++) {
+        const reel_array *a = &arrays[i];
+        if (!a->name || !*a->name || !a->tensor)
+            return reel_fail(REEL_ERR_ARG, "arrays: number %d has no %s", i,
+                             a->tensor ? "name" : "tensor");
+        for (int k = 0; k < i; k++)
+            if (strcmp(arrays[k].name, a->name) == 0)
+                return reel_fail(REEL_ERR_ARG, "arrays: two are named \"%s\"", a->name);
+        if (check(a,
+                  reel_rank(arrays[0].tensor) > 0 ? reel_size(arrays[0].tensor, 0) : 0))
+            return reel_error_status();
+    }
+    return REEL_OK;
+}
+
+reel_dataset *reel_arrays_n(const reel_array *arrays, int n)
+{
+    if (reel_failed() || check_all(arrays, n)) return NULL;
+    reel__memory_data *m =
+        reel__memory_data_new("arrays", reel_size(arrays[0].tensor, 0));
+    if (!m) return NULL;
     reel_scope scope = reel_scope_begin();
-    if (m->image) x = reel_permute(x, (reel_shape){4, {0, 2, 3, 1}});
-    if (x && !reel_read(x, m->data, m->dtype)) reel_read(y, m->labels, REEL_I64);
+    for (int i = 0; i < n && !reel_failed(); i++) copy(&arrays[i], m);
     reel_scope_end(scope);
-    for (int64_t i = 0; i < m->n && !reel_failed(); i++)
-        if (m->labels[i] < 0)
-            reel_fail(REEL_ERR_ARG, "arrays: label %lld of sample %lld is negative",
-                      (long long)m->labels[i], (long long)i);
-    return reel_error_status();
+    if (!reel_failed()) return reel__memory_dataset(m);
+    reel__memory_data_free(m);
+    return NULL;
 }
 
 reel_dataset *reel_arrays(reel_tensor *x, reel_tensor *y)
 {
-    if (reel_failed() || check(x, y)) return NULL;
-    reel_shape all = reel_shape_of(x), one = {.rank = all.rank - 1};
-    memcpy(one.dim, all.dim + 1, (size_t)one.rank * sizeof one.dim[0]);
-    bool image = all.rank == 4;
-    if (image) one = (reel_shape){3, {all.dim[2], all.dim[3], all.dim[1]}};
-    reel_dtype dtype = reel_dtype_of(x) == REEL_U8 ? REEL_U8 : REEL_F32;
-
-    reel__memory_data *m = reel__memory_data_new("arrays", all.dim[0], dtype, one, image);
-    if (!m) return NULL;
-    if (copy(x, y, m)) {
-        reel__memory_data_free(m);
+    if (!x || !y) {
+        reel_fail(REEL_ERR_ARG, "arrays: %s is NULL", x ? "y" : "x");
         return NULL;
     }
-    for (int64_t i = 0; i < m->n; i++)
-        if (m->labels[i] >= m->classes) m->classes = m->labels[i] + 1;
-    return reel__memory_dataset(m);
+    bool labels = reel_rank(y) == 1 && is_integer(reel_dtype_of(y));
+    const reel_array arrays[] = {
+        {.name = "x", .tensor = x, .kind = reel_rank(x) == 4 ? REEL_IMAGE : REEL_ARRAY},
+        {.name = "y", .tensor = y, .kind = labels ? REEL_LABEL : REEL_ARRAY},
+    };
+    return reel_arrays_n(arrays, 2);
 }

@@ -1,7 +1,6 @@
-/* augment.c: crop, flip, cutout, normalize, each on one sample, u8 or f32. */
+/* augment.c: crop, flip, cutout, each on the images of one sample, of any dtype. */
 #include <reel/data.h>
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -24,13 +23,47 @@ static reel_transform *make(reel_transform_fn fn, params value)
     return reel_transform_new(fn, p, reel__free);
 }
 
-reel_status reel__need_image(const char *who, const reel_sample *s)
+/* ---- images of a sample ------------------------------------------------------------ */
+
+reel_field *reel__first_image(const char *who, const reel_sample *s)
 {
-    if (s->image && s->shape.rank == 3) return REEL_OK;
-    return reel_fail(REEL_ERR_SHAPE,
-                     "%s: the sample is an array of rank %d, expected an "
-                     "image [h, w, c]",
-                     who, s->shape.rank);
+    for (int i = 0; i < s->fields; i++)
+        if (s->field[i]->kind == REEL_IMAGE) return s->field[i];
+    reel_fail(REEL_ERR_SHAPE, "%s: the sample has no image [h, w, c] among its %d fields",
+              who, s->fields);
+    return NULL;
+}
+
+reel__pixels reel__pixels_of(const reel_field *image)
+{
+    const int64_t *dim = image->shape.dim;
+    int64_t c = image->shape.rank == 3 ? dim[2] : 1;
+    return (reel__pixels){dim[0], dim[1], c, (size_t)c * reel_dtype_size(image->dtype)};
+}
+
+void *reel__image_out(reel_field *image, int64_t h, int64_t w)
+{
+    reel_shape shape = image->shape;
+    shape.dim[0] = h;
+    shape.dim[1] = w;
+    return reel_field_out(image, image->dtype, shape);
+}
+
+/* Every image of a sample has the size of the first. */
+static reel_status same_size(const char *who, const reel_sample *s,
+                             const reel_field *first)
+{
+    for (int i = 0; i < s->fields; i++) {
+        const reel_field *f = s->field[i];
+        const int64_t *a = first->shape.dim, *b = f->shape.dim;
+        if (f->kind == REEL_IMAGE && (a[0] != b[0] || a[1] != b[1]))
+            return reel_fail(REEL_ERR_SHAPE,
+                             "%s: image \"%s\" is %lldx%lld, \"%s\" is %lldx%lld; they "
+                             "must be equal",
+                             who, first->name, (long long)a[0], (long long)a[1], f->name,
+                             (long long)b[0], (long long)b[1]);
+    }
+    return REEL_OK;
 }
 
 /* ---- crop -------------------------------------------------------------------------- */
@@ -63,8 +96,9 @@ static void crop(const char *x, int64_t h, int64_t w, size_t pixel, int64_t top,
 static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
 {
     const params *p = self;
-    if (reel__need_image("random_crop", s)) return reel_error_status();
-    int64_t h = s->shape.dim[0], w = s->shape.dim[1], c = s->shape.dim[2];
+    const reel_field *first = reel__first_image("random_crop", s);
+    if (!first || same_size("random_crop", s, first)) return reel_error_status();
+    int64_t h = first->shape.dim[0], w = first->shape.dim[1];
     int64_t down = h + 2 * p->padding - p->size, right = w + 2 * p->padding - p->size;
     if (down < 0 || right < 0)
         return reel_fail(
@@ -75,11 +109,15 @@ static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
     int64_t top = (int64_t)reel_draw_below(d, (uint32_t)down + 1) - p->padding;
     int64_t left = (int64_t)reel_draw_below(d, (uint32_t)right + 1) - p->padding;
 
-    size_t pixel = (size_t)c * reel_dtype_size(s->dtype);
-    const void *x = s->data;
-    void *out = reel_sample_out(s, s->dtype, (reel_shape){3, {p->size, p->size, c}});
-    if (!out) return reel_error_status();
-    crop(x, h, w, pixel, top, left, p->size, out);
+    for (int i = 0; i < s->fields; i++) {
+        reel_field *f = s->field[i];
+        if (f->kind != REEL_IMAGE) continue;
+        const void *x = f->data;
+        size_t pixel = reel__pixels_of(f).pixel;
+        void *out = reel__image_out(f, p->size, p->size);
+        if (!out) return reel_error_status();
+        crop(x, h, w, pixel, top, left, p->size, out);
+    }
     return REEL_OK;
 }
 
@@ -96,19 +134,28 @@ reel_transform *reel_random_crop(int size, int padding)
 
 /* ---- flip -------------------------------------------------------------------------- */
 
+static reel_status flip(reel_field *f)
+{
+    const char *x = f->data;
+    reel__pixels p = reel__pixels_of(f);
+    char *out = reel__image_out(f, p.h, p.w);
+    if (!out) return reel_error_status();
+    size_t row = (size_t)p.w * p.pixel;
+    for (int64_t r = 0; r < p.h; r++, x += row, out += row)
+        for (int64_t i = 0; i < p.w; i++)
+            memcpy(out + (size_t)i * p.pixel, x + (size_t)(p.w - 1 - i) * p.pixel,
+                   p.pixel);
+    return REEL_OK;
+}
+
 static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 {
     const params *p = self;
-    if (reel__need_image("random_hflip", s)) return reel_error_status();
+    if (!reel__first_image("random_hflip", s)) return reel_error_status();
     if (reel_draw_f32(d) >= p->p) return REEL_OK;
-    int64_t h = s->shape.dim[0], w = s->shape.dim[1];
-    size_t pixel = (size_t)s->shape.dim[2] * reel_dtype_size(s->dtype);
-    const char *x = s->data;
-    char *out = reel_sample_out(s, s->dtype, s->shape);
-    if (!out) return reel_error_status();
-    for (int64_t r = 0; r < h; r++, x += (size_t)w * pixel, out += (size_t)w * pixel)
-        for (int64_t i = 0; i < w; i++)
-            memcpy(out + (size_t)i * pixel, x + (size_t)(w - 1 - i) * pixel, pixel);
+    for (int i = 0; i < s->fields; i++)
+        if (s->field[i]->kind == REEL_IMAGE && flip(s->field[i]))
+            return reel_error_status();
     return REEL_OK;
 }
 
@@ -127,20 +174,21 @@ reel_transform *reel_random_hflip(float p)
 static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
 {
     const params *p = self;
-    if (reel__need_image("cutout", s)) return reel_error_status();
-    int64_t h = s->shape.dim[0], w = s->shape.dim[1];
+    reel_field *f = reel__first_image("cutout", s);
+    if (!f) return reel_error_status();
+    reel__pixels px = reel__pixels_of(f);
+    int64_t h = px.h, w = px.w;
     int64_t top = (int64_t)reel_draw_below(d, (uint32_t)h) - p->size / 2;
     int64_t left = (int64_t)reel_draw_below(d, (uint32_t)w) - p->size / 2;
     int64_t r0 = clamp(top, 0, h), r1 = clamp(top + p->size, 0, h);
     int64_t c0 = clamp(left, 0, w), c1 = clamp(left + p->size, 0, w);
 
-    size_t pixel = (size_t)s->shape.dim[2] * reel_dtype_size(s->dtype);
-    const void *x = s->data;
-    char *out = reel_sample_out(s, s->dtype, s->shape);
+    const void *x = f->data;
+    char *out = reel__image_out(f, h, w);
     if (!out) return reel_error_status();
-    memcpy(out, x, (size_t)(h * w) * pixel);
+    memcpy(out, x, (size_t)(h * w) * px.pixel);
     for (int64_t r = r0; r < r1; r++)
-        memset(out + (size_t)(r * w + c0) * pixel, 0, (size_t)(c1 - c0) * pixel);
+        memset(out + (size_t)(r * w + c0) * px.pixel, 0, (size_t)(c1 - c0) * px.pixel);
     return REEL_OK;
 }
 
@@ -151,73 +199,4 @@ reel_transform *reel_cutout(int size)
         return NULL;
     }
     return make(apply_cutout, (params){.size = size});
-}
-
-/* ---- normalize --------------------------------------------------------------------- */
-
-#define MAX_CHANNELS 16
-
-typedef struct normal {
-    int channels;
-    float mean[MAX_CHANNELS], std[MAX_CHANNELS];
-    float of_u8[MAX_CHANNELS][256]; /* the result for each byte: one load an element */
-} normal;
-
-static reel_status apply_normalize(void *self, reel_sample *s, reel_draw *d)
-{
-    (void)d;
-    const normal *n = self;
-    int rank = s->shape.rank;
-    int64_t c = rank > 0 ? s->shape.dim[rank - 1] : 0, elements = 1;
-    if (c != n->channels)
-        return reel_fail(REEL_ERR_SHAPE,
-                         "normalize: the sample has %lld channels, mean and std have %d",
-                         (long long)c, n->channels);
-    for (int i = 0; i < rank; i++) elements *= s->shape.dim[i];
-
-    const void *x = s->data;
-    reel_dtype from = s->dtype;
-    float *out = reel_sample_out(s, REEL_F32, s->shape);
-    if (!out) return reel_error_status();
-    if (from == REEL_U8) {
-        const uint8_t *byte = x;
-        for (int64_t i = 0; i < elements; i += c)
-            for (int k = 0; k < n->channels; k++) out[i + k] = n->of_u8[k][byte[i + k]];
-    } else {
-        const float *value = x;
-        for (int64_t i = 0; i < elements; i += c)
-            for (int k = 0; k < n->channels; k++)
-                out[i + k] = (value[i + k] - n->mean[k]) / n->std[k];
-    }
-    return REEL_OK;
-}
-
-reel_transform *reel_normalize(const float *mean, const float *std, int channels)
-{
-    if (!mean || !std || channels < 1 || channels > MAX_CHANNELS) {
-        reel_fail(REEL_ERR_ARG, "normalize: %s, %d channels, expected 1 to %d",
-                  mean && std ? "mean and std given" : "mean or std is NULL", channels,
-                  MAX_CHANNELS);
-        return NULL;
-    }
-    for (int k = 0; k < channels; k++)
-        if (!isfinite(mean[k]) || !isfinite(std[k]) || std[k] == 0.0f) {
-            reel_fail(
-                REEL_ERR_ARG,
-                "normalize: channel %d has mean %g and std %g, expected finite values "
-                "and std not 0",
-                k, (double)mean[k], (double)std[k]);
-            return NULL;
-        }
-    if (reel_failed()) return NULL;
-    normal *n = reel__malloc(sizeof *n);
-    if (!n) return NULL;
-    n->channels = channels;
-    for (int k = 0; k < channels; k++) {
-        n->mean[k] = mean[k];
-        n->std[k] = std[k];
-        for (int v = 0; v < 256; v++)
-            n->of_u8[k][v] = ((float)v / 255.0f - mean[k]) / std[k];
-    }
-    return reel_transform_new(apply_normalize, n, reel__free);
 }

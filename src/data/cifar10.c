@@ -60,14 +60,15 @@ static reel_status read_batch(const char *path, uint8_t *pixels, int64_t *labels
 
 static reel__memory_data *read_all(const char *dir, const char *const *files, int n)
 {
-    reel__memory_data *m = reel__memory_data_new("cifar10", (int64_t)n * RECORDS, REEL_U8,
-                                                 (reel_shape){3, {SIDE, SIDE, 3}}, true);
+    reel__memory_data *m = reel__memory_images("cifar10", (int64_t)n * RECORDS,
+                                               (reel_shape){3, {SIDE, SIDE, 3}});
     if (!m) return NULL;
     for (int i = 0; i < n && !reel_failed(); i++) {
         char *path = reel__path_join(dir, files[i]);
         size_t at = (size_t)i * RECORDS;
         if (path)
-            read_batch(path, (uint8_t *)m->data + at * m->sample_bytes, m->labels + at);
+            read_batch(path, reel__memory_pixels(m) + at * 3 * PIXELS,
+                       reel__memory_labels(m) + at);
         reel__free(path);
     }
     m->classes = CLASSES;

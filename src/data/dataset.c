@@ -55,16 +55,46 @@ reel_status reel_dataset_get(reel_dataset *ds, int64_t index, reel_sample *out)
     if (index < 0 || index >= n)
         return reel_fail(REEL_ERR_ARG, "dataset_get: index %lld, expected 0 to %lld",
                          (long long)index, (long long)n - 1);
-    out->skip = out->image = false;
-    out->label = 0;
-    out->data = NULL;
+    reel_sample_clear(out);
     reel_status status = ds->fns->get(ds->self, index, out);
     if (status || reel_failed()) {
         /* A `get` that fails without saying why is still an error to the caller. */
         return reel_fail(status ? status : REEL_ERR_INTERNAL, "%s: sample %lld failed",
                          ds->fns->name ? ds->fns->name : "dataset", (long long)index);
     }
-    return REEL_OK;
+    if (out->fields > 0 || out->skip) return REEL_OK;
+    return reel_fail(REEL_ERR_ARG, "%s: sample %lld has no fields and is not skipped",
+                     ds->fns->name ? ds->fns->name : "dataset", (long long)index);
+}
+
+/* By decoding the sample. */
+static int64_t decoded_label(reel_dataset *ds, int64_t index)
+{
+    reel_sample s = {0};
+    int64_t label = INT64_MIN;
+    reel_status status = reel_dataset_get(ds, index, &s);
+    for (int i = 0; !status && i < s.fields && label == INT64_MIN; i++)
+        if (s.field[i]->kind == REEL_LABEL) label = *(const int64_t *)s.field[i]->data;
+    if (label == INT64_MIN)
+        reel_fail(REEL_ERR_ARG, "dataset_label: sample %lld has no label%s",
+                  (long long)index, s.skip ? ", it is skipped" : "");
+    reel_sample_free(&s);
+    return label;
+}
+
+int64_t reel_dataset_label(reel_dataset *ds, int64_t index)
+{
+    if (reel_failed()) return INT64_MIN;
+    int64_t n = reel_dataset_length(ds);
+    if (!ds || index < 0 || index >= n) {
+        if (ds)
+            reel_fail(REEL_ERR_ARG, "dataset_label: index %lld, expected 0 to %lld",
+                      (long long)index, (long long)n - 1);
+        else
+            reel_fail(REEL_ERR_ARG, "dataset_label: dataset is NULL");
+        return INT64_MIN;
+    }
+    return ds->fns->label ? ds->fns->label(ds->self, index) : decoded_label(ds, index);
 }
 
 reel_shape reel_dataset_shape(const reel_dataset *ds)

@@ -1,6 +1,6 @@
 /* draw.c: the random numbers of one sample: a Philox stream whose key is a function of
  * (seed, epoch, index), so that no worker, order or restart can change them. */
-#include <reel/data.h>
+#include "data/draw.h"
 
 #include "base/rng.h"
 
@@ -41,5 +41,14 @@ uint32_t reel_draw_below(reel_draw *d, uint32_t n)
     for (;;) {
         uint64_t product = (uint64_t)reel_draw_u32(d) * n;
         if ((uint32_t)product >= too_often) return (uint32_t)(product >> 32);
+    }
+}
+
+void reel__shuffled(reel_draw *d, int64_t *order, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t j = reel_draw_below(d, (uint32_t)i + 1);
+        order[i] = order[j];
+        order[j] = i;
     }
 }

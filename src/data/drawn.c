@@ -285,10 +285,10 @@ reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_part part)
                   (long long)n, (int)part, MAX_IMAGES);
         return NULL;
     }
-    reel__memory_data *m = reel__memory_data_new("drawn_images", n, REEL_U8,
-                                                 (reel_shape){3, {SIDE, SIDE, 3}}, true);
+    reel__memory_data *m =
+        reel__memory_images("drawn_images", n, (reel_shape){3, {SIDE, SIDE, 3}});
     if (!m) return NULL;
-    job j = {m->data, m->labels, seed, part};
+    job j = {reel__memory_pixels(m), reel__memory_labels(m), seed, part};
     reel__parallel_range(n, GRAIN, draw_range, &j);
     m->class_names = class_names;
     m->classes = CLASSES;

@@ -253,7 +253,7 @@ static void decode_entry(void *ctx, int64_t i, int worker)
     const decode_job *j = ctx;
     entry *e = &j->f->entries[i];
     e->status =
-        load_image(j->f, i, (uint8_t *)j->m->data + (size_t)i * j->m->sample_bytes);
+        load_image(j->f, i, reel__memory_pixels(j->m) + (size_t)i * j->m->field[0].bytes);
     if (!e->status) return;
     e->problem = reel__strdup(reel_error_message());
     reel_error_clear();
@@ -263,7 +263,9 @@ static void decode_entry(void *ctx, int64_t i, int worker)
 static reel_status collect(folder *f, reel__memory_data *m)
 {
     int64_t kept = 0;
-    char *pixels = m->data;
+    uint8_t *pixels = reel__memory_pixels(m);
+    int64_t *labels = reel__memory_labels(m);
+    size_t bytes = m->field[0].bytes;
     for (int64_t i = 0; i < f->n; i++) {
         const entry *e = &f->entries[i];
         const char *problem = e->problem ? e->problem : "out of memory";
@@ -275,9 +277,8 @@ static reel_status collect(folder *f, reel__memory_data *m)
             continue;
         }
         if (kept < i)
-            memcpy(pixels + (size_t)kept * m->sample_bytes,
-                   pixels + (size_t)i * m->sample_bytes, m->sample_bytes);
-        m->labels[kept++] = e->label;
+            memcpy(pixels + (size_t)kept * bytes, pixels + (size_t)i * bytes, bytes);
+        labels[kept++] = e->label;
     }
     if (kept == 0)
         return reel_fail(REEL_ERR_FORMAT,
@@ -290,8 +291,7 @@ static reel_status collect(folder *f, reel__memory_data *m)
 
 static reel_dataset *decode_all(folder *f)
 {
-    reel__memory_data *m =
-        reel__memory_data_new("image_folder", f->n, REEL_U8, f->shape, true);
+    reel__memory_data *m = reel__memory_images("image_folder", f->n, f->shape);
     if (!m) return NULL;
     reel__parallel_dynamic(f->n, decode_entry, &(decode_job){f, m});
     if (collect(f, m)) {
@@ -316,10 +316,8 @@ static reel_status folder_get(void *self, int64_t index, reel_sample *out)
 {
     folder *f = self;
     entry *e = &f->entries[index];
-    uint8_t *pixels = reel_sample_out(out, REEL_U8, f->shape);
-    if (!pixels) return reel_error_status();
-    out->image = true;
-    out->label = e->label;
+    uint8_t *pixels = reel_sample_add(out, "x", REEL_IMAGE, REEL_U8, f->shape);
+    if (!pixels || reel_sample_label(out, e->label)) return reel_error_status();
     reel_status status = load_image(f, index, pixels);
     if (!status || !f->opts.skip_corrupt || !is_corruption(status)) return status;
     out->skip = true;
@@ -329,6 +327,11 @@ static reel_status folder_get(void *self, int64_t index, reel_sample *out)
     }
     reel_error_clear();
     return REEL_OK;
+}
+
+static int64_t folder_label(void *self, int64_t index)
+{
+    return ((folder *)self)->entries[index].label;
 }
 
 static reel_shape folder_shape(void *self)
@@ -355,6 +358,7 @@ static const reel_dataset_fns folder_fns = {
     .name = "image_folder",
     .length = folder_length,
     .get = folder_get,
+    .label = folder_label,
     .shape = folder_shape,
     .classes = folder_classes,
     .class_name = folder_class_name,

@@ -5,8 +5,16 @@
 
 #include <reel/data.h>
 
-/* REEL_OK if the sample is an image, else an error that names `who`. */
-reel_status reel__need_image(const char *who, const reel_sample *s);
+/* The first image of a sample; NULL and an error that names `who` if it has none. */
+reel_field *reel__first_image(const char *who, const reel_sample *s);
+/* An image of whatever dtype as rows of pixels of `pixel` bytes. */
+typedef struct reel__pixels {
+    int64_t h, w, c; /* c is 1 without channels */
+    size_t pixel;
+} reel__pixels;
+reel__pixels reel__pixels_of(const reel_field *image);
+/* Memory for its next form, of another height and width; see reel_field_out(). */
+void *reel__image_out(reel_field *image, int64_t h, int64_t w);
 
 /* Changes the size of `x` [h, w, c] (u8 or f32) into `out` [out_h, out_w, c], same
  *  dtype. */

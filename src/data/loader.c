@@ -1,7 +1,7 @@
 /* loader.c: the loader as its user sees it: options, the next batch, where it stands. */
 #include "data/loader.h"
 
-#include <reel/ops.h>
+#include <math.h>
 
 #include "base/alloc.h"
 #include "base/shape.h"
@@ -11,6 +11,31 @@
 #define MAX_PREFETCH 4096
 /* Orders are drawn with 32-bit numbers. */
 #define MAX_SAMPLES UINT32_MAX
+
+static reel_status check_weights(const reel_loader_opts *o, int64_t samples)
+{
+    if (o->draws != 0 && !o->weights)
+        return reel_fail(REEL_ERR_ARG, "loader: %lld draws, but no weights",
+                         (long long)o->draws);
+    if (!o->weights) return REEL_OK;
+    if (o->shuffle)
+        return reel_fail(REEL_ERR_ARG,
+                         "loader: weights and shuffle; weights draw at random already");
+    if (o->draws < 0 || o->draws > (int64_t)MAX_SAMPLES)
+        return reel_fail(REEL_ERR_ARG, "loader: %lld draws, expected 1 to %lld",
+                         (long long)o->draws, (long long)MAX_SAMPLES);
+    double sum = 0;
+    for (int64_t i = 0; i < samples; i++) {
+        if (!(o->weights[i] >= 0) || !isfinite(o->weights[i]))
+            return reel_fail(REEL_ERR_ARG,
+                             "loader: weight %g of sample %lld, expected 0 or more",
+                             o->weights[i], (long long)i);
+        sum += o->weights[i];
+    }
+    if (sum > 0 && isfinite(sum)) return REEL_OK;
+    return reel_fail(REEL_ERR_ARG, "loader: the %lld weights have the sum %g",
+                     (long long)samples, sum);
+}
 
 static reel_status check_opts(const reel_loader_opts *o, int64_t samples)
 {
@@ -26,18 +51,32 @@ static reel_status check_opts(const reel_loader_opts *o, int64_t samples)
     if (samples < 1 || samples > (int64_t)MAX_SAMPLES)
         return reel_fail(REEL_ERR_ARG, "loader: %lld samples, expected 1 to %lld",
                          (long long)samples, (long long)MAX_SAMPLES);
-    if (o->drop_last && o->batch > samples)
+    if (check_weights(o, samples)) return reel_error_status();
+    int64_t length = o->draws > 0 ? o->draws : samples;
+    if (o->drop_last && o->batch > length)
         return reel_fail(
             REEL_ERR_ARG,
             "loader: drop_last leaves no batch: %lld samples in batches of %lld",
-            (long long)samples, (long long)o->batch);
+            (long long)length, (long long)o->batch);
     return REEL_OK;
 }
 
-static reel_status allocate(reel_loader *l, int64_t samples)
+/* Sums of the weights up to each one. */
+static double *add_up(const double *weights, int64_t samples)
 {
-    for (int k = 0; k < 2 && l->shuffle; k++) {
-        l->order[k] = reel__malloc((size_t)samples * sizeof *l->order[k]);
+    double *sums = reel__malloc((size_t)samples * sizeof *sums), sum = 0;
+    for (int64_t i = 0; sums && i < samples; i++) sums[i] = sum += weights[i];
+    return sums;
+}
+
+static reel_status allocate(reel_loader *l, const reel_loader_opts *o, int64_t draws)
+{
+    if (o->weights) {
+        l->weight_sums = add_up(o->weights, l->samples);
+        if (!l->weight_sums) return reel_error_status();
+    }
+    for (int k = 0; k < 2 && (o->shuffle || o->weights); k++) {
+        l->order[k] = reel__malloc((size_t)draws * sizeof *l->order[k]);
         if (!l->order[k]) return reel_error_status();
     }
     if (l->workers == 0) return REEL_OK;
@@ -58,6 +97,7 @@ reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
         l = reel__calloc(1, sizeof *l);
     if (!l) {
         reel_transform_free(o.transform);
+        reel_collate_free(o.collate);
         return NULL;
     }
     pthread_mutex_init(&l->lock, NULL);
@@ -65,15 +105,18 @@ reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
     pthread_cond_init(&l->ready, NULL);
     l->ds = reel_dataset_keep(ds);
     l->transform = o.transform;
-    l->batch = o.batch < samples ? o.batch : samples;
-    l->batches = o.drop_last ? samples / l->batch : (samples - 1) / l->batch + 1;
-    l->length = o.drop_last ? l->batches * l->batch : samples;
+    l->collate = o.collate;
+    l->samples = samples;
+    int64_t draws = o.draws > 0 ? o.draws : samples;
+    l->batch = o.batch < draws ? o.batch : draws;
+    l->batches = o.drop_last ? draws / l->batch : (draws - 1) / l->batch + 1;
+    l->length = o.drop_last ? l->batches * l->batch : draws;
     l->seed = o.seed;
-    l->shuffle = o.shuffle;
+    l->drop_last = o.drop_last;
     l->order_epoch[0] = l->order_epoch[1] = -1;
     l->workers = o.workers;
     l->depth = o.workers == 0 ? 0 : o.prefetch > 0 ? o.prefetch : 2 * o.workers;
-    if (!allocate(l, samples)) return l;
+    if (!allocate(l, &o, draws)) return l;
     reel_loader_free(l);
     return NULL;
 }
@@ -83,11 +126,13 @@ void reel_loader_free(reel_loader *l)
     if (!l) return;
     if (l->slots) reel__loader_stop(l);
     reel__filled_clear(&l->current);
-    reel_sample_free(&l->sample);
+    reel__workbench_free(&l->bench);
     reel_transform_free(l->transform);
+    reel_collate_free(l->collate);
     reel_dataset_free(l->ds);
     reel__free(l->order[0]);
     reel__free(l->order[1]);
+    reel__free(l->weight_sums);
     reel__free(l->threads);
     reel__free(l->slots);
     pthread_mutex_destroy(&l->lock);
@@ -109,36 +154,22 @@ static reel_status advance(reel_loader *l)
     int64_t g = l->epoch * l->batches + l->position;
     if (l->workers == 0) {
         const int64_t *order = reel__loader_order(l, l->epoch);
-        reel__loader_fill(l, g, order, &l->sample, &l->current);
+        reel__loader_fill(l, g, order, &l->bench, &l->current);
     } else {
         if (l->running == 0 && reel__loader_start(l, g)) return reel_error_status();
         reel__loader_take(l, &l->current);
     }
     l->position++;
+    l->entered = true;
     if (!l->current.status) return REEL_OK;
     return reel_fail(l->current.status, "%s", l->current.message);
 }
 
-/* The batch as the caller sees it: images with their channels first, by strides alone. */
-static reel_status show(reel_loader *l, reel_batch *out)
+/* What skipped samples left of a batch is given out, unless only full ones are. */
+static bool is_left_out(const reel_loader *l)
 {
-    reel__filled *f = &l->current;
-    if (f->image) {
-        reel_scope scope = reel_scope_begin();
-        reel_tensor *x = reel_permute(f->x, (reel_shape){4, {0, 3, 1, 2}});
-        reel_keep(x);
-        reel_scope_end(scope);
-        if (!x) return reel_error_status();
-        reel_release(f->x);
-        f->x = x;
-    }
-    *out = (reel_batch){.x = f->x,
-                        .y = f->y,
-                        .size = f->n,
-                        .index = l->position - 1,
-                        .epoch = l->epoch,
-                        .samples = f->samples};
-    return REEL_OK;
+    int64_t n = l->current.batch.size;
+    return n == 0 || (l->drop_last && n < l->batch);
 }
 
 bool reel_loader_next(reel_loader *l, reel_batch *out)
@@ -149,16 +180,18 @@ bool reel_loader_next(reel_loader *l, reel_batch *out)
         return false;
     }
     if (reel_failed()) return false;
-    do { /* until a batch that the data set did not skip as a whole */
+    do {
         reel__filled_clear(&l->current);
         if (l->position == l->batches) {
             l->position = 0;
             l->epoch++;
+            l->entered = false;
             return false;
         }
         if (advance(l)) return false;
-    } while (l->current.n == 0);
-    return !show(l, out);
+    } while (is_left_out(l));
+    *out = reel__batch_made(&l->current.batch);
+    return true;
 }
 
 /* ---- where it stands --------------------------------------------------------------- */
@@ -172,13 +205,30 @@ reel_loader_state reel_loader_get_state(const reel_loader *l)
                                .position = position < l->length ? position : l->length};
 }
 
+/* Epochs whose batches can be counted through, and some more. */
+static bool is_epoch(const reel_loader *l, int64_t epoch)
+{
+    int64_t last;
+    return epoch >= 0 && reel__checked_mul(epoch, l->batches, &last) &&
+           reel__checked_add(last, 2 * l->batches + MAX_PREFETCH, &last);
+}
+
+static void go(reel_loader *l, uint64_t seed, int64_t epoch, int64_t position)
+{
+    if (l->slots) reel__loader_stop(l);
+    reel__filled_clear(&l->current);
+    l->seed = seed;
+    l->epoch = epoch;
+    l->position = position;
+    l->entered = false;
+    l->order_epoch[0] = l->order_epoch[1] = -1;
+}
+
 reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
 {
     if (!l) return reel_fail(REEL_ERR_ARG, "loader_set_state: loader is NULL");
     if (reel_failed()) return reel_error_status();
-    int64_t last;
-    if (s.epoch < 0 || !reel__checked_mul(s.epoch, l->batches, &last) ||
-        !reel__checked_add(last, 2 * l->batches + MAX_PREFETCH, &last))
+    if (!is_epoch(l, s.epoch))
         return reel_fail(REEL_ERR_ARG, "loader_set_state: epoch %lld is out of range",
                          (long long)s.epoch);
     if (s.position < 0 || s.position > l->length ||
@@ -188,11 +238,29 @@ reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
             "loader_set_state: position %lld, expected a multiple of the batch "
             "size %lld up to %lld",
             (long long)s.position, (long long)l->batch, (long long)l->length);
-    if (l->slots) reel__loader_stop(l);
-    reel__filled_clear(&l->current);
-    l->seed = s.seed;
-    l->epoch = s.epoch;
-    l->position = (s.position + l->batch - 1) / l->batch;
-    l->order_epoch[0] = l->order_epoch[1] = -1;
+    go(l, s.seed, s.epoch, (s.position + l->batch - 1) / l->batch);
     return REEL_OK;
+}
+
+reel_status reel_loader_reset(reel_loader *l, int64_t epoch)
+{
+    if (!l) return reel_fail(REEL_ERR_ARG, "loader_reset: loader is NULL");
+    if (reel_failed()) return reel_error_status();
+    if (epoch == REEL_NEXT_EPOCH) epoch = l->epoch + (l->position > 0);
+    if (!is_epoch(l, epoch))
+        return reel_fail(REEL_ERR_ARG,
+                         "loader_reset: epoch %lld, expected REEL_NEXT_EPOCH or one from "
+                         "0 that can be counted to",
+                         (long long)epoch);
+    if (epoch != l->epoch || l->position > 0) go(l, l->seed, epoch, 0);
+    return REEL_OK;
+}
+
+reel_batch reel_loader_begin(reel_loader *l)
+{
+    if (!l)
+        reel_fail(REEL_ERR_ARG, "loader_begin: loader is NULL");
+    else if (l->entered)
+        reel_loader_reset(l, REEL_NEXT_EPOCH);
+    return (reel_batch){0};
 }

@@ -11,17 +11,23 @@
 #include <reel/data.h>
 
 #include "base/error.h"
+#include "data/batch.h"
 
 /* A batch, or the error that it met. */
 typedef struct reel__filled {
-    reel_tensor *x; /* [n, h, w, c] of images, else [n, ...]; a share of its own */
-    reel_tensor *y; /* [n]                                                       */
-    bool image;
-    int64_t n; /* 0 if the data set skipped all of it */
-    int64_t *samples;
+    reel_batch batch; /* size 0 if the data set skipped all of it */
+    int64_t *samples; /* what batch.samples points to             */
     reel_status status;
     char message[REEL__ERROR_TEXT];
 } reel__filled;
+
+/* Where one thread makes batches: memory that serves one after the other. */
+typedef struct reel__workbench {
+    reel_sample *sample; /* [samples]: one, or a batch of them for a collate */
+    int64_t samples;
+    reel__rows *rows; /* [n_rows], one a field, of [rows_room] */
+    int n_rows, rows_room;
+} reel__workbench;
 
 typedef struct reel__slot {
     bool done;
@@ -31,15 +37,19 @@ typedef struct reel__slot {
 struct reel_loader {
     reel_dataset *ds;
     reel_transform *transform;
+    reel_collate *collate;          /* NULL: rows are stacked as they come */
+    int64_t samples;                /* of the data set */
     int64_t batch, length, batches; /* samples a batch; samples and batches an epoch */
     uint64_t seed;
-    bool shuffle;
-    /* The orders of an even and an odd epoch: workers may be one epoch ahead. */
+    bool drop_last;
+    double *weight_sums; /* [samples] up to and with each sample; NULL: without weights */
+    /* NULL without shuffle and weights. The orders of an even and an odd epoch: workers may be one epoch ahead. */
     int64_t *order[2], order_epoch[2];
 
-    int64_t epoch, position; /* of the caller; position in batches */
-    reel__filled current;    /* what reel_batch points at          */
-    reel_sample sample;      /* where the caller works itself      */
+    int64_t epoch, position; /* of the caller; position in batches               */
+    bool entered;            /* a batch was asked for since the epoch was gone to */
+    reel__filled current;    /* what reel_batch points at                        */
+    reel__workbench bench;   /* where the caller works itself                    */
 
     int workers, running, depth;
     pthread_t *threads;
@@ -50,15 +60,17 @@ struct reel_loader {
     int64_t claimed, taken; /* next g to be made, next g to be given out */
 };
 
-/* The order of the samples of an epoch, made at need; NULL without shuffle. Not
+/* The order of the samples of an epoch, made at need; NULL: as they are. Not
  * concurrent: workers hold the lock. At most two neighbouring epochs are in use at a
  * time. */
 const int64_t *reel__loader_order(reel_loader *l, int64_t epoch);
 /* Makes batch g. Leaves no error pending: it is in `out`. */
 void reel__loader_fill(const reel_loader *l, int64_t g, const int64_t *order,
-                       reel_sample *scratch, reel__filled *out);
+                       reel__workbench *w, reel__filled *out);
 /* Frees what is in it and makes it {0}. */
 void reel__filled_clear(reel__filled *f);
+/* {0} is a workbench without memory, which filling allocates. */
+void reel__workbench_free(reel__workbench *w);
 
 /* Starts the workers at batch g. */
 reel_status reel__loader_start(reel_loader *l, int64_t g);

@@ -21,7 +21,7 @@ static bool may_claim(const reel_loader *l)
 static void *work(void *arg)
 {
     reel_loader *l = arg;
-    reel_sample scratch = {0};
+    reel__workbench bench = {0};
     pthread_mutex_lock(&l->lock);
     for (;;) {
         while (!l->stop && !may_claim(l)) pthread_cond_wait(&l->work, &l->lock);
@@ -31,14 +31,14 @@ static void *work(void *arg)
         reel__slot *slot = &l->slots[g % l->depth];
         pthread_mutex_unlock(&l->lock);
 
-        reel__loader_fill(l, g, order, &scratch, &slot->batch);
+        reel__loader_fill(l, g, order, &bench, &slot->batch);
 
         pthread_mutex_lock(&l->lock);
         slot->done = true;
         pthread_cond_signal(&l->ready); /* only the caller waits for it */
     }
     pthread_mutex_unlock(&l->lock);
-    reel_sample_free(&scratch);
+    reel__workbench_free(&bench);
     return NULL;
 }
 

@@ -1,3 +1,4 @@
+/* memory.c: a data set in memory: its fields, and the table of functions over them. */
 #include "data/memory.h"
 
 #include "base/alloc.h"
@@ -10,40 +11,68 @@ void reel__free_names(char **names, int64_t n)
     reel__free(names);
 }
 
-reel__memory_data *reel__memory_data_new(const char *name, int64_t n, reel_dtype dtype,
-                                         reel_shape shape, bool image)
+reel__memory_data *reel__memory_data_new(const char *name, int64_t n)
 {
-    int64_t bytes = (int64_t)reel_dtype_size(dtype);
-    for (int i = 0; i < shape.rank; i++)
-        if (!reel__checked_mul(bytes, shape.dim[i], &bytes)) goto too_large;
-    int64_t total;
-    if (!reel__checked_mul(bytes, n, &total)) goto too_large;
-
     reel__memory_data *m = reel__calloc(1, sizeof *m);
-    if (!m) return NULL;
-    *m = (reel__memory_data){.name = name,
-                             .n = n,
-                             .dtype = dtype,
-                             .shape = shape,
-                             .image = image,
-                             .sample_bytes = (size_t)bytes};
-    m->data = reel__calloc(1, (size_t)total);
-    m->labels = reel__calloc((size_t)n, sizeof *m->labels);
-    if (m->data && m->labels) return m;
+    if (m) *m = (reel__memory_data){.name = name, .n = n};
+    return m;
+}
+
+void *reel__memory_add(reel__memory_data *m, const char *name, reel_field_kind kind,
+                       reel_dtype dtype, reel_shape shape)
+{
+    int64_t bytes = (int64_t)reel_dtype_size(dtype), total = 0;
+    bool fits = true;
+    for (int i = 0; i < shape.rank; i++)
+        fits = fits && reel__checked_mul(bytes, shape.dim[i], &bytes);
+    if (!fits || !reel__checked_mul(bytes, m->n, &total)) {
+        reel_fail(REEL_ERR_SHAPE, "%s: %lld samples are more than memory can address",
+                  m->name, (long long)m->n);
+        return NULL;
+    }
+    reel__memory_field *larger =
+        reel__realloc(m->field, (size_t)(m->fields + 1) * sizeof *larger);
+    if (!larger) return NULL;
+    m->field = larger;
+    reel__memory_field *f = &m->field[m->fields];
+    *f = (reel__memory_field){.name = reel__strdup(name),
+                              .kind = kind,
+                              .dtype = dtype,
+                              .shape = shape,
+                              .bytes = (size_t)bytes,
+                              .data = reel__calloc(1, (size_t)total)};
+    m->fields++; /* what of it was made is freed with the rest */
+    return f->name ? f->data : NULL;
+}
+
+reel__memory_data *reel__memory_images(const char *name, int64_t n, reel_shape shape)
+{
+    reel__memory_data *m = reel__memory_data_new(name, n);
+    if (m && reel__memory_add(m, "x", REEL_IMAGE, REEL_U8, shape) &&
+        reel__memory_add(m, "y", REEL_LABEL, REEL_I64, REEL_SCALAR))
+        return m;
     reel__memory_data_free(m);
     return NULL;
+}
 
-too_large:
-    reel_fail(REEL_ERR_SHAPE, "%s: %lld samples are more than memory can address", name,
-              (long long)n);
-    return NULL;
+uint8_t *reel__memory_pixels(const reel__memory_data *m)
+{
+    return m->field[0].data;
+}
+
+int64_t *reel__memory_labels(const reel__memory_data *m)
+{
+    return m->field[1].data;
 }
 
 void reel__memory_data_free(reel__memory_data *m)
 {
     if (!m) return;
-    reel__free(m->data);
-    reel__free(m->labels);
+    for (int i = 0; i < m->fields; i++) {
+        reel__free(m->field[i].name);
+        reel__free(m->field[i].data);
+    }
+    reel__free(m->field);
     reel__free_names(m->owned_names, m->classes);
     reel__free(m);
 }
@@ -56,17 +85,28 @@ static int64_t memory_length(void *self)
 static reel_status memory_get(void *self, int64_t index, reel_sample *out)
 {
     const reel__memory_data *m = self;
-    out->dtype = m->dtype;
-    out->shape = m->shape;
-    out->image = m->image;
-    out->data = (const char *)m->data + (size_t)index * m->sample_bytes;
-    out->label = m->labels[index];
+    for (int i = 0; i < m->fields; i++) {
+        const reel__memory_field *f = &m->field[i];
+        const void *at = (const char *)f->data + (size_t)index * f->bytes;
+        if (reel_sample_borrow(out, f->name, f->kind, f->dtype, f->shape, at))
+            return reel_error_status();
+    }
     return REEL_OK;
+}
+
+static int64_t memory_label(void *self, int64_t index)
+{
+    const reel__memory_data *m = self;
+    for (int i = 0; i < m->fields; i++)
+        if (m->field[i].kind == REEL_LABEL)
+            return ((const int64_t *)m->field[i].data)[index];
+    reel_fail(REEL_ERR_ARG, "dataset_label: none of the fields is a label");
+    return INT64_MIN;
 }
 
 static reel_shape memory_shape(void *self)
 {
-    return ((reel__memory_data *)self)->shape;
+    return ((reel__memory_data *)self)->field[0].shape;
 }
 
 static int64_t memory_classes(void *self)
@@ -94,6 +134,7 @@ static const reel_dataset_fns memory_fns = {
     .name = "memory",
     .length = memory_length,
     .get = memory_get,
+    .label = memory_label,
     .shape = memory_shape,
     .classes = memory_classes,
     .class_name = memory_class_name,

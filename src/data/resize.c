@@ -122,17 +122,48 @@ typedef struct target {
     int height, width;
 } target;
 
+/* Classes do not mix: each output pixel is the input pixel under its centre. */
+static void nearest(const char *x, reel__pixels p, char *out, int64_t out_h,
+                    int64_t out_w)
+{
+    for (int64_t r = 0; r < out_h; r++) {
+        const char *row = x + (size_t)((2 * r + 1) * p.h / (2 * out_h) * p.w) * p.pixel;
+        for (int64_t o = 0; o < out_w; o++, out += p.pixel)
+            memcpy(out, row + (size_t)((2 * o + 1) * p.w / (2 * out_w)) * p.pixel,
+                   p.pixel);
+    }
+}
+
+static reel_status resize_image(reel_field *f, int64_t height, int64_t width)
+{
+    reel__pixels p = reel__pixels_of(f);
+    if (p.h == height && p.w == width) return REEL_OK;
+    bool mixes = f->dtype == REEL_U8 || f->dtype == REEL_F32;
+    if (!mixes && reel_dtype_is_float(f->dtype))
+        return reel_fail(REEL_ERR_DTYPE,
+                         "resize: image \"%s\" is %s, expected u8, f32 or classes of "
+                         "integers",
+                         f->name, reel_dtype_name(f->dtype));
+    if (p.h < 1 || p.w < 1)
+        return reel_fail(REEL_ERR_SHAPE, "resize: image \"%s\" has no pixels", f->name);
+    const void *x = f->data;
+    void *out = reel__image_out(f, height, width);
+    if (!out) return reel_error_status();
+    if (mixes) return reel__resize(x, f->dtype, p.h, p.w, p.c, out, height, width);
+    nearest(x, p, out, height, width);
+    return REEL_OK;
+}
+
 static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
 {
     (void)d;
     const target *t = self;
-    if (reel__need_image("resize", s)) return reel_error_status();
-    int64_t h = s->shape.dim[0], w = s->shape.dim[1], c = s->shape.dim[2];
-    if (h == t->height && w == t->width) return REEL_OK;
-    const void *x = s->data;
-    void *out = reel_sample_out(s, s->dtype, (reel_shape){3, {t->height, t->width, c}});
-    return out ? reel__resize(x, s->dtype, h, w, c, out, t->height, t->width)
-               : reel_error_status();
+    if (!reel__first_image("resize", s)) return reel_error_status();
+    for (int i = 0; i < s->fields; i++)
+        if (s->field[i]->kind == REEL_IMAGE &&
+            resize_image(s->field[i], t->height, t->width))
+            return reel_error_status();
+    return REEL_OK;
 }
 
 reel_transform *reel_resize(int height, int width)

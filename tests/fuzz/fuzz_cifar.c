@@ -22,9 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((ds != NULL) != (size == FILE_SIZE && labels_are_right(data))) __builtin_trap();
     reel_sample sample = {0};
     for (int i = 0; ds && i < RECORDS; i++) {
-        if (reel_dataset_get(ds, i, &sample) || sample.label != data[i * RECORD])
+        if (reel_dataset_get(ds, i, &sample) ||
+            reel_dataset_label(ds, i) != data[i * RECORD])
             __builtin_trap();
-        const uint8_t *pixels = sample.data, *planes = data + i * RECORD + 1;
+        const uint8_t *pixels = sample.field[0]->data, *planes = data + i * RECORD + 1;
         for (int k = 0; k < 3 * PIXELS; k++)
             if (pixels[k] != planes[k % 3 * PIXELS + k / 3]) __builtin_trap();
     }

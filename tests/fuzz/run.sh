@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fuzzes what reads files of strangers: tests/fuzz/run.sh [SECONDS [TARGET...]].
-# SECONDS for each target that is named (onnx safetensors npy graph image cifar folder); with
+# SECONDS for each target that is named (onnx safetensors npy graph image cifar folder csv); with
 # none, of all together: half for ONNX, the rest for the others. Needs clang with libFuzzer.
 # What was found before is kept in build/fuzz/corpus and tried first; an input that fails is
 # left in build/fuzz as crash-*, and this exits with 1.
@@ -36,8 +36,8 @@ fuzz() # target, seconds
 
 if [ $# -eq 0 ]; then
     fuzz onnx $((seconds / 2))
-    for target in safetensors npy graph image cifar folder; do
-        fuzz "$target" $((seconds / 12 + 1))
+    for target in safetensors npy graph image cifar folder csv; do
+        fuzz "$target" $((seconds / 14 + 1))
     done
 else
     for target in "$@"; do fuzz "$target" "$seconds"; done

@@ -115,6 +115,20 @@ static void save_arrays(void)
     reel_npy_save(place("npy", "scalar"), reel_scalar(1, REEL_F32));
 }
 
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static void save_tables(void)
+{
+    static const char *const texts[] = {" a,b,y\n1,2.5,0\n-3e2,,1\n",
+                                        "!a;\"b;\"\"c\"\r\n\"1\";+2\r\n",
+                                        "\"1,2,3\n4,NA,6\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%zu", i);
+        save_bytes("csv", name, (const uint8_t *)texts[i], strlen(texts[i]));
+    }
+}
+
 /* ---- images ---------------------------------------------------------------------------------- */
 
 static void save_images(void)
@@ -173,6 +187,7 @@ int main(int argc, char **argv)
     save_graphs();
     save_tensors();
     save_arrays();
+    save_tables();
     save_images();
     save_batches();
     save_folders();
