@@ -406,6 +406,7 @@ static reel_graph *finish(builds *s, int64_t batch)
     if (!st && b) st = prune(b->g);
     if (!st && b) st = check_constants(a->g, b->g, file);
     if (!st && b) st = generalize(a->g, b->g, file);
+    if (!st) st = reel__graph_looks(a->g); /* reshapes that change nothing */
     if (!st && b) st = set_batch(a->g, file, batch);
     if (!st) st = reel_graph_check(a->g);
     return st ? NULL : take(a);
