@@ -67,6 +67,10 @@ static void test_base(void **state)
     reel_memory_trim(cpu5);
     assert_false(reel_failed());
     reel_error_clear();
+    BAD("synchronize", reel_synchronize(none));
+    BAD("synchronize", reel_synchronize(cpu5));
+    BAD("set_allocator", reel_set_allocator(&(reel_allocator){.user = &stats}));
+    reel_shutdown(); /* of a library that works on afterwards */
     assert_true(reel_live_objects() >= 0);
 }
 

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,66 @@ bool reel__fault_alloc_hit(void)
     return n == at || (n > at && atomic_load(&fault_forever));
 }
 
+/* ---- whose memory ------------------------------------------------------------------- */
+
+static reel_allocator host; /* all NULL: the C library's */
+static atomic_bool taken;   /* memory was, from whom it was then */
+
+reel_status reel_set_allocator(const reel_allocator *a)
+{
+    if (reel_failed()) return reel_error_status();
+    if (a && (!a->alloc || !a->resize || !a->release))
+        return reel_fail(REEL_ERR_ARG, "set_allocator: %s is NULL; all three are needed",
+                         !a->alloc    ? "alloc"
+                         : !a->resize ? "resize"
+                                      : "release");
+    if (atomic_load(&taken))
+        return reel_fail(REEL_ERR_STATE,
+                         "set_allocator: the library has memory from another allocator; "
+                         "set it before anything else is called");
+    host = a ? *a : (reel_allocator){0};
+    return REEL_OK;
+}
+
+bool reel__hosted(void)
+{
+    return host.alloc != NULL;
+}
+
+static void note_taken(void)
+{
+    if (!atomic_load_explicit(&taken, memory_order_relaxed)) atomic_store(&taken, true);
+}
+
+static void *take(size_t size)
+{
+    note_taken();
+    return host.alloc ? host.alloc(host.user, size) : malloc(size);
+}
+
+static void *take_zeros(size_t n, size_t size)
+{
+    note_taken();
+    if (!host.alloc) return calloc(n, size);
+    void *p = host.alloc(host.user, n * size);
+    return p ? memset(p, 0, n * size) : NULL;
+}
+
+static void *resize(void *p, size_t size)
+{
+    note_taken();
+    if (!host.alloc) return realloc(p, size);
+    return p ? host.resize(host.user, p, size) : host.alloc(host.user, size);
+}
+
+static void give(void *p)
+{
+    if (!host.alloc)
+        free(p);
+    else if (p)
+        host.release(host.user, p);
+}
+
 /* ---- memory ------------------------------------------------------------------------ */
 
 static void *or_fail(void *p, size_t size)
@@ -44,7 +105,7 @@ static void *or_fail(void *p, size_t size)
 
 void *reel__malloc(size_t size)
 {
-    return or_fail(reel__fault_alloc_hit() ? NULL : malloc(size ? size : 1), size);
+    return or_fail(reel__fault_alloc_hit() ? NULL : take(size ? size : 1), size);
 }
 
 void *reel__calloc(size_t n, size_t size)
@@ -55,17 +116,17 @@ void *reel__calloc(size_t n, size_t size)
         reel_fail(REEL_ERR_MEMORY, "out of memory: %zu times %zu bytes", n, size);
         return NULL;
     }
-    return or_fail(reel__fault_alloc_hit() ? NULL : calloc(n, size), total);
+    return or_fail(reel__fault_alloc_hit() ? NULL : take_zeros(n, size), total);
 }
 
 void *reel__realloc(void *p, size_t size)
 {
-    return or_fail(reel__fault_alloc_hit() ? NULL : realloc(p, size ? size : 1), size);
+    return or_fail(reel__fault_alloc_hit() ? NULL : resize(p, size ? size : 1), size);
 }
 
 void reel__free(void *p)
 {
-    free(p);
+    give(p);
 }
 
 char *reel__strdup(const char *s)
@@ -73,4 +134,26 @@ char *reel__strdup(const char *s)
     size_t size = strlen(s) + 1;
     char *copy = reel__malloc(size);
     return copy ? memcpy(copy, s, size) : NULL;
+}
+
+/* ---- aligned, of the program's own ------------------------------------------------- */
+
+/* What was given lies before the address, which is a multiple of ALIGN. */
+enum { ALIGN = 64 };
+
+void *reel__hosted_alloc(size_t bytes)
+{
+    if (bytes > SIZE_MAX - 2 * ALIGN) return NULL;
+    char *given = take(bytes + 2 * ALIGN);
+    if (!given) return NULL;
+    char *p = given + 2 * ALIGN - (uintptr_t)given % ALIGN;
+    memcpy(p - sizeof given, &given, sizeof given);
+    return p;
+}
+
+void reel__hosted_free(void *p)
+{
+    char *given;
+    memcpy(&given, (char *)p - sizeof given, sizeof given);
+    give(given);
 }
