@@ -37,8 +37,18 @@ bool reel__fault_alloc_hit(void)
 
 /* ---- whose memory ------------------------------------------------------------------- */
 
+/* Nobody's until memory is taken for the first time; then it is settled. One load says all. */
+enum { OPEN, LIBC, HOST };
+static atomic_int whose;
 static reel_allocator host; /* all NULL: the C library's */
-static atomic_bool taken;   /* memory was, from whom it was then */
+
+/* The C library's, on the path of every operator. */
+static bool is_libc(void)
+{
+    int is = atomic_load_explicit(&whose, memory_order_relaxed);
+    if (is == OPEN) atomic_store(&whose, is = host.alloc ? HOST : LIBC);
+    return is == LIBC;
+}
 
 reel_status reel_set_allocator(const reel_allocator *a)
 {
@@ -48,7 +58,7 @@ reel_status reel_set_allocator(const reel_allocator *a)
                          !a->alloc    ? "alloc"
                          : !a->resize ? "resize"
                                       : "release");
-    if (atomic_load(&taken))
+    if (atomic_load(&whose) != OPEN)
         return reel_fail(REEL_ERR_STATE,
                          "set_allocator: the library has memory from another allocator; "
                          "set it before anything else is called");
@@ -61,35 +71,27 @@ bool reel__hosted(void)
     return host.alloc != NULL;
 }
 
-static void note_taken(void)
-{
-    if (!atomic_load_explicit(&taken, memory_order_relaxed)) atomic_store(&taken, true);
-}
-
 static void *take(size_t size)
 {
-    note_taken();
-    return host.alloc ? host.alloc(host.user, size) : malloc(size);
+    return is_libc() ? malloc(size) : host.alloc(host.user, size);
 }
 
 static void *take_zeros(size_t n, size_t size)
 {
-    note_taken();
-    if (!host.alloc) return calloc(n, size);
+    if (is_libc()) return calloc(n, size);
     void *p = host.alloc(host.user, n * size);
     return p ? memset(p, 0, n * size) : NULL;
 }
 
 static void *resize(void *p, size_t size)
 {
-    note_taken();
-    if (!host.alloc) return realloc(p, size);
+    if (is_libc()) return realloc(p, size);
     return p ? host.resize(host.user, p, size) : host.alloc(host.user, size);
 }
 
 static void give(void *p)
 {
-    if (!host.alloc)
+    if (atomic_load_explicit(&whose, memory_order_relaxed) != HOST)
         free(p);
     else if (p)
         host.release(host.user, p);

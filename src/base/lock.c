@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/threads.h"
 
@@ -15,7 +16,12 @@ static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list
 static reel__lock *locks;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_uint forks;
-static _Thread_local const char me; /* its address is this thread */
+
+/* A mark of this thread that costs less to find than the address of something of its own. */
+static const void *me(void)
+{
+    return (const void *)(uintptr_t)pthread_self();
+}
 
 unsigned reel__forks(void)
 {
@@ -38,7 +44,7 @@ static bool take_all(void)
 {
     (void)pthread_mutex_lock(&list_lock);
     for (reel__lock *l = locks; l; l = l->next) {
-        if (atomic_load_explicit(&l->owner, memory_order_relaxed) == &me) continue;
+        if (atomic_load_explicit(&l->owner, memory_order_relaxed) == me()) continue;
         l->for_fork = pthread_mutex_trylock(&l->mutex) == 0;
         if (l->for_fork) continue;
         give_all();
@@ -103,7 +109,7 @@ void reel__lock_take(reel__lock *l)
 {
     if (!atomic_load_explicit(&l->listed, memory_order_acquire)) enlist(l);
     (void)pthread_mutex_lock(&l->mutex);
-    atomic_store_explicit(&l->owner, &me, memory_order_relaxed);
+    atomic_store_explicit(&l->owner, me(), memory_order_relaxed);
 }
 
 void reel__lock_give(reel__lock *l)
@@ -137,7 +143,7 @@ void reel__event_wait(reel__event *e, reel__lock *l)
     renew(e);
     atomic_store_explicit(&l->owner, NULL, memory_order_relaxed);
     (void)pthread_cond_wait(&e->cond, &l->mutex);
-    atomic_store_explicit(&l->owner, &me, memory_order_relaxed);
+    atomic_store_explicit(&l->owner, me(), memory_order_relaxed);
 }
 
 void reel__event_wake_one(reel__event *e)
