@@ -362,13 +362,39 @@ static reel_status execute(void *executor, reel_tensor *x, reel_tensor **y)
     return reel_executor_run(executor, &x, 1, y, 1);
 }
 
-/* A slice that is empty at every large size leaves a reshape that need not copy, and where it
- * is not empty that is said, not computed. */
+/* Functions lay out memory anew where they find that it does not lie as they need it, and what
+ * is empty or a single row lies in every way. So a function that copies at one size and not at
+ * another is another function there, which is said, not computed: by the reshape that would be
+ * no view, by the trace that saw both, by the file. */
 static int refusals;
+static bool refused_at[16]; /* of this chain, at these sizes */
 
 static bool may_refuse(const char *message)
 {
-    bool may = strstr(message, "is no view of") != NULL;
+    static const char *const said[] = {"is no view of", "; copy) does not", "(copy; "};
+    bool may = false;
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        may = may || strstr(message, said[i]);
+    refusals += may;
+    return may;
+}
+
+/* The same where the trace saw no copy, because it saw nothing but single rows, and the windows
+ * of a larger batch are added in another order. */
+static bool lays_out(const chain *p)
+{
+    for (int i = 0; i < p->n; i++)
+        if (strstr(kinds[p->at[i].kind].name, "pool") ||
+            strcmp(kinds[p->at[i].kind].name, "conv") == 0)
+            return true;
+    return false;
+}
+
+static bool may_be_another(const chain *p, const char *message)
+{
+    const char *off =
+        strstr(message, "gives other values than the function (off by up to ");
+    bool may = off && lays_out(p) && strtod(strstr(off, "to ") + 3, NULL) < 1e-4;
     refusals += may;
     return may;
 }
@@ -378,7 +404,8 @@ static reel_tensor *slope(reel_tensor *y, reel_tensor *x)
 {
     const reel_backward_opts any = {.allow_unused = true};
     reel_tensor *g = NULL, *loss = reel_sum(reel_square(y), REEL_ALL, false);
-    if (!reel_needs_grad(loss)) return reel_zeros_like(x);
+    /* of what overflows: sums of inf and -inf, in any order */
+    if (!reel_needs_grad(loss) || !isfinite(reel_item(loss))) return reel_zeros_like(x);
     reel_grad(&loss, 1, NULL, &x, 1, &g, &any);
     return g || reel_failed() ? g : reel_zeros_like(x);
 }
@@ -407,7 +434,8 @@ static bool agrees(chain *p, uint64_t seed, int64_t batch, const char *how, runn
         reel_error_clear();
         bool near = !failed && want && near_to(got, want, false);
         bool whole = near && (run == execute || same_slopes(got, want, x));
-        bool same = failed ? !want || may_refuse(message)
+        refused_at[i] = refused_at[i] || (failed && may_refuse(message));
+        bool same = failed ? !want || refused_at[i]
                     : want ? whole
                            : strcmp(how, "as a file") == 0; /* ONNX clips always */
         if (near && !whole && reel_failed())
@@ -432,9 +460,11 @@ static bool agrees(chain *p, uint64_t seed, int64_t batch, const char *how, runn
 /* Whether the function runs where a trace of that batch must run it. */
 static bool runs(chain *p, int64_t batch)
 {
-    const int64_t at[] = {2, 3, 7, batch, 60, 130, 2100};
+    /* around 1000 is where the places that are far have their bends */
+    const int64_t at[] = {2,    3,    7,    batch, 60,   130,  1001,
+                          1002, 1004, 1006, 1008,  1010, 1012, 2100};
     bool good = true;
-    for (int i = 0; i < 7 && good; i++) {
+    for (size_t i = 0; i < sizeof at / sizeof *at && good; i++) {
         reel_scope s = reel_scope_begin();
         reel_tensor *x = input(at[i]);
         good = run_chain(p, &x, 1) != NULL;
@@ -470,6 +500,7 @@ static bool check_file(chain *p, uint64_t seed, int64_t batch, reel_graph *g)
  * messages. */
 static int check_chain(chain p, uint64_t seed, int64_t batch, bool file)
 {
+    memset(refused_at, 0, sizeof refused_at);
     reel_scope s = reel_scope_begin();
     reel_tensor *x = input(batch);
     reel_graph *g = reel_trace_function(run_chain, &p, &x, 1, NULL);
@@ -478,8 +509,8 @@ static int check_chain(chain p, uint64_t seed, int64_t batch, bool file)
         char message[512];
         (void)snprintf(message, sizeof message, "%s", reel_error_message());
         reel_error_clear();
-        if (!runs(&p, batch) || strstr(message, "of what an earlier slice left") ||
-            strstr(message, "more than are tried") || may_refuse(message))
+        if (!runs(&p, batch) || strstr(message, "more than are tried") ||
+            may_refuse(message) || may_be_another(&p, message))
             return -1;
         fprintf(stderr, "seed %llu, traced at %lld: refused: %s\n    ",
                 (unsigned long long)seed, (long long)batch, message);
@@ -608,27 +639,40 @@ static void test_mean_of_a_slice(void **state)
     reel_scope_end(s);
 }
 
-/* A number of rows that no trace tries is an error, and so is a slice of what a slice left that
- * looks like all of it at every size that is tried. */
+/* A number of rows that no trace tries is an error. */
 static void test_what_is_refused(void **state)
 {
     (void)state;
-    chain p[] = {{.at = {{.kind = SLICE, .a = 0, .b = 100000, .c = 1}}, .n = 1},
-                 {.at = {{.kind = SLICE, .a = -8, .b = 2, .c = 1},
-                         {.kind = SLICE, .a = 1, .b = 2, .c = 1}},
-                  .n = 2}};
-    const char *word[] = {"beyond 4096 rows", "of what an earlier slice left"};
-    for (int i = 0; i < 2; i++) {
-        reel_scope s = reel_scope_begin();
-        reel_tensor *x = input(4);
-        assert_null(reel_trace_function(run_chain, &p[i], &x, 1, NULL));
-        expect(REEL_ERR_STATE, word[i]);
-        const reel_trace_opts fixed = {.fixed_batch = true};
-        reel_graph *g = reel_trace_function(run_chain, &p[i], &x, 1, &fixed);
-        no_error();
-        reel_graph_free(g);
-        reel_scope_end(s);
-    }
+    chain p = {.at = {{.kind = SLICE, .a = 0, .b = 100000, .c = 1}}, .n = 1};
+    reel_scope s = reel_scope_begin();
+    reel_tensor *x = input(4);
+    assert_null(reel_trace_function(run_chain, &p, &x, 1, NULL));
+    expect(REEL_ERR_STATE, "beyond 4096 rows");
+    const reel_trace_opts fixed = {.fixed_batch = true};
+    reel_graph *g = reel_trace_function(run_chain, &p, &x, 1, &fixed);
+    no_error();
+    reel_graph_free(g);
+    reel_scope_end(s);
+}
+
+/* Views that look like what they are taken of at every size that is tried, for they or it are
+ * empty or of one element there, and are something else at a size beside these. */
+static void test_looks_alike_by_chance(void **state)
+{
+    (void)state;
+    const chain p[] = {
+        {.at = {step("slice", 0, -8, 2, 1), step("slice", 0, 1, 2, 1)}, .n = 2},
+        {.at = {step("max", 2, 0, 0, 3), step("slice", 0, 1, 3, 4),
+                step("reshape", 0, 0, 0, 1)},
+         .n = 3},
+        {.at = {step("slice", 2, 5, 5, 1), step("slice", 0, 4, 0, 7),
+                step("transpose", 0, 0, 0, 1), step("flatten", 1, 0, 0, 1)},
+         .n = 4},
+        {.at = {step("slice", 0, -1, 1, 1), step("transpose", 0, 0, 0, 1)}, .n = 2},
+    };
+    for (size_t i = 0; i < sizeof p / sizeof *p; i++)
+        for (int64_t batch = 1; batch < 12; batch += 5)
+            assert_int_equal(check_chain(p[i], i, batch, false), 1);
 }
 
 int main(int argc, char **argv)
@@ -640,6 +684,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_first_ten, temp_clean),
         cmocka_unit_test_setup(test_what_is_refused, temp_clean),
+        cmocka_unit_test_setup(test_looks_alike_by_chance, temp_clean),
         cmocka_unit_test_setup(test_files_of_what_bends, temp_clean),
         cmocka_unit_test_setup(test_mean_of_a_slice, temp_clean),
         cmocka_unit_test_setup(test_chains, temp_clean),

@@ -130,7 +130,7 @@ static void test_missing_parts(void **state)
     assert_int_equal(reel_training_load(path, &some), REEL_OK);
     assert_int_equal(some.epoch, 3);
     assert_int_equal(reel_training_load(path, &p.run), REEL_ERR_FORMAT);
-    expect_error(REEL_ERR_FORMAT, "\"schedule....\"");
+    expect_error(REEL_ERR_FORMAT, "\"schedule...\"");
 
     reel_module *other = reel_nn_linear(2, 2, NULL);
     some.module = other;

@@ -84,7 +84,7 @@ static void grids_refuse(void **state)
     reel_tensor *x = reel_zeros(REEL_SHAPE(2, 3, 4, 4), REEL_F32);
     const reel_image_grid_opts bad[] = {
         {.columns = -1}, {.padding = -1}, {.scale = -1},    {.low = 1, .high = 1},
-        {.low = 0.5},    {.high = NAN},   {.scale = 65535}, {.padding = 65536}};
+        {.low = 1.5},    {.high = NAN},   {.scale = 65535}, {.padding = 65536}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(reel_image_grid_save(path, x, &bad[i]), REEL_ERR_ARG);
         assert_error(REEL_ERR_ARG, "image_grid_save");

@@ -377,6 +377,7 @@ static const struct {
     {"error_status", "tells the pending error"},
     {"fail", "makes one pending"},
     {"module_takes", "makes one pending"},
+    {"set_allocator", "comes before any other call: test_allocator.c"},
     {"cost_end", "ends what began before the error"},
     {"custom_same", "is a rule that changes nothing"},
     {"onnx_give", "adds to a model in the making, which an error gives up"},
@@ -408,6 +409,7 @@ DO(gradgradcheck, reel_gradgradcheck(square, NULL, &w->leaf, 1, NULL))
 DO(custom_run, reel_custom_run(w->op, &w->fresh, 1, w->out, 1, NULL))
 /* base.h, profile.h, data.h */
 DO(set_threads, reel_set_threads(3))
+DO(synchronize, reel_synchronize((reel_device){REEL_CPU, 0}))
 DO(memory, reel_memory((reel_device){REEL_CPU, 0}, &w->stats))
 DO(cost_begin, reel_cost_begin())
 DO(dataset_get, reel_dataset_get(w->data, 1, &w->sample))
@@ -624,6 +626,7 @@ static const command commands[] = {
     UNSEEN(gradgradcheck),
     SEEN(custom_run),
     SEEN(set_threads),
+    UNSEEN(synchronize),
     READS(memory),
     {"cost_begin", do_cost_begin, NULL, end_cost, true, false},
     SEEN(dataset_get),

@@ -133,7 +133,7 @@ static void run_program(const program *g, reel_tensor *const in[], reel_tensor *
 {
     if (reel__apply(&reel__pointwise, &g->p, (int)g->p.n_in, in, out))
         fail_program(g, "the program fails");
-    for (int i = 0; i < REEL_OP_MAX_OUT; i++)
+    for (int i = 0; i < REEL_STEP_OUTS; i++)
         assert_int_equal(out[i] != NULL, i < g->p.n_out);
 }
 

@@ -7,6 +7,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -570,6 +572,43 @@ static double progress_formula(double v, const double *r)
     return v == 0 ? 6 : 1; /* and one at the end */
 }
 
+/* The gray of the one pixel that a grid of one image has: the PNG is not compressed. */
+static double gray(const reel_image_grid_opts *opts, const double *r)
+{
+    char path[] = "/tmp/reel_zero_XXXXXX";
+    unsigned char file[256] = {0};
+    float pixel = (float)r[0];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)reel_image_grid_save(path, reel_from(&pixel, REEL_SHAPE(1, 1, 1, 1), REEL_F32),
+                               opts);
+    size_t n = fread(file, 1, sizeof file, fdopen(fd, "rb"));
+    (void)unlink(path);
+    (void)n;
+    return file[8 + 25 + 8 + 2 + 5 + 2 * 6 + 1 + 2]; /* row 2 of 6 bytes, column 2 */
+}
+static double gray_formula(double low, double high, const double *r)
+{
+    double v = ((double)(float)r[0] - low) / (high - low);
+    return floor(255 * fmin(fmax(v, 0), 1) + 0.5);
+}
+static double grid_low(double v, const double *r)
+{
+    return gray(&(reel_image_grid_opts){.low = v}, r);
+}
+static double grid_low_formula(double v, const double *r)
+{
+    return gray_formula(v, 1, r);
+}
+static double grid_high(double v, const double *r)
+{
+    return gray(&(reel_image_grid_opts){.low = -2, .high = v}, r);
+}
+static double grid_high_formula(double v, const double *r)
+{
+    return gray_formula(-2, v, r);
+}
+
 /* ---- the rows --------------------------------------------------------------------------------- */
 
 static const row rows[] = {
@@ -617,6 +656,8 @@ static const row rows[] = {
     {"reel_gradcheck_opts.eps", check_eps, needs_positive, 1e-6, 1e-7, 1e-6},
     {"reel_gradcheck_opts.atol", check_atol, is_positive, 1e-5, 1e-4, 1e-3},
     {"reel_gradcheck_opts.rtol", check_rtol, is_positive, 1e-3, 1e-4, 1e-3},
+    {"reel_image_grid_opts.low", grid_low, grid_low_formula, 0, -0.9, -0.1},
+    {"reel_image_grid_opts.high", grid_high, grid_high_formula, 1, 0.1, 2},
     {"reel_progress_opts.every", progress, progress_formula, 10, 5, 10},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };

@@ -15,12 +15,20 @@
 #
 # A public header counts as its room's: <reel/ops.h> is not for the backend. Tests may include
 # anything. Prints each line that breaks the rule and exits 1.
+#
+# And locks: fork() must know all of them, so only base/ names what POSIX calls a mutex or a
+# condition; the rest of the library has base/lock.h.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
 bad=0
 grep -rn -- '->launch(' src | grep -v '^src/backend/registry.c:' && {
     echo "   <-- kernels are run by reel__launch()"
+    bad=1
+}
+grep -rnE 'pthread_(mutex|cond|rwlock|spin)|mtx_|cnd_(init|wait)' src include \
+    --include='*.[ch]' --include='*.inc' --include='*.def' | grep -v '^src/base/' && {
+    echo "   <-- a lock that fork() does not know: base/lock.h"
     bad=1
 }
 

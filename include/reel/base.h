@@ -222,6 +222,35 @@ REEL_API void reel_memory_reset_peak(reel_device device);
 /** Gives cached free memory back to the system; of blocks that lie among used ones the pages,
  *  while `reserved` still counts them. */
 REEL_API void reel_memory_trim(reel_device device);
+/** Waits until all that was begun on `device` is done; on the CPU nothing is left to wait for.
+ *  Errors: REEL_ERR_DEVICE if this build or this machine does not have the device. */
+REEL_API reel_status reel_synchronize(reel_device device);
+/** Memory functions of the program's own. Each gets `user` first. `alloc` and `resize` give
+ *  memory for any type, or NULL if there is none, which becomes an error of the call that
+ *  needed it; `resize` is realloc(), `release` is free() and gets no NULL. They are called from
+ *  any thread, many at a time, and must not call the library. */
+typedef struct reel_allocator {
+    void *(*alloc)(void *user, size_t bytes);
+    void *(*resize)(void *user, void *p, size_t bytes);
+    void (*release)(void *user, void *p);
+    void *user;
+} reel_allocator;
+/** All memory of the library comes from these functions from now on, tensors on the CPU
+ *  included (they are aligned within it); NULL: malloc() and pages of the system, as in the
+ *  beginning. Copied. Before anything else of the library is called: memory that was taken from
+ *  one allocator is not given to another.
+ *
+ *  Not theirs: texts that a caller free()s by itself, such as reel_to_string()'s; what the C
+ *  library takes for files and threads; what jansson takes while the head of a safetensors file
+ *  is read or written, because its functions are those of the whole process.
+ *  Errors: REEL_ERR_ARG if a function is missing; REEL_ERR_STATE if memory was taken before. */
+REEL_API reel_status reel_set_allocator(const reel_allocator *a);
+/** Ends and joins every thread of the library (kernels', loaders') and gives back what memory it
+ *  keeps for later, so that dlclose() of it is safe once the program has freed its objects and
+ *  ended its scopes. Objects that live stay valid, and any later call works again: threads are
+ *  started at need. While it runs no other thread may be in the library; not from a callback.
+ *  Never fails; an error that is pending stays. */
+REEL_API void reel_shutdown(void);
 /** Number of live tensors, storages, tape nodes and modules of the whole process.
  *  0 after everything is released: what a leak test asks. */
 REEL_API int64_t reel_live_objects(void);

@@ -137,8 +137,8 @@ typedef struct reel_image_grid_opts {
     int columns; /* images a row; 0 means 8 */
     int padding; /* black pixels around each; 0 means 2 */
     int scale;   /* pixels across that each pixel takes; 0 means 1 */
-    double low,
-        high; /* what is black and what is full; both 0: 0 and 1, or 0 and 255 of u8 */
+    double low;  /* what is black */
+    double high; /* what is full; 0 means 1, of u8 255, and REEL_ZERO 0 */
 } reel_image_grid_opts;
 /** Writes a batch of images side by side as one PNG, to look at: [n, c, h, w] of 1 (gray) or 3
  *  (RGB) channels, of any floating dtype or u8, on any device. What is below `low` or NaN is

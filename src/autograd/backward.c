@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "autograd/anomaly.h"
 #include "autograd/tape.h"
 #include "base/alloc.h"
@@ -419,6 +420,7 @@ reel_status reel_grad(reel_tensor *const y[], int n_y, reel_tensor *const gy[],
                       reel_tensor *const x[], int n_x, reel_tensor *gx[],
                       const reel_backward_opts *opts)
 {
+    REEL__CALLED("grad");
     return grad(y, n_y, gy, x, n_x, gx, opts, false);
 }
 

@@ -11,10 +11,10 @@
  * gradients, a view that became a leaf) has more than one root: what was recorded on the way of
  * one is unknown to the other, whose next use is an error. The idea of a base whose history is
  * replaced is PyTorch's; it knows views by strides, this by the operators that made them. */
-#include <pthread.h>
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "base/lock.h"
 #include "ops/records.h"
 
 /* ---- put: x [...], y, the changed view of it -> x with y in its place --------------------- */
@@ -109,12 +109,11 @@ static reel_status renew_all(const char *who, reel_tensor *x)
 
 reel_status reel__renew(const char *who, reel_tensor *x)
 {
-    static pthread_mutex_t one =
-        PTHREAD_MUTEX_INITIALIZER; /* two may use a view at once */
+    static reel__lock one = REEL__LOCK; /* two may use a view at once */
     if (!reel__is_old(x)) return REEL_OK;
-    pthread_mutex_lock(&one);
+    reel__lock_take(&one);
     reel_status st = renew_all(who, x);
-    pthread_mutex_unlock(&one);
+    reel__lock_give(&one);
     return st;
 }
 

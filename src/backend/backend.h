@@ -91,5 +91,7 @@ const char *reel__kernel_name(reel_kernel_id kernel);
  * REEL_ERR_MEMORY on failure. bytes 0 gives a valid pointer. 64-byte aligned. */
 void *reel__device_alloc(reel_device device, size_t bytes);
 void reel__device_free(reel_device device, void *p, size_t bytes);
+/* Gives back what is cached, on all devices, and the lists about it where nothing is in use. */
+void reel__memory_close(void);
 
 #endif

@@ -6,8 +6,8 @@
 #include "backend/poison.h"
 #include "backend/segments.h"
 #include "base/alloc.h"
+#include "base/lock.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #define ALIGN ((size_t)64)
@@ -29,7 +29,7 @@ typedef struct pool {
     reel_memory_stats stats;
 } pool;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static reel__lock lock = REEL__LOCK;
 static pool pools[REEL_DEVICE_TYPE_COUNT][MAX_DEVICES];
 
 /* ---- small blocks ------------------------------------------------------------------ */
@@ -156,7 +156,7 @@ void *reel__device_alloc(reel_device device, size_t bytes)
 {
     bool fault = reel__fault_alloc_hit();
     size_t size = bytes ? (bytes + ALIGN - 1) / ALIGN * ALIGN : ALIGN, granted = 0;
-    pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     pool *p = pool_open(device);
     void *at = NULL;
     if (p && !fault && size >= bytes) {
@@ -175,7 +175,7 @@ void *reel__device_alloc(reel_device device, size_t bytes)
         if (p->stats.in_use > p->stats.peak) p->stats.peak = p->stats.in_use;
     }
     reel_memory_stats stats = at || !p ? (reel_memory_stats){0} : p->stats;
-    pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     if (!p) {
         no_device(device);
         return NULL;
@@ -190,7 +190,7 @@ void reel__device_free(reel_device device, void *at, size_t bytes)
     if (!at) return;
     size_t size = bytes ? (bytes + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
     if (device.type == REEL_CPU) reel__poison(at, size);
-    pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     pool *p = pool_open(device);
     size_t given = size;
     if (p && size <= SMALL_MAX)
@@ -198,7 +198,7 @@ void reel__device_free(reel_device device, void *at, size_t bytes)
     else if (p)
         given = reel__segments_give(&p->large, at);
     if (p) p->stats.in_use -= given;
-    pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     if (!p || !given)
         reel_fail(REEL_ERR_INTERNAL, "memory: freed %zu bytes that were never handed out",
                   bytes);
@@ -209,28 +209,54 @@ void reel__device_free(reel_device device, void *at, size_t bytes)
 reel_status reel_memory(reel_device device, reel_memory_stats *out)
 {
     if (!out) return reel_fail(REEL_ERR_ARG, "memory: out is NULL");
-    pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     pool *p = pool_open(device);
     *out = p ? p->stats : (reel_memory_stats){0};
-    pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     return p ? REEL_OK : no_device(device);
 }
 
 void reel_memory_reset_peak(reel_device device)
 {
-    pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     pool *p = pool_open(device);
     if (p) {
         p->stats.peak = p->stats.in_use;
         p->stats.peak_reserved = p->stats.reserved;
     }
-    pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
 }
 
 void reel_memory_trim(reel_device device)
 {
-    pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     pool *p = pool_open(device);
     if (p) pool_trim(p);
-    pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
+}
+
+/* ---- the end ------------------------------------------------------------------------- */
+
+/* The lists go too where all that they could hold is back. */
+static void pool_close(pool *p)
+{
+    pool_trim(p);
+    reel__segments_close(&p->large);
+    if (p->n_slabs) return;
+    for (size_t k = 0; k < CLASSES; k++) {
+        reel__free(p->small[k].free);
+        p->small[k] = (size_class){0};
+    }
+    reel__free(p->slabs);
+    p->slabs = NULL;
+    p->slab_capacity = p->slab_used = 0;
+}
+
+void reel__memory_close(void)
+{
+    reel__lock_take(&lock);
+    for (int type = 0; type < REEL_DEVICE_TYPE_COUNT; type++)
+        for (int i = 0; i < MAX_DEVICES; i++)
+            if (pools[type][i].large.backend) pool_close(&pools[type][i]);
+    reel__lock_give(&lock);
 }

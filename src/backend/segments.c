@@ -23,6 +23,12 @@ struct reel__block {
 };
 typedef reel__block block;
 
+/* Records are made, and freed, in these. */
+struct reel__block_chunk {
+    struct reel__block_chunk *next;
+    block record[RECORDS];
+};
+
 /* A block with neither neighbour is a whole segment. */
 static bool is_segment(const block *b)
 {
@@ -103,9 +109,11 @@ static bool records_reserve(reel__segments *s)
     block **list = reel__realloc(s->free_blocks, n * sizeof *list);
     if (!list) return false;
     s->free_blocks = list;
-    block *chunk = reel__malloc(RECORDS * sizeof *chunk);
+    struct reel__block_chunk *chunk = reel__malloc(sizeof *chunk);
     if (!chunk) return false;
-    for (int i = RECORDS - 1; i >= 0; i--) record_give(s, &chunk[i]);
+    chunk->next = s->chunks;
+    s->chunks = chunk;
+    for (int i = RECORDS - 1; i >= 0; i--) record_give(s, &chunk->record[i]);
     s->n_records = n;
     return true;
 }
@@ -213,6 +221,19 @@ void reel__segments_trim(reel__segments *s)
         s->reserved -= b->size;
         record_give(s, b);
     }
+}
+
+void reel__segments_close(reel__segments *s)
+{
+    reel__segments_trim(s);
+    if (s->n_spare != s->n_records) return;
+    for (struct reel__block_chunk *c = s->chunks, *next; c; c = next) {
+        next = c->next;
+        reel__free(c);
+    }
+    reel__free(s->free_blocks);
+    reel__free(s->used);
+    *s = (reel__segments){.backend = s->backend, .device = s->device};
 }
 
 void reel__segments_discard(reel__segments *s)

@@ -21,6 +21,7 @@ typedef struct reel__segments {
     size_t n_buckets;
     reel__block *spare; /* records of no block, a chain */
     size_t n_spare, n_records;
+    struct reel__block_chunk *chunks; /* that hold the records */
 } reel__segments;
 
 /* Block of at least `size` bytes; its true size in *granted. NULL, and a pending error if
@@ -30,6 +31,8 @@ void *reel__segments_take(reel__segments *s, size_t size, size_t *granted);
 size_t reel__segments_give(reel__segments *s, void *p);
 /* Gives segments without a used block back to the backend. */
 void reel__segments_trim(reel__segments *s);
+/* And the records, if no block is used: what is left needs none. */
+void reel__segments_close(reel__segments *s);
 /* Lets the system have the pages of all free blocks; they stay reserved. */
 void reel__segments_discard(reel__segments *s);
 

@@ -13,6 +13,12 @@ void *reel__realloc(void *p, size_t size); /* on failure p stays valid */
 void reel__free(void *p);
 char *reel__strdup(const char *s);
 
+/* Whether the program brought memory functions of its own; then these give what the CPU backend
+ * takes from the system otherwise, 64-byte aligned. NULL, without an error, if there is none. */
+bool reel__hosted(void);
+void *reel__hosted_alloc(size_t bytes);
+void reel__hosted_free(void *p);
+
 /* Scratch memory for kernels: 64-byte aligned, uninitialized, cached in the tensor
  * allocator; backend/scratch.c defines these two. NULL and a pending error on failure. */
 void *reel__scratch(size_t bytes);

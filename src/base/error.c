@@ -12,6 +12,7 @@
 static _Thread_local reel_status pending;
 static _Thread_local char text[REEL__ERROR_TEXT];
 static _Thread_local reel__where_fn where_fn;
+static _Thread_local const char *caller;
 
 /* REEL_ABORT_ON_ERROR=1 stops at the first error, under a debugger. Read once; two threads
  * that race here read the same value. */
@@ -39,6 +40,25 @@ reel__where_fn reel__set_error_where(reel__where_fn where)
     return old;
 }
 
+const char *reel__caller_set(const char *name)
+{
+    const char *before = caller;
+    if (!before) caller = name;
+    return before;
+}
+
+void reel__caller_end(const char *const *before)
+{
+    caller = *before;
+}
+
+/* Whether the message is the caller's own. */
+static bool names_caller(const char *message)
+{
+    size_t n = caller ? strlen(caller) : 0;
+    return !n || (strncmp(message, caller, n) == 0 && message[n] == ':');
+}
+
 static void append_where(void)
 {
     const char *where = where_fn ? where_fn() : NULL;
@@ -59,7 +79,10 @@ reel_status reel_fail(reel_status status, const char *format, ...)
         va_start(args, format);
         if (reel__vsnprint(message, sizeof message, format, args) < 0) message[0] = '\0';
         va_end(args);
-        memcpy(text, message, sizeof text);
+        size_t used = 0;
+        if (!names_caller(message))
+            used = (size_t)snprintf(text, sizeof text, "%.100s: ", caller);
+        snprintf(text + used, sizeof text - used, "%s", message);
     } else {
         text[0] = '\0';
     }

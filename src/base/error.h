@@ -15,4 +15,15 @@ reel__where_fn reel__set_error_where(reel__where_fn where);
 /* That place now; NULL when nothing tells it. */
 const char *reel__error_where(void);
 
+/* The function that the program called, where it works through others: an error of these is
+ * its own, "mse_loss: squared_error: ...". The outermost counts. First in a function whose
+ * checks are not all its own:
+ *
+ *     REEL__CALLED("mse_loss"); */
+#define REEL__CALLED(name)                                                               \
+    __attribute__((cleanup(reel__caller_end), unused)) const char *const caller_before = \
+        reel__caller_set(name)
+const char *reel__caller_set(const char *name);
+void reel__caller_end(const char *const *before);
+
 #endif

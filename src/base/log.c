@@ -1,21 +1,21 @@
 /* log.c: the one log callback of the process. */
 #include "base/decimal.h"
+#include "base/lock.h"
 #include "base/log.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static reel__lock lock = REEL__LOCK;
 static reel_log_fn log_fn;
 static void *log_user;
 
 void reel_set_log(reel_log_fn fn, void *user)
 {
-    pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     log_fn = fn;
     log_user = user;
-    pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
 }
 
 void reel__log_line(reel_log_level level, const char *format, ...)
@@ -27,7 +27,7 @@ void reel__log_line(reel_log_level level, const char *format, ...)
     va_end(args);
     if (n < 0) return;
     /* Held during the call: after reel_set_log() returns, the old callback runs no more. */
-    pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     if (log_fn) log_fn(log_user, level, line);
-    pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
 }

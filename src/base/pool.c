@@ -11,6 +11,7 @@
  * fall to 0. So nobody works on a region that its caller has left. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base/pool.h"
+#include "base/threads.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -26,12 +27,14 @@
 #define LOOKS 20000
 
 typedef struct pool {
-    pthread_mutex_t owner; /* held by the thread whose region is open */
-    pthread_mutex_t bed;
+    pthread_mutex_t owner;    /* held by the thread whose region is open */
+    pthread_mutex_t sleepers; /* under it they go to sleep, and are woken by `wake` */
     pthread_cond_t wake;
     atomic_uint turn;
     atomic_int inside, asleep;
-    int started;        /* workers 1 .. started exist */
+    int started; /* workers 1 .. started exist */
+    pthread_t thread[REEL__MAX_THREADS];
+    atomic_bool ends;   /* workers shall return */
     atomic_int workers; /* of the open region: those from this number on stay out */
     atomic_int place;   /* the processor on which it was opened */
     void (*fn)(void *ctx, int worker);
@@ -39,7 +42,7 @@ typedef struct pool {
 } pool;
 
 static pool the = {.owner = PTHREAD_MUTEX_INITIALIZER,
-                   .bed = PTHREAD_MUTEX_INITIALIZER,
+                   .sleepers = PTHREAD_MUTEX_INITIALIZER,
                    .wake = PTHREAD_COND_INITIALIZER};
 
 static inline void relax(void)
@@ -62,12 +65,12 @@ static unsigned next_turn(unsigned seen)
         if (turn != seen) return turn;
         relax();
     }
-    pthread_mutex_lock(&the.bed);
+    pthread_mutex_lock(&the.sleepers);
     atomic_fetch_add(&the.asleep, 1);
     while ((turn = atomic_load(&the.turn)) == seen)
-        pthread_cond_wait(&the.wake, &the.bed);
+        pthread_cond_wait(&the.wake, &the.sleepers);
     atomic_fetch_sub(&the.asleep, 1);
-    pthread_mutex_unlock(&the.bed);
+    pthread_mutex_unlock(&the.sleepers);
     return turn;
 }
 
@@ -94,6 +97,7 @@ static void *live(void *number)
     int me = (int)(intptr_t)number;
     for (unsigned turn = 0;;) {
         turn = next_turn(turn);
+        if (atomic_load(&the.ends)) return NULL;
         if (turn % 2 == 0) continue;
         leave_caller();
         atomic_fetch_add(&the.inside, 1);
@@ -101,14 +105,13 @@ static void *live(void *number)
             the.fn(the.ctx, me);
         atomic_fetch_sub(&the.inside, 1);
     }
-    return NULL;
 }
 
-/* After a fork the child has none of the threads. */
-static void forget(void)
+/* The child has none of the threads. */
+void reel__pool_in_child(void)
 {
     the = (pool){.owner = PTHREAD_MUTEX_INITIALIZER,
-                 .bed = PTHREAD_MUTEX_INITIALIZER,
+                 .sleepers = PTHREAD_MUTEX_INITIALIZER,
                  .wake = PTHREAD_COND_INITIALIZER};
 }
 
@@ -120,11 +123,10 @@ static void start(int workers)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &was);
     while (the.started < workers - 1) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, live, (void *)(intptr_t)(the.started + 1)))
+        if (pthread_create(&the.thread[the.started], NULL, live,
+                           (void *)(intptr_t)(the.started + 1)))
             break;
-        pthread_detach(thread);
-        if (!the.started++) pthread_atfork(NULL, NULL, forget);
+        the.started++;
     }
     pthread_sigmask(SIG_SETMASK, &was, NULL);
 }
@@ -141,9 +143,24 @@ static void open_region(int workers, void (*fn)(void *ctx, int worker), void *ct
 #endif
     atomic_fetch_add(&the.turn, 1);
     if (atomic_load(&the.asleep) == 0) return;
-    pthread_mutex_lock(&the.bed);
+    pthread_mutex_lock(&the.sleepers);
     pthread_cond_broadcast(&the.wake);
-    pthread_mutex_unlock(&the.bed);
+    pthread_mutex_unlock(&the.sleepers);
+}
+
+/* A turn without a region: whoever wakes or looks finds that it shall end. */
+void reel__pool_stop(void)
+{
+    (void)pthread_mutex_lock(&the.owner);
+    atomic_store(&the.ends, true);
+    (void)pthread_mutex_lock(&the.sleepers);
+    atomic_fetch_add(&the.turn, 2);
+    (void)pthread_cond_broadcast(&the.wake);
+    (void)pthread_mutex_unlock(&the.sleepers);
+    while (the.started) (void)pthread_join(the.thread[--the.started], NULL);
+    atomic_store(&the.turn, 0); /* at which workers begin to look */
+    atomic_store(&the.ends, false);
+    (void)pthread_mutex_unlock(&the.owner);
 }
 
 static void close_region(void)

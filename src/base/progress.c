@@ -1,4 +1,5 @@
 /* progress.c: progress lines. The clock decides only when a line is drawn. */
+#include "base/error.h"
 #include "base/decimal.h"
 #include "base/progress.h"
 
@@ -148,6 +149,7 @@ static void make_printable(char *s)
 reel_progress *reel_progress_begin(FILE *to, int64_t total,
                                    const reel_progress_opts *opts)
 {
+    REEL__CALLED("progress_begin");
     double every = opts ? opts->every : 0;
     if (total < 0 || !(every >= 0)) {
         reel_fail(REEL_ERR_ARG,

@@ -11,6 +11,8 @@ typedef struct reel_meta {
     reel_device device;
     int rank;
     int64_t offset; /* elements from the start of the storage */
+    uint64_t
+        look; /* of a view in a capture that holds views apart (trace/capture.c); or 0 */
     int64_t dim[REEL_MAX_RANK];
     int64_t stride[REEL_MAX_RANK];
 } reel_meta;

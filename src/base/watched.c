@@ -1,10 +1,11 @@
 /* watched.c: a table of the living objects, by number. */
 #include "base/watched.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/lock.h"
+#include "base/shutdown.h"
 
 typedef struct row {
     uint64_t number; /* 0: free */
@@ -15,7 +16,7 @@ typedef struct row {
 /* Open addressing by number. Rows that were freed keep GONE, so that searches go on. */
 #define GONE UINT64_MAX
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all of these */
+static reel__lock lock = REEL__LOCK; /* guards all of these */
 static row *rows;
 static size_t size, used; /* used: rows that are not free, those that are gone included */
 static uint64_t latest;
@@ -48,23 +49,36 @@ static bool make_room(void)
 
 uint64_t reel__watched_new(const void *object, reel__says_fn says)
 {
-    (void)pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     uint64_t number = make_room() ? ++latest : 0;
     if (number) {
         rows[place_of(rows, size, number)] = (row){number, object, says};
         used++;
     }
-    (void)pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     return number;
 }
 
 void reel__watched_free(uint64_t number)
 {
     if (!number) return;
-    (void)pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     row *r = &rows[place_of(rows, size, number)];
     if (r->number == number) *r = (row){.number = GONE};
-    (void)pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
+}
+
+void reel__watched_close(void)
+{
+    reel__lock_take(&lock);
+    size_t living = 0;
+    for (size_t i = 0; i < size; i++) living += rows[i].number && rows[i].number != GONE;
+    if (!living) {
+        reel__free(rows);
+        rows = NULL;
+        size = used = 0;
+    }
+    reel__lock_give(&lock);
 }
 
 /* The caller holds the lock, so that the object stays. */
@@ -78,9 +92,9 @@ static bool ask(uint64_t number, uint64_t *says)
 
 bool reel__watched_says(uint64_t number, uint64_t *says)
 {
-    (void)pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     bool there = ask(number, says);
-    (void)pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     return there;
 }
 
@@ -88,10 +102,10 @@ bool reel__watched_agree(const reel__said *said, int n)
 {
     uint64_t now;
     bool same = true;
-    (void)pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     for (int i = 0; i < n && same; i++)
         same = ask(said[i].number, &now) && now == said[i].says;
-    (void)pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     return same;
 }
 

@@ -2,6 +2,7 @@
  * and then 1,024 bytes each of red, green and blue. */
 #include <reel/data.h>
 
+#include "base/error.h"
 #include "base/alloc.h"
 #include "base/file.h"
 #include "data/memory.h"
@@ -80,6 +81,7 @@ static reel__memory_data *read_all(const char *dir, const char *const *files, in
 
 reel_dataset *reel_cifar10(const char *dir, reel_part part)
 {
+    REEL__CALLED("cifar10");
     if (reel_failed()) return NULL;
     if (!dir || (part != REEL_TRAIN && part != REEL_TEST)) {
         reel_fail(REEL_ERR_ARG, "cifar10: %s, part %d, expected REEL_TRAIN or REEL_TEST",

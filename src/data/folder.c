@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -390,6 +391,7 @@ static reel_status check_opts(reel_image_opts *o)
 
 reel_dataset *reel_image_folder(const char *dir, const reel_image_opts *opts)
 {
+    REEL__CALLED("image_folder");
     if (reel_failed()) return NULL;
     reel_image_opts o = opts ? *opts : (reel_image_opts){0};
     if (!dir) reel_fail(REEL_ERR_ARG, "image_folder: the folder is NULL");

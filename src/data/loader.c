@@ -85,6 +85,11 @@ static reel_status allocate(reel_loader *l, const reel_loader_opts *o, int64_t d
     return l->threads && l->slots ? REEL_OK : reel_error_status();
 }
 
+static void stop_workers(void *loader)
+{
+    reel__loader_stop(loader);
+}
+
 reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
 {
     reel_loader_opts o = opts ? *opts : (reel_loader_opts){0};
@@ -100,9 +105,10 @@ reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
         reel_collate_free(o.collate);
         return NULL;
     }
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->work, NULL);
-    pthread_cond_init(&l->ready, NULL);
+    reel__lock_init(&l->lock);
+    reel__event_init(&l->work);
+    reel__event_init(&l->ready);
+    l->stopped = (reel__stopped){.stop = stop_workers, .self = l};
     l->ds = reel_dataset_keep(ds);
     l->transform = o.transform;
     l->collate = o.collate;
@@ -135,9 +141,9 @@ void reel_loader_free(reel_loader *l)
     reel__free(l->weight_sums);
     reel__free(l->threads);
     reel__free(l->slots);
-    pthread_mutex_destroy(&l->lock);
-    pthread_cond_destroy(&l->work);
-    pthread_cond_destroy(&l->ready);
+    reel__lock_free(&l->lock);
+    reel__event_free(&l->work);
+    reel__event_free(&l->ready);
     reel__free(l);
 }
 
@@ -156,7 +162,7 @@ static reel_status advance(reel_loader *l)
         const int64_t *order = reel__loader_order(l, l->epoch);
         reel__loader_fill(l, g, order, &l->bench, &l->current);
     } else {
-        if (l->running == 0 && reel__loader_start(l, g)) return reel_error_status();
+        if (!reel__loader_runs(l) && reel__loader_start(l, g)) return reel_error_status();
         reel__loader_take(l, &l->current);
     }
     l->position++;

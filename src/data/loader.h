@@ -7,10 +7,11 @@
 #ifndef REEL_DATA_LOADER_H
 #define REEL_DATA_LOADER_H
 
-#include <pthread.h>
 #include <reel/data.h>
 
 #include "base/error.h"
+#include "base/lock.h"
+#include "base/threads.h"
 #include "data/batch.h"
 
 /* A batch, or the error that it met. */
@@ -54,8 +55,10 @@ struct reel_loader {
     int workers, running, depth;
     pthread_t *threads;
     reel__slot *slots; /* [depth]; batch g lies in g % depth */
-    pthread_mutex_t lock;
-    pthread_cond_t work, ready;
+    reel__lock lock;
+    reel__event work, ready;
+    unsigned forks;        /* when the threads were started */
+    reel__stopped stopped; /* a shutdown ends them */
     bool stop;
     int64_t claimed, taken; /* next g to be made, next g to be given out */
 };
@@ -74,6 +77,8 @@ void reel__workbench_free(reel__workbench *w);
 
 /* Starts the workers at batch g. */
 reel_status reel__loader_start(reel_loader *l, int64_t g);
+/* Whether there are workers: none were started, a shutdown ended them, or a fork left them. */
+bool reel__loader_runs(reel_loader *l);
 /* Waits for the next batch in order, which the workers prepared. */
 void reel__loader_take(reel_loader *l, reel__filled *out);
 /* Ends the workers and drops what they prepared. */

@@ -22,22 +22,22 @@ static void *work(void *arg)
 {
     reel_loader *l = arg;
     reel__workbench bench = {0};
-    pthread_mutex_lock(&l->lock);
+    reel__lock_take(&l->lock);
     for (;;) {
-        while (!l->stop && !may_claim(l)) pthread_cond_wait(&l->work, &l->lock);
+        while (!l->stop && !may_claim(l)) reel__event_wait(&l->work, &l->lock);
         if (l->stop) break;
         int64_t g = l->claimed++;
         const int64_t *order = reel__loader_order(l, g / l->batches);
         reel__slot *slot = &l->slots[g % l->depth];
-        pthread_mutex_unlock(&l->lock);
+        reel__lock_give(&l->lock);
 
         reel__loader_fill(l, g, order, &bench, &slot->batch);
 
-        pthread_mutex_lock(&l->lock);
+        reel__lock_take(&l->lock);
         slot->done = true;
-        pthread_cond_signal(&l->ready); /* only the caller waits for it */
+        reel__event_wake_one(&l->ready); /* only the caller waits for it */
     }
-    pthread_mutex_unlock(&l->lock);
+    reel__lock_give(&l->lock);
     reel__workbench_free(&bench);
     return NULL;
 }
@@ -55,6 +55,8 @@ reel_status reel__loader_start(reel_loader *l, int64_t g)
         if (!problem) l->running++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    l->forks = reel__forks();
+    reel__stopped_add(&l->stopped);
     if (!problem) return REEL_OK;
     int started = l->running;
     reel__loader_stop(l);
@@ -62,24 +64,39 @@ reel_status reel__loader_start(reel_loader *l, int64_t g)
                      started + 1, l->workers, strerror(problem));
 }
 
+bool reel__loader_runs(reel_loader *l)
+{
+    if (l->running && l->forks != reel__forks()) reel__loader_stop(l);
+    return l->running > 0;
+}
+
 void reel__loader_take(reel_loader *l, reel__filled *out)
 {
-    pthread_mutex_lock(&l->lock);
+    reel__lock_take(&l->lock);
     reel__slot *slot = &l->slots[l->taken % l->depth];
-    while (!slot->done) pthread_cond_wait(&l->ready, &l->lock);
+    while (!slot->done) reel__event_wait(&l->ready, &l->lock);
     *out = slot->batch;
     *slot = (reel__slot){0};
     l->taken++;
-    pthread_cond_broadcast(&l->work);
-    pthread_mutex_unlock(&l->lock);
+    reel__event_wake_all(&l->work);
+    reel__lock_give(&l->lock);
+}
+
+/* In a child of fork() they are gone: with them the batches that they had begun, and all others
+ * are made again from the one that comes next. */
+static void leave_behind(reel_loader *l)
+{
+    if (l->running && l->forks != reel__forks()) l->running = 0;
 }
 
 void reel__loader_stop(reel_loader *l)
 {
-    pthread_mutex_lock(&l->lock);
+    leave_behind(l);
+    reel__stopped_remove(&l->stopped);
+    reel__lock_take(&l->lock);
     l->stop = true;
-    pthread_cond_broadcast(&l->work);
-    pthread_mutex_unlock(&l->lock);
+    reel__event_wake_all(&l->work);
+    reel__lock_give(&l->lock);
     while (l->running > 0) pthread_join(l->threads[--l->running], NULL);
     l->stop = false;
     for (int i = 0; i < l->depth; i++) {

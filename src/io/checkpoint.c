@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/crc32.h"
 #include "io/safetensors.h"
 
 reel_status reel_checkpoint_save(const char *path, const reel_tensor_map *map)
 {
+    REEL__CALLED("checkpoint_save");
     return reel__safetensors_write(path, map, true);
 }
 
@@ -57,6 +59,7 @@ static reel_tensor_map *user_part(reel_safetensors *st)
 
 reel_tensor_map *reel_checkpoint_load(const char *path)
 {
+    REEL__CALLED("checkpoint_load");
     reel_safetensors *st = reel_safetensors_open(path);
     reel_tensor_map *map = st && !check(path, st) ? user_part(st) : NULL;
     reel_safetensors_close(st);

@@ -2,6 +2,7 @@
 #include <reel/io.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 
 #define DEFAULT_COLUMNS 8
 #define DEFAULT_PADDING 2
@@ -39,7 +40,8 @@ static reel_status lay_out(reel_tensor *x, sheet *t)
     if (o->columns == 0) o->columns = DEFAULT_COLUMNS;
     if (o->padding == 0) o->padding = DEFAULT_PADDING;
     if (o->scale == 0) o->scale = 1;
-    if (o->low == 0 && o->high == 0) o->high = reel_dtype_of(x) == REEL_U8 ? 255 : 1;
+    o->low = reel__option(o->low, 0);
+    o->high = reel__option(o->high, reel_dtype_of(x) == REEL_U8 ? 255 : 1);
     if (o->columns < 0 || o->padding < 0 || o->scale < 0 || !(o->low < o->high))
         return reel_fail(
             REEL_ERR_ARG,

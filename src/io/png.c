@@ -4,6 +4,7 @@
 #include <reel/io.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/alloc.h"
 #include "base/crc32.h"
 #include "base/file.h"
@@ -88,6 +89,7 @@ static reel_status write_png(const char *path, const uint8_t *zlib, size_t n, in
 reel_status reel_png_save(const char *path, const uint8_t *pixels, int height, int width,
                           int channels)
 {
+    REEL__CALLED("png_save");
     if (reel_failed()) return reel_error_status();
     if (!path || !pixels)
         return reel_fail(REEL_ERR_ARG, "png_save: %s is NULL",

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/alloc.h"
 #include "base/crc32.h"
 #include "base/file.h"
@@ -192,6 +193,7 @@ reel_status reel__safetensors_write(const char *path, const reel_tensor_map *map
 
 reel_status reel_safetensors_save(const char *path, const reel_tensor_map *map)
 {
+    REEL__CALLED("safetensors_save");
     return reel__safetensors_write(path, map, false);
 }
 

@@ -1,4 +1,5 @@
 /* mode.c: what is set for a module and all below it. */
+#include "base/error.h"
 #include "nn/module.h"
 
 #include "base/alloc.h"
@@ -12,6 +13,7 @@ void reel_train(reel_module *m, bool on)
 
 reel_status reel_freeze(reel_module *m, bool on)
 {
+    REEL__CALLED("freeze");
     if (reel_failed()) return reel_error_status();
     reel_params p = reel_parameters(m);
     for (int i = 0; i < p.n; i++)
@@ -91,6 +93,7 @@ static reel_status change_all(reel_module *m, change *c)
 
 reel_status reel_module_to(reel_module *m, reel_device device)
 {
+    REEL__CALLED("module_to");
     if (!reel__module_there("module_to", m) || reel_failed()) return reel_error_status();
     return change_all(m, &(change){.to_device = true, .device = device});
 }

@@ -1,4 +1,5 @@
 /* module.c: making, filling and freeing modules. */
+#include "base/error.h"
 #include "nn/module.h"
 
 #include <string.h>
@@ -237,6 +238,7 @@ static reel_tensor *add_slot(const char *who, reel_module *m, const char *name,
 
 reel_tensor *reel_module_param(reel_module *m, const char *name, reel_tensor *t)
 {
+    REEL__CALLED("module_param");
     return add_slot("module_param", m, name, t, true);
 }
 

@@ -1,4 +1,5 @@
 /* state.c: parameters and buffers by name, and as files. load.c puts them back. */
+#include "base/error.h"
 #include "nn/module.h"
 
 static reel_status put(void *user, const char *path, reel_tensor *t, bool is_param)
@@ -31,6 +32,7 @@ static reel_status put_once(void *user, const char *path, reel_tensor *t, bool i
 
 reel_status reel_module_save(reel_module *m, const char *path)
 {
+    REEL__CALLED("module_save");
     if (!reel__module_there("module_save", m)) return reel_error_status();
     reel_tensor_map *map = reel_tensor_map_new();
     reel_status st = map ? reel_tensor_each(m, put_once, map) : reel_error_status();
@@ -41,6 +43,7 @@ reel_status reel_module_save(reel_module *m, const char *path)
 
 reel_status reel_module_load(reel_module *m, const char *path, const reel_load_opts *opts)
 {
+    REEL__CALLED("module_load");
     if (!reel__module_there("module_load", m)) return reel_error_status();
     reel_tensor_map *map = reel_safetensors_load(path);
     reel_status st = map ? reel_load_state_dict(m, map, opts) : reel_error_status();

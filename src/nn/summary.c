@@ -5,6 +5,7 @@
 
 #include <reel/profile.h>
 
+#include "base/error.h"
 #include "base/alloc.h"
 #include "base/decimal.h"
 #include "nn/module.h"
@@ -184,6 +185,7 @@ static reel_status run(summary *s, reel_module *m, reel_shape input, reel_dtype 
 
 char *reel_summary(reel_module *m, reel_shape input, const reel_summary_opts *opts)
 {
+    REEL__CALLED("summary");
     static const reel_summary_opts none = {0};
     const reel_summary_opts *o = opts ? opts : &none;
     if (!m) reel_fail(REEL_ERR_ARG, "summary: the module is NULL");

@@ -1,6 +1,7 @@
 /* trace.c: the graph of a module. */
 #include <reel/trace.h>
 
+#include "base/error.h"
 #include "base/watched.h"
 #include "nn/module.h"
 
@@ -20,6 +21,7 @@ static reel_status decides(void *user, const char *path, reel_module *m)
 
 reel_status reel_capture_module(reel_module *m)
 {
+    REEL__CALLED("capture_module");
     reel_status st = reel_tensor_each(m, declare, NULL);
     return st ? st : reel_module_each(m, decides, NULL);
 }
@@ -31,6 +33,7 @@ static reel_status declare_module(void *user)
 
 reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n)
 {
+    REEL__CALLED("module_function");
     if (n == 1 && x) return reel_forward(module, x[0]);
     reel_fail(REEL_ERR_ARG, "module_function: %d inputs, a module takes one", n);
     return NULL;
@@ -39,11 +42,13 @@ reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n)
 reel_status reel_module_function_n(void *module, reel_tensor *const x[], int n_x,
                                    reel_tensor *y[], int n_y)
 {
+    REEL__CALLED("module_function_n");
     return reel_forward_n(module, x, n_x, y, n_y);
 }
 
 reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *opts)
 {
+    REEL__CALLED("trace");
     if (!m || !x) {
         reel_fail(REEL_ERR_ARG, "trace: the %s is NULL", m ? "input" : "module");
         return NULL;
@@ -56,6 +61,7 @@ reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *op
 reel_graph *reel_trace_n(reel_module *m, reel_tensor *const x[], int n_x, int n_y,
                          const reel_trace_opts *opts)
 {
+    REEL__CALLED("trace_n");
     if (!reel__module_there("trace", m)) return NULL;
     reel_trace_opts o = opts ? *opts : (reel_trace_opts){0};
     o.declare = declare_module;
@@ -65,6 +71,7 @@ reel_graph *reel_trace_n(reel_module *m, reel_tensor *const x[], int n_x, int n_
 reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
                                const reel_onnx_opts *opts)
 {
+    REEL__CALLED("module_export");
     reel_onnx_opts o = opts ? *opts : (reel_onnx_opts){0};
     o.fn = reel_module_function;
     o.user = m;
@@ -78,6 +85,7 @@ reel_status reel_module_export_n(reel_module *m, reel_tensor *const x[], int n_x
                                  const char *path, const reel_trace_opts *trace,
                                  const reel_onnx_opts *opts)
 {
+    REEL__CALLED("module_export_n");
     reel_onnx_opts o = opts ? *opts : (reel_onnx_opts){0};
     o.fn = NULL;
     o.fn_n = reel_module_function_n;

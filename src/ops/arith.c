@@ -1,6 +1,7 @@
 /* arith.c: pointwise arithmetic of two or three inputs, comparisons, choice. */
 #include <math.h>
 
+#include "base/error.h"
 #include "ops/onnx.h"
 #include "ops/records.h"
 
@@ -341,6 +342,7 @@ static reel_tensor *masked_fill(reel_tensor *x, reel_tensor *mask, reel_number v
 
 reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
 {
+    REEL__CALLED("masked_fill");
     return masked_fill(x, mask, reel__real(value));
 }
 

@@ -48,7 +48,9 @@ reel_status reel__call_infer(const reel_call *c, reel_device device, reel_meta *
         out[i].dtype = dtype;
         out[i].device = device;
     }
-    return c->op->infer ? c->op->infer(c, out) : REEL_OK;
+    reel_status st = c->op->infer ? c->op->infer(c, out) : REEL_OK;
+    for (int i = 0; i < c->n_out; i++) out[i].look = 0; /* a rule may copy an input's */
+    return st;
 }
 
 bool reel__is_expanded(const reel_meta *m)

@@ -1,4 +1,5 @@
 /* copy.c: the same values in other memory, another order or another dtype. One record. */
+#include "base/error.h"
 #include "ops/onnx.h"
 
 /* ---- copy: x -> the same values; attributes: dtype and memory format of the result ------ */
@@ -59,12 +60,14 @@ reel_tensor *reel_copy(reel_tensor *x)
 
 reel_tensor *reel_contiguous(reel_tensor *x)
 {
+    REEL__CALLED("contiguous");
     if (!reel__have("contiguous", x, "x")) return NULL;
     return reel__is_contiguous(&x->meta) ? x : copy_as(x, x->meta.dtype, REEL_CONTIGUOUS);
 }
 
 reel_tensor *reel_to_format(reel_tensor *x, reel_memory_format format)
 {
+    REEL__CALLED("to_format");
     if (!reel__have("to_format", x, "x")) return NULL;
     if (format == REEL_CONTIGUOUS) return reel_contiguous(x);
     if (format == REEL_PRESERVE) return x;
@@ -132,6 +135,7 @@ const reel_op reel__copy_ = {
 
 reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
 {
+    REEL__CALLED("copy_");
     if (!reel__have("copy_", dst, "dst") || !reel__have("copy_", src, "src")) return NULL;
     reel_meta sum;
     if (!reel__broadcast(&dst->meta, &src->meta, &sum) ||
@@ -183,5 +187,6 @@ reel_tensor *reel_fill_i64_(reel_tensor *x, int64_t value)
 
 reel_tensor *reel_zero_(reel_tensor *x)
 {
+    REEL__CALLED("zero_");
     return reel_fill_(x, 0);
 }

@@ -2,6 +2,7 @@
  * gradient. */
 #include <inttypes.h>
 
+#include "base/error.h"
 #include "ops/onnx.h"
 #include "ops/records.h"
 
@@ -130,6 +131,7 @@ reel_tensor *reel_index_select(reel_tensor *x, int dim, reel_tensor *index)
 
 reel_tensor *reel_embedding(reel_tensor *weight, reel_tensor *index)
 {
+    REEL__CALLED("embedding");
     if (!reel__have("embedding", weight, "weight") ||
         !reel__have("embedding", index, "index"))
         return NULL;

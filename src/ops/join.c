@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "ops/onnx.h"
 
 /* ---- cat: [.., a, ..] [.., b, ..] -> [.., a + b, ..] along dim ---------------------------- */
@@ -91,6 +92,7 @@ static reel_tensor *stack_some(reel_tensor *const x[], int n, int d)
 
 reel_tensor *reel_stack(reel_tensor *const x[], int n, int dim)
 {
+    REEL__CALLED("stack");
     if (!x || n < 1) {
         reel_fail(REEL_ERR_ARG, "stack: needs one tensor or more");
         return NULL;
@@ -190,6 +192,7 @@ static reel_tensor *pad(reel_tensor *x, reel_shape before, reel_shape after,
 
 reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, double value)
 {
+    REEL__CALLED("pad");
     return pad(x, before, after, reel__real(value));
 }
 

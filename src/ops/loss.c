@@ -2,6 +2,7 @@
  * for: one walk over the logits instead of three. */
 #include <inttypes.h>
 
+#include "base/error.h"
 #include "base/option.h"
 #include "ops/onnx.h"
 #include "ops/recorder.h"
@@ -177,6 +178,7 @@ static bool rows_of(reel_tensor **x, reel_tensor **target)
 reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
                                 const reel_cross_entropy_opts *opts)
 {
+    REEL__CALLED("cross_entropy");
     static const reel_cross_entropy_opts none = {0};
     const reel_cross_entropy_opts *o = opts ? opts : &none;
     if (!reel__have("cross_entropy", logits, "logits") ||
@@ -261,6 +263,7 @@ const reel_op reel__squared_error = {
 
 reel_tensor *reel_mse_loss(reel_tensor *x, reel_tensor *target, reel_reduction reduction)
 {
+    REEL__CALLED("mse_loss");
     return reduce(&reel__squared_error, x, target, reduction);
 }
 

@@ -1,10 +1,11 @@
 /* made.c: the list of records that were made at run time. */
 #include "ops/made.h"
 
-#include <pthread.h>
 #include <string.h>
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list */
+#include "base/lock.h"
+
+static reel__lock lock = REEL__LOCK; /* guards the list */
 static reel_made *all;
 
 void reel__made_retain(reel_made *m)
@@ -24,13 +25,13 @@ static bool retain_if_alive(reel_made *m)
 void reel__made_release(reel_made *m)
 {
     if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1) return;
-    (void)pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     for (reel_made **p = &all; *p; p = &(*p)->next)
         if (*p == m) {
             *p = m->next;
             break;
         }
-    (void)pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     m->free_fn(m);
 }
 
@@ -38,11 +39,11 @@ const reel_op *reel__made_find(bool (*is_it)(const reel_op *op, const void *what
                                const void *what)
 {
     const reel_op *found = NULL;
-    (void)pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     for (reel_made *m = all; m && !found; m = m->next)
         for (int i = 0; i < 2 && !found; i++)
             if (m->op[i] && is_it(m->op[i], what) && retain_if_alive(m)) found = m->op[i];
-    (void)pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     return found;
 }
 
@@ -71,14 +72,14 @@ reel_status reel__made_add(reel_made *m)
 {
     const char *taken = NULL;
     atomic_init(&m->refs, 1);
-    (void)pthread_mutex_lock(&lock);
+    reel__lock_take(&lock);
     for (int i = 0; i < 2 && !taken; i++)
         if (m->op[i] && is_taken(m->op[i]->name)) taken = m->op[i]->name;
     if (!taken) {
         m->next = all;
         all = m;
     }
-    (void)pthread_mutex_unlock(&lock);
+    reel__lock_give(&lock);
     return taken ? reel_fail(REEL_ERR_ARG,
                              "custom_op_new: there is an operator \"%s\" already: one of "
                              "the library, or one that a handle, a tape or a graph holds",

@@ -1,4 +1,5 @@
 /* matmul.c: matrix product and the linear layer. */
+#include "base/error.h"
 #include "ops/onnx.h"
 
 #define G gy[0]
@@ -86,6 +87,7 @@ static bool batch_shape(const reel_tensor *x, const reel_tensor *y, reel_meta *o
 
 reel_tensor *reel_matmul(reel_tensor *x, reel_tensor *y)
 {
+    REEL__CALLED("matmul");
     if (!reel__have("matmul", x, "x") || !reel__have("matmul", y, "y")) return NULL;
     if (x->meta.rank == 0 || y->meta.rank == 0) {
         reel_fail(REEL_ERR_SHAPE, "matmul: %s and %s must have rank 1 or more",
@@ -155,6 +157,7 @@ const reel_op reel__linear = {
 
 reel_tensor *reel_linear(reel_tensor *x, reel_tensor *weight, reel_tensor *bias)
 {
+    REEL__CALLED("linear");
     if (!reel__have("linear", x, "x") || !reel__have("linear", weight, "weight"))
         return NULL;
     int r = x->meta.rank;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/error.h"
 #include "base/option.h"
 #include "ops/onnx.h"
 #include "ops/records.h"
@@ -322,6 +323,7 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
                              reel_tensor *running_mean, reel_tensor *running_var,
                              reel_tensor *residual, const reel_batch_norm_opts *opts)
 {
+    REEL__CALLED("batch_norm");
     static const reel_batch_norm_opts none = {0};
     const reel_batch_norm_opts *o = opts ? opts : &none;
     const reel_batch_norm_attrs a = {.eps = reel__option(o->eps, 1e-5),
@@ -519,6 +521,7 @@ const reel_op reel__layer_norm = {
 reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
                              reel_tensor *bias, double eps)
 {
+    REEL__CALLED("layer_norm");
     if (!reel__have("layer_norm", x, "x")) return NULL;
     if (!(eps >= 0)) {
         reel_fail(REEL_ERR_ARG, "layer_norm: eps %g must be positive", eps);

@@ -1,4 +1,5 @@
 /* softmax.c: softmax, log-softmax, log-sum-exp along one dimension. */
+#include "base/error.h"
 #include "ops/onnx.h"
 
 #define G gy[0]
@@ -128,6 +129,7 @@ const reel_op reel__logsumexp = {
 
 reel_tensor *reel_logsumexp(reel_tensor *x, int dim, bool keepdim)
 {
+    REEL__CALLED("logsumexp");
     reel_scope s = reel_scope_begin();
     reel_tensor *y = along(&reel__logsumexp, x, dim);
     return reel_scope_return(s, y && !keepdim ? reel_squeeze(y, dim) : y);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/alloc.h"
 #include "base/decimal.h"
 #include "base/option.h"
@@ -170,6 +171,7 @@ char *reel_to_string(reel_tensor *x, const reel_print_opts *opts)
 
 reel_status reel_print(reel_tensor *x)
 {
+    REEL__CALLED("print");
     char *s = reel_to_string(x, NULL);
     if (!s) return reel_error_status();
     int ok = puts(s);

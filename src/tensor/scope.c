@@ -15,6 +15,7 @@ static _Thread_local pool results;
 
 static pthread_key_t at_thread_end;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static bool has_key;
 
 static void release_from(pool *p, size_t mark)
 {
@@ -31,7 +32,13 @@ static void drop_pool(void *arg)
 
 static void make_key(void)
 {
-    (void)pthread_key_create(&at_thread_end, drop_pool);
+    has_key = pthread_key_create(&at_thread_end, drop_pool) == 0;
+}
+
+/* The program unloads the library, or ends: no thread's end may call what is gone. */
+static __attribute__((destructor)) void forget_key(void)
+{
+    if (has_key) (void)pthread_key_delete(at_thread_end);
 }
 
 static bool grow(pool *p)

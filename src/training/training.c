@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
+
 enum { NAME = 640 };
 
 /* All of `part` into `map`, behind "prefix.". */
@@ -222,6 +224,7 @@ static void collect(const reel_training *run, reel_tensor_map *map)
 
 reel_status reel_training_save(const char *path, const reel_training *run)
 {
+    REEL__CALLED("training_save");
     if (!path || !run)
         return reel_fail(REEL_ERR_ARG, "training_save: the %s is NULL",
                          path ? "run" : "path");
@@ -268,6 +271,7 @@ static void distribute(const reel_tensor_map *map, reel_training *run)
 
 reel_status reel_training_load(const char *path, reel_training *run)
 {
+    REEL__CALLED("training_load");
     if (!path || !run)
         return reel_fail(REEL_ERR_ARG, "training_load: the %s is NULL",
                          path ? "run" : "path");
@@ -280,3 +284,4 @@ reel_status reel_training_load(const char *path, reel_training *run)
     reel_tensor_map_free(map);
     return reel_error_status();
 }
+#include "base/error.h"

@@ -33,15 +33,39 @@ static inline void refused_by(const char *who, int line)
     reel_error_clear();
 }
 
+/* Names are asked for where the functions of a test all say theirs. */
+static bool misuse_names;
+
+/* The message begins with the function that was called, as it stands in the text of the call,
+ * not with one that it is made of. Twins for integers have the name of what they are twins of. */
+static inline void names_called(const char *call, int line)
+{
+    char name[64];
+    const char *begin = strncmp(call, "reel_", 5) == 0 ? call + 5 : call;
+    size_t n = strcspn(begin, "(");
+    if (!misuse_names || begin == call || n >= sizeof name) return;
+    memcpy(name, begin, n);
+    name[n] = '\0';
+    char *twin = strstr(name, "_i64");
+    if (twin) memmove(twin, twin + 4, strlen(twin + 4) + 1);
+    n = strlen(name);
+    if (reel_failed() && (strncmp(reel_error_message(), name, n) != 0 ||
+                          (reel_error_message()[n] != ':' &&
+                           strncmp(reel_error_message() + n, "_i64:", 5) != 0)))
+        COMPLAIN("line %d: \"%s\" does not name %s\n", line, reel_error_message(), name);
+}
+
 /* A function that makes something, and one that does something. */
 #define NONE(who, call)                                                                  \
     do {                                                                                 \
         if ((call) != NULL) COMPLAIN("line %d: a result\n", __LINE__);                   \
+        names_called(#call, __LINE__);                                                   \
         refused_by(who, __LINE__);                                                       \
     } while (0)
 #define BAD(who, call)                                                                   \
     do {                                                                                 \
         if ((call) == REEL_OK) COMPLAIN("line %d: no error\n", __LINE__);                \
+        names_called(#call, __LINE__);                                                   \
         refused_by(who, __LINE__);                                                       \
     } while (0)
 

@@ -3,6 +3,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/poison.h"
 #include "backend/registry.h"
+#include "base/alloc.h"
 #include "base/denormals.h"
 
 #include <stdatomic.h>
@@ -44,7 +45,9 @@ static void *map_huge(size_t bytes)
 static void *cpu_alloc(int device, size_t bytes)
 {
     (void)device;
-    void *p = bytes >= HUGE_PAGE && bytes % HUGE_PAGE == 0 ? map_huge(bytes) : map(bytes);
+    void *p = reel__hosted()                                 ? reel__hosted_alloc(bytes)
+              : bytes >= HUGE_PAGE && bytes % HUGE_PAGE == 0 ? map_huge(bytes)
+                                                             : map(bytes);
     if (p) reel__poison(p, bytes);
     return p;
 }
@@ -53,7 +56,10 @@ static void cpu_free(int device, void *p, size_t bytes)
 {
     (void)device;
     reel__unpoison(p, bytes);
-    munmap(p, bytes);
+    if (reel__hosted())
+        reel__hosted_free(p);
+    else
+        munmap(p, bytes);
 }
 
 static void cpu_discard(int device, void *p, size_t bytes)
@@ -62,7 +68,8 @@ static void cpu_discard(int device, void *p, size_t bytes)
     uintptr_t begin = ((uintptr_t)p + page - 1) / page * page;
     uintptr_t end = ((uintptr_t)p + bytes) / page * page;
     (void)device;
-    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+    if (begin < end && !reel__hosted())
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 static reel_status cpu_copy_bytes(int device, void *dst, const void *src, size_t bytes,

@@ -167,6 +167,13 @@ static bool same_shape(reel_ref x, reel_ref y)
     return same;
 }
 
+/* Whether a size that is computed is 0 at the smallest batch, or at all. */
+static bool may_vanish(const reel_onnx *o, const reel_onnx_ref *type, int i)
+{
+    int64_t down = o->batch && !reel__onnx_bent(type->grow[i]) ? o->batch - 1 : 0;
+    return type->dim[i] - type->grow[i] * down <= 0;
+}
+
 /* 0 stands for x's size at that place, -1 for what is left: so no size that grows is written,
  * unless two of them grow elsewhere, or the tensor is empty and -1 would be open. */
 reel_ref reel__onnx_reshape(reel_onnx *o, reel_ref x, reel_onnx_ref type)
@@ -186,14 +193,16 @@ reel_ref reel__onnx_reshape(reel_onnx *o, reel_ref x, reel_onnx_ref type)
     type.dtype = x->dtype;
     if (open <= 1 && !zero && !(open && empty))
         return ONNX_NODE("Reshape", type, x, reel__onnx_list(o, type.rank, dim));
-    if (zero && o->opset < 14) {
+    bool vanishes = false;
+    for (int i = 0; i < type.rank; i++) vanishes = vanishes || may_vanish(o, &type, i);
+    if (vanishes && o->opset < 14) {
         reel_fail(REEL_ERR_UNSUPPORTED, "%s: opset %d cannot reshape to a size of 0",
                   o->op, o->opset);
         return NULL;
     }
     reel_ref y = ONNX_NODE("Reshape", type, x,
                            reel__onnx_sizes(o, type.rank, type.dim, type.grow));
-    if (zero) reel__onnx_int(o, "allowzero", 1);
+    if (vanishes) reel__onnx_int(o, "allowzero", 1);
     return y;
 }
 

@@ -3,7 +3,11 @@
  * A value is known by its storage and by how it looks at it (its meta), not by its tensor:
  * backward revives what it saved as new tensors, and those are the same values. Storages are
  * numbered, so memory that is freed and used again is not mistaken for what it was. What
- * changes in place stays one value: state, read and written in order. */
+ * changes in place stays one value: state, read and written in order.
+ *
+ * A view may look like another value at one size and not at the next, as rows 0 to 9 of four.
+ * Whoever captures at several sizes holds views apart: each gets a number of its own in its
+ * meta, which goes with it wherever it is saved, and looks.c finds those that are one. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +19,7 @@
 #include "trace/capture/capture.h"
 
 _Thread_local reel_capture reel__capture;
-static atomic_uint_fast64_t marks;
+static atomic_uint_fast64_t marks, looks;
 
 /* ---- values by storage and meta ------------------------------------------------------------ */
 
@@ -24,7 +28,8 @@ static size_t place_of(const reel_capture *t, uint64_t key, const reel_meta *m)
     size_t i = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & t->mask;
     for (; t->slot[i]; i = (i + 1) & t->mask) {
         int v = t->slot[i] - 1;
-        if (t->key[v] == key && reel__same_look(&t->graph->value[v].meta, m)) break;
+        const reel_meta *have = &t->graph->value[v].meta;
+        if (t->key[v] == key && have->look == m->look && reel__same_look(have, m)) break;
     }
     return i;
 }
@@ -71,11 +76,10 @@ int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
     return v;
 }
 
-/* ---- slices that look like others by chance -------------------------------------------------- */
+/* ---- slices that show less than they do ------------------------------------------------------ */
 
-/* A slice that takes all of a dimension is the value that it looks at, by storage and look; at
- * a larger size it may be another one. Whoever captures at several sizes must know. */
-static reel_status note_edge(reel_graph *g, const reel_call *c, int value, int same)
+/* Whoever captures at several sizes must know how large they must be. */
+static reel_status note_edge(reel_graph *g, const reel_call *c)
 {
     const reel_slice_attrs *a = c->attrs;
     int64_t size = IN_META(c, 0)->dim[a->dim],
@@ -85,7 +89,7 @@ static reel_status note_edge(reel_graph *g, const reel_call *c, int value, int s
     if (!reel__grow(&list, g->n_edge, &g->cap_edge, sizeof *g->edge))
         return reel_error_status();
     g->edge = list;
-    g->edge[g->n_edge++] = (reel_edge){value, same, *a, size, settles};
+    g->edge[g->n_edge++] = (reel_edge){size, settles};
     return REEL_OK;
 }
 
@@ -102,12 +106,14 @@ static reel_status record(reel_recorder *self, const reel_call *c)
         if (in[i] < 0) in[i] = reel__capture_add(t, REEL_VALUE_CONST, c->in[i], NULL);
         if (in[i] < 0) return reel_error_status();
     }
-    /* a view that looks as a value does is that value: each is made once */
-    int same =
-        c->op->traits & REEL_OP_VIEW ? reel__capture_find(t, c->out[0]) : REEL_NO_VALUE;
-    if (c->op == &reel__slice && note_edge(t->graph, c, in[0], same))
-        return reel_error_status();
-    if (same >= 0) return REEL_OK;
+    if (c->op == &reel__slice && note_edge(t->graph, c)) return reel_error_status();
+    if (c->op->traits & REEL_OP_VIEW) {
+        /* a view that looks as a value does is that value: each is made once */
+        if (t->apart)
+            c->out[0]->meta.look = atomic_fetch_add(&looks, 1) + 1;
+        else if (reel__capture_find(t, c->out[0]) >= 0)
+            return REEL_OK;
+    }
     for (int i = 0; i < c->n_out; i++) {
         out[i] = REEL_NO_VALUE;
         if (!c->out[i]) continue;
@@ -161,6 +167,11 @@ reel_status reel_capture_begin(void)
     reel__heard_by = &reel__capture.heard;
     (void)reel__watched_listen(reel__heard_object);
     return REEL_OK;
+}
+
+void reel__capture_apart(void)
+{
+    reel__capture.apart = true;
 }
 
 /* Not in an operator of the user's own, which a capture hears as one. */

@@ -13,7 +13,7 @@ typedef struct reel_capture {
     reel_graph *graph; /* NULL: no capture under way */
     reel_captured_grad *grad;
     int n_grad, cap_grad, last_grad;
-    bool takes_grads;
+    bool takes_grads, apart;
     uint64_t *key; /* storage number of each value */
     int cap_key;
     int *slot; /* open addressing: number of a value plus 1 */

@@ -11,11 +11,12 @@ typedef struct traced {
     const reel_trace_opts *opts;
 } traced;
 
-/* One run under capture. */
-static reel_graph *capture(const traced *t, reel_tensor *const x[])
+/* One run under capture; `sizes`: one of several. */
+static reel_graph *capture(const traced *t, reel_tensor *const x[], bool sizes)
 {
     const reel_trace_opts *o = t->opts;
     if (reel_capture_begin()) return NULL;
+    if (sizes) reel__capture_apart();
     reel_scope s = reel_scope_begin();
     if (o->declare) (void)o->declare(t->fn.user);
     for (int i = 0; i < t->n && !reel_failed(); i++)
@@ -68,7 +69,7 @@ static reel_graph *capture_rows(const traced *t, int64_t want)
 {
     reel_tensor *x[REEL_OP_MAX_IN];
     for (int i = 0; i < t->n; i++) x[i] = batched(t, i) ? rows(t->x[i], want) : t->x[i];
-    return reel_failed() ? NULL : capture(t, x);
+    return reel_failed() ? NULL : capture(t, x, true);
 }
 
 /* A function that changes state must not run twice. */
@@ -157,7 +158,7 @@ static reel_graph *capture_sizes(const traced *t, int64_t batch)
     reel_graph **g = c.graph;
     good = good && !reel__graph_generalize(g[0], c.rows[0], g[1], c.rows[1]) &&
            !reel__graph_confirm(g[0], c.rows[0], g[2], c.rows[2]) &&
-           !reel__graph_edges(g[0]) && !reel_graph_set_batch(g[0], batch);
+           !reel__graph_looks(g[0]) && !reel_graph_set_batch(g[0], batch);
     reel_graph *whole = good ? g[0] : NULL;
     if (good) g[0] = NULL;
     drop(&c);
@@ -190,7 +191,7 @@ static reel_graph *trace(reel__called fn, reel_tensor *const x[], int n, int n_y
     int64_t batch = t.opts->fixed_batch ? 0 : batch_of(&t);
     if (batch < 0) return NULL;
     reel_scope s = reel_scope_begin();
-    reel_graph *g = capture(&t, x);
+    reel_graph *g = capture(&t, x, false);
     bool changes = g && changes_state(g);
     if (g && batch && !changes && !g->rng_blocks && !reel_failed()) {
         reel_graph_free(g);
@@ -207,11 +208,13 @@ static reel_graph *trace(reel__called fn, reel_tensor *const x[], int n, int n_y
 reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const x[],
                                 int n, const reel_trace_opts *opts)
 {
+    REEL__CALLED("trace_function");
     return trace((reel__called){.one = fn, .user = user}, x, n, 1, opts);
 }
 
 reel_graph *reel_trace_function_n(reel_function_n fn, void *user, reel_tensor *const x[],
                                   int n_x, int n_y, const reel_trace_opts *opts)
 {
+    REEL__CALLED("trace_function_n");
     return trace((reel__called){.many = fn, .user = user}, x, n_x, n_y, opts);
 }

@@ -7,9 +7,9 @@
 #ifndef REEL_TRACE_PLAN_H
 #define REEL_TRACE_PLAN_H
 
-#include <pthread.h>
 #include <reel/executor.h>
 
+#include "base/lock.h"
 #include "trace/graph/graph.h"
 
 /* ---- offsets.c: blocks in one arena ------------------------------------------------------ */
@@ -68,7 +68,7 @@ typedef struct reel_program {
     int *root;     /* of each value: values of one root may share memory (effects) */
     int *state, n_state; /* values that are state and used */
     int *state_of;       /* of each value: its place in `state`; -1 */
-    pthread_mutex_t lock;
+    reel__lock lock;
     reel_blob *blobs;
 } reel_program;
 

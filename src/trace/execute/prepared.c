@@ -92,14 +92,14 @@ static void let_go(reel_program *r, reel_plan_step *s)
     s->blob = NULL;
     if (!b) return;
     s->call.prepared = NULL;
-    (void)pthread_mutex_lock(&r->lock);
+    reel__lock_take(&r->lock);
     bool last = --b->uses == 0;
     for (reel_blob **at = &r->blobs; last && *at; at = &(*at)->next)
         if (*at == b) {
             *at = b->next;
             break;
         }
-    (void)pthread_mutex_unlock(&r->lock);
+    reel__lock_give(&r->lock);
     if (last) blob_free(r, b);
 }
 
@@ -107,7 +107,7 @@ static void let_go(reel_program *r, reel_plan_step *s)
 static reel_blob *share(const reel_plan *p, const reel_plan_step *s, reel_blob *b)
 {
     reel_program *r = p->program;
-    (void)pthread_mutex_lock(&r->lock);
+    reel__lock_take(&r->lock);
     reel_blob *o = r->blobs;
     while (o && !(o->node == b->node && o->bytes == b->bytes && fresh(p, s, o) &&
                   memcmp(o->data, b->data, b->bytes) == 0))
@@ -118,7 +118,7 @@ static reel_blob *share(const reel_plan *p, const reel_plan_step *s, reel_blob *
     }
     reel_blob *kept = o ? o : b;
     kept->uses++;
-    (void)pthread_mutex_unlock(&r->lock);
+    reel__lock_give(&r->lock);
     if (o) blob_free(r, b);
     return kept;
 }
@@ -146,8 +146,8 @@ void reel__prepared_drop(reel_plan *p)
 size_t reel__prepared_bytes(reel_program *r)
 {
     size_t bytes = 0;
-    (void)pthread_mutex_lock(&r->lock);
+    reel__lock_take(&r->lock);
     for (const reel_blob *b = r->blobs; b; b = b->next) bytes += b->bytes;
-    (void)pthread_mutex_unlock(&r->lock);
+    reel__lock_give(&r->lock);
     return bytes;
 }

@@ -91,7 +91,7 @@ reel_program *reel__program_new(const reel_graph *g, bool settle)
     reel_program *p = reel__calloc(1, sizeof *p);
     if (!p) return NULL;
     atomic_init(&p->refs, 1);
-    (void)pthread_mutex_init(&p->lock, NULL);
+    reel__lock_init(&p->lock);
     p->n_node = g->n_node;
     p->graph = reel__graph_copy(g);
     bool good = p->graph && (!settle || !reel__settle(p->graph, &p->settled));
@@ -116,6 +116,6 @@ void reel__program_release(reel_program *p)
     reel_graph_free(p->graph);
     reel__free(p->owner);
     reel__free(p->changes);
-    (void)pthread_mutex_destroy(&p->lock);
+    reel__lock_free(&p->lock);
     reel__free(p);
 }

@@ -67,8 +67,8 @@ static reel_status compute(reel_program *p)
 reel_status reel__program_settle(reel_program *p)
 {
     if (!p->settled.n) return REEL_OK;
-    (void)pthread_mutex_lock(&p->lock);
+    reel__lock_take(&p->lock);
     reel_status st = p->settler && is_fresh(p) ? REEL_OK : compute(p);
-    (void)pthread_mutex_unlock(&p->lock);
+    reel__lock_give(&p->lock);
     return st;
 }

@@ -96,9 +96,15 @@ reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta
 /* ---- how results grow ------------------------------------------------------------------------ */
 
 /* A slice that clips makes a size that grows on a line for a while only, and windows that step
- * over what grows one that grows in steps: such dimensions are bent. Their slope holds from g->batch to the next size. What lies beyond the bends shows here:
- * at one row, and at more than any place that programs write. */
-const int64_t reel__far_batch[REEL__N_FAR] = {1, 1009, INT64_C(1) << 20};
+ * over what grows one that grows in steps: such dimensions are bent. Their slope holds from
+ * g->batch to the next size. What lies beyond the bends, or between two of them, shows at these
+ * sizes: all small ones, and up to more than any place that programs write. */
+int64_t reel__size_tried(int64_t k)
+{
+    enum { SMALL = 64, DOUBLINGS = 14 };
+    if (k < SMALL) return k + 1;
+    return k < SMALL + DOUBLINGS ? (INT64_C(128) << (k - SMALL)) - 15 : 0;
+}
 
 /* Windows over a plane whose sides follow the batch. */
 static bool steps_along(const reel_graph *g, const reel_gnode *n)
@@ -128,8 +134,7 @@ static bool can_bend(const reel_graph *g)
     return false;
 }
 
-/* The shapes at batch b, as far as the graph has a meaning there; the rest as on a line. */
-static reel_status metas_there(const reel_graph *g, int64_t b, reel_meta *meta)
+reel_status reel__metas_there(const reel_graph *g, int64_t b, reel_meta *meta)
 {
     reel_status st = reel__metas_anew(g, b, REEL_NO_VALUE, meta);
     if (!st || st == REEL_ERR_MEMORY) return st;
@@ -143,9 +148,8 @@ reel_status reel__graph_bends(reel_graph *g)
     if (!g->batch || !can_bend(g)) return REEL_OK;
     reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     reel_status st = meta ? REEL_OK : reel_error_status();
-    for (int k = 0; k < REEL__N_FAR && !st; k++) {
-        int64_t b = reel__far_batch[k];
-        st = metas_there(g, b, meta);
+    for (int64_t k = 0, b; (b = reel__size_tried(k)) && !st; k++) {
+        st = reel__metas_there(g, b, meta);
         for (int v = 0; v < g->n_value && !st; v++) {
             reel_value *x = &g->value[v];
             for (int d = 0; d < x->meta.rank; d++) {
@@ -172,51 +176,18 @@ bool reel__bend_alike(const reel_graph *g, int v, int by, bool strides)
     if (v == by || (!g->value[v].bent && !g->value[by].bent)) return true;
     reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     bool alike = meta != NULL;
-    for (int k = 0; k < REEL__N_FAR && alike; k++)
-        alike = !metas_there(g, reel__far_batch[k], meta) &&
-                reel__same_shape(&meta[v], &meta[by]) &&
+    for (int64_t k = 0, b; (b = reel__size_tried(k)) && alike; k++)
+        alike = !reel__metas_there(g, b, meta) && reel__same_shape(&meta[v], &meta[by]) &&
                 (!strides || same_strides(&meta[v], &meta[by]));
     reel__free(meta);
     return alike;
 }
 
-/* Whether the slice of x looks at the memory that `same` looks at. */
-static bool edge_holds(const reel_edge *e, const reel_meta *x, const reel_meta *same)
-{
-    const int64_t d = e->slice.dim, n = x->dim[d];
-    int64_t start, length;
-    bool there = reel__slice_at(&e->slice, n, &start, &length);
-    return there && x->rank == same->rank && same->dim[d] == length &&
-           same->offset - x->offset == start * x->stride[d];
-}
-
-reel_status reel__graph_edges(const reel_graph *g)
-{
-    reel_meta *meta =
-        g->n_edge ? reel__calloc((size_t)g->n_value + 1, sizeof *meta) : NULL;
-    reel_status st = !g->n_edge || meta ? REEL_OK : reel_error_status();
-    /* all small sizes, and some large ones */
-    for (int64_t b = 1; meta && b <= INT64_C(1) << 20 && !st; b += b < 64 ? 1 : b) {
-        st = metas_there(g, b, meta);
-        for (int i = 0; i < g->n_edge && !st; i++) {
-            const reel_edge *e = &g->edge[i];
-            if (e->same < 0 || edge_holds(e, &meta[e->value], &meta[e->same])) continue;
-            st = reel_fail(REEL_ERR_STATE,
-                           "trace: a slice of dimension %" PRId64 ", %" PRId64
-                           " to %" PRId64 " by %" PRId64
-                           ", of what an earlier slice left is another value at a batch "
-                           "size of %" PRId64 "; trace it with fixed_batch",
-                           e->slice.dim, e->slice.start, e->slice.end, e->slice.step, b);
-        }
-    }
-    reel__free(meta);
-    return st;
-}
-
 reel_status reel__graph_grow(reel_graph *g)
 {
     reel_meta *next = reel__calloc((size_t)g->n_value + 1, sizeof *next);
-    reel_status st = next ? metas_there(g, g->batch + 1, next) : reel_error_status();
+    reel_status st =
+        next ? reel__metas_there(g, g->batch + 1, next) : reel_error_status();
     for (int v = 0; v < g->n_value && !st; v++) {
         reel_value *x = &g->value[v];
         for (int d = 0; d < x->meta.rank && x->kind == REEL_VALUE_NODE; d++)

@@ -60,12 +60,8 @@ typedef struct reel_decided {
     } * state;
     int n_state, cap_state;
 } reel_decided;
-/* A slice of `value`, whose dimension has a size that does not settle what it does
- * (reel__slice_settles). same: the value that its result was taken for; REEL_NO_VALUE if it is a
- * node. */
+/* A slice of a dimension whose size does not settle what it does (reel__slice_settles). */
 typedef struct reel_edge {
-    int value, same;
-    reel_slice_attrs slice;
     int64_t size, settles;
 } reel_edge;
 
@@ -138,17 +134,16 @@ reel_status reel__infer(const reel_op *op, const void *attrs, const reel_meta *c
  * than sizes that grow in proportion. */
 reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_graph *b,
                                    int64_t batch_b);
-/* Whether slices of g->edge that were taken for other values are these at all sizes. Errors:
- * REEL_ERR_STATE if one is not. */
-reel_status reel__graph_edges(const reel_graph *g);
-/* Batch sizes beyond all bends. */
-#define REEL__N_FAR 3
-extern const int64_t reel__far_batch[REEL__N_FAR];
+/* The shapes at batch b, as far as the graph has a meaning there; the rest as on a line. Errors:
+ * memory. */
+reel_status reel__metas_there(const reel_graph *g, int64_t b, reel_meta *meta);
+/* Batch sizes that show how results grow: number k from 0 on; 0: there are no more. */
+int64_t reel__size_tried(int64_t k);
 /* Sets how results grow from g->batch on, by the shape rules; where their sizes bend, too. */
 reel_status reel__graph_grow(reel_graph *g);
 /* The bends alone. */
 reel_status reel__graph_bends(reel_graph *g);
-/* Whether two values of one shape here have one, and perhaps the same strides, at far batch
+/* Whether two values of one shape here have one, and perhaps the same strides, at other batch
  * sizes as well. */
 bool reel__bend_alike(const reel_graph *g, int v, int by, bool strides);
 /* A graph generalized so, still at its batch size, against a capture at a third one: the same
@@ -171,6 +166,14 @@ void reel__value_meta_at(const reel_graph *g, int v, int64_t b, reel_meta *m);
 /* The batch size that these inputs are for (0: the graph has none), or an error, -1, that
  * names the input: a wrong dtype, a size that does not fit. `who` begins the message. */
 int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const x[]);
+
+/* ---- looks.c ------------------------------------------------------------------------------ */
+
+/* The capture of this thread makes a node of each view, also where it looks like a value that
+ * is there. */
+void reel__capture_apart(void);
+/* Views that look at the same memory in the same way at every size become one value. */
+reel_status reel__graph_looks(reel_graph *g);
 
 /* ---- replay.c ---------------------------------------------------------------------------- */
 

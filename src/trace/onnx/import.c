@@ -1,6 +1,7 @@
 /* import.c: a graph from an ONNX model. With a batch that the file leaves open the model is
  * built twice, node by node side by side, at two batch sizes, and what differs grows with the
  * batch (batch.c), as with a function that is traced. */
+#include "base/error.h"
 #include "trace/onnx/import.h"
 
 #include <inttypes.h>
@@ -406,6 +407,7 @@ static reel_graph *finish(builds *s, int64_t batch)
     if (!st && b) st = prune(b->g);
     if (!st && b) st = check_constants(a->g, b->g, file);
     if (!st && b) st = generalize(a->g, b->g, file);
+    if (!st) st = reel__graph_looks(a->g); /* reshapes that change nothing */
     if (!st && b) st = set_batch(a->g, file, batch);
     if (!st) st = reel_graph_check(a->g);
     return st ? NULL : take(a);
@@ -456,6 +458,7 @@ reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
 
 reel_graph *reel_onnx_load(const char *path, const reel_onnx_load_opts *opts)
 {
+    REEL__CALLED("onnx_load");
     if (reel_failed()) return NULL;
     if (!path || (opts && (opts->batch < 0 || opts->max_bytes < 0))) {
         reel_fail(REEL_ERR_ARG, "onnx_load: %s",

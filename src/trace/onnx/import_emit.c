@@ -133,14 +133,15 @@ static bool valid_shape(const reel_import *im, int x, reel_shape s, reel_meta *t
 
 int reel__im_reshape(reel_import *im, int x, reel_shape s)
 {
-    return reel__im_reshape_as(im, x, s, s.dim);
+    reel_meta to;
+    if (!valid_shape(im, x, s, &to)) return REEL_NO_VALUE;
+    return reel__same_shape(&to, META(x)) ? x : reel__im_reshape_as(im, x, s, s.dim);
 }
 
 int reel__im_reshape_as(reel_import *im, int x, reel_shape s, const int64_t asked[])
 {
     reel_meta to;
     if (!valid_shape(im, x, s, &to)) return REEL_NO_VALUE;
-    if (reel__same_shape(&to, META(x))) return x;
     if (reel__numel(&to) != reel__numel(META(x))) {
         reel_fail(REEL_ERR_SHAPE, "%s cannot become %s: other number of elements",
                   SHOW(META(x)), SHOW(&to));

@@ -57,8 +57,8 @@ int reel__layout_fits(const reel_graph *g, int v, int by)
     reel_status st = infer_with(g, v, by, g->batch, meta);
     if (!st && g->batch) st = infer_with(g, v, by, g->batch + 1, meta);
     bool bent = g->value[v].bent || g->value[by].bent;
-    for (int k = 0; k < REEL__N_FAR && !st && bent; k++)
-        st = infer_with(g, v, by, reel__far_batch[k], meta);
+    for (int64_t k = 0, b; bent && (b = reel__size_tried(k)) && !st; k++)
+        st = infer_with(g, v, by, b, meta);
     reel__free(meta);
     if (!st) return 1;
     if (st == REEL_ERR_MEMORY) return -1;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "trace/view/picture.h"
 
@@ -45,6 +46,7 @@ reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
 reel_status reel_graph_save_html(const reel_graph *g, const char *path,
                                  const reel_view_opts *opts)
 {
+    REEL__CALLED("graph_save_html");
     if (reel_failed()) return reel_error_status();
     char *text = NULL;
     size_t size = 0;
