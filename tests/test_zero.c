@@ -578,13 +578,15 @@ static double gray(const reel_image_grid_opts *opts, const double *r)
     char path[] = "/tmp/reel_zero_XXXXXX";
     unsigned char file[256] = {0};
     float pixel = (float)r[0];
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
+    int fd = mkstemp(path); /* a name that is free; the file is replaced */
+    assert_true(fd >= 0 && close(fd) == 0);
     (void)reel_image_grid_save(path, reel_from(&pixel, REEL_SHAPE(1, 1, 1, 1), REEL_F32),
                                opts);
-    size_t n = fread(file, 1, sizeof file, fdopen(fd, "rb"));
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_true(fread(file, 1, sizeof file, f) > 63);
+    (void)fclose(f);
     (void)unlink(path);
-    (void)n;
     return file[8 + 25 + 8 + 2 + 5 + 2 * 6 + 1 + 2]; /* row 2 of 6 bytes, column 2 */
 }
 static double gray_formula(double low, double high, const double *r)
