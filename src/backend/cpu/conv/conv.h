@@ -81,14 +81,6 @@ reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const 
                                      float *gw);
 /* ---- small helpers ----------------------------------------------------------------- */
 
-static inline int64_t reel__min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-static inline int64_t reel__max64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
 static inline int64_t reel__round_up(int64_t a, int64_t b)
 {
     return ceil_div(a, b) * b;

@@ -31,7 +31,7 @@ static int64_t panels_of(const reel_direct *p)
 
 static int64_t width_of(const reel_direct *p, int64_t o)
 {
-    return reel__min64(panel_width(p), reel__round_up(p->k - o, p->gemm->lanes));
+    return min64(panel_width(p), reel__round_up(p->k - o, p->gemm->lanes));
 }
 
 static void pack_panel(void *ctx, int64_t i, int worker)
@@ -71,9 +71,9 @@ typedef struct held {
 static void inside(int64_t n, int64_t stride, int64_t min, int64_t max, int64_t size,
                    int64_t *begin, int64_t *end)
 {
-    *begin = min < 0 ? reel__min64(n, ceil_div(-min, stride)) : 0;
-    *end = size > max ? reel__min64(n, ceil_div(size - max, stride)) : 0;
-    *end = reel__max64(*begin, *end);
+    *begin = min < 0 ? min64(n, ceil_div(-min, stride)) : 0;
+    *end = size > max ? min64(n, ceil_div(size - max, stride)) : 0;
+    *end = max64(*begin, *end);
 }
 
 /* Results [begin, end) of row y of an image, whose first begins at `from`. */
@@ -134,7 +134,7 @@ static bool weights_spoilt(const reel_direct *p, int64_t o, int64_t width)
 /* Whether zeros around the input may have met such a weight. */
 static bool edges_spoilt(const reel_direct *p, const held *h, int64_t o)
 {
-    int64_t width = width_of(p, o), valid = reel__min64(p->k - o, width);
+    int64_t width = width_of(p, o), valid = min64(p->k - o, width);
     return p->suspect && h->edges &&
            !REEL_ISA_PICK(conv_check)
                 ->finite((const float *const *)h->edge, h->edges, o, valid) &&
@@ -157,7 +157,7 @@ static bool is_suspect(const reel_direct *p)
 
 static void run_panel(const reel_direct *p, const held *h, int64_t o)
 {
-    int64_t width = width_of(p, o), valid = reel__min64(p->k - o, width);
+    int64_t width = width_of(p, o), valid = min64(p->k - o, width);
     reel__direct_gather(p, &(reel_conv_gather){
                                .a = h->a,
                                .d = h->d,
@@ -216,9 +216,8 @@ static reel_status run(reel_direct *p, const int64_t *dy, const int64_t *dx)
     int64_t workers = reel__max_workers(), floats = 0;
     p->copy_size = reel__round_up(reel__strip_size(s), 16);
     p->row_size = s->block_images * s->block_rows * s->ow;
-    p->groups = s->blocks >= FEW_TASKS
-                    ? 1
-                    : reel__min64(panels_of(p), ceil_div(FEW_TASKS, s->blocks));
+    p->groups =
+        s->blocks >= FEW_TASKS ? 1 : min64(panels_of(p), ceil_div(FEW_TASKS, s->blocks));
     int64_t packed = reel__reserve(&floats, p->ready ? 0 : packed_size(p));
     int64_t held_at =
         reel__reserve(&floats, workers * (int64_t)(sizeof(held) / sizeof(float)));
@@ -246,8 +245,8 @@ static void set_range(const int64_t *d, int64_t n, int64_t *min, int64_t *max)
 {
     *min = *max = d[0];
     for (int64_t i = 1; i < n; i++) {
-        *min = reel__min64(*min, d[i]);
-        *max = reel__max64(*max, d[i]);
+        *min = min64(*min, d[i]);
+        *max = max64(*max, d[i]);
     }
 }
 
@@ -411,8 +410,8 @@ static void zero_image(void *ctx, int64_t begin, int64_t end)
 static reel_status input_grad(const reel_conv *g, const reel_conv_io *io, int64_t group,
                               int64_t *list)
 {
-    for (int64_t py = 0; py < reel__min64(g->stride[0], g->h); py++)
-        for (int64_t px = 0; px < reel__min64(g->stride[1], g->w); px++) {
+    for (int64_t py = 0; py < min64(g->stride[0], g->h); py++)
+        for (int64_t px = 0; px < min64(g->stride[1], g->w); px++) {
             reel_status status = input_phase(g, io, group, py, px, list);
             if (status != REEL_OK) return status;
         }

@@ -70,7 +70,7 @@ static void redo_columns(const reel_direct *p, place at, int64_t o, int64_t vali
 {
     at.panel = p->ready + o * p->taps * p->len;
     for (at.o = o; at.o < o + valid; at.o += COLUMNS, at.panel += COLUMNS) {
-        at.n = reel__min64(COLUMNS, o + valid - at.o);
+        at.n = min64(COLUMNS, o + valid - at.o);
         redo(p, &at);
     }
 }
@@ -78,7 +78,7 @@ static void redo_columns(const reel_direct *p, place at, int64_t o, int64_t vali
 void reel__direct_edges(const reel_direct *p, int64_t block, int64_t o, int64_t width)
 {
     const reel_strip_block b = reel__strip_block(&p->strip, p->n, block);
-    int64_t valid = reel__min64(p->k - o, width);
+    int64_t valid = min64(p->k - o, width);
     place at = {.width = width};
     for (at.image = b.image; at.image < b.image + b.images; at.image++)
         for (at.y = b.y; at.y < b.y + b.rows; at.y++)

@@ -59,7 +59,7 @@ static int64_t panels_of(const direct *w)
 
 static int64_t width_of(const direct *w, int64_t o)
 {
-    return reel__min64(panel_width(w), w->columns - o);
+    return min64(panel_width(w), w->columns - o);
 }
 
 /* ---- stage 1: rows of pixels ------------------------------------------------------- */
@@ -107,8 +107,8 @@ static void outer(const direct *w, const reel_conv_outer *o)
 static void places_inside(int64_t n, int64_t stride, int64_t d, int64_t size,
                           int64_t *begin, int64_t *end)
 {
-    *begin = d < 0 ? reel__min64(n, ceil_div(-d, stride)) : 0;
-    *end = size > d ? reel__min64(n, ceil_div(size - d, stride)) : 0;
+    *begin = d < 0 ? min64(n, ceil_div(-d, stride)) : 0;
+    *end = size > d ? min64(n, ceil_div(size - d, stride)) : 0;
 }
 
 /* Row by row what outer() sums over all, in the same order, so with the same bits. */
@@ -219,7 +219,7 @@ static reel_status run(direct *w, bool *spoilt)
     bool shared = w->columns * w->runs * w->len > SMALL_P;
     reel__strip_init(s, w->g->n, shared ? SHARED_PIXELS : OWN_PIXELS,
                      shared ? SHARED_FLOATS : OWN_FLOATS);
-    w->parts = shared ? 1 : reel__min64(PARTS, s->blocks);
+    w->parts = shared ? 1 : min64(PARTS, s->blocks);
     int64_t workers = reel__max_workers(), floats = 0;
     w->p_size = w->columns * w->runs * w->len;
     w->copy_size = reel__round_up(reel__strip_size(s), 16);

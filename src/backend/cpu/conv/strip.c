@@ -14,14 +14,14 @@ void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats)
     int64_t reach = s->y_max - s->y_min + 1;
     /* Rows of results whose input fits. */
     int64_t fit = (floats / (s->columns * s->c) - reach) / s->stride_y + 1;
-    int64_t rows = reel__min64(ceil_div(pixels, s->ow), reel__max64(fit, 1));
+    int64_t rows = min64(ceil_div(pixels, s->ow), max64(fit, 1));
     s->block_images = 1;
     s->block_rows = rows;
     if (rows >= s->oh) {
         int64_t image = ((s->oh - 1) * s->stride_y + reach) * s->columns * s->c;
         s->block_rows = s->oh;
-        s->block_images = reel__min64(pixels / (s->oh * s->ow), floats / image);
-        s->block_images = reel__min64(reel__max64(s->block_images, 1), n);
+        s->block_images = min64(pixels / (s->oh * s->ow), floats / image);
+        s->block_images = min64(max64(s->block_images, 1), n);
     } else { /* nearly equal blocks */
         s->block_rows = ceil_div(s->oh, ceil_div(s->oh, rows));
     }
@@ -39,17 +39,17 @@ reel_strip_block reel__strip_block(const reel_strip *s, int64_t n, int64_t i)
 {
     reel_strip_block b;
     b.image = i / s->per_image * s->block_images;
-    b.images = reel__min64(s->block_images, n - b.image);
+    b.images = min64(s->block_images, n - b.image);
     b.y = i % s->per_image * s->block_rows;
-    b.rows = reel__min64(s->block_rows, s->oh - b.y);
+    b.rows = min64(s->block_rows, s->oh - b.y);
     return b;
 }
 
 /* One row of input columns [x, x + columns) between zeros. */
 static void copy_row(const reel_strip *s, const float *row, float *to)
 {
-    int64_t begin = reel__min64(reel__max64(0, -s->x_min), s->columns);
-    int64_t end = reel__max64(begin, reel__min64(s->columns, s->w - s->x_min));
+    int64_t begin = min64(max64(0, -s->x_min), s->columns);
+    int64_t end = max64(begin, min64(s->columns, s->w - s->x_min));
     memset(to, 0, (size_t)(begin * s->c) * sizeof(float));
     memset(to + end * s->c, 0, (size_t)((s->columns - end) * s->c) * sizeof(float));
     const float *from = row + (begin + s->x_min) * s->pixel;

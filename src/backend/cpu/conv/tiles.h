@@ -66,7 +66,7 @@ static inline void reel__tile_touch(const reel_activation *a, const reel_tiles *
     int64_t total = a->n * a->h * a->w * a->c, an_image = t->across * t->down;
     int64_t begin = a->h * a->w * a->c * first / an_image;
     int64_t end = a->h * a->w * a->c * (first + count) / an_image + 2 * a->w * a->c;
-    end = reel__min64(end, total); /* two rows more: tiles overlap the next ones' */
+    end = min64(end, total); /* two rows more: tiles overlap the next ones' */
     reel__touch(a->data + begin, end - begin);
 }
 

@@ -74,7 +74,7 @@ static void transform_input(void *ctx, int64_t i, int worker)
     const block *b = ctx;
     const winograd *p = b->p;
     int64_t grain = transform_grain(p), begin = i * grain;
-    int64_t end = reel__min64(b->count, begin + grain);
+    int64_t end = min64(b->count, begin + grain);
     reel__tile_touch(&p->in, &p->tiles, b->first + begin, end - begin);
     for (int64_t t = begin; t < end; t++) {
         int64_t image, y, x;
@@ -128,7 +128,7 @@ static void transform_output(const winograd *p, const block *b, const float *m, 
 static void panel_of(const winograd *p, int64_t index, int64_t *o, int64_t *width)
 {
     *o = index * 2 * p->gemm->lanes;
-    *width = reel__min64(2 * p->gemm->lanes, p->k - *o);
+    *width = min64(2 * p->gemm->lanes, p->k - *o);
 }
 
 static int64_t panels_of(const winograd *p)
@@ -178,7 +178,7 @@ static void multiply_slice(const block *b, const float *u, int64_t c, int64_t co
 static block block_at(const winograd *p, int64_t i, int64_t worker)
 {
     block b = {.p = p, .first = i * p->block};
-    b.count = reel__min64(p->block, p->tiles.count - b.first);
+    b.count = min64(p->block, p->tiles.count - b.first);
     b.v = p->v + worker * p->v_size;
     return b;
 }
@@ -230,7 +230,7 @@ static void share_panel(void *ctx, int64_t i, int worker)
     int64_t o, width;
     panel_of(p, i, &o, &width);
     for (int64_t c = 0; c < p->c; c += p->slice) {
-        int64_t count = reel__min64(p->slice, p->c - c);
+        int64_t count = min64(p->slice, p->c - c);
         transform_weight(p, o, width, c, count, u);
         multiply_slice(b, u, c, count, width, m);
     }
@@ -284,9 +284,9 @@ static void set_sizes(winograd *p)
     p->common = u > SMALL_U && !p->shared;
     int64_t rows = 2 * p->gemm->rows; /* whole register blocks of either width */
     int64_t fit = (p->shared ? SHARED_V_BYTES : OWN_V_BYTES) / (36 * 4 * p->v_row);
-    fit = reel__min64(fit, SHARED_TILES);
+    fit = min64(fit, SHARED_TILES);
     p->block = fit >= rows ? fit / rows * rows : p->gemm->rows;
-    p->block = reel__min64(p->block, p->tiles.count);
+    p->block = min64(p->block, p->tiles.count);
     p->blocks = ceil_div(p->tiles.count, p->block);
     if (!p->shared && p->blocks * panels_of(p) <= FEW_TASKS) even_tasks(p);
     p->slice = p->shared ? SLICE : p->c;

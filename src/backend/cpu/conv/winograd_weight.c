@@ -59,7 +59,7 @@ static void transform(void *ctx, int64_t i, int worker)
     int64_t v_step = reel__element_step(b->count * w->v_row);
     int64_t z_step = reel__element_step(b->count * w->z_row);
     int64_t grain = transform_grain(w), begin = i * grain;
-    int64_t end = reel__min64(b->count, begin + grain);
+    int64_t end = min64(b->count, begin + grain);
     reel__tile_touch(&w->x, &w->tiles, b->first + begin, end - begin);
     reel__tile_touch(&w->gy, &w->tiles, b->first + begin, end - begin);
     for (int64_t t = begin; t < end; t++) {
@@ -90,9 +90,9 @@ static void multiply(void *ctx, int64_t i, int worker)
     const block *b = ctx;
     const winograd *w = b->w;
     int64_t o = i / slices_of(w) * 2 * w->gemm->lanes;
-    int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
+    int64_t width = min64(2 * w->gemm->lanes, w->g->k - o);
     int64_t c0 = i % slices_of(w) * w->slice;
-    int64_t count = reel__min64(w->slice, w->g->c - c0);
+    int64_t count = min64(w->slice, w->g->c - c0);
     int64_t step = reel__element_step(w->slice * 2 * w->gemm->lanes);
     float *p = w->shared ? w->p + worker * w->p_size : b->p + i * 36 * step;
     for (int64_t e = 0; e < 36; e++) {
@@ -130,7 +130,7 @@ static void run_part(void *ctx, int64_t part, int worker)
     int64_t begin = w->blocks * part / w->parts, end = w->blocks * (part + 1) / w->parts;
     for (int64_t i = begin; i < end; i++) {
         b.first = i * w->block;
-        b.count = reel__min64(w->block, w->tiles.count - b.first);
+        b.count = min64(w->block, w->tiles.count - b.first);
         b.begins = w->shared || i == begin;
         b.ends = w->shared || i == end - 1;
         reel__parallel(ceil_div(b.count, transform_grain(w)), transform, &b);
@@ -145,7 +145,7 @@ static void unpack(void *ctx, int64_t i, int worker)
     (void)worker;
     const winograd *w = ctx;
     int64_t o = i * 2 * w->gemm->lanes;
-    int64_t width = reel__min64(2 * w->gemm->lanes, w->g->k - o);
+    int64_t width = min64(2 * w->gemm->lanes, w->g->k - o);
     const float *sum = w->sum + 9 * o * w->g->c;
     for (int64_t part = 0; part < w->parts; part++)
         reel__touch(sum + part * w->sum_size, 9 * w->g->c * width);
@@ -168,11 +168,11 @@ static void set_sizes(winograd *w)
     w->v_row = g->c >= 128 ? g->c + 16 : g->c;
     w->z_row = g->k >= 128 ? g->k + 16 : g->k;
     w->shared = 36 * g->c * g->k > SMALL_P;
-    w->slice = reel__min64(g->c, SLICE);
+    w->slice = min64(g->c, SLICE);
     w->block = (w->shared ? SHARED_BYTES : OWN_BYTES) / (36 * 4 * (w->v_row + w->z_row));
-    w->block = reel__min64(reel__max64(w->block, 16), w->tiles.count);
+    w->block = min64(max64(w->block, 16), w->tiles.count);
     w->blocks = ceil_div(w->tiles.count, w->block);
-    w->parts = w->shared ? 1 : reel__min64(PARTS, w->blocks);
+    w->parts = w->shared ? 1 : min64(PARTS, w->blocks);
     w->v_size = 36 * reel__element_step(w->block * w->v_row);
     w->z_size = 36 * reel__element_step(w->block * w->z_row);
     w->p_size = 36 * reel__element_step(w->slice * 2 * w->gemm->lanes) *
@@ -195,13 +195,13 @@ reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
     int64_t z = reel__reserve(&floats, w.z_size * (w.shared ? 1 : workers));
     int64_t p = reel__reserve(&floats, w.p_size * workers);
     int64_t sum = reel__reserve(&floats, w.sum_size * w.parts);
-    int64_t zero = reel__reserve(&floats, reel__max64(g->c, g->k));
+    int64_t zero = reel__reserve(&floats, max64(g->c, g->k));
     int64_t spoilt = reel__reserve(&floats, panels_of(&w));
     float *scratch = reel__scratch((size_t)floats * sizeof(float));
     if (!scratch) return REEL_ERR_MEMORY;
     w.v = scratch + v, w.z = scratch + z, w.p = scratch + p, w.sum = scratch + sum;
     w.zero = scratch + zero, w.spoilt = (unsigned char *)(scratch + spoilt);
-    memset(scratch + zero, 0, (size_t)reel__max64(g->c, g->k) * sizeof(float));
+    memset(scratch + zero, 0, (size_t)max64(g->c, g->k) * sizeof(float));
     reel__parallel(w.parts, run_part, &w);
     reel__parallel(panels_of(&w), unpack, &w);
     bool spoilt_any = memchr(w.spoilt, true, (size_t)panels_of(&w)) != NULL;
