@@ -172,7 +172,7 @@ static int set(options *o, const char *option, const char *value)
             return bad(option, value, "must be a number above 0, at most 3600");
     } else {
         const bench_case *c = bench_find(value);
-        if (!c) return bad(option, value, "is no case; --list shows them");
+        if (!c) return bad(option, value, "is not a case; --list shows them");
         if (o->n == MAX_CASES) return bad(option, value, "is one case too many");
         o->chosen[o->n++] = c;
     }
@@ -199,7 +199,7 @@ int main(int argc, char **argv)
             i--; /* it has no value */
             continue;
         }
-        if (!takes_value(argv[i])) return bad(argv[i], NULL, "is no option");
+        if (!takes_value(argv[i])) return bad(argv[i], NULL, "is not an option");
         if (i + 1 == argc) return bad(argv[i], NULL, "needs a value");
         int status = set(&o, argv[i], argv[i + 1]);
         if (status) return status;

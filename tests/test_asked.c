@@ -371,7 +371,7 @@ static bool refused_at[16]; /* of this chain, at these sizes */
 
 static bool may_refuse(const char *message)
 {
-    static const char *const said[] = {"is no view of", "; copy) does not", "(copy; "};
+    static const char *const said[] = {"is not a view of", "; copy) does not", "(copy; "};
     bool may = false;
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
         may = may || strstr(message, said[i]);

@@ -14,7 +14,7 @@ if ! run 120; then
 fi
 awk '/^step 0 / { first = $4 } /^step/ { last = $4 } END { exit !(last < first / 2) }' stdout ||
     fail "it has not learned: $(cat stdout)"
-tail -n 1 stdout | grep -q -x '2+[0-9+=;]*' || fail "these are no sums: $(tail -n 1 stdout)"
+tail -n 1 stdout | grep -q -x '2+[0-9+=;]*' || fail "these are not sums: $(tail -n 1 stdout)"
 echo "ok: $(tail -n 1 stdout)"
 
 # The same in three parts.

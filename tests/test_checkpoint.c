@@ -145,7 +145,7 @@ static void test_missing_parts(void **state)
     assert_int_equal(reel_training_load(path, NULL), REEL_ERR_ARG);
     expect_error(REEL_ERR_ARG, "run is NULL");
 
-    /* A plain safetensors file of the same names is no checkpoint. */
+    /* A plain safetensors file of the same names is not a checkpoint. */
     assert_int_equal(reel_module_save(other, path), REEL_OK);
     assert_int_equal(reel_training_load(path, &some), REEL_ERR_FORMAT);
     expect_error(REEL_ERR_FORMAT, "no checkpoint");

@@ -102,7 +102,7 @@ size=$(wc -c <net.onnx)
 head -c $((size / 2)) net.onnx >cut.onnx
 head -c 3000 opt.reel >cut.reel
 : >empty.onnx
-echo 'this is no network' >text.onnx
+echo 'this is not a network' >text.onnx
 { head -c 2000 net.onnx; printf '\377\377\377\377'; tail -c +2005 net.onnx; } >bad.onnx
 { head -c 40 opt.reel; printf '\001\002\003\004'; tail -c +45 opt.reel; } >bad.reel
 mkdir -p folder.onnx
@@ -134,7 +134,7 @@ if [ -w /dev/full ]; then
     rc=0
     "$program" ops >/dev/full 2>stderr || rc=$?
     [ $rc = 1 ] || fail "output that was lost: exit $rc"
-    grep -q 'cannot write the output' stderr || fail "lost output is no error"
+    grep -q 'cannot write the output' stderr || fail "lost output is not an error"
 fi
 rc=0
 "$REEL_BINARY_DIR/examples/trace_export" nowhere other/resnet20.safetensors >said 2>stderr || rc=$?

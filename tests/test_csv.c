@@ -214,24 +214,24 @@ static void tables_refuse(void **state)
         {"a,b\n1,2\n3\n", "t.csv:3: 1 fields, expected 2"},
         {"a,b\n1,2,3\n", "t.csv:2: 3 fields, expected 2"},
         {"a,b\n1,2,\n", "t.csv:2: 3 fields, expected 2"},
-        {"a,b\n1,x\n", "t.csv:2: column 2 (\"b\"): \"x\" is no number"},
-        {"a,b\n\"1\n\",2\n", "t.csv:2: column 1 (\"a\"): \"1?\" is no number"},
+        {"a,b\n1,x\n", "t.csv:2: column 2 (\"b\"): \"x\" is not a number"},
+        {"a,b\n\"1\n\",2\n", "t.csv:2: column 1 (\"a\"): \"1?\" is not a number"},
         {"a,b\n\"x\n\",2\n3,4\n", "t.csv:2: column 1"},
         {"a,b\n1,2\n\"3\n\n\",4\n", "t.csv:3: column 1"},
-        {"a,b\n1,0x10\n", "\"0x10\" is no number"},
-        {"a,b\n1,inf\n", "\"inf\" is no number"},
-        {"a,b\n1,1e\n", "\"1e\" is no number"},
-        {"a,b\n1,1 2\n", "\"1 2\" is no number"},
-        {"a,b\n1,1\r2\n", "\"1?2\" is no number"},
-        {"a,b\n1,2.3.4\n", "\"2.3.4\" is no number"},
-        {"a,b\n1,\"2\"\"\"\n", "is no number"},
+        {"a,b\n1,0x10\n", "\"0x10\" is not a number"},
+        {"a,b\n1,inf\n", "\"inf\" is not a number"},
+        {"a,b\n1,1e\n", "\"1e\" is not a number"},
+        {"a,b\n1,1 2\n", "\"1 2\" is not a number"},
+        {"a,b\n1,1\r2\n", "\"1?2\" is not a number"},
+        {"a,b\n1,2.3.4\n", "\"2.3.4\" is not a number"},
+        {"a,b\n1,\"2\"\"\"\n", "is not a number"},
         {"a,b\n1,1e39\n", "\"1e39\" is beyond the dtype"},
         {"a,b\n1,-1e999\n", "\"-1e999\" is beyond the dtype"},
         {"a,b\n1,\"2\n", "t.csv:2: a quote that does not end"},
         {"a,b\n1,\"2\"3\n", "t.csv:2: text behind the quotes"},
         {"a,b\n1,2\"3\"\n", "t.csv:2: a quote within a field"},
         {"a,b\n1,0123456789012345678901234567890123456789x\n",
-         "\"01234567890123456789012345678901\"... is no number"},
+         "\"01234567890123456789012345678901\"... is not a number"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_null(reel_csv(write_text(cases[i].text), NULL));
@@ -241,7 +241,7 @@ static void tables_refuse(void **state)
     assert_error(REEL_ERR_ARG, "leaves no column for x");
     temp_write("t.csv", "a,b\n1,2\0003\n", 10);
     assert_null(reel_csv(temp_path("t.csv"), NULL));
-    assert_error(REEL_ERR_FORMAT, "is no number");
+    assert_error(REEL_ERR_FORMAT, "is not a number");
     assert_null(reel_csv(temp_path("absent.csv"), NULL));
     assert_error(REEL_ERR_IO, "absent.csv");
 }
@@ -284,7 +284,7 @@ static void options_refuse(void **state)
     assert_null(reel_csv(path, &(reel_csv_opts){.dtype = REEL_I64}));
     assert_error(REEL_ERR_DTYPE, "i64, expected f32 or f64");
     assert_null(reel_csv(path, &(reel_csv_opts){.labels = true}));
-    assert_error(REEL_ERR_FORMAT, "column 4 (\"c\"): \"0.5\" is no class");
+    assert_error(REEL_ERR_FORMAT, "column 4 (\"c\"): \"0.5\" is not a class");
     assert_null(reel_csv(path, &(reel_csv_opts){.max_size = 4}));
     assert_int_equal(reel_error_status(), REEL_ERR_FORMAT);
     reel_error_clear();
@@ -292,7 +292,7 @@ static void options_refuse(void **state)
     assert_error(REEL_ERR_ARG, "path is NULL");
     write_text("a,b,y\n1,2,-1\n");
     assert_null(reel_csv(path, &(reel_csv_opts){.labels = true}));
-    assert_error(REEL_ERR_FORMAT, "\"-1\" is no class");
+    assert_error(REEL_ERR_FORMAT, "\"-1\" is not a class");
     write_text("a,b,y\n1,2,\n");
     assert_null(
         reel_csv(path, &(reel_csv_opts){.labels = true, .missing = REEL_CSV_NAN}));

@@ -657,7 +657,7 @@ static void open_data_recognizes(void **state)
     reel_dataset_free(ds);
     write_png("val/horse/1.png", 8, 3);
     assert_null(reel_open_data(temp_root, REEL_TEST, NULL));
-    assert_error(REEL_ERR_FORMAT, "folder \"horse\", which is no class");
+    assert_error(REEL_ERR_FORMAT, "folder \"horse\", which is not a class");
     temp_write("test_batch.bin", "", 0);
     assert_null(reel_open_data(temp_root, REEL_TEST, NULL));
     assert_error(REEL_ERR_FORMAT, "test_batch.bin has 0 bytes");

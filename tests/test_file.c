@@ -1,4 +1,4 @@
-/* test_file.c: the file shim: limits, what is no regular file, atomic replacement under every
+/* test_file.c: the file shim: limits, what is not a regular file, atomic replacement under every
  * fault, folders. */
 #include "base/alloc.h"
 #include "base/file.h"

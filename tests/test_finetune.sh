@@ -29,7 +29,7 @@ right
 [ "$(grep -c '^loss' stdout)" = 4 ] || fail "it did not train twice: $(cat stdout)"
 [ "$(grep '^new' stdout)" = 'new: fc.weight
 new: fc.bias' ] || fail "more than the head is new, or less: $(cat stdout)"
-head -c 128 features.npy | grep -q -a "'shape': (256, 64" || fail "these are no features"
+head -c 128 features.npy | grep -q -a "'shape': (256, 64" || fail "these are not a features"
 echo "ok: $(grep '^right' stdout)"
 
 cp weights.safetensors before.safetensors

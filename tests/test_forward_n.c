@@ -280,7 +280,7 @@ static void test_export(void **state)
     assert_int_equal(reel_graph_run(g, x, 2, y, 2), REEL_OK);
     by_hand(m, x, want);
     for (int i = 0; i < 2; i++) assert_true(distance(y[i], want[i]) < 1e-5);
-    /* A file that gives what the function does not is no file. */
+    /* A file that gives what the function does not is not a file. */
     g = (reel_graph_free(g), reel_trace_n(m, x, 2, 2, NULL));
     reel_module *other = cross_new();
     assert_int_equal(

@@ -329,7 +329,7 @@ static void test_refused(void **state)
     const int64_t wrong[] = {K_ADD, K_MATMUL, K_ISFINITE, K_LOGICAL_NOT, -1, K_COUNT};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         at.act = wrong[i];
-        refused(&c, REEL_ERR_ARG, "is no activation");
+        refused(&c, REEL_ERR_ARG, "is not an activation");
     }
     at.act = K_RELU;
     c.in[3] = drawn(REEL_SHAPE(2, 3), 3, false);

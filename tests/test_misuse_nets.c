@@ -493,7 +493,7 @@ static void test_steps(void **state)
     BAD("step_run", reel_step_run(s, &x, -1, &y, 1));
     BAD("step_run", reel_step_run(s, &x, 17, &y, 1));
     assert_int_equal(reel_step_run(s, &x, 1, &y, 1), REEL_OK); /* warms up */
-    BAD("output", reel_step_run(s, &x, 1, &y, 1)); /* captured: y is no value of it */
+    BAD("output", reel_step_run(s, &x, 1, &y, 1)); /* captured: y is not a value of it */
     assert_null(reel_step_graph(s));
     reel_step_free(s);
 }

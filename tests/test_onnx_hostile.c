@@ -16,7 +16,7 @@
 
 /* ---- helpers ----------------------------------------------------------------------- */
 
-/* The bytes are no model: the error names the file and has `named` in it. Frees them. */
+/* The bytes are not a model: the error names the file and has `named` in it. Frees them. */
 static void refuse_as(reel_status status, buf *bytes, const char *named)
 {
     reel_onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
@@ -167,7 +167,7 @@ static void bad_wires_are_errors(void **state)
         const char *named;
     } cases[] = {
         {{0x80}, 1, "byte 0: the field's number"},
-        {{0x00, 0x00}, 2, "0 is no number of a field"},
+        {{0x00, 0x00}, 2, "0 is not a number of a field"},
         {{0x08}, 1, "ir_version: the number is cut off"},
         {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
          11,
@@ -783,11 +783,12 @@ static void external_data_stay_in_the_folder(void **state)
         {"w.bin", "5", NULL, REEL_ERR_FORMAT, "has 8 bytes, but 4 bytes at 5"},
         {"w.bin", "9", NULL, REEL_ERR_FORMAT, "has 8 bytes, but 4 bytes at 9"},
         {"w.bin", "18446744073709551615", NULL, REEL_ERR_FORMAT, "are wanted"},
-        {"w.bin", "18446744073709551616", NULL, REEL_ERR_FORMAT, "offset is no number"},
-        {"w.bin", "-1", NULL, REEL_ERR_FORMAT, "offset is no number"},
-        {"w.bin", "", NULL, REEL_ERR_FORMAT, "offset is no number"},
+        {"w.bin", "18446744073709551616", NULL, REEL_ERR_FORMAT,
+         "offset is not a number"},
+        {"w.bin", "-1", NULL, REEL_ERR_FORMAT, "offset is not a number"},
+        {"w.bin", "", NULL, REEL_ERR_FORMAT, "offset is not a number"},
         {"w.bin", NULL, "5", REEL_ERR_FORMAT, "length of its data is 5"},
-        {"w.bin", NULL, "4 ", REEL_ERR_FORMAT, "length is no number"},
+        {"w.bin", NULL, "4 ", REEL_ERR_FORMAT, "length is not a number"},
         {NULL, NULL, NULL, REEL_ERR_FORMAT, "names no location"},
         {"", NULL, NULL, REEL_ERR_FORMAT, "names no location"},
     };

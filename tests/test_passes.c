@@ -130,7 +130,7 @@ static reel_tensor *composed_softmax(void *user, reel_tensor *const x[], int n)
     return reel_div(e, reel_sum(e, ROWS, true));
 }
 
-/* The sum over the batch is no softmax of a row. */
+/* The sum over the batch is not a softmax of a row. */
 static reel_tensor *sum_of_other_dim(void *user, reel_tensor *const x[], int n)
 {
     (void)user;
@@ -475,7 +475,7 @@ static void test_exact_passes_keep_layouts(void **state)
     reel_scope_end(s);
 }
 
-/* ---- parameters are no constants -------------------------------------------------------- */
+/* ---- parameters are not constants -------------------------------------------------------- */
 
 static reel_tensor *weight; /* declared by some of the functions below */
 

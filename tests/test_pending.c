@@ -770,7 +770,7 @@ static void call_done(const command *c, world *w, uint32_t was)
         reel_error_clear();
         return;
     }
-    if (st) COMPLAIN("%s: is no right call: %s\n", c->name, reel_error_message());
+    if (st) COMPLAIN("%s: is not a right call: %s\n", c->name, reel_error_message());
     reel_error_clear();
     if (!c->unseen && digest(w) == was) COMPLAIN("%s: nothing shows it\n", c->name);
 }

@@ -552,7 +552,7 @@ static const struct {
     {"out=2", "output 0 is step 2 of 2"},
     {"out=-1", "output 0 is step -1 of 2"},
     {"n_out=2 out=1,1", "outputs 0 and 1 are both step 1"},
-    {"row=none", "step 0 is kernel 0, which is no pointwise operator"},
+    {"row=none", "step 0 is kernel 0, which is not a pointwise operator"},
     {"src=0,2,-1", "step 0, add, reads value 2; it may read 0 to 1"},
     {"src=0,-1,-1", "step 0, add, reads value -1"},
     {"src=0,1,-1,3", "step 1, tanh, reads value 3; it may read 0 to 2"},
@@ -590,7 +590,7 @@ static void test_refused(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         reel_pointwise_attrs bad = good;
         bad.row[1] = rows[i];
-        expect_refused(&bad, 2, in, "which is no pointwise operator");
+        expect_refused(&bad, 2, in, "which is not a pointwise operator");
     }
     expect_refused(NULL, 2, in, "without attributes");
     expect_refused(&good, 2, (reel_tensor *[]){f32, reel_ones(REEL_SHAPE(2), REEL_F32)},

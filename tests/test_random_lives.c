@@ -90,7 +90,7 @@ static long long number(const char *text)
     char *end;
     long long n = strtoll(text, &end, 10);
     if (*text && !*end && n >= 0) return n;
-    fprintf(stderr, "test_random_lives: %s is no number\n", text);
+    fprintf(stderr, "test_random_lives: %s is not a number\n", text);
     exit(2);
 }
 

@@ -390,7 +390,7 @@ static void test_reads_are_named(void **state)
     reel_scope_end(0);
 }
 
-/* A tensor that the program still has is no constant that a pass may look into. */
+/* A tensor that the program still has is not a constant that a pass may look into. */
 static reel_tensor *by_gate(void *user, reel_tensor *const x[], int n)
 {
     (void)n;

@@ -13,7 +13,7 @@ static reel_status fail(const csv *c)
 }
 
 /* Where the rows up to number `keep` end; -1 if the file does not begin with `header`. A line
- * that was cut short by a crash is no row. */
+ * that was cut short by a crash is not a row. */
 static long end_of_rows(FILE *f, const char *header, int64_t keep)
 {
     char line[256];
@@ -38,7 +38,7 @@ reel_status csv_open(csv *c, const char *path, const char *header, int64_t keep)
         fclose(c->f);
         c->f = NULL;
         return reel_fail(REEL_ERR_FORMAT,
-                         "%s is no log to go on with: its first line is not "
+                         "%s is not a log to go on with: its first line is not "
                          "\"%s\"",
                          path, header);
     }

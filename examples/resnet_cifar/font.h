@@ -7,7 +7,7 @@
 enum { FONT_SCALE = 2 }; /* a letter takes 4 by 6 times this, spacing included */
 
 /* Writes `text` in RGB pixels of `width` a row, its upper left corner at (x, y); what does not
- * fit into `room` pixels is left out. Capitals become small; what is no letter or digit, a
+ * fit into `room` pixels is left out. Capitals become small; what is not a letter or digit, a
  * gap. */
 void font_write(uint8_t *px, int width, int x, int y, int room, const char *text,
                 const uint8_t colour[3]);

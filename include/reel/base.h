@@ -91,9 +91,9 @@ typedef enum reel_dtype {
     REEL_DTYPE_COUNT
 } reel_dtype;
 
-/** Bytes of one element; 0 for a value that is no dtype. */
+/** Bytes of one element; 0 for a value that is not a dtype. */
 REEL_API size_t reel_dtype_size(reel_dtype dtype);
-/** Short name such as "f32"; "?" for a value that is no dtype. Static storage. */
+/** Short name such as "f32"; "?" for a value that is not a dtype. Static storage. */
 REEL_API const char *reel_dtype_name(reel_dtype dtype);
 /** True for f32, f64, f16 and bf16. */
 REEL_API bool reel_dtype_is_float(reel_dtype dtype);

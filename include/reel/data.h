@@ -152,7 +152,7 @@ typedef struct reel_image_opts {
 /** Images in one folder a class: dir/<class>/<file>.{jpg,jpeg,png} (any case). Classes
  *  are the folder names in byte order, files likewise; hidden files and other names are
  *  left out, links to files are followed. Fields: image x u8 [h, w, channels], label y. A
- *  file is corrupt if it is no regular file, is empty, too large (256 MB), cut short, or does not decode;
+ *  file is corrupt if it is not a regular file, is empty, too large (256 MB), cut short, or does not decode;
  *  PNG checksums are checked.
  *  Errors: REEL_ERR_IO for a folder that cannot be read; REEL_ERR_FORMAT for a corrupt
  *  file (named), no class, no image; REEL_ERR_SHAPE for images of unequal size;
@@ -216,7 +216,7 @@ typedef struct reel_csv_opts {
  *  in every locale, decimal. Columns that are in neither x nor y may hold any text. Fields:
  *  x [columns], y [columns] (also if it is one: a batch has [n, 1], as a net's output), or
  *  label y. opts may be NULL.
- *  Errors: REEL_ERR_IO; REEL_ERR_FORMAT naming file, line and column for what is no number,
+ *  Errors: REEL_ERR_IO; REEL_ERR_FORMAT naming file, line and column for what is not a number,
  *  is beyond the dtype, no class, missing; for a line of more or fewer fields than the first,
  *  a quote that does not end, no rows; REEL_ERR_ARG for a column that is not there or there
  *  twice. */
@@ -470,7 +470,7 @@ typedef struct reel_loader_state {
 /** Where `loader` stands; batches that are only prepared do not count. Zero for NULL. */
 REEL_API reel_loader_state reel_loader_get_state(const reel_loader *loader);
 /** Goes there: the same batches follow as followed then. Waits for workers that are busy.
- *  Errors: REEL_ERR_ARG for a position that is no multiple of the batch size or too
+ *  Errors: REEL_ERR_ARG for a position that is not a multiple of the batch size or too
  *  far. */
 REEL_API reel_status reel_loader_set_state(reel_loader *loader, reel_loader_state state);
 /** Stops the workers and frees. Safe at any time. NULL is allowed. */

@@ -97,7 +97,7 @@ REEL_API reel_tensor_map *reel_safetensors_load(const char *path);
  *  reel_safetensors_save. */
 REEL_API reel_status reel_checkpoint_save(const char *path, const reel_tensor_map *map);
 /** Reads it back; the two texts are left out. The caller frees the map.
- *  Errors: as reel_safetensors_open; REEL_ERR_FORMAT if it is no checkpoint, is of a
+ *  Errors: as reel_safetensors_open; REEL_ERR_FORMAT if it is not a checkpoint, is of a
  *  version that is not known, or its data do not have the checksum. */
 REEL_API reel_tensor_map *reel_checkpoint_load(const char *path);
 

@@ -385,7 +385,7 @@ typedef struct reel_nn_attention_opts {
 /** Multi-head attention over [n, l, dim]; forward is self-attention, forward_n takes (query),
  *  (query, key, value) or (query, key, value, mask or NULL). Names and packing are
  *  torch.nn.MultiheadAttention's [in_proj_weight, in_proj_bias, out_proj.weight,
- *  out_proj.bias]. Errors: REEL_ERR_ARG if dim is no multiple of heads. */
+ *  out_proj.bias]. Errors: REEL_ERR_ARG if dim is not a multiple of heads. */
 REEL_API reel_module *reel_nn_attention(int64_t dim, int heads,
                                         const reel_nn_attention_opts *opts);
 /** query [n, lq, dim], key and value [n, lk, dim] -> [n, lq, dim]. `mask` as in

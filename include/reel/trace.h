@@ -60,7 +60,7 @@ REEL_API bool reel_capture_grad(int i, reel_captured_grad *out);
 
 /** Ends the capture; y[0..n-1] are the outputs, name[i] or "output0", ... their names (name
  *  may be NULL). n may be 0: a step that only changes state. The caller frees the graph.
- *  Errors: REEL_ERR_STATE without a capture; REEL_ERR_ARG for an output that is no value of it;
+ *  Errors: REEL_ERR_STATE without a capture; REEL_ERR_ARG for an output that is not a value of it;
  *  what went wrong under way. The capture is over in any case. */
 REEL_API reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[],
                                       int n);
@@ -276,7 +276,7 @@ typedef struct reel_optimize_opts {
  *  of the graph, which keeps its parameters, shares them with the module that was traced and
  *  follows them; executors compute such nodes once, and again when the parameters change, and
  *  files hold what they make. opts NULL: defaults.
- *  Errors: REEL_ERR_ARG for a name that is no pass, listing those that are; REEL_ERR_STATE if a
+ *  Errors: REEL_ERR_ARG for a name that is not a pass, listing those that are; REEL_ERR_STATE if a
  *  capture of this thread is under way; REEL_ERR_INTERNAL naming the pass, also one that never
  *  comes to rest. On an error the graph is as it was. */
 REEL_API reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts);

@@ -222,7 +222,7 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
     reel_node *n = reel__node(x);
     if (n && n->op) {
         reel_fail(REEL_ERR_STATE,
-                  "requires_grad: x was computed by %s and is no leaf; use "
+                  "requires_grad: x was computed by %s and is not a leaf; use "
                   "reel_detach()",
                   n->op->name);
         return NULL;
@@ -268,7 +268,7 @@ reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
         return reel_error_status(); /* clearing is for cleaning up */
     if (grad && reel__renew("set_grad", x)) return reel_error_status();
     if (x->node && !x->node->leaf)
-        return reel_fail(REEL_ERR_STATE, "set_grad: %s was computed and is no leaf",
+        return reel_fail(REEL_ERR_STATE, "set_grad: %s was computed and is not a leaf",
                          SHOW(&x->meta));
     if (grad &&
         (!reel__same_shape(&x->meta, &grad->meta) || x->meta.dtype != grad->meta.dtype))

@@ -1,4 +1,4 @@
-/* pw_info.h: what kernel.def says about a pointwise row, for whoever is no backend: shape
+/* pw_info.h: what kernel.def says about a pointwise row, for whoever is not a backend: shape
  * and dtype rules, the support table, the fusion pass, the writer of CUDA text. */
 #ifndef REEL_BACKEND_PW_INFO_H
 #define REEL_BACKEND_PW_INFO_H
@@ -21,7 +21,7 @@ typedef struct reel_pw_info {
     bool out_bool;     /* else the output has the dtype of the last input    */
 } reel_pw_info;
 
-/* The row of a kernel; NULL if the kernel is no pointwise row. */
+/* The row of a kernel; NULL if the kernel is not a pointwise row. */
 const reel_pw_info *reel__pw_info(reel_kernel_id kernel);
 /* Compute type of a dtype. */
 reel_pw_type reel__pw_type(reel_dtype dtype);

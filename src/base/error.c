@@ -70,7 +70,7 @@ static void append_where(void)
 reel_status reel_fail(reel_status status, const char *format, ...)
 {
     if (pending != REEL_OK) return pending;
-    /* OK is no failure, and a failure it is: the caller mixed something up. */
+    /* OK is not a failure, and a failure it is: the caller mixed something up. */
     pending = status == REEL_OK ? REEL_ERR_INTERNAL : status;
     if (format) {
         /* Into a second buffer: an argument may be reel_error_message() itself. */

@@ -27,7 +27,7 @@ reel_status reel__meta_check(const char *who, const reel_meta *m)
 {
     char text[REEL__META_TEXT];
     if (reel_dtype_size(m->dtype) == 0)
-        return reel_fail(REEL_ERR_DTYPE, "%s: %d is no dtype", who, (int)m->dtype);
+        return reel_fail(REEL_ERR_DTYPE, "%s: %d is not a dtype", who, (int)m->dtype);
     if (m->rank < 0 || m->rank > REEL_MAX_RANK)
         return reel_fail(REEL_ERR_SHAPE, "%s: rank %d, must be 0 to %d", who, m->rank,
                          REEL_MAX_RANK);

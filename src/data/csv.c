@@ -170,7 +170,7 @@ static reel_status check_number(const table *t, const reel__csv_field *f, int64_
     bool is_label = t->opts.labels && t->column[k].y >= 0;
     bool is_class = v >= 0 ? v <= INT32_MAX && v == floor(v) : v == REEL_IGNORE_INDEX;
     if (is_label && !is_class)
-        return wrong(t, f, line, k, "is no class, expected 0, 1, ...");
+        return wrong(t, f, line, k, "is not a class, expected 0, 1, ...");
     if (!is_label && fabs(v) > (t->opts.dtype == REEL_F64 ? DBL_MAX : (double)FLT_MAX))
         return wrong(t, f, line, k, "is beyond the dtype");
     return REEL_OK;
@@ -183,7 +183,7 @@ static reel_status read_value(const table *t, const reel__csv_field *field, int6
     reel__csv_field f = without_blanks(field);
     if (!is_missing(&f)) {
         if (read_number(&f, v)) return check_number(t, &f, line, k, *v);
-        return wrong(t, &f, line, k, "is no number");
+        return wrong(t, &f, line, k, "is not a number");
     }
     *v = (double)NAN;
     if (t->opts.missing == REEL_CSV_SKIP_ROW) {

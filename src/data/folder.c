@@ -99,7 +99,7 @@ static reel_status check_classes(const folder *f)
         while (k < f->classes.n && strcmp(f->classes.name[k], here.name[i]) < 0) k++;
         if (k == f->classes.n || strcmp(f->classes.name[k], here.name[i]) != 0)
             reel_fail(REEL_ERR_FORMAT,
-                      "image_folder: %s has a folder \"%s\", which is no class of %s",
+                      "image_folder: %s has a folder \"%s\", which is not a class of %s",
                       f->dir, here.name[i], f->opts.class_dir);
     }
     reel__names_free(&here);

@@ -19,8 +19,8 @@ static reel_status check(const char *path, const reel_safetensors *st)
     const char *version = reel_safetensors_text(st, REEL__CHECKPOINT_KEY);
     const char *stored = reel_safetensors_text(st, REEL__CHECKPOINT_CRC_KEY);
     if (!version || !stored)
-        return reel_fail(REEL_ERR_FORMAT, "checkpoint_load: %s is no checkpoint of reel",
-                         path);
+        return reel_fail(REEL_ERR_FORMAT,
+                         "checkpoint_load: %s is not a checkpoint of reel", path);
     if (strcmp(version, REEL__CHECKPOINT_VERSION) != 0)
         return reel_fail(
             REEL_ERR_FORMAT,

@@ -99,7 +99,7 @@ static bool take_shape(cursor *c, reel_shape *out)
         out->rank++;
         comma = take(c, ",");
     }
-    return out->rank != 1 || comma; /* (3) is no tuple */
+    return out->rank != 1 || comma; /* (3) is not a tuple */
 }
 
 static bool take_entry(cursor *c, header *h)
@@ -154,11 +154,11 @@ static reel_status read_header(const reel__file *f, header *h, int64_t *offset)
     char *text = reel__malloc(size);
     if (!text) return reel_error_status();
     if (!reel__file_read(f, start, text, size) && !parse_header(text, size, h))
-        reel_fail(
-            REEL_ERR_FORMAT,
-            "npy_load: %s: the header is no dictionary of descr, fortran_order and shape "
-            "(of at most 8 sizes)",
-            f->path);
+        reel_fail(REEL_ERR_FORMAT,
+                  "npy_load: %s: the header is not a dictionary of descr, fortran_order "
+                  "and shape "
+                  "(of at most 8 sizes)",
+                  f->path);
     reel__free(text);
     *offset = start + size;
     return reel_error_status();

@@ -105,7 +105,7 @@ static reel_status bad(const reel_safetensors *st, const char *name, const char 
 
 static bool parse_shape(const json_t *array, reel_shape *out)
 {
-    size_t rank = json_array_size(array); /* 0 for what is no array */
+    size_t rank = json_array_size(array); /* 0 for what is not an array */
     if (!json_is_array(array) || rank > REEL_MAX_RANK) return false;
     out->rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
@@ -140,7 +140,7 @@ static reel_status parse_tensor(const reel_safetensors *st, const char *name,
                    : NULL;
     if (!e->dtype) return bad(st, name, "dtype is none of the format");
     if (!parse_shape(json_object_get(value, "shape"), &e->shape))
-        return bad(st, name, "shape is no list of at most 8 sizes");
+        return bad(st, name, "shape is not a list of at most 8 sizes");
     if (!parse_place(json_object_get(value, "data_offsets"), &e->begin, &e->end))
         return bad(st, name, "data_offsets is no [begin, end]");
     uint64_t bytes;
@@ -167,7 +167,7 @@ static reel_status parse_texts(reel_safetensors *st, json_t *value)
     {
         if (!json_is_string(text))
             return reel_fail(REEL_ERR_FORMAT,
-                             "safetensors: %s: __metadata__ \"%s\" is no string",
+                             "safetensors: %s: __metadata__ \"%s\" is not a string",
                              st->path, key);
     }
     st->texts = value;

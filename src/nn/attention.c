@@ -97,7 +97,7 @@ reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query,
 {
     if (!query || !key || !value || !mha || mha->type != attention_type) {
         reel_fail(REEL_ERR_ARG, "nn_attention_forward: %s",
-                  query && key && value ? "the module is no attention"
+                  query && key && value ? "the module is not an attention"
                                         : "an input is NULL");
         return NULL;
     }

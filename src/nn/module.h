@@ -51,7 +51,7 @@ bool reel__may_join(const char *who, const reel_module *parent, const char *name
                     const reel_module *child);
 /* True if children of `m` may be freed and exchanged; else an error of `who`. */
 bool reel__may_change(const char *who, const reel_module *m);
-/* Frees what is no child of its parent any more, whose memory it stays. */
+/* Frees what is not a child of its parent any more, whose memory it stays. */
 void reel__module_leave_behind(reel_module *parent, reel_module *m);
 
 /* The slot at a path such as "layer1.0.conv1.weight", and the module that has it; NULL if there

@@ -43,7 +43,7 @@ reel_tensor *reel_nn_batch_norm2d_forward(reel_module *bn, reel_tensor *x,
 {
     if (!x || !bn || !reel__is_batch_norm2d(bn)) {
         reel_fail(REEL_ERR_ARG, "nn_batch_norm2d_forward: %s",
-                  x ? "the module is no batch_norm2d" : "the input is NULL");
+                  x ? "the module is not a batch_norm2d" : "the input is NULL");
         return NULL;
     }
     reel_frame f = reel_module_enter(bn, x);

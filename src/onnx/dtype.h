@@ -20,7 +20,7 @@ typedef struct reel__onnx_dtype_row {
     reel__onnx_data_field field;
 } reel__onnx_dtype_row;
 
-/* NULL for a number that is no type. */
+/* NULL for a number that is not a type. */
 const reel__onnx_dtype_row *reel__onnx_dtype_info(reel_onnx_dtype dtype);
 
 #endif

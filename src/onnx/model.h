@@ -93,7 +93,7 @@ typedef struct reel_onnx_value {
     int rank;
     const reel_onnx_dim *dim;
     uint64_t offset;  /* in a model that was read: where it stands in the file */
-    const char *lack; /* why it is no tensor that a model can have */
+    const char *lack; /* why it is not a tensor that a model can have */
 } reel_onnx_value;
 
 /* AttributeProto.AttributeType, with its numbers; the others (graphs and such) are of kind

@@ -93,10 +93,10 @@ static void read_external(reel__onnx_reader *r, reel__onnx_span bytes, parts *p)
         p->location = prop.value;
     } else if (strcmp(prop.key, "offset") == 0) {
         if (!decimal(prop.value, &p->offset))
-            reel__onnx_bad(r, "the offset is no number");
+            reel__onnx_bad(r, "the offset is not a number");
     } else if (strcmp(prop.key, "length") == 0) {
         if (!decimal(prop.value, &p->length))
-            reel__onnx_bad(r, "the length is no number");
+            reel__onnx_bad(r, "the length is not a number");
         p->has_length = true;
     }
 }

@@ -152,7 +152,7 @@ static bool take_tag(reel__onnx_reader *r, reel__onnx_message *msg, int *row,
     if (!take_varint(&msg->p, msg->end, &tag))
         return reel__onnx_bad(r, "the field's number is cut off or too long");
     if (tag >> 3 == 0 || tag >> 3 >= (uint64_t)1 << 29)
-        return reel__onnx_bad(r, "%ju is no number of a field", (uintmax_t)(tag >> 3));
+        return reel__onnx_bad(r, "%ju is not a number of a field", (uintmax_t)(tag >> 3));
     field->number = (uint32_t)(tag >> 3);
     field->type = (enum wire_type)(tag & 7);
     *row = find_row(msg->schema, field->number);

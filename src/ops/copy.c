@@ -9,7 +9,7 @@ static reel_status copy_infer(const reel_call *c, reel_meta *out)
     const reel_meta *x = IN_META(c, 0);
     const reel_cast_attrs *a = ATTRS(c, reel_cast_attrs);
     REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
-            "%lld is no dtype", (long long)a->dtype);
+            "%lld is not a dtype", (long long)a->dtype);
     REQUIRE(c, a->format != REEL_CHANNELS_LAST || x->rank == 4, REEL_ERR_ARG,
             "channels-last needs rank 4, input is %s", SHOW(x));
     *out = *x;
@@ -83,7 +83,7 @@ reel_tensor *reel_cast(reel_tensor *x, reel_dtype dtype)
 {
     if (!reel__have("cast", x, "x")) return NULL;
     if (!reel_dtype_size(dtype)) {
-        reel_fail(REEL_ERR_DTYPE, "cast: %d is no dtype", (int)dtype);
+        reel_fail(REEL_ERR_DTYPE, "cast: %d is not a dtype", (int)dtype);
         return NULL;
     }
     return x->meta.dtype == dtype ? x : copy_as(x, dtype, REEL_PRESERVE);

@@ -41,7 +41,7 @@ static reel_status made_as(const reel_call *c, reel_shape s, reel_meta *out)
     const made *a = ATTRS(c, made);
     const reel_device device = {(reel_device_type)a->device_type, (int)a->device_index};
     REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
-            "%" PRId64 " is no dtype", a->dtype);
+            "%" PRId64 " is not a dtype", a->dtype);
     REQUIRE(c,
             device.type == a->device_type && device.index == a->device_index &&
                 reel_device_available(device),

@@ -37,7 +37,7 @@ static reel_status infer_end(const reel_call *c, int64_t act, const reel_meta *o
             act == K_NONE || (info && info->n_in == 1 && info->floats &&
                               !info->out_bool && op_of(act)),
             REEL_ERR_ARG,
-            "act %s is no activation: it must be a pointwise row of one float input, "
+            "act %s is not an activation: it must be a pointwise row of one float input, "
             "or none",
             act >= 0 ? reel__kernel_name((reel_kernel_id)act) : "?");
     return REEL_OK;

@@ -277,7 +277,7 @@ static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
     *out = *IN_META(c, 0);
     out->offset = 0;
     REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
-            "%" PRId64 " is no dtype", a->dtype);
+            "%" PRId64 " is not a dtype", a->dtype);
     REQUIRE(c, out->rank < REEL_MAX_RANK && a->kernel.size > 0, REEL_ERR_SHAPE,
             "index %s must be of rank 7 or less, classes %" PRId64 " positive",
             SHOW(IN_META(c, 0)), a->kernel.size);

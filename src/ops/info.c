@@ -45,7 +45,7 @@ static void list(char *text, size_t size, const char *word)
     snprintf(text + n, size - n, "%s%s", n ? ", " : "", word);
 }
 
-/* "floats, ints, bool": groups, and single names for what is no whole group. */
+/* "floats, ints, bool": groups, and single names for what is not a whole group. */
 static void name_dtypes(uint32_t bits, char *text, size_t size)
 {
     static const struct {

@@ -26,7 +26,7 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
             REEL_ERR_SHAPE, "class weights %s must be %s[%" PRId64 "]",
             w ? SHOW(w) : "none", reel_dtype_name(x->dtype), x->dim[1]);
     REQUIRE(c, CE(c)->reduction >= REEL_MEAN && CE(c)->reduction <= REEL_NONE,
-            REEL_ERR_ARG, "%" PRId64 " is no reduction", CE(c)->reduction);
+            REEL_ERR_ARG, "%" PRId64 " is not a reduction", CE(c)->reduction);
     bool rows = CE(c)->reduction == REEL_NONE;
     out[0] = reel__meta(rows ? REEL_SHAPE(x->dim[0]) : REEL_SCALAR, x->dtype, x->device);
     out[1] = reel__meta(REEL_SHAPE(x->dim[0], x->dim[1]), x->dtype, x->device);
@@ -223,7 +223,7 @@ static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_tensor *targe
                            reel_reduction reduction)
 {
     if (reduction != REEL_MEAN && reduction != REEL_SUM && reduction != REEL_NONE) {
-        reel_fail(REEL_ERR_ARG, "%s: %d is no reduction", op->name, (int)reduction);
+        reel_fail(REEL_ERR_ARG, "%s: %d is not a reduction", op->name, (int)reduction);
         return NULL;
     }
     reel_scope s = reel_scope_begin();

@@ -60,7 +60,7 @@ struct reel_op {
     uint32_t (*saves_for)(
         const reel_call *); /* NULL, or a subset of `saves` for this call */
     uint16_t dtypes;        /* DTYPE_... of the value inputs; the rest infer checks    */
-    uint16_t values; /* the same for the support table, where input 0 is no value */
+    uint16_t values; /* the same for the support table, where input 0 is not a value */
     const reel_attr_schema *attrs;
     /* Shapes and dtypes of the outputs, strides, and for a view the offset; out[i].rank -1
      * leaves output i out. out[] comes with input 0's dtype and device. */

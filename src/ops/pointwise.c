@@ -54,8 +54,9 @@ static reel_status check_step(const reel_call *c, int s, reel_dtype dtype[VALUES
 {
     const reel_pointwise_attrs *p = PROGRAM(c);
     const reel_op *op = op_of(p->row[s]);
-    REQUIRE(c, op, REEL_ERR_ARG, "step %d is kernel %lld, which is no pointwise operator",
-            s, (long long)p->row[s]);
+    REQUIRE(c, op, REEL_ERR_ARG,
+            "step %d is kernel %lld, which is not a pointwise operator", s,
+            (long long)p->row[s]);
     for (int k = 0; k < 3; k++) {
         int64_t v = p->src[s][k], below = p->n_in + s;
         REQUIRE(c, k < op->n_in || v == -1, REEL_ERR_ARG,

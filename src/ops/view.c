@@ -94,7 +94,7 @@ static reel_status reshape_infer(const reel_call *c, reel_meta *out)
     const reel_meta *x = IN_META(c, 0);
     *out = *x;
     if (!resolve(x, ATTRS(c, reel_shape_attrs), out)) return reel_error_status();
-    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is no view of %s",
+    REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is not a view of %s",
             SHOW(out), SHOW(x));
     return REEL_OK;
 }

@@ -108,7 +108,7 @@ reel_status reel_read(reel_tensor *x, void *out, reel_dtype dtype)
     if (!x || !out)
         return reel_fail(REEL_ERR_ARG, "read: %s is NULL", x ? "out" : "the tensor");
     if (!reel_dtype_size(dtype))
-        return reel_fail(REEL_ERR_DTYPE, "read: %d is no dtype", (int)dtype);
+        return reel_fail(REEL_ERR_DTYPE, "read: %d is not a dtype", (int)dtype);
     return reel__read("read", x, out, dtype);
 }
 

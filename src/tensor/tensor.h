@@ -54,7 +54,7 @@ struct reel_tensor {
     reel_node_head *node;  /* history, or the leaf's own node; NULL: needs no gradient */
     atomic_uint epoch; /* of the storage when `node` was its history: else it is old */
     uint32_t life;     /* goes up when it gets other memory */
-    reel_view *view;   /* in the same block; NULL: a root, which is no view or cut off */
+    reel_view *view; /* in the same block; NULL: a root, which is not a view or cut off */
     reel_tensor *grad; /* of a leaf */
     reel_tensor *next_free;
 };

@@ -311,7 +311,7 @@ static reel_status add_outputs(walk *w)
     return REEL_OK;
 }
 
-/* All that nodes made and that is no output. */
+/* All that nodes made and that is not an output. */
 static reel_status add_value_info(walk *w)
 {
     for (reel_ref r = w->o.first_made; r; r = r->next) {

@@ -98,7 +98,7 @@ static void trilu(reel_import *im)
     const reel_meta m = *META(x);
     int64_t k = reel__number_i64(reel__im_in_number(im, 1, 0));
     if (m.rank < 2) {
-        reel_fail(REEL_ERR_FORMAT, "%s is no matrix", SHOW(&m));
+        reel_fail(REEL_ERR_FORMAT, "%s is not a matrix", SHOW(&m));
         return;
     }
     const reel_op *op = reel__im_int(im, "upper", 1) ? &reel__ge : &reel__le;

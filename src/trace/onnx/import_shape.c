@@ -107,8 +107,8 @@ static void transpose(reel_import *im)
         for (int d = 0; d < rank; d++) perm.at[d] = rank - 1 - d;
     }
     if (perm.n != rank || reel__im_mask(&perm, rank) != (INT64_C(1) << rank) - 1)
-        reel_fail(REEL_ERR_FORMAT, "perm is no order of the %d dimensions of %s", rank,
-                  SHOW(META(x)));
+        reel_fail(REEL_ERR_FORMAT, "perm is not an order of the %d dimensions of %s",
+                  rank, SHOW(META(x)));
     for (int d = 0; d < rank && !reel_failed(); d++)
         perm.at[d] = reel__im_axis(perm.at[d], rank);
     OUT(0, reel__im_permute(im, x, perm.at));

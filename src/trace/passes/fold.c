@@ -1,5 +1,5 @@
 /* fold.c: constant folding. Nodes that read nothing but constants run now, on the one path,
- * and their results become constants. Parameters are no constants: they can be trained. */
+ * and their results become constants. Parameters are not constants: they can be trained. */
 #include "base/alloc.h"
 #include "ops/recorder.h"
 #include "ops/records.h"

@@ -34,7 +34,7 @@ static bool number_fits(reel__walk *w, const reel_expr *e, reel_number x)
     return true;
 }
 
-/* An attribute that depends on the batch is no number. */
+/* An attribute that depends on the batch is not a number. */
 static bool attribute_fits(reel__walk *w, const reel_gnode *n, const reel_condition *c)
 {
     if (n->per_batch &&

@@ -42,7 +42,7 @@ int reel__layout_fits(const reel_graph *g, int v, int by);
  * -1 with an error. */
 int reel__emit_like(reel_graph *g, int before, int node, const int *in);
 /* A reshape of x to the shape of `like`, at every batch size; x itself if it has it. -1 with an
- * error, such as that it is no view. */
+ * error, such as that it is not a view. */
 int reel__emit_reshape(reel_graph *g, int before, int x, int like);
 /* A node changes it, by this number. */
 bool reel__changed_directly(const reel_graph *g, int v);

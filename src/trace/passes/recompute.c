@@ -188,7 +188,7 @@ static int touched(const planner *p, const struct event *e, int now, int *n_in,
     return count + (e->again ? 1 : n->n_out);
 }
 
-/* The node at which event s stands: that of the next event which is no copy. */
+/* The node at which event s stands: that of the next event which is not a copy. */
 static int time_of(const planner *p, int s)
 {
     while (p->event[s].again) s++;

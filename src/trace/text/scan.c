@@ -197,7 +197,7 @@ static bool scan_dtype(reel__scan *s, reel_dtype *out)
             *out = (reel_dtype)d;
             return true;
         }
-    return reel__scan_fail(&begin, "\"%s\" is no dtype", name);
+    return reel__scan_fail(&begin, "\"%s\" is not a dtype", name);
 }
 
 bool reel__scan_shape(reel__scan *s, int64_t batch, reel_meta *m, int64_t *grow)
@@ -233,7 +233,7 @@ bool reel__scan_attrs(reel__scan *s, const reel_attr_schema *schema, const char 
         if (!f) return reel__scan_fail(&begin, "%s has no \"%s\"", what, name);
         if (!reel__scan_need(s, "=")) return false;
         const char *rest = reel__attr_values(f, s->at, attrs);
-        if (!rest) return reel__scan_fail(s, "these are no values of \"%s\"", name);
+        if (!rest) return reel__scan_fail(s, "these are not values of \"%s\"", name);
         s->at = rest;
     }
     return true;

@@ -17,7 +17,7 @@ enum {
     REEL__KEYWORDS
 };
 extern const char *const reel__keyword[REEL__KEYWORDS];
-/* What names hold that are not quoted. They do not begin with '-' and are no keyword. */
+/* What names hold that are not quoted. They do not begin with '-' and are not a keyword. */
 bool reel__bare_char(unsigned char c);
 
 /* Attributes of REEL_ATTRS_MAX bytes as text. */

@@ -1,6 +1,6 @@
 /* batch_norm.c: inner loops of batch normalization. Memory-bound: each function reads
  * each element once. Where a channel's sums are wanted, blocks of vectors stay in
- * registers along all rows; else the loop runs along memory. Widths that are no multiple
+ * registers along all rows; else the loop runs along memory. Widths that are not a multiple
  * of the vector end with single channels. */
 #include "backend/cpu/isa/batch_norm.h"
 
