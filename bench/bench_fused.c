@@ -155,14 +155,14 @@ static void run(const layer *s)
     const void *attrs[3];
     for (int i = 0; i < 3; i++) attrs[i] = linear ? (const void *)&line : &conv[i];
     way ways[WAYS] = {
-        {.call = {{plain, 3, 1, in, &y, attrs[0], NULL},
-                  {K_ADD, 2, 1, add, &y, NULL, NULL},
-                  {act, 1, 1, &y, &y, NULL, NULL}},
+        {.call = {{plain, 3, 1, in, &y, attrs[0], NULL, 0},
+                  {K_ADD, 2, 1, add, &y, NULL, NULL, 0},
+                  {act, 1, 1, &y, &y, NULL, NULL, 0}},
          .n = 3},
-        {.call = {{plain, 3, 1, in, &y, attrs[0], NULL}}, .n = 1},
-        {.call = {{fused, 4, 1, in, &y, attrs[1], NULL}}, .n = 1},
-        {.call = {{fused, 4, 1, in, &y, attrs[2], NULL}}, .n = 1},
-        {.call = {{fused, 4, 1, in, &y, attrs[0], NULL}}, .n = 1},
+        {.call = {{plain, 3, 1, in, &y, attrs[0], NULL, 0}}, .n = 1},
+        {.call = {{fused, 4, 1, in, &y, attrs[1], NULL, 0}}, .n = 1},
+        {.call = {{fused, 4, 1, in, &y, attrs[2], NULL, 0}}, .n = 1},
+        {.call = {{fused, 4, 1, in, &y, attrs[0], NULL, 0}}, .n = 1},
     };
     for (int w = 2; w < WAYS; w++) prepare(&ways[w], &from);
     double best[WAYS];
