@@ -93,7 +93,7 @@ static void damage_is_found_out(void **state)
     reel__free(bytes);
     assert_int_equal(reel_safetensors_save(temp_path(F), m), REEL_OK);
     assert_null(reel_checkpoint_load(temp_path(F)));
-    assert_error(REEL_ERR_FORMAT, "no checkpoint of reel");
+    assert_error(REEL_ERR_FORMAT, "not a checkpoint of reel");
     reel_tensor_map_set_text(m, "reel.checkpoint", "99");
     reel_tensor_map_set_text(m, "reel.crc32", "0");
     assert_int_equal(reel_safetensors_save(temp_path(F), m), REEL_OK);

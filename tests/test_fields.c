@@ -17,7 +17,7 @@ typedef struct drawn {
     uint64_t seed;
     int64_t n;
     int fields;
-    char name[MAX_FIELDS][8];
+    char name[MAX_FIELDS][16];
     reel_field form[MAX_FIELDS];
     bool longer; /* the first dimension of arrays is drawn for each sample */
     atomic_int freed;

@@ -423,7 +423,7 @@ static void test_batch_norm(void **state)
     assert_null(reel_forward(bn, reel_ones(REEL_SHAPE(2, 3), REEL_F32)));
     expect_error(REEL_ERR_SHAPE, "rank 2");
     assert_null(reel_nn_batch_norm2d_forward(reel_module_at(bn, "x"), x, NULL, false));
-    expect_error(REEL_ERR_ARG, "no batch_norm2d");
+    expect_error(REEL_ERR_ARG, "not a batch_norm2d");
     reel_module_free(plain);
     reel_module_free(bn);
 }

@@ -232,7 +232,7 @@ static const hostile hostiles[] = {
     BAD("Softmax", 13, "f[B,3]", "axis=9223372036854775807", "axis"),
     BAD("Softmax", 13, "f[B,3]", "axis='x'", "must be an int"),
     BAD("Transpose", 13, "f[B,3]", "perm=0,0", "twice"),
-    BAD("Transpose", 13, "f[B,3]", "perm=0,", "no order"),
+    BAD("Transpose", 13, "f[B,3]", "perm=0,", "not an order"),
     BAD("Reshape", 13, "f[B,12] {-1,-1}", "", "one may be -1"),
     BAD("Reshape", 13, "f[B,12] {5,-1}", "", "no size for -1"),
     BAD("Reshape", 13, "f[B,12] {-2,4}", "", "-2"),
