@@ -159,7 +159,7 @@ endif()
 if(REEL_BUILD_EXAMPLES)
     file(GLOB scripts CONFIGURE_DEPENDS tests/test_*.sh)
     if(REEL_SANITIZE) # these run other tests again; what differs is in texts, not in memory
-        list(FILTER scripts EXCLUDE REGEX "test_locale(_cli)?\\.sh$")
+        list(FILTER scripts EXCLUDE REGEX "test_(locale(_cli)?|unload_valgrind)\\.sh$")
     endif()
     foreach(script IN LISTS scripts)
         get_filename_component(name ${script} NAME_WE)

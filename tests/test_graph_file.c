@@ -263,7 +263,7 @@ static void test_errors_name_the_place(void **state)
         {HEAD "%0 f32[batch,3] = relu(x) a=1\n", "column 27: relu has no \"a\""},
         {HEAD "%0 f32[batch,3] = mul_scalar(x) a=z\n",
          "column 35: these are not values of \"a\""},
-        {HEAD "%0 f32[batch,3] = mul_scalar(x) a=1,\n", "no values of \"a\""},
+        {HEAD "%0 f32[batch,3] = mul_scalar(x) a=1,\n", "not values of \"a\""},
         {HEAD "%0 f32[batch,4] = linear(x, w, -) junk\n", "column 35: linear has no"},
         {HEAD "%0 f32[batch,4] = matmul(x, w)\n",
          "line 4, column 19: this cannot be: matmul"},

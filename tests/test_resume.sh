@@ -85,6 +85,6 @@ checkpointed="$small --checkpoint run.ckpt --checkpoint-every 5"
     fails 1 'damaged' $checkpointed --resume
     cp whole.ckpt run.ckpt
     echo 'my notes' >notes
-    fails 1 'no log to go on with' $checkpointed --resume --log-steps notes
+    fails 1 'not a log to go on with' $checkpointed --resume --log-steps notes
     [ "$(cat notes)" = 'my notes' ] || fail "another file was taken for a log"
 }
