@@ -22,8 +22,8 @@ typedef struct counts {
     atomic_llong blocks, bytes, calls, fails_at; /* fails_at: this call, 0: none */
 } counts;
 
-/* malloc() promises 16: 8 beside a multiple of it is the least of what any type needs. */
-enum { BEFORE = 24 };
+/* A multiple of what any type needs, as malloc() promises, and not of what kernels need. */
+enum { BEFORE = 16 + sizeof(max_align_t) - sizeof(max_align_t) % 16 };
 
 static bool fails(counts *c)
 {
