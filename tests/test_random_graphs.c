@@ -177,7 +177,7 @@ static double *gradients(const trial *t, reel_tensor *y, int64_t *n)
 
 static bool gradients_agree(const trial *t, const char *what, reel_graph *g, double tol)
 {
-    reel_tensor *y;
+    reel_tensor *y = NULL;
     int64_t n = 0;
     double scale = 0;
     reel_status st = reel_graph_run(g, t->x, RANDOM_NET_INPUTS, &y, 1);
