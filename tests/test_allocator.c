@@ -70,7 +70,8 @@ static counts seen;
 static void test_set_first(void **state)
 {
     (void)state;
-    reel_allocator a = {count_alloc, NULL, count_release, &seen};
+    reel_allocator a = {
+        .alloc = count_alloc, .resize = NULL, .release = count_release, .user = &seen};
     assert_int_equal(reel_set_allocator(&a), REEL_ERR_ARG);
     assert_non_null(strstr(reel_error_message(), "set_allocator: resize is NULL"));
     reel_error_clear();

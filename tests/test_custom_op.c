@@ -18,7 +18,8 @@ static reel_tensor *leaf(reel_shape shape, reel_dtype dtype)
     return reel_requires_grad(reel_randn(shape, dtype), true);
 }
 
-static const reel_custom_attr half_scale = {"scale", true, 0, 0.5};
+static const reel_custom_attr half_scale = {
+    .name = "scale", .is_real = true, .whole = 0, .real = 0.5};
 static const reel_custom_args half = {.attrs = &half_scale, .n_attrs = 1};
 
 /* ---- values and gradients -------------------------------------------------------------------- */
@@ -48,9 +49,9 @@ static void test_values(void **state)
     reel_tensor *x = reel_from((float[]){1, -2, 3}, REEL_SHAPE(3), REEL_F32);
     reel_tensor *y = reel_custom(
         op, &x, 1,
-        &(reel_custom_args){(reel_custom_attr[]){REEL_CUSTOM_INT("shift", 7),
-                                                 REEL_CUSTOM_REAL("scale", 2)},
-                            2});
+        &(reel_custom_args){.attrs = (reel_custom_attr[]){REEL_CUSTOM_INT("shift", 7),
+                                                          REEL_CUSTOM_REAL("scale", 2)},
+                            .n_attrs = 2});
     no_error();
     const float want[] = {9, -9, 61};
     for (int i = 0; i < 3; i++)
@@ -642,11 +643,13 @@ static void test_calls(void **state)
     expect(REEL_ERR_SHAPE, "unit: x [..., d] and bias [d] are needed");
     const reel_custom_attr wrong[] = {REEL_CUSTOM_INT("scale", 1),
                                       REEL_CUSTOM_INT("other", 1)};
-    assert_null(reel_custom(op, &x, 1, &(reel_custom_args){&wrong[0], 1}));
+    assert_null(
+        reel_custom(op, &x, 1, &(reel_custom_args){.attrs = &wrong[0], .n_attrs = 1}));
     expect(REEL_ERR_ARG, "\"scale\" is a real one");
-    assert_null(reel_custom(op, &x, 1, &(reel_custom_args){&wrong[1], 1}));
+    assert_null(
+        reel_custom(op, &x, 1, &(reel_custom_args){.attrs = &wrong[1], .n_attrs = 1}));
     expect(REEL_ERR_ARG, "it has no attribute \"other\"");
-    assert_null(reel_custom(op, &x, 1, &(reel_custom_args){NULL, 1}));
+    assert_null(reel_custom(op, &x, 1, &(reel_custom_args){.attrs = NULL, .n_attrs = 1}));
     expect(REEL_ERR_ARG, "attrs is NULL");
     reel_custom_op_free(op);
     reel_custom_op_free(unit);

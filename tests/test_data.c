@@ -710,19 +710,24 @@ static void arrays_refuse(void **state)
     assert_error(REEL_ERR_ARG, "x is NULL");
     assert_null(reel_arrays(x, reel_zeros(REEL_SHAPE(3), REEL_I64)));
     assert_error(REEL_ERR_SHAPE, "\"y\" has 3 samples, those before it 2");
-    assert_null(reel_arrays_n(
-        &(reel_array){"c", reel_zeros(REEL_SHAPE(2), REEL_F32), REEL_LABEL}, 1));
+    assert_null(reel_arrays_n(&(reel_array){.name = "c",
+                                            .tensor = reel_zeros(REEL_SHAPE(2), REEL_F32),
+                                            .kind = REEL_LABEL},
+                              1));
     assert_error(REEL_ERR_DTYPE, "labels \"c\" are f32");
-    assert_null(reel_arrays_n(&(reel_array){"c", x, REEL_IMAGE}, 1));
-    assert_error(REEL_ERR_SHAPE, "images [n, c, h, w] or [n, h, w]");
     assert_null(
-        reel_arrays_n((reel_array[]){{.name = "c", .tensor = x}, {"c", x, 0}}, 2));
+        reel_arrays_n(&(reel_array){.name = "c", .tensor = x, .kind = REEL_IMAGE}, 1));
+    assert_error(REEL_ERR_SHAPE, "images [n, c, h, w] or [n, h, w]");
+    assert_null(reel_arrays_n(
+        (reel_array[]){{.name = "c", .tensor = x}, {.name = "c", .tensor = x, .kind = 0}},
+        2));
     assert_error(REEL_ERR_ARG, "two are named \"c\"");
     assert_null(reel_arrays_n(&(reel_array){.tensor = x}, 1));
     assert_error(REEL_ERR_ARG, "number 0 has no name");
     assert_null(reel_arrays_n(&(reel_array){.name = "c"}, 1));
     assert_error(REEL_ERR_ARG, "number 0 has no tensor");
-    assert_null(reel_arrays_n(&(reel_array){"c", x, (reel_field_kind)7}, 1));
+    assert_null(reel_arrays_n(
+        &(reel_array){.name = "c", .tensor = x, .kind = (reel_field_kind)7}, 1));
     assert_error(REEL_ERR_ARG, "kind 7");
     assert_null(reel_arrays_n(NULL, 1));
     assert_error(REEL_ERR_ARG, "NULL");

@@ -242,7 +242,8 @@ static reel_collate *pad_everything(const drawn *d)
         if (d->form[k].kind == REEL_LABEL) continue;
         snprintf(name[k][0], sizeof name[k][0], "m%d", k);
         snprintf(name[k][1], sizeof name[k][1], "l%d", k);
-        pad[n++] = (reel_pad_field){d->name[k], 1, name[k][0], name[k][1]};
+        pad[n++] = (reel_pad_field){
+            .name = d->name[k], .value = 1, .mask = name[k][0], .lengths = name[k][1]};
     }
     return n > 0 ? reel_pad_collate(pad, n) : NULL; /* which copies the names */
 }
@@ -513,9 +514,12 @@ static void arrays_stay_exact(void **state)
         {.name = "y", .tensor = reel_from(third, REEL_SHAPE(3), REEL_F64)},
         {.name = "big", .tensor = reel_from(big, REEL_SHAPE(3), REEL_I64)},
         {.name = "bytes", .tensor = reel_from(bytes, REEL_SHAPE(3), REEL_U8)},
-        {"map", reel_from(bytes, REEL_SHAPE(3, 1, 1), REEL_U8), REEL_IMAGE},
-        {"class", reel_from(bytes, REEL_SHAPE(3), REEL_U8), REEL_LABEL},
-    };
+        {.name = "map",
+         .tensor = reel_from(bytes, REEL_SHAPE(3, 1, 1), REEL_U8),
+         .kind = REEL_IMAGE},
+        {.name = "class",
+         .tensor = reel_from(bytes, REEL_SHAPE(3), REEL_U8),
+         .kind = REEL_LABEL}};
     reel_dataset *ds = reel_arrays_n(arrays, 6);
     assert_ok();
     assert_int_equal(reel_dataset_classes(ds), 256);

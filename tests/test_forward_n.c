@@ -206,7 +206,11 @@ static void test_hooks(void **state)
     reel_module *m = cross_new();
     reel_tensor *x[2], *y[2], *want[2];
     seen of_all = {0}, of_left = {0};
-    reel_module_hook hook = {before, after, &of_all, before_n, after_n};
+    reel_module_hook hook = {.before = before,
+                             .after = after,
+                             .user = &of_all,
+                             .before_n = before_n,
+                             .after_n = after_n};
     reel_module_add_hook(m, hook);
     hook.user = &of_left;
     reel_module_add_hook(((cross *)m)->left, hook);

@@ -276,7 +276,7 @@ static void test_well_formed(void **state)
 {
     (void)state;
     const reel_roofline peaks = {100, 10};
-    const reel_view_opts opts = {"a <b> & \"c\"", &peaks};
+    const reel_view_opts opts = {.title = "a <b> & \"c\"", .peaks = &peaks};
     for (int i = 0; i < GRAPHS; i++) {
         reel_graph *g = graph_number(i);
         char *svg = written(reel_graph_write_svg, g, i % 2 ? &opts : NULL);

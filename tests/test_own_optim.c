@@ -237,7 +237,10 @@ static void run_begin(const plan *p, run *r)
     if (p->ema) r->ema = reel_ema_new(r->t.net, 0.9, &(reel_ema_opts){.warmup = true});
     r->watcher = (watcher){reel_keep(reel_zeros(REEL_SCALAR, REEL_F64)),
                            reel_keep(reel_zeros(REEL_SCALAR, REEL_F64))};
-    r->part = (reel_training_part){"watcher", &r->watcher, watcher_state, watcher_load};
+    r->part = (reel_training_part){.name = "watcher",
+                                   .user = &r->watcher,
+                                   .state = watcher_state,
+                                   .load_state = watcher_load};
     r->training = (reel_training){.module = r->t.net,
                                   .optim = r->t.optim,
                                   .schedule = r->schedule,
@@ -386,7 +389,8 @@ static void test_parts_of_ours(void **state)
     /* A part that the file does not have, and one of another name. */
     reel_tensor_map *extra = reel_tensor_map_new();
     watcher w = {reel_zeros(REEL_SCALAR, REEL_F64), reel_zeros(REEL_SCALAR, REEL_F64)};
-    reel_training_part other = {"net", &w, watcher_state, watcher_load};
+    reel_training_part other = {
+        .name = "net", .user = &w, .state = watcher_state, .load_state = watcher_load};
     reel_training wrong = {.extra = extra, .parts = &other, .n_parts = 1};
     assert_int_equal(reel_training_load(path, &wrong), REEL_ERR_FORMAT);
     expect_error(REEL_ERR_FORMAT, "\"net...\"");

@@ -189,7 +189,9 @@ static void standardize_measures_the_data(void **state)
     /* Bytes are measured as what they become. */
     uint8_t bytes[] = {0, 255, 255, 0};
     ds = reel_arrays_n(
-        &(reel_array){"x", reel_from(bytes, REEL_SHAPE(2, 1, 1, 2), REEL_U8), REEL_IMAGE},
+        &(reel_array){.name = "x",
+                      .tensor = reel_from(bytes, REEL_SHAPE(2, 1, 1, 2), REEL_U8),
+                      .kind = REEL_IMAGE},
         1);
     t = reel_standardize(ds);
     assert_int_equal(reel_dataset_get(ds, 0, &s), REEL_OK);

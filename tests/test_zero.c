@@ -200,15 +200,33 @@ static double adam_step(reel_adam_step_opts o, const double *r)
 }
 static double step_beta1(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){v, 0.999, 1e-8, 0, false, false}, r);
+    return adam_step((reel_adam_step_opts){.beta1 = v,
+                                           .beta2 = 0.999,
+                                           .eps = 1e-8,
+                                           .weight_decay = 0,
+                                           .decoupled = false,
+                                           .maximize = false},
+                     r);
 }
 static double step_beta2(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){0.9, v, 1e-8, 0, false, false}, r);
+    return adam_step((reel_adam_step_opts){.beta1 = 0.9,
+                                           .beta2 = v,
+                                           .eps = 1e-8,
+                                           .weight_decay = 0,
+                                           .decoupled = false,
+                                           .maximize = false},
+                     r);
 }
 static double step_eps(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){0.9, 0.999, v, 0, false, false}, r);
+    return adam_step((reel_adam_step_opts){.beta1 = 0.9,
+                                           .beta2 = 0.999,
+                                           .eps = v,
+                                           .weight_decay = 0,
+                                           .decoupled = false,
+                                           .maximize = false},
+                     r);
 }
 static double step_eps_formula(double v, const double *r)
 {
@@ -216,7 +234,13 @@ static double step_eps_formula(double v, const double *r)
 }
 static double step_adam_decay(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){0.9, 0.999, 1e-8, v, false, false}, r);
+    return adam_step((reel_adam_step_opts){.beta1 = 0.9,
+                                           .beta2 = 0.999,
+                                           .eps = 1e-8,
+                                           .weight_decay = v,
+                                           .decoupled = false,
+                                           .maximize = false},
+                     r);
 }
 
 /* ---- one cycle: the rates of 11 steps, weighted ------------------------------------------ */

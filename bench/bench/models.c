@@ -170,8 +170,9 @@ static void *gpt_open(const bench_case *c)
                                                               .causal = true}));
     }
     g->norm = reel_module_add(&g->m, "norm", reel_nn_layer_norm(REEL_SHAPE(dim), NULL));
-    g->head = reel_module_add(&g->m, "head",
-                              reel_nn_linear(dim, vocab, &(reel_nn_linear_opts){true}));
+    g->head = reel_module_add(
+        &g->m, "head",
+        reel_nn_linear(dim, vocab, &(reel_nn_linear_opts){.no_bias = true}));
     m->net = &g->m;
     m->tokens = true;
     m->x = reel_keep(reel_randint(0, vocab, REEL_SHAPE(n, t), REEL_I64));

@@ -32,6 +32,7 @@ typedef struct reel_backward_opts {
     reel_tensor
         *gradient;     /* of the output, of its shape; NULL is 1 for a single element */
     bool allow_unused; /* reel_grad: an input that has no path gives NULL, no error */
+    REEL_FUTURE;
 } reel_backward_opts;
 
 /** Adds d(y)/d(leaf) to the gradient of each leaf below y. Errors: REEL_ERR_SHAPE if y has
@@ -94,6 +95,7 @@ typedef struct reel_gradcheck_opts {
     uint64_t seed; /* of the random direction for the output */
     bool fast; /* a random direction for each input too, not each of its elements: a few
                       passes instead of two an element, and it still finds a wrong element */
+    REEL_FUTURE;
 } reel_gradcheck_opts;
 /** Compares gradients of fn at x[0..n-1] with central differences. f64 inputs that require
  *  gradients are checked, others are constants. fn must be deterministic.

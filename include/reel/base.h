@@ -111,6 +111,12 @@ typedef enum reel_reduction { REEL_MEAN = 0, REEL_SUM, REEL_NONE } reel_reductio
 /** The same for options that are integers. */
 #define REEL_ZERO_INT (-2147483647 - 1)
 
+/** The last member of structs that a later version may give more members: of options, results and
+ *  functions. They take this room, so the size stays, and a program runs with a library of another
+ *  version. Zero in what you fill, as in every member that is not written; a member set here is
+ *  one that this version does not know, which is an error (REEL_ERR_UNSUPPORTED). */
+#define REEL_FUTURE uint64_t future[4]
+
 /* ---- devices ----------------------------------------------------------------------- */
 
 typedef enum reel_device_type {
@@ -213,6 +219,7 @@ typedef struct reel_memory_stats {
     size_t reserved;      /* taken from the system            */
     size_t peak_reserved; /* highest reserved since the reset */
     uint64_t allocations; /* requests served since the start  */
+    REEL_FUTURE;
 } reel_memory_stats;
 
 /** Fills `out` for `device`. */
@@ -234,6 +241,7 @@ typedef struct reel_allocator {
     void *(*resize)(void *user, void *p, size_t bytes);
     void (*release)(void *user, void *p);
     void *user;
+    REEL_FUTURE;
 } reel_allocator;
 /** All memory of the library comes from these functions from now on, tensors on the CPU
  *  included (they are aligned within it); NULL: malloc() and pages of the system, as in the

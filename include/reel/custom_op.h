@@ -51,11 +51,14 @@ typedef struct reel_custom_attr {
     bool is_real;
     int64_t whole;
     double real;
+    REEL_FUTURE;
 } reel_custom_attr;
 /** A whole number (C only). */
-#define REEL_CUSTOM_INT(name, value) ((reel_custom_attr){(name), false, (value), 0})
+#define REEL_CUSTOM_INT(attr, value)                                                     \
+    ((reel_custom_attr){.name = (attr), .whole = (value)})
 /** A real one (C only). */
-#define REEL_CUSTOM_REAL(name, value) ((reel_custom_attr){(name), true, 0, (value)})
+#define REEL_CUSTOM_REAL(attr, value)                                                    \
+    ((reel_custom_attr){.name = (attr), .is_real = true, .real = (value)})
 
 /** What a tensor looks like. shape.rank -1: an input that is absent. */
 typedef struct reel_custom_type {
@@ -129,6 +132,7 @@ typedef struct reel_custom_op_opts {
      * operator is there. */
     const char *onnx_domain, *onnx_op_type;
     reel_custom_onnx onnx;
+    REEL_FUTURE;
 } reel_custom_op_opts;
 
 /* ---- making and calling ------------------------------------------------------------------ */
@@ -151,6 +155,7 @@ REEL_API const char *reel_custom_op_name(const reel_custom_op *op);
 typedef struct reel_custom_args {
     const reel_custom_attr *attrs; /* [n_attrs]; those left out have their defaults */
     int n_attrs;
+    REEL_FUTURE;
 } reel_custom_args;
 
 /** Calls op with x[0 .. n_x - 1] (on the CPU; NULL where optional and absent) and writes its

@@ -147,6 +147,7 @@ typedef struct reel_image_opts {
     int64_t max_pixels;    /* an image of more is corrupt; 0 means 2^25 */
     int64_t max_memory;    /* bytes; decode all when loading if that fits, else each image
                             * when it is asked for; 0 means 2 GiB */
+    REEL_FUTURE;
 } reel_image_opts;
 
 /** Images in one folder a class: dir/<class>/<file>.{jpg,jpeg,png} (any case). Classes
@@ -165,6 +166,7 @@ typedef struct reel_array {
     reel_tensor *tensor;
     reel_field_kind kind; /* REEL_ARRAY: [n, ...]; REEL_IMAGE: [n, c, h, w] or [n, h, w];
                            * REEL_LABEL: integers [n], which become i64 */
+    REEL_FUTURE;
 } reel_array;
 /** The `n` tensors as fields of one dataset, copied, in this order. Values and dtypes stay
  *  what they are; u8 images become f32 in batches (REEL_IMAGE), nothing else does.
@@ -209,6 +211,7 @@ typedef struct reel_csv_opts {
     reel_dtype dtype; /* REEL_F32 or REEL_F64 */
     reel_csv_missing missing;
     int64_t max_size; /* a file of more bytes is an error; 0 means 2^32 */
+    REEL_FUTURE;
 } reel_csv_opts;
 
 /** A table of numbers in a text file (RFC 4180: quotes, "" in them, LF or CRLF; a byte order
@@ -253,6 +256,7 @@ typedef struct reel_dataset_fns {
     const char *(*class_name)(void *self, int64_t k); /* optional */
     int64_t (*skipped)(void *self);                   /* optional */
     void (*free)(void *self);                         /* optional */
+    REEL_FUTURE;
 } reel_dataset_fns;
 /** Wraps `self`, which the dataset then owns: fns->free(self) is called with the last
  *  share, or at once if this fails. `fns` must outlive it (make it static const). */
@@ -355,6 +359,7 @@ typedef struct reel_batch {
     reel_batch_field *field; /* [fields] */
     int fields;
     int room; /* private */
+    REEL_FUTURE;
 } reel_batch;
 
 /** Tensor `name` of a batch, which owns it.
@@ -394,6 +399,7 @@ typedef struct reel_pad_field {
                           * [n, h, w]): true where the sample has something; NULL: none */
     const char *lengths; /* name of one more tensor, i64 [n] (of images [n, 2]: height and
                           * width): the sizes before; NULL: none */
+    REEL_FUTURE;
 } reel_pad_field;
 /** In a collate: pads and stacks one field, and adds what it asks for beside it.
  *  Errors: REEL_ERR_SHAPE if what is not padded differs, or a field is a scalar. */
@@ -432,6 +438,7 @@ typedef struct reel_loader_opts {
                             * twice is not transformed alike: its random numbers are a
                             * function of its place in the epoch */
     int64_t draws; /* samples an epoch with weights; 0 means as many as there are */
+    REEL_FUTURE;
 } reel_loader_opts;
 
 /** A loader over `ds`, of which it keeps a share. opts may be NULL.
@@ -466,6 +473,7 @@ typedef struct reel_loader_state {
     uint64_t seed;
     int64_t epoch;    /* epochs completed */
     int64_t position; /* samples of this epoch given out so far */
+    REEL_FUTURE;
 } reel_loader_state;
 /** Where `loader` stands; batches that are only prepared do not count. Zero for NULL. */
 REEL_API reel_loader_state reel_loader_get_state(const reel_loader *loader);

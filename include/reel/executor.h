@@ -31,6 +31,7 @@ typedef struct reel_executor_opts {
     int64_t batch; /* plan for this batch size at once; 0: for the graph's */
     bool poison;   /* for tests: memory is filled with NaN as soon as its value is dead */
     bool plain;    /* no prepared weights: less memory, slower */
+    REEL_FUTURE;
 } reel_executor_opts;
 
 /** An executor of a graph as it is now; it keeps a copy, which shares the tensors. opts NULL:
@@ -70,6 +71,7 @@ typedef struct reel_plan_memory {
     int64_t scratch;     /* kernels' room; known after the first run */
     int64_t prepared;    /* weights as kernels like them, shared by clones */
     int64_t state;       /* parameters, buffers and constants */
+    REEL_FUTURE;
 } reel_plan_memory;
 
 /** Says what the last plan takes. Errors: REEL_ERR_ARG. */

@@ -139,6 +139,7 @@ typedef struct reel_image_grid_opts {
     int scale;   /* pixels across that each pixel takes; 0 means 1 */
     double low;  /* what is black */
     double high; /* what is full; 0 means 1, of u8 255, and REEL_ZERO 0 */
+    REEL_FUTURE;
 } reel_image_grid_opts;
 /** Writes a batch of images side by side as one PNG, to look at: [n, c, h, w] of 1 (gray) or 3
  *  (RGB) channels, of any floating dtype or u8, on any device. What is below `low` or NaN is

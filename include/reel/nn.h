@@ -51,6 +51,7 @@ struct reel_module {
     const char *type;                   /* "linear"; static storage */
     bool training;                      /* set by reel_train(); true at first */
     struct reel_module_tree *tree;      /* private */
+    REEL_FUTURE;
 };
 
 /** A zeroed struct of `size` bytes that begins with a reel_module. `forward` may be NULL for
@@ -137,6 +138,7 @@ REEL_API reel_status reel_module_takes(const reel_module *m, int takes, int give
 typedef struct reel_frame {
     reel_scope scope;
     const reel_module *outer;
+    REEL_FUTURE;
 } reel_frame;
 /** For functions that take more than tensors: what reel_forward() does around m->forward.
  *      reel_frame f = reel_module_enter(m, x);
@@ -158,6 +160,7 @@ typedef struct reel_module_hook {
     void (*before_n)(void *user, reel_module *m, reel_tensor *const x[], int n_x);
     void (*after_n)(void *user, reel_module *m, reel_tensor *const x[], int n_x,
                     reel_tensor *y[], int n_y);
+    REEL_FUTURE;
 } reel_module_hook;
 /** Adds a hook; hooks run in the order in which they were added, and must not add or remove
  *  any on `m`. Returns its number, above 0, for reel_module_remove_hook(); 0 on an
@@ -250,6 +253,7 @@ typedef struct reel_load_opts {
     bool skip_other_shape; /* so are tensors of another shape */
     reel_load_report
         *report; /* filled, also when names or shapes are an error; or NULL */
+    REEL_FUTURE;
 } reel_load_opts;
 /** Copies tensors of `map` into the parameters and buffers of their names, converting dtype
  *  and device. A name that is not in the map takes the tensor of another name of the same
@@ -273,6 +277,7 @@ REEL_API reel_status reel_module_load(reel_module *m, const char *path,
 /** Options of reel_nn_linear. Zero is the default. */
 typedef struct reel_nn_linear_opts {
     bool no_bias;
+    REEL_FUTURE;
 } reel_nn_linear_opts;
 /** y = x W' + b on the last dimension [weight, bias]. */
 REEL_API reel_module *reel_nn_linear(int64_t in, int64_t out,
@@ -282,6 +287,7 @@ REEL_API reel_module *reel_nn_linear(int64_t in, int64_t out,
 typedef struct reel_kaiming_opts {
     double slope; /* of the leaky ReLU that follows; 1: none follows */
     bool fan_out; /* keep the variance of gradients instead of activations */
+    REEL_FUTURE;
 } reel_kaiming_opts;
 /** Options of reel_nn_conv2d. Zero is the default. */
 typedef struct reel_nn_conv2d_opts {
@@ -290,6 +296,7 @@ typedef struct reel_nn_conv2d_opts {
     int kernel_hw[2];                 /* wins over `kernel` if not zero */
     const reel_kaiming_opts *kaiming; /* weights by reel_init_kaiming_normal() with these
                                        * instead of PyTorch's default */
+    REEL_FUTURE;
 } reel_nn_conv2d_opts;
 /** Convolution with a kernel x kernel window [weight, bias]. */
 REEL_API reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
@@ -299,6 +306,7 @@ REEL_API reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
 typedef struct reel_nn_batch_norm2d_opts {
     double eps;      /* 0 means 1e-5 */
     double momentum; /* 0 means 0.1 */
+    REEL_FUTURE;
 } reel_nn_batch_norm2d_opts;
 /** Batch normalization of [n, c, h, w] [weight, bias, running_mean, running_var,
  *  num_batches_tracked]. */
@@ -314,6 +322,7 @@ typedef struct reel_nn_layer_norm_opts {
     double eps; /* 0 means 1e-5 */
     bool no_affine;
     bool no_bias;
+    REEL_FUTURE;
 } reel_nn_layer_norm_opts;
 /** Layer normalization over the last dimensions, which have `shape` [weight, bias]. */
 REEL_API reel_module *reel_nn_layer_norm(reel_shape shape,
@@ -381,6 +390,7 @@ typedef struct reel_nn_attention_opts {
     double dropout; /* on the probabilities, in training */
     bool no_bias;
     bool causal; /* query i sees keys 0 .. i */
+    REEL_FUTURE;
 } reel_nn_attention_opts;
 /** Multi-head attention over [n, l, dim]; forward is self-attention, forward_n takes (query),
  *  (query, key, value) or (query, key, value, mask or NULL). Names and packing are
@@ -402,6 +412,7 @@ typedef struct reel_nn_encoder_layer_opts {
     double eps;      /* of the norms; 0 means 1e-5 */
     bool norm_first; /* normalize before attention and before feed-forward */
     bool causal;
+    REEL_FUTURE;
 } reel_nn_encoder_layer_opts;
 /** Transformer encoder layer over [n, l, dim], named as torch.nn.TransformerEncoderLayer
  *  [self_attn, linear1, linear2, norm1, norm2]; forward_n takes (x) or (x, mask or NULL), the
@@ -447,6 +458,7 @@ typedef struct reel_mlp_opts {
     int64_t hidden[8]; /* widths, up to the first 0; none: one of 256 */
     reel_activation activation;
     double dropout; /* after each activation, in training */
+    REEL_FUTURE;
 } reel_mlp_opts;
 /** Multi-layer perceptron over [n, ...], flattened [fc1, fc2, ...]. */
 REEL_API reel_module *reel_mlp(const reel_mlp_opts *opts);
@@ -460,6 +472,7 @@ typedef struct reel_resnet_opts {
      * instead of option B, a 1x1 convolution. */
     bool pad_shortcut;
     bool zero_init; /* the last batch norm of each block begins as 0 */
+    REEL_FUTURE;
 } reel_resnet_opts;
 /** Residual nets for 32x32 images: 3x3 stem of 16 channels, three stages of 16, 32, 64
  *  [conv1, bn1, layer1.0.conv1, ..., layer2.0.downsample.0, ..., fc].
@@ -484,6 +497,7 @@ typedef struct reel_vit_opts {
     int heads;        /* 0 means 3 */
     int64_t hidden;   /* 0 means 4 dim */
     double dropout;
+    REEL_FUTURE;
 } reel_vit_opts;
 /** Small vision transformer, pre-norm, GELU, mean of the tokens instead of a class token
  *  [patch_embed (convolution), pos_embed [1, tokens, dim], layers.0 ... (encoder layers),
@@ -535,6 +549,7 @@ REEL_API reel_module *reel_graph_module(const reel_graph *g);
 typedef struct reel_summary_opts {
     reel_dtype dtype; /* of the input; integers are zeros */
     int depth;        /* modules nested deeper are not listed; 0 means all */
+    REEL_FUTURE;
 } reel_summary_opts;
 /** Runs `m` once without gradients, in eval mode, and says for each module the shape of its
  *  result, parameters, multiply-adds (half the operations that the operators count) and the

@@ -37,6 +37,7 @@ typedef struct reel_onnx_opts {
     /* Bytes of a file from which its weights go to FILE.data; 0: as late as the format
      * allows, 2 GiB less 1. */
     int64_t external_from;
+    REEL_FUTURE;
 } reel_onnx_opts;
 
 /** Writes what the outputs of g need as an ONNX file. Before it counts as written the file is
@@ -67,6 +68,7 @@ typedef struct reel_onnx_load_opts {
      * open. */
     int64_t batch;
     int64_t max_bytes; /* largest file, and largest file of external data; 0: 64 GiB */
+    REEL_FUTURE;
 } reel_onnx_load_opts;
 
 /** Reads an ONNX file (opset 1 to 28, IR version 3 and above) into a graph. Inputs and outputs

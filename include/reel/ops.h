@@ -325,6 +325,7 @@ typedef struct reel_conv2d_opts {
     int dilation; /* 0 means 1 */
     int groups;   /* 0 means 1 */
     int stride_hw[2], padding_hw[2], dilation_hw[2];
+    REEL_FUTURE;
 } reel_conv2d_opts;
 /** Cross-correlation: x [n, c, h, w], weight [k, c / groups, r, s], bias [k] or NULL ->
  *  [n, k, ho, wo], ho = (h + 2 padding - dilation (r - 1) - 1) / stride + 1. ONNX: Conv. */
@@ -340,6 +341,7 @@ typedef struct reel_pool2d_opts {
     bool ceil_mode;
     bool exclude_pad; /* avg_pool2d: padding does not count in the divisor */
     int kernel_hw[2], stride_hw[2], padding_hw[2];
+    REEL_FUTURE;
 } reel_pool2d_opts;
 /** Largest of each window. ONNX: MaxPool. */
 REEL_API reel_tensor *reel_max_pool2d(reel_tensor *x, const reel_pool2d_opts *opts);
@@ -357,6 +359,7 @@ typedef struct reel_batch_norm_opts {
     double momentum; /* 0 means 0.1; of the running statistics */
     bool training;   /* statistics of this batch; running ones are updated in place */
     bool relu;       /* y = max(0, y), in the same pass */
+    REEL_FUTURE;
 } reel_batch_norm_opts;
 /** Batch normalization over all dimensions but 1: x [n, c, ...]; weight, bias [c] or NULL;
  *  running mean and variance [c], needed unless training, or NULL. Optional `residual`, of
@@ -391,6 +394,7 @@ typedef struct reel_cross_entropy_opts {
     reel_reduction reduction; /* mean is weighted by the class weights, as PyTorch's */
     bool ignore;              /* rows whose target is ignore_index do not count      */
     int64_t ignore_index;
+    REEL_FUTURE;
 } reel_cross_entropy_opts;
 /** Softmax cross-entropy of logits [n, c] or [n, c, ...] and target i64 [n] or [n, ...],
  *  class indices. ONNX: SoftmaxCrossEntropyLoss. */
@@ -413,6 +417,7 @@ typedef struct reel_attention_opts {
     bool causal;    /* query i sees keys 0 .. i */
     double dropout; /* on the probabilities */
     double scale;   /* 0 means 1 / sqrt(d) */
+    REEL_FUTURE;
 } reel_attention_opts;
 /** Scaled dot-product attention softmax(q k' scale + mask) v: q [..., lq, d], k [..., lk, d],
  *  v [..., lk, dv] -> [..., lq, dv]; leading dimensions equal. The matrix of scores is never
@@ -460,6 +465,7 @@ typedef struct reel_sgd_step_opts {
     bool nesterov;
     bool maximize; /* ascend instead of descend                          */
     bool first;    /* the momentum buffer holds nothing yet: it becomes the gradient */
+    REEL_FUTURE;
 } reel_sgd_step_opts;
 /** One step of stochastic gradient descent, as torch.optim.SGD defines it. param, grad and
  *  momentum (NULL without momentum) have one shape and dtype, f32 or f64; lr is one f64. Run it under
@@ -472,6 +478,7 @@ typedef struct reel_adam_step_opts {
     double beta1, beta2, eps, weight_decay;
     bool decoupled; /* AdamW: decay the weight itself; else add decay to the gradient */
     bool maximize;
+    REEL_FUTURE;
 } reel_adam_step_opts;
 /** One step of Adam (Kingma & Ba 2014, arXiv:1412.6980) or AdamW (Loshchilov & Hutter 2017,
  *  arXiv:1711.05101). m and v are the two moments; lr and step are one f64 each, step counts
@@ -495,6 +502,7 @@ typedef struct reel_op_facts {
     const char *no_gradient; /* NULL: it has gradients of every order; else why not */
     int onnx_since;          /* the first opset that it can be exported to; 0: none */
     const char *no_onnx;     /* why; NULL if onnx_since says one */
+    REEL_FUTURE;
 } reel_op_facts;
 /** Facts of operator i of reel_op_count(). Errors: REEL_ERR_ARG. */
 REEL_API reel_status reel_op_info(int i, reel_op_facts *out);

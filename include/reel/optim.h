@@ -42,6 +42,7 @@ typedef struct reel_sgd_opts {
     double weight_decay; /* added to the gradient, times the weight */
     bool nesterov;       /* needs momentum, and no dampening */
     bool maximize;       /* ascend instead of descend */
+    REEL_FUTURE;
 } reel_sgd_opts;
 /** Stochastic gradient descent, as torch.optim.SGD. `opts` may be NULL. Errors: REEL_ERR_ARG
  *  for an option out of its range or a tensor or name that comes twice; REEL_ERR_DTYPE unless
@@ -60,6 +61,7 @@ typedef struct reel_adam_opts {
     double eps;          /* 0 means 1e-8 */
     double weight_decay; /* 0 is none, also for AdamW (PyTorch's default there is 0.01) */
     bool maximize;
+    REEL_FUTURE;
 } reel_adam_opts;
 /** Adam: decay is added to the gradient. Source: Kingma & Ba 2014, arXiv:1412.6980. Errors:
  *  as reel_sgd. */
@@ -102,6 +104,7 @@ REEL_API void reel_optim_free(reel_optim *optim);
 typedef struct reel_optim_state_row {
     const char *name; /* behind the parameter's in a state dict: "exp_avg" */
     bool scalar;      /* one f64, such as a count of steps; else like the parameter */
+    REEL_FUTURE;
 } reel_optim_state_row;
 
 /** What one update works on. All borrowed. */
@@ -132,6 +135,7 @@ typedef struct reel_optim_kind {
      * number of the host (reel_item(), a counter in C). Such an update refuses in a capture:
      * if (reel_capturing()) return reel_fail(REEL_ERR_STATE, ...). */
     reel_status (*update)(const void *opts, const reel_optim_slot *slot);
+    REEL_FUTURE;
 } reel_optim_kind;
 
 /** An optimizer of `kind`, with one group; `opts` points to kind->opts_size bytes, or is NULL.
@@ -187,6 +191,7 @@ typedef struct reel_one_cycle_opts {
     double div;       /* first rate is max_lr / div; 0 means 25 */
     double final_div; /* last rate is the first / final_div; 0 means 1e4 */
     bool linear;      /* straight lines instead of cosines */
+    REEL_FUTURE;
 } reel_one_cycle_opts;
 /** Up to max_lr (for every group) and down again in `steps` steps, then stays. OneCycleLR
  *  without its cycling of the momentum. Source: Smith & Topin 2017, arXiv:1708.07120. */
@@ -209,6 +214,7 @@ typedef struct reel_schedule_kind {
     reel_status (*load_state)(void *user, const reel_tensor_map *map);
     void (*free_user)(
         void *user); /* called once, also if the schedule cannot be made; or NULL */
+    REEL_FUTURE;
 } reel_schedule_kind;
 /** Makes one and sets the rates of t = 0. The kind is in static storage. Takes `user` over, also
  *  on an error. Errors: REEL_ERR_ARG for a kind without name or rate, and for a rate that is
@@ -241,6 +247,7 @@ typedef struct reel_ema reel_ema;
 /** Options of reel_ema_new. Zero is the default. */
 typedef struct reel_ema_opts {
     bool warmup; /* decay is min(decay, (1 + t) / (10 + t)) at update t: fast at first */
+    REEL_FUTURE;
 } reel_ema_opts;
 /** Begins with the present values. Errors: REEL_ERR_ARG unless 0 <= decay < 1. `opts` may be
  *  NULL. */

@@ -13,6 +13,7 @@ extern "C" {
 typedef struct reel_cost {
     double flops, bytes_read, bytes_written;
     int64_t calls;
+    REEL_FUTURE;
 } reel_cost;
 
 /** Begins to count what this thread runs. Errors: REEL_ERR_STATE if it already counts. */

@@ -22,6 +22,7 @@ typedef struct reel_progress_opts {
     const char *label; /* in front of the line; none: "" */
     double every;      /* seconds between plain lines; 0 means 10 */
     int64_t start; /* steps that were done before, as after a resume; not in the rate */
+    REEL_FUTURE;
 } reel_progress_opts;
 
 /** Begins a line of `total` steps (0: how many is not known). `to` NULL is silence: the result

@@ -49,6 +49,7 @@ typedef struct reel_step_opts {
     /* Passes that shall not run, as in reel_optimize_opts; kept by the caller. "recompute":
      * more memory, a little less time. */
     const char *skip;
+    REEL_FUTURE;
 } reel_step_opts;
 
 /** Makes one; `user` is handed to fn. Errors: REEL_ERR_ARG. The caller frees it. */

@@ -165,6 +165,7 @@ typedef struct reel_print_opts {
     int precision; /* digits after the point; 0 means 4                       */
     int edge;      /* items shown at each end when summarized; 0 means 3      */
     int threshold; /* elements above which it is summarized; 0 means 1000     */
+    REEL_FUTURE;
 } reel_print_opts;
 /** Text like NumPy's. The caller frees it with free(). NULL on an error or for NULL. */
 REEL_API char *reel_to_string(reel_tensor *x, const reel_print_opts *opts);

@@ -53,6 +53,7 @@ typedef struct reel_captured_grad {
     bool looked;       /* it was looked at before the capture replaced it ... */
     bool there;        /* ... and there was one: an input of the graph */
     bool replaced;     /* it has become what reel_grad_of(leaf) is now, or was cleared */
+    REEL_FUTURE;
 } reel_captured_grad;
 /** The i-th leaf whose gradient the capture under way met, in the order of meeting; inputs of
  *  the graph come in the same order. False if there are no more. */
@@ -79,6 +80,7 @@ typedef struct reel_trace_opts {
     /* Called before each run, with the `user` of fn: reel_capture_state() for what is to be a
      * parameter or buffer. NULL: all that fn reads and nobody declares is a constant. */
     reel_status (*declare)(void *user);
+    REEL_FUTURE;
 } reel_trace_opts;
 
 /** Runs fn on the inputs x[0..n-1], at most 64, and gives its graph, with one output. With a
@@ -177,6 +179,7 @@ typedef struct reel_node_cost {
     int64_t params;       /* elements of the parameters that it reads */
     double intensity;     /* operations for each byte; 0 if it moves none */
     double seconds_bound; /* no machine of these peaks is faster; 0 without peaks */
+    REEL_FUTURE;
 } reel_node_cost;
 
 /** Costs of all nodes together, but for those that compute weights from weights, which run
@@ -245,6 +248,7 @@ REEL_API reel_status reel_graph_write_dot(const reel_graph *g, FILE *to);
 typedef struct reel_view_opts {
     const char *title;          /* NULL: "graph" */
     const reel_roofline *peaks; /* colours and table show time bounds; NULL: operations */
+    REEL_FUTURE;
 } reel_view_opts;
 /** Writes a picture of it as SVG, layers from top to bottom, coloured by cost. opts NULL:
  *  defaults. Errors: REEL_ERR_ARG; REEL_ERR_IO; REEL_ERR_MEMORY. */
@@ -269,6 +273,7 @@ typedef struct reel_optimize_opts {
     bool
         recompute; /* less memory for a little time: the pass of that name runs as well */
     FILE *log;     /* a line for each pass that ran; NULL: none */
+    REEL_FUTURE;
 } reel_optimize_opts;
 /** Changes the graph in place into one that computes the same with less work: passes run in
  *  order, over and over until none finds anything. It still runs through the operators, at

@@ -30,6 +30,7 @@ typedef struct reel_training_part {
     reel_status (*state)(void *user, reel_tensor_map *map);
     /* Takes it from `map`, which has the same names. */
     reel_status (*load_state)(void *user, const reel_tensor_map *map);
+    REEL_FUTURE;
 } reel_training_part;
 
 /** Parts of reel's own objects, for a run that has more than one of them: two nets and two
@@ -53,6 +54,7 @@ typedef struct reel_training {
      * optimizer, for loading it sets rates. */
     const reel_training_part *parts;
     int n_parts;
+    REEL_FUTURE;
 } reel_training;
 
 /** Writes all parts and the state of this thread's random generator, in one atomic step: a

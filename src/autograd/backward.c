@@ -8,6 +8,7 @@
 #include "autograd/anomaly.h"
 #include "autograd/tape.h"
 #include "base/alloc.h"
+#include "base/option.h"
 
 /* A node of this run, with the gradients of its outputs as far as they have arrived. */
 typedef struct visit {
@@ -362,8 +363,8 @@ static reel_status start(run *r, reel_tensor *const y[], int n_y, reel_tensor *c
 
 reel_status reel_backward(reel_tensor *y, const reel_backward_opts *opts)
 {
-    static const reel_backward_opts none = {0};
-    const reel_backward_opts *o = opts ? opts : &none;
+    const reel_backward_opts *o = REEL__OPTS("backward", reel_backward_opts, opts);
+    if (!o) return reel_error_status();
     run r = {.create_graph = o->create_graph,
              .retain = o->retain_graph || o->create_graph,
              .accumulate = true};
@@ -388,8 +389,8 @@ static reel_status grad(reel_tensor *const y[], int n_y, reel_tensor *const gy[]
                         reel_tensor *const x[], int n_x, reel_tensor *gx[],
                         const reel_backward_opts *opts, bool stop)
 {
-    static const reel_backward_opts none = {0};
-    const reel_backward_opts *o = opts ? opts : &none;
+    const reel_backward_opts *o = REEL__OPTS("grad", reel_backward_opts, opts);
+    if (!o) return reel_error_status();
     if (!y || !x || !gx || n_y < 1 || n_x < 1)
         return reel_fail(REEL_ERR_ARG, "grad: needs one output and one input or more");
     for (int i = 0; i < n_x; i++) gx[i] = NULL;

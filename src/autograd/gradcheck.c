@@ -227,8 +227,8 @@ static reel_status gradcheck(const char *who, reel_function fn, void *user,
                              reel_tensor *const x[], int n,
                              const reel_gradcheck_opts *opts)
 {
-    static const reel_gradcheck_opts none = {0};
-    const reel_gradcheck_opts *o = opts ? opts : &none;
+    const reel_gradcheck_opts *o = REEL__OPTS(who, reel_gradcheck_opts, opts);
+    if (!o) return reel_error_status();
     check c = {.who = who,
                .fn = fn,
                .user = user,

@@ -1,5 +1,6 @@
 /* alloc.c: the shim over malloc and its fault injection. */
 #include "base/alloc.h"
+#include "base/option.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -58,6 +59,7 @@ reel_status reel_set_allocator(const reel_allocator *a)
                          !a->alloc    ? "alloc"
                          : !a->resize ? "resize"
                                       : "release");
+    if (a && !REEL__KNOWN("set_allocator", a)) return reel_error_status();
     if (atomic_load(&whose) != OPEN)
         return reel_fail(REEL_ERR_STATE,
                          "set_allocator: the library has memory from another allocator; "

@@ -4,6 +4,8 @@
 #ifndef REEL_BASE_OPTION_H
 #define REEL_BASE_OPTION_H
 
+#include <stddef.h>
+
 #include <reel/base.h>
 
 static inline double reel__option(double value, double fallback)
@@ -15,5 +17,18 @@ static inline int reel__option_int(int value, int fallback)
 {
     return value == 0 ? fallback : value == REEL_ZERO_INT ? 0 : value;
 }
+
+/* ---- structs from outside -------------------------------------------------------------------- */
+
+/* The options that a function of the user's got: `given`, or zeros for NULL. NULL, with an error
+ * of `who`, if they say what this version does not know. */
+#define REEL__OPTS(who, type, given)                                                     \
+    ((const type *)reel__opts(who, 1 ? (given) : (const type *)NULL, sizeof(type),       \
+                              offsetof(type, future)))
+const void *reel__opts(const char *who, const void *given, size_t size, size_t future);
+
+/* The same of a struct that is not optional, such as a table of functions. */
+#define REEL__KNOWN(who, given) reel__future_known(who, (given)->future)
+bool reel__future_known(const char *who, const uint64_t *future);
 
 #endif

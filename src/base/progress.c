@@ -150,7 +150,9 @@ reel_progress *reel_progress_begin(FILE *to, int64_t total,
                                    const reel_progress_opts *opts)
 {
     REEL__CALLED("progress_begin");
-    double every = opts ? opts->every : 0;
+    const reel_progress_opts *o = REEL__OPTS("progress_begin", reel_progress_opts, opts);
+    if (!o) return NULL;
+    double every = o->every;
     if (total < 0 || !(every >= 0)) {
         reel_fail(REEL_ERR_ARG,
                   "progress: total %" PRId64 ", every %g s, must not be negative", total,
@@ -164,9 +166,9 @@ reel_progress *reel_progress_begin(FILE *to, int64_t total,
     p->terminal = is_terminal(to);
     p->every = p->terminal ? REDRAW : reel__option(every, PLAIN_EVERY);
     p->total = total;
-    p->start = p->done = opts && opts->start > 0 ? opts->start : 0;
+    p->start = p->done = o->start > 0 ? o->start : 0;
     p->begun = p->drawn = now();
-    if (opts && opts->label) snprintf(p->label, sizeof p->label, "%s", opts->label);
+    if (o->label) snprintf(p->label, sizeof p->label, "%s", o->label);
     make_printable(p->label);
     return p;
 }

@@ -3,6 +3,8 @@
 #include <reel/ops.h>
 #include <string.h>
 
+#include "base/error.h"
+#include "base/option.h"
 #include "data/memory.h"
 
 static bool is_integer(reel_dtype t)
@@ -81,6 +83,7 @@ static reel_status check_all(const reel_array *arrays, int n)
                          arrays ? "" : " at NULL");
     for (int i = 0; i < n; i++) {
         const reel_array *a = &arrays[i];
+        if (!REEL__KNOWN("arrays", a)) return reel_error_status();
         if (!a->name || !*a->name || !a->tensor)
             return reel_fail(REEL_ERR_ARG, "arrays: number %d has no %s", i,
                              a->tensor ? "name" : "tensor");
@@ -96,6 +99,7 @@ static reel_status check_all(const reel_array *arrays, int n)
 
 reel_dataset *reel_arrays_n(const reel_array *arrays, int n)
 {
+    REEL__CALLED("arrays_n");
     if (reel_failed() || check_all(arrays, n)) return NULL;
     reel__memory_data *m =
         reel__memory_data_new("arrays", reel_size(arrays[0].tensor, 0));
@@ -117,7 +121,6 @@ reel_dataset *reel_arrays(reel_tensor *x, reel_tensor *y)
     bool labels = reel_rank(y) == 1 && is_integer(reel_dtype_of(y));
     const reel_array arrays[] = {
         {.name = "x", .tensor = x, .kind = reel_rank(x) == 4 ? REEL_IMAGE : REEL_ARRAY},
-        {.name = "y", .tensor = y, .kind = labels ? REEL_LABEL : REEL_ARRAY},
-    };
+        {.name = "y", .tensor = y, .kind = labels ? REEL_LABEL : REEL_ARRAY}};
     return reel_arrays_n(arrays, 2);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "data/batch.h"
 
 struct reel_collate {
@@ -233,6 +234,7 @@ reel_status reel_collate_pad(const reel_sample *samples, int64_t n,
                              const reel_pad_field *p, reel_batch *out)
 {
     reel_field all;
+    if (p && !REEL__KNOWN("collate_pad", p)) return reel_error_status();
     if (check_call("collate_pad", samples, n, p ? p->name : NULL, out) ||
         measure(samples, n, p->name, out, &all) ||
         put_padded(samples, n, p->value, &all, out))
@@ -306,6 +308,8 @@ reel_collate *reel_pad_collate(const reel_pad_field *fields, int n)
         return NULL;
     }
     if (reel_failed()) return NULL;
+    for (int i = 0; i < n; i++)
+        if (!REEL__KNOWN("pad_collate", &fields[i])) return NULL;
     padding *p = reel__calloc(1, sizeof *p + (size_t)n * sizeof p->field[0]);
     if (!p) return NULL;
     p->n = n;

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/decimal.h"
 #include "base/file.h"
+#include "base/option.h"
 #include "data/csv_read.h"
 #include "data/memory.h"
 
@@ -314,7 +315,9 @@ static reel_status check_opts(const char *path, reel_csv_opts *o)
 
 reel_dataset *reel_csv(const char *path, const reel_csv_opts *opts)
 {
-    reel_csv_opts o = opts ? *opts : (reel_csv_opts){0};
+    const reel_csv_opts *given = REEL__OPTS("csv", reel_csv_opts, opts);
+    if (!given) return NULL;
+    reel_csv_opts o = *given;
     if (reel_failed() || check_opts(path, &o)) return NULL;
     size_t size = 0;
     char *bytes = reel__file_load(path, o.max_size, &size);

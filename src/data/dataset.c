@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 
 struct reel_dataset {
     const reel_dataset_fns *fns;
@@ -16,7 +17,7 @@ reel_dataset *reel_dataset_new(const reel_dataset_fns *fns, void *self)
     reel_dataset *ds = NULL;
     if (!fns || !fns->length || !fns->get)
         reel_fail(REEL_ERR_ARG, "dataset_new: needs the functions `length` and `get`");
-    else if (!reel_failed())
+    else if (!reel_failed() && REEL__KNOWN("dataset_new", fns))
         ds = reel__malloc(sizeof *ds);
     if (!ds) {
         if (fns && fns->free) fns->free(self);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/option.h"
 #include "base/parallel.h"
 #include "data/image.h"
 #include "data/memory.h"
@@ -393,7 +394,9 @@ reel_dataset *reel_image_folder(const char *dir, const reel_image_opts *opts)
 {
     REEL__CALLED("image_folder");
     if (reel_failed()) return NULL;
-    reel_image_opts o = opts ? *opts : (reel_image_opts){0};
+    const reel_image_opts *given = REEL__OPTS("image_folder", reel_image_opts, opts);
+    if (!given) return NULL;
+    reel_image_opts o = *given;
     if (!dir) reel_fail(REEL_ERR_ARG, "image_folder: the folder is NULL");
     if (reel_failed() || check_opts(&o)) return NULL;
     folder *f = reel__calloc(1, sizeof *f);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "base/shape.h"
 
 #define DEFAULT_BATCH 32
@@ -92,13 +93,13 @@ static void stop_workers(void *loader)
 
 reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
 {
-    reel_loader_opts o = opts ? *opts : (reel_loader_opts){0};
+    reel_loader_opts o = opts ? *opts : (reel_loader_opts){0}; /* it owns parts of them */
     if (o.batch == 0) o.batch = DEFAULT_BATCH;
     int64_t samples = reel_dataset_length(ds);
     reel_loader *l = NULL;
     if (!ds)
         reel_fail(REEL_ERR_ARG, "loader: dataset is NULL");
-    else if (!reel_failed() && !check_opts(&o, samples))
+    else if (!reel_failed() && REEL__KNOWN("loader_new", &o) && !check_opts(&o, samples))
         l = reel__calloc(1, sizeof *l);
     if (!l) {
         reel_transform_free(o.transform);
@@ -234,6 +235,7 @@ reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
 {
     if (!l) return reel_fail(REEL_ERR_ARG, "loader_set_state: loader is NULL");
     if (reel_failed()) return reel_error_status();
+    if (!REEL__KNOWN("loader_set_state", &s)) return reel_error_status();
     if (!is_epoch(l, s.epoch))
         return reel_fail(REEL_ERR_ARG, "loader_set_state: epoch %lld is out of range",
                          (long long)s.epoch);

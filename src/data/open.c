@@ -2,6 +2,7 @@
 #include <reel/data.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "data/paths.h"
 
 static bool has_cifar10(const char *dir)
@@ -14,7 +15,7 @@ static bool has_cifar10(const char *dir)
 static reel_dataset *open_images(const char *dir, const char *part_name,
                                  const reel_image_opts *opts)
 {
-    reel_image_opts o = opts ? *opts : (reel_image_opts){0};
+    reel_image_opts o = *opts;
     char *train = reel__path_join(dir, "train");
     char *part = train ? reel__path_join(dir, part_name) : NULL;
     o.class_dir = train; /* so that both parts number the classes alike */
@@ -27,6 +28,8 @@ static reel_dataset *open_images(const char *dir, const char *part_name,
 reel_dataset *reel_open_data(const char *dir, reel_part part, const reel_image_opts *opts)
 {
     if (reel_failed()) return NULL;
+    const reel_image_opts *o = REEL__OPTS("open_data", reel_image_opts, opts);
+    if (!o) return NULL;
     if (!dir || (part != REEL_TRAIN && part != REEL_TEST)) {
         reel_fail(REEL_ERR_ARG,
                   "open_data: %s, part %d, expected REEL_TRAIN or REEL_TEST",
@@ -41,7 +44,7 @@ reel_dataset *reel_open_data(const char *dir, reel_part part, const reel_image_o
 
     const char *other = reel__is_there(dir, "test") ? "test" : "val";
     if (reel__is_there(dir, "train") && reel__is_there(dir, other))
-        return open_images(dir, part == REEL_TRAIN ? "train" : other, opts);
+        return open_images(dir, part == REEL_TRAIN ? "train" : other, o);
     reel_fail(
         REEL_ERR_FORMAT,
         "open_data: nothing known in %s; looked for cifar-10-batches-bin/, "

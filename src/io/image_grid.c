@@ -91,7 +91,10 @@ reel_status reel_image_grid_save(const char *path, reel_tensor *images,
     if (!path || !images)
         return reel_fail(REEL_ERR_ARG, "image_grid_save: %s",
                          path ? "images are NULL" : "the path is NULL");
-    sheet t = {.opts = opts ? *opts : (reel_image_grid_opts){0}};
+    const reel_image_grid_opts *o =
+        REEL__OPTS("image_grid_save", reel_image_grid_opts, opts);
+    if (!o) return reel_error_status();
+    sheet t = {.opts = *o};
     if (check_images(images, &t) || lay_out(images, &t)) return reel_error_status();
     float *x = reel__malloc((size_t)reel_numel(images) * sizeof *x);
     uint8_t *pixels = reel__calloc((size_t)(t.height * t.width), (size_t)t.c);

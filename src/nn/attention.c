@@ -109,8 +109,9 @@ reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query,
 
 reel_module *reel_nn_attention(int64_t dim, int heads, const reel_nn_attention_opts *opts)
 {
-    static const reel_nn_attention_opts none = {0};
-    const reel_nn_attention_opts *o = opts ? opts : &none;
+    const reel_nn_attention_opts *o =
+        REEL__OPTS("nn_attention", reel_nn_attention_opts, opts);
+    if (!o) return NULL;
     if (dim < 1 || heads < 1 || dim % heads || !(o->dropout >= 0 && o->dropout < 1)) {
         reel_fail(
             REEL_ERR_ARG,
@@ -195,8 +196,9 @@ static reel_status encoder_forward_n(reel_module *self, reel_tensor *const x[], 
 reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
                                    const reel_nn_encoder_layer_opts *opts)
 {
-    static const reel_nn_encoder_layer_opts none = {0};
-    const reel_nn_encoder_layer_opts *o = opts ? opts : &none;
+    const reel_nn_encoder_layer_opts *o =
+        REEL__OPTS("nn_encoder_layer", reel_nn_encoder_layer_opts, opts);
+    if (!o) return NULL;
     if (o->hidden < 0 || (unsigned)o->activation >= REEL_ACT_COUNT) {
         reel_fail(REEL_ERR_ARG, "nn_encoder_layer: hidden %lld, activation %d",
                   (long long)o->hidden, (int)o->activation);

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/option.h"
 #include "base/watched.h"
 #include "nn/module.h"
 
@@ -41,7 +42,7 @@ static reel_frame enter(reel_module *m, reel_tensor *const x[], int n_x)
         (void)reel__set_error_where(where);
         registered = true;
     }
-    reel_frame f = {reel_scope_begin(), current};
+    reel_frame f = {.scope = reel_scope_begin(), .outer = current};
     if (!m || !reel__module_there("module_enter", m)) return f;
     reel__watched_used(m->tree->watched);
     current = m;
@@ -169,7 +170,9 @@ reel_status reel_forward_n(reel_module *m, reel_tensor *const x[], int n_x,
 
 int reel_module_add_hook(reel_module *m, reel_module_hook hook)
 {
-    if (!reel__module_there("module_add_hook", m) || reel_failed()) return 0;
+    if (!reel__module_there("module_add_hook", m) || reel_failed() ||
+        !REEL__KNOWN("module_add_hook", &hook))
+        return 0;
     struct reel_module_tree *t = m->tree;
     reel__hook *list = reel__realloc(t->hook, (size_t)(t->n_hook + 1) * sizeof *list);
     if (!list) return 0;

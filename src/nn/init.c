@@ -97,26 +97,29 @@ static bool fans(const char *who, reel_tensor *t, double *in, double *out)
 }
 
 /* Standard deviation; 0 elements need none. */
-static double kaiming_std(const reel_kaiming_opts *opts, double in, double out)
+static double kaiming_std(const reel_kaiming_opts *o, double in, double out)
 {
-    double slope = opts ? reel__option(opts->slope, 0) : 0,
-           fan = opts && opts->fan_out ? out : in;
+    double slope = reel__option(o->slope, 0), fan = o->fan_out ? out : in;
     return fan > 0 ? sqrt(2 / ((1 + slope * slope) * fan)) : 0;
 }
 
 reel_tensor *reel_init_kaiming_uniform(reel_tensor *t, const reel_kaiming_opts *opts)
 {
+    const reel_kaiming_opts *o =
+        REEL__OPTS("init_kaiming_uniform", reel_kaiming_opts, opts);
     double in, out;
-    if (!fans("init_kaiming_uniform", t, &in, &out)) return NULL;
-    double bound = sqrt(3) * kaiming_std(opts, in, out);
+    if (!o || !fans("init_kaiming_uniform", t, &in, &out)) return NULL;
+    double bound = sqrt(3) * kaiming_std(o, in, out);
     return fill("init_kaiming_uniform", t, false, -bound, bound);
 }
 
 reel_tensor *reel_init_kaiming_normal(reel_tensor *t, const reel_kaiming_opts *opts)
 {
+    const reel_kaiming_opts *o =
+        REEL__OPTS("init_kaiming_normal", reel_kaiming_opts, opts);
     double in, out;
-    if (!fans("init_kaiming_normal", t, &in, &out)) return NULL;
-    return fill("init_kaiming_normal", t, true, 0, kaiming_std(opts, in, out));
+    if (!o || !fans("init_kaiming_normal", t, &in, &out)) return NULL;
+    return fill("init_kaiming_normal", t, true, 0, kaiming_std(o, in, out));
 }
 
 static double xavier_std(double gain, double in, double out)

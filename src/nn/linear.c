@@ -1,6 +1,7 @@
 /* linear.c: linear, convolution, embedding: layers that are one operator and a weight. */
 #include <math.h>
 
+#include "base/option.h"
 #include "nn/module.h"
 
 /* PyTorch's default for linear and convolution: uniform in +-1/sqrt(fan in), which it writes
@@ -34,6 +35,8 @@ static reel_tensor *linear_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_linear(int64_t in, int64_t out, const reel_nn_linear_opts *opts)
 {
+    const reel_nn_linear_opts *o = REEL__OPTS("nn_linear", reel_nn_linear_opts, opts);
+    if (!o) return NULL;
     if (in < 1 || out < 1) {
         reel_fail(REEL_ERR_ARG, "nn_linear: %lld -> %lld, expected 1 or more each",
                   (long long)in, (long long)out);
@@ -43,7 +46,7 @@ reel_module *reel_nn_linear(int64_t in, int64_t out, const reel_nn_linear_opts *
     if (!l) return NULL;
     reel_scope s = reel_scope_begin();
     l->weight = reel_module_param(&l->m, "weight", default_weight(REEL_SHAPE(out, in)));
-    if (!opts || !opts->no_bias) l->bias = default_bias(&l->m, out, (double)in);
+    if (!o->no_bias) l->bias = default_bias(&l->m, out, (double)in);
     reel_scope_end(s);
     return reel_module_done(&l->m);
 }
@@ -65,8 +68,8 @@ static reel_tensor *conv2d_forward(reel_module *self, reel_tensor *x)
 reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
                             const reel_nn_conv2d_opts *opts)
 {
-    static const reel_nn_conv2d_opts none = {0};
-    const reel_nn_conv2d_opts *o = opts ? opts : &none;
+    const reel_nn_conv2d_opts *o = REEL__OPTS("nn_conv2d", reel_nn_conv2d_opts, opts);
+    if (!o || !REEL__KNOWN("nn_conv2d", &o->conv)) return NULL;
     bool pair = o->kernel_hw[0] || o->kernel_hw[1];
     int r = pair ? o->kernel_hw[0] : kernel, c = pair ? o->kernel_hw[1] : kernel;
     int groups = o->conv.groups ? o->conv.groups : 1;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "nn/module.h"
 #include "nn/text.h"
 
@@ -234,7 +235,9 @@ reel_status reel_load_state_dict(reel_module *m, const reel_tensor_map *map,
     if (!reel__module_there("load_state_dict", m)) return reel_error_status();
     if (!map) return reel_fail(REEL_ERR_ARG, "load_state_dict: the map is NULL");
     if (reel_failed()) return reel_error_status();
-    const reel_load_opts o = opts ? *opts : (reel_load_opts){0};
+    const reel_load_opts *given = REEL__OPTS("load_state_dict", reel_load_opts, opts);
+    if (!given) return reel_error_status();
+    reel_load_opts o = *given;
     reel_load_report own = {0};
     loading l = {.map = map, .report = o.report ? o.report : &own};
     clear_report(l.report);

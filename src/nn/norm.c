@@ -1,4 +1,5 @@
 /* norm.c: batch and layer normalization. */
+#include "base/option.h"
 #include "nn/module.h"
 
 /* ---- batch norm ---------------------------------------------------------------------- */
@@ -21,9 +22,11 @@ static reel_tensor *normalize(batch_norm *l, reel_tensor *x, reel_tensor *residu
         return NULL;
     }
     bool training = l->m.training;
-    reel_tensor *y = reel_batch_norm(
-        x, l->weight, l->bias, l->mean, l->var, residual,
-        &(reel_batch_norm_opts){l->opts.eps, l->opts.momentum, training, relu});
+    reel_tensor *y = reel_batch_norm(x, l->weight, l->bias, l->mean, l->var, residual,
+                                     &(reel_batch_norm_opts){.eps = l->opts.eps,
+                                                             .momentum = l->opts.momentum,
+                                                             .training = training,
+                                                             .relu = relu});
     if (y && training && !reel_add_(l->batches, reel_scalar(1, REEL_I64))) return NULL;
     return y;
 }
@@ -52,22 +55,25 @@ reel_tensor *reel_nn_batch_norm2d_forward(reel_module *bn, reel_tensor *x,
 
 reel_module *reel_nn_batch_norm2d(int64_t channels, const reel_nn_batch_norm2d_opts *opts)
 {
+    const reel_nn_batch_norm2d_opts *o =
+        REEL__OPTS("nn_batch_norm2d", reel_nn_batch_norm2d_opts, opts);
+    if (!o) return NULL;
     if (channels < 1) {
         reel_fail(REEL_ERR_ARG, "nn_batch_norm2d: %lld channels, expected 1 or more",
                   (long long)channels);
         return NULL;
     }
-    if (opts && !(opts->eps >= 0 && opts->momentum >= 0 && opts->momentum <= 1)) {
+    if (!(o->eps >= 0 && o->momentum >= 0 && o->momentum <= 1)) {
         reel_fail(REEL_ERR_ARG,
                   "nn_batch_norm2d: eps %g must be positive, momentum %g in [0, 1]",
-                  opts->eps, opts->momentum);
+                  o->eps, o->momentum);
         return NULL;
     }
     batch_norm *l = reel_module_new(sizeof *l, batch_norm_type, batch_norm_forward);
     if (!l) return NULL;
     reel_scope s = reel_scope_begin();
     reel_shape c = REEL_SHAPE(channels);
-    if (opts) l->opts = *opts;
+    l->opts = *o;
     l->weight = reel_module_param(&l->m, "weight", reel_ones(c, REEL_F32));
     l->bias = reel_module_param(&l->m, "bias", reel_zeros(c, REEL_F32));
     l->mean = reel_module_buffer(&l->m, "running_mean", reel_zeros(c, REEL_F32));
@@ -104,8 +110,9 @@ static reel_tensor *layer_norm_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_layer_norm(reel_shape shape, const reel_nn_layer_norm_opts *opts)
 {
-    static const reel_nn_layer_norm_opts none = {0};
-    const reel_nn_layer_norm_opts *o = opts ? opts : &none;
+    const reel_nn_layer_norm_opts *o =
+        REEL__OPTS("nn_layer_norm", reel_nn_layer_norm_opts, opts);
+    if (!o) return NULL;
     if (shape.rank < 1 || shape.rank > REEL_MAX_RANK) {
         reel_fail(REEL_ERR_ARG, "nn_layer_norm: %d dimensions, expected 1 to %d",
                   shape.rank, REEL_MAX_RANK);

@@ -1,4 +1,5 @@
 /* plain.c: layers without parameters: pooling, dropout, flatten. */
+#include "base/option.h"
 #include "nn/module.h"
 
 /* ---- pooling ------------------------------------------------------------------------- */
@@ -18,29 +19,30 @@ static reel_tensor *avg_pool_forward(reel_module *self, reel_tensor *x)
     return reel_avg_pool2d(x, &((const pool *)self)->opts);
 }
 
-static reel_module *pool_new(const char *type,
+static reel_module *pool_new(const char *who, const char *type,
                              reel_tensor *(*forward)(reel_module *, reel_tensor *),
                              const reel_pool2d_opts *opts)
 {
-    const int *hw = opts ? opts->kernel_hw : NULL;
-    if (!opts || (hw[0] || hw[1] ? hw[0] < 1 || hw[1] < 1 : opts->kernel < 1)) {
-        reel_fail(REEL_ERR_ARG, "nn_%s: needs options, at least a window of 1 or more",
-                  type);
+    const reel_pool2d_opts *o = REEL__OPTS(who, reel_pool2d_opts, opts);
+    if (!o) return NULL;
+    const int *hw = o->kernel_hw;
+    if (hw[0] || hw[1] ? hw[0] < 1 || hw[1] < 1 : o->kernel < 1) {
+        reel_fail(REEL_ERR_ARG, "%s: needs options, at least a window of 1 or more", who);
         return NULL;
     }
     pool *p = reel_module_new(sizeof *p, type, forward);
-    if (p) p->opts = *opts;
+    if (p) p->opts = *o;
     return p ? &p->m : NULL;
 }
 
 reel_module *reel_nn_max_pool2d(const reel_pool2d_opts *opts)
 {
-    return pool_new("max_pool2d", max_pool_forward, opts);
+    return pool_new("nn_max_pool2d", "max_pool2d", max_pool_forward, opts);
 }
 
 reel_module *reel_nn_avg_pool2d(const reel_pool2d_opts *opts)
 {
-    return pool_new("avg_pool2d", avg_pool_forward, opts);
+    return pool_new("nn_avg_pool2d", "avg_pool2d", avg_pool_forward, opts);
 }
 
 /* ---- layers with two integers ---------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 
 enum { MOST_INPUTS = 16, MOST_GRAPHS = 4, MOST_MISSES = 4 };
 
@@ -45,7 +46,9 @@ struct reel_step {
 reel_step *reel_step_new(reel_step_fn fn, void *user, const reel_step_opts *opts)
 {
     if (reel_failed()) return NULL;
-    if (!fn || (opts && opts->warmup < 0)) {
+    const reel_step_opts *o = REEL__OPTS("step_new", reel_step_opts, opts);
+    if (!o) return NULL;
+    if (!fn || o->warmup < 0) {
         reel_fail(REEL_ERR_ARG, "step_new: %s",
                   fn ? "warmup is negative" : "the function is NULL");
         return NULL;
@@ -54,7 +57,7 @@ reel_step *reel_step_new(reel_step_fn fn, void *user, const reel_step_opts *opts
     if (!s) return NULL;
     s->fn = fn;
     s->user = user;
-    if (opts) s->opts = *opts;
+    s->opts = *o;
     if (!s->opts.warmup) s->opts.warmup = 1;
     return s;
 }

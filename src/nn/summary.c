@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/alloc.h"
 #include "base/decimal.h"
+#include "base/option.h"
 #include "nn/module.h"
 #include "nn/text.h"
 
@@ -186,8 +187,8 @@ static reel_status run(summary *s, reel_module *m, reel_shape input, reel_dtype 
 char *reel_summary(reel_module *m, reel_shape input, const reel_summary_opts *opts)
 {
     REEL__CALLED("summary");
-    static const reel_summary_opts none = {0};
-    const reel_summary_opts *o = opts ? opts : &none;
+    const reel_summary_opts *o = REEL__OPTS("summary", reel_summary_opts, opts);
+    if (!o) return NULL;
     if (!m) reel_fail(REEL_ERR_ARG, "summary: the module is NULL");
     if (reel_failed()) return NULL;
     summary s = {.most_depth = o->depth};
@@ -209,6 +210,7 @@ char *reel_summary(reel_module *m, reel_shape input, const reel_summary_opts *op
 reel_status reel_summary_write(reel_module *m, reel_shape input,
                                const reel_summary_opts *opts, FILE *to)
 {
+    REEL__CALLED("summary_write");
     if (!to) return reel_fail(REEL_ERR_ARG, "summary_write: the file is NULL");
     char *text = reel_summary(m, input, opts);
     if (!text) return reel_error_status();

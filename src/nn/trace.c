@@ -2,6 +2,7 @@
 #include <reel/trace.h>
 
 #include "base/error.h"
+#include "base/option.h"
 #include "base/watched.h"
 #include "nn/module.h"
 
@@ -53,7 +54,9 @@ reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *op
         reel_fail(REEL_ERR_ARG, "trace: the %s is NULL", m ? "input" : "module");
         return NULL;
     }
-    reel_trace_opts o = opts ? *opts : (reel_trace_opts){0};
+    const reel_trace_opts *given = REEL__OPTS("trace", reel_trace_opts, opts);
+    if (!given) return NULL;
+    reel_trace_opts o = *given;
     o.declare = declare_module;
     return reel_trace_function(reel_module_function, m, &x, 1, &o);
 }
@@ -63,7 +66,9 @@ reel_graph *reel_trace_n(reel_module *m, reel_tensor *const x[], int n_x, int n_
 {
     REEL__CALLED("trace_n");
     if (!reel__module_there("trace", m)) return NULL;
-    reel_trace_opts o = opts ? *opts : (reel_trace_opts){0};
+    const reel_trace_opts *given = REEL__OPTS("trace_n", reel_trace_opts, opts);
+    if (!given) return NULL;
+    reel_trace_opts o = *given;
     o.declare = declare_module;
     return reel_trace_function_n(reel_module_function_n, m, x, n_x, n_y, &o);
 }
@@ -72,7 +77,9 @@ reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
                                const reel_onnx_opts *opts)
 {
     REEL__CALLED("module_export");
-    reel_onnx_opts o = opts ? *opts : (reel_onnx_opts){0};
+    const reel_onnx_opts *given = REEL__OPTS("module_export", reel_onnx_opts, opts);
+    if (!given) return reel_error_status();
+    reel_onnx_opts o = *given;
     o.fn = reel_module_function;
     o.user = m;
     reel_graph *g = reel_trace(m, x, NULL);
@@ -86,7 +93,9 @@ reel_status reel_module_export_n(reel_module *m, reel_tensor *const x[], int n_x
                                  const reel_onnx_opts *opts)
 {
     REEL__CALLED("module_export_n");
-    reel_onnx_opts o = opts ? *opts : (reel_onnx_opts){0};
+    const reel_onnx_opts *given = REEL__OPTS("module_export_n", reel_onnx_opts, opts);
+    if (!given) return reel_error_status();
+    reel_onnx_opts o = *given;
     o.fn = NULL;
     o.fn_n = reel_module_function_n;
     o.user = m;

@@ -299,8 +299,8 @@ const reel_op reel__attention = {
 reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
                             const reel_attention_opts *opts)
 {
-    static const reel_attention_opts none = {0};
-    const reel_attention_opts *o = opts ? opts : &none;
+    const reel_attention_opts *o = REEL__OPTS("attention", reel_attention_opts, opts);
+    if (!o) return NULL;
     if (!reel__have("attention", q, "q") || !reel__have("attention", k, "k") ||
         !reel__have("attention", v, "v") || !probability("attention", o->dropout))
         return NULL;

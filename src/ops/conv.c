@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/option.h"
 #include "ops/onnx.h"
 
 #define G gy[0]
@@ -316,8 +317,8 @@ static bool pair(const char *what, int one, const int hw[2], int least, int64_t 
 reel_tensor *reel_conv2d(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,
                          const reel_conv2d_opts *opts)
 {
-    static const reel_conv2d_opts none = {0};
-    const reel_conv2d_opts *o = opts ? opts : &none;
+    const reel_conv2d_opts *o = REEL__OPTS("conv2d", reel_conv2d_opts, opts);
+    if (!o) return NULL;
     reel_conv2d_attrs a = {.groups = o->groups ? o->groups : 1};
     if (!reel__have("conv2d", x, "x") || !reel__have("conv2d", weight, "weight") ||
         !pair("stride", o->stride, o->stride_hw, 1, a.stride) ||

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 
 _Static_assert(REEL_CUSTOM_MAX_IN == 16, "`saves` has 16 bits of inputs");
 _Static_assert(REEL_CUSTOM_MAX_OUT == REEL_OP_MAX_OUT, "a record has as many results");
@@ -38,6 +39,7 @@ static reel_status check_attrs(const char *name, const reel_custom_op_opts *o)
         return bad_option(name, "0 to 32 attributes are possible");
     for (int i = 0; i < o->n_attrs; i++) {
         const char *attr = o->attrs[i].name;
+        if (!REEL__KNOWN("custom_op_new", &o->attrs[i])) return reel_error_status();
         if (!is_word(attr, 32) || is_reserved(attr))
             return bad_option(name,
                               "an attribute's name is a small letter, then up to 31 "
@@ -221,7 +223,9 @@ reel_custom_op *reel_custom_op_new(const char *name, const reel_custom_op_opts *
 {
     reel_custom_op *op = NULL;
     if (!opts) reel_fail(REEL_ERR_ARG, "custom_op_new: opts is NULL");
-    if (opts && !reel_failed() && !check_options(name, opts)) op = make(name, opts);
+    if (opts && !reel_failed() && REEL__KNOWN("custom_op_new", opts) &&
+        !check_options(name, opts))
+        op = make(name, opts);
     if (!op && opts && opts->free_user) opts->free_user(opts->user);
     return op;
 }
@@ -267,8 +271,10 @@ static reel_status set_attrs(const reel_custom_op *op, const reel_custom_args *a
     if (n < 0 || (n && !args->attrs))
         return reel_fail(REEL_ERR_ARG, "%s: %d attributes%s", op->forward.name, n,
                          n < 0 ? "" : ", attrs is NULL");
+    if (args && !REEL__KNOWN(op->forward.name, args)) return reel_error_status();
     for (int i = 0; i < n; i++) {
         const reel_custom_attr *a = &args->attrs[i];
+        if (!REEL__KNOWN(op->forward.name, a)) return reel_error_status();
         int at = find_attr(op, a->name);
         if (at < 0)
             return reel_fail(REEL_ERR_ARG, "%s: it has no attribute \"%s\"",

@@ -179,8 +179,9 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
                                 const reel_cross_entropy_opts *opts)
 {
     REEL__CALLED("cross_entropy");
-    static const reel_cross_entropy_opts none = {0};
-    const reel_cross_entropy_opts *o = opts ? opts : &none;
+    const reel_cross_entropy_opts *o =
+        REEL__OPTS("cross_entropy", reel_cross_entropy_opts, opts);
+    if (!o) return NULL;
     if (!reel__have("cross_entropy", logits, "logits") ||
         !reel__have("cross_entropy", target, "target"))
         return NULL;

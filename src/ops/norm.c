@@ -324,8 +324,8 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
                              reel_tensor *residual, const reel_batch_norm_opts *opts)
 {
     REEL__CALLED("batch_norm");
-    static const reel_batch_norm_opts none = {0};
-    const reel_batch_norm_opts *o = opts ? opts : &none;
+    const reel_batch_norm_opts *o = REEL__OPTS("batch_norm", reel_batch_norm_opts, opts);
+    if (!o) return NULL;
     const reel_batch_norm_attrs a = {.eps = reel__option(o->eps, 1e-5),
                                      .momentum = reel__option(o->momentum, 0.1),
                                      .training = o->training,

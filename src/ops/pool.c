@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/option.h"
 #include "ops/onnx.h"
 #include "ops/records.h"
 
@@ -427,14 +428,16 @@ static reel_pool2d_attrs from_opts(const reel_pool2d_opts *o)
 static reel_tensor *pool(const reel_op *op, reel_tensor *x, const reel_pool2d_opts *opts)
 {
     if (!reel__have(op->name, x, "x")) return NULL;
-    if (!opts || opts->dilation < 0) {
+    const reel_pool2d_opts *o = REEL__OPTS(op->name, reel_pool2d_opts, opts);
+    if (!o) return NULL;
+    if (o->dilation < 0) {
         reel_fail(REEL_ERR_ARG,
                   "%s: options with a window `kernel` are needed, dilation "
                   ">= 0",
                   op->name);
         return NULL;
     }
-    reel_pool2d_attrs a = from_opts(opts);
+    reel_pool2d_attrs a = from_opts(o);
     reel_scope s = reel_scope_begin();
     return reel_scope_return(s, APPLY(op, &a, reel__channels_last(x)));
 }

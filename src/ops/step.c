@@ -54,8 +54,8 @@ const reel_op reel__sgd_step = {
 reel_status reel_sgd_step(reel_tensor *param, reel_tensor *grad, reel_tensor *momentum,
                           reel_tensor *lr, const reel_sgd_step_opts *opts)
 {
-    static const reel_sgd_step_opts none = {0};
-    const reel_sgd_step_opts *o = opts ? opts : &none;
+    const reel_sgd_step_opts *o = REEL__OPTS("sgd_step", reel_sgd_step_opts, opts);
+    if (!o) return reel_error_status();
     const reel_sgd_attrs a = {.momentum = reel__option(o->momentum, 0),
                               .dampening = reel__option(o->dampening, 0),
                               .weight_decay = reel__option(o->weight_decay, 0),
@@ -99,13 +99,14 @@ reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_tensor *m
                            reel_tensor *v, reel_tensor *lr, reel_tensor *step,
                            const reel_adam_step_opts *opts)
 {
-    if (!opts) return reel_fail(REEL_ERR_ARG, "adam_step: opts is NULL");
-    const reel_adam_attrs a = {.beta1 = reel__option(opts->beta1, 0),
-                               .beta2 = reel__option(opts->beta2, 0),
-                               .eps = reel__option(opts->eps, 0),
-                               .weight_decay = reel__option(opts->weight_decay, 0),
-                               .decoupled = opts->decoupled,
-                               .maximize = opts->maximize};
+    const reel_adam_step_opts *o = REEL__OPTS("adam_step", reel_adam_step_opts, opts);
+    if (!o) return reel_error_status();
+    const reel_adam_attrs a = {.beta1 = reel__option(o->beta1, 0),
+                               .beta2 = reel__option(o->beta2, 0),
+                               .eps = reel__option(o->eps, 0),
+                               .weight_decay = reel__option(o->weight_decay, 0),
+                               .decoupled = o->decoupled,
+                               .maximize = o->maximize};
     reel_tensor *in[] = {param, grad, m, v, lr, step};
     return reel__apply(&reel__adam_step, &a, 6, in, NULL);
 }

@@ -1,10 +1,12 @@
 /* adam.c: Adam and AdamW. */
+#include "base/error.h"
 #include "base/option.h"
 #include "optim/optim.h"
 
 static reel_status adam_check(void *opts, double *lr)
 {
     reel_adam_opts *o = opts;
+    if (!REEL__KNOWN("adam", o)) return reel_error_status();
     *lr = reel__option(o->lr, 1e-3);
     o->beta1 = reel__option(o->beta1, 0.9);
     o->beta2 = reel__option(o->beta2, 0.999);
@@ -46,9 +48,9 @@ static reel_status adamw_update(const void *opts, const reel_optim_slot *slot)
 }
 
 #define STATE                                                                            \
-    .n_state = 3,                                                                        \
-    .state = {                                                                           \
-        [M] = {"exp_avg", false}, [V] = {"exp_avg_sq", false}, [STEP] = {"step", true}}
+    .n_state = 3, .state = {[M] = {.name = "exp_avg"},                                   \
+                            [V] = {.name = "exp_avg_sq"},                                \
+                            [STEP] = {.name = "step", .scalar = true}}
 
 static const reel_optim_kind adam = {.name = "adam",
                                      .opts_size = sizeof(reel_adam_opts),
@@ -69,12 +71,14 @@ reel_optim *reel_adam(reel_params params, const reel_adam_opts *opts)
 
 reel_optim *reel_adamw(reel_params params, const reel_adam_opts *opts)
 {
+    REEL__CALLED("adamw");
     return reel_optim_new(&adamw, params, opts);
 }
 
 reel_status reel_adam_add(reel_optim *optim, reel_params params,
                           const reel_adam_opts *opts)
 {
+    REEL__CALLED("adam_add");
     bool decoupled = optim && optim->kind == &adamw;
     return reel__optim_add_as(decoupled ? &adamw : &adam, optim, params, opts);
 }

@@ -2,6 +2,7 @@
  * tensor, and what the warm-up makes of it is computed in operators: a graph of a step that
  * updates the average counts as the step does. */
 #include "base/alloc.h"
+#include "base/option.h"
 #include "optim/optim.h"
 
 typedef struct entry {
@@ -41,6 +42,7 @@ static reel_status add_entry(void *user, const char *path, reel_tensor *t, bool 
 
 reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
 {
+    const reel_ema_opts *o = REEL__OPTS("ema_new", reel_ema_opts, opts);
     if (!m || !(decay >= 0 && decay < 1))
         reel_fail(REEL_ERR_ARG, "ema_new: %s",
                   m ? "expected 0 <= decay < 1" : "the module is NULL");
@@ -48,7 +50,7 @@ reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
     reel_ema *e = reel__calloc(1, sizeof *e);
     if (!e) return NULL;
     e->decay = decay;
-    e->warmup = opts && opts->warmup;
+    e->warmup = o->warmup;
     reel__quiet q = reel__quiet_begin();
     e->updates = reel_keep(reel_zeros(REEL_SCALAR, REEL_I64));
     e->one = reel_keep(reel_ones(REEL_SCALAR, REEL_I64));

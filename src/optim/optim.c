@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "base/watched.h"
 
 /* What decides what a step does: options, parameters, which of them have state already. */
@@ -187,18 +188,21 @@ static bool is_kind(const reel_optim_kind *kind)
                                : "kind's name");
         return false;
     }
+    if (!REEL__KNOWN("optim_new", kind)) return false;
     if (kind->n_state < 0 || kind->n_state > REEL_OPTIM_MOST_STATES) {
         reel_fail(REEL_ERR_ARG, "optim_new: %s has %d states, expected 0 to %d",
                   kind->name, kind->n_state, REEL_OPTIM_MOST_STATES);
         return false;
     }
-    for (int k = 0; k < kind->n_state; k++)
+    for (int k = 0; k < kind->n_state; k++) {
+        if (!REEL__KNOWN("optim_new", &kind->state[k])) return false;
         if (!is_named(kind, k)) {
             reel_fail(REEL_ERR_ARG,
                       "optim_new: state %d of %s has no name, or another's name", k,
                       kind->name);
             return false;
         }
+    }
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 
 static bool is_kind(const reel_schedule_kind *kind)
 {
@@ -17,7 +18,7 @@ static bool is_kind(const reel_schedule_kind *kind)
         reel_fail(REEL_ERR_ARG, "schedule_new: %s has a %s but no %s", kind->name,
                   kind->state ? "state" : "load_state",
                   kind->state ? "load_state" : "state");
-    return !reel_failed();
+    return !reel_failed() && REEL__KNOWN("schedule_new", kind);
 }
 
 /* Without rates. */

@@ -156,7 +156,10 @@ static const reel_schedule_kind one_cycle_kind = {
 reel_schedule *reel_schedule_one_cycle(reel_optim *optim, double max_lr, int64_t steps,
                                        const reel_one_cycle_opts *opts)
 {
-    reel_one_cycle_opts o = opts ? *opts : (reel_one_cycle_opts){0};
+    const reel_one_cycle_opts *given =
+        REEL__OPTS("schedule_one_cycle", reel_one_cycle_opts, opts);
+    if (!given) return NULL;
+    reel_one_cycle_opts o = *given;
     o.warmup = reel__option(o.warmup, 0.3);
     o.div = reel__option(o.div, 25);
     o.final_div = reel__option(o.final_div, 1e4);

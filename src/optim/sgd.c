@@ -1,10 +1,12 @@
 /* sgd.c: stochastic gradient descent. */
+#include "base/error.h"
 #include "base/option.h"
 #include "optim/optim.h"
 
 static reel_status sgd_check(void *opts, double *lr)
 {
     reel_sgd_opts *o = opts;
+    if (!REEL__KNOWN("sgd", o)) return reel_error_status();
     *lr = reel__option(o->lr, 1e-3);
     o->momentum = reel__option(o->momentum, 0);
     o->dampening = reel__option(o->dampening, 0);
@@ -43,7 +45,7 @@ static reel_status sgd_update(const void *opts, const reel_optim_slot *s)
 static const reel_optim_kind sgd = {.name = "sgd",
                                     .opts_size = sizeof(reel_sgd_opts),
                                     .n_state = 1,
-                                    .state = {{"momentum", false}},
+                                    .state = {{.name = "momentum"}},
                                     .check = sgd_check,
                                     .has_state = sgd_has_state,
                                     .update = sgd_update};
@@ -55,5 +57,6 @@ reel_optim *reel_sgd(reel_params params, const reel_sgd_opts *opts)
 
 reel_status reel_sgd_add(reel_optim *optim, reel_params params, const reel_sgd_opts *opts)
 {
+    REEL__CALLED("sgd_add");
     return reel__optim_add_as(&sgd, optim, params, opts);
 }

@@ -119,8 +119,8 @@ static void emit(printer *p, int dim, int64_t at, int64_t step)
 
 char *reel_to_string(reel_tensor *x, const reel_print_opts *opts)
 {
-    static const reel_print_opts none = {0};
-    const reel_print_opts *o = opts ? opts : &none;
+    const reel_print_opts *o = REEL__OPTS("to_string", reel_print_opts, opts);
+    if (!o) return NULL;
     if (!x) {
         reel_fail(REEL_ERR_ARG, "to_string: the tensor is NULL");
         return NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/option.h"
 
 enum { NAME = 640 };
 
@@ -75,7 +76,8 @@ static reel_status module_load(void *user, const reel_tensor_map *map)
 }
 reel_training_part reel_module_part(const char *name, reel_module *m)
 {
-    return (reel_training_part){name, m, module_state, module_load};
+    return (reel_training_part){
+        .name = name, .user = m, .state = module_state, .load_state = module_load};
 }
 
 static reel_status optim_state(void *user, reel_tensor_map *map)
@@ -88,7 +90,8 @@ static reel_status optim_load(void *user, const reel_tensor_map *map)
 }
 reel_training_part reel_optim_part(const char *name, reel_optim *optim)
 {
-    return (reel_training_part){name, optim, optim_state, optim_load};
+    return (reel_training_part){
+        .name = name, .user = optim, .state = optim_state, .load_state = optim_load};
 }
 
 static reel_status schedule_state(void *user, reel_tensor_map *map)
@@ -101,7 +104,10 @@ static reel_status schedule_load(void *user, const reel_tensor_map *map)
 }
 reel_training_part reel_schedule_part(const char *name, reel_schedule *schedule)
 {
-    return (reel_training_part){name, schedule, schedule_state, schedule_load};
+    return (reel_training_part){.name = name,
+                                .user = schedule,
+                                .state = schedule_state,
+                                .load_state = schedule_load};
 }
 
 static reel_status ema_state(void *user, reel_tensor_map *map)
@@ -114,7 +120,8 @@ static reel_status ema_load(void *user, const reel_tensor_map *map)
 }
 reel_training_part reel_ema_part(const char *name, reel_ema *ema)
 {
-    return (reel_training_part){name, ema, ema_state, ema_load};
+    return (reel_training_part){
+        .name = name, .user = ema, .state = ema_state, .load_state = ema_load};
 }
 
 static reel_status loader_state(void *user, reel_tensor_map *map)
@@ -128,11 +135,14 @@ static reel_status loader_load(void *user, const reel_tensor_map *map)
 {
     int64_t n[3];
     if (!take_numbers(map, "state", n, 3)) return reel_error_status();
-    return reel_loader_set_state(user, (reel_loader_state){(uint64_t)n[0], n[1], n[2]});
+    return reel_loader_set_state(
+        user,
+        (reel_loader_state){.seed = (uint64_t)n[0], .epoch = n[1], .position = n[2]});
 }
 reel_training_part reel_loader_part(const char *name, reel_loader *loader)
 {
-    return (reel_training_part){name, loader, loader_state, loader_load};
+    return (reel_training_part){
+        .name = name, .user = loader, .state = loader_state, .load_state = loader_load};
 }
 
 /* ---- all parts of a run ------------------------------------------------------------------ */
@@ -170,11 +180,13 @@ static bool is_taken(const reel_training *run, int i, const char *name)
 
 static bool check_parts(const char *who, const reel_training *run)
 {
+    if (!REEL__KNOWN(who, run)) return false;
     if (run->n_parts < 0 || (run->n_parts > 0 && !run->parts))
         reel_fail(REEL_ERR_ARG, "%s: %d parts, and their list is %s", who, run->n_parts,
                   run->parts ? "there" : "NULL");
     for (int i = OURS; i < OURS + run->n_parts && !reel_failed(); i++) {
         const reel_training_part p = part_of(run, i);
+        if (!REEL__KNOWN(who, &p)) return false;
         if (!is_name(p.name) || !p.state || !p.load_state)
             reel_fail(REEL_ERR_ARG,
                       "%s: part %d, \"%.80s\": it needs a name of up to %d bytes without "
@@ -284,4 +296,3 @@ reel_status reel_training_load(const char *path, reel_training *run)
     reel_tensor_map_free(map);
     return reel_error_status();
 }
-#include "base/error.h"

@@ -391,7 +391,7 @@ static reel_tensor *by_hand(pool *p, reel_tensor *x)
 static reel_tensor *own(pool *p, reel_tensor *x)
 {
     const reel_custom_attr scale = REEL_CUSTOM_REAL("scale", uniform(p->net, 0.2, 1));
-    const reel_custom_args args = {&scale, draw(p->net, 2)};
+    const reel_custom_args args = {.attrs = &scale, .n_attrs = draw(p->net, 2)};
     reel_tensor *in[2] = {reel_tanh(x), NULL}, *y[2];
     int which = draw(p->net, 3);
     if (which < 2) return reel_custom(p->net->own[which], which ? &x : in, 1, &args);

@@ -27,23 +27,26 @@ static reel_tensor *mlp_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_mlp(const reel_mlp_opts *opts)
 {
-    if (!opts || opts->in < 1 || !(opts->dropout >= 0 && opts->dropout < 1)) {
-        reel_fail(REEL_ERR_ARG, "mlp: %s",
-                  opts ? "needs in >= 1 and 0 <= dropout < 1" : "opts is NULL");
+    const reel_mlp_opts *o = REEL__OPTS("mlp", reel_mlp_opts, opts);
+    if (!o) return NULL;
+    if (o->in < 1 || !(o->dropout >= 0 && o->dropout < 1)) {
+        reel_fail(REEL_ERR_ARG,
+                  "mlp: in %lld, dropout %g; needs in >= 1 and 0 <= dropout < 1",
+                  (long long)o->in, o->dropout);
         return NULL;
     }
     mlp *net = reel_module_new(sizeof *net, "mlp", mlp_forward);
     if (!net) return NULL;
-    net->activation = opts->activation;
-    net->dropout = reel__option(opts->dropout, 0);
-    int64_t width[MOST_HIDDEN + 2] = {opts->in};
+    net->activation = o->activation;
+    net->dropout = reel__option(o->dropout, 0);
+    int64_t width[MOST_HIDDEN + 2] = {o->in};
     int n = 0;
-    while (n < MOST_HIDDEN && opts->hidden[n]) {
-        width[n + 1] = opts->hidden[n];
+    while (n < MOST_HIDDEN && o->hidden[n]) {
+        width[n + 1] = o->hidden[n];
         n++;
     }
     if (n == 0) width[++n] = 256;
-    width[n + 1] = opts->out ? opts->out : 10;
+    width[n + 1] = o->out ? o->out : 10;
     for (net->n = 0; net->n <= n; net->n++) {
         char name[16];
         snprintf(name, sizeof name, "fc%d", net->n + 1);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "nn/models/resnet.h"
+#include "base/option.h"
 
 typedef struct resnet {
     reel_module m;
@@ -78,8 +79,8 @@ reel_module *reel__resnet(const reel__resnet_plan *plan)
 
 static reel_module *cifar(const char *type, int blocks, const reel_resnet_opts *opts)
 {
-    static const reel_resnet_opts none = {0};
-    const reel_resnet_opts *o = opts ? opts : &none;
+    const reel_resnet_opts *o = REEL__OPTS(type, reel_resnet_opts, opts);
+    if (!o) return NULL;
     return reel__resnet(&(reel__resnet_plan){
         .type = type,
         .stages = 3,
@@ -112,8 +113,8 @@ reel_module *reel_resnet56(const reel_resnet_opts *opts)
 
 static reel_module *imagenet(reel__resnet_plan plan, const reel_resnet_opts *opts)
 {
-    static const reel_resnet_opts none = {0};
-    const reel_resnet_opts *o = opts ? opts : &none;
+    const reel_resnet_opts *o = REEL__OPTS(plan.type, reel_resnet_opts, opts);
+    if (!o) return NULL;
     plan.stages = 4;
     plan.width = 64;
     plan.small_stem = o->cifar_stem;

@@ -85,7 +85,9 @@ static reel_module *build(const reel_vit_opts *o)
 
 reel_module *reel_vit_tiny(const reel_vit_opts *opts)
 {
-    reel_vit_opts o = opts ? *opts : (reel_vit_opts){0};
+    const reel_vit_opts *given = REEL__OPTS("vit_tiny", reel_vit_opts, opts);
+    if (!given) return NULL;
+    reel_vit_opts o = *given;
     if (!o.classes) o.classes = 10;
     if (!o.channels) o.channels = 3;
     if (!o.image) o.image = 32;

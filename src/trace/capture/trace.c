@@ -2,6 +2,7 @@
  * between the two captures is what grows with the batch. A third size shows that it does, and in
  * the end graph and function are compared on other inputs (against.c). */
 #include "base/error.h"
+#include "base/option.h"
 #include "trace/graph/graph.h"
 
 typedef struct traced {
@@ -185,8 +186,8 @@ static bool whole(const traced *t)
 static reel_graph *trace(reel__called fn, reel_tensor *const x[], int n, int n_y,
                          const reel_trace_opts *opts)
 {
-    static const reel_trace_opts none = {0};
-    const traced t = {fn, x, n, n_y, opts ? opts : &none};
+    const reel_trace_opts *o = REEL__OPTS("trace_function", reel_trace_opts, opts);
+    const traced t = {fn, x, n, n_y, o};
     if (reel_failed() || !whole(&t)) return NULL;
     int64_t batch = t.opts->fixed_batch ? 0 : batch_of(&t);
     if (batch < 0) return NULL;

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/option.h"
 
 /* ---- making and freeing ------------------------------------------------------------------------ */
 
@@ -48,7 +49,10 @@ static reel_executor *executor_new(reel_program *program, const reel_executor_op
 
 reel_executor *reel_executor_new(const reel_graph *g, const reel_executor_opts *opts)
 {
-    reel_executor_opts o = opts ? *opts : (reel_executor_opts){0};
+    const reel_executor_opts *given =
+        REEL__OPTS("executor_new", reel_executor_opts, opts);
+    if (!given) return NULL;
+    reel_executor_opts o = *given;
     if (reel_failed()) return NULL;
     bool batch = o.batch >= 0 && o.batch <= REEL__MOST_BATCH;
     if (!g || !batch || (o.batch && !g->batch)) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/option.h"
 #include "onnx/file.h"
 #include "trace/onnx/export.h"
 
@@ -54,8 +55,8 @@ static reel_status judge(void *user, const char *file, const char *data)
 
 reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_opts *opts)
 {
-    static const reel_onnx_opts none = {0};
-    const reel_onnx_opts *o = opts ? opts : &none;
+    const reel_onnx_opts *o = REEL__OPTS("onnx_export", reel_onnx_opts, opts);
+    if (!o) return reel_error_status();
     if (check_arguments("onnx_export", g, o->opset) || check_opts(o) || check_reads(g, o))
         return reel_error_status();
     if (!path) return reel_fail(REEL_ERR_ARG, "onnx_export: the path is NULL");

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "onnx/limits.h"
 #include "ops/custom.h"
 
@@ -437,16 +438,15 @@ static reel_graph *build_all(builds *s, const reel_onnx_load_opts *o)
 }
 
 reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
-                              const reel_onnx_load_opts *opts)
+                              const reel_onnx_load_opts *o)
 {
-    const reel_onnx_load_opts o = opts ? *opts : (reel_onnx_load_opts){0};
     reel_import_lacks *lacks = reel__calloc(1, sizeof *lacks);
     reel_onnx_names *names = lacks ? reel__onnx_names_new(m, file) : NULL;
     reel_graph *g = NULL;
     builds s = {.file = file};
     if (names && begin(&s.a, m, names, 0, NULL, lacks)) {
         note_model(m, lacks);
-        g = build_all(&s, &o);
+        g = build_all(&s, o);
     }
     end(&s.one);
     end(&s.b);
@@ -460,14 +460,16 @@ reel_graph *reel_onnx_load(const char *path, const reel_onnx_load_opts *opts)
 {
     REEL__CALLED("onnx_load");
     if (reel_failed()) return NULL;
-    if (!path || (opts && (opts->batch < 0 || opts->max_bytes < 0))) {
+    const reel_onnx_load_opts *o = REEL__OPTS("onnx_load", reel_onnx_load_opts, opts);
+    if (!o) return NULL;
+    if (!path || o->batch < 0 || o->max_bytes < 0) {
         reel_fail(REEL_ERR_ARG, "onnx_load: %s",
                   path ? "batch and max_bytes must not be negative" : "the path is NULL");
         return NULL;
     }
-    const reel_onnx_read_opts read = {.max_bytes = opts ? opts->max_bytes : 0};
+    const reel_onnx_read_opts read = {.max_bytes = o->max_bytes};
     reel_onnx_model *m = reel__onnx_read(path, &read);
-    reel_graph *g = m ? reel__onnx_import(m, path, opts) : NULL;
+    reel_graph *g = m ? reel__onnx_import(m, path, o) : NULL;
     reel__onnx_model_free(m);
     return g;
 }

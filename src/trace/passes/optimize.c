@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/option.h"
 #include "trace/passes/pass.h"
 
 #define PASS(name) &reel__pass_##name,
@@ -159,9 +160,9 @@ static reel_status run_rounds(reel_graph *g, const reel_optimize_opts *o,
 reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
                            const reel_pass *const pass[], int n, bool verify)
 {
-    static const reel_optimize_opts none = {0};
-    const reel_optimize_opts *o = opts ? opts : &none;
     if (reel_failed()) return reel_error_status();
+    const reel_optimize_opts *o = REEL__OPTS("graph_optimize", reel_optimize_opts, opts);
+    if (!o) return reel_error_status();
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_optimize: the graph is NULL");
     if (reel_capturing())
         return reel_fail(

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/option.h"
 #include "trace/view/picture.h"
 
 typedef reel_status (*put_fn)(FILE *to, const reel__picture *p, const char *title);
@@ -13,17 +14,19 @@ static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *
                         const reel_view_opts *opts)
 {
     if (reel_failed()) return reel_error_status();
+    const reel_view_opts *o = REEL__OPTS(who, reel_view_opts, opts);
+    if (!o) return reel_error_status();
     reel__totals t;
     reel__picture p;
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "%s: %s is NULL", who, g ? "to" : "the graph");
     reel_graph *r = reel__graph_as_run(g, false);
-    if (!r || reel__totals_of(r, who, opts ? opts->peaks : NULL, &t)) {
+    if (!r || reel__totals_of(r, who, o->peaks, &t)) {
         reel_graph_free(r);
         return reel_error_status();
     }
     reel_status st = reel__picture_make(r, &t, &p);
-    if (!st) st = put(to, &p, opts && opts->title ? opts->title : "graph");
+    if (!st) st = put(to, &p, o->title ? o->title : "graph");
     if (!st && ferror(to)) st = reel_fail(REEL_ERR_IO, "%s: cannot write", who);
     reel__picture_free(&p);
     reel__totals_free(&t);
