@@ -126,7 +126,7 @@ static int answer(reel_executor *e, reel_tensor *x, long before)
         if (n < 1) return fail("a line must be a number of runs, 1 or more");
         double t = now();
         for (int i = 0; i < n; i++)
-            if (reel_executor_run(e, &x, 1, &y, 1)) return fail("run");
+            if (reel_executor_run_into(e, &x, 1, &y, 1)) return fail("run");
         printf("%.9f %ld\n", (now() - t) / n, memory_row("VmHWM") - before);
         fflush(stdout);
     }

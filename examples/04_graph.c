@@ -43,8 +43,8 @@ static void run(const reel_graph *g)
     for (int64_t batch = 1; batch <= 64; batch *= 8) { /* a plan for each size */
         reel_scope s = reel_scope_begin();
         reel_tensor *x = reel_randn(REEL_SHAPE(batch, 3, 32, 32), REEL_F32), *y = NULL;
-        reel_executor_run(e, &x, 1, &y, 1); /* y: a new tensor */
-        reel_executor_run(e, &x, 1, &y, 1); /* y again: allocates nothing */
+        reel_executor_run(e, &x, 1, &y, 1);      /* y: a new tensor */
+        reel_executor_run_into(e, &x, 1, &y, 1); /* y again: allocates nothing */
         reel_plan_memory m = {0};
         reel_executor_memory(e, &m);
         printf("batch %lld: %lld values in %.2f MiB; side by side %.2f MiB, least %.2f\n",

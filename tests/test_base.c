@@ -1,5 +1,6 @@
 /* test_base.c: errors, dtypes, shapes, the allocation shim, Philox. */
 #include "base/alloc.h"
+#include "base/counts.h"
 #include "base/decimal.h"
 #include "base/error.h"
 #include "base/rng.h"
@@ -139,14 +140,14 @@ static void names(void **state)
     assert_string_equal(reel_status_name((reel_status)99), "unknown");
     const char *dtype[] = {"f32", "f64", "f16", "bf16", "i64", "i32", "i8", "u8", "bool"};
     const size_t size[] = {4, 8, 2, 2, 8, 4, 1, 1, 1};
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++) {
+    for (int d = 0; d < REEL__DTYPE_COUNT; d++) {
         assert_string_equal(reel_dtype_name((reel_dtype)d), dtype[d]);
         assert_int_equal(reel_dtype_size((reel_dtype)d), size[d]);
         assert_int_equal(reel_dtype_is_float((reel_dtype)d), d <= REEL_BF16);
     }
     assert_int_equal(reel_dtype_size((reel_dtype)-1), 0);
-    assert_int_equal(reel_dtype_size(REEL_DTYPE_COUNT), 0);
-    assert_string_equal(reel_dtype_name(REEL_DTYPE_COUNT), "?");
+    assert_int_equal(reel_dtype_size(REEL__DTYPE_COUNT), 0);
+    assert_string_equal(reel_dtype_name(REEL__DTYPE_COUNT), "?");
     assert_string_equal(reel_version(), "0.1.0");
 }
 

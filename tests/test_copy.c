@@ -5,6 +5,7 @@
 #include "backend/cpu/elem.h"
 #include "backend/cpu/isa/isa.h"
 #include "backend/cpu/kernels.h"
+#include "base/counts.h"
 #include "random_layout.h"
 
 /* ---- conversion -------------------------------------------------------------------- */
@@ -105,8 +106,8 @@ static void test_all_dtypes_and_layouts(void **state)
         if (trial % 5 == 0 && shape.rank > 0)
             shape.dim[random_below(shape.rank)] = 1 + random_below(600);
         if (trial % 97 == 0 && shape.rank > 0) shape.dim[0] = 0;
-        reel_dtype from = (reel_dtype)(trial % REEL_DTYPE_COUNT);
-        reel_dtype to = (reel_dtype)(trial / REEL_DTYPE_COUNT % REEL_DTYPE_COUNT);
+        reel_dtype from = (reel_dtype)(trial % REEL__DTYPE_COUNT);
+        reel_dtype to = (reel_dtype)(trial / REEL__DTYPE_COUNT % REEL__DTYPE_COUNT);
         layout src = random_layout(shape, from, trial % 3 == 0 ? 0 : random_bits() & 63);
         layout dst = random_layout(shape, to, random_bits() & (PERMUTE | REVERSE | GAPS));
         scramble(&src);
@@ -262,7 +263,7 @@ static void test_instruction_sets_agree(void **state)
     const reel_elem_rows *isa[REEL_ISA_COUNT];
     int n_isa = all_isas(isa);
     for (int ct = 0; ct < REEL_PW_TYPES; ct++)
-        for (int dt = 0; dt < REEL_DTYPE_COUNT; dt++) {
+        for (int dt = 0; dt < REEL__DTYPE_COUNT; dt++) {
             layout l = random_layout(REEL_SHAPE(N), (reel_dtype)dt, 0);
             scramble(&l);
             double want[N] = {0}, got[N] = {0};
@@ -340,7 +341,7 @@ static void test_one_rounding(void **state)
 static void test_fill_and_arange(void **state)
 {
     (void)state;
-    for (int dtype = 0; dtype < REEL_DTYPE_COUNT; dtype++)
+    for (int dtype = 0; dtype < REEL__DTYPE_COUNT; dtype++)
         for (unsigned how = 0; how < 16; how += 2) {
             layout out = random_layout(REEL_SHAPE(3, 700), (reel_dtype)dtype, how);
             reel_karg arg = {out.data, &out.meta};

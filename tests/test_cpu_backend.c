@@ -2,6 +2,7 @@
  * written in place, denormals, instruction sets, what is supported. */
 #include "backend/cpu/cpu.h"
 #include "base/alloc.h"
+#include "base/counts.h"
 #include "ops/op.h"
 
 #include <setjmp.h>
@@ -137,7 +138,7 @@ static void support_is_declared(void **state)
     const reel_backend *b = reel__backend(REEL_CPU);
     for (int k = 0; k < K_COUNT; k++) {
         assert_true(strlen(reel__kernel_name((reel_kernel_id)k)) > 1);
-        for (int d = 0; d < REEL_DTYPE_COUNT; d++) /* floats are everywhere */
+        for (int d = 0; d < REEL__DTYPE_COUNT; d++) /* floats are everywhere */
             if (reel_dtype_is_float((reel_dtype)d))
                 assert_int_equal(b->supports((reel_kernel_id)k, (reel_dtype)d),
                                  k != K_NONE);
@@ -148,17 +149,17 @@ static void support_is_declared(void **state)
         reel_kernel_id k;
         reel_dtype d;
         bool yes;
-    } c[] = {{K_ADD, REEL_I64, true},         {K_EXP, REEL_I64, false},
-             {K_SUM, REEL_I64, true},         {K_CONV2D, REEL_I64, false},
-             {K_COPY, REEL_BOOL, true},       {K_SOFTMAX, REEL_I32, false},
-             {K_GATHER, REEL_U8, true},       {K_COUNT, REEL_F32, false},
-             {K_ADD, REEL_DTYPE_COUNT, false}};
+    } c[] = {{K_ADD, REEL_I64, true},          {K_EXP, REEL_I64, false},
+             {K_SUM, REEL_I64, true},          {K_CONV2D, REEL_I64, false},
+             {K_COPY, REEL_BOOL, true},        {K_SOFTMAX, REEL_I32, false},
+             {K_GATHER, REEL_U8, true},        {K_COUNT, REEL_F32, false},
+             {K_ADD, REEL__DTYPE_COUNT, false}};
     for (size_t i = 0; i < sizeof c / sizeof *c; i++)
         assert_int_equal(b->supports(c[i].k, c[i].d), c[i].yes);
     assert_int_equal(run(K_COUNT, 0, NULL, 0, NULL, NULL), REEL_ERR_UNSUPPORTED);
     reel_error_clear();
     assert_int_equal(run(K_NONE, 0, NULL, 0, NULL, NULL), REEL_ERR_UNSUPPORTED);
-    assert_null(reel__backend(REEL_DEVICE_TYPE_COUNT));
+    assert_null(reel__backend(REEL__DEVICE_TYPE_COUNT));
 }
 
 /* REEL_ISA is read once a process, so each value gets a process. */

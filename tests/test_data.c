@@ -131,7 +131,7 @@ static void datasets_check_their_callers(void **state)
     assert_int_equal(reel_dataset_length(NULL), -1);
     assert_int_equal(reel_dataset_classes(NULL), 0);
     assert_int_equal(reel_dataset_skipped(NULL), 0);
-    assert_int_equal(reel_dataset_shape(NULL).rank, 0);
+    assert_int_equal(reel_dataset_shape(NULL).rank, -1);
     assert_string_equal(reel_dataset_class_name(NULL, 0), "?");
     assert_null(reel_dataset_keep(NULL));
     reel_dataset_free(NULL);

@@ -3,6 +3,7 @@
 #include <reel/data.h>
 #include <reel/ops.h>
 
+#include "base/counts.h"
 #include "temp_folder.h"
 
 #include <stdatomic.h>
@@ -92,7 +93,7 @@ static void draw_set(drawn *d, uint64_t seed, bool longer)
         reel_field *f = &d->form[k];
         snprintf(d->name[k], sizeof d->name[k], "f%d", k);
         f->kind = (reel_field_kind)reel_draw_below(&r, 3);
-        f->dtype = (reel_dtype)reel_draw_below(&r, REEL_DTYPE_COUNT);
+        f->dtype = (reel_dtype)reel_draw_below(&r, REEL__DTYPE_COUNT);
         f->shape.rank = f->kind == REEL_IMAGE   ? 2 + (int)reel_draw_below(&r, 2)
                         : f->kind == REEL_LABEL ? 0
                                                 : (int)reel_draw_below(&r, 4);

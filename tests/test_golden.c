@@ -13,6 +13,7 @@
 
 #include <reel/autograd.h>
 
+#include "base/counts.h"
 #include "ops/records.h"
 
 enum { LEAST_CASES = 1500, MOST_TENSORS = 16, AFTER = 128 };
@@ -71,7 +72,7 @@ static reel_tensor *take_tensor(reader *r)
     unsigned dtype = take_u8(r), rank = take_u8(r);
     if (dtype == 255) return NULL;
     reel_shape s = {.rank = (int)rank};
-    assert_true(dtype < REEL_DTYPE_COUNT && rank <= REEL_MAX_RANK);
+    assert_true(dtype < REEL__DTYPE_COUNT && rank <= REEL_MAX_RANK);
     size_t n = reel_dtype_size((reel_dtype)dtype);
     for (int i = 0; i < s.rank; i++) {
         s.dim[i] = take_u32(r);

@@ -10,6 +10,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "base/alloc.h"
+#include "base/counts.h"
 #include "strided.h"
 
 static reel_dtype index_dtype(void)
@@ -63,7 +64,7 @@ static void index_select_case(int64_t most, int64_t n)
     int along, rank = indexed_shape(most, dim, &along);
     reel_index_attrs attrs = {.dim = along};
     strided x =
-        strided_new((reel_dtype)(dice() % REEL_DTYPE_COUNT), rank, dim, STRIDED_IN);
+        strided_new((reel_dtype)(dice() % REEL__DTYPE_COUNT), rank, dim, STRIDED_IN);
     strided index = strided_new(index_dtype(), 1, &n, STRIDED_IN);
     strided_randomize(&x);
     draw_indices(&index, dim[along]);
@@ -211,7 +212,7 @@ static void gather_case(int64_t most, int64_t n)
     int along, rank = indexed_shape(most, dim, &along);
     reel_index_attrs attrs = {.dim = along};
     strided x =
-        strided_new((reel_dtype)(dice() % REEL_DTYPE_COUNT), rank, dim, STRIDED_IN);
+        strided_new((reel_dtype)(dice() % REEL__DTYPE_COUNT), rank, dim, STRIDED_IN);
     strided_randomize(&x);
     for (int d = 0; d < rank; d++) /* the index may be smaller than x elsewhere */
         dim[d] = d == along ? n : dice() % 4 == 0 && dim[d] > 0 ? dim[d] - 1 : dim[d];
@@ -289,7 +290,7 @@ static void one_hot(void **state)
     for (int round = 0; round < 600; round++) {
         int64_t dim[REEL_MAX_RANK];
         int rank = strided_shape(REEL_MAX_RANK - 1, round % 20 ? 50 : 2000, dim);
-        reel_dtype dtype = (reel_dtype)(dice() % REEL_DTYPE_COUNT);
+        reel_dtype dtype = (reel_dtype)(dice() % REEL__DTYPE_COUNT);
         if (dtype == REEL_F16 || dtype == REEL_BF16)
             dtype = REEL_I64; /* the test reads halves as bits */
         reel_index_attrs attrs = {.size = dice_in(1, 12)};

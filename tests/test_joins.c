@@ -6,11 +6,12 @@
 #include <cmocka.h>
 
 #include "backend/cpu/kernels.h"
+#include "base/counts.h"
 #include "strided.h"
 
 static reel_dtype any_dtype(void)
 {
-    return (reel_dtype)(dice() % REEL_DTYPE_COUNT);
+    return (reel_dtype)(dice() % REEL__DTYPE_COUNT);
 }
 
 static void cat(void **state)

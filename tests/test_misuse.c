@@ -14,6 +14,7 @@
 
 #include <reel/autograd.h>
 
+#include "base/counts.h"
 #include "ops/op.h"
 #include "support/misuse.h"
 #include "support/sample.h"
@@ -100,7 +101,7 @@ static void replace_dtypes(const sample *s, reel_tensor *in[])
 {
     bool values = s->op->dtypes && in[0];
     for (int i = 0; i < s->n_in; i++)
-        for (int d = 0; in[i] && d < REEL_DTYPE_COUNT; d++) {
+        for (int d = 0; in[i] && d < REEL__DTYPE_COUNT; d++) {
             if (in[i]->meta.dtype == (reel_dtype)d) continue;
             reel_scope scope = reel_scope_begin();
             reel_tensor *was = in[i];
@@ -343,7 +344,7 @@ static void test_views(void **state)
     NONE("to_format", reel_to_format(t.f, REEL_CHANNELS_LAST));
     NONE("to_format", reel_to_format(t.image, (reel_memory_format)9));
     NONE("cast", reel_cast(NULL, REEL_F32));
-    NONE("cast", reel_cast(t.f, REEL_DTYPE_COUNT));
+    NONE("cast", reel_cast(t.f, REEL_DTYPE_NONE));
     NONE("cast", reel_cast(t.f, (reel_dtype)-1));
     NONE("to", reel_to(NULL, (reel_device){REEL_CPU, 0}));
     NONE("to", reel_to(t.f, (reel_device){REEL_CPU, 7}));
@@ -587,7 +588,7 @@ static void test_indices(void **state)
     NONE("one_hot", reel_one_hot(index, 0, REEL_F32));
     NONE("one_hot", reel_one_hot(beyond, 3, REEL_F32));
     NONE("one_hot", reel_one_hot(t.f, 3, REEL_F32));
-    NONE("one_hot", reel_one_hot(index, 3, REEL_DTYPE_COUNT));
+    NONE("one_hot", reel_one_hot(index, 3, REEL__DTYPE_COUNT));
     NONE("one_hot", reel_one_hot(index, INT64_MAX, REEL_F32));
 }
 
@@ -605,7 +606,6 @@ static void test_steps(void **state)
     BAD("sgd_step",
         reel_sgd_step(t.f, t.f, NULL, lr, &(reel_sgd_step_opts){.momentum = 0.9}));
     BAD("sgd_step", reel_sgd_step(t.i, t.i, NULL, lr, NULL));
-    BAD("adam_step", reel_adam_step(t.f, t.f, t.f, t.f, lr, lr, NULL));
     BAD("adam_step", reel_adam_step(NULL, t.f, t.f, t.f, lr, lr, &adam));
     BAD("adam_step", reel_adam_step(t.f, t.f, t.f, t.other, lr, lr, &adam));
     BAD("adam_step", reel_adam_step(t.f, t.f, t.f, t.f, lr, NULL, &adam));
@@ -630,7 +630,8 @@ static void test_making(void **state)
         NONE("from", reel_from("", shape[i], REEL_F32));
         NONE("from_borrowed", reel_from_borrowed(shape, shape[i], REEL_F32, NULL, NULL));
     }
-    const reel_dtype bad[] = {REEL_DTYPE_COUNT, (reel_dtype)-1, (reel_dtype)1000};
+    const reel_dtype bad[] = {(reel_dtype)REEL__DTYPE_COUNT, REEL_DTYPE_NONE,
+                              (reel_dtype)1000};
     for (int i = 0; i < 3; i++) {
         NONE("empty", reel_empty(REEL_SHAPE(2), bad[i]));
         NONE("full", reel_zeros(REEL_SHAPE(2), bad[i]));
@@ -686,15 +687,15 @@ static void test_asking_and_reading(void **state)
     things t = make_things();
     double room[64];
     assert_int_equal(reel_rank(NULL), -1);
-    assert_int_equal(reel_shape_of(NULL).rank, 0);
+    assert_int_equal(reel_shape_of(NULL).rank, -1);
     assert_int_equal(reel_size(NULL, 0), -1);
     assert_int_equal(reel_size(t.f, 2), -1);
     assert_int_equal(reel_size(t.f, INT32_MIN), -1);
     assert_int_equal(reel_stride(NULL, 0), 0);
     assert_int_equal(reel_stride(t.f, 9), 0);
     assert_int_equal(reel_numel(NULL), -1);
-    assert_int_equal(reel_dtype_of(NULL), REEL_DTYPE_COUNT);
-    assert_int_equal(reel_device_of(NULL).type, REEL_CPU);
+    assert_int_equal(reel_dtype_of(NULL), REEL_DTYPE_NONE);
+    assert_int_equal(reel_device_of(NULL).type, REEL_DEVICE_NONE);
     assert_false(reel_is_contiguous(NULL) || reel_is_channels_last(NULL));
     assert_false(reel_failed());
     assert_true(isnan(reel_item(NULL)));
@@ -709,7 +710,7 @@ static void test_asking_and_reading(void **state)
     NONE("data", reel_data(reel_t(t.f)));
     BAD("read", reel_read(NULL, room, REEL_F64));
     BAD("read", reel_read(t.f, NULL, REEL_F64));
-    BAD("read", reel_read(t.f, room, REEL_DTYPE_COUNT));
+    BAD("read", reel_read(t.f, room, REEL__DTYPE_COUNT));
     NONE("to_string", reel_to_string(NULL, NULL));
     BAD("to_string", reel_print(NULL));
     NONE("to_string", reel_to_string(t.f, &(reel_print_opts){.precision = -5}));
@@ -804,7 +805,7 @@ static void test_makers_take_every_dtype(void **state)
 {
     (void)state;
     reel_shape s = REEL_SHAPE(5);
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++) {
+    for (int d = 0; d < REEL__DTYPE_COUNT; d++) {
         reel_dtype dt = (reel_dtype)d;
         bool real = reel_dtype_is_float(dt);
         assert_non_null(reel_full(s, 1, dt));

@@ -1,5 +1,6 @@
 /* test_onnx_file.c: a model that is written is read again, whole, and a write that fails
  * leaves what was there. Files that nobody should have written: test_onnx_hostile.c. */
+#include "base/counts.h"
 #include "onnx/file.h"
 
 #include "temp_folder.h"
@@ -233,7 +234,7 @@ static void names_are_numbered(void **state)
 static void dtypes_match_those_of_reel(void **state)
 {
     (void)state;
-    for (int i = 0; i < REEL_DTYPE_COUNT; i++) {
+    for (int i = 0; i < REEL__DTYPE_COUNT; i++) {
         reel_onnx_dtype onnx = reel__onnx_dtype((reel_dtype)i);
         reel_dtype back;
         assert_true(reel__onnx_dtype_back(onnx, &back));
@@ -242,7 +243,7 @@ static void dtypes_match_those_of_reel(void **state)
     }
     reel_dtype none;
     assert_false(reel__onnx_dtype_back(REEL_ONNX_UINT16, &none));
-    assert_int_equal(reel__onnx_dtype(REEL_DTYPE_COUNT), REEL_ONNX_UNDEFINED);
+    assert_int_equal(reel__onnx_dtype(REEL__DTYPE_COUNT), REEL_ONNX_UNDEFINED);
     assert_string_equal(reel__onnx_dtype_name(REEL_ONNX_DTYPE_COUNT), "?");
     size_t bytes;
     assert_true(

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/counts.h"
 #include "ops/op.h"
 #include "support/one_node.h"
 
@@ -59,7 +60,7 @@ static unsigned dtypes_of(const reel_op *op)
 {
     unsigned bits = 0;
     const char *drawn = sample_text(op);
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++) {
+    for (int d = 0; d < REEL__DTYPE_COUNT; d++) {
         sample s;
         char dtype[16];
         assert_true(sample_parse(op, drawn, 0, &s));

@@ -32,7 +32,7 @@ typedef struct world {
     reel_custom_op *op;
     reel_tensor_map *map, *net_state, *optim_state, *schedule_state, *ema_state;
     reel_tensor *x, *y, *leaf, *other, *loss, *rate, *count, *m, *v, *ints, *fresh;
-    reel_tensor *out[2];
+    reel_tensor *out[2], *room;
     reel_module *child;
     reel_sample sample, bare; /* of the data set, of no fields */
     reel_draw draw;
@@ -180,6 +180,8 @@ static void make_world(world *w)
     w->graph = reel_trace(w->t.net, w->x, NULL);
     reel_train(w->t.net, true);
     w->executor = reel_executor_new(w->graph, NULL);
+    reel_graph_run(w->graph, &w->x, 1, &w->room, 1);
+    w->room = reel_zeros_like(w->room);
     w->op = own_cube("own_cube", NULL);
     reel_dataset_get(w->data, 0, &w->sample);
     reel_npy_save(temp_path("x.npy"), w->other);
@@ -297,8 +299,8 @@ static void eat_graph(const world *w)
 
 static void eat_tensors(const world *w)
 {
-    reel_tensor *const all[] = {w->x,     w->y, w->leaf, w->other, w->rate,
-                                w->count, w->m, w->v,    w->fresh, w->ints};
+    reel_tensor *const all[] = {w->x, w->y, w->leaf,  w->other, w->rate, w->count,
+                                w->m, w->v, w->fresh, w->ints,  w->room};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         eat_tensor(all[i]);
         eat_tensor(reel_grad_of(all[i]));
@@ -427,6 +429,7 @@ DO(loader_reset, reel_loader_reset(w->loader, 3))
 DO(loader_set_state, reel_loader_set_state(w->loader, (reel_loader_state){.position = 4}))
 /* executor.h, step.h */
 DO(executor_run, reel_executor_run(w->executor, &w->x, 1, w->out, 1))
+DO(executor_run_into, reel_executor_run_into(w->executor, &w->x, 1, &w->room, 1))
 DO(executor_memory, reel_executor_memory(w->executor, &w->memory))
 DO(executor_profile, reel_executor_profile(w->executor, true))
 DO(executor_time, reel_executor_time(w->executor, 0, w->number))
@@ -641,6 +644,7 @@ static const command commands[] = {
     SEEN(loader_reset),
     SEEN(loader_set_state),
     SEEN(executor_run),
+    SEEN(executor_run_into),
     READS(executor_memory),
     UNSEEN(executor_profile),
     {"executor_time", do_executor_time, measure, NULL, false, true},

@@ -1,6 +1,7 @@
 /* test_pointwise.c: the driver of the pointwise rows on random layouts, dtypes,
  * broadcasts and aliases, and on any number of threads. */
 #include "backend/cpu/cpu.h"
+#include "base/counts.h"
 #include "pw_expected.h"
 
 static float moderate(void)
@@ -81,7 +82,7 @@ static void test_layouts(void **state)
         if (trial % 97 == 0 && shape.rank > 0) shape.dim[0] = 0;
         if (shape.rank == 5 && shape.dim[0] * shape.dim[1] > 100) continue;
         check_driver(exact_rows[trial % N_EXACT], shape,
-                     (reel_dtype)(random_below(REEL_DTYPE_COUNT)),
+                     (reel_dtype)(random_below(REEL__DTYPE_COUNT)),
                      trial % 3 == 0 ? 0 : random_bits() & 63);
     }
 }
@@ -104,7 +105,7 @@ static void test_large_broadcasts(void **state)
     static const double none[2] = {0, 0};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
         for (int last = 0; last < 2; last++)
-            for (int dtype = 0; dtype < REEL_DTYPE_COUNT; dtype += REEL_F16) {
+            for (int dtype = 0; dtype < REEL__DTYPE_COUNT; dtype += REEL_F16) {
                 reel_shape shape = cases[c].out;
                 layout out = random_layout(shape, (reel_dtype)dtype, 0);
                 layout in[2] = {random_layout(shape, (reel_dtype)dtype, 0),
@@ -135,7 +136,7 @@ static void test_in_place(void **state)
 {
     (void)state;
     static const double none[2] = {0, 0};
-    for (int dtype = 0; dtype < REEL_DTYPE_COUNT; dtype++)
+    for (int dtype = 0; dtype < REEL__DTYPE_COUNT; dtype++)
         for (unsigned how = 0; how < 16; how++) {
             reel_shape shape = {3, {3, 40, 11}};
             layout in[2] = {random_layout(shape, (reel_dtype)dtype, how & ~1u),

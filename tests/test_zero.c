@@ -200,33 +200,15 @@ static double adam_step(reel_adam_step_opts o, const double *r)
 }
 static double step_beta1(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){.beta1 = v,
-                                           .beta2 = 0.999,
-                                           .eps = 1e-8,
-                                           .weight_decay = 0,
-                                           .decoupled = false,
-                                           .maximize = false},
-                     r);
+    return adam_step((reel_adam_step_opts){.beta1 = v}, r);
 }
 static double step_beta2(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){.beta1 = 0.9,
-                                           .beta2 = v,
-                                           .eps = 1e-8,
-                                           .weight_decay = 0,
-                                           .decoupled = false,
-                                           .maximize = false},
-                     r);
+    return adam_step((reel_adam_step_opts){.beta2 = v}, r);
 }
 static double step_eps(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){.beta1 = 0.9,
-                                           .beta2 = 0.999,
-                                           .eps = v,
-                                           .weight_decay = 0,
-                                           .decoupled = false,
-                                           .maximize = false},
-                     r);
+    return adam_step((reel_adam_step_opts){.eps = v}, r);
 }
 static double step_eps_formula(double v, const double *r)
 {
@@ -234,13 +216,7 @@ static double step_eps_formula(double v, const double *r)
 }
 static double step_adam_decay(double v, const double *r)
 {
-    return adam_step((reel_adam_step_opts){.beta1 = 0.9,
-                                           .beta2 = 0.999,
-                                           .eps = 1e-8,
-                                           .weight_decay = v,
-                                           .decoupled = false,
-                                           .maximize = false},
-                     r);
+    return adam_step((reel_adam_step_opts){.weight_decay = v}, r);
 }
 
 /* ---- one cycle: the rates of 11 steps, weighted ------------------------------------------ */
@@ -650,9 +626,9 @@ static const row rows[] = {
     {"reel_sgd_step_opts.momentum", step_momentum, sgd_momentum_formula, 0, 0.1, 0.9},
     {"reel_sgd_step_opts.dampening", step_dampening, sgd_dampening_formula, 0, 0.1, 0.9},
     {"reel_sgd_step_opts.weight_decay", step_decay, sgd_decay_formula, 0, 0.1, 0.9},
-    {"reel_adam_step_opts.beta1", step_beta1, adam_beta1_formula, 0, 0.1, 0.9},
-    {"reel_adam_step_opts.beta2", step_beta2, adam_beta2_formula, 0, 0.1, 0.9},
-    {"reel_adam_step_opts.eps", step_eps, step_eps_formula, 0, 0.1, 0.9},
+    {"reel_adam_step_opts.beta1", step_beta1, adam_beta1_formula, 0.9, 0.1, 0.95},
+    {"reel_adam_step_opts.beta2", step_beta2, adam_beta2_formula, 0.999, 0.1, 0.9},
+    {"reel_adam_step_opts.eps", step_eps, step_eps_formula, 1e-8, 0.1, 0.9},
     {"reel_adam_step_opts.weight_decay", step_adam_decay, adam_decay_formula, 0, 0.1,
      0.9},
     {"reel_one_cycle_opts.warmup", cycle_warmup, cycle_warmup_formula, 0.3, 0.2, 0.9},

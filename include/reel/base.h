@@ -3,6 +3,9 @@
  * Conventions of the whole library:
  *  - Functions that make something return a pointer; NULL means "failed", and NULL in gives
  *    NULL out, so calls nest without a check between them.
+ *  - Results in an array (y, n_y) are all NULL after an error.
+ *  - Options are a struct, the last argument: a member that is 0 means the default, and NULL for
+ *    the struct means that all do.
  *  - Functions that change something return reel_status and refuse to run while an error is
  *    pending: a failed forward pass never touches the weights. Reading still works.
  *  - The first error of a thread stays until reel_error_clear(): it is the cause.
@@ -79,6 +82,7 @@ REEL_API reel_status reel_fail(reel_status status, const char *format, ...)
 
 /** Element types. Zero is the default, f32. */
 typedef enum reel_dtype {
+    REEL_DTYPE_NONE = -1, /* of what has none, such as NULL */
     REEL_F32 = 0,
     REEL_F64,
     REEL_F16,  /* IEEE binary16; arithmetic is done in f32 */
@@ -87,8 +91,7 @@ typedef enum reel_dtype {
     REEL_I32,
     REEL_I8,
     REEL_U8,
-    REEL_BOOL, /* one byte, 0 or 1 */
-    REEL_DTYPE_COUNT
+    REEL_BOOL /* one byte, 0 or 1 */
 } reel_dtype;
 
 /** Bytes of one element; 0 for a value that is not a dtype. */
@@ -120,9 +123,9 @@ typedef enum reel_reduction { REEL_MEAN = 0, REEL_SUM, REEL_NONE } reel_reductio
 /* ---- devices ----------------------------------------------------------------------- */
 
 typedef enum reel_device_type {
+    REEL_DEVICE_NONE = -1, /* where NULL lies */
     REEL_CPU = 0,
-    REEL_CUDA,
-    REEL_DEVICE_TYPE_COUNT
+    REEL_CUDA
 } reel_device_type;
 
 /** Where a tensor lives. All zero is the CPU. */

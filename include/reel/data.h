@@ -113,8 +113,8 @@ REEL_API reel_status reel_dataset_get(reel_dataset *ds, int64_t index, reel_samp
  *  Errors: REEL_ERR_ARG for an index out of range or a sample without label; what reading
  *  the sample gives, where it must be read. */
 REEL_API int64_t reel_dataset_label(reel_dataset *ds, int64_t index);
-/** Shape of the first field of every sample, [h, w, c] of images; rank 0 if unknown or not
- *  all the same. */
+/** Shape of the first field of every sample, [h, w, c] of images; rank -1 if unknown or
+ *  not all the same. */
 REEL_API reel_shape reel_dataset_shape(const reel_dataset *ds);
 /** Number of classes; 0 if unknown or for NULL. */
 REEL_API int64_t reel_dataset_classes(const reel_dataset *ds);

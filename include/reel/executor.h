@@ -48,18 +48,22 @@ REEL_API reel_executor *reel_executor_clone(const reel_executor *e);
 REEL_API void reel_executor_free(reel_executor *e);
 
 /** Runs it. x[i]: shape and dtype as traced, but for the batch; a batch size that is new makes
- *  a plan (the four used last are kept). y[i] NULL: a new tensor, which belongs to the
- *  innermost scope. Else a tensor of the right shape and dtype, which is filled: then nothing
- *  is allocated from the second run at a size on. Inputs are never changed; an input that lies
+ *  a plan (the four used last are kept). y[i] becomes a new tensor, which belongs to the
+ *  innermost scope; NULL on an error. Inputs are never changed; an input that lies
  *  in another order of memory than the traced one is copied. Weights that changed since the
  *  last run are prepared again, if the change went through reel's functions or through an
  *  address that reel_data() gave since then. Random operators draw anew from this thread's
- *  generator. Errors: REEL_ERR_ARG for a wrong number, or outputs that share memory with
- *  anything else; REEL_ERR_SHAPE naming input or output, both shapes;
- *  REEL_ERR_STATE where state was replaced by something else, or a capture is under way;
- *  REEL_ERR_MEMORY; what a kernel says. After an error the values of outputs are unknown. */
+ *  generator. Errors: REEL_ERR_ARG for a wrong number; REEL_ERR_SHAPE naming the input, both
+ *  shapes; REEL_ERR_STATE where state was replaced by something else, or a capture is under
+ *  way; REEL_ERR_MEMORY; what a kernel says. */
 REEL_API reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
                                        reel_tensor *y[], int n_y);
+/** The same into tensors of yours, each of its output's shape and dtype: nothing is allocated
+ *  from the second run at a size on. Errors: REEL_ERR_ARG also for an output that is NULL, that
+ *  is expanded, or that shares memory with anything else; REEL_ERR_SHAPE also of outputs. After
+ *  an error the values in y are unknown. */
+REEL_API reel_status reel_executor_run_into(reel_executor *e, reel_tensor *const x[],
+                                            int n_x, reel_tensor *const y[], int n_y);
 
 /** Memory of the plan that was used last, in bytes. */
 typedef struct reel_plan_memory {

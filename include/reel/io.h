@@ -76,7 +76,7 @@ REEL_API reel_safetensors *reel_safetensors_open(const char *path);
 REEL_API int64_t reel_safetensors_count(const reel_safetensors *st);
 /** Name of tensor i in the order of the header, owned by `st`; NULL out of range. */
 REEL_API const char *reel_safetensors_name(const reel_safetensors *st, int64_t i);
-/** Shape of tensor i; rank 0 out of range. */
+/** Shape of tensor i; rank -1 out of range. */
 REEL_API reel_shape reel_safetensors_shape(const reel_safetensors *st, int64_t i);
 /** Copy of tensor `name` as a new CPU tensor. O(log n) to find it.
  *  Errors: REEL_ERR_ARG if there is none of that name; REEL_ERR_UNSUPPORTED for a dtype

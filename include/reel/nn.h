@@ -350,8 +350,7 @@ typedef enum reel_activation {
     REEL_ACT_HARDSIGMOID,
     REEL_ACT_HARDSWISH,
     REEL_ACT_SOFTPLUS,
-    REEL_ACT_IDENTITY,
-    REEL_ACT_COUNT
+    REEL_ACT_IDENTITY
 } reel_activation;
 /** The function itself. */
 REEL_API reel_tensor *reel_activate(reel_activation kind, reel_tensor *x);

@@ -83,8 +83,8 @@ REEL_API reel_tensor *reel_cat(reel_tensor *const x[], int n, int dim);
 /** n >= 1 tensors of one shape along a new dimension. */
 REEL_API reel_tensor *reel_stack(reel_tensor *const x[], int n, int dim);
 /** Views of `size` elements along `dim` (the last may be shorter), written to out[0 ..
- *  max-1]; of a dimension of size 0 one empty view. Returns how many; -1 on an error or if
- *  `max` is too small. */
+ *  max-1], the rest becomes NULL; of a dimension of size 0 one empty view. Returns how many; -1,
+ *  and all NULL, on an error or if `max` is too small. */
 REEL_API int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[],
                         int max);
 /** `value` around x: before.dim[i] and after.dim[i] >= 0 elements along dimension i; ranks
@@ -473,9 +473,12 @@ typedef struct reel_sgd_step_opts {
 REEL_API reel_status reel_sgd_step(reel_tensor *param, reel_tensor *grad,
                                    reel_tensor *momentum, reel_tensor *lr,
                                    const reel_sgd_step_opts *opts);
-/** Options of reel_adam_step; every field is used as it stands. */
+/** Options of reel_adam_step. */
 typedef struct reel_adam_step_opts {
-    double beta1, beta2, eps, weight_decay;
+    double beta1; /* 0 means 0.9 */
+    double beta2; /* 0 means 0.999 */
+    double eps;   /* 0 means 1e-8 */
+    double weight_decay;
     bool decoupled; /* AdamW: decay the weight itself; else add decay to the gradient */
     bool maximize;
     REEL_FUTURE;

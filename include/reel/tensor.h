@@ -124,7 +124,7 @@ REEL_API reel_tensor *reel_randperm(int64_t n);
 
 /** Number of dimensions; -1 for NULL. */
 REEL_API int reel_rank(const reel_tensor *x);
-/** Shape; all zero for NULL. */
+/** Shape; of rank -1 for NULL. */
 REEL_API reel_shape reel_shape_of(const reel_tensor *x);
 /** Size of dimension `dim` (negative counts from the end); -1 for NULL or out of range. */
 REEL_API int64_t reel_size(const reel_tensor *x, int dim);
@@ -132,9 +132,9 @@ REEL_API int64_t reel_size(const reel_tensor *x, int dim);
 REEL_API int64_t reel_stride(const reel_tensor *x, int dim);
 /** Number of elements; -1 for NULL. */
 REEL_API int64_t reel_numel(const reel_tensor *x);
-/** Element type; REEL_DTYPE_COUNT for NULL. */
+/** Element type; REEL_DTYPE_NONE for NULL. */
 REEL_API reel_dtype reel_dtype_of(const reel_tensor *x);
-/** Device; the CPU for NULL. */
+/** Device; of type REEL_DEVICE_NONE for NULL. */
 REEL_API reel_device reel_device_of(const reel_tensor *x);
 /** True if elements lie in row-major order without gaps. */
 REEL_API bool reel_is_contiguous(const reel_tensor *x);

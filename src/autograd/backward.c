@@ -389,11 +389,11 @@ static reel_status grad(reel_tensor *const y[], int n_y, reel_tensor *const gy[]
                         reel_tensor *const x[], int n_x, reel_tensor *gx[],
                         const reel_backward_opts *opts, bool stop)
 {
+    reel__no_results(gx, n_x);
     const reel_backward_opts *o = REEL__OPTS("grad", reel_backward_opts, opts);
     if (!o) return reel_error_status();
     if (!y || !x || !gx || n_y < 1 || n_x < 1)
         return reel_fail(REEL_ERR_ARG, "grad: needs one output and one input or more");
-    for (int i = 0; i < n_x; i++) gx[i] = NULL;
     reel_status st = check_inputs(x, n_x);
     if (st) return st;
     run r = {.create_graph = o->create_graph,

@@ -6,6 +6,7 @@
 #include "backend/poison.h"
 #include "backend/segments.h"
 #include "base/alloc.h"
+#include "base/counts.h"
 #include "base/lock.h"
 
 #include <string.h>
@@ -30,7 +31,7 @@ typedef struct pool {
 } pool;
 
 static reel__lock lock = REEL__LOCK;
-static pool pools[REEL_DEVICE_TYPE_COUNT][MAX_DEVICES];
+static pool pools[REEL__DEVICE_TYPE_COUNT][MAX_DEVICES];
 
 /* ---- small blocks ------------------------------------------------------------------ */
 
@@ -95,7 +96,7 @@ static void slabs_trim(pool *p)
 
 static bool in_range(reel_device device)
 {
-    return (unsigned)device.type < REEL_DEVICE_TYPE_COUNT && device.index >= 0 &&
+    return (unsigned)device.type < REEL__DEVICE_TYPE_COUNT && device.index >= 0 &&
            device.index < MAX_DEVICES;
 }
 
@@ -255,7 +256,7 @@ static void pool_close(pool *p)
 void reel__memory_close(void)
 {
     reel__lock_take(&lock);
-    for (int type = 0; type < REEL_DEVICE_TYPE_COUNT; type++)
+    for (int type = 0; type < REEL__DEVICE_TYPE_COUNT; type++)
         for (int i = 0; i < MAX_DEVICES; i++)
             if (pools[type][i].large.backend) pool_close(&pools[type][i]);
     reel__lock_give(&lock);

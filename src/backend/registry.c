@@ -1,7 +1,8 @@
 /* registry.c: which backends there are, and the names of kernels. */
 #include "backend/registry.h"
+#include "base/counts.h"
 
-static const reel_backend *const backends[REEL_DEVICE_TYPE_COUNT] = {
+static const reel_backend *const backends[REEL__DEVICE_TYPE_COUNT] = {
     [REEL_CPU] = &reel__cpu_backend,
     [REEL_CUDA] = &reel__cuda_backend,
 };
@@ -17,7 +18,7 @@ static const char *const kernel_names[K_COUNT] = {
 
 const reel_backend *reel__backend(reel_device_type type)
 {
-    if ((unsigned)type >= REEL_DEVICE_TYPE_COUNT) return NULL;
+    if ((unsigned)type >= REEL__DEVICE_TYPE_COUNT) return NULL;
     return backends[type]->launch ? backends[type] : NULL;
 }
 

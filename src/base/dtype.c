@@ -1,6 +1,8 @@
 /* dtype.c: the element types, and the version of the library. */
 #include <reel/base.h>
 
+#include "base/counts.h"
+
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
@@ -8,7 +10,7 @@ static const struct {
     const char *name;
     size_t size;
     bool is_float;
-} dtypes[REEL_DTYPE_COUNT] = {
+} dtypes[REEL__DTYPE_COUNT] = {
     [REEL_F32] = {"f32", 4, true},    [REEL_F64] = {"f64", 8, true},
     [REEL_F16] = {"f16", 2, true},    [REEL_BF16] = {"bf16", 2, true},
     [REEL_I64] = {"i64", 8, false},   [REEL_I32] = {"i32", 4, false},
@@ -19,7 +21,7 @@ static const struct {
 /* Through unsigned, so that a negative value from a damaged file is out of range too. */
 static bool valid(reel_dtype dtype)
 {
-    return (unsigned)dtype < REEL_DTYPE_COUNT;
+    return (unsigned)dtype < REEL__DTYPE_COUNT;
 }
 
 size_t reel_dtype_size(reel_dtype dtype)

@@ -26,4 +26,12 @@ const char *reel__error_where(void);
 const char *reel__caller_set(const char *name);
 void reel__caller_end(const char *const *before);
 
+struct reel_tensor;
+/* What a function with several results does first: on an error, also one that was pending before,
+ * every one of them is NULL. */
+static inline void reel__no_results(struct reel_tensor *y[], int n)
+{
+    for (int i = 0; y && i < n; i++) y[i] = NULL;
+}
+
 #endif

@@ -13,6 +13,12 @@ static inline double reel__option(double value, double fallback)
     return value == 0 ? fallback : value == REEL_ZERO ? 0.0 : value;
 }
 
+/* What an option is to say for `value`. */
+static inline double reel__option_of(double value)
+{
+    return value == 0 ? REEL_ZERO : value;
+}
+
 static inline int reel__option_int(int value, int fallback)
 {
     return value == 0 ? fallback : value == REEL_ZERO_INT ? 0 : value;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/counts.h"
 #include "base/option.h"
 #include "data/batch.h"
 
@@ -157,13 +158,13 @@ static void place(const reel_field *f, const reel_field *all, size_t size, char 
 /* Integers hold whole numbers of a range; a value that is none of them is a mistake. */
 static reel_status check_value(double value, reel_dtype dtype, const char *name)
 {
-    static const double low[REEL_DTYPE_COUNT] = {
+    static const double low[REEL__DTYPE_COUNT] = {
         [REEL_I64] = -0x1p63, [REEL_I32] = -0x1p31, [REEL_I8] = -128};
-    static const double high[REEL_DTYPE_COUNT] = {[REEL_I64] = 0x1p63,
-                                                  [REEL_I32] = 0x1p31 - 1,
-                                                  [REEL_I8] = 127,
-                                                  [REEL_U8] = 255,
-                                                  [REEL_BOOL] = 1};
+    static const double high[REEL__DTYPE_COUNT] = {[REEL_I64] = 0x1p63,
+                                                   [REEL_I32] = 0x1p31 - 1,
+                                                   [REEL_I8] = 127,
+                                                   [REEL_U8] = 255,
+                                                   [REEL_BOOL] = 1};
     if (reel_dtype_is_float(dtype) || (value >= low[dtype] && value <= high[dtype] &&
                                        value < 0x1p63 && value == floor(value)))
         return REEL_OK;

@@ -55,7 +55,8 @@ static reel_shape chain_shape(void *self)
     const chain *c = self;
     reel_shape first = reel_dataset_shape(c->part[0]);
     for (int i = 1; i < c->n; i++)
-        if (!same_shape(first, reel_dataset_shape(c->part[i]))) return REEL_SCALAR;
+        if (!same_shape(first, reel_dataset_shape(c->part[i])))
+            return (reel_shape){.rank = -1};
     return first;
 }
 

@@ -100,7 +100,7 @@ int64_t reel_dataset_label(reel_dataset *ds, int64_t index)
 
 reel_shape reel_dataset_shape(const reel_dataset *ds)
 {
-    if (!ds || !ds->fns->shape) return REEL_SCALAR;
+    if (!ds || !ds->fns->shape) return (reel_shape){.rank = -1};
     return ds->fns->shape(ds->self);
 }
 

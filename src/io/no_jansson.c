@@ -60,7 +60,7 @@ const char *reel_safetensors_name(const reel_safetensors *st, int64_t i)
 
 reel_shape reel_safetensors_shape(const reel_safetensors *st, int64_t i)
 {
-    return (void)st, (void)i, (reel_shape){0};
+    return (void)st, (void)i, (reel_shape){.rank = -1};
 }
 
 const char *reel_safetensors_text(const reel_safetensors *st, const char *key)

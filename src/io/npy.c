@@ -172,7 +172,7 @@ static reel_dtype find_dtype(const char *descr)
             (descr[0] == dtypes[i].descr[0] ||
              (dtypes[i].descr[0] == '|' && strchr("<=>", descr[0]))))
             return dtypes[i].dtype;
-    return REEL_DTYPE_COUNT;
+    return REEL_DTYPE_NONE;
 }
 
 static reel_shape reversed(reel_shape s)
@@ -193,7 +193,7 @@ static reel_tensor *from_fortran(reel_tensor *t)
 static reel_tensor *read_data(const reel__file *f, const header *h, int64_t offset)
 {
     reel_dtype dtype = find_dtype(h->descr);
-    if (dtype == REEL_DTYPE_COUNT) {
+    if (dtype == REEL_DTYPE_NONE) {
         reel_fail(
             REEL_ERR_UNSUPPORTED,
             "npy_load: %s holds '%s', expected little endian f2 f4 f8 i1 i4 i8 u1 or b1",

@@ -13,7 +13,7 @@
 #define REEL__CHECKPOINT_CRC_KEY "reel.crc32"
 #define REEL__CHECKPOINT_CRC_FORMAT "%08" PRIx32
 
-/* A dtype of the format; `dtype` is REEL_DTYPE_COUNT for those that reel has not. */
+/* A dtype of the format; `dtype` is REEL_DTYPE_NONE for those that reel has not. */
 typedef struct reel__safetensors_dtype {
     const char *name;
     size_t size;

@@ -13,14 +13,14 @@ static const reel__safetensors_dtype dtypes[] = {
     {"I8", 1, REEL_I8},
     {"U8", 1, REEL_U8},
     {"BOOL", 1, REEL_BOOL},
-    {"U64", 8, REEL_DTYPE_COUNT},
-    {"U32", 4, REEL_DTYPE_COUNT},
-    {"I16", 2, REEL_DTYPE_COUNT},
-    {"U16", 2, REEL_DTYPE_COUNT},
-    {"F8_E4M3", 1, REEL_DTYPE_COUNT},
-    {"F8_E5M2", 1, REEL_DTYPE_COUNT},
-    {"F8_E8M0", 1, REEL_DTYPE_COUNT},
-    {"C64", 8, REEL_DTYPE_COUNT},
+    {"U64", 8, REEL_DTYPE_NONE},
+    {"U32", 4, REEL_DTYPE_NONE},
+    {"I16", 2, REEL_DTYPE_NONE},
+    {"U16", 2, REEL_DTYPE_NONE},
+    {"F8_E4M3", 1, REEL_DTYPE_NONE},
+    {"F8_E5M2", 1, REEL_DTYPE_NONE},
+    {"F8_E8M0", 1, REEL_DTYPE_NONE},
+    {"C64", 8, REEL_DTYPE_NONE},
 };
 
 #define COUNT (sizeof dtypes / sizeof *dtypes)
@@ -35,6 +35,6 @@ const reel__safetensors_dtype *reel__safetensors_dtype_named(const char *name)
 const char *reel__safetensors_dtype_name(reel_dtype dtype)
 {
     for (size_t i = 0; i < COUNT; i++)
-        if (dtypes[i].dtype == dtype && dtype != REEL_DTYPE_COUNT) return dtypes[i].name;
+        if (dtypes[i].dtype == dtype && dtype != REEL_DTYPE_NONE) return dtypes[i].name;
     return NULL;
 }

@@ -290,7 +290,7 @@ const char *reel_safetensors_name(const reel_safetensors *st, int64_t i)
 
 reel_shape reel_safetensors_shape(const reel_safetensors *st, int64_t i)
 {
-    return st && i >= 0 && i < st->n ? st->entries[i].shape : (reel_shape){0};
+    return st && i >= 0 && i < st->n ? st->entries[i].shape : (reel_shape){.rank = -1};
 }
 
 const char *reel_safetensors_text(const reel_safetensors *st, const char *key)
@@ -308,7 +308,7 @@ static reel_tensor *copy_out(const reel_safetensors *st, const entry *e)
 {
     size_t bytes = (size_t)(e->end - e->begin);
     const char *from = st->data + e->begin;
-    if (e->dtype->dtype == REEL_DTYPE_COUNT) {
+    if (e->dtype->dtype == REEL_DTYPE_NONE) {
         reel_fail(REEL_ERR_UNSUPPORTED,
                   "safetensors: %s: tensor \"%s\" is %s, which reel has not", st->path,
                   e->name, e->dtype->name);

@@ -19,7 +19,7 @@ static reel_tensor *identity(reel_tensor *x)
 static const struct row {
     const char *name;
     reel_tensor *(*fn)(reel_tensor *x);
-} table[REEL_ACT_COUNT] = {
+} table[REEL__ACT_COUNT] = {
     [REEL_ACT_RELU] = {"relu", reel_relu},
     [REEL_ACT_RELU6] = {"relu6", reel_relu6},
     [REEL_ACT_LEAKY_RELU] = {"leaky_relu", leaky_relu},
@@ -37,7 +37,7 @@ static const struct row {
 
 static const struct row *row_of(reel_activation kind)
 {
-    return (unsigned)kind < REEL_ACT_COUNT ? &table[kind] : NULL;
+    return (unsigned)kind < REEL__ACT_COUNT ? &table[kind] : NULL;
 }
 
 const char *reel_activation_name(reel_activation kind)

@@ -199,7 +199,7 @@ reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
     const reel_nn_encoder_layer_opts *o =
         REEL__OPTS("nn_encoder_layer", reel_nn_encoder_layer_opts, opts);
     if (!o) return NULL;
-    if (o->hidden < 0 || (unsigned)o->activation >= REEL_ACT_COUNT) {
+    if (o->hidden < 0 || (unsigned)o->activation >= REEL__ACT_COUNT) {
         reel_fail(REEL_ERR_ARG, "nn_encoder_layer: hidden %lld, activation %d",
                   (long long)o->hidden, (int)o->activation);
         return NULL;

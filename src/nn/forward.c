@@ -141,7 +141,7 @@ reel_status reel_module_takes(const reel_module *m, int takes, int gives, int n_
 reel_status reel_forward_n(reel_module *m, reel_tensor *const x[], int n_x,
                            reel_tensor *y[], int n_y)
 {
-    for (int i = 0; y && i < n_y; i++) y[i] = NULL;
+    reel__no_results(y, n_y);
     if (!reel__module_there("forward_n", m) || reel_failed()) return reel_error_status();
     if (n_x < 0 || n_y < 0 || (n_x && !x) || (n_y && !y))
         return reel_fail(REEL_ERR_ARG, "forward_n: %d inputs and %d results, or NULL",

@@ -2,6 +2,7 @@
  * dtype is filled from the same numbers. */
 #include <math.h>
 
+#include "base/counts.h"
 #include "base/option.h"
 #include "nn/module.h"
 
@@ -10,10 +11,10 @@ static double last_below(reel_dtype dtype, double low, double high)
 {
     static const struct {
         int bits, least; /* of a mantissa; exponent of the least denormal */
-    } of[REEL_DTYPE_COUNT] = {[REEL_F32] = {24, -149},
-                              [REEL_F64] = {53, -1074},
-                              [REEL_F16] = {11, -24},
-                              [REEL_BF16] = {8, -133}};
+    } of[REEL__DTYPE_COUNT] = {[REEL_F32] = {24, -149},
+                               [REEL_F64] = {53, -1074},
+                               [REEL_F16] = {11, -24},
+                               [REEL_BF16] = {8, -133}};
     const double h = reel_item(reel_scalar(high, dtype));
     const double l = reel_item(reel_scalar(low, dtype));
     int e, unit = of[dtype].least;

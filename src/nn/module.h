@@ -5,6 +5,8 @@
 #include <reel/autograd.h>
 #include <reel/nn.h>
 
+#define REEL__ACT_COUNT ((int)REEL_ACT_IDENTITY + 1)
+
 /* A named parameter or buffer. */
 typedef struct reel__slot {
     char *name;

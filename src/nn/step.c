@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 
 enum { MOST_INPUTS = 16, MOST_GRAPHS = 4, MOST_MISSES = 4 };
@@ -276,7 +277,6 @@ static reel_status run(compiled *c, reel_tensor *const x[], reel_tensor *y[])
     if (n) memcpy(in, x, (size_t)n * sizeof(reel_tensor *));
     for (int i = 0; i < c->n_leaf; i++)
         if (c->leaf[i].there) in[n++] = reel_grad_of(tensor_of(&c->leaf[i], x));
-    memset(out, 0, (size_t)n_y * sizeof(reel_tensor *));
     reel_status st = reel_executor_run(c->executor, in, n, out, n_y);
     if (st) return st;
     if (c->n_y) memcpy(y, out, (size_t)c->n_y * sizeof(reel_tensor *));
@@ -286,6 +286,7 @@ static reel_status run(compiled *c, reel_tensor *const x[], reel_tensor *y[])
 reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x, reel_tensor *y[],
                           int n_y)
 {
+    reel__no_results(y, n_y);
     if (reel_failed()) return reel_error_status();
     bool whole =
         s && n_x >= 0 && n_x <= MOST_INPUTS && n_y >= 0 && (!n_x || x) && (!n_y || y);
@@ -294,7 +295,6 @@ reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x, reel_te
         return reel_fail(REEL_ERR_ARG, "step_run: %s",
                          !s ? "the step is NULL"
                             : "an input is missing, or more than 16");
-    for (int i = 0; i < n_y; i++) y[i] = NULL;
     s->latest = NULL;
     s->calls++;
     for (int i = 0; i < s->n; i++)

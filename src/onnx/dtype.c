@@ -1,5 +1,6 @@
 /* dtype.c: ONNX's element types. */
 #include "onnx/dtype.h"
+#include "base/counts.h"
 
 /* Row i is the type of number i. Source: TensorProto.DataType and the comments on the typed
  * fields in onnx.proto. */
@@ -33,7 +34,7 @@ static const reel__onnx_dtype_row rows[REEL_ONNX_DTYPE_COUNT] = {
     [REEL_ONNX_INT2] = {"INT2", 2, REEL__ONNX_INT32_DATA},
 };
 
-static const reel_onnx_dtype of_reel[REEL_DTYPE_COUNT] = {
+static const reel_onnx_dtype of_reel[REEL__DTYPE_COUNT] = {
     [REEL_F32] = REEL_ONNX_FLOAT,   [REEL_F64] = REEL_ONNX_DOUBLE,
     [REEL_F16] = REEL_ONNX_FLOAT16, [REEL_BF16] = REEL_ONNX_BFLOAT16,
     [REEL_I64] = REEL_ONNX_INT64,   [REEL_I32] = REEL_ONNX_INT32,
@@ -60,12 +61,12 @@ int reel__onnx_dtype_bits(reel_onnx_dtype dtype)
 
 reel_onnx_dtype reel__onnx_dtype(reel_dtype dtype)
 {
-    return (unsigned)dtype < REEL_DTYPE_COUNT ? of_reel[dtype] : REEL_ONNX_UNDEFINED;
+    return (unsigned)dtype < REEL__DTYPE_COUNT ? of_reel[dtype] : REEL_ONNX_UNDEFINED;
 }
 
 bool reel__onnx_dtype_back(reel_onnx_dtype from, reel_dtype *dtype)
 {
-    for (int i = 0; i < REEL_DTYPE_COUNT; i++)
+    for (int i = 0; i < REEL__DTYPE_COUNT; i++)
         if (of_reel[i] == from) {
             *dtype = (reel_dtype)i;
             return true;

@@ -1,4 +1,5 @@
 /* copy.c: the same values in other memory, another order or another dtype. One record. */
+#include "base/counts.h"
 #include "base/error.h"
 #include "ops/onnx.h"
 
@@ -8,7 +9,7 @@ static reel_status copy_infer(const reel_call *c, reel_meta *out)
 {
     const reel_meta *x = IN_META(c, 0);
     const reel_cast_attrs *a = ATTRS(c, reel_cast_attrs);
-    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
+    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL__DTYPE_COUNT, REEL_ERR_DTYPE,
             "%lld is not a dtype", (long long)a->dtype);
     REQUIRE(c, a->format != REEL_CHANNELS_LAST || x->rank == 4, REEL_ERR_ARG,
             "channels-last needs rank 4, input is %s", SHOW(x));

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/counts.h"
 #include "base/error.h"
 #include "backend/random_blocks.h"
 #include "base/alloc.h"
@@ -40,7 +41,7 @@ static reel_status made_as(const reel_call *c, reel_shape s, reel_meta *out)
 {
     const made *a = ATTRS(c, made);
     const reel_device device = {(reel_device_type)a->device_type, (int)a->device_index};
-    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
+    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL__DTYPE_COUNT, REEL_ERR_DTYPE,
             "%" PRId64 " is not a dtype", a->dtype);
     REQUIRE(c,
             device.type == a->device_type && device.index == a->device_index &&
@@ -350,12 +351,12 @@ reel_tensor *reel_randn(reel_shape shape, reel_dtype dtype)
 reel_tensor *reel_randint(int64_t low, int64_t high, reel_shape shape, reel_dtype dtype)
 {
     /* up to which all integers are there; of i64 that is every one */
-    static const int64_t upto[REEL_DTYPE_COUNT] = {
+    static const int64_t upto[REEL__DTYPE_COUNT] = {
         [REEL_F32] = 1 << 24,   [REEL_F64] = INT64_C(1) << 53,
         [REEL_F16] = 2048,      [REEL_BF16] = 256,
         [REEL_I64] = INT64_MAX, [REEL_I32] = INT64_C(1) << 31,
         [REEL_I8] = 128,        [REEL_U8] = 256};
-    int64_t most = dtype >= 0 && dtype < REEL_DTYPE_COUNT ? upto[dtype] : 0;
+    int64_t most = dtype >= 0 && dtype < REEL__DTYPE_COUNT ? upto[dtype] : 0;
     int64_t least = dtype == REEL_U8 ? 0 : dtype == REEL_I64 ? INT64_MIN : -most;
     if (low >= high || high > most || low < least) {
         reel_fail(REEL_ERR_ARG,

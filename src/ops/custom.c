@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/counts.h"
+#include "base/error.h"
 #include "base/option.h"
 
 _Static_assert(REEL_CUSTOM_MAX_IN == 16, "`saves` has 16 bits of inputs");
@@ -337,7 +339,7 @@ static reel_status from_type(const reel_call *c, int k, const reel__custom_resul
                              reel_meta *out)
 {
     REQUIRE(c,
-            t->dtype >= 0 && t->dtype < REEL_DTYPE_COUNT && t->rank >= -1 &&
+            t->dtype >= 0 && t->dtype < REEL__DTYPE_COUNT && t->rank >= -1 &&
                 t->rank <= REEL_MAX_RANK,
             REEL_ERR_ARG,
             "the type of result %d is not known: the operator has no shape rule", k);
@@ -462,7 +464,7 @@ reel_status reel_custom_run(reel_custom_op *op, reel_tensor *const x[], int n_x,
                             reel_tensor *y[], int n_y, const reel_custom_args *args)
 {
     reel_tensor *all[REEL_OP_MAX_OUT];
-    for (int k = 0; y && k < n_y; k++) y[k] = NULL;
+    reel__no_results(y, n_y);
     if (reel_failed()) return reel_error_status();
     if (!op || !y || n_y != op->opts.n_out || n_x < 0 || (n_x && !x))
         return reel_fail(REEL_ERR_ARG, "%s: %s", op ? op->forward.name : "custom_run",

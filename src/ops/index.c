@@ -2,6 +2,7 @@
  * gradient. */
 #include <inttypes.h>
 
+#include "base/counts.h"
 #include "base/error.h"
 #include "ops/onnx.h"
 #include "ops/records.h"
@@ -276,7 +277,7 @@ static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
     if (st) return st;
     *out = *IN_META(c, 0);
     out->offset = 0;
-    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL_DTYPE_COUNT, REEL_ERR_DTYPE,
+    REQUIRE(c, a->dtype >= 0 && a->dtype < REEL__DTYPE_COUNT, REEL_ERR_DTYPE,
             "%" PRId64 " is not a dtype", a->dtype);
     REQUIRE(c, out->rank < REEL_MAX_RANK && a->kernel.size > 0, REEL_ERR_SHAPE,
             "index %s must be of rank 7 or less, classes %" PRId64 " positive",

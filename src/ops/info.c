@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/counts.h"
 #include "ops/onnx.h"
 #include "ops/op.h"
 
@@ -59,7 +60,7 @@ static void name_dtypes(uint32_t bits, char *text, size_t size)
         list(text, size, group[g].name);
         bits &= ~group[g].bits;
     }
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
+    for (int d = 0; d < REEL__DTYPE_COUNT; d++)
         if (bits >> d & 1) list(text, size, reel_dtype_name((reel_dtype)d));
 }
 

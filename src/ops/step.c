@@ -101,9 +101,9 @@ reel_status reel_adam_step(reel_tensor *param, reel_tensor *grad, reel_tensor *m
 {
     const reel_adam_step_opts *o = REEL__OPTS("adam_step", reel_adam_step_opts, opts);
     if (!o) return reel_error_status();
-    const reel_adam_attrs a = {.beta1 = reel__option(o->beta1, 0),
-                               .beta2 = reel__option(o->beta2, 0),
-                               .eps = reel__option(o->eps, 0),
+    const reel_adam_attrs a = {.beta1 = reel__option(o->beta1, 0.9),
+                               .beta2 = reel__option(o->beta2, 0.999),
+                               .eps = reel__option(o->eps, 1e-8),
                                .weight_decay = reel__option(o->weight_decay, 0),
                                .decoupled = o->decoupled,
                                .maximize = o->maximize};

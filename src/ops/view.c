@@ -452,6 +452,7 @@ reel_tensor *reel_select(reel_tensor *x, int dim, int64_t index)
 
 int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int max)
 {
+    reel__no_results(out, max);
     if (!reel__have("split", x, "x")) return -1;
     int d = reel__dim("split", &x->meta, dim);
     if (d < 0) return -1;
@@ -467,7 +468,9 @@ int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int ma
     for (int64_t i = 0; i < pieces; i++) {
         int64_t rest = n - i * size;
         out[i] = reel_narrow(x, d, i * size, rest < size ? rest : size);
-        if (!out[i]) return -1;
+        if (out[i]) continue;
+        reel__no_results(out, max); /* the scope still frees them */
+        return -1;
     }
     return (int)pieces;
 }

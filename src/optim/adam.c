@@ -29,9 +29,9 @@ static reel_status update(const reel_adam_opts *o, const reel_optim_slot *s,
     if (!reel_add_(s->state[STEP], s->one)) return reel_error_status();
     return reel_adam_step(s->param, s->grad, s->state[M], s->state[V], s->lr,
                           s->state[STEP],
-                          &(reel_adam_step_opts){.beta1 = o->beta1,
-                                                 .beta2 = o->beta2,
-                                                 .eps = o->eps,
+                          &(reel_adam_step_opts){.beta1 = reel__option_of(o->beta1),
+                                                 .beta2 = reel__option_of(o->beta2),
+                                                 .eps = reel__option_of(o->eps),
                                                  .weight_decay = o->weight_decay,
                                                  .decoupled = decoupled,
                                                  .maximize = o->maximize});

@@ -8,7 +8,7 @@ int reel_rank(const reel_tensor *x)
 
 reel_shape reel_shape_of(const reel_tensor *x)
 {
-    return x ? reel__shape(&x->meta) : (reel_shape){.rank = 0};
+    return x ? reel__shape(&x->meta) : (reel_shape){.rank = -1};
 }
 
 int64_t reel_size(const reel_tensor *x, int dim)
@@ -30,12 +30,12 @@ int64_t reel_numel(const reel_tensor *x)
 
 reel_dtype reel_dtype_of(const reel_tensor *x)
 {
-    return x ? x->meta.dtype : REEL_DTYPE_COUNT;
+    return x ? x->meta.dtype : REEL_DTYPE_NONE;
 }
 
 reel_device reel_device_of(const reel_tensor *x)
 {
-    return x ? x->meta.device : (reel_device){REEL_CPU, 0};
+    return x ? x->meta.device : (reel_device){REEL_DEVICE_NONE, 0};
 }
 
 bool reel_is_contiguous(const reel_tensor *x)

@@ -2,6 +2,7 @@
 #include <reel/reel.h>
 #include <sys/stat.h>
 
+#include "base/counts.h"
 #include "onnx/file.h"
 
 #include "../onnx_case_model.h"
@@ -97,7 +98,7 @@ static void save_graphs(void)
 static void save_tensors(void)
 {
     reel_tensor_map *map = reel_tensor_map_new();
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
+    for (int d = 0; d < REEL__DTYPE_COUNT; d++)
         reel_tensor_map_set(map, reel_dtype_name((reel_dtype)d),
                             reel_ones(REEL_SHAPE(d % 3, 2), (reel_dtype)d));
     reel_tensor_map_set_text(map, "key", "text \"quoted\" \xc3\xa4");
@@ -108,7 +109,7 @@ static void save_tensors(void)
 
 static void save_arrays(void)
 {
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
+    for (int d = 0; d < REEL__DTYPE_COUNT; d++)
         if (d != REEL_BF16)
             reel_npy_save(place("npy", reel_dtype_name((reel_dtype)d)),
                           reel_ones(REEL_SHAPE(2, 1, 3), (reel_dtype)d));

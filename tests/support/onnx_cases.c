@@ -1,4 +1,5 @@
 /* onnx_cases.c: models for a runtime to judge. */
+#include "base/counts.h"
 #include "onnx_cases.h"
 
 #include <errno.h>
@@ -96,7 +97,7 @@ static void write_record(const reel_op *op)
     }
     for (int line = 0; line < sample_lines(sample_text(op)); line++)
         write_sample(op, line, REEL_F32);
-    for (reel_dtype d = 0; d < REEL_DTYPE_COUNT; d++)
+    for (reel_dtype d = 0; d < REEL__DTYPE_COUNT; d++)
         if (d != REEL_F32 && d != REEL_BF16)
             write_sample(op, 0, d); /* NumPy has no bf16 */
 }

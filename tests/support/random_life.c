@@ -158,7 +158,7 @@ static void put_activation(life *l)
                                             REEL_ACT_LEAKY_RELU};
     for (int i = 0; i < reel_module_count(l->net) && l->activation; i++) {
         reel_module *old = reel_module_child(l->net, i);
-        for (int kind = 0; kind < REEL_ACT_COUNT; kind++) {
+        for (int kind = 0; kind <= REEL_ACT_IDENTITY; kind++) {
             if (strcmp(old->type, reel_activation_name((reel_activation)kind)) != 0)
                 continue;
             bool training = old->training;

@@ -1,4 +1,5 @@
 /* sample.c: reads the `sample` text of a record and draws inputs from it. */
+#include "base/counts.h"
 #include "sample.h"
 
 #include <math.h>
@@ -229,7 +230,7 @@ static double hard_value(sample_hard hard, reel_dtype dtype, double u, double pl
 {
     static const struct limits {
         double largest, normal, epsilon;
-    } limits[REEL_DTYPE_COUNT] = {
+    } limits[REEL__DTYPE_COUNT] = {
         [REEL_F16] = {65504, 0x1p-14, 0x1p-10},
         [REEL_BF16] = {0x1.fep127, 0x1p-126, 0x1p-7},
         [REEL_F32] = {0x1.fffffep127, 0x1p-126, 0x1p-23},

@@ -41,12 +41,14 @@ static int by_value(const void *a, const void *b)
 static reel_status measure(reel_executor *e, const values *x, const values *y,
                            double limit, timing *t)
 {
-    for (int i = 0; i < 2; i++) /* plans, prepares, warms up */
-        if (reel_executor_run(e, x->at, x->n, y->at, y->n)) return reel_error_status();
+    if (reel_executor_run(e, x->at, x->n, y->at, y->n) || /* plans, prepares, warms up */
+        reel_executor_run_into(e, x->at, x->n, y->at, y->n))
+        return reel_error_status();
     double start = now();
     while (t->n < MOST_RUNS && (t->n < 3 || t->total < limit)) {
         double begin = now();
-        if (reel_executor_run(e, x->at, x->n, y->at, y->n)) return reel_error_status();
+        if (reel_executor_run_into(e, x->at, x->n, y->at, y->n))
+            return reel_error_status();
         double end = now();
         t->second[t->n++] = end - begin;
         t->total = end - start;
@@ -133,7 +135,8 @@ static reel_status profile(reel_executor *e, const values *x, const values *y,
 {
     if (reel_executor_profile(e, true)) return reel_error_status();
     for (int i = 0; i < PROFILED; i++)
-        if (reel_executor_run(e, x->at, x->n, y->at, y->n)) return reel_error_status();
+        if (reel_executor_run_into(e, x->at, x->n, y->at, y->n))
+            return reel_error_status();
     for (int i = 0; i < n; i++) {
         t[i].node = i;
         if (reel_executor_time(e, i, &t[i].second)) return reel_error_status();

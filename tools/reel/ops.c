@@ -21,7 +21,7 @@ static void put(json *j, const reel_op_facts *f)
     json_whole(j, "max_inputs", f->max_inputs);
     json_whole(j, "outputs", f->outputs);
     json_open(j, "dtypes", '[');
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
+    for (int d = 0; f->dtypes >> d; d++)
         if (f->dtypes >> d & 1) json_text(j, NULL, reel_dtype_name((reel_dtype)d));
     json_close(j, ']');
     json_bool(j, "gradient", !f->no_gradient);

@@ -8,6 +8,7 @@
 #define REEL_BACKEND_CPU_ELEM_H
 
 #include "backend/pw_info.h"
+#include "base/counts.h"
 
 /* rows x cols elements at src, `row` and `col` elements apart, become one block. */
 typedef void (*reel_load_fn)(int64_t rows, int64_t cols, void *block, const void *src,
@@ -25,8 +26,8 @@ typedef void (*reel_transpose_fn)(int64_t rows, int64_t cols, void *dst, int64_t
                                   const void *src, int64_t src_row);
 
 typedef struct reel_elem_rows {
-    reel_load_fn load[REEL_PW_TYPES][REEL_DTYPE_COUNT];
-    reel_store_fn store[REEL_PW_TYPES][REEL_DTYPE_COUNT];
+    reel_load_fn load[REEL_PW_TYPES][REEL__DTYPE_COUNT];
+    reel_store_fn store[REEL_PW_TYPES][REEL__DTYPE_COUNT];
     reel_move_fn move[9]; /* by size of an element: 1, 2, 4, 8 */
     void (*f16_to_f32)(const uint16_t *src, float *dst, int64_t n);
     void (*f32_to_f16)(const float *src, uint16_t *dst, int64_t n);

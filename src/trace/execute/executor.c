@@ -309,8 +309,9 @@ static reel_status hand_out(reel_tensor *y[], const bool *mine, int n, reel_stat
     return st;
 }
 
-reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
-                              reel_tensor *y[], int n_y)
+/* Makes the outputs that are NULL in y. */
+static reel_status run_to(reel_executor *e, reel_tensor *const x[], int n_x,
+                          reel_tensor *y[], int n_y)
 {
     const reel_graph *g = e ? e->program->graph : NULL;
     reel_status st = reel__check_run(g, "executor_run", x, n_x, y, n_y);
@@ -330,6 +331,24 @@ reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
     st = make_outputs(p, y, e->mine);
     if (!st) st = run(e, p, x, y);
     return hand_out(y, e->mine, n_y, st);
+}
+
+reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
+                              reel_tensor *y[], int n_y)
+{
+    reel__no_results(y, n_y);
+    return run_to(e, x, n_x, y, n_y);
+}
+
+reel_status reel_executor_run_into(reel_executor *e, reel_tensor *const x[], int n_x,
+                                   reel_tensor *const y[], int n_y)
+{
+    REEL__CALLED("executor_run_into");
+    if (reel_failed()) return reel_error_status();
+    for (int i = 0; i < n_y; i++)
+        if (!y || !y[i])
+            return reel_fail(REEL_ERR_ARG, "executor_run_into: output %d is NULL", i);
+    return run_to(e, x, n_x, (reel_tensor **)(uintptr_t)y, n_y); /* none is made */
 }
 
 /* ---- asking ------------------------------------------------------------------------------------------ */

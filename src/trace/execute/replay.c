@@ -144,9 +144,9 @@ reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_
                                    void *user)
 {
     REEL__CALLED("graph_run_watched");
+    reel__no_results(y, n_y);
     reel_status st = reel__check_run(g, "graph_run", x, n_x, y, n_y);
     if (st) return st;
-    for (int i = 0; i < n_y; i++) y[i] = NULL;
     replay r = {.batch = reel__batch_of(g, "graph_run", x), .watch = watch, .user = user};
     if (r.batch < 0) return reel_error_status();
     r.last = last_reads(g);

@@ -58,7 +58,7 @@ static reel_status compute(reel_program *p)
     reel_settled *s = &p->settled;
     if (!p->settler) p->settler = reel__executor_once(s->graph);
     if (!p->settler || take_stamps(p)) return reel_error_status();
-    reel_status st = reel_executor_run(p->settler, NULL, 0, s->tensor, s->n);
+    reel_status st = reel_executor_run_into(p->settler, NULL, 0, s->tensor, s->n);
     for (int i = 0; i < s->n; i++) s->tensor[i]->storage->version++;
     if (st) forget_stamps(p);
     return st;

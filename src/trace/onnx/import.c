@@ -438,8 +438,10 @@ static reel_graph *build_all(builds *s, const reel_onnx_load_opts *o)
 }
 
 reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
-                              const reel_onnx_load_opts *o)
+                              const reel_onnx_load_opts *opts)
 {
+    const reel_onnx_load_opts *o = REEL__OPTS("onnx_load", reel_onnx_load_opts, opts);
+    if (!o) return NULL;
     reel_import_lacks *lacks = reel__calloc(1, sizeof *lacks);
     reel_onnx_names *names = lacks ? reel__onnx_names_new(m, file) : NULL;
     reel_graph *g = NULL;

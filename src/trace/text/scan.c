@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/counts.h"
 #include "base/decimal.h"
 #include "trace/text/text.h"
 
@@ -192,7 +193,7 @@ static bool scan_dtype(reel__scan *s, reel_dtype *out)
     char name[16];
     const reel__scan begin = *s;
     if (!reel__scan_word(s, name, sizeof name)) return false;
-    for (int d = 0; d < REEL_DTYPE_COUNT; d++)
+    for (int d = 0; d < REEL__DTYPE_COUNT; d++)
         if (strcmp(name, reel_dtype_name((reel_dtype)d)) == 0) {
             *out = (reel_dtype)d;
             return true;

@@ -7,6 +7,7 @@
 #define REEL_ISA_REDUCE_H
 
 #include "backend/cpu/isa/isa.h"
+#include "base/counts.h"
 
 typedef enum reel_reduce_op {
     REEL_REDUCE_SUM,
@@ -37,7 +38,7 @@ typedef struct reel_reduce_fns {
 
 /* Both NULL where the operation does not take the dtype. */
 typedef struct reel_reduce_table {
-    reel_reduce_fns fn[REEL_REDUCE_COUNT][REEL_DTYPE_COUNT];
+    reel_reduce_fns fn[REEL_REDUCE_COUNT][REEL__DTYPE_COUNT];
     reel_reduce_fns wide[REEL_REDUCE_COUNT]; /* SUM, DEV, SQDEV: f32 in f64 arithmetic */
     /* Steps between sweeps, over n outputs. No sum is infinite or NaN. */
     bool (*finite)(const double *sum, int64_t n);
