@@ -44,7 +44,7 @@ BEGIN {
     level["training"] = 6
     level["program"] = 7
     # public headers that are not named as their room
-    room_of["progress"] = "base"; room_of["profile"] = room_of["custom_op"] = "ops"; room_of["executor"] = "trace"; room_of["step"] = "nn"
+    room_of["progress"] = "base"; room_of["profile"] = room_of["custom_op"] = "ops"; room_of["executor"] = "trace"; room_of["compile"] = "nn"
     room_of["reel"] = "program"
     room_of["onnx"] = "trace" # src/onnx/ is the file format alone, reel/onnx.h is of graphs
 }

@@ -81,8 +81,7 @@ REEL_API reel_tensor *reel_eye(int64_t n, int64_t m, reel_dtype dtype);
 /** Copies a C array in row-major order; `data` holds the whole shape. */
 REEL_API reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype);
 /** Uses a C array without copying it. `data` must stay valid until `free_fn(user, data)` is
- *  called, when the last tensor on it goes; free_fn may be NULL. On an error free_fn is not
- *  called. CPU. */
+ *  called, when the last tensor on it goes, or on an error at once; free_fn may be NULL. CPU. */
 REEL_API reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
                                          void (*free_fn)(void *user, void *data),
                                          void *user);

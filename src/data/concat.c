@@ -118,7 +118,7 @@ static reel_status add_up(chain *c)
     return REEL_OK;
 }
 
-reel_dataset *reel_concat(reel_dataset *const *parts, int n)
+reel_dataset *reel_dataset_concat(reel_dataset *const *parts, int n)
 {
     if (reel_failed()) return NULL;
     bool whole = parts && n > 0;

@@ -166,7 +166,7 @@ static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
     return REEL_OK;
 }
 
-reel_transform *reel_resize(int height, int width)
+reel_transform *reel_transform_resize(int height, int width)
 {
     if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE) {
         reel_fail(REEL_ERR_ARG, "resize: to %dx%d, expected sides of 1 to %d", height,

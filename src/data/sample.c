@@ -80,7 +80,7 @@ static reel_status measure(const char *who, reel_dtype dtype, const reel_shape *
     return REEL_OK;
 }
 
-void *reel_field_out(reel_field *f, reel_dtype dtype, reel_shape shape)
+void *reel_field_out(reel_field *f, reel_shape shape, reel_dtype dtype)
 {
     size_t bytes = 0;
     if (reel_failed()) return NULL;
@@ -165,7 +165,7 @@ static reel_field *begin_field(reel_sample *s, const char *name, reel_field_kind
 }
 
 void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
-                      reel_dtype dtype, reel_shape shape)
+                      reel_shape shape, reel_dtype dtype)
 {
     size_t bytes = 0;
     reel_field *f = begin_field(s, name, kind, dtype, &shape, &bytes);
@@ -177,7 +177,7 @@ void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
 }
 
 reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind kind,
-                               reel_dtype dtype, reel_shape shape, const void *data)
+                               const void *data, reel_shape shape, reel_dtype dtype)
 {
     size_t bytes;
     reel_field *f = begin_field(s, name, kind, dtype, &shape, &bytes);
@@ -191,7 +191,7 @@ reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind
 
 reel_status reel_sample_label(reel_sample *s, int64_t label)
 {
-    int64_t *y = reel_sample_add(s, "y", REEL_LABEL, REEL_I64, REEL_SCALAR);
+    int64_t *y = reel_sample_add(s, "y", REEL_LABEL, REEL_SCALAR, REEL_I64);
     if (!y) return reel_error_status();
     *y = label;
     return REEL_OK;

@@ -81,7 +81,7 @@ static void free_chain(void *self)
     reel__free(c);
 }
 
-reel_transform *reel_compose_n(reel_transform *const *parts, int n)
+reel_transform *reel_transform_compose_n(reel_transform *const *parts, int n)
 {
     if (!parts || n < 0) {
         reel_fail(REEL_ERR_ARG, "compose: %d parts%s", n, parts ? "" : " at NULL");

@@ -46,7 +46,7 @@ const char *reel_activation_name(reel_activation kind)
     return r ? r->name : "?";
 }
 
-reel_tensor *reel_activate(reel_activation kind, reel_tensor *x)
+reel_tensor *reel_activate(reel_tensor *x, reel_activation kind)
 {
     const struct row *r = row_of(kind);
     if (r && x) return r->fn(x);
@@ -63,7 +63,7 @@ typedef struct activation {
 
 static reel_tensor *activation_forward(reel_module *self, reel_tensor *x)
 {
-    return reel_activate(((const activation *)self)->kind, x);
+    return reel_activate(x, ((const activation *)self)->kind);
 }
 
 static reel_tensor *leaky_relu_forward(reel_module *self, reel_tensor *x)

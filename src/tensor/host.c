@@ -54,8 +54,9 @@ reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
     return reel__autorelease(t);
 }
 
-reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
-                                void (*free_fn)(void *user, void *data), void *user)
+/* Only once there is a tensor does the memory's end belong to the storage. */
+static reel_tensor *borrow(void *data, reel_shape shape, reel_dtype dtype,
+                           void (*free_fn)(void *user, void *data), void *user)
 {
     reel_meta m = reel__meta(shape, dtype, cpu);
     if (reel__meta_check("from_borrowed", &m)) return NULL;
@@ -68,12 +69,19 @@ reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
     reel_storage *s = reel__storage_borrow(cpu, data, (size_t)reel__numel(&m) * size);
     if (!s) return NULL;
     reel_tensor *t = reel__autorelease(reel__tensor_new(&m, s));
-    /* Only now: on an error the memory stays the caller's. */
     if (t) {
         s->free_fn = free_fn;
         s->user = user;
     }
     reel__storage_release(s);
+    return t;
+}
+
+reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
+                                void (*free_fn)(void *user, void *data), void *user)
+{
+    reel_tensor *t = borrow(data, shape, dtype, free_fn, user);
+    if (!t && free_fn) free_fn(user, data);
     return t;
 }
 

@@ -38,7 +38,7 @@ typedef struct life {
     reel_optim *optim;
     reel_ema *ema;
     reel_schedule *schedule;
-    reel_step *train, *eval;
+    reel_compiled *train, *eval;
     /* what was set so far, so that a resumed run can be set the same way */
     bool joined, still[LIFE_MODULES], frozen[LIFE_PARAMS];
     int activation;      /* 0: those that the net was made with */
