@@ -49,12 +49,13 @@ static reel_status adagrad_update(const void *opts, const reel_optim_slot *s)
     return reel_error_status();
 }
 
-static const reel_optim_kind adagrad = {.name = "adagrad",
-                                        .opts_size = sizeof(adagrad_opts),
-                                        .n_state = 2,
-                                        .state = {{"sum", false}, {"step", true}},
-                                        .check = adagrad_check,
-                                        .update = adagrad_update};
+static const reel_optim_kind adagrad = {
+    .name = "adagrad",
+    .opts_size = sizeof(adagrad_opts),
+    .n_state = 2,
+    .state = {{.name = "sum"}, {.name = "step", .scalar = true}},
+    .check = adagrad_check,
+    .update = adagrad_update};
 
 /* Against the formula, in two groups, one parameter of which has a gradient now and then. */
 static void test_formula(void **state)
@@ -107,7 +108,7 @@ static reel_status lion_update(const void *opts, const reel_optim_slot *s)
     return reel_error_status();
 }
 static const reel_optim_kind lion = {
-    .name = "lion", .n_state = 1, .state = {{"exp_avg", false}}, .update = lion_update};
+    .name = "lion", .n_state = 1, .state = {{.name = "exp_avg"}}, .update = lion_update};
 
 /* Nothing but a rate: no options, no state. */
 static reel_status plain_update(const void *opts, const reel_optim_slot *s)
