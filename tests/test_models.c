@@ -159,7 +159,7 @@ static void test_errors(void **state)
     assert_null(reel_vit_tiny(&(reel_vit_opts){.heads = 5}));
     expect_error(REEL_ERR_ARG, "5 heads");
     assert_null(reel_mlp(NULL));
-    expect_error(REEL_ERR_ARG, "NULL");
+    expect_error(REEL_ERR_ARG, "in 0");
     assert_null(reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {-3}}));
     expect_error(REEL_ERR_ARG, "-3");
     reel_module *net = reel_resnet20(NULL);

@@ -162,6 +162,7 @@ static reel_status into_leaf(run *r, reel_tensor *leaf, reel_tensor **slot)
 
 static reel_status run_hooks(reel_node *n, reel_tensor **grad)
 {
+    REEL__CALLS_BACK;
     for (reel_hook *h = n->hooks, *next; h; h = next) {
         next = h->next;
         if (!grad[h->out]) continue;
@@ -371,6 +372,7 @@ static reel_status do_run(run *r, reel_tensor *const y[], int n_y,
 
 reel_status reel_backward(reel_tensor *y, const reel_backward_opts *opts)
 {
+    REEL__CALLED("backward");
     const reel_backward_opts *o = REEL__OPTS("backward", reel_backward_opts, opts);
     if (!o) return reel_error_status();
     run r = {.create_graph = o->create_graph,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "data/image.h"
 
 #define MAX_SIDE 65536
@@ -123,6 +124,7 @@ static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_random_crop(int size, int padding)
 {
+    REEL__CALLED("random_crop");
     if (size < 1 || size > MAX_SIDE || padding < 0 || padding > MAX_SIDE) {
         reel_fail(REEL_ERR_ARG,
                   "random_crop: size %d and padding %d, expected 1 to %d and 0 to %d",
@@ -161,6 +163,7 @@ static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_random_hflip(float p)
 {
+    REEL__CALLED("random_hflip");
     if (!(p >= 0.0f && p <= 1.0f)) {
         reel_fail(REEL_ERR_ARG, "random_hflip: probability %g, expected 0 to 1",
                   (double)p);
@@ -194,6 +197,7 @@ static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_cutout(int size)
 {
+    REEL__CALLED("cutout");
     if (size < 1 || size > MAX_SIDE) {
         reel_fail(REEL_ERR_ARG, "cutout: size %d, expected 1 to %d", size, MAX_SIDE);
         return NULL;

@@ -2,6 +2,7 @@
 #include <reel/data.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/shape.h"
 
 typedef struct chain {
@@ -120,6 +121,7 @@ static reel_status add_up(chain *c)
 
 reel_dataset *reel_concat(reel_dataset *const *parts, int n)
 {
+    REEL__CALLED("concat");
     if (reel_failed()) return NULL;
     bool whole = parts && n > 0;
     for (int i = 0; whole && i < n; i++) whole = parts[i];

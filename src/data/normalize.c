@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 
 #define MAX_CHANNELS 65536
 #define TABLE_CHANNELS 16 /* more are not images */
@@ -98,6 +99,7 @@ static reel_status make_table(normal *n)
 
 reel_transform *reel_normalize(const float *mean, const float *std, int channels)
 {
+    REEL__CALLED("normalize");
     if (!mean || !std || channels < 1 || channels > MAX_CHANNELS) {
         reel_fail(REEL_ERR_ARG, "normalize: %s, %d channels, expected 1 to %d",
                   mean && std ? "mean and std given" : "mean or std is NULL", channels,
@@ -200,6 +202,7 @@ static reel_transform *from_moments(const moments *m)
 
 reel_transform *reel_standardize(reel_dataset *ds)
 {
+    REEL__CALLED("standardize");
     if (!ds) reel_fail(REEL_ERR_ARG, "standardize: dataset is NULL");
     if (reel_failed()) return NULL;
     reel_sample s = {0};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/shape.h"
 #include "data/image.h"
 
@@ -168,6 +169,7 @@ static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_resize(int height, int width)
 {
+    REEL__CALLED("resize");
     if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE) {
         reel_fail(REEL_ERR_ARG, "resize: to %dx%d, expected sides of 1 to %d", height,
                   width, MAX_SIDE);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "nn/module.h"
 #include "nn/text.h"
 
@@ -63,6 +64,7 @@ static void put_in_place(reel_module *old, char *name, reel_module *child)
 
 reel_module *reel_module_replace(reel_module *m, const char *path, reel_module *child)
 {
+    REEL__CALLED("module_replace");
     if (!child) {
         reel_fail(REEL_ERR_ARG, "module_replace: the child \"%s\" is NULL",
                   path ? path : "");
@@ -132,6 +134,7 @@ static void put_tensor(reel_module *owner, reel__slot *slot, reel_tensor *t)
 
 reel_status reel_module_tie(reel_module *m, const char *path, const char *same_as)
 {
+    REEL__CALLED("module_tie");
     static const char who[] = "module_tie";
     if (!reel__module_there(who, m) || reel_failed()) return reel_error_status();
     reel_module *owner = NULL, *other = NULL;

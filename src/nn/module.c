@@ -20,6 +20,7 @@ static uint64_t says(const void *object)
 void *reel_module_new(size_t size, const char *type,
                       reel_tensor *(*forward)(reel_module *self, reel_tensor *x))
 {
+    REEL__CALLED("module_new");
     if (reel_failed()) return NULL;
     if (size < sizeof(reel_module)) {
         reel_fail(REEL_ERR_ARG,
@@ -112,6 +113,7 @@ static void take_out(reel_module *parent, const reel_module *child)
 
 void reel_module_free(reel_module *m)
 {
+    REEL__CALLED("module_free");
     if (!m || !reel__module_there("module_free", m)) return;
     reel_module *parent = m->tree->parent;
     if (!parent) {
@@ -189,6 +191,7 @@ static bool name_fits(const char *who, const reel_module *m, const char *name)
 
 reel_module *reel_module_add(reel_module *parent, const char *name, reel_module *child)
 {
+    REEL__CALLED("module_add");
     if (!child) {
         reel_fail(REEL_ERR_ARG, "module_add: the child \"%s\" is NULL", name ? name : "");
         return NULL;
@@ -244,5 +247,6 @@ reel_tensor *reel_module_param(reel_module *m, const char *name, reel_tensor *t)
 
 reel_tensor *reel_module_buffer(reel_module *m, const char *name, reel_tensor *t)
 {
+    REEL__CALLED("module_buffer");
     return add_slot("module_buffer", m, name, t, false);
 }

@@ -46,6 +46,7 @@ struct reel_step {
 
 reel_step *reel_step_new(reel_step_fn fn, void *user, const reel_step_opts *opts)
 {
+    REEL__CALLED("step_new");
     if (reel_failed()) return NULL;
     const reel_step_opts *o = REEL__OPTS("step_new", reel_step_opts, opts);
     if (!o) return NULL;
@@ -152,6 +153,7 @@ static compiled *room_for(reel_step *s)
 static reel_status call(const reel_step *s, reel_tensor *const x[], int n_x,
                         reel_tensor *y[], int n_y)
 {
+    REEL__CALLS_BACK;
     reel_status st = s->fn(s->user, x, n_x, y, n_y);
     if (reel_failed()) return reel_error_status();
     return st ? reel_fail(st, "step_run: the function returned status %d", (int)st)
@@ -286,6 +288,7 @@ static reel_status run(compiled *c, reel_tensor *const x[], reel_tensor *y[])
 reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x, reel_tensor *y[],
                           int n_y)
 {
+    REEL__CALLED("step_run");
     reel__no_results(y, n_y);
     if (reel_failed()) return reel_error_status();
     bool whole =

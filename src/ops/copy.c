@@ -183,6 +183,7 @@ reel_tensor *reel_fill_(reel_tensor *x, double value)
 
 reel_tensor *reel_fill_i64_(reel_tensor *x, int64_t value)
 {
+    REEL__CALLED("fill_i64_");
     const reel_fill_attrs a = {reel__whole(value)};
     return APPLY(&reel__fill_, &a, x);
 }
