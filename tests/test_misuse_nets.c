@@ -191,6 +191,9 @@ static void test_module_tree(void **state)
     NONE("NULL", reel_module_replace(m, "a", NULL));
     NONE("parent", reel_module_replace(m, "a", child));
     NONE("above", reel_module_replace(child, "x", m));
+    NONE("no child", reel_module_take(m, "b"));
+    NONE("no child", reel_module_take(m, NULL));
+    NONE("NULL", reel_module_take(NULL, "a"));
     BAD("NULL", reel_module_tie(NULL, "a.weight", "a.weight"));
     BAD("\"\"", reel_module_tie(m, NULL, "a.weight"));
     BAD("\"a\"", reel_module_tie(m, "a.weight", "a"));

@@ -451,6 +451,7 @@ DO(onnx_export, reel_onnx_export(w->graph, temp_path("a.onnx"), NULL))
 /* nn.h */
 DO(module_add, GIVES(reel_module_add(w->t.net, "more", w->child)))
 DO(module_replace, GIVES(reel_module_replace(w->t.net, "2", w->child)))
+DO(module_take, GIVES(w->child = reel_module_take(w->t.net, "1")))
 DO(module_tie, reel_module_tie(w->t.net, "1.bias", "1.weight"))
 DO(module_param, GIVES(reel_module_param(w->t.net, "p", w->fresh)))
 DO(module_buffer, GIVES(reel_module_buffer(w->t.net, "b", w->fresh)))
@@ -580,6 +581,12 @@ static void make_child(world *w)
     w->child = reel_nn_linear(2, 2, NULL);
 }
 
+static void free_child(world *w)
+{
+    reel_module_free(w->child);
+    w->child = NULL;
+}
+
 /* It is the net's, or was freed by the call that failed. */
 static void lose_child(world *w)
 {
@@ -664,6 +671,7 @@ static const command commands[] = {
     SEEN(onnx_export),
     {"module_add", do_module_add, make_child, lose_child, false, false},
     {"module_replace", do_module_replace, make_child, lose_child, false, false},
+    {"module_take", do_module_take, NULL, free_child, false, false},
     SEEN(module_tie),
     SEEN(module_param),
     SEEN(module_buffer),
