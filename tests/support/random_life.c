@@ -66,6 +66,22 @@ static reel_module *checkpointed(reel_module *child)
     return a ? reel_module_done(&a->m) : NULL;
 }
 
+static reel_tensor *around_forward(reel_module *self, reel_tensor *x)
+{
+    return reel_forward(((again *)self)->child, x);
+}
+
+/* A module around one that a network has, such as an adapter is. */
+static reel_module *around(reel_module *child)
+{
+    again *a = reel_module_new(sizeof *a, "around", around_forward);
+    if (a)
+        a->child = reel_module_add(&a->m, "child", child);
+    else
+        reel_module_free(child);
+    return a ? reel_module_done(&a->m) : NULL;
+}
+
 static reel_module *conv(int in, int out)
 {
     return reel_nn_conv2d(in, out, 3, &(reel_nn_conv2d_opts){.conv = {.padding = 1}});
@@ -170,10 +186,27 @@ static void put_activation(life *l)
     }
 }
 
+/* Children are taken out to be put into another module, or out of that again. */
+static void put_around(life *l)
+{
+    for (int i = 0; i < reel_module_count(l->net) && i < LIFE_MODULES; i++) {
+        char name[16];
+        reel_module *child = reel_module_child(l->net, i);
+        bool is = strcmp(child->type, "around") == 0;
+        if (is == l->around[i]) continue;
+        (void)snprintf(name, sizeof name, "%s", reel_module_name(child));
+        reel_module *taken = reel_module_take(l->net, name);
+        reel_module *next = is ? reel_module_take(taken, "child") : around(taken);
+        if (is) reel_module_free(taken);
+        (void)reel_module_replace(l->net, name, next);
+    }
+}
+
 /* Modes and what is frozen, of a new network as of the old one. */
 static void set_again(life *l)
 {
     put_activation(l);
+    put_around(l);
     reel_params p = reel_parameters(l->net);
     reel_train(l->net, true);
     for (int i = 0; i < reel_module_count(l->net) && i < LIFE_MODULES; i++)
@@ -304,6 +337,16 @@ static void change_activation(life *l, int step)
     put_activation(l);
 }
 
+/* What has parameters, but for the head: an optimizer may get that later, under its name. */
+static void change_around(life *l, int step)
+{
+    int n = reel_module_count(l->net) - 1;
+    int i = draw(&l->plan, step, 25, n < LIFE_MODULES ? n : LIFE_MODULES);
+    if (reel_param_count(reel_module_child(l->net, i)) == 0) return;
+    l->around[i] = !l->around[i];
+    put_around(l);
+}
+
 static void join(life *l)
 {
     if (l->joined || !l->plan.held) return;
@@ -351,7 +394,7 @@ static void export_net(life *l, reel_tensor *x)
 static void happen(life *l, int step, reel_tensor *x)
 {
     if (l->plan.calm && draw(&l->plan, step, 23, 3)) return;
-    switch (draw(&l->plan, step, 20, 12)) {
+    switch (draw(&l->plan, step, 20, 13)) {
     case 0:
     case 1: change_frozen(l, step); break;
     case 2:
@@ -365,6 +408,7 @@ static void happen(life *l, int step, reel_tensor *x)
         if (!l->schedule) reel_optim_set_lr(l->optim, -1, 0.01 + 0.001 * step);
         break;
     case 10: change_activation(l, step); break;
+    case 11: change_around(l, step); break;
     default: break;
     }
 }

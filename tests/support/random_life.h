@@ -41,9 +41,10 @@ typedef struct life {
     reel_step *train, *eval;
     /* what was set so far, so that a resumed run can be set the same way */
     bool joined, still[LIFE_MODULES], frozen[LIFE_PARAMS];
-    int activation;      /* 0: those that the net was made with */
-    const float *secret; /* LIFE_UNSEEN_READ */
-    int as_graph;        /* calls that ran as one */
+    bool around[LIFE_MODULES]; /* children that are in another module */
+    int activation;            /* 0: those that the net was made with */
+    const float *secret;       /* LIFE_UNSEEN_READ */
+    int as_graph;              /* calls that ran as one */
 } life;
 
 /* What one step of a life shows. */
