@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "own_ops.h"
 #include "trace/execute/executor.h"
 
 enum { BATCH = 5, SIDE = 6, CLASSES = 3 };
@@ -37,6 +38,7 @@ life_plan life_plan_of(uint64_t seed)
     p.held = draw(&p, 0, 11, 3) == 0 ? 2 : 0;
     p.looks = draw(&p, 0, 12, 3);
     p.calm = draw(&p, 0, 13, 3) > 0;
+    p.own = draw(&p, 0, 14, 6);
     return p;
 }
 
@@ -82,6 +84,40 @@ static reel_module *around(reel_module *child)
     return a ? reel_module_done(&a->m) : NULL;
 }
 
+typedef struct own {
+    reel_module m;
+    reel_module *child;
+    reel_custom_op *op;
+} own;
+
+static reel_tensor *own_forward(reel_module *self, reel_tensor *x)
+{
+    const own *o = (const own *)self;
+    reel_tensor *h = reel_tanh(reel_forward(o->child, x));
+    return reel_custom(o->op, &h, 1, NULL);
+}
+
+/* An operator of the program's own behind a module. */
+static reel_module *before_own(reel_module *child, reel_custom_op *op)
+{
+    own *o = reel_module_new(sizeof *o, "own", own_forward);
+    if (o) o->child = reel_module_add(&o->m, "child", child);
+    if (o) o->op = op;
+    return o ? reel_module_done(&o->m) : NULL;
+}
+
+/* Nothing, loops with and without a shape rule, and operators. */
+static reel_custom_op *op_of(const life_plan *p)
+{
+    switch (p->own) {
+    case 1: return own_cube("life_cube", &(own_opts){.onnx = own_cube_onnx});
+    case 2:
+        return own_cube("life_cube", &(own_opts){.no_rule = true, .onnx = own_cube_onnx});
+    case 3: return own_swish("life_swish", NULL);
+    default: return NULL;
+    }
+}
+
 static reel_module *conv(int in, int out)
 {
     return reel_nn_conv2d(in, out, 3, &(reel_nn_conv2d_opts){.conv = {.padding = 1}});
@@ -92,11 +128,12 @@ static reel_module *head(int in)
     return reel_nn_linear(in, CLASSES, NULL);
 }
 
-static reel_module *net_of(const life_plan *p)
+static reel_module *net_of(const life_plan *p, reel_custom_op *op)
 {
     enum { ALL = SIDE * SIDE };
     reel_module *first = conv(2, 4);
     if (p->checkpoints) first = checkpointed(first);
+    if (op) first = before_own(first, op);
     switch (p->net) {
     case 0:
         return reel_nn_sequential(first, reel_nn_batch_norm2d(4, NULL), reel_nn_relu(),
@@ -223,7 +260,7 @@ static reel_status look(void *user, reel_tensor *const x[], int n_x, reel_tensor
 static void make_objects(life *l)
 {
     reel_seed(l->plan.seed);
-    l->net = net_of(&l->plan);
+    l->net = net_of(&l->plan, l->op);
     if (l->plan.dtype == REEL_F64) reel_module_cast(l->net, REEL_F64);
     l->optim = optim_of(&l->plan, held_back(l, false));
     make_schedule(l);
@@ -382,7 +419,7 @@ static void resume(life *l)
 static void export_net(life *l, reel_tensor *x)
 {
     char path[256];
-    if (!l->graphs || l->plan.checkpoints) return;
+    if (!l->graphs || l->plan.checkpoints || l->plan.own == 3) return;
     (void)snprintf(path, sizeof path, "%s/net.onnx", l->folder);
     bool was = reel_set_grad_enabled(false);
     reel_train(l->net, false);
@@ -502,6 +539,7 @@ static life_day one_day(life *l, int step)
 bool life_live(life *l, life_day day[LIFE_STEPS])
 {
     float secret = 1;
+    l->op = op_of(&l->plan);
     make_objects(l);
     if (l->plant == LIFE_UNSEEN_READ) l->secret = &secret;
     for (int i = 0; i < LIFE_STEPS && !reel_failed(); i++) {
@@ -511,5 +549,6 @@ bool life_live(life *l, life_day day[LIFE_STEPS])
         reel_scope_end(s);
     }
     free_objects(l);
+    reel_custom_op_free(l->op);
     return !reel_failed();
 }

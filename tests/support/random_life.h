@@ -25,6 +25,7 @@ typedef struct life_plan {
     bool clips, checkpoints, average_inside;
     int held;  /* parameters at the end that join the optimizer later */
     int looks; /* evaluations: by chance, after each step, or for days on end */
+    int own;   /* an operator of the program's own, or none */
     bool calm; /* little happens between steps, so that graphs grow old */
 } life_plan;
 life_plan life_plan_of(uint64_t seed);
@@ -34,6 +35,7 @@ typedef struct life {
     life_plant plant;
     bool graphs; /* steps run as graphs, runs are saved and resumed, nets exported */
     const char *folder; /* for files */
+    reel_custom_op *op; /* or NULL */
     reel_module *net;
     reel_optim *optim;
     reel_ema *ema;
