@@ -22,7 +22,7 @@ static reel_dataset *spirals(void)
 int main(void)
 {
     reel_seed(1);
-    reel_module *net = reel_mlp(&(reel_mlp_opts){.in = 2, .hidden = {64, 64}, .out = 2});
+    reel_module *net = reel_mlp(2, 2, &(reel_mlp_opts){.hidden = {64, 64}});
     reel_optim *opt = reel_adam(reel_parameters(net), &(reel_adam_opts){.lr = 0.01});
     reel_dataset *data = spirals();
     reel_loader *loader =

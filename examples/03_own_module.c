@@ -29,7 +29,7 @@ int main(void)
     reel_seed(1);
     reel_module *net = reel_nn_sequential(gated_new(2, 32), reel_nn_linear(32, 1, NULL));
     reel_optim *opt = reel_adamw(reel_parameters(net), &(reel_adam_opts){.lr = 0.02});
-    reel_summary_write(net, REEL_SHAPE(1, 2), NULL, stdout);
+    reel_summary_write(net, REEL_SHAPE(1, 2), stdout, NULL);
 
     for (int step = 1; step <= 500 && !reel_failed(); step++) {
         reel_scope s = reel_scope_begin();

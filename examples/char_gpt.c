@@ -133,7 +133,7 @@ static void train(reel_training *run, reel_tensor *text, int64_t steps)
             printf("step %d loss %.3f\n", (int)run->batch, reel_item(loss));
         reel_scope_end(s);
     }
-    reel_training_save("char_gpt.ckpt", run);
+    reel_training_save(run, "char_gpt.ckpt");
 }
 
 int main(int argc, char **argv)
@@ -148,7 +148,7 @@ int main(int argc, char **argv)
         reel_schedule_warmup(reel_schedule_cosine(opt, 1000, 3e-4), 20, 0.1);
     reel_training run = {.module = net, .optim = opt, .schedule = rate};
     FILE *earlier = fopen("char_gpt.ckpt", "rb");
-    if (earlier && !fclose(earlier)) reel_training_load("char_gpt.ckpt", &run);
+    if (earlier && !fclose(earlier)) reel_training_load(&run, "char_gpt.ckpt");
     train(&run, read_text(argc > 2 ? argv[2] : NULL), steps);
 
     reel_train(net, false);

@@ -64,8 +64,8 @@ int main(int argc, char **argv)
     reel_optim *opt_d = reel_adam(reel_parameters(d), &adam);
     reel_dataset *images = reel_drawn_images(1024, 1, REEL_TRAIN);
     const float half[] = {0.5F, 0.5F, 0.5F}; /* [0, 1] becomes [-1, 1] */
-    reel_transform *to_16 =
-        reel_compose(reel_resize(16, 16), reel_normalize(half, half, 3));
+    reel_transform *to_16 = reel_transform_compose(
+        reel_transform_resize(16, 16), reel_transform_normalize(half, half, 3));
     reel_loader *loader = reel_loader_new(
         images, &(reel_loader_opts){.batch = BATCH, .shuffle = true, .transform = to_16});
     reel_training_part parts[] = {
@@ -73,7 +73,7 @@ int main(int argc, char **argv)
         reel_module_part("d", d), reel_optim_part("opt_d", opt_d)};
     reel_training run = {.loader = loader, .parts = parts, .n_parts = 4};
     FILE *there = fopen(argv[2], "rb");
-    if (there) fclose(there), reel_training_load(argv[2], &run);
+    if (there) fclose(there), reel_training_load(&run, argv[2]);
     while (run.batch < atoi(argv[1]) && !reel_failed())
         for (reel_batch b; run.batch < atoi(argv[1]) && reel_loader_next(loader, &b);) {
             reel_scope s = reel_scope_begin();
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
                        reel_item(reel_var(b.x, REEL_ALL, 0, false)));
             reel_scope_end(s);
         }
-    reel_training_save(argv[2], &run);
+    reel_training_save(&run, argv[2]);
 
     reel_loader_free(loader);
     reel_dataset_free(images);

@@ -59,11 +59,11 @@ static void take(void *features, reel_module *head, reel_tensor *x)
 static void test(reel_module *net, reel_module *head)
 {
     reel_tensor *y, *x = stripes(256, &y), *features = NULL;
-    reel_module_add_hook(head, (reel_module_hook){.before = take, .user = &features});
+    reel_module_add_hook(head, &(reel_module_hook){.before = take, .user = &features});
     reel_tensor *right = reel_eq(reel_argmax(reel_forward(net, x), 1, false), lie(y));
     printf("right %.3f\n",
            reel_item(reel_mean(reel_cast(right, REEL_F32), REEL_ALL, false)));
-    reel_npy_save("features.npy", features); /* [256, 64], for a picture */
+    reel_npy_save(features, "features.npy"); /* [256, 64], for a picture */
     reel_release(features);
 }
 

@@ -53,15 +53,15 @@ int main(int argc, char **argv)
     if (argc < 3) return fprintf(stderr, "own_optimizer STEPS FILE [eager]\n"), 2;
     reel_seed(1);
     double warmup = 20, loss = NAN;
-    reel_module *net = reel_mlp(&(reel_mlp_opts){.in = 2, .out = 1, .hidden = {64, 64}});
+    reel_module *net = reel_mlp(2, 1, &(reel_mlp_opts){.hidden = {64, 64}});
     reel_optim *opt = reel_optim_new(&lion, reel_parameters(net),
                                      &(lion_opts){0.9, 0.99, .weight_decay = 0.01});
     reel_schedule *rate = reel_schedule_new(opt, &falling, &warmup);
     reel_training run = {.module = net, .optim = opt, .schedule = rate};
     FILE *there = fopen(argv[2], "rb");
-    if (there) fclose(there), reel_training_load(argv[2], &run);
+    if (there) fclose(there), reel_training_load(&run, argv[2]);
 
-    reel_step *s = reel_step_new(step, &run, &(reel_step_opts){net, .exact = true});
+    reel_compiled *s = reel_compile(step, &run, &(reel_compile_opts){net, .exact = true});
     for (; run.batch < atoi(argv[1]) && !reel_failed(); run.batch++) {
         reel_scope scope = reel_scope_begin();
         reel_tensor *x = reel_rand(REEL_SHAPE(64, 2), REEL_F32), *y;
@@ -70,16 +70,16 @@ int main(int argc, char **argv)
         if (argc > 3)
             step(&run, in, 2, &y, 1);
         else
-            reel_step_run(s, in, 2, &y, 1);
+            reel_compiled_run(s, in, 2, &y, 1);
         loss = reel_item(y);
         reel_schedule_step(rate);
         reel_scope_end(scope);
     }
-    reel_training_save(argv[2], &run);
+    reel_training_save(&run, argv[2]);
     printf("step %d  rate %.2e  loss %.5f%s\n", (int)run.batch, reel_optim_lr(opt, 0),
-           loss, reel_step_graph(s) ? "  as a graph" : "");
+           loss, reel_compiled_graph(s) ? "  as a graph" : "");
 
-    reel_step_free(s);
+    reel_compiled_free(s);
     reel_schedule_free(rate);
     reel_optim_free(opt);
     reel_module_free(net);

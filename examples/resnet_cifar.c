@@ -53,7 +53,7 @@ static reel_status train_step(session *s, const reel_batch *b, progress *p)
     double lr = reel_optim_lr(s->optim, 0);
     reel_tensor *x[] = {b->x, b->y}, *y[2] = {NULL, NULL}; /* y: loss, logits */
     if (s->step)
-        (void)reel_step_run(s->step, x, 2, y, 2);
+        (void)reel_compiled_run(s->step, x, 2, y, 2);
     else
         (void)session_step(s, x, 2, y, 2);
     reel_schedule_step(s->schedule);
@@ -78,21 +78,21 @@ static reel_status train_epoch(const options *o, session *s, progress *p, int64_
     snprintf(label, sizeof label, "epoch %lld/%lld", (long long)epoch + 1,
              (long long)o->epochs);
     reel_loader_state at = reel_loader_get_state(s->train_loader);
-    reel_progress *bar = reel_progress_begin(
+    reel_progress *bar = reel_progress_new(
         stderr, s->steps_per_epoch,
         &(reel_progress_opts){.label = label, .start = at.position / o->batch});
     reel_train(s->net, true);
     for (reel_batch b = reel_loader_begin(s->train_loader);
          !interrupted && reel_loader_next(s->train_loader, &b);) {
         if (train_step(s, &b, p)) break;
-        reel_progress_step(bar, 1, "loss %.4f  accuracy %.2f %%", p->loss_sum / p->seen,
-                           100 * p->correct / p->seen);
+        reel_progress_update(bar, 1, "loss %.4f  accuracy %.2f %%", p->loss_sum / p->seen,
+                             100 * p->correct / p->seen);
         int64_t done = reel_schedule_count(s->schedule);
         if (o->checkpoint_every && done % o->checkpoint_every == 0 &&
             b.index + 1 < s->steps_per_epoch && save_checkpoint(o, s, p, epoch))
             break;
     }
-    reel_progress_end(bar);
+    reel_progress_free(bar);
     p->seconds += seconds() - start;
     return reel_error_status();
 }
@@ -194,11 +194,11 @@ static reel_status check_places(const options *o)
     return reel_fail(REEL_ERR_IO, "cannot write %s: %s", o->checkpoint, strerror(errno));
 }
 
-static void say_traced(const reel_step *step)
+static void say_traced(const reel_compiled *step)
 {
-    const reel_graph *g = reel_step_graph(step);
+    const reel_graph *g = reel_compiled_graph(step);
     reel_plan_memory m;
-    if (!g || reel_executor_memory(reel_step_executor(step), &m)) return;
+    if (!g || reel_executor_memory(reel_compiled_executor(step), &m)) return;
     printf(
         "the step is a graph of %d nodes; its values take %.1f MiB in a plan, %.1f MiB "
         "side by side\n",

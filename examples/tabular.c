@@ -14,7 +14,7 @@ static const char *write_table(void)
 {
     FILE *f = fopen("tabular.csv", "w");
     if (!f) return "tabular.csv"; /* reading it says why */
-    reel_draw d = reel_draw_new(1, 0, 0);
+    reel_draw d = reel_draw_at(1, 0, 0);
     fprintf(f, "speed,angle,drag,range\n");
     for (int i = 0; i < 1000; i++) {
         double v = 5 + 20 * (double)reel_draw_f32(&d),
@@ -51,16 +51,16 @@ int main(int argc, char **argv)
 {
     reel_seed(1);
     reel_dataset *all = reel_csv(argc > 1 ? argv[1] : write_table(), NULL), *part[2];
-    reel_random_split(all, (double[]){0.8, 0.2}, 2, 1, part);
-    reel_transform *scale = reel_standardize(part[0]);
+    reel_dataset_random_split(all, (double[]){0.8, 0.2}, 2, 1, part);
+    reel_transform *scale = reel_transform_standardize(part[0]);
     reel_loader *train = reel_loader_new(
         part[0], &(reel_loader_opts){.batch = 32,
                                      .shuffle = true,
                                      .transform = reel_transform_keep(scale)});
     reel_loader *valid =
         reel_loader_new(part[1], &(reel_loader_opts){.batch = 256, .transform = scale});
-    reel_module *net = reel_mlp(&(reel_mlp_opts){
-        .in = reel_dataset_shape(all).dim[0], .hidden = {64, 64}, .out = 1});
+    reel_module *net =
+        reel_mlp(reel_dataset_shape(all).dim[0], 1, &(reel_mlp_opts){.hidden = {64, 64}});
     reel_optim *opt = reel_adamw(reel_parameters(net), &(reel_adam_opts){.lr = 0.003});
 
     double best = INFINITY;

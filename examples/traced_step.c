@@ -42,31 +42,31 @@ int main(void)
                        &(reel_sgd_opts){.lr = 0.05, .momentum = 0.9, .nesterov = true});
     /* ---- the loop -------------------------------------------------------------------- */
 
-    reel_step *s = reel_step_new(step, &t, &(reel_step_opts){.module = t.net});
+    reel_compiled *s = reel_compile(step, &t, &(reel_compile_opts){.module = t.net});
     reel_dataset *images = reel_drawn_images(STEPS * BATCH, 1, REEL_TRAIN);
     reel_loader *loader = reel_loader_new(
         images, &(reel_loader_opts){.batch = BATCH, .shuffle = true, .drop_last = true});
-    reel_progress *bar = reel_progress_begin(stderr, STEPS, NULL);
+    reel_progress *bar = reel_progress_new(stderr, STEPS, NULL);
     for (reel_batch b = reel_loader_begin(loader); reel_loader_next(loader, &b);) {
         reel_scope scope = reel_scope_begin();
         reel_tensor *y[2];
-        (void)reel_step_run(s, (reel_tensor *[]){b.x, b.y}, 2, y, 2);
-        reel_progress_step(bar, 1, "loss %.4f", reel_item(y[0]));
+        (void)reel_compiled_run(s, (reel_tensor *[]){b.x, b.y}, 2, y, 2);
+        reel_progress_update(bar, 1, "loss %.4f", reel_item(y[0]));
         reel_scope_end(scope);
     }
-    reel_progress_end(bar);
+    reel_progress_free(bar);
 
     /* ---- what it took ---------------------------------------------------------------- */
 
     reel_plan_memory m;
-    if (reel_step_executor(s) && !reel_executor_memory(reel_step_executor(s), &m))
+    if (reel_compiled_executor(s) && !reel_executor_memory(reel_compiled_executor(s), &m))
         printf("the step is a graph of %d nodes; its values take %.1f MiB in a plan, "
                "%.1f MiB without one\n",
-               reel_graph_nodes(reel_step_graph(s)), (double)m.arena / 1048576,
+               reel_graph_nodes(reel_compiled_graph(s)), (double)m.arena / 1048576,
                (double)m.values / 1048576);
     reel_loader_free(loader);
     reel_dataset_free(images);
-    reel_step_free(s);
+    reel_compiled_free(s);
     reel_optim_free(t.optim);
     reel_module_free(t.net);
     reel_scope_end(0);

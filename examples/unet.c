@@ -22,7 +22,7 @@ static reel_module *block(int64_t in, int64_t out)
 
 static reel_tensor *halve(reel_tensor *x)
 {
-    return reel_max_pool2d(x, &(reel_pool2d_opts){.kernel = 2});
+    return reel_max_pool2d(x, 2, NULL);
 }
 
 /* Each pixel four times, and beside it what came down at this height. */
@@ -67,8 +67,8 @@ static reel_status add_noise(void *user, reel_sample *s, reel_draw *d)
     reel_field *x = reel_sample_field(s, "x");
     if (!x) return reel_error_status();
     const uint8_t *pixel = x->data;
-    float *clean = reel_sample_add(s, "clean", REEL_IMAGE, REEL_F32, x->shape);
-    float *noisy = reel_field_out(x, REEL_F32, x->shape);
+    float *clean = reel_sample_add(s, "clean", REEL_IMAGE, x->shape, REEL_F32);
+    float *noisy = reel_field_out(x, x->shape, REEL_F32);
     int64_t n = x->shape.dim[0] * x->shape.dim[1] * x->shape.dim[2];
     for (int64_t i = 0; clean && noisy && i < n; i++) {
         float r = sqrtf(-2 * logf(1 - reel_draw_f32(d)));
@@ -88,7 +88,7 @@ static void show(reel_module *net, reel_loader *loader)
     reel_tensor *rows[] = {b.x, reel_forward(net, b.x), reel_batch_get(&b, "clean")};
     for (int i = 0; i < 3; i++)
         rows[i] = reel_narrow(rows[i], 0, 0, b.size < 8 ? b.size : 8);
-    reel_image_grid_save("unet.png", reel_cat(rows, 3, 0),
+    reel_image_grid_save(reel_cat(rows, 3, 0), "unet.png",
                          &(reel_image_grid_opts){.columns = (int)reel_size(rows[0], 0)});
     reel_module_export(net, b.x, "unet.onnx", NULL);
     reel_set_grad_enabled(before);

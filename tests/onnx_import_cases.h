@@ -187,13 +187,10 @@ EAGER(e_deconv,
                                          reel_reshape(Y, REEL_SHAPE(1, 2, 1, 2, 1, 2))),
                                 REEL_DIMS(0, 1, 2, 3, 4, 5)),
                    REEL_SHAPE(reel_size(X, 0), 2, 4, 6)))
-EAGER(e_maxpool,
-      reel_max_pool2d(X, &(reel_pool2d_opts){.kernel = 3, .stride = 2, .padding = 1}))
-EAGER(e_avgpool,
-      reel_avg_pool2d(X, &(reel_pool2d_opts){.kernel = 2, .exclude_pad = true}))
+EAGER(e_maxpool, reel_max_pool2d(X, 3, &(reel_pool2d_opts){.stride = 2, .padding = 1}))
+EAGER(e_avgpool, reel_avg_pool2d(X, 2, &(reel_pool2d_opts){.exclude_pad = true}))
 EAGER(e_avgpool_ceil,
-      reel_avg_pool2d(X, &(reel_pool2d_opts){
-                             .kernel = 2, .exclude_pad = true, .ceil_mode = true}))
+      reel_avg_pool2d(X, 2, &(reel_pool2d_opts){.exclude_pad = true, .ceil_mode = true}))
 EAGER(e_gap, reel_mean(X, REEL_DIMS(2, 3), true))
 EAGER(e_gmp, reel_max(X, REEL_DIMS(2, 3), true))
 EAGER(e_matmul, reel_matmul(X, Y))
@@ -202,17 +199,19 @@ EAGER(e_gemm, reel_add(reel_mul_scalar(reel_matmul(X, Y), 0.5), reel_mul_scalar(
 EAGER(e_attention, reel_attention(X, Y, Z, &(reel_attention_opts){.causal = true}))
 EAGER(e_bn, reel_batch_norm(X, x[1], x[2], x[3], x[4], NULL,
                             &(reel_batch_norm_opts){.eps = 0.25}))
-EAGER(e_ln, reel_layer_norm(X, 2, Y, Z, 0.25))
-EAGER(e_in, reel_add(reel_mul(reel_layer_norm(X, 2, NULL, NULL, 0.25),
+EAGER(e_ln, reel_layer_norm(X, 2, Y, Z, &(reel_layer_norm_opts){.eps = 0.25}))
+EAGER(e_in, reel_add(reel_mul(reel_layer_norm(X, 2, NULL, NULL,
+                                              &(reel_layer_norm_opts){.eps = 0.25}),
                               reel_reshape(Y, REEL_SHAPE(2, 1, 1))),
                      reel_reshape(Z, REEL_SHAPE(2, 1, 1))))
-EAGER(e_gn, reel_add(reel_mul(reel_reshape(reel_layer_norm(
-                                               reel_reshape(X, REEL_SHAPE(reel_size(X, 0),
-                                                                          2, -1)),
-                                               1, NULL, NULL, 0.25),
-                                           reel_shape_of(X)),
-                              reel_reshape(Y, REEL_SHAPE(4, 1, 1))),
-                     reel_reshape(Z, REEL_SHAPE(4, 1, 1))))
+EAGER(e_gn,
+      reel_add(
+          reel_mul(reel_reshape(reel_layer_norm(
+                                    reel_reshape(X, REEL_SHAPE(reel_size(X, 0), 2, -1)),
+                                    1, NULL, NULL, &(reel_layer_norm_opts){.eps = 0.25}),
+                                reel_shape_of(X)),
+                   reel_reshape(Y, REEL_SHAPE(4, 1, 1))),
+          reel_reshape(Z, REEL_SHAPE(4, 1, 1))))
 EAGER(e_rms,
       reel_mul(reel_mul(X, reel_rsqrt(reel_add_scalar(
                                reel_mean(reel_square(X), REEL_DIMS(1), true), 0.25))),

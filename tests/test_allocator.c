@@ -97,7 +97,7 @@ static void train(void)
     reel_seed(1);
     reel_dataset *ds = reel_drawn_images(64, 1, REEL_TRAIN);
     reel_loader *l = reel_loader_new(ds, &(reel_loader_opts){.batch = 16, .workers = 2});
-    reel_module *net = reel_mlp(&(reel_mlp_opts){.in = 3 * 32 * 32});
+    reel_module *net = reel_mlp(3 * 32 * 32, 10, NULL);
     reel_optim *opt = reel_adam(reel_parameters(net), NULL);
     double loss = -1;
     for (int epoch = 0; epoch < 3; epoch++)
@@ -109,7 +109,7 @@ static void train(void)
     reel_tensor_map *map = reel_tensor_map_new();
     reel_scope s = reel_scope_begin();
     reel_tensor_map_set(map, "x", reel_ones(REEL_SHAPE(5), REEL_F32));
-    assert_int_equal(reel_safetensors_save(temp_path("x.safetensors"), map), REEL_OK);
+    assert_int_equal(reel_safetensors_save(map, temp_path("x.safetensors")), REEL_OK);
     reel_tensor_map_free(map);
     map = reel_safetensors_load(temp_path("x.safetensors"));
     assert_int_equal(reel_tensor_map_count(map), 1);

@@ -158,26 +158,30 @@ static reel_tensor *image(reel_tensor *x)
     return reel_unsqueeze(x, 1);
 }
 
-static reel_pool2d_opts window(const link *l)
+static int window(const link *l)
 {
-    return (reel_pool2d_opts){.kernel = 1 + (int)l->a,
-                              .stride = 1 + (int)l->b,
+    return 1 + (int)l->a;
+}
+
+static reel_pool2d_opts walk(const link *l)
+{
+    return (reel_pool2d_opts){.stride = 1 + (int)l->b,
                               .padding = (int)(l->c % 2) * (int)(1 + l->a) / 2,
                               .ceil_mode = l->dim % 2 == 1};
 }
 
 static reel_tensor *max_pool(const link *l, reel_tensor *x, int d)
 {
-    const reel_pool2d_opts o = window(l);
+    const reel_pool2d_opts o = walk(l);
     (void)d;
-    return (x = image(x)) ? reel_max_pool2d(x, &o) : NULL;
+    return (x = image(x)) ? reel_max_pool2d(x, window(l), &o) : NULL;
 }
 
 static reel_tensor *avg_pool(const link *l, reel_tensor *x, int d)
 {
-    const reel_pool2d_opts o = window(l);
+    const reel_pool2d_opts o = walk(l);
     (void)d;
-    return (x = image(x)) ? reel_avg_pool2d(x, &o) : NULL;
+    return (x = image(x)) ? reel_avg_pool2d(x, window(l), &o) : NULL;
 }
 
 static reel_tensor *adaptive_pool(const link *l, reel_tensor *x, int d)

@@ -74,10 +74,10 @@ static void test_code_that_is_called_back(void **state)
     expect("trace_function: " LOSS, "");
     assert_null(reel_checkpoint(function, NULL, &x, 1));
     expect("checkpoint: " LOSS, "");
-    reel_step *s = reel_step_new(step, NULL, NULL);
+    reel_compiled *s = reel_compile(step, NULL, NULL);
     reel_tensor *y = NULL;
-    assert_int_not_equal(reel_step_run(s, &x, 1, &y, 1), REEL_OK);
-    expect("step_run: " LOSS, "");
+    assert_int_not_equal(reel_compiled_run(s, &x, 1, &y, 1), REEL_OK);
+    expect("compiled_run: " LOSS, "");
     reel_tensor *w = reel_requires_grad(reel_ones(REEL_SHAPE(2), REEL_F32), true);
     reel_tensor *z = reel_square(w);
     assert_int_equal(reel_register_hook(z, hook, NULL), REEL_OK);
@@ -88,7 +88,7 @@ static void test_code_that_is_called_back(void **state)
     expect(LOSS, "");
     reel_fail(REEL_ERR_ARG, "of the program");
     expect("of the program", "of the program");
-    reel_step_free(s);
+    reel_compiled_free(s);
     reel_module_free(net);
 }
 
@@ -128,7 +128,7 @@ static reel_status get(void *self, int64_t index, reel_sample *out)
 {
     (void)self;
     if (index == 5) return reel_fail(REEL_ERR_IO, "own data: cannot read sample 5");
-    float *x = reel_sample_add(out, "x", REEL_ARRAY, REEL_F32, REEL_SHAPE(2));
+    float *x = reel_sample_add(out, "x", REEL_ARRAY, REEL_SHAPE(2), REEL_F32);
     if (x) x[0] = x[1] = 1;
     return reel_error_status();
 }
@@ -138,7 +138,7 @@ static reel_status get_uneven(void *self, int64_t index, reel_sample *out)
 {
     (void)self;
     void *x =
-        reel_sample_add(out, "x", REEL_ARRAY, REEL_U8, REEL_SHAPE(index == 3 ? 2 : 1));
+        reel_sample_add(out, "x", REEL_ARRAY, REEL_SHAPE(index == 3 ? 2 : 1), REEL_U8);
     if (x) memset(x, 0, index == 3 ? 2 : 1);
     return reel_error_status();
 }

@@ -95,11 +95,11 @@ static void test_resume(void **state)
         train(&b, broken, stops[i]);
         reel_tensor_map_set(b.run.extra, "curve", reel_full(REEL_SHAPE(2), 5, REEL_F64));
         reel_tensor_map_set_text(b.run.extra, "model", "small");
-        assert_int_equal(reel_training_save(path, &b.run), REEL_OK);
+        assert_int_equal(reel_training_save(&b.run, path), REEL_OK);
         end(&b);
 
         parts c = begin(99);
-        assert_int_equal(reel_training_load(path, &c.run), REEL_OK);
+        assert_int_equal(reel_training_load(&c.run, path), REEL_OK);
         assert_int_equal(c.run.epoch * BATCHES + c.run.batch, stops[i]);
         assert_string_equal(reel_tensor_map_text(c.run.extra, "model"), "small");
         assert_int_equal(reel_numel(reel_tensor_map_get(c.run.extra, "curve")), 2);
@@ -125,29 +125,29 @@ static void test_missing_parts(void **state)
     const char *path = temp_name("part.ckpt");
     parts p = begin(1);
     reel_training some = {.module = p.run.module, .epoch = 3};
-    assert_int_equal(reel_training_save(path, &some), REEL_OK);
+    assert_int_equal(reel_training_save(&some, path), REEL_OK);
     some.epoch = 0;
-    assert_int_equal(reel_training_load(path, &some), REEL_OK);
+    assert_int_equal(reel_training_load(&some, path), REEL_OK);
     assert_int_equal(some.epoch, 3);
-    assert_int_equal(reel_training_load(path, &p.run), REEL_ERR_FORMAT);
+    assert_int_equal(reel_training_load(&p.run, path), REEL_ERR_FORMAT);
     expect_error(REEL_ERR_FORMAT, "\"schedule...\"");
 
     reel_module *other = reel_nn_linear(2, 2, NULL);
     some.module = other;
     some.epoch = 0;
-    assert_int_equal(reel_training_load(path, &some), REEL_ERR_ARG);
+    assert_int_equal(reel_training_load(&some, path), REEL_ERR_ARG);
     expect_error(REEL_ERR_ARG, "2 missing (weight, bias)");
     assert_int_equal(some.epoch, 0);
-    assert_int_equal(reel_training_load("no/such/file", &some), REEL_ERR_IO);
+    assert_int_equal(reel_training_load(&some, "no/such/file"), REEL_ERR_IO);
     expect_error(REEL_ERR_IO, "no/such/file");
-    assert_int_equal(reel_training_save(NULL, &some), REEL_ERR_ARG);
+    assert_int_equal(reel_training_save(&some, NULL), REEL_ERR_ARG);
     expect_error(REEL_ERR_ARG, "path is NULL");
-    assert_int_equal(reel_training_load(path, NULL), REEL_ERR_ARG);
+    assert_int_equal(reel_training_load(NULL, path), REEL_ERR_ARG);
     expect_error(REEL_ERR_ARG, "run is NULL");
 
     /* A plain safetensors file of the same names is not a checkpoint. */
     assert_int_equal(reel_module_save(other, path), REEL_OK);
-    assert_int_equal(reel_training_load(path, &some), REEL_ERR_FORMAT);
+    assert_int_equal(reel_training_load(&some, path), REEL_ERR_FORMAT);
     expect_error(REEL_ERR_FORMAT, "not a checkpoint");
     reel_module_free(other);
     remove(path);
@@ -162,12 +162,12 @@ static void test_save_fails(void **state)
     const char *path = temp_name("full.ckpt");
     parts p = begin(1);
     double losses[EPOCHS * BATCHES];
-    assert_int_equal(reel_training_save(path, &p.run), REEL_OK);
+    assert_int_equal(reel_training_save(&p.run, path), REEL_OK);
     train(&p, losses, 2);
     int64_t k = 1;
     for (;; k++) {
         reel__fault_io(k, false, REEL__FAULT_ENOSPC);
-        reel_status st = reel_training_save(path, &p.run);
+        reel_status st = reel_training_save(&p.run, path);
         bool hit = reel__fault_io_count() >= k;
         reel__fault_io(0, false, REEL__FAULT_ENOSPC);
         if (!hit) {
@@ -177,7 +177,7 @@ static void test_save_fails(void **state)
         if (st) {
             reel_error_clear();
             parts q = begin(2);
-            assert_int_equal(reel_training_load(path, &q.run), REEL_OK);
+            assert_int_equal(reel_training_load(&q.run, path), REEL_OK);
             end(&q);
         }
     }

@@ -30,7 +30,7 @@ static float value_of(const reel_tensor_map *m)
 static bool has_json(void)
 {
     reel_tensor_map *m = reel_tensor_map_new();
-    bool has = reel_checkpoint_save(temp_path("probe"), m) != REEL_ERR_UNSUPPORTED;
+    bool has = reel_tensor_map_save(m, temp_path("probe")) != REEL_ERR_UNSUPPORTED;
     reel_tensor_map_free(m);
     remove(temp_path("probe"));
     reel_error_clear();
@@ -45,9 +45,9 @@ static void checkpoint_comes_back(void **state)
     NEED_JSON();
     int64_t objects = reel_live_objects();
     reel_tensor_map *m = sample(1.5f);
-    assert_int_equal(reel_checkpoint_save(temp_path(F), m), REEL_OK);
+    assert_int_equal(reel_tensor_map_save(m, temp_path(F)), REEL_OK);
     reel_tensor_map_free(m);
-    m = reel_checkpoint_load(temp_path(F));
+    m = reel_tensor_map_load(temp_path(F));
     assert_ok();
     assert_int_equal(reel_tensor_map_count(m), 2);
     assert_true(value_of(m) == 1.5f);
@@ -64,13 +64,13 @@ static void damage_is_found_out(void **state)
     (void)state;
     NEED_JSON();
     reel_tensor_map *m = sample(1.5f);
-    reel_checkpoint_save(temp_path(F), m);
+    reel_tensor_map_save(m, temp_path(F));
     size_t n;
     char *bytes = reel__file_load(temp_path(F), 1 << 20, &n);
     for (size_t i = 0; i < n; i += i < 8 ? 1 : 5) {
         bytes[i] ^= 0x10;
         temp_write(F, bytes, n);
-        reel_tensor_map *r = reel_checkpoint_load(temp_path(F));
+        reel_tensor_map *r = reel_tensor_map_load(temp_path(F));
         if (r) { /* a letter of a name or of a text */
             assert_true(i < n - 300 * 4 - 8);
             assert_true(value_of(m) == 1.5f);
@@ -83,21 +83,21 @@ static void damage_is_found_out(void **state)
     }
     bytes[n - 1] ^= 1;
     temp_write(F, bytes, n);
-    assert_null(reel_checkpoint_load(temp_path(F)));
+    assert_null(reel_tensor_map_load(temp_path(F)));
     assert_error(REEL_ERR_FORMAT, "run.ckpt is damaged: checksum");
     for (size_t k = 0; k < n; k += 7) {
         temp_write(F, bytes, k);
-        assert_null(reel_checkpoint_load(temp_path(F)));
+        assert_null(reel_tensor_map_load(temp_path(F)));
         assert_error(REEL_ERR_FORMAT, F);
     }
     reel__free(bytes);
-    assert_int_equal(reel_safetensors_save(temp_path(F), m), REEL_OK);
-    assert_null(reel_checkpoint_load(temp_path(F)));
+    assert_int_equal(reel_safetensors_save(m, temp_path(F)), REEL_OK);
+    assert_null(reel_tensor_map_load(temp_path(F)));
     assert_error(REEL_ERR_FORMAT, "not a checkpoint of reel");
     reel_tensor_map_set_text(m, "reel.checkpoint", "99");
     reel_tensor_map_set_text(m, "reel.crc32", "0");
-    assert_int_equal(reel_safetensors_save(temp_path(F), m), REEL_OK);
-    assert_null(reel_checkpoint_load(temp_path(F)));
+    assert_int_equal(reel_safetensors_save(m, temp_path(F)), REEL_OK);
+    assert_null(reel_tensor_map_load(temp_path(F)));
     assert_error(REEL_ERR_FORMAT, "version 99, expected 1");
     reel_tensor_map_free(m);
 }
@@ -116,15 +116,15 @@ static void each_io_fault_leaves_the_old_one(void **state)
             bool done = false;
             int faults = 0;
             for (int64_t k = 1; !done; k++, faults++) {
-                assert_int_equal(reel_checkpoint_save(temp_path(F), old), REEL_OK);
+                assert_int_equal(reel_tensor_map_save(old, temp_path(F)), REEL_OK);
                 reel__fault_io(k, forever, kinds[kind]);
-                reel_status status = reel_checkpoint_save(temp_path(F), new);
+                reel_status status = reel_tensor_map_save(new, temp_path(F));
                 done = reel__fault_io_count() < k;
                 reel__fault_io(0, false, REEL__FAULT_EIO);
                 bool failed = status != REEL_OK;
                 if (failed) assert_error(REEL_ERR_IO, F);
                 if (done || kinds[kind] == REEL__FAULT_SHORT) assert_false(failed);
-                reel_tensor_map *m = reel_checkpoint_load(temp_path(F));
+                reel_tensor_map *m = reel_tensor_map_load(temp_path(F));
                 assert_ok();
                 /* After the rename only the folder's fsync can fail: then it is the new
                  * one. */
@@ -150,8 +150,8 @@ static void each_allocation_may_fail(void **state)
     bool done = false;
     for (int64_t k = 1; !done; k++) {
         reel__fault_alloc(k, k % 2);
-        reel_checkpoint_save(temp_path(F), m);
-        reel_tensor_map *r = reel_checkpoint_load(temp_path(F));
+        reel_tensor_map_save(m, temp_path(F));
+        reel_tensor_map *r = reel_tensor_map_load(temp_path(F));
         done = reel__fault_alloc_count() < k;
         reel__fault_alloc(0, false);
         assert_true(done != reel_failed());
@@ -168,12 +168,12 @@ static void pending_errors_save_nothing(void **state)
     NEED_JSON();
     reel_tensor_map *m = sample(1.0f);
     reel_fail(REEL_ERR_STATE, "before");
-    assert_int_equal(reel_checkpoint_save(temp_path(F), m), REEL_ERR_STATE);
-    assert_int_equal(reel_npy_save(temp_path(F), reel_tensor_map_at(m, 0)),
+    assert_int_equal(reel_tensor_map_save(m, temp_path(F)), REEL_ERR_STATE);
+    assert_int_equal(reel_npy_save(reel_tensor_map_at(m, 0), temp_path(F)),
                      REEL_ERR_STATE);
-    assert_int_equal(reel_png_save(temp_path(F), (const uint8_t *)"x", 1, 1, 1),
+    assert_int_equal(reel_png_save((const uint8_t *)"x", 1, 1, 1, temp_path(F)),
                      REEL_ERR_STATE);
-    assert_null(reel_checkpoint_load(temp_path(F)));
+    assert_null(reel_tensor_map_load(temp_path(F)));
     assert_null(reel_npy_load(temp_path(F)));
     assert_error(REEL_ERR_STATE, "before");
     assert_int_equal(temp_count(), 0);
@@ -198,7 +198,7 @@ static void picture_has_the_bytes_of_a_png(void **state)
 {
     (void)state;
     const uint8_t pixels[2 * 1 * 3] = {1, 2, 3, 4, 5, 6};
-    assert_int_equal(reel_png_save(temp_path("p.png"), pixels, 2, 1, 3), REEL_OK);
+    assert_int_equal(reel_png_save(pixels, 2, 1, 3, temp_path("p.png")), REEL_OK);
     size_t n;
     char *file = reel__file_load(temp_path("p.png"), 1 << 20, &n);
     /* signature, IHDR (25), IDAT (12 + 2 + 5 + 8 + 4), IEND (12) */
@@ -221,20 +221,20 @@ static void picture_refuses(void **state)
                           {-1, 1, 1}, {65536, 1, 1}, {65535, 65535, 1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(
-            reel_png_save(temp_path("p"), &pixel, bad[i][0], bad[i][1], bad[i][2]),
+            reel_png_save(&pixel, bad[i][0], bad[i][1], bad[i][2], temp_path("p")),
             REEL_ERR_ARG);
         assert_error(REEL_ERR_ARG, "png_save");
     }
-    assert_int_equal(reel_png_save(NULL, &pixel, 1, 1, 1), REEL_ERR_ARG);
+    assert_int_equal(reel_png_save(&pixel, 1, 1, 1, NULL), REEL_ERR_ARG);
     assert_error(REEL_ERR_ARG, "the path is NULL");
-    assert_int_equal(reel_png_save(temp_path("p"), NULL, 1, 1, 1), REEL_ERR_ARG);
+    assert_int_equal(reel_png_save(NULL, 1, 1, 1, temp_path("p")), REEL_ERR_ARG);
     assert_error(REEL_ERR_ARG, "pixels is NULL");
-    assert_int_equal(reel_png_save(temp_path("no/p"), &pixel, 1, 1, 1), REEL_ERR_IO);
+    assert_int_equal(reel_png_save(&pixel, 1, 1, 1, temp_path("no/p")), REEL_ERR_IO);
     assert_error(REEL_ERR_IO, "no/p");
     assert_int_equal(temp_count(), 0);
     for (int64_t k = 1; k < 12; k++) {
         reel__fault_io(k, false, REEL__FAULT_ENOSPC);
-        reel_status status = reel_png_save(temp_path("p"), &pixel, 1, 1, 1);
+        reel_status status = reel_png_save(&pixel, 1, 1, 1, temp_path("p"));
         reel__fault_io(0, false, REEL__FAULT_EIO);
         assert_int_equal(reel_error_status(), status);
         reel_error_clear();

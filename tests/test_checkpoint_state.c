@@ -193,13 +193,13 @@ static void train(uint64_t seed, bool checkpointed, bool as_graph, float out[64]
     reel_seed(seed);
     trainer r = {.t = net_new()};
     r.p = (part){&r.t, seed * 5, checkpointed, NULL, false};
-    const reel_step_opts o = {.module = r.t.norm, .exact = true};
-    reel_step *graph = reel_step_new(step, &r, &o);
+    const reel_compile_opts o = {.module = r.t.norm, .exact = true};
+    reel_compiled *graph = reel_compile(step, &r, &o);
     for (int i = 0; i < 5; i++) {
         reel_tensor *x = reel_randn(REEL_SHAPE(N, C, SIDE, SIDE), REEL_F32),
                     *y[2] = {NULL};
         reel_status st =
-            as_graph ? reel_step_run(graph, &x, 1, y, 2) : step(&r, &x, 1, y, 2);
+            as_graph ? reel_compiled_run(graph, &x, 1, y, 2) : step(&r, &x, 1, y, 2);
         if (st) fail_msg("seed %d: %s", (int)seed, reel_error_message());
         read_to(y[0], out + 4 * i);
         read_to(y[1], out + 4 * i + 1);
@@ -208,7 +208,7 @@ static void train(uint64_t seed, bool checkpointed, bool as_graph, float out[64]
     read_to(r.t.counter, out + 23);
     read_to(r.t.mean, out + 24);
     read_to(r.t.cache, out + 27);
-    reel_step_free(graph);
+    reel_compiled_free(graph);
     reel_module_free(r.t.norm);
     reel_scope_end(s);
 }

@@ -118,9 +118,9 @@ static void pools_to_more_than_there_is(void **state)
     assert_true(reel_item(total(y)) == 64);
     assert_int_equal(reel_backward(total(y), NULL), REEL_OK);
     assert_true(reel_item(total(reel_grad_of(x))) == 64);
-    const reel_pool2d_opts o = {.kernel = 2, .stride = 1, .padding = 1};
+    const reel_pool2d_opts o = {.stride = 1, .padding = 1};
     x = leaf(reel_ones(REEL_SHAPE(1, 1, 1, 1), REEL_F32));
-    y = reel_add(reel_avg_pool2d(x, &o), reel_max_pool2d(x, &o));
+    y = reel_add(reel_avg_pool2d(x, 2, &o), reel_max_pool2d(x, 2, &o));
     assert_true(reel_item(total(y)) == 5);
     assert_int_equal(reel_backward(total(y), NULL), REEL_OK);
     assert_true(reel_item(reel_grad_of(x)) == 5);

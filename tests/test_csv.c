@@ -158,7 +158,7 @@ static void any_table_is_read(void **state)
     (void)state;
     static char text[ROWS * COLUMNS * 64 + 1024];
     for (uint64_t seed = 1; seed <= 300; seed++) {
-        reel_draw d = reel_draw_new(seed, 0, 0);
+        reel_draw d = reel_draw_at(seed, 0, 0);
         int64_t rows = 1 + reel_draw_below(&d, ROWS),
                 columns = 2 + reel_draw_below(&d, 7);
         char separator = ",;|:"[reel_draw_below(&d, 4)];

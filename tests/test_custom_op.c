@@ -231,7 +231,7 @@ static void test_gradient_graph(void **state)
         reel_tensor *y = sum(program(&o, &x, 1));
         reel_grad(&y, 1, NULL, &x, 1, &gx, NULL);
         reel_tensor *both[] = {y, gx};
-        reel_graph *g = reel_capture_end(both, NULL, 2);
+        reel_graph *g = reel_capture_end(both, 2, NULL);
         no_error();
         assert_string_equal(reel_graph_reads(g), "");
         assert_int_equal(nodes(g, "own_cube_backward"), 1);
@@ -270,7 +270,7 @@ static void test_purity(void **state)
         reel_tensor *known = reel_custom(op, &c, 1, NULL);
         (void)reel_custom(op, &a, 1, NULL); /* nobody reads it */
         y = reel_add(reel_add(a, b), known);
-        reel_graph *g = reel_capture_end(&y, NULL, 1);
+        reel_graph *g = reel_capture_end(&y, 1, NULL);
         assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
         assert_int_equal(nodes(g, "own_cube"), effect ? 4 : 1);
         reel_executor *e = reel_executor_new(g, NULL);
@@ -313,7 +313,7 @@ static void test_order(void **state)
     reel_capture_state(watched, "w", true);
     reel_tensor *y = reel_custom(op, &x, 1, NULL);
     reel_sgd_step(watched, x, NULL, rate, NULL);
-    reel_graph *g = reel_capture_end(&y, NULL, 1);
+    reel_graph *g = reel_capture_end(&y, 1, NULL);
     assert_int_equal(reel_graph_optimize(g, NULL), REEL_OK);
     assert_string_equal(reel_graph_node_op(g, 0), "peek");
     reel_executor *e = reel_executor_new(g, NULL);
@@ -355,19 +355,19 @@ static void test_step(void **state)
     for (int graph = 0; graph < 2; graph++) {
         trained t = {.o = make_ops(NULL)};
         t.w = reel_keep(reel_requires_grad(reel_ones(REEL_SHAPE(6), REEL_F32), true));
-        reel_step *s = reel_step_new(step, &t, &(reel_step_opts){.exact = true});
+        reel_compiled *s = reel_compile(step, &t, &(reel_compile_opts){.exact = true});
         reel_seed(3);
         for (int i = 0; i < 6; i++) {
             reel_tensor *x = reel_randn(REEL_SHAPE(4, 6), REEL_F32), *y;
             if (graph)
-                reel_step_run(s, &x, 1, &y, 1);
+                reel_compiled_run(s, &x, 1, &y, 1);
             else
                 step(&t, &x, 1, &y, 1);
             no_error();
             loss[graph][i] = reel_item(y);
         }
-        assert_true(!graph || nodes(reel_step_graph(s), "own_unit_backward") == 1);
-        reel_step_free(s);
+        assert_true(!graph || nodes(reel_compiled_graph(s), "own_unit_backward") == 1);
+        reel_compiled_free(s);
         reel_release(t.w);
         free_ops(&t.o);
         reel_scope_end(0);

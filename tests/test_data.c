@@ -18,11 +18,11 @@
 static void draws_depend_on_all_three(void **state)
 {
     (void)state;
-    reel_draw a = reel_draw_new(1, 2, 3), b = reel_draw_new(1, 2, 3);
+    reel_draw a = reel_draw_at(1, 2, 3), b = reel_draw_at(1, 2, 3);
     for (int i = 0; i < 100; i++) assert_int_equal(reel_draw_u32(&a), reel_draw_u32(&b));
-    reel_draw c[3] = {reel_draw_new(2, 2, 3), reel_draw_new(1, 3, 3),
-                      reel_draw_new(1, 2, 4)};
-    a = reel_draw_new(1, 2, 3);
+    reel_draw c[3] = {reel_draw_at(2, 2, 3), reel_draw_at(1, 3, 3),
+                      reel_draw_at(1, 2, 4)};
+    a = reel_draw_at(1, 2, 3);
     uint32_t first = reel_draw_u32(&a);
     for (int i = 0; i < 3; i++) assert_int_not_equal(reel_draw_u32(&c[i]), first);
 }
@@ -30,7 +30,7 @@ static void draws_depend_on_all_three(void **state)
 static void draw_below_is_uniform(void **state)
 {
     (void)state;
-    reel_draw d = reel_draw_new(7, 0, 0);
+    reel_draw d = reel_draw_at(7, 0, 0);
     int count[10] = {0};
     for (int i = 0; i < 100000; i++) count[reel_draw_below(&d, 10)]++;
     for (int k = 0; k < 10; k++) assert_in_range(count[k], 9600, 10400);
@@ -184,25 +184,25 @@ static void fields_go_back_and_forth(void **state)
 {
     (void)state;
     reel_sample s = {0};
-    float *a = reel_sample_add(&s, "x", REEL_ARRAY, REEL_F32, (reel_shape){1, {4}});
+    float *a = reel_sample_add(&s, "x", REEL_ARRAY, (reel_shape){1, {4}}, REEL_F32);
     reel_field *f = s.field[0];
-    float *b = reel_field_out(f, REEL_F32, (reel_shape){1, {4}});
-    float *c = reel_field_out(f, REEL_F32, (reel_shape){1, {4}});
+    float *b = reel_field_out(f, (reel_shape){1, {4}}, REEL_F32);
+    float *c = reel_field_out(f, (reel_shape){1, {4}}, REEL_F32);
     assert_ptr_not_equal(a, b);
     assert_ptr_equal(a, c);
     assert_ptr_equal(f->data, c);
-    assert_null(reel_field_out(f, (reel_dtype)99, (reel_shape){1, {4}}));
+    assert_null(reel_field_out(f, (reel_shape){1, {4}}, (reel_dtype)99));
     assert_int_equal(reel_error_status(), REEL_ERR_DTYPE);
     reel_error_clear();
-    assert_null(reel_field_out(f, REEL_U8, (reel_shape){1, {-4}}));
+    assert_null(reel_field_out(f, (reel_shape){1, {-4}}, REEL_U8));
     assert_int_equal(reel_error_status(), REEL_ERR_SHAPE);
     reel_error_clear();
-    assert_null(reel_field_out(NULL, REEL_U8, (reel_shape){0}));
+    assert_null(reel_field_out(NULL, (reel_shape){0}, REEL_U8));
     assert_error(REEL_ERR_ARG, "NULL");
     assert_ptr_equal(f->data, c);
     reel_sample_clear(&s); /* the next sample finds the memory of this one */
     assert_int_equal(s.fields, 0);
-    assert_ptr_equal(reel_sample_add(&s, "z", REEL_ARRAY, REEL_U8, REEL_SHAPE(16)), a);
+    assert_ptr_equal(reel_sample_add(&s, "z", REEL_ARRAY, REEL_SHAPE(16), REEL_U8), a);
     reel_sample_free(&s);
     assert_null(s.field);
     reel_sample_free(NULL);
@@ -222,7 +222,7 @@ static void samples_have_any_fields(void **state)
         for (int i = 0; i < FIELDS; i++) {
             snprintf(name[i], sizeof name[i], "f%d", i);
             int32_t *p =
-                reel_sample_add(&s, name[i], REEL_ARRAY, REEL_I32, REEL_SHAPE(3));
+                reel_sample_add(&s, name[i], REEL_ARRAY, REEL_SHAPE(3), REEL_I32);
             assert_non_null(p);
             p[2] = i;
             at[i] = s.field[i];
@@ -241,26 +241,26 @@ static void samples_refuse(void **state)
     reel_sample s = {0};
     const float v = 1;
     assert_int_equal(reel_sample_label(&s, 3), REEL_OK);
-    assert_null(reel_sample_add(&s, "y", REEL_ARRAY, REEL_F32, REEL_SCALAR));
+    assert_null(reel_sample_add(&s, "y", REEL_ARRAY, REEL_SCALAR, REEL_F32));
     assert_error(REEL_ERR_ARG, "field \"y\" already");
-    assert_null(reel_sample_add(&s, "", REEL_ARRAY, REEL_F32, REEL_SCALAR));
+    assert_null(reel_sample_add(&s, "", REEL_ARRAY, REEL_SCALAR, REEL_F32));
     assert_error(REEL_ERR_ARG, "no name");
-    assert_null(reel_sample_add(NULL, "a", REEL_ARRAY, REEL_F32, REEL_SCALAR));
+    assert_null(reel_sample_add(NULL, "a", REEL_ARRAY, REEL_SCALAR, REEL_F32));
     assert_error(REEL_ERR_ARG, "sample is NULL");
-    assert_null(reel_sample_add(&s, "a", REEL_IMAGE, REEL_F32, REEL_SHAPE(3)));
+    assert_null(reel_sample_add(&s, "a", REEL_IMAGE, REEL_SHAPE(3), REEL_F32));
     assert_error(REEL_ERR_SHAPE, "image \"a\" has rank 1");
-    assert_null(reel_sample_add(&s, "a", REEL_LABEL, REEL_I32, REEL_SCALAR));
+    assert_null(reel_sample_add(&s, "a", REEL_LABEL, REEL_SCALAR, REEL_I32));
     assert_error(REEL_ERR_DTYPE, "label \"a\" is i32");
-    assert_null(reel_sample_add(&s, "a", (reel_field_kind)9, REEL_I32, REEL_SCALAR));
+    assert_null(reel_sample_add(&s, "a", (reel_field_kind)9, REEL_SCALAR, REEL_I32));
     assert_error(REEL_ERR_ARG, "kind 9");
-    assert_null(reel_sample_add(&s, "a", REEL_ARRAY, REEL_F32,
-                                REEL_SHAPE(1, 1, 1, 1, 1, 1, 1, 1)));
+    assert_null(reel_sample_add(&s, "a", REEL_ARRAY, REEL_SHAPE(1, 1, 1, 1, 1, 1, 1, 1),
+                                REEL_F32));
     assert_error(REEL_ERR_SHAPE, "rank 8, expected 0 to 7");
-    assert_int_equal(reel_sample_borrow(&s, "a", REEL_ARRAY, REEL_F32, REEL_SCALAR, NULL),
+    assert_int_equal(reel_sample_borrow(&s, "a", REEL_ARRAY, NULL, REEL_SCALAR, REEL_F32),
                      REEL_ERR_ARG);
     assert_error(REEL_ERR_ARG, "data of \"a\" is NULL");
     assert_int_equal(s.fields, 1); /* as it was */
-    assert_int_equal(reel_sample_borrow(&s, "a", REEL_ARRAY, REEL_F32, REEL_SCALAR, &v),
+    assert_int_equal(reel_sample_borrow(&s, "a", REEL_ARRAY, &v, REEL_SCALAR, REEL_F32),
                      REEL_OK);
     assert_ptr_equal(reel_sample_field(&s, "a")->data, &v);
     assert_null(reel_sample_field(&s, "b"));
@@ -386,7 +386,7 @@ static void write_png(const char *name, int side, uint8_t value)
     uint8_t pixels[64 * 64 * 3];
     memset(pixels, value, sizeof pixels);
     temp_write(name, "", 0); /* for the folders */
-    assert_int_equal(reel_png_save(temp_path(name), pixels, side, side, 3), REEL_OK);
+    assert_int_equal(reel_png_save(pixels, side, side, 3, temp_path(name)), REEL_OK);
 }
 
 static void write_good_folder(void)

@@ -262,7 +262,7 @@ static void test_odd_outputs(void **state)
     reel_capture_state(w, "w", true);
     reel_tensor *a = reel_mul(x, w), *b = reel_slice(a, 0, 1, 3, 1), *c = reel_t(a);
     reel_tensor *out[] = {x, w, b, a, a, c, reel_t(x)};
-    reel_graph *g = reel_capture_end(out, NULL, 7);
+    reel_graph *g = reel_capture_end(out, 7, NULL);
     reel_executor *e = reel_executor_new(g, &(reel_executor_opts){.poison = true});
     no_error();
     reel_tensor *want[7] = {NULL}, *have[7] = {NULL}, *again[7];
@@ -280,7 +280,7 @@ static void test_odd_outputs(void **state)
 
     assert_int_equal(reel_capture_begin(), REEL_OK);
     reel_capture_input(x, "x");
-    g = reel_capture_end(&x, NULL, 1);
+    g = reel_capture_end(&x, 1, NULL);
     e = reel_executor_new(g, NULL);
     have[0] = NULL;
     assert_int_equal(reel_executor_run(e, &x, 1, have, 1), REEL_OK);
@@ -289,7 +289,7 @@ static void test_odd_outputs(void **state)
     reel_graph_free(g);
 
     assert_int_equal(reel_capture_begin(), REEL_OK);
-    g = reel_capture_end(NULL, NULL, 0);
+    g = reel_capture_end(NULL, 0, NULL);
     e = reel_executor_new(g, NULL);
     assert_int_equal(reel_executor_run(e, NULL, 0, NULL, 0), REEL_OK);
     reel_executor_free(e);

@@ -40,7 +40,7 @@ static int64_t elements(reel_shape s)
 static reel_shape shape_of(const drawn *d, int k, int64_t i)
 {
     reel_shape s = d->form[k].shape;
-    reel_draw r = reel_draw_new(d->seed, (uint64_t)k, (uint64_t)i + 1000);
+    reel_draw r = reel_draw_at(d->seed, (uint64_t)k, (uint64_t)i + 1000);
     if (d->longer && d->form[k].kind == REEL_ARRAY && s.rank > 0)
         s.dim[0] = reel_draw_below(&r, 6);
     if (d->longer && d->form[k].kind == REEL_IMAGE)
@@ -52,7 +52,7 @@ static reel_shape shape_of(const drawn *d, int k, int64_t i)
 static void fill(const drawn *d, int k, int64_t i, reel_shape shape, uint8_t *out)
 {
     const reel_field *f = &d->form[k];
-    reel_draw r = reel_draw_new(d->seed, (uint64_t)k, (uint64_t)i);
+    reel_draw r = reel_draw_at(d->seed, (uint64_t)k, (uint64_t)i);
     size_t bytes = (size_t)elements(shape) * reel_dtype_size(f->dtype);
     for (size_t b = 0; b < bytes; b++)
         out[b] = (uint8_t)reel_draw_below(&r, f->dtype == REEL_BOOL ? 2 : 256);
@@ -66,7 +66,7 @@ static reel_status drawn_get(void *self, int64_t index, reel_sample *out)
     for (int k = 0; k < d->fields; k++) {
         const reel_field *f = &d->form[k];
         reel_shape shape = shape_of(d, k, index);
-        void *p = reel_sample_add(out, d->name[k], f->kind, f->dtype, shape);
+        void *p = reel_sample_add(out, d->name[k], f->kind, shape, f->dtype);
         if (!p) return reel_error_status();
         fill(d, k, index, shape, p);
     }
@@ -83,7 +83,7 @@ static const reel_dataset_fns drawn_fns = {
 
 static void draw_set(drawn *d, uint64_t seed, bool longer)
 {
-    reel_draw r = reel_draw_new(seed, 0, 0);
+    reel_draw r = reel_draw_at(seed, 0, 0);
     memset(d, 0, sizeof *d);
     d->seed = seed;
     d->n = 1 + reel_draw_below(&r, MOST);
@@ -295,8 +295,8 @@ static reel_status sequence(void *self, int64_t index, reel_sample *out)
 {
     (void)self;
     int64_t *tokens =
-        reel_sample_add(out, "tokens", REEL_ARRAY, REEL_I64, REEL_SHAPE(index + 1));
-    double *target = reel_sample_add(out, "target", REEL_ARRAY, REEL_F64, REEL_SHAPE(2));
+        reel_sample_add(out, "tokens", REEL_ARRAY, REEL_SHAPE(index + 1), REEL_I64);
+    double *target = reel_sample_add(out, "target", REEL_ARRAY, REEL_SHAPE(2), REEL_F64);
     if (!tokens || !target) return reel_error_status();
     for (int64_t i = 0; i <= index; i++) tokens[i] = (INT64_C(1) << 60) + index + i;
     target[0] = 0.1, target[1] = (double)index;
@@ -475,7 +475,7 @@ static reel_status different(void *self, int64_t index, reel_sample *out)
 {
     int how = index == 2 ? *(int *)self : 0;
     reel_sample_add(out, how == 1 ? "b" : "a", how == 2 ? REEL_IMAGE : REEL_ARRAY,
-                    how == 3 ? REEL_I8 : REEL_U8, REEL_SHAPE(2, 2));
+                    REEL_SHAPE(2, 2), how == 3 ? REEL_I8 : REEL_U8);
     if (how == 4) reel_sample_label(out, 1);
     return reel_error_status();
 }

@@ -211,9 +211,9 @@ static void test_hooks(void **state)
                              .user = &of_all,
                              .before_n = before_n,
                              .after_n = after_n};
-    reel_module_add_hook(m, hook);
+    reel_module_add_hook(m, &hook);
     hook.user = &of_left;
-    reel_module_add_hook(((cross *)m)->left, hook);
+    reel_module_add_hook(((cross *)m)->left, &hook);
     draw_inputs(x, 5);
     assert_int_equal(reel_forward_n(m, x, 2, y, 2), REEL_OK);
     by_hand(m, x, want);
@@ -335,7 +335,7 @@ static void test_attention(void **state)
     reel_tensor *kv = reel_randn(REEL_SHAPE(2, 7, 8), REEL_F32);
     seen of = {0};
     reel_module_add_hook(
-        m, (reel_module_hook){.user = &of, .before = before, .before_n = before_n});
+        m, &(reel_module_hook){.user = &of, .before = before, .before_n = before_n});
     reel_tensor *want = reel_nn_attention_forward(m, q, kv, kv, NULL);
     assert_int_equal(of.n_x, 4);
     assert_int_equal(reel_forward_n(m, (reel_tensor *[]){q, kv, kv}, 3, &y, 1), REEL_OK);

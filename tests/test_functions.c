@@ -347,15 +347,14 @@ static void test_pool_and_conv_options(void **state)
     expect_shape(reel_conv2d(x, w, NULL, &uneven), REEL_SHAPE(1, 4, 4, 4));
     expect_shape(reel_conv2d(x, w, NULL, NULL), REEL_SHAPE(1, 4, 4, 6));
     const reel_pool2d_opts pool = {.kernel_hw = {2, 4}, .stride = 2};
-    expect_shape(reel_max_pool2d(x, &pool), REEL_SHAPE(1, 2, 3, 3));
-    expect_shape(reel_avg_pool2d(x, &(reel_pool2d_opts){.kernel = 2}),
-                 REEL_SHAPE(1, 2, 3, 4));
+    expect_shape(reel_max_pool2d(x, 0, &pool), REEL_SHAPE(1, 2, 3, 3));
+    expect_shape(reel_avg_pool2d(x, 2, NULL), REEL_SHAPE(1, 2, 3, 4));
     expect_equal(reel_adaptive_avg_pool2d(x, 1, 1), reel_mean(x, REEL_DIMS(2, 3), true));
     reel_tensor *ones = reel_ones(REEL_SHAPE(1, 1, 2, 2), REEL_F64);
-    reel_pool2d_opts padded = {.kernel = 2, .stride = 2, .padding = 1};
-    expect_equal(reel_avg_pool2d(ones, &padded), reel_mul_scalar(ones, 0.25));
+    reel_pool2d_opts padded = {.stride = 2, .padding = 1};
+    expect_equal(reel_avg_pool2d(ones, 2, &padded), reel_mul_scalar(ones, 0.25));
     padded.exclude_pad = true;
-    expect_equal(reel_avg_pool2d(ones, &padded), ones);
+    expect_equal(reel_avg_pool2d(ones, 2, &padded), ones);
 }
 
 /* ---- makers ------------------------------------------------------------------------------------------ */

@@ -129,21 +129,21 @@ static int member; /* which of `future` is set */
     ROW(loader_new, reel_loader_opts, reel_loader_new(data, &o))                         \
     ROW(loader_set_state, reel_loader_state, reel_loader_set_state(loader, o))           \
     ROW(executor_new, reel_executor_opts, reel_executor_new(graph, &o))                  \
-    ROW(image_grid_save, reel_image_grid_opts, reel_image_grid_save("g.png", image, &o)) \
-    ROW(module_add_hook, reel_module_hook, reel_module_add_hook(net, o))                 \
+    ROW(image_grid_save, reel_image_grid_opts, reel_image_grid_save(image, "g.png", &o)) \
+    ROW(module_add_hook, reel_module_hook, reel_module_add_hook(net, &o))                \
     ROW(load_state_dict, reel_load_opts, reel_load_state_dict(net, map, &o))             \
     ROW(module_load, reel_load_opts, reel_module_load(net, file, &o))                    \
     ROW(nn_linear, reel_nn_linear_opts, reel_nn_linear(1, 1, &o))                        \
     ROW(nn_conv2d, reel_nn_conv2d_opts, reel_nn_conv2d(1, 1, 1, &o))                     \
     ROW(nn_batch_norm2d, reel_nn_batch_norm2d_opts, reel_nn_batch_norm2d(1, &o))         \
     ROW(nn_layer_norm, reel_nn_layer_norm_opts, reel_nn_layer_norm(REEL_SHAPE(1), &o))   \
-    ROW(nn_max_pool2d, reel_pool2d_opts, (o.kernel = 1, reel_nn_max_pool2d(&o)))         \
-    ROW(nn_avg_pool2d, reel_pool2d_opts, (o.kernel = 1, reel_nn_avg_pool2d(&o)))         \
+    ROW(nn_max_pool2d, reel_pool2d_opts, reel_nn_max_pool2d(1, &o))                      \
+    ROW(nn_avg_pool2d, reel_pool2d_opts, reel_nn_avg_pool2d(1, &o))                      \
     ROW(nn_attention, reel_nn_attention_opts, reel_nn_attention(4, 1, &o))               \
     ROW(nn_encoder_layer, reel_nn_encoder_layer_opts, reel_nn_encoder_layer(4, 1, &o))   \
     ROW(init_kaiming_uniform, reel_kaiming_opts, reel_init_kaiming_uniform(weight, &o))  \
     ROW(init_kaiming_normal, reel_kaiming_opts, reel_init_kaiming_normal(weight, &o))    \
-    ROW(mlp, reel_mlp_opts, (o.in = 4, reel_mlp(&o)))                                    \
+    ROW(mlp, reel_mlp_opts, reel_mlp(4, 4, &o))                                          \
     ROW(resnet20, reel_resnet_opts, reel_resnet20(&o))                                   \
     ROW(resnet32, reel_resnet_opts, reel_resnet32(&o))                                   \
     ROW(resnet56, reel_resnet_opts, reel_resnet56(&o))                                   \
@@ -158,14 +158,15 @@ static int member; /* which of `future` is set */
         reel_module_export_n(net, &x, 1, 1, "n.onnx", NULL, &o))                         \
     ROW(summary, reel_summary_opts, free(reel_summary(net, REEL_SHAPE(1, 4), &o)))       \
     ROW(summary_write, reel_summary_opts,                                                \
-        reel_summary_write(net, REEL_SHAPE(1, 4), &o, sink))                             \
+        reel_summary_write(net, REEL_SHAPE(1, 4), sink, &o))                             \
     ROW(onnx_export, reel_onnx_opts, reel_onnx_export(graph, "n.onnx", &o))              \
     ROW(onnx_load, reel_onnx_load_opts, reel_onnx_load("none.onnx", &o))                 \
     ROW(conv2d, reel_conv2d_opts, reel_conv2d(image, weight, NULL, &o))                  \
-    ROW(max_pool2d, reel_pool2d_opts, (o.kernel = 1, reel_max_pool2d(image, &o)))        \
-    ROW(avg_pool2d, reel_pool2d_opts, (o.kernel = 1, reel_avg_pool2d(image, &o)))        \
+    ROW(max_pool2d, reel_pool2d_opts, reel_max_pool2d(image, 2, &o))                     \
+    ROW(avg_pool2d, reel_pool2d_opts, reel_avg_pool2d(image, 2, &o))                     \
     ROW(batch_norm, reel_batch_norm_opts,                                                \
         (o.training = true, reel_batch_norm(image, NULL, NULL, NULL, NULL, NULL, &o)))   \
+    ROW(layer_norm, reel_layer_norm_opts, reel_layer_norm(image, 1, NULL, NULL, &o))     \
     ROW(cross_entropy, reel_cross_entropy_opts,                                          \
         reel_cross_entropy(reel_ones(REEL_SHAPE(2, 2), REEL_F32),                        \
                            reel_zeros(REEL_SHAPE(2), REEL_I64), &o))                     \
@@ -185,12 +186,12 @@ static int member; /* which of `future` is set */
     ROW(optim_new, reel_optim_kind,                                                      \
         (o.name = "still", o.update = update, reel_optim_new(&o, params, NULL)))         \
     ROW(schedule_one_cycle, reel_one_cycle_opts,                                         \
-        reel_schedule_one_cycle(optim, 1, 10, &o))                                       \
+        reel_schedule_one_cycle(optim, 10, 1, &o))                                       \
     ROW(schedule_new, reel_schedule_kind,                                                \
         (o.name = "still", o.rate = constant, reel_schedule_new(optim, &o, NULL)))       \
     ROW(ema_new, reel_ema_opts, reel_ema_new(net, 0.5, &o))                              \
-    ROW(progress_begin, reel_progress_opts, reel_progress_begin(sink, 1, &o))            \
-    ROW(step_new, reel_step_opts, reel_step_new(twice_n, NULL, &o))                      \
+    ROW(progress_new, reel_progress_opts, reel_progress_new(sink, 1, &o))                \
+    ROW(compile, reel_compile_opts, reel_compile(twice_n, NULL, &o))                     \
     ROW(to_string, reel_print_opts, free(reel_to_string(x, &o)))                         \
     ROW(trace_function, reel_trace_opts, reel_trace_function(twice, NULL, &x, 1, &o))    \
     ROW(trace_function_n, reel_trace_opts,                                               \
@@ -216,10 +217,10 @@ static int member; /* which of `future` is set */
                                       params, NULL)))                                    \
     ROW(training_save, reel_training_part,                                               \
         (o.name = "mine", o.state = to_map, o.load_state = from_map,                     \
-         reel_training_save("n.ckpt", &(reel_training){.parts = &o, .n_parts = 1})))     \
+         reel_training_save(&(reel_training){.parts = &o, .n_parts = 1}, "n.ckpt")))     \
     ROW(training_save, reel_training,                                                    \
-        (o.module = net, reel_training_save("n.ckpt", &o)))                              \
-    ROW(training_load, reel_training, (o.module = net, reel_training_load(file, &o)))
+        (o.module = net, reel_training_save(&o, "n.ckpt")))                              \
+    ROW(training_load, reel_training, (o.module = net, reel_training_load(&o, file)))
 
 static void *alloc(void *user, size_t bytes)
 {

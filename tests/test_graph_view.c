@@ -52,7 +52,7 @@ static reel_graph *step_graph(void)
         reel_optim_step(optim);
         reel_optim_zero_grad(optim);
     }
-    reel_graph *g = reel_capture_end(&loss, NULL, 1);
+    reel_graph *g = reel_capture_end(&loss, 1, NULL);
     no_error();
     reel_optim_free(optim);
     reel_module_free(net);

@@ -34,7 +34,7 @@ static void any_grid_shows_its_images(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 60; seed++) {
-        reel_draw d = reel_draw_new(seed, 0, 0);
+        reel_draw d = reel_draw_at(seed, 0, 0);
         int64_t n = 1 + reel_draw_below(&d, 9), c = reel_draw_below(&d, 2) ? 3 : 1;
         int64_t h = 1 + reel_draw_below(&d, 6), w = 1 + reel_draw_below(&d, 6);
         bool bytes = reel_draw_below(&d, 3) == 0;
@@ -51,7 +51,7 @@ static void any_grid_shows_its_images(void **state)
         reel_tensor *x = reel_from(value, REEL_SHAPE(n, c, h, w), REEL_F32);
         if (bytes) x = reel_cast(x, REEL_U8);
         if (seed % 2) x = reel_transpose(reel_contiguous(reel_transpose(x, 2, 3)), 2, 3);
-        assert_int_equal(reel_image_grid_save(temp_path("g.png"), x, &o), REEL_OK);
+        assert_int_equal(reel_image_grid_save(x, temp_path("g.png"), &o), REEL_OK);
 
         int64_t height = 0, width = 0;
         uint8_t *pixels = decode((int)c, &height, &width);
@@ -86,22 +86,22 @@ static void grids_refuse(void **state)
         {.columns = -1}, {.padding = -1}, {.scale = -1},    {.low = 1, .high = 1},
         {.low = 1.5},    {.high = NAN},   {.scale = 65535}, {.padding = 65536}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(reel_image_grid_save(path, x, &bad[i]), REEL_ERR_ARG);
+        assert_int_equal(reel_image_grid_save(x, path, &bad[i]), REEL_ERR_ARG);
         assert_error(REEL_ERR_ARG, "image_grid_save");
     }
-    reel_image_grid_save(path, reel_zeros(REEL_SHAPE(2, 2, 4, 4), REEL_F32), NULL);
+    reel_image_grid_save(reel_zeros(REEL_SHAPE(2, 2, 4, 4), REEL_F32), path, NULL);
     assert_error(REEL_ERR_SHAPE, "rank 4 with 2 channels");
-    reel_image_grid_save(path, reel_zeros(REEL_SHAPE(3, 4, 4), REEL_F32), NULL);
+    reel_image_grid_save(reel_zeros(REEL_SHAPE(3, 4, 4), REEL_F32), path, NULL);
     assert_error(REEL_ERR_SHAPE, "rank 3");
-    reel_image_grid_save(path, reel_zeros(REEL_SHAPE(0, 3, 4, 4), REEL_F32), NULL);
+    reel_image_grid_save(reel_zeros(REEL_SHAPE(0, 3, 4, 4), REEL_F32), path, NULL);
     assert_error(REEL_ERR_SHAPE, "[n, c, h, w]");
-    reel_image_grid_save(path, reel_zeros(REEL_SHAPE(2, 3, 4, 4), REEL_I64), NULL);
+    reel_image_grid_save(reel_zeros(REEL_SHAPE(2, 3, 4, 4), REEL_I64), path, NULL);
     assert_error(REEL_ERR_DTYPE, "i64");
-    reel_image_grid_save(NULL, x, NULL);
+    reel_image_grid_save(x, NULL, NULL);
     assert_error(REEL_ERR_ARG, "path is NULL");
-    reel_image_grid_save(path, NULL, NULL);
+    reel_image_grid_save(NULL, path, NULL);
     assert_error(REEL_ERR_ARG, "images are NULL");
-    reel_image_grid_save(temp_path("no/g.png"), x, NULL);
+    reel_image_grid_save(x, temp_path("no/g.png"), NULL);
     assert_int_equal(reel_error_status(), REEL_ERR_IO);
     reel_error_clear();
     reel_scope_end(0);

@@ -20,8 +20,8 @@ static void expect_names(const reel_load_report *r, reel_load_kind kind,
 static void test_all_but_the_head(void **state)
 {
     (void)state;
-    reel_module *old = reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {5}, .out = 10});
-    reel_module *net = reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {5}, .out = 3});
+    reel_module *old = reel_mlp(4, 10, &(reel_mlp_opts){.hidden = {5}});
+    reel_module *net = reel_mlp(4, 3, &(reel_mlp_opts){.hidden = {5}});
     reel_tensor *head = reel_copy(reel_detach(reel_module_find(net, "fc2.weight")));
     reel_tensor_map *map = reel_tensor_map_new();
     reel_load_report *r = reel_load_report_new();
@@ -52,7 +52,7 @@ static void test_load_of_nothing(void **state)
     (void)state;
     needs_json();
     const char *path = temp_name("nothing.safetensors");
-    reel_module *a = reel_resnet20(NULL), *b = reel_mlp(&(reel_mlp_opts){.in = 4});
+    reel_module *a = reel_resnet20(NULL), *b = reel_mlp(4, 10, NULL);
     reel_load_report *r = reel_load_report_new();
     reel_load_opts o = {.partial = true, .report = r};
     assert_int_equal(reel_module_save(a, path), REEL_OK);

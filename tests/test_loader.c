@@ -34,8 +34,8 @@ static reel_status odd_get(void *self, int64_t index, reel_sample *out)
         return REEL_OK;
     }
     if (o->silent) return REEL_OK;
-    float *p = reel_sample_add(out, "x", REEL_ARRAY, REEL_F32,
-                               REEL_SHAPE(index == o->differs ? 3 : 2));
+    float *p = reel_sample_add(out, "x", REEL_ARRAY,
+                               REEL_SHAPE(index == o->differs ? 3 : 2), REEL_F32);
     if (!p) return reel_error_status();
     p[0] = (float)index;
     p[1] = -1.0f;
@@ -56,7 +56,7 @@ static reel_status shake(void *self, reel_sample *s, reel_draw *d)
     (void)self;
     reel_field *f = s->field[0];
     const float *x = f->data;
-    float *out = reel_field_out(f, REEL_F32, f->shape);
+    float *out = reel_field_out(f, f->shape, REEL_F32);
     if (!out) return reel_error_status();
     out[0] = x[0];
     out[1] = reel_draw_f32(d);
@@ -488,7 +488,7 @@ static void loaders_refuse(void **state)
                                     {.prefetch = 5000}, {.batch = 5, .drop_last = true}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         reel_loader_opts opts = bad[i];
-        opts.transform = reel_random_hflip(0.5f); /* taken over all the same */
+        opts.transform = reel_transform_random_hflip(0.5f); /* taken over all the same */
         assert_null(reel_loader_new(ds, &opts));
         assert_error(REEL_ERR_ARG, "loader_new: ");
     }
@@ -563,7 +563,7 @@ static void each_allocation_may_fail(void **state)
 static reel_status no_rank_get(void *self, int64_t index, reel_sample *out)
 {
     (void)index;
-    if (reel_sample_borrow(out, "x", REEL_ARRAY, REEL_F32, REEL_SHAPE(1), self))
+    if (reel_sample_borrow(out, "x", REEL_ARRAY, self, REEL_SHAPE(1), REEL_F32))
         return reel_error_status();
     out->field[0]->shape.rank = *(int *)self;
     return REEL_OK;

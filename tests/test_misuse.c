@@ -453,23 +453,20 @@ static void test_nets(void **state)
          reel_conv2d(t.image, w, NULL, &(reel_conv2d_opts){.padding = INT32_MAX}));
     NONE("conv2d",
          reel_conv2d(t.image, w, NULL, &(reel_conv2d_opts){.stride_hw = {1, -5}}));
-    const reel_pool2d_opts pool = {.kernel = 2}, wide = {.kernel = 9};
-    const reel_pool2d_opts none = {0}, padded = {.kernel = 2, .padding = 2};
-    const reel_pool2d_opts minus = {.kernel = 2, .stride = -1};
-    const reel_pool2d_opts spread = {.kernel = 2, .dilation = -1};
-    NONE("max_pool2d", reel_max_pool2d(NULL, &pool));
-    NONE("max_pool2d", reel_max_pool2d(t.image, NULL));
-    NONE("max_pool2d", reel_max_pool2d(t.image, &none));
-    NONE("max_pool2d", reel_max_pool2d(t.image, &wide));
-    NONE("max_pool2d", reel_max_pool2d(t.image, &padded));
-    NONE("max_pool2d", reel_max_pool2d(t.image, &spread));
-    NONE("max_pool2d", reel_max_pool2d(t.f, &pool));
-    NONE("avg_pool2d", reel_avg_pool2d(NULL, &pool));
-    NONE("avg_pool2d", reel_avg_pool2d(t.image, NULL));
-    NONE("avg_pool2d", reel_avg_pool2d(t.image, &minus));
-    NONE("avg_pool2d", reel_avg_pool2d(t.scalar, &pool));
-    NONE("avg_pool2d",
-         reel_avg_pool2d(t.image, &(reel_pool2d_opts){.kernel = 2, .dilation = 2}));
+    const reel_pool2d_opts padded = {.padding = 2}, minus = {.stride = -1};
+    const reel_pool2d_opts spread = {.dilation = -1};
+    NONE("max_pool2d", reel_max_pool2d(NULL, 2, NULL));
+    NONE("max_pool2d", reel_max_pool2d(t.image, 0, NULL));
+    NONE("max_pool2d", reel_max_pool2d(t.image, 0, NULL));
+    NONE("max_pool2d", reel_max_pool2d(t.image, 9, NULL));
+    NONE("max_pool2d", reel_max_pool2d(t.image, 2, &padded));
+    NONE("max_pool2d", reel_max_pool2d(t.image, 2, &spread));
+    NONE("max_pool2d", reel_max_pool2d(t.f, 2, NULL));
+    NONE("avg_pool2d", reel_avg_pool2d(NULL, 2, NULL));
+    NONE("avg_pool2d", reel_avg_pool2d(t.image, 0, NULL));
+    NONE("avg_pool2d", reel_avg_pool2d(t.image, 2, &minus));
+    NONE("avg_pool2d", reel_avg_pool2d(t.scalar, 2, NULL));
+    NONE("avg_pool2d", reel_avg_pool2d(t.image, 2, &(reel_pool2d_opts){.dilation = 2}));
     NONE("adaptive_avg_pool2d", reel_adaptive_avg_pool2d(NULL, 1, 1));
     NONE("adaptive_avg_pool2d", reel_adaptive_avg_pool2d(t.image, 0, 1));
     NONE("adaptive_avg_pool2d", reel_adaptive_avg_pool2d(t.image, 1, -1));
@@ -484,12 +481,14 @@ static void test_nets(void **state)
     NONE("batch_norm", reel_batch_norm(vec, NULL, NULL, NULL, NULL, NULL, &train));
     NONE("batch_norm", reel_batch_norm(reel_ones(REEL_SHAPE(1, 3), REEL_F32), NULL, NULL,
                                        NULL, NULL, NULL, &train));
-    NONE("layer_norm", reel_layer_norm(NULL, 1, NULL, NULL, 0));
-    NONE("layer_norm", reel_layer_norm(t.f, 0, NULL, NULL, 0));
-    NONE("layer_norm", reel_layer_norm(t.f, 3, NULL, NULL, 0));
-    NONE("layer_norm", reel_layer_norm(t.f, 1, vec, NULL, 0));
-    NONE("layer_norm", reel_layer_norm(t.f, 1, NULL, NULL, -1));
-    NONE("layer_norm", reel_layer_norm(t.f, 1, NULL, NULL, NAN));
+    NONE("layer_norm", reel_layer_norm(NULL, 1, NULL, NULL, NULL));
+    NONE("layer_norm", reel_layer_norm(t.f, 0, NULL, NULL, NULL));
+    NONE("layer_norm", reel_layer_norm(t.f, 3, NULL, NULL, NULL));
+    NONE("layer_norm", reel_layer_norm(t.f, 1, vec, NULL, NULL));
+    NONE("layer_norm",
+         reel_layer_norm(t.f, 1, NULL, NULL, &(reel_layer_norm_opts){.eps = -1}));
+    NONE("layer_norm",
+         reel_layer_norm(t.f, 1, NULL, NULL, &(reel_layer_norm_opts){.eps = NAN}));
 }
 
 static void test_losses(void **state)

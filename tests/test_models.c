@@ -64,7 +64,7 @@ static void test_counts(void **state)
     int64_t layer = 12 * 192 * 192 + 13 * 192;
     check_count(reel_vit_tiny(NULL),
                 48 * 192 + 192 + 64 * 192 + 6 * layer + 2 * 192 + 192 * 10 + 10);
-    check_count(reel_mlp(&(reel_mlp_opts){.in = 3072, .hidden = {512, 256}, .out = 10}),
+    check_count(reel_mlp(3072, 10, &(reel_mlp_opts){.hidden = {512, 256}}),
                 3072 * 512 + 512 + 512 * 256 + 256 + 2560 + 10);
 }
 
@@ -110,7 +110,7 @@ static void test_steps(void **state)
                REEL_SHAPE(2, 1, 32, 32), 5);
     check_step(reel_vit_tiny(&(reel_vit_opts){.dim = 48, .depth = 2}),
                REEL_SHAPE(2, 3, 32, 32), 10);
-    check_step(reel_mlp(&(reel_mlp_opts){.in = 48, .hidden = {16}, .dropout = 0.1}),
+    check_step(reel_mlp(48, 10, &(reel_mlp_opts){.hidden = {16}, .dropout = 0.1}),
                REEL_SHAPE(3, 3, 4, 4), 10);
 }
 
@@ -158,9 +158,9 @@ static void test_errors(void **state)
     expect_error(REEL_ERR_ARG, "patch 5");
     assert_null(reel_vit_tiny(&(reel_vit_opts){.heads = 5}));
     expect_error(REEL_ERR_ARG, "5 heads");
-    assert_null(reel_mlp(NULL));
+    assert_null(reel_mlp(0, 10, NULL));
     expect_error(REEL_ERR_ARG, "in 0");
-    assert_null(reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {-3}}));
+    assert_null(reel_mlp(4, 10, &(reel_mlp_opts){.hidden = {-3}}));
     expect_error(REEL_ERR_ARG, "-3");
     reel_module *net = reel_resnet20(NULL);
     assert_null(reel_forward(net, reel_ones(REEL_SHAPE(1, 4, 32, 32), REEL_F32)));

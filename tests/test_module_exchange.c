@@ -85,7 +85,7 @@ static reel_module *encoder_layer_norm_first(void)
 
 static reel_module *mlp(void)
 {
-    return reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {5, 6}, .out = 3});
+    return reel_mlp(4, 3, &(reel_mlp_opts){.hidden = {5, 6}});
 }
 
 /* Few and narrow blocks of each kind: all residual nets are made by this function. */
@@ -184,7 +184,7 @@ static reel_module *net_with(const struct kind *k, const char *path, probe *seen
     assert_ok();
     *seen = (probe){0};
     reel_module_hook hook = {.after = see, .user = seen};
-    assert_int_not_equal(reel_module_add_hook(reel_module_at(net, path), hook), 0);
+    assert_int_not_equal(reel_module_add_hook(reel_module_at(net, path), &hook), 0);
     assert_non_null(reel_forward(net, reel_ones(k->x, REEL_F32)));
     return net;
 }
@@ -438,7 +438,7 @@ static void test_replace_errors(void **state)
     expect_error(REEL_ERR_STATE, "was freed");
     assert_int_equal(reel_parameters(first).n, 0);
     expect_error(REEL_ERR_STATE, "was freed");
-    assert_int_equal(reel_module_add_hook(first, (reel_module_hook){0}), 0);
+    assert_int_equal(reel_module_add_hook(first, &(reel_module_hook){0}), 0);
     expect_error(REEL_ERR_STATE, "was freed");
     reel_frame f = reel_module_enter(first, NULL);
     assert_null(reel_module_leave(first, f, NULL, NULL));

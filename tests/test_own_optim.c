@@ -276,10 +276,10 @@ enum { STEPS = 8 };
 static void run_steps(run *r, int from, int to, bool traced)
 {
     reel_rng_state rng = reel_rng_get();
-    reel_step *s =
-        traced
-            ? reel_step_new(step, r, &(reel_step_opts){.module = r->t.net, .exact = true})
-            : NULL;
+    reel_compiled *s =
+        traced ? reel_compile(step, r,
+                              &(reel_compile_opts){.module = r->t.net, .exact = true})
+               : NULL;
     for (int i = from; i < to; i++) {
         reel_scope scope = reel_scope_begin();
         reel_tensor *x[STEPS], *y[STEPS], *loss[1];
@@ -287,16 +287,16 @@ static void run_steps(run *r, int from, int to, bool traced)
         reel_rng_set(rng);
         reel_tensor *in[] = {x[i], y[i]};
         reel_status st =
-            traced ? reel_step_run(s, in, 2, loss, 1) : step(r, in, 2, loss, 1);
+            traced ? reel_compiled_run(s, in, 2, loss, 1) : step(r, in, 2, loss, 1);
         if (st) fail_msg("step %d: %s", i, reel_error_message());
-        assert_true(!traced || i < from + 2 || reel_step_graph(s));
+        assert_true(!traced || i < from + 2 || reel_compiled_graph(s));
         rng = reel_rng_get();
         if (r->halving && i % 3 == 1) r->halving->factor /= 2;
         if (r->schedule) reel_schedule_step(r->schedule);
         reel_scope_end(scope);
     }
     reel_rng_set(rng);
-    reel_step_free(s);
+    reel_compiled_free(s);
 }
 
 /* Everything that a checkpoint holds, bit for bit. */
@@ -323,15 +323,15 @@ static reel_tensor_map *whole_run(const plan *p, int stop, bool traced)
     reel_rng_set((reel_rng_state){.seed = p->seed});
     run_steps(&r, 0, stop, traced);
     if (stop < STEPS) { /* another process would begin here */
-        assert_int_equal(reel_training_save(path, &r.training), REEL_OK);
+        assert_int_equal(reel_training_save(&r.training, path), REEL_OK);
         run_end(&r);
         run_begin(p, &r);
-        if (reel_training_load(path, &r.training)) fail_msg("%s", reel_error_message());
+        if (reel_training_load(&r.training, path)) fail_msg("%s", reel_error_message());
         run_steps(&r, stop, STEPS, traced);
     }
-    assert_int_equal(reel_training_save(path, &r.training), REEL_OK);
+    assert_int_equal(reel_training_save(&r.training, path), REEL_OK);
     run_end(&r);
-    return reel_checkpoint_load(path);
+    return reel_tensor_map_load(path);
 }
 
 static void test_random_runs(void **state)
@@ -374,8 +374,8 @@ static void test_parts_of_ours(void **state)
             if (round == 0) small_trainer_step(t[i], x[0], y[0]);
         }
         reel_training both = {.parts = parts, .n_parts = 4};
-        assert_int_equal(round ? reel_training_load(path, &both)
-                               : reel_training_save(path, &both),
+        assert_int_equal(round ? reel_training_load(&both, path)
+                               : reel_training_save(&both, path),
                          REEL_OK);
         for (int i = 0; i < 2; i++) {
             reel_train(t[i].net, false);
@@ -392,11 +392,11 @@ static void test_parts_of_ours(void **state)
     reel_training_part other = {
         .name = "net", .user = &w, .state = watcher_state, .load_state = watcher_load};
     reel_training wrong = {.extra = extra, .parts = &other, .n_parts = 1};
-    assert_int_equal(reel_training_load(path, &wrong), REEL_ERR_FORMAT);
+    assert_int_equal(reel_training_load(&wrong, path), REEL_ERR_FORMAT);
     expect_error(REEL_ERR_FORMAT, "\"net...\"");
     reel_training_part twice[] = {other, other};
     wrong = (reel_training){.parts = twice, .n_parts = 2};
-    assert_int_equal(reel_training_save(path, &wrong), REEL_ERR_ARG);
+    assert_int_equal(reel_training_save(&wrong, path), REEL_ERR_ARG);
     expect_error(REEL_ERR_ARG, "\"net\" is taken");
     reel_tensor_map_free(extra);
 }
@@ -442,14 +442,14 @@ static void in_a_step(reel_status (*update)(const void *, const reel_optim_slot 
     const reel_optim_kind kind = {.name = "wrong", .update = update};
     run r = {.t = {.net = small_trainer_net()}};
     r.t.optim = reel_optim_new(&kind, reel_parameters(r.t.net), NULL);
-    reel_step *s = reel_step_new(step, &r, NULL);
+    reel_compiled *s = reel_compile(step, &r, NULL);
     reel_tensor *x[1], *y[1], *loss[1];
     small_trainer_data(1, x, y);
     reel_tensor *in[] = {x[0], y[0]};
-    assert_int_equal(reel_step_run(s, in, 2, loss, 1), REEL_OK);
-    assert_int_equal(reel_step_run(s, in, 2, loss, 1), REEL_ERR_STATE);
+    assert_int_equal(reel_compiled_run(s, in, 2, loss, 1), REEL_OK);
+    assert_int_equal(reel_compiled_run(s, in, 2, loss, 1), REEL_ERR_STATE);
     expect_error(REEL_ERR_STATE, part);
-    reel_step_free(s);
+    reel_compiled_free(s);
     small_trainer_free(r.t);
 }
 

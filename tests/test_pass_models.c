@@ -71,7 +71,7 @@ static reel_module *small_resnet18(void)
             3, 8, 7,
             &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 3}, .no_bias = true}),
         reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
-        reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 3, .stride = 2, .padding = 1}),
+        reel_nn_max_pool2d(3, &(reel_pool2d_opts){.stride = 2, .padding = 1}),
         reel_nn_conv2d(8, 16, 3,
                        &(reel_nn_conv2d_opts){.conv = {.stride = 2, .padding = 1}}),
         reel_nn_batch_norm2d(16, NULL), reel_nn_activation(REEL_ACT_SILU),

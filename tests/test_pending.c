@@ -29,7 +29,7 @@ typedef struct world {
     reel_transform *flip;
     reel_graph *graph;
     reel_executor *executor;
-    reel_step *step;
+    reel_compiled *step;
     reel_custom_op *op;
     reel_tensor_map *map, *net_state, *optim_state, *schedule_state, *ema_state;
     reel_tensor *x, *y, *leaf, *other, *loss, *rate, *count, *m, *v, *ints, *fresh;
@@ -136,7 +136,7 @@ static void save_states(world *w)
     change_map(w->ema_state);
     w->run = (reel_training){
         .module = w->t.net, .optim = w->t.optim, .schedule = w->schedule, .epoch = 3};
-    reel_training_save(temp_path("run"), &w->run);
+    reel_training_save(&w->run, temp_path("run"));
     reel_module_save(w->t.net, temp_path("net"));
     small_trainer_step(w->t, w->x, w->y);
     reel_schedule_step(w->schedule);
@@ -172,9 +172,9 @@ static void make_world(world *w)
     w->data = reel_arrays(reel_rand(REEL_SHAPE(8, 3, 4, 4), REEL_F32),
                           reel_randint(0, 2, REEL_SHAPE(8), REEL_I64));
     w->loader = reel_loader_new(w->data, &(reel_loader_opts){.batch = 2});
-    w->flip = reel_random_hflip(1);
-    w->draw = reel_draw_new(1, 2, 3);
-    w->step = reel_step_new(step_once, &w->t, &(reel_step_opts){.module = w->t.net});
+    w->flip = reel_transform_random_hflip(1);
+    w->draw = reel_draw_at(1, 2, 3);
+    w->step = reel_compile(step_once, &w->t, &(reel_compile_opts){.module = w->t.net});
     reel_backward(reel_cross_entropy(reel_forward(w->t.net, w->x), w->y, NULL), NULL);
     save_states(w);
     reel_train(w->t.net, false);
@@ -185,7 +185,7 @@ static void make_world(world *w)
     w->room = reel_zeros_like(w->room);
     w->op = own_cube("own_cube", NULL);
     reel_dataset_get(w->data, 0, &w->sample);
-    reel_npy_save(temp_path("x.npy"), w->other);
+    reel_npy_save(w->other, temp_path("x.npy"));
     assert_ok();
 }
 
@@ -195,7 +195,7 @@ static void free_world(world *w)
     reel_sample_free(&w->sample);
     reel_sample_free(&w->bare);
     reel__batch_clear(&w->making);
-    reel_step_free(w->step);
+    reel_compiled_free(w->step);
     reel_custom_op_free(w->op);
     reel_executor_free(w->executor);
     reel_graph_free(w->graph);
@@ -416,9 +416,10 @@ DO(synchronize, reel_synchronize((reel_device){REEL_CPU, 0}))
 DO(memory, reel_memory((reel_device){REEL_CPU, 0}, &w->stats))
 DO(cost_begin, reel_cost_begin())
 DO(dataset_get, reel_dataset_get(w->data, 1, &w->sample))
-DO(random_split, reel_random_split(w->data, (double[]){1}, 1, 0, &w->part))
+DO(dataset_random_split,
+   reel_dataset_random_split(w->data, (double[]){1}, 1, 0, &w->part))
 DO(sample_borrow,
-   reel_sample_borrow(&w->bare, "x", REEL_ARRAY, REEL_U8, REEL_SHAPE(12), w->pixels))
+   reel_sample_borrow(&w->bare, "x", REEL_ARRAY, w->pixels, REEL_SHAPE(12), REEL_U8))
 DO(sample_label, reel_sample_label(&w->bare, 3))
 DO(batch_put, reel_batch_put(&w->making, "t", w->other))
 DO(collate_stack, reel_collate_stack(&w->sample, 1, "x", &w->making))
@@ -435,18 +436,18 @@ DO(executor_memory, reel_executor_memory(w->executor, &w->memory))
 DO(executor_profile, reel_executor_profile(w->executor, true))
 DO(executor_time, reel_executor_time(w->executor, 0, w->number))
 DO(graph_tune, reel_graph_tune(w->graph, 0))
-DO(step_run, reel_step_run(w->step, XY, 2, w->out, 1))
+DO(compiled_run, reel_compiled_run(w->step, XY, 2, w->out, 1))
 /* io.h, training.h, onnx.h */
 DO(tensor_map_set, reel_tensor_map_set(w->map, "a", w->other))
 DO(tensor_map_set_text, reel_tensor_map_set_text(w->map, "k", "text"))
-DO(safetensors_save, reel_safetensors_save(temp_path("a.st"), w->net_state))
-DO(checkpoint_save, reel_checkpoint_save(temp_path("a.ck"), w->net_state))
+DO(safetensors_save, reel_safetensors_save(w->net_state, temp_path("a.st")))
+DO(tensor_map_save, reel_tensor_map_save(w->net_state, temp_path("a.ck")))
 DO(graph_save, reel_graph_save(w->graph, temp_path("a.reel")))
-DO(npy_save, reel_npy_save(temp_path("a.npy"), w->other))
-DO(image_grid_save, reel_image_grid_save(temp_path("b.png"), w->x, NULL))
-DO(png_save, reel_png_save(temp_path("a.png"), w->pixels, 2, 2, 3))
-DO(training_save, reel_training_save(temp_path("a.run"), &w->run))
-DO(training_load, reel_training_load(temp_path("run"), &w->run))
+DO(npy_save, reel_npy_save(w->other, temp_path("a.npy")))
+DO(image_grid_save, reel_image_grid_save(w->x, temp_path("b.png"), NULL))
+DO(png_save, reel_png_save(w->pixels, 2, 2, 3, temp_path("a.png")))
+DO(training_save, reel_training_save(&w->run, temp_path("a.run")))
+DO(training_load, reel_training_load(&w->run, temp_path("run")))
 DO(onnx_export, reel_onnx_export(w->graph, temp_path("a.onnx"), NULL))
 /* nn.h */
 DO(module_add, GIVES(reel_module_add(w->t.net, "more", w->child)))
@@ -455,7 +456,7 @@ DO(module_take, GIVES(w->child = reel_module_take(w->t.net, "1")))
 DO(module_tie, reel_module_tie(w->t.net, "1.bias", "1.weight"))
 DO(module_param, GIVES(reel_module_param(w->t.net, "p", w->fresh)))
 DO(module_buffer, GIVES(reel_module_buffer(w->t.net, "b", w->fresh)))
-DO(module_add_hook, GIVES(reel_module_add_hook(w->t.net, (reel_module_hook){0})))
+DO(module_add_hook, GIVES(reel_module_add_hook(w->t.net, &(reel_module_hook){0})))
 DO(module_each, reel_module_each(w->t.net, count_module, &w->visits))
 DO(tensor_each, reel_tensor_each(w->t.net, count_tensor, &w->visits))
 DO(freeze, reel_freeze(w->t.net, true))
@@ -471,7 +472,7 @@ DO(module_function_n, reel_module_function_n(w->t.net, &w->x, 1, w->out, 1))
 DO(module_export_n,
    reel_module_export_n(w->t.net, &w->x, 1, 1, temp_path("c.onnx"), NULL, NULL))
 DO(module_export, reel_module_export(w->t.net, w->x, temp_path("b.onnx"), NULL))
-DO(summary_write, reel_summary_write(w->t.net, REEL_SHAPE(4, 3, 8, 8), NULL, w->to))
+DO(summary_write, reel_summary_write(w->t.net, REEL_SHAPE(4, 3, 8, 8), w->to, NULL))
 DO(init_constant, GIVES(reel_init_constant(w->fresh, 3)))
 DO(init_uniform, GIVES(reel_init_uniform(w->fresh, 0, 1)))
 DO(init_normal, GIVES(reel_init_normal(w->fresh, 0, 1)))
@@ -641,7 +642,7 @@ static const command commands[] = {
     READS(memory),
     {"cost_begin", do_cost_begin, NULL, end_cost, true, false},
     SEEN(dataset_get),
-    SEEN(random_split),
+    SEEN(dataset_random_split),
     SEEN(sample_borrow),
     SEEN(sample_label),
     SEEN(batch_put),
@@ -657,11 +658,11 @@ static const command commands[] = {
     UNSEEN(executor_profile),
     {"executor_time", do_executor_time, measure, NULL, false, true},
     UNSEEN(graph_tune),
-    SEEN(step_run),
+    SEEN(compiled_run),
     SEEN(tensor_map_set),
     SEEN(tensor_map_set_text),
     SEEN(safetensors_save),
-    SEEN(checkpoint_save),
+    SEEN(tensor_map_save),
     SEEN(graph_save),
     SEEN(npy_save),
     SEEN(image_grid_save),

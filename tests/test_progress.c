@@ -56,25 +56,25 @@ static void lines(void **state)
 static void written_to_the_file_given(void **state)
 {
     (void)state;
-    assert_null(reel_progress_begin(NULL, 3, NULL)); /* silence */
+    assert_null(reel_progress_new(NULL, 3, NULL)); /* silence */
     assert_false(reel_failed());
-    reel_progress_step(NULL, 1, NULL);
-    reel_progress_end(NULL);
+    reel_progress_update(NULL, 1, NULL);
+    reel_progress_free(NULL);
     FILE *f = tmpfile();
     assert_non_null(f);
-    assert_null(reel_progress_begin(f, -1, NULL));
+    assert_null(reel_progress_new(f, -1, NULL));
     assert_int_equal(reel_error_status(), REEL_ERR_ARG);
     reel_error_clear();
     reel__fault_alloc(1, false);
-    assert_null(reel_progress_begin(f, 1, NULL));
+    assert_null(reel_progress_new(f, 1, NULL));
     assert_int_equal(reel_error_status(), REEL_ERR_MEMORY);
     reel_error_clear();
-    reel_progress *p = reel_progress_begin(
-        f, 2, &(reel_progress_opts){.label = "te\nst", .every = 1e-9});
+    reel_progress *p =
+        reel_progress_new(f, 2, &(reel_progress_opts){.label = "te\nst", .every = 1e-9});
     assert_non_null(p);
-    reel_progress_step(p, 1, "loss %.1f", 0.5);
-    reel_progress_step(p, 1, NULL);
-    reel_progress_end(p);
+    reel_progress_update(p, 1, "loss %.1f", 0.5);
+    reel_progress_update(p, 1, NULL);
+    reel_progress_free(p);
     rewind(f);
     char line[3][128];
     for (int i = 0; i < 3; i++) {
@@ -93,10 +93,10 @@ static void plain_lines_are_rare(void **state)
     (void)state;
     FILE *f = tmpfile();
     assert_non_null(f);
-    reel_progress *p = reel_progress_begin(f, 0, NULL);
-    for (int i = 0; i < 1000; i++) reel_progress_step(p, 1, NULL);
+    reel_progress *p = reel_progress_new(f, 0, NULL);
+    for (int i = 0; i < 1000; i++) reel_progress_update(p, 1, NULL);
     assert_int_equal(ftell(f), 0);
-    reel_progress_end(p);
+    reel_progress_free(p);
     assert_true(ftell(f) > 0);
     fclose(f);
 }

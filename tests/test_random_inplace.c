@@ -496,7 +496,7 @@ static reel_graph *capture(uint64_t seed, reel_tensor *leaf[])
                                     : reel_zeros(REEL_SHAPE(LEAF), REEL_F64);
     else
         return reel_capture_cancel(), NULL;
-    return reel_capture_end(out, NULL, 1 + LEAVES);
+    return reel_capture_end(out, 1 + LEAVES, NULL);
 }
 
 static bool graph_agrees(uint64_t seed, const char *what, reel_graph *g, bool planned,

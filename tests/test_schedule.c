@@ -72,7 +72,7 @@ static void test_linear(void **state)
     static const double want[T] = {0.1, 0.4 / 3, 0.5 / 3, 0.2, 0.7 / 3, 0.8 / 3,
                                    0.3, 0.3,     0.3,     0.3, 0.3,     0.3};
     reel_optim *o = optim();
-    check(o, reel_schedule_linear(o, 0.25, 0.75, 6), want, T);
+    check(o, reel_schedule_linear(o, 6, 0.25, 0.75), want, T);
 }
 
 static void test_one_cycle(void **state)
@@ -91,19 +91,19 @@ static void test_one_cycle(void **state)
                                       0.0345669874253952,
                                       4e-06};
     reel_optim *o = optim();
-    check(o, reel_schedule_one_cycle(o, 1, T, NULL), cosines, T);
+    check(o, reel_schedule_one_cycle(o, T, 1, NULL), cosines, T);
     static const double lines[T + 1] = {0.2,   0.56,  0.92,  1.28,  1.64,  2,    1.667,
                                         1.334, 1.001, 0.668, 0.335, 0.002, 0.002};
     o = optim();
     check(o,
           reel_schedule_one_cycle(
-              o, 2, T,
+              o, T, 2,
               &(reel_one_cycle_opts){
                   .warmup = 0.5, .div = 10, .final_div = 100, .linear = true}),
           lines, T + 1);
     static const double brief[3] = {0.994415435450912, 0.462637102666975, 4e-06};
     o = optim();
-    check(o, reel_schedule_one_cycle(o, 1, 3, NULL), brief, 3);
+    check(o, reel_schedule_one_cycle(o, 3, 1, NULL), brief, 3);
 }
 
 static void test_warmup(void **state)

@@ -69,12 +69,11 @@ static use measure(void)
 static reel_module *small_net(void)
 {
     const reel_nn_conv2d_opts same = {.conv = {.padding = 1}, .no_bias = true};
-    return reel_nn_sequential(reel_nn_conv2d(3, 8, 3, &same),
-                              reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
-                              reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 4}),
-                              reel_nn_conv2d(8, 16, 3, &same), reel_nn_gelu(),
-                              reel_nn_adaptive_avg_pool2d(1, 1), reel_nn_flatten(1, -1),
-                              reel_nn_dropout(0.1), reel_nn_linear(16, 10, NULL));
+    return reel_nn_sequential(
+        reel_nn_conv2d(3, 8, 3, &same), reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
+        reel_nn_max_pool2d(4, NULL), reel_nn_conv2d(8, 16, 3, &same), reel_nn_gelu(),
+        reel_nn_adaptive_avg_pool2d(1, 1), reel_nn_flatten(1, -1), reel_nn_dropout(0.1),
+        reel_nn_linear(16, 10, NULL));
 }
 
 static void step(reel_module *net, reel_optim *optim, reel_schedule *rate, reel_ema *ema,
@@ -102,8 +101,9 @@ static void memory_is_flat_from_step_100_to_1000(void **state)
         ds, &(reel_loader_opts){.batch = BATCH,
                                 .shuffle = true,
                                 .workers = 1,
-                                .transform = reel_compose(reel_random_crop(32, 4),
-                                                          reel_normalize(mid, mid, 3))});
+                                .transform = reel_transform_compose(
+                                    reel_transform_random_crop(32, 4),
+                                    reel_transform_normalize(mid, mid, 3))});
     reel_module *net = small_net();
     reel_optim *optim = reel_adamw(reel_parameters(net), NULL);
     reel_schedule *rate = reel_schedule_cosine(optim, STEPS, 0);

@@ -22,7 +22,7 @@ typedef struct life {
     reel_optim *optim;
     reel_ema *ema;
     reel_schedule *schedule;
-    reel_step *step;                      /* NULL: no graphs */
+    reel_compiled *step;                  /* NULL: no graphs */
     bool clears_first, no_clear, no_step; /* how the function treats gradients */
 } life;
 
@@ -58,7 +58,7 @@ static life life_new(void)
 
 static void life_free(life *l)
 {
-    reel_step_free(l->step);
+    reel_compiled_free(l->step);
     reel_schedule_free(l->schedule);
     reel_ema_free(l->ema);
     reel_optim_free(l->optim);
@@ -102,7 +102,7 @@ static void live(life *l, bool graphs, change_fn change, trace *t)
 {
     if (graphs)
         l->step =
-            reel_step_new(train, l, &(reel_step_opts){.module = l->net, .exact = true});
+            reel_compile(train, l, &(reel_compile_opts){.module = l->net, .exact = true});
     t->graphs = 0;
     for (int i = 0; i < CALLS; i++) {
         reel_scope s = reel_scope_begin();
@@ -113,10 +113,10 @@ static void live(life *l, bool graphs, change_fn change, trace *t)
         change(l, i);
         no_error();
         reel_status st =
-            graphs ? reel_step_run(l->step, x, 2, &y, 1) : train(l, x, 2, &y, 1);
+            graphs ? reel_compiled_run(l->step, x, 2, &y, 1) : train(l, x, 2, &y, 1);
         no_error();
         assert_int_equal(st, REEL_OK);
-        t->graphs += graphs && reel_step_graph(l->step);
+        t->graphs += graphs && reel_compiled_graph(l->step);
         t->loss[i] = reel_item(y);
         t->print[i] = fingerprint(l);
         reel_scope_end(s);
@@ -214,7 +214,7 @@ static void hook(life *l, int call)
 {
     if (call == CHANGE)
         reel_module_add_hook(reel_module_at(l->net, "0"),
-                             (reel_module_hook){.after = double_it});
+                             &(reel_module_hook){.after = double_it});
 }
 
 static void clear_outside(life *l, int call)
@@ -304,7 +304,7 @@ static void test_evaluation_follows(void **state)
 {
     (void)state;
     life l = life_new();
-    reel_step *eval = reel_step_new(look, &l, &(reel_step_opts){.module = l.net});
+    reel_compiled *eval = reel_compile(look, &l, &(reel_compile_opts){.module = l.net});
     for (int round = 0; round < 4; round++) {
         reel_scope s = reel_scope_begin();
         reel_tensor *x[] = {reel_randn(REEL_SHAPE(6, 3, 6, 6), REEL_F32),
@@ -316,16 +316,16 @@ static void test_evaluation_follows(void **state)
         bool was = reel_set_grad_enabled(false);
         for (int i = 0; i < 3; i++) {
             y = NULL;
-            assert_int_equal(reel_step_run(eval, x, 1, &y, 1), REEL_OK);
+            assert_int_equal(reel_compiled_run(eval, x, 1, &y, 1), REEL_OK);
         }
         want = reel_forward(l.net, x[0]);
         double off = reel_item(reel_max(reel_abs(reel_sub(y, want)), REEL_ALL, false));
         (void)reel_set_grad_enabled(was);
-        assert_non_null(reel_step_graph(eval));
+        assert_non_null(reel_compiled_graph(eval));
         if (!(off < 1e-4)) fail_msg("round %d: off by %g", round, off);
         reel_scope_end(s);
     }
-    reel_step_free(eval);
+    reel_compiled_free(eval);
     life_free(&l);
 }
 
@@ -335,14 +335,14 @@ static void test_counters_in_c(void **state)
 {
     (void)state;
     life l = life_new();
-    l.schedule = reel_schedule_linear(l.optim, 1, 0, 10);
-    l.step = reel_step_new(train, &l, &(reel_step_opts){.module = l.net});
+    l.schedule = reel_schedule_linear(l.optim, 10, 1, 0);
+    l.step = reel_compile(train, &l, &(reel_compile_opts){.module = l.net});
     reel_tensor *x[] = {reel_randn(REEL_SHAPE(6, 3, 6, 6), REEL_F32),
                         reel_randint(0, 3, REEL_SHAPE(6), REEL_I64)},
                 *y = NULL;
     assert_false(reel_capturing());
-    assert_int_equal(reel_step_run(l.step, x, 2, &y, 1), REEL_OK);
-    assert_int_equal(reel_step_run(l.step, x, 2, &y, 1), REEL_ERR_STATE);
+    assert_int_equal(reel_compiled_run(l.step, x, 2, &y, 1), REEL_OK);
+    assert_int_equal(reel_compiled_run(l.step, x, 2, &y, 1), REEL_ERR_STATE);
     expect(REEL_ERR_STATE, "schedule_step: a step is being captured");
     assert_false(reel_capturing());
     life_free(&l);
@@ -378,20 +378,20 @@ static void test_reads_and_status(void **state)
                                        "item of f32[1], which was there before"};
     for (int what = 0; what < 4; what++) {
         odd o = {.what = what, .gate = reel_full(REEL_SHAPE(1), 2, REEL_F32)};
-        reel_step *s = reel_step_new(odd_step, &o, NULL);
+        reel_compiled *s = reel_compile(odd_step, &o, NULL);
         for (int i = 0; i < 3; i++) {
             reel_tensor *x = reel_full(REEL_SHAPE(1), i + 1, REEL_F32), *y = NULL;
-            reel_status st = reel_step_run(s, &x, 1, &y, 1);
+            reel_status st = reel_compiled_run(s, &x, 1, &y, 1);
             if (i && word[what]) {
                 assert_int_equal(st, what == 1 ? REEL_ERR_SHAPE : REEL_ERR_STATE);
                 expect(st, word[what]);
-                assert_null(reel_step_graph(s));
+                assert_null(reel_compiled_graph(s));
             } else {
                 assert_int_equal(st, REEL_OK);
                 assert_true(what == 2 || reel_item(y) == 2 * (i + 1));
             }
         }
-        reel_step_free(s);
+        reel_compiled_free(s);
     }
     reel_scope_end(0);
 }
@@ -413,13 +413,13 @@ static void test_restless(void **state)
 {
     (void)state;
     life l = life_new();
-    l.step = reel_step_new(restless, &l, &(reel_step_opts){.module = l.net});
+    l.step = reel_compile(restless, &l, &(reel_compile_opts){.module = l.net});
     reel_tensor *x = reel_randn(REEL_SHAPE(2, 3, 6, 6), REEL_F32), *y = NULL;
     for (int i = 0; i < 10; i++) {
         y = NULL;
-        assert_int_equal(reel_step_run(l.step, &x, 1, &y, 1), REEL_OK);
+        assert_int_equal(reel_compiled_run(l.step, &x, 1, &y, 1), REEL_OK);
         assert_non_null(y);
-        assert_null(reel_step_graph(l.step));
+        assert_null(reel_compiled_graph(l.step));
     }
     life_free(&l);
     reel_scope_end(0);

@@ -25,7 +25,7 @@ static reel_status counted_get(void *self, int64_t index, reel_sample *out)
 {
     counted *c = self;
     atomic_fetch_add(&c->gets, 1);
-    int64_t *x = reel_sample_add(out, "x", REEL_ARRAY, REEL_I64, REEL_SCALAR);
+    int64_t *x = reel_sample_add(out, "x", REEL_ARRAY, REEL_SCALAR, REEL_I64);
     if (!x) return reel_error_status();
     *x = c->first + index;
     return reel_sample_label(out, *x % 10);
@@ -101,7 +101,7 @@ static known any_subset(reel_draw *d, known of)
         index[i] = reel_draw_below(d, (uint32_t)of.n);
         k.x[i] = of.x[index[i]];
     }
-    k.ds = reel_subset(of.ds, index, k.n);
+    k.ds = reel_dataset_subset(of.ds, index, k.n);
     reel_dataset_free(of.ds);
     return k;
 }
@@ -114,7 +114,7 @@ static known any_chain(reel_draw *d, known a)
     while (n * a.n > MOST) n--;
     for (int p = 0; p < n; p++)
         for (int64_t i = 0; i < a.n; i++) k.x[k.n++] = a.x[i];
-    k.ds = reel_concat(part, n);
+    k.ds = reel_dataset_concat(part, n);
     reel_dataset_free(a.ds);
     return k;
 }
@@ -124,7 +124,7 @@ static void any_nesting_gives_its_samples(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 200; seed++) {
-        reel_draw d = reel_draw_new(seed, 0, 0);
+        reel_draw d = reel_draw_at(seed, 0, 0);
         counted c = {.n = 1 + reel_draw_below(&d, MOST),
                      .first = reel_draw_below(&d, 50),
                      .knows_labels = seed % 2};
@@ -152,7 +152,8 @@ static void chains_join_what_their_parts_say(void **state)
     counted b = {.n = 2, .first = 21, .knows_labels = true};
     counted c = {.n = 2, .first = 77, .knows_labels = true};
     reel_dataset *part[] = {make(&a), make(&b), make(&c)};
-    reel_dataset *two = reel_concat(part, 2), *three = reel_concat(part, 3);
+    reel_dataset *two = reel_dataset_concat(part, 2),
+                 *three = reel_dataset_concat(part, 3);
     for (int i = 0; i < 3; i++) reel_dataset_free(part[i]);
     assert_int_equal(reel_dataset_classes(two), 11); /* of b, which has more */
     assert_int_equal(reel_dataset_shape(two).rank, 2);
@@ -173,7 +174,7 @@ static void labels_need_no_decoding(void **state)
         counted c = {.n = 30, .first = 5, .knows_labels = knows};
         reel_dataset *ds = make(&c);
         int64_t all[] = {4, 4, 0}, n[11] = {0};
-        reel_dataset *part = reel_subset(ds, all, 3);
+        reel_dataset *part = reel_dataset_subset(ds, all, 3);
         for (int64_t i = 0; i < 30; i++) n[reel_dataset_label(ds, i)]++;
         assert_int_equal(reel_dataset_label(part, 1), 9);
         for (int k = 0; k < 10; k++) assert_int_equal(n[k], 3);
@@ -191,7 +192,7 @@ static void splits_have_nothing_in_common(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 100; seed++) {
-        reel_draw d = reel_draw_new(seed, 1, 0);
+        reel_draw d = reel_draw_at(seed, 1, 0);
         counted c = {.n = 8 + reel_draw_below(&d, 40)};
         reel_dataset *ds = make(&c), *part[4], *again[4];
         int n = 1 + (int)reel_draw_below(&d, 4);
@@ -203,8 +204,8 @@ static void splits_have_nothing_in_common(void **state)
             left -= k;
             lengths[i] = (double)k;
         }
-        assert_int_equal(reel_random_split(ds, lengths, n, seed, part), REEL_OK);
-        assert_int_equal(reel_random_split(ds, lengths, n, seed, again), REEL_OK);
+        assert_int_equal(reel_dataset_random_split(ds, lengths, n, seed, part), REEL_OK);
+        assert_int_equal(reel_dataset_random_split(ds, lengths, n, seed, again), REEL_OK);
         bool seen[MOST] = {0};
         for (int i = 0; i < n; i++) {
             assert_true((double)reel_dataset_length(part[i]) == lengths[i]);
@@ -246,7 +247,8 @@ static void fractions_round_as_in_pytorch(void **state)
         counted c = {.n = cases[i].n};
         reel_dataset *ds = make(&c), *part[4];
         assert_int_equal(
-            reel_random_split(ds, cases[i].fraction, cases[i].parts, 1, part), REEL_OK);
+            reel_dataset_random_split(ds, cases[i].fraction, cases[i].parts, 1, part),
+            REEL_OK);
         for (int k = 0; k < cases[i].parts; k++) {
             assert_int_equal(reel_dataset_length(part[k]), cases[i].length[k]);
             reel_dataset_free(part[k]);
@@ -272,26 +274,27 @@ static void parts_refuse(void **state)
                {{1, 0}, "part 1 of 0 has no sample"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         out[0] = out[1] = ds;
-        assert_int_equal(reel_random_split(ds, bad[i].lengths, 2, 1, out), REEL_ERR_ARG);
+        assert_int_equal(reel_dataset_random_split(ds, bad[i].lengths, 2, 1, out),
+                         REEL_ERR_ARG);
         assert_error(REEL_ERR_ARG, bad[i].message);
         assert_null(out[0]);
         assert_null(out[1]);
     }
     const double good[] = {5, 5};
-    assert_int_equal(reel_random_split(NULL, good, 2, 1, out), REEL_ERR_ARG);
+    assert_int_equal(reel_dataset_random_split(NULL, good, 2, 1, out), REEL_ERR_ARG);
     assert_error(REEL_ERR_ARG, "dataset is NULL");
-    assert_int_equal(reel_random_split(ds, good, 2, 1, NULL), REEL_ERR_ARG);
+    assert_int_equal(reel_dataset_random_split(ds, good, 2, 1, NULL), REEL_ERR_ARG);
     assert_error(REEL_ERR_ARG, "out is NULL");
     const int64_t high = 10, low = -1;
-    assert_null(reel_subset(ds, &high, 1));
+    assert_null(reel_dataset_subset(ds, &high, 1));
     assert_error(REEL_ERR_ARG, "index 10 at 0, expected 0 to 9");
-    assert_null(reel_subset(ds, &low, 1));
+    assert_null(reel_dataset_subset(ds, &low, 1));
     assert_error(REEL_ERR_ARG, "index -1");
-    assert_null(reel_subset(ds, &low, 0));
+    assert_null(reel_dataset_subset(ds, &low, 0));
     assert_error(REEL_ERR_ARG, "no indices");
-    assert_null(reel_concat(NULL, 1));
+    assert_null(reel_dataset_concat(NULL, 1));
     assert_error(REEL_ERR_ARG, "no datasets");
-    assert_null(reel_concat((reel_dataset *[]){ds, NULL}, 2));
+    assert_null(reel_dataset_concat((reel_dataset *[]){ds, NULL}, 2));
     assert_error(REEL_ERR_ARG, "a dataset is NULL");
     reel_dataset_free(ds);
 }
@@ -304,8 +307,8 @@ static void each_allocation_may_fail(void **state)
         counted c = {.n = 10};
         reel_dataset *ds = make(&c), *part[3] = {0};
         reel__fault_alloc(k, k % 2);
-        reel_random_split(ds, (double[]){0.5, 0.3, 0.2}, 3, 1, part);
-        reel_dataset *all = reel_concat(part, 3);
+        reel_dataset_random_split(ds, (double[]){0.5, 0.3, 0.2}, 3, 1, part);
+        reel_dataset *all = reel_dataset_concat(part, 3);
         bool failed = reel_failed();
         done = !failed && reel__fault_alloc_count() < k;
         reel__fault_alloc(0, false);
@@ -349,7 +352,7 @@ static void weights_are_probabilities(void **state)
 static reel_status add_noise(void *self, reel_sample *s, reel_draw *d)
 {
     (void)self;
-    float *noise = reel_sample_add(s, "noise", REEL_ARRAY, REEL_F32, REEL_SCALAR);
+    float *noise = reel_sample_add(s, "noise", REEL_ARRAY, REEL_SCALAR, REEL_F32);
     if (noise) *noise = reel_draw_f32(d);
     return reel_error_status();
 }

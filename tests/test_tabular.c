@@ -24,8 +24,9 @@ static double error_of_saved(void)
 {
     reel_dataset *ds = reel_csv(temp_path("tabular.csv"), NULL);
     reel_loader *l = reel_loader_new(
-        ds, &(reel_loader_opts){.batch = 100, .transform = reel_standardize(ds)});
-    reel_module *net = reel_mlp(&(reel_mlp_opts){.in = 3, .hidden = {64, 64}, .out = 1});
+        ds,
+        &(reel_loader_opts){.batch = 100, .transform = reel_transform_standardize(ds)});
+    reel_module *net = reel_mlp(3, 1, &(reel_mlp_opts){.hidden = {64, 64}});
     reel_module_load(net, temp_path("tabular.safetensors"), NULL);
     double error = run(net, l, NULL);
     assert_ok();

@@ -126,8 +126,8 @@ static void test_step_as_graph(void **state)
                reel_detach(reel_module_find(m[0], "head.weight")));
     reel_optim *o[2] = {optimizer(m[0]), optimizer(m[1])};
     void *user[2] = {m[1], o[1]};
-    reel_step *step =
-        reel_step_new(step_of, user, &(reel_step_opts){.module = m[1], .exact = true});
+    reel_compiled *step =
+        reel_compile(step_of, user, &(reel_compile_opts){.module = m[1], .exact = true});
     for (int i = 0; i < 8; i++) {
         if (i == 4)
             for (int k = 0; k < 2; k++) {
@@ -138,13 +138,13 @@ static void test_step_as_graph(void **state)
             }
         reel_tensor *y = NULL;
         double want = train_step(m[0], o[0]);
-        assert_int_equal(reel_step_run(step, NULL, 0, &y, 1), REEL_OK);
+        assert_int_equal(reel_compiled_run(step, NULL, 0, &y, 1), REEL_OK);
         assert_near(reel_item(y), want, 0);
     }
-    assert_non_null(reel_step_graph(step));
+    assert_non_null(reel_compiled_graph(step));
     assert_true(same_bits(reel_module_find(m[0], "wte.weight"),
                           reel_module_find(m[1], "wte.weight")));
-    reel_step_free(step);
+    reel_compiled_free(step);
     for (int k = 0; k < 2; k++) {
         reel_optim_free(o[k]);
         reel_module_free(m[k]);
@@ -271,8 +271,8 @@ static void test_checkpoint_goes_on(void **state)
     reel_module *a = model_new(true), *b = model_new(true);
     reel_optim *oa = optimizer(a), *ob = optimizer(b);
     for (int i = 0; i < 3; i++) train_step(a, oa);
-    reel_training_save(path, &(reel_training){.module = a, .optim = oa});
-    reel_training_load(path, &(reel_training){.module = b, .optim = ob});
+    reel_training_save(&(reel_training){.module = a, .optim = oa}, path);
+    reel_training_load(&(reel_training){.module = b, .optim = ob}, path);
     remove(path);
     assert_ok();
     assert_tied(b);

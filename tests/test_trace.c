@@ -435,7 +435,7 @@ static void test_inputs_stay(void **state)
     assert_int_equal(reel_capture_begin(), REEL_OK);
     reel_capture_input(x, "x");
     y = in_place(NULL, &x, 1);
-    reel_graph *g = reel_capture_end(&y, NULL, 1);
+    reel_graph *g = reel_capture_end(&y, 1, NULL);
     x = reel_full(REEL_SHAPE(2), 5, REEL_F32);
     y = NULL;
     assert_int_equal(reel_graph_run(g, &x, 1, &y, 1), REEL_OK);
@@ -458,12 +458,12 @@ static void test_errors(void **state)
     reel_tensor *x = reel_ones(REEL_SHAPE(3), REEL_F32), *y;
     assert_null(reel_trace_function(fails, NULL, &x, 1, NULL));
     expect(REEL_ERR_SHAPE, "add");
-    assert_null(reel_capture_end(&x, NULL, 1));
+    assert_null(reel_capture_end(&x, 1, NULL));
     expect(REEL_ERR_STATE, "no capture");
     assert_int_equal(reel_capture_begin(), REEL_OK);
     assert_int_equal(reel_capture_begin(), REEL_ERR_STATE);
     expect(REEL_ERR_STATE, "under way");
-    assert_null(reel_capture_end(&x, NULL, 1)); /* x was not computed in it */
+    assert_null(reel_capture_end(&x, 1, NULL)); /* x was not computed in it */
     expect(REEL_ERR_ARG, "output 0");
     reel_graph *g = reel_trace_function(reads, NULL, &x, 1, &unchecked);
     reel_tensor *wrong = reel_ones(REEL_SHAPE(4, 2), REEL_F32);

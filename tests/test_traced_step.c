@@ -96,7 +96,7 @@ static void batch_of(int step, reel_tensor *x[2])
 }
 
 /* Trains, as a graph if `step` is there; the learning rate falls halfway. */
-static void run(trainer *t, reel_step *step, int steps, double *loss)
+static void run(trainer *t, reel_compiled *step, int steps, double *loss)
 {
     reel_rng_state rng = {.seed = 17};
     for (int i = 0; i < steps; i++) {
@@ -106,11 +106,11 @@ static void run(trainer *t, reel_step *step, int steps, double *loss)
         reel_rng_set(rng);
         if (i == STEPS / 2) reel_optim_set_lr(t->optim, 0, 2e-3);
         reel_status st =
-            step ? reel_step_run(step, x, 2, y, 1 + t->clips) : train(t, x, 2, y, 2);
+            step ? reel_compiled_run(step, x, 2, y, 1 + t->clips) : train(t, x, 2, y, 2);
         if (st) fail_msg("step %d: %s", i, reel_error_message());
         loss[i] = reel_item(y[0]) + (t->clips ? reel_item(y[1]) : 0);
         rng = reel_rng_get();
-        assert_true(step == NULL || i < 2 || i == 9 || reel_step_graph(step) != NULL);
+        assert_true(step == NULL || i < 2 || i == 9 || reel_compiled_graph(step) != NULL);
         reel_scope_end(s);
     }
 }
@@ -133,14 +133,14 @@ static reel_status same_bits(void *other, const char *path, reel_tensor *t, bool
 static double train_as_graph(trainer *t, bool exact, const double *want)
 {
     double loss[STEPS], worst = 0;
-    reel_step *step =
-        reel_step_new(train, t, &(reel_step_opts){.module = t->net, .exact = exact});
+    reel_compiled *step =
+        reel_compile(train, t, &(reel_compile_opts){.module = t->net, .exact = exact});
     run(t, step, STEPS, loss);
     for (int i = 0; i < STEPS; i++) {
         assert_true(isfinite(loss[i]));
         worst = fmax(worst, fabs(loss[i] - want[i]) / fabs(want[i]));
     }
-    reel_step_free(step);
+    reel_compiled_free(step);
     return worst;
 }
 
@@ -198,7 +198,7 @@ static void test_early_keeps_the_order(void **state)
     reel_capture_input(x, "x");
     reel_capture_state(w, "w", true);
     y = updates(x, w, lr);
-    reel_graph *g = reel_capture_end(&y, NULL, 1);
+    reel_graph *g = reel_capture_end(&y, 1, NULL);
     assert_int_equal(reel_graph_optimize(g, &(reel_optimize_opts){.only = "early"}),
                      REEL_OK);
     assert_int_equal(reel_graph_nodes(g), 7);
@@ -223,13 +223,14 @@ static int64_t arena_without(const char *skip, int *nodes)
     trainer t = resnet();
     double loss[3];
     reel_plan_memory memory;
-    reel_step *step =
-        reel_step_new(train, &t, &(reel_step_opts){.module = t.net, .skip = skip});
+    reel_compiled *step =
+        reel_compile(train, &t, &(reel_compile_opts){.module = t.net, .skip = skip});
     run(&t, step, 3, loss);
-    assert_int_equal(reel_executor_memory(reel_step_executor(step), &memory), REEL_OK);
-    *nodes = reel_graph_nodes(reel_step_graph(step));
+    assert_int_equal(reel_executor_memory(reel_compiled_executor(step), &memory),
+                     REEL_OK);
+    *nodes = reel_graph_nodes(reel_compiled_graph(step));
     assert_true(memory.arena <= memory.lower_bound * 11 / 10);
-    reel_step_free(step);
+    reel_compiled_free(step);
     trainer_free(t);
     return memory.arena;
 }
@@ -264,21 +265,21 @@ static void test_reading_a_value(void **state)
     (void)state;
     int64_t live = reel_live_objects();
     trainer t = transformer();
-    reel_step *step =
-        reel_step_new(train_and_look, &t, &(reel_step_opts){.module = t.net});
+    reel_compiled *step =
+        reel_compile(train_and_look, &t, &(reel_compile_opts){.module = t.net});
     for (int i = 0; i < 3; i++) {
         reel_scope s = reel_scope_begin();
         reel_tensor *x[2], *y[2] = {NULL, NULL};
         batch_of(0, x);
-        reel_status st = reel_step_run(step, x, 2, y, 2);
+        reel_status st = reel_compiled_run(step, x, 2, y, 2);
         assert_int_equal(st, i == 0 ? REEL_OK : REEL_ERR_STATE);
         if (i && !strstr(reel_error_message(), "return what you want to read"))
             fail_msg("%s", reel_error_message());
-        assert_null(reel_step_graph(step));
+        assert_null(reel_compiled_graph(step));
         reel_error_clear();
         reel_scope_end(s);
     }
-    reel_step_free(step);
+    reel_compiled_free(step);
     trainer_free(t);
     assert_int_equal(reel_live_objects(), live);
 }
@@ -289,8 +290,8 @@ static void test_many_shapes(void **state)
     (void)state;
     int64_t live = reel_live_objects();
     trainer eager = transformer(), traced = transformer();
-    reel_step *step = reel_step_new(
-        train, &traced, &(reel_step_opts){.module = traced.net, .exact = true});
+    reel_compiled *step = reel_compile(
+        train, &traced, &(reel_compile_opts){.module = traced.net, .exact = true});
     for (int round = 0; round < 3; round++)
         for (int n = 1; n <= 5; n++) {
             reel_scope s = reel_scope_begin();
@@ -298,18 +299,18 @@ static void test_many_shapes(void **state)
             reel_tensor *x[] = {reel_randn(REEL_SHAPE(n, 3, SIDE, SIDE), REEL_F32),
                                 reel_randint(0, 10, REEL_SHAPE(n), REEL_I64)};
             reel_rng_state rng = reel_rng_get();
-            assert_int_equal(reel_step_run(step, x, 2, y, 2), REEL_OK);
+            assert_int_equal(reel_compiled_run(step, x, 2, y, 2), REEL_OK);
             reel_rng_set(rng);
             assert_int_equal(train(&eager, x, 2, z, 2), REEL_OK);
             assert_true(reel_item(y[0]) == reel_item(z[0]));
             assert_true(reel_item(y[1]) == reel_item(z[1]));
             /* 1 warms up, 2 to 5 are captured: no room is left for 1 */
             bool graph = round > 0 && n >= 2;
-            assert_int_equal(reel_step_graph(step) != NULL, graph);
-            assert_int_equal(reel_step_executor(step) != NULL, graph);
+            assert_int_equal(reel_compiled_graph(step) != NULL, graph);
+            assert_int_equal(reel_compiled_executor(step) != NULL, graph);
             reel_scope_end(s);
         }
-    reel_step_free(step);
+    reel_compiled_free(step);
     trainer_free(eager);
     trainer_free(traced);
     assert_int_equal(reel_live_objects(), live);
@@ -321,8 +322,8 @@ static void test_modes(void **state)
     (void)state;
     int64_t live = reel_live_objects();
     trainer eager = transformer(), traced = transformer();
-    reel_step *step = reel_step_new(
-        train, &traced, &(reel_step_opts){.module = traced.net, .exact = true});
+    reel_compiled *step = reel_compile(
+        train, &traced, &(reel_compile_opts){.module = traced.net, .exact = true});
     for (int i = 0; i < 9; i++) {
         reel_scope s = reel_scope_begin();
         reel_tensor *x[2], *y[2], *z[2];
@@ -330,14 +331,14 @@ static void test_modes(void **state)
         reel_train(eager.net, i % 3 == 0);
         reel_train(traced.net, i % 3 == 0);
         reel_rng_state rng = reel_rng_get();
-        assert_int_equal(reel_step_run(step, x, 2, y, 2), REEL_OK);
+        assert_int_equal(reel_compiled_run(step, x, 2, y, 2), REEL_OK);
         reel_rng_set(rng);
         assert_int_equal(train(&eager, x, 2, z, 2), REEL_OK);
         assert_true(reel_item(y[0]) == reel_item(z[0]));
         reel_scope_end(s);
     }
-    assert_non_null(reel_step_graph(step));
-    reel_step_free(step);
+    assert_non_null(reel_compiled_graph(step));
+    reel_compiled_free(step);
     trainer_free(eager);
     trainer_free(traced);
     assert_int_equal(reel_live_objects(), live);

@@ -75,7 +75,7 @@ static void load_weights(reel_module *net)
     close(fd);
     reel_tensor_map *map = reel_tensor_map_new();
     assert_int_equal(reel_tensor_each(net, add_weight, map), REEL_OK);
-    assert_int_equal(reel_safetensors_save(path, map), REEL_OK);
+    assert_int_equal(reel_safetensors_save(map, path), REEL_OK);
     assert_int_equal(reel_module_load(net, path, &(reel_load_opts){.partial = true}),
                      REEL_OK);
     reel_tensor_map_free(map);

@@ -11,7 +11,7 @@
 static void ramp(reel_sample *s, reel_dtype dtype, int64_t h, int64_t w)
 {
     reel_sample_clear(s);
-    void *p = reel_sample_add(s, "x", REEL_IMAGE, dtype, REEL_SHAPE(h, w, 2));
+    void *p = reel_sample_add(s, "x", REEL_IMAGE, REEL_SHAPE(h, w, 2), dtype);
     for (int64_t i = 0; i < h * w * 2; i++) {
         int64_t v = 1 + (i % 2 ? i / 2 % w : i / 2 / w);
         if (dtype == REEL_U8)
@@ -31,7 +31,7 @@ static double at(const reel_sample *s, int64_t y, int64_t x, int64_t c)
 
 static void apply(reel_transform *t, reel_sample *s, uint64_t index)
 {
-    reel_draw d = reel_draw_new(3, 0, index);
+    reel_draw d = reel_draw_at(3, 0, index);
     assert_int_equal(reel_transform_apply(t, s, &d), REEL_OK);
     assert_ok();
 }
@@ -40,7 +40,7 @@ static void apply(reel_transform *t, reel_sample *s, uint64_t index)
 static void crop_is_a_window(void **state)
 {
     (void)state;
-    reel_transform *t = reel_random_crop(5, 2);
+    reel_transform *t = reel_transform_random_crop(5, 2);
     reel_sample s = {0};
     bool seen[5][6] = {0};
     for (uint64_t k = 0; k < 600; k++) {
@@ -72,9 +72,9 @@ static void crop_is_a_window(void **state)
     ramp(&s, REEL_U8, 5, 6);
     apply(t, &s, 1);
     reel_transform_free(t);
-    t = reel_random_crop(8, 1);
+    t = reel_transform_random_crop(8, 1);
     ramp(&s, REEL_U8, 5, 6);
-    reel_draw d = reel_draw_new(0, 0, 0);
+    reel_draw d = reel_draw_at(0, 0, 0);
     assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_SHAPE);
     assert_error(REEL_ERR_SHAPE,
                  "image 5x6 with 1 of padding is smaller than the crop 8x8");
@@ -85,7 +85,7 @@ static void crop_is_a_window(void **state)
 static void flip_mirrors_some(void **state)
 {
     (void)state;
-    reel_transform *t = reel_random_hflip(0.25f);
+    reel_transform *t = reel_transform_random_hflip(0.25f);
     reel_sample s = {0};
     int flipped = 0;
     for (uint64_t k = 0; k < 2000; k++) {
@@ -107,7 +107,7 @@ static void flip_mirrors_some(void **state)
 static void cutout_zeroes_a_square(void **state)
 {
     (void)state;
-    reel_transform *t = reel_cutout(3);
+    reel_transform *t = reel_transform_cutout(3);
     reel_sample s = {0};
     int most = 0, least = 99;
     for (uint64_t k = 0; k < 500; k++) {
@@ -133,7 +133,7 @@ static void normalize_is_exact(void **state)
 {
     (void)state;
     const float mean[2] = {0.4f, 3.0f}, std[2] = {0.2f, 2.0f};
-    reel_transform *t = reel_normalize(mean, std, 2);
+    reel_transform *t = reel_transform_normalize(mean, std, 2);
     reel_sample s = {0};
     for (int is_u8 = 0; is_u8 < 2; is_u8++) {
         ramp(&s, is_u8 ? REEL_U8 : REEL_F32, 3, 4);
@@ -147,8 +147,8 @@ static void normalize_is_exact(void **state)
             }
     }
     reel_transform_free(t);
-    t = reel_normalize(mean, std, 1);
-    reel_draw d = reel_draw_new(0, 0, 0);
+    t = reel_transform_normalize(mean, std, 1);
+    reel_draw d = reel_draw_at(0, 0, 0);
     assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_SHAPE);
     assert_error(REEL_ERR_SHAPE, "2 channels, mean and std have 1");
     reel_transform_free(t);
@@ -161,13 +161,13 @@ static void standardize_measures_the_data(void **state)
     (void)state;
     enum { N = 50, COLUMNS = 30 };
     float x[N][COLUMNS];
-    reel_draw d = reel_draw_new(1, 0, 0);
+    reel_draw d = reel_draw_at(1, 0, 0);
     for (int i = 0; i < N; i++)
         for (int k = 0; k < COLUMNS; k++)
             x[i][k] = k == 7 ? 1e6f : 1e4f + (float)k * reel_draw_f32(&d);
     reel_dataset *ds = reel_arrays_n(
         &(reel_array){.name = "x", .tensor = reel_from(x, REEL_SHAPE(N, COLUMNS), 0)}, 1);
-    reel_transform *t = reel_standardize(ds);
+    reel_transform *t = reel_transform_standardize(ds);
     assert_ok();
     double sum[COLUMNS] = {0}, squares[COLUMNS] = {0};
     reel_sample s = {0};
@@ -193,7 +193,7 @@ static void standardize_measures_the_data(void **state)
                       .tensor = reel_from(bytes, REEL_SHAPE(2, 1, 1, 2), REEL_U8),
                       .kind = REEL_IMAGE},
         1);
-    t = reel_standardize(ds);
+    t = reel_transform_standardize(ds);
     assert_int_equal(reel_dataset_get(ds, 0, &s), REEL_OK);
     apply(t, &s, 0);
     assert_true(((const float *)s.field[0]->data)[0] == -1.0f);
@@ -208,13 +208,14 @@ static void standardize_measures_the_data(void **state)
 static void all_images_move_alike(void **state)
 {
     (void)state;
-    reel_transform *moves[] = {reel_random_crop(4, 1), reel_random_hflip(0.5f),
-                               reel_resize(9, 4), reel_resize(3, 5)};
+    reel_transform *moves[] = {reel_transform_random_crop(4, 1),
+                               reel_transform_random_hflip(0.5f),
+                               reel_transform_resize(9, 4), reel_transform_resize(3, 5)};
     for (uint64_t k = 0; k < 200; k++) {
         reel_sample s = {0};
-        float *x = reel_sample_add(&s, "x", REEL_IMAGE, REEL_F32, REEL_SHAPE(5, 6, 1));
+        float *x = reel_sample_add(&s, "x", REEL_IMAGE, REEL_SHAPE(5, 6, 1), REEL_F32);
         int64_t *mask =
-            reel_sample_add(&s, "mask", REEL_IMAGE, REEL_I64, REEL_SHAPE(5, 6));
+            reel_sample_add(&s, "mask", REEL_IMAGE, REEL_SHAPE(5, 6), REEL_I64);
         assert_int_equal(reel_sample_label(&s, 3), REEL_OK);
         for (int i = 0; i < 30; i++) mask[i] = 100 + i, x[i] = (float)(100 + i);
         apply(moves[k % 2], &s, k); /* a crop or a flip: pixel for pixel */
@@ -238,10 +239,10 @@ static void all_images_move_alike(void **state)
     for (int i = 0; i < 4; i++) reel_transform_free(moves[i]);
     /* Images of unequal size cannot be cropped alike. */
     reel_sample s = {0};
-    reel_draw d = reel_draw_new(0, 0, 0);
-    memset(reel_sample_add(&s, "x", REEL_IMAGE, REEL_U8, REEL_SHAPE(5, 6, 1)), 0, 30);
-    memset(reel_sample_add(&s, "y", REEL_IMAGE, REEL_U8, REEL_SHAPE(5, 5)), 0, 25);
-    reel_transform *t = reel_random_crop(4, 0);
+    reel_draw d = reel_draw_at(0, 0, 0);
+    memset(reel_sample_add(&s, "x", REEL_IMAGE, REEL_SHAPE(5, 6, 1), REEL_U8), 0, 30);
+    memset(reel_sample_add(&s, "y", REEL_IMAGE, REEL_SHAPE(5, 5), REEL_U8), 0, 25);
+    reel_transform *t = reel_transform_random_crop(4, 0);
     assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_SHAPE);
     assert_error(REEL_ERR_SHAPE, "image \"x\" is 5x6, \"y\" is 5x5");
     reel_transform_free(t);
@@ -264,8 +265,8 @@ static void resize_is_bilinear(void **state)
     assert_true(fabsf(y[1] - (10 * 1 + 20 * 3 + 60 * 3) / 7.0f) < 1e-4f);
 
     reel_sample s = {0};
-    reel_transform *t = reel_resize(9, 4);
-    uint8_t *p = reel_sample_add(&s, "x", REEL_IMAGE, REEL_U8, REEL_SHAPE(5, 31, 3));
+    reel_transform *t = reel_transform_resize(9, 4);
+    uint8_t *p = reel_sample_add(&s, "x", REEL_IMAGE, REEL_SHAPE(5, 31, 3), REEL_U8);
     memset(p, 255, 5 * 31 * 3);
     apply(t, &s, 0);
     assert_int_equal(s.field[0]->shape.dim[0], 9);
@@ -283,7 +284,7 @@ static reel_status add_one(void *self, reel_sample *s, reel_draw *d)
 {
     (void)d;
     ++*(int *)self;
-    uint8_t *out = reel_field_out(s->field[0], REEL_U8, REEL_SHAPE(1));
+    uint8_t *out = reel_field_out(s->field[0], REEL_SHAPE(1), REEL_U8);
     if (out) *out = (uint8_t) * (int *)self;
     return reel_error_status();
 }
@@ -305,20 +306,20 @@ static void chains_own_their_parts(void **state)
     int calls = 0;
     freed = 0;
     reel_sample s = {0};
-    assert_non_null(reel_sample_add(&s, "x", REEL_ARRAY, REEL_U8, REEL_SHAPE(1)));
+    assert_non_null(reel_sample_add(&s, "x", REEL_ARRAY, REEL_SHAPE(1), REEL_U8));
     reel_transform *one = reel_transform_new(add_one, &calls, count_free);
-    reel_transform *t =
-        reel_compose(reel_transform_keep(one), reel_compose(one, NULL), NULL);
+    reel_transform *t = reel_transform_compose(reel_transform_keep(one),
+                                               reel_transform_compose(one, NULL), NULL);
     apply(t, &s, 0);
     assert_int_equal(calls, 2);
     assert_int_equal(*(const uint8_t *)s.field[0]->data, 2);
     reel_transform_free(t);
     assert_int_equal(freed, 1);
 
-    t = reel_compose(reel_transform_new(add_one, &calls, count_free),
-                     reel_transform_new(fail_silently, NULL, count_free),
-                     reel_transform_new(add_one, &calls, count_free));
-    reel_draw d = reel_draw_new(0, 0, 0);
+    t = reel_transform_compose(reel_transform_new(add_one, &calls, count_free),
+                               reel_transform_new(fail_silently, NULL, count_free),
+                               reel_transform_new(add_one, &calls, count_free));
+    reel_draw d = reel_draw_at(0, 0, 0);
     calls = 0;
     assert_int_equal(reel_transform_apply(t, &s, &d), REEL_ERR_STATE);
     assert_int_equal(calls, 1);
@@ -327,9 +328,10 @@ static void chains_own_their_parts(void **state)
     assert_int_equal(freed, 4);
 
     /* A part that could not be made takes the others with it, and is the error. */
-    assert_null(reel_compose(reel_transform_new(add_one, &calls, count_free),
-                             reel_random_crop(-1, 0), reel_random_hflip(0.5f)));
-    assert_error(REEL_ERR_ARG, "random_crop: size -1");
+    assert_null(reel_transform_compose(reel_transform_new(add_one, &calls, count_free),
+                                       reel_transform_random_crop(-1, 0),
+                                       reel_transform_random_hflip(0.5f)));
+    assert_error(REEL_ERR_ARG, "transform_random_crop: size -1");
     assert_int_equal(freed, 5);
     reel_sample_free(&s);
 }
@@ -338,38 +340,39 @@ static void transforms_refuse(void **state)
 {
     (void)state;
     const float good[2] = {1, 1}, zero[2] = {1, 0}, nan[2] = {NAN, 1};
-    assert_null(reel_random_crop(4, -1));
+    assert_null(reel_transform_random_crop(4, -1));
     assert_error(REEL_ERR_ARG, "padding -1");
-    assert_null(reel_random_hflip(1.5f));
+    assert_null(reel_transform_random_hflip(1.5f));
     assert_error(REEL_ERR_ARG, "1.5");
-    assert_null(reel_random_hflip(NAN));
+    assert_null(reel_transform_random_hflip(NAN));
     assert_error(REEL_ERR_ARG, "nan");
-    assert_null(reel_cutout(0));
+    assert_null(reel_transform_cutout(0));
     assert_error(REEL_ERR_ARG, "size 0");
-    assert_null(reel_resize(0, 3));
+    assert_null(reel_transform_resize(0, 3));
     assert_error(REEL_ERR_ARG, "0x3");
-    assert_null(reel_normalize(NULL, good, 2));
+    assert_null(reel_transform_normalize(NULL, good, 2));
     assert_error(REEL_ERR_ARG, "NULL");
-    assert_null(reel_normalize(good, zero, 2));
+    assert_null(reel_transform_normalize(good, zero, 2));
     assert_error(REEL_ERR_ARG, "channel 1 has mean 1 and std 0");
-    assert_null(reel_normalize(nan, good, 2));
+    assert_null(reel_transform_normalize(nan, good, 2));
     assert_error(REEL_ERR_ARG, "channel 0");
-    assert_null(reel_normalize(good, good, 65537));
+    assert_null(reel_transform_normalize(good, good, 65537));
     assert_error(REEL_ERR_ARG, "65537 channels");
-    assert_null(reel_standardize(NULL));
+    assert_null(reel_transform_standardize(NULL));
     assert_error(REEL_ERR_ARG, "dataset is NULL");
-    assert_null(reel_compose_n(NULL, 1));
+    assert_null(reel_transform_compose_n(NULL, 1));
     assert_error(REEL_ERR_ARG, "compose");
     assert_null(reel_transform_new(NULL, NULL, NULL));
     assert_error(REEL_ERR_ARG, "NULL");
     reel_transform_free(NULL);
     assert_null(reel_transform_keep(NULL));
 
-    reel_transform *images_only[] = {reel_random_crop(1, 0), reel_random_hflip(0.5f),
-                                     reel_cutout(1), reel_resize(2, 2)};
+    reel_transform *images_only[] = {
+        reel_transform_random_crop(1, 0), reel_transform_random_hflip(0.5f),
+        reel_transform_cutout(1), reel_transform_resize(2, 2)};
     reel_sample s = {0};
-    reel_sample_add(&s, "x", REEL_ARRAY, REEL_F32, REEL_SHAPE(4));
-    reel_draw d = reel_draw_new(0, 0, 0);
+    reel_sample_add(&s, "x", REEL_ARRAY, REEL_SHAPE(4), REEL_F32);
+    reel_draw d = reel_draw_at(0, 0, 0);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(reel_transform_apply(images_only[i], &s, &d), REEL_ERR_SHAPE);
         assert_error(REEL_ERR_SHAPE, "has no image [h, w, c] among its 1 fields");
@@ -393,10 +396,11 @@ static void each_allocation_may_fail(void **state)
         reel_sample s = {0};
         ramp(&s, REEL_U8, 8, 8);
         reel__fault_alloc(k, k % 2);
-        reel_transform *t =
-            reel_compose(reel_resize(9, 9), reel_random_crop(8, 2), reel_random_hflip(1),
-                         reel_normalize(m, v, 2), reel_cutout(2));
-        reel_draw d = reel_draw_new(0, 0, 0);
+        reel_transform *t = reel_transform_compose(
+            reel_transform_resize(9, 9), reel_transform_random_crop(8, 2),
+            reel_transform_random_hflip(1), reel_transform_normalize(m, v, 2),
+            reel_transform_cutout(2));
+        reel_draw d = reel_draw_at(0, 0, 0);
         if (t) reel_transform_apply(t, &s, &d);
         done = reel__fault_alloc_count() < k;
         reel__fault_alloc(0, false);

@@ -91,8 +91,7 @@ static reel_loader *loader_of(const library *l)
 static double train(const library *l, reel_loader *loader, int epochs)
 {
     double loss = -1;
-    reel_module *net =
-        l->reel_mlp(&(reel_mlp_opts){.in = FEATURES, .out = SAMPLES, .hidden = {128}});
+    reel_module *net = l->reel_mlp(FEATURES, SAMPLES, &(reel_mlp_opts){.hidden = {128}});
     reel_optim *opt = l->reel_sgd(l->reel_parameters(net), &(reel_sgd_opts){.lr = 0.1});
     for (int i = 0; i < epochs; i++)
         for (reel_batch b; l->reel_loader_next(loader, &b);) {

@@ -225,7 +225,7 @@ static double one_cycle(const reel_one_cycle_opts *o, const double *r)
 {
     reel_tensor *w = parameter(r);
     reel_optim *sgd = reel_sgd((reel_params){&w, NULL, 1}, NULL);
-    reel_schedule *s = reel_schedule_one_cycle(sgd, 1, 11, o);
+    reel_schedule *s = reel_schedule_one_cycle(sgd, 11, 1, o);
     double total = s ? 0 : NAN;
     for (int t = 0; t < 11 && s; t++) total += (1 + t * r[0]) * reel_schedule_at(s, 0, t);
     reel_schedule_free(s);
@@ -347,7 +347,9 @@ static double nn_batch_momentum(double v, const double *r)
 
 static double layer_eps(double v, const double *r)
 {
-    return item(reel_layer_norm(numbers(small(r), 4, 4), 1, NULL, NULL, v), 0);
+    return item(reel_layer_norm(numbers(small(r), 4, 4), 1, NULL, NULL,
+                                &(reel_layer_norm_opts){.eps = v}),
+                0);
 }
 static double run_module(reel_module *m, reel_tensor *x)
 {
@@ -441,8 +443,7 @@ static double nothing(double v, const double *r)
 static double mlp_dropout(double v, const double *r)
 {
     return training_differs(
-        reel_mlp(&(reel_mlp_opts){.in = 4, .hidden = {8}, .dropout = v}),
-        numbers(r, 4, 4));
+        reel_mlp(4, 10, &(reel_mlp_opts){.hidden = {8}, .dropout = v}), numbers(r, 4, 4));
 }
 static double mha_dropout(double v, const double *r)
 {
@@ -557,9 +558,9 @@ static double progress(double v, const double *r)
 {
     (void)r;
     FILE *f = tmpfile();
-    reel_progress *p = reel_progress_begin(f, 5, &(reel_progress_opts){.every = v});
-    for (int i = 0; i < 5; i++) reel_progress_step(p, 1, NULL);
-    reel_progress_end(p);
+    reel_progress *p = reel_progress_new(f, 5, &(reel_progress_opts){.every = v});
+    for (int i = 0; i < 5; i++) reel_progress_update(p, 1, NULL);
+    reel_progress_free(p);
     rewind(f);
     int lines = 0;
     for (int c; (c = getc(f)) != EOF;) lines += c == '\n';
@@ -580,7 +581,7 @@ static double gray(const reel_image_grid_opts *opts, const double *r)
     float pixel = (float)r[0];
     int fd = mkstemp(path); /* a name that is free; the file is replaced */
     assert_true(fd >= 0 && close(fd) == 0);
-    (void)reel_image_grid_save(path, reel_from(&pixel, REEL_SHAPE(1, 1, 1, 1), REEL_F32),
+    (void)reel_image_grid_save(reel_from(&pixel, REEL_SHAPE(1, 1, 1, 1), REEL_F32), path,
                                opts);
     FILE *f = fopen(path, "rb");
     assert_non_null(f);

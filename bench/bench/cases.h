@@ -15,7 +15,7 @@ typedef struct bench_case {
     int inner;       /* repeats within one step that is timed; 0 means 1 */
 } bench_case;
 
-/* Models run as graphs: reel_step, or what an executor makes of an optimized trace. */
+/* Models run as graphs: reel_compiled, or what an executor makes of an optimized trace. */
 extern bool bench_traced;
 extern const char *bench_skip; /* passes; or NULL */
 

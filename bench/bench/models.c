@@ -8,7 +8,7 @@ bool bench_traced;
 const char *bench_skip;
 
 typedef struct model {
-    reel_step *step;
+    reel_compiled *step;
     reel_module *net;
     reel_optim *optim; /* NULL: inference */
     reel_tensor *x, *y;
@@ -16,24 +16,25 @@ typedef struct model {
 } model;
 
 /* What the plan of a traced model takes, in MiB. */
-static void show_memory(const reel_step *s)
+static void show_memory(const reel_compiled *s)
 {
     const double mib = 1 << 20;
     reel_plan_memory k;
-    if (!reel_step_executor(s) || reel_executor_memory(reel_step_executor(s), &k)) return;
+    if (!reel_compiled_executor(s) || reel_executor_memory(reel_compiled_executor(s), &k))
+        return;
     printf(
         "%-22s arena %.1f (at least %.1f), kernels %.1f, prepared %.1f, state %.1f MiB; "
         "%d nodes\n",
         "", (double)k.arena / mib, (double)k.lower_bound / mib, (double)k.scratch / mib,
         (double)k.prepared / mib, (double)k.state / mib,
-        reel_graph_nodes(reel_step_graph(s)));
+        reel_graph_nodes(reel_compiled_graph(s)));
 }
 
 static void model_close(void *state)
 {
     model *m = state;
     show_memory(m->step);
-    reel_step_free(m->step);
+    reel_compiled_free(m->step);
     reel_optim_free(m->optim);
     reel_module_free(m->net);
     reel_release(m->x);
@@ -76,15 +77,15 @@ static reel_status model_step(void *state)
     model *m = state;
     reel_tensor *const x[] = {m->x, m->y};
     reel_tensor *y = NULL;
-    reel_step_fn fn = m->optim ? train : infer;
+    reel_function_n fn = m->optim ? train : infer;
     int n = m->optim ? 2 : 1;
     if (bench_traced && !m->step)
-        m->step =
-            reel_step_new(fn, m, &(reel_step_opts){.module = m->net, .skip = bench_skip});
+        m->step = reel_compile(
+            fn, m, &(reel_compile_opts){.module = m->net, .skip = bench_skip});
     reel_scope s = reel_scope_begin();
     bool was = reel_set_grad_enabled(m->optim != NULL);
     reel_status st =
-        bench_traced ? reel_step_run(m->step, x, n, &y, 1) : fn(m, x, n, &y, 1);
+        bench_traced ? reel_compiled_run(m->step, x, n, &y, 1) : fn(m, x, n, &y, 1);
     (void)reel_set_grad_enabled(was);
     reel_scope_end(s);
     return st;
@@ -120,7 +121,7 @@ static void *mlp_open(const bench_case *c)
 {
     model *m = calloc(1, sizeof *m);
     reel_scope s = reel_scope_begin();
-    m->net = reel_mlp(&(reel_mlp_opts){.in = 3072, .out = 10, .hidden = {512, 256}});
+    m->net = reel_mlp(3072, 10, &(reel_mlp_opts){.hidden = {512, 256}});
     m->x = reel_keep(reel_randn(REEL_SHAPE(c->size[0], 3072), REEL_F32));
     m->y = reel_keep(reel_randint(0, 10, REEL_SHAPE(c->size[0]), REEL_I64));
     m->optim = reel_adamw(reel_parameters(m->net),

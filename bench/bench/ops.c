@@ -150,7 +150,7 @@ static reel_tensor *do_rows(const op *o)
     switch (o->c->size[2]) {
     case 0: return reel_softmax(o->x[0], -1);
     case 1: return reel_gelu(o->x[0]);
-    case 2: return reel_layer_norm(o->x[0], 1, o->x[1], o->x[2], 0);
+    case 2: return reel_layer_norm(o->x[0], 1, o->x[1], o->x[2], NULL);
     default: return reel_relu(o->x[0]);
     }
 }

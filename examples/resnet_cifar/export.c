@@ -90,7 +90,7 @@ static reel_status write_images(session *s, const char *path)
     reel_batch b;
     if (!reel_loader_next(s->test_loader, &b)) return reel_error_status();
     int64_t n = b.size < IMAGES ? b.size : IMAGES;
-    return reel_npy_save(path, reel_slice(b.x, 0, 0, n, 1));
+    return reel_npy_save(reel_slice(b.x, 0, 0, n, 1), path);
 }
 
 reel_status export_model(session *s, double accuracy)

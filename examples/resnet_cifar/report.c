@@ -256,7 +256,7 @@ reel_status report_mistakes(FILE *to, const char *path, reel_dataset *ds, predic
     reel_status st = REEL_OK;
     for (int i = 0; i < shown && !st; i++) st = add_mistake(&t, i, ds, &p[i], &s);
     reel_sample_free(&s);
-    if (!st) st = reel_png_save(path, t.px, t.height, t.width, 3);
+    if (!st) st = reel_png_save(t.px, t.height, t.width, 3, path);
     free(t.px);
     if (st) return st;
     fprintf(to,

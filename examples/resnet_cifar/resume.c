@@ -50,7 +50,7 @@ reel_status save_checkpoint(const options *o, session *s, progress *p, int64_t e
     reel_status st = put(run.extra, "progress", now, 1, 4);
     if (!st && p->rows) st = put(run.extra, "rows", p->row, p->rows, REPORT_COLUMNS);
     if (!st) st = reel_tensor_map_set_text(run.extra, "options", text);
-    if (!st) st = reel_training_save(o->checkpoint, &run);
+    if (!st) st = reel_training_save(&run, o->checkpoint);
     reel_tensor_map_free(run.extra);
     return st;
 }
@@ -95,9 +95,9 @@ reel_status resume(const options *o, session *s, progress *p, int64_t *epoch)
     if (!(run.extra = reel_tensor_map_new())) return reel_error_status();
     /* First the options: they explain more than a shape that differs would. */
     reel_status st =
-        reel_training_load(o->checkpoint, &(reel_training){.extra = run.extra});
+        reel_training_load(&(reel_training){.extra = run.extra}, o->checkpoint);
     if (!st) st = check_options(o, s, run.extra);
-    if (!st) st = reel_training_load(o->checkpoint, &run);
+    if (!st) st = reel_training_load(&run, o->checkpoint);
     if (!st) st = take(o, run.extra, p);
     reel_tensor_map_free(run.extra);
     if (st) return st;

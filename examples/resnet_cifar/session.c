@@ -28,13 +28,14 @@ static reel_loader *make_loader(const session *s, reel_dataset *ds, bool trainin
                   (long long)shape.dim[2]);
         return NULL;
     }
-    reel_transform *norm = reel_normalize(s->mean, s->std, 3);
+    reel_transform *norm = reel_transform_normalize(s->mean, s->std, 3);
     bool augment = training && strcmp(o->augment, "none") != 0;
     bool hole = training && strcmp(o->augment, "cutout") == 0;
     reel_transform *all = norm;
     if (augment)
-        all = reel_compose(reel_random_crop(32, 4), reel_random_hflip(0.5f), norm,
-                           hole ? reel_cutout(8) : NULL);
+        all = reel_transform_compose(reel_transform_random_crop(32, 4),
+                                     reel_transform_random_hflip(0.5f), norm,
+                                     hole ? reel_transform_cutout(8) : NULL);
     return reel_loader_new(ds, &(reel_loader_opts){.batch = o->batch,
                                                    .shuffle = training,
                                                    .drop_last = training,
@@ -55,8 +56,7 @@ static reel_module *make_model(const char *name, int64_t classes)
     if (strcmp(name, "vit-tiny") == 0)
         return reel_vit_tiny(
             &(reel_vit_opts){.classes = classes, .dim = 128, .heads = 4});
-    return reel_mlp(
-        &(reel_mlp_opts){.in = 3 * 32 * 32, .out = classes, .hidden = {512, 256}});
+    return reel_mlp(3 * 32 * 32, classes, &(reel_mlp_opts){.hidden = {512, 256}});
 }
 
 static reel_status make_optim(session *s)
@@ -71,7 +71,7 @@ static reel_status make_optim(session *s)
     if (!s->optim) return reel_error_status();
     int64_t steps = o->epochs * s->steps_per_epoch;
     if (strcmp(o->schedule, "onecycle") == 0)
-        s->schedule = reel_schedule_one_cycle(s->optim, o->lr, steps, NULL);
+        s->schedule = reel_schedule_one_cycle(s->optim, steps, o->lr, NULL);
     else if (strcmp(o->schedule, "cosine") == 0)
         s->schedule = reel_schedule_cosine(s->optim, steps, 0);
     else if (strcmp(o->schedule, "step") == 0)
@@ -118,15 +118,15 @@ reel_status session_open(session *s, const options *o)
     if (o->ema &&
         !(s->ema = reel_ema_new(s->net, 0.999, &(reel_ema_opts){.warmup = true})))
         return reel_error_status();
-    if (o->traced &&
-        !(s->step = reel_step_new(session_step, s, &(reel_step_opts){.module = s->net})))
+    if (o->traced && !(s->step = reel_compile(session_step, s,
+                                              &(reel_compile_opts){.module = s->net})))
         return reel_error_status();
     return REEL_OK;
 }
 
 void session_close(session *s)
 {
-    reel_step_free(s->step);
+    reel_compiled_free(s->step);
     reel_ema_free(s->ema);
     reel_schedule_free(s->schedule);
     reel_optim_free(s->optim);

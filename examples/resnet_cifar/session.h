@@ -15,7 +15,7 @@ typedef struct session {
     reel_optim *optim;
     reel_schedule *schedule;
     reel_ema *ema;           /* or NULL */
-    reel_step *step;         /* train_step() as a graph; NULL without --traced */
+    reel_compiled *step;     /* train_step() as a graph; NULL without --traced */
     const float *mean, *std; /* [3], of the pixels */
     int64_t steps_per_epoch;
 } session;

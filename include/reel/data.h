@@ -2,8 +2,8 @@
  *
  *     reel_dataset *train = reel_cifar10("cifar-10-batches-bin", REEL_TRAIN);
  *     reel_transform *augment =
- *         reel_compose(reel_random_crop(32, 4), reel_random_hflip(0.5f),
- *                      reel_normalize(mean, std, 3));
+ *         reel_transform_compose(reel_transform_random_crop(32, 4), reel_transform_random_hflip(0.5f),
+ *                      reel_transform_normalize(mean, std, 3));
  *     reel_loader *loader = reel_loader_new(train, &(reel_loader_opts){
  *                               .batch = 128, .shuffle = true, .transform = augment });
  *     for (reel_batch b = reel_loader_begin(loader); reel_loader_next(loader, &b); )
@@ -72,12 +72,12 @@ typedef struct reel_sample {
  *  Errors: REEL_ERR_ARG for no name or one that the sample has; REEL_ERR_DTYPE,
  *  REEL_ERR_SHAPE for what its kind cannot be; REEL_ERR_MEMORY; NULL then, `s` unchanged. */
 REEL_API void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
-                               reel_dtype dtype, reel_shape shape);
+                               reel_shape shape, reel_dtype dtype);
 /** Adds a field whose elements lie in memory of yours, row-major, which lives as long as
  *  the dataset. Errors: as reel_sample_add; REEL_ERR_ARG if `data` is NULL. */
 REEL_API reel_status reel_sample_borrow(reel_sample *s, const char *name,
-                                        reel_field_kind kind, reel_dtype dtype,
-                                        reel_shape shape, const void *data);
+                                        reel_field_kind kind, const void *data,
+                                        reel_shape shape, reel_dtype dtype);
 /** Adds the field "y", a label. Errors: as reel_sample_add. */
 REEL_API reel_status reel_sample_label(reel_sample *s, int64_t label);
 /** Field `name`, which belongs to the sample.
@@ -87,7 +87,7 @@ REEL_API reel_field *reel_sample_field(const reel_sample *s, const char *name);
  *  the field. Sets dtype, shape and data to it. What f->data pointed to before stays
  *  valid, apart from the new memory, until the next call.
  *  Errors: REEL_ERR_DTYPE, REEL_ERR_SHAPE, REEL_ERR_MEMORY; NULL then, `f` unchanged. */
-REEL_API void *reel_field_out(reel_field *f, reel_dtype dtype, reel_shape shape);
+REEL_API void *reel_field_out(reel_field *f, reel_shape shape, reel_dtype dtype);
 /** Takes the fields out, for others of a next sample that use their memory. NULL is
  *  allowed. reel_dataset_get() does it. */
 REEL_API void reel_sample_clear(reel_sample *s);
@@ -228,19 +228,20 @@ REEL_API reel_dataset *reel_csv(const char *path, const reel_csv_opts *opts);
 /** Samples indices[0], ..., indices[n-1] of `ds`, of which it keeps a share; an index may
  *  come more than once. The indices are copied.
  *  Errors: REEL_ERR_ARG for n < 1 or an index out of range. */
-REEL_API reel_dataset *reel_subset(reel_dataset *ds, const int64_t *indices, int64_t n);
+REEL_API reel_dataset *reel_dataset_subset(reel_dataset *ds, const int64_t *indices,
+                                           int64_t n);
 /** Cuts `ds` at random into `n` datasets out[0], ..., out[n-1] that have no sample in common:
  *  of these lengths, which add up to its length, or of these fractions, which add up to 1
  *  (rounded down; what is left over goes to the first ones, a sample each). A function of
  *  (ds, lengths, seed). On failure out is all NULL.
  *  Errors: REEL_ERR_ARG for other sums, a length that is negative or not whole, a part
  *  without samples. */
-REEL_API reel_status reel_random_split(reel_dataset *ds, const double *lengths, int n,
-                                       uint64_t seed, reel_dataset **out);
+REEL_API reel_status reel_dataset_random_split(reel_dataset *ds, const double *lengths,
+                                               int n, uint64_t seed, reel_dataset **out);
 /** The samples of `n` datasets, one after the other, of each of which it keeps a share. All
  *  must have the same fields, which the loader checks. Classes are those of the one that has
  *  most. Errors: REEL_ERR_ARG for none, or one that is NULL. */
-REEL_API reel_dataset *reel_concat(reel_dataset *const *parts, int n);
+REEL_API reel_dataset *reel_dataset_concat(reel_dataset *const *parts, int n);
 
 /** A dataset of your own. `get` may be called by several threads at once; it adds the
  *  fields, the same ones to every sample in the same order (reel_sample_add,
@@ -265,7 +266,7 @@ REEL_API reel_dataset *reel_dataset_new(const reel_dataset_fns *fns, void *self)
 /* ---- transforms -------------------------------------------------------------------- */
 
 /** What changes one sample on its way into a batch. Opaque, reference counted.
- *  reel_compose and reel_loader_new TAKE OVER the transforms given to them, also when
+ *  reel_transform_compose and reel_loader_new TAKE OVER the transforms given to them, also when
  *  they fail; reel_transform_keep() first if you need one twice. */
 typedef struct reel_transform reel_transform;
 
@@ -277,7 +278,7 @@ typedef struct reel_draw {
     int used;
 } reel_draw;
 /** A stream for these three numbers. */
-REEL_API reel_draw reel_draw_new(uint64_t seed, uint64_t epoch, uint64_t index);
+REEL_API reel_draw reel_draw_at(uint64_t seed, uint64_t epoch, uint64_t index);
 /** The next 32 random bits. */
 REEL_API uint32_t reel_draw_u32(reel_draw *d);
 /** Uniform in [0, 1). */
@@ -286,41 +287,41 @@ REEL_API float reel_draw_f32(reel_draw *d);
  *  arXiv:1805.10941. */
 REEL_API uint32_t reel_draw_below(reel_draw *d, uint32_t n);
 
-/* reel_random_crop, reel_random_hflip and reel_resize change every image of a sample
- * alike, so that an image and its mask or target stay together. reel_cutout changes the
- * first image, reel_normalize the first field. */
+/* reel_transform_random_crop, reel_transform_random_hflip and reel_transform_resize change every image of a sample
+ * alike, so that an image and its mask or target stay together. reel_transform_cutout changes the
+ * first image, reel_transform_normalize the first field. */
 
 /** Pads with zeros on each side, then cuts size x size out at a random place. Images of
  *  equal size, of any dtype. Errors when applied: REEL_ERR_SHAPE if the padded image is
  *  smaller than that. */
-REEL_API reel_transform *reel_random_crop(int size, int padding);
+REEL_API reel_transform *reel_transform_random_crop(int size, int padding);
 /** Mirrors left and right with probability p. Images of any dtype. */
-REEL_API reel_transform *reel_random_hflip(float p);
+REEL_API reel_transform *reel_transform_random_hflip(float p);
 /** (x - mean[c]) / std[c] over the last dimension, which must be `channels` (1..65536)
  *  long,
  *  of u8, which is first divided by 255, or f32. Result f32. Both arrays are copied. std must not be 0. */
-REEL_API reel_transform *reel_normalize(const float *mean, const float *std,
-                                        int channels);
-/** reel_normalize with the mean and the deviation (divided by n) of the samples of `ds`, of
+REEL_API reel_transform *reel_transform_normalize(const float *mean, const float *std,
+                                                  int channels);
+/** reel_transform_normalize with the mean and the deviation (divided by n) of the samples of `ds`, of
  *  which every one is read: give it the training set. A channel that is constant becomes 0.
- *  Errors: as reel_normalize; those of reading; REEL_ERR_SHAPE for samples of unequal
+ *  Errors: as reel_transform_normalize; those of reading; REEL_ERR_SHAPE for samples of unequal
  *  channels. */
-REEL_API reel_transform *reel_standardize(reel_dataset *ds);
+REEL_API reel_transform *reel_transform_standardize(reel_dataset *ds);
 /** Sets a square of side `size` to 0 around a random place; what hangs over the border is
- *  cut off. After reel_normalize 0 is the mean. Images.
+ *  cut off. After reel_transform_normalize 0 is the mean. Images.
  *  Source: DeVries & Taylor 2017, arXiv:1708.04552. */
-REEL_API reel_transform *reel_cutout(int size);
+REEL_API reel_transform *reel_transform_cutout(int size);
 /** Bilinear to height x width; when shrinking, the triangle filter widens with the scale
  *  (antialias, as Pillow does). Images of u8 and f32; those of other integers and of bool
  *  hold classes, of which each output pixel takes the one at its centre. */
-REEL_API reel_transform *reel_resize(int height, int width);
+REEL_API reel_transform *reel_transform_resize(int height, int width);
 /** The `n` parts one after the other; takes them over. NULL if a part is NULL (the parts
  *  are released). A NULL at the end is ignored. */
-REEL_API reel_transform *reel_compose_n(reel_transform *const *parts, int n);
-/** reel_compose(a, b, c): the same with the parts written in place (C only). A NULL at
+REEL_API reel_transform *reel_transform_compose_n(reel_transform *const *parts, int n);
+/** reel_transform_compose(a, b, c): the same with the parts written in place (C only). A NULL at
  *  the end is allowed. */
-#define reel_compose(...)                                                                \
-    reel_compose_n(                                                                      \
+#define reel_transform_compose(...)                                                      \
+    reel_transform_compose_n(                                                            \
         (reel_transform *[]){__VA_ARGS__},                                               \
         (int)(sizeof((reel_transform *[]){__VA_ARGS__}) / sizeof(reel_transform *)))
 

@@ -3,7 +3,7 @@
  *     reel_tensor_map *m = reel_tensor_map_new();
  *     reel_tensor_map_set(m, "weight", w);
  *     reel_tensor_map_set_text(m, "epoch", "3");
- *     reel_checkpoint_save("run.ckpt", m);
+ *     reel_tensor_map_save(m, "run.ckpt");
  *     reel_tensor_map_free(m);
  *
  * Every writer is atomic: temporary file in the same folder, fsync, rename, fsync of the
@@ -63,7 +63,7 @@ REEL_API void reel_tensor_map_free(reel_tensor_map *map);
 /** Writes the tensors (any device, any strides, any dtype) and texts (as __metadata__).
  *  Errors: REEL_ERR_IO naming the file and the step; REEL_ERR_ARG for a name that is not
  *  UTF-8 or is "__metadata__"; REEL_ERR_MEMORY. */
-REEL_API reel_status reel_safetensors_save(const char *path, const reel_tensor_map *map);
+REEL_API reel_status reel_safetensors_save(const reel_tensor_map *map, const char *path);
 
 /** An open safetensors file: header parsed and checked, data mapped. Opaque. */
 typedef struct reel_safetensors reel_safetensors;
@@ -95,11 +95,11 @@ REEL_API reel_tensor_map *reel_safetensors_load(const char *path);
 /** Writes a checkpoint: a safetensors file with two more texts, reel.checkpoint (version)
  *  and reel.crc32 (of the data), so that a damaged file is found out. Errors: as
  *  reel_safetensors_save. */
-REEL_API reel_status reel_checkpoint_save(const char *path, const reel_tensor_map *map);
+REEL_API reel_status reel_tensor_map_save(const reel_tensor_map *map, const char *path);
 /** Reads it back; the two texts are left out. The caller frees the map.
  *  Errors: as reel_safetensors_open; REEL_ERR_FORMAT if it is not a checkpoint, is of a
  *  version that is not known, or its data do not have the checksum. */
-REEL_API reel_tensor_map *reel_checkpoint_load(const char *path);
+REEL_API reel_tensor_map *reel_tensor_map_load(const char *path);
 
 /* ---- graphs ------------------------------------------------------------------------ */
 
@@ -122,15 +122,15 @@ REEL_API reel_graph *reel_graph_load(const char *path);
 REEL_API reel_tensor *reel_npy_load(const char *path);
 /** Writes a .npy file, version 1, C order. Errors: REEL_ERR_UNSUPPORTED for bf16, which
  *  NumPy has not; REEL_ERR_IO. */
-REEL_API reel_status reel_npy_save(const char *path, reel_tensor *x);
+REEL_API reel_status reel_npy_save(reel_tensor *x, const char *path);
 
 /* ---- pictures ---------------------------------------------------------------------- */
 
 /** Writes pixels [height, width, channels], row-major, as a PNG without compression.
  *  channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA. Errors: REEL_ERR_ARG, REEL_ERR_IO.
  *  Source: RFC 2083. */
-REEL_API reel_status reel_png_save(const char *path, const uint8_t *pixels, int height,
-                                   int width, int channels);
+REEL_API reel_status reel_png_save(const uint8_t *pixels, int height, int width,
+                                   int channels, const char *path);
 
 /** Options of reel_image_grid_save. Zero is the default. */
 typedef struct reel_image_grid_opts {
@@ -146,7 +146,7 @@ typedef struct reel_image_grid_opts {
  *  black, what is above `high` full. opts may be NULL.
  *  Errors: REEL_ERR_SHAPE, REEL_ERR_DTYPE for other images; REEL_ERR_ARG for negative options,
  *  low that is not below high, more than 65535 pixels across; those of reel_png_save. */
-REEL_API reel_status reel_image_grid_save(const char *path, reel_tensor *images,
+REEL_API reel_status reel_image_grid_save(reel_tensor *images, const char *path,
                                           const reel_image_grid_opts *opts);
 
 #ifdef __cplusplus

@@ -181,7 +181,7 @@ typedef struct reel_module_hook {
 /** Adds a hook; hooks run in the order in which they were added, and must not add or remove
  *  any on `m`. Returns its number, above 0, for reel_module_remove_hook(); 0 on an
  *  error. */
-REEL_API int reel_module_add_hook(reel_module *m, reel_module_hook hook);
+REEL_API int reel_module_add_hook(reel_module *m, const reel_module_hook *hook);
 /** Removes a hook of `m`. Errors: REEL_ERR_ARG if there is none of that number. */
 REEL_API reel_status reel_module_remove_hook(reel_module *m, int number);
 
@@ -344,10 +344,10 @@ typedef struct reel_nn_layer_norm_opts {
 REEL_API reel_module *reel_nn_layer_norm(reel_shape shape,
                                          const reel_nn_layer_norm_opts *opts);
 
-/** Largest of each window. */
-REEL_API reel_module *reel_nn_max_pool2d(const reel_pool2d_opts *opts);
+/** Largest of each window of kernel x kernel. */
+REEL_API reel_module *reel_nn_max_pool2d(int kernel, const reel_pool2d_opts *opts);
 /** Mean of each window. */
-REEL_API reel_module *reel_nn_avg_pool2d(const reel_pool2d_opts *opts);
+REEL_API reel_module *reel_nn_avg_pool2d(int kernel, const reel_pool2d_opts *opts);
 /** Mean of windows that give [n, c, h, w]. */
 REEL_API reel_module *reel_nn_adaptive_avg_pool2d(int h, int w);
 
@@ -369,7 +369,7 @@ typedef enum reel_activation {
     REEL_ACT_IDENTITY
 } reel_activation;
 /** The function itself. */
-REEL_API reel_tensor *reel_activate(reel_activation kind, reel_tensor *x);
+REEL_API reel_tensor *reel_activate(reel_tensor *x, reel_activation kind);
 /** Its name, such as "relu"; "?" for a value that is none. Static storage. */
 REEL_API const char *reel_activation_name(reel_activation kind);
 /** It as a module. */
@@ -468,15 +468,14 @@ REEL_API reel_tensor *reel_init_orthogonal(reel_tensor *t, double gain);
 
 /** Options of reel_mlp. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_mlp_opts {
-    int64_t in;        /* elements of one sample; required */
-    int64_t out;       /* 0 means 10 */
     int64_t hidden[8]; /* widths, up to the first 0; none: one of 256 */
     reel_activation activation;
     double dropout; /* after each activation, in training */
     REEL_FUTURE;
 } reel_mlp_opts;
-/** Multi-layer perceptron over [n, ...], flattened [fc1, fc2, ...]. */
-REEL_API reel_module *reel_mlp(const reel_mlp_opts *opts);
+/** Multi-layer perceptron over [n, ...], flattened to `in` elements each, to [n, out]
+ *  [fc1, fc2, ...]. */
+REEL_API reel_module *reel_mlp(int64_t in, int64_t out, const reel_mlp_opts *opts);
 
 /** Options of the residual nets. Zero is the default. */
 typedef struct reel_resnet_opts {
@@ -573,8 +572,8 @@ typedef struct reel_summary_opts {
 REEL_API char *reel_summary(reel_module *m, reel_shape input,
                             const reel_summary_opts *opts);
 /** Writes it to `to`. */
-REEL_API reel_status reel_summary_write(reel_module *m, reel_shape input,
-                                        const reel_summary_opts *opts, FILE *to);
+REEL_API reel_status reel_summary_write(reel_module *m, reel_shape input, FILE *to,
+                                        const reel_summary_opts *opts);
 
 #ifdef __cplusplus
 }

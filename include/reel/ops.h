@@ -334,19 +334,21 @@ REEL_API reel_tensor *reel_conv2d(reel_tensor *x, reel_tensor *weight, reel_tens
 
 /** Options of pooling. Zero is the default. */
 typedef struct reel_pool2d_opts {
-    int kernel;   /* window; required, here or in kernel_hw */
-    int stride;   /* 0 means kernel                         */
-    int padding;  /* at most half the window                */
-    int dilation; /* max_pool2d only; 0 means 1             */
+    int stride;   /* 0 means the kernel's size */
+    int padding;  /* at most half the window */
+    int dilation; /* max_pool2d only; 0 means 1 */
     bool ceil_mode;
     bool exclude_pad; /* avg_pool2d: padding does not count in the divisor */
-    int kernel_hw[2], stride_hw[2], padding_hw[2];
+    int kernel_hw[2]; /* wins over `kernel` if not zero */
+    int stride_hw[2], padding_hw[2];
     REEL_FUTURE;
 } reel_pool2d_opts;
-/** Largest of each window. ONNX: MaxPool. */
-REEL_API reel_tensor *reel_max_pool2d(reel_tensor *x, const reel_pool2d_opts *opts);
+/** Largest of each window of kernel x kernel. ONNX: MaxPool. */
+REEL_API reel_tensor *reel_max_pool2d(reel_tensor *x, int kernel,
+                                      const reel_pool2d_opts *opts);
 /** Mean of each window. ONNX: AveragePool. */
-REEL_API reel_tensor *reel_avg_pool2d(reel_tensor *x, const reel_pool2d_opts *opts);
+REEL_API reel_tensor *reel_avg_pool2d(reel_tensor *x, int kernel,
+                                      const reel_pool2d_opts *opts);
 /** Mean of windows that cover the input evenly, result [n, c, h, w]. (1, 1) is the global
  *  mean. ONNX: GlobalAveragePool, or AveragePool where it divides evenly. */
 REEL_API reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w);
@@ -369,11 +371,17 @@ REEL_API reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight,
                                       reel_tensor *bias, reel_tensor *running_mean,
                                       reel_tensor *running_var, reel_tensor *residual,
                                       const reel_batch_norm_opts *opts);
+/** Options of reel_layer_norm. Zero is the default, REEL_ZERO for 0. */
+typedef struct reel_layer_norm_opts {
+    double eps; /* 0 means 1e-5 */
+    REEL_FUTURE;
+} reel_layer_norm_opts;
 /** Layer normalization over the last `dims` dimensions; weight and bias have their shape or
- *  are NULL. eps 0 means 1e-5, REEL_ZERO is 0. Source: Ba et al. 2016, arXiv:1607.06450.
+ *  are NULL. Source: Ba et al. 2016, arXiv:1607.06450.
  *  ONNX: LayerNormalization (17). */
 REEL_API reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
-                                      reel_tensor *bias, double eps);
+                                      reel_tensor *bias,
+                                      const reel_layer_norm_opts *opts);
 
 /* ---- softmax and losses ------------------------------------------------------------ */
 

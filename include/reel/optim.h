@@ -156,7 +156,7 @@ REEL_API const reel_optim_kind *reel_optim_kind_of(const reel_optim *optim);
  *  error. Refuses while one is pending. */
 REEL_API double reel_clip_grad_norm(reel_params params, double max_norm);
 /** The same; the norm is a 0-d f64 tensor that nobody has read yet, so that a step that is
- *  captured (reel/step.h) can clip. NULL on an error. */
+ *  captured (reel/compile.h) can clip. NULL on an error. */
 REEL_API reel_tensor *reel_clip_grad_norm_tensor(reel_params params, double max_norm);
 /** Clamps each element of each gradient into [-limit, limit]. */
 REEL_API reel_status reel_clip_grad_value(reel_params params, double limit);
@@ -182,8 +182,8 @@ REEL_API reel_schedule *reel_schedule_multistep(reel_optim *optim,
 REEL_API reel_schedule *reel_schedule_cosine(reel_optim *optim, int64_t steps,
                                              double low);
 /** base times a factor that goes from `start` to `end` in `steps` steps, and stays. LinearLR. */
-REEL_API reel_schedule *reel_schedule_linear(reel_optim *optim, double start, double end,
-                                             int64_t steps);
+REEL_API reel_schedule *reel_schedule_linear(reel_optim *optim, int64_t steps,
+                                             double start, double end);
 
 /** Options of reel_schedule_one_cycle. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_one_cycle_opts {
@@ -195,8 +195,8 @@ typedef struct reel_one_cycle_opts {
 } reel_one_cycle_opts;
 /** Up to max_lr (for every group) and down again in `steps` steps, then stays. OneCycleLR
  *  without its cycling of the momentum. Source: Smith & Topin 2017, arXiv:1708.07120. */
-REEL_API reel_schedule *reel_schedule_one_cycle(reel_optim *optim, double max_lr,
-                                                int64_t steps,
+REEL_API reel_schedule *reel_schedule_one_cycle(reel_optim *optim, int64_t steps,
+                                                double max_lr,
                                                 const reel_one_cycle_opts *opts);
 /** For `steps` steps, base times a factor that goes from `start` to 1; then `after`, counted
  *  from 0. Takes `after` over, also on an error. SequentialLR of LinearLR and `after`. */

@@ -17,7 +17,7 @@
 #include <reel/profile.h>
 #include <reel/trace.h>
 #include <reel/executor.h>
-#include <reel/step.h>
+#include <reel/compile.h>
 #include <reel/onnx.h>
 #include <reel/progress.h>
 

@@ -63,8 +63,8 @@ REEL_API bool reel_capture_grad(int i, reel_captured_grad *out);
  *  may be NULL). n may be 0: a step that only changes state. The caller frees the graph.
  *  Errors: REEL_ERR_STATE without a capture; REEL_ERR_ARG for an output that is not a value of it;
  *  what went wrong under way. The capture is over in any case. */
-REEL_API reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[],
-                                      int n);
+REEL_API reel_graph *reel_capture_end(reel_tensor *const y[], int n,
+                                      const char *const name[]);
 /** Ends the capture, if one is under way, without a graph. */
 REEL_API void reel_capture_cancel(void);
 

@@ -1,10 +1,10 @@
 /* reel/training.h: a whole training run in one file, so that it goes on bit for bit.
  *
  *     reel_training run = { .module = net, .optim = opt, .schedule = lr, .loader = loader };
- *     if (resume) reel_training_load("run.ckpt", &run);
+ *     if (resume) reel_training_load(&run, "run.ckpt");
  *     for (; run.epoch < epochs; run.epoch++) {
  *         ...
- *         reel_training_save("run.ckpt", &run);
+ *         reel_training_save(&run, "run.ckpt");
  *     } */
 #ifndef REEL_TRAINING_H
 #define REEL_TRAINING_H
@@ -19,7 +19,7 @@ extern "C" {
 /** Anything that has a state to be found again: an observer of the run (a running metric, the
  *  best loss so far), a second optimizer, a collection of games. Its two functions are called by
  *  reel_training_save() and reel_training_load(); what it puts into the map stands behind
- *  "name." in the file. State that a captured step (reel/step.h) changes must be tensors,
+ *  "name." in the file. State that a captured step (reel/compile.h) changes must be tensors,
  *  changed in place by operators; an object that counts on the host refuses within a capture,
  *      if (reel_capturing()) return reel_fail(REEL_ERR_STATE, ...),
  *  as reel_schedule_step() does. */
@@ -61,13 +61,13 @@ typedef struct reel_training {
  *  file that was there is intact until the new one is whole. Errors: REEL_ERR_ARG for NULL, for
  *  a part without a function, of a name that is taken ("module", "optim", "schedule", "ema",
  *  "loader", "extra", "rng", "position", another part's), or that has no state; those of the
- *  parts and of reel_checkpoint_save. */
-REEL_API reel_status reel_training_save(const char *path, const reel_training *run);
+ *  parts and of reel_tensor_map_save. */
+REEL_API reel_status reel_training_save(const reel_training *run, const char *path);
 /** Loads what it holds into the parts of `run`, which are made beforehand, of the same shape;
  *  sets epoch, batch and this thread's random generator; adds to `extra`. Errors: those of
- *  reel_checkpoint_load; REEL_ERR_FORMAT if a part of `run` is not in the file; those of the
+ *  reel_tensor_map_load; REEL_ERR_FORMAT if a part of `run` is not in the file; those of the
  *  parts, of which some may then be loaded. */
-REEL_API reel_status reel_training_load(const char *path, reel_training *run);
+REEL_API reel_status reel_training_load(reel_training *run, const char *path);
 
 #ifdef __cplusplus
 }

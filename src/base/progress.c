@@ -146,11 +146,10 @@ static void make_printable(char *s)
 
 /* ---- the calls --------------------------------------------------------------------- */
 
-reel_progress *reel_progress_begin(FILE *to, int64_t total,
-                                   const reel_progress_opts *opts)
+reel_progress *reel_progress_new(FILE *to, int64_t total, const reel_progress_opts *opts)
 {
-    REEL__CALLED("progress_begin");
-    const reel_progress_opts *o = REEL__OPTS("progress_begin", reel_progress_opts, opts);
+    REEL__CALLED("progress_new");
+    const reel_progress_opts *o = REEL__OPTS("progress_new", reel_progress_opts, opts);
     if (!o) return NULL;
     double every = o->every;
     if (total < 0 || !(every >= 0)) {
@@ -173,7 +172,7 @@ reel_progress *reel_progress_begin(FILE *to, int64_t total,
     return p;
 }
 
-void reel_progress_step(reel_progress *p, int64_t n, const char *format, ...)
+void reel_progress_update(reel_progress *p, int64_t n, const char *format, ...)
 {
     if (!p) return;
     p->done += n;
@@ -188,7 +187,7 @@ void reel_progress_step(reel_progress *p, int64_t n, const char *format, ...)
     if (at - p->drawn >= p->every) draw(p, at, false);
 }
 
-void reel_progress_end(reel_progress *p)
+void reel_progress_free(reel_progress *p)
 {
     if (!p) return;
     draw(p, now(), true);

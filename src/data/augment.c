@@ -47,7 +47,7 @@ void *reel__image_out(reel_field *image, int64_t h, int64_t w)
     reel_shape shape = image->shape;
     shape.dim[0] = h;
     shape.dim[1] = w;
-    return reel_field_out(image, image->dtype, shape);
+    return reel_field_out(image, shape, image->dtype);
 }
 
 /* Every image of a sample has the size of the first. */
@@ -97,14 +97,15 @@ static void crop(const char *x, int64_t h, int64_t w, size_t pixel, int64_t top,
 static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
 {
     const params *p = self;
-    const reel_field *first = reel__first_image("random_crop", s);
-    if (!first || same_size("random_crop", s, first)) return reel_error_status();
+    const reel_field *first = reel__first_image("transform_random_crop", s);
+    if (!first || same_size("transform_random_crop", s, first))
+        return reel_error_status();
     int64_t h = first->shape.dim[0], w = first->shape.dim[1];
     int64_t down = h + 2 * p->padding - p->size, right = w + 2 * p->padding - p->size;
     if (down < 0 || right < 0)
         return reel_fail(
             REEL_ERR_SHAPE,
-            "random_crop: image %lldx%lld with %d of padding is smaller than "
+            "transform_random_crop: image %lldx%lld with %d of padding is smaller than "
             "the crop %dx%d",
             (long long)h, (long long)w, p->padding, p->size, p->size);
     int64_t top = (int64_t)reel_draw_below(d, (uint32_t)down + 1) - p->padding;
@@ -122,13 +123,14 @@ static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
     return REEL_OK;
 }
 
-reel_transform *reel_random_crop(int size, int padding)
+reel_transform *reel_transform_random_crop(int size, int padding)
 {
-    REEL__CALLED("random_crop");
+    REEL__CALLED("transform_random_crop");
     if (size < 1 || size > MAX_SIDE || padding < 0 || padding > MAX_SIDE) {
-        reel_fail(REEL_ERR_ARG,
-                  "random_crop: size %d and padding %d, expected 1 to %d and 0 to %d",
-                  size, padding, MAX_SIDE, MAX_SIDE);
+        reel_fail(
+            REEL_ERR_ARG,
+            "transform_random_crop: size %d and padding %d, expected 1 to %d and 0 to %d",
+            size, padding, MAX_SIDE, MAX_SIDE);
         return NULL;
     }
     return make(apply_crop, (params){.size = size, .padding = padding});
@@ -153,7 +155,7 @@ static reel_status flip(reel_field *f)
 static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 {
     const params *p = self;
-    if (!reel__first_image("random_hflip", s)) return reel_error_status();
+    if (!reel__first_image("transform_random_hflip", s)) return reel_error_status();
     if (reel_draw_f32(d) >= p->p) return REEL_OK;
     for (int i = 0; i < s->fields; i++)
         if (s->field[i]->kind == REEL_IMAGE && flip(s->field[i]))
@@ -161,11 +163,11 @@ static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
     return REEL_OK;
 }
 
-reel_transform *reel_random_hflip(float p)
+reel_transform *reel_transform_random_hflip(float p)
 {
-    REEL__CALLED("random_hflip");
+    REEL__CALLED("transform_random_hflip");
     if (!(p >= 0.0f && p <= 1.0f)) {
-        reel_fail(REEL_ERR_ARG, "random_hflip: probability %g, expected 0 to 1",
+        reel_fail(REEL_ERR_ARG, "transform_random_hflip: probability %g, expected 0 to 1",
                   (double)p);
         return NULL;
     }
@@ -195,7 +197,7 @@ static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
     return REEL_OK;
 }
 
-reel_transform *reel_cutout(int size)
+reel_transform *reel_transform_cutout(int size)
 {
     REEL__CALLED("cutout");
     if (size < 1 || size > MAX_SIDE) {

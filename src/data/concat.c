@@ -119,7 +119,7 @@ static reel_status add_up(chain *c)
     return REEL_OK;
 }
 
-reel_dataset *reel_concat(reel_dataset *const *parts, int n)
+reel_dataset *reel_dataset_concat(reel_dataset *const *parts, int n)
 {
     REEL__CALLED("concat");
     if (reel_failed()) return NULL;

@@ -12,7 +12,7 @@ static uint64_t mix(uint64_t key, uint64_t value)
     return ((uint64_t)w[1] << 32) | w[0];
 }
 
-reel_draw reel_draw_new(uint64_t seed, uint64_t epoch, uint64_t index)
+reel_draw reel_draw_at(uint64_t seed, uint64_t epoch, uint64_t index)
 {
     return (reel_draw){.key = mix(mix(seed, epoch), index), .used = 4};
 }

@@ -273,7 +273,7 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) {
         j->labels[i] = i % CLASSES;
         draw_image(j->pixels + i * PIXELS * 3, (int)j->labels[i],
-                   reel_draw_new(j->seed, (uint64_t)j->part, (uint64_t)i));
+                   reel_draw_at(j->seed, (uint64_t)j->part, (uint64_t)i));
     }
 }
 

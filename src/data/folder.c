@@ -318,7 +318,7 @@ static reel_status folder_get(void *self, int64_t index, reel_sample *out)
 {
     folder *f = self;
     entry *e = &f->entries[index];
-    uint8_t *pixels = reel_sample_add(out, "x", REEL_IMAGE, REEL_U8, f->shape);
+    uint8_t *pixels = reel_sample_add(out, "x", REEL_IMAGE, f->shape, REEL_U8);
     if (!pixels || reel_sample_label(out, e->label)) return reel_error_status();
     reel_status status = load_image(f, index, pixels);
     if (!status || !f->opts.skip_corrupt || !is_corruption(status)) return status;

@@ -42,7 +42,7 @@ const int64_t *reel__loader_order(reel_loader *l, int64_t epoch)
     int64_t *order = l->order[epoch & 1];
     if (!order || l->order_epoch[epoch & 1] == epoch) return order;
 
-    reel_draw d = reel_draw_new(l->seed, (uint64_t)epoch, UINT64_MAX); /* of no sample */
+    reel_draw d = reel_draw_at(l->seed, (uint64_t)epoch, UINT64_MAX); /* of no sample */
     if (l->weight_sums)
         draw_weighted(&d, l, order);
     else
@@ -88,7 +88,7 @@ static reel_status fetch(const reel_loader *l, int64_t epoch, int64_t place,
      * beyond all indices, which have 32 bits. */
     uint64_t stream =
         l->weight_sums ? (UINT64_C(1) << 32) + (uint64_t)place : (uint64_t)index;
-    reel_draw d = reel_draw_new(l->seed, (uint64_t)epoch, stream);
+    reel_draw d = reel_draw_at(l->seed, (uint64_t)epoch, stream);
     if (reel_transform_apply(l->transform, s, &d)) return reel_error_status();
     return check_sample(s, index);
 }

@@ -88,7 +88,7 @@ static reel_status memory_get(void *self, int64_t index, reel_sample *out)
     for (int i = 0; i < m->fields; i++) {
         const reel__memory_field *f = &m->field[i];
         const void *at = (const char *)f->data + (size_t)index * f->bytes;
-        if (reel_sample_borrow(out, f->name, f->kind, f->dtype, f->shape, at))
+        if (reel_sample_borrow(out, f->name, f->kind, at, f->shape, f->dtype))
             return reel_error_status();
     }
     return REEL_OK;

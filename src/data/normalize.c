@@ -68,7 +68,7 @@ static reel_status apply_normalize(void *self, reel_sample *s, reel_draw *d)
                          (long long)c, n->channels);
     const void *x = f->data;
     reel_dtype from = f->dtype;
-    float *out = reel_field_out(f, REEL_F32, f->shape);
+    float *out = reel_field_out(f, f->shape, REEL_F32);
     if (!out) return reel_error_status();
     if (from == REEL_U8) {
         from_bytes(n, x, size, out);
@@ -97,7 +97,8 @@ static reel_status make_table(normal *n)
     return reel_error_status();
 }
 
-reel_transform *reel_normalize(const float *mean, const float *std, int channels)
+reel_transform *reel_transform_normalize(const float *mean, const float *std,
+                                         int channels)
 {
     REEL__CALLED("normalize");
     if (!mean || !std || channels < 1 || channels > MAX_CHANNELS) {
@@ -195,12 +196,12 @@ static reel_transform *from_moments(const moments *m)
         std[k] = (float)sqrt(m->squares[k] / (double)m->n);
         if (std[k] == 0.0f) std[k] = 1.0f; /* of a constant: it becomes 0 */
     }
-    reel_transform *t = reel_normalize(mean, std, (int)m->channels);
+    reel_transform *t = reel_transform_normalize(mean, std, (int)m->channels);
     reel__free(mean);
     return t;
 }
 
-reel_transform *reel_standardize(reel_dataset *ds)
+reel_transform *reel_transform_standardize(reel_dataset *ds)
 {
     REEL__CALLED("standardize");
     if (!ds) reel_fail(REEL_ERR_ARG, "standardize: dataset is NULL");

@@ -167,7 +167,7 @@ static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
     return REEL_OK;
 }
 
-reel_transform *reel_resize(int height, int width)
+reel_transform *reel_transform_resize(int height, int width)
 {
     REEL__CALLED("resize");
     if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE) {

@@ -81,7 +81,7 @@ static reel_status measure(const char *who, reel_dtype dtype, const reel_shape *
     return REEL_OK;
 }
 
-void *reel_field_out(reel_field *f, reel_dtype dtype, reel_shape shape)
+void *reel_field_out(reel_field *f, reel_shape shape, reel_dtype dtype)
 {
     REEL__CALLED("field_out");
     size_t bytes = 0;
@@ -178,7 +178,7 @@ static reel_field *begin_field(const char *who, reel_sample *s, const char *name
 }
 
 void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
-                      reel_dtype dtype, reel_shape shape)
+                      reel_shape shape, reel_dtype dtype)
 {
     REEL__CALLED("sample_add");
     size_t bytes = 0;
@@ -191,7 +191,7 @@ void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
 }
 
 reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind kind,
-                               reel_dtype dtype, reel_shape shape, const void *data)
+                               const void *data, reel_shape shape, reel_dtype dtype)
 {
     REEL__CALLED("sample_borrow");
     size_t bytes;
@@ -207,7 +207,7 @@ reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind
 reel_status reel_sample_label(reel_sample *s, int64_t label)
 {
     REEL__CALLED("sample_label");
-    int64_t *y = reel_sample_add(s, "y", REEL_LABEL, REEL_I64, REEL_SCALAR);
+    int64_t *y = reel_sample_add(s, "y", REEL_LABEL, REEL_SCALAR, REEL_I64);
     if (!y) return reel_error_status();
     *y = label;
     return REEL_OK;

@@ -85,7 +85,7 @@ static reel_status check(const reel_dataset *ds, const int64_t *indices, int64_t
     return REEL_OK;
 }
 
-reel_dataset *reel_subset(reel_dataset *ds, const int64_t *indices, int64_t n)
+reel_dataset *reel_dataset_subset(reel_dataset *ds, const int64_t *indices, int64_t n)
 {
     REEL__CALLED("subset");
     if (reel_failed() || check(ds, indices, n)) return NULL;
@@ -107,7 +107,7 @@ static reel_status measure(const double *lengths, int n, int64_t samples, int64_
     for (int i = 0; i < n; i++) {
         if (!(lengths[i] >= 0 && lengths[i] <= (double)samples))
             return reel_fail(REEL_ERR_ARG,
-                             "random_split: part %d of %g, expected 0 to %lld", i,
+                             "dataset_random_split: part %d of %g, expected 0 to %lld", i,
                              lengths[i], (long long)samples);
         sum += lengths[i];
     }
@@ -116,48 +116,52 @@ static reel_status measure(const double *lengths, int n, int64_t samples, int64_
     for (int i = 0; i < n; i++) {
         double length = fractions ? floor(lengths[i] * (double)samples) : lengths[i];
         if (length != floor(length))
-            return reel_fail(REEL_ERR_ARG,
-                             "random_split: part %d of %g samples; lengths are whole, "
-                             "fractions add up to 1, not %g",
-                             i, length, sum);
+            return reel_fail(
+                REEL_ERR_ARG,
+                "dataset_random_split: part %d of %g samples; lengths are whole, "
+                "fractions add up to 1, not %g",
+                i, length, sum);
         count[i] = (int64_t)length;
         left -= count[i];
     }
     for (int i = 0; fractions && left > 0; i = (i + 1) % n, left--) count[i]++;
     for (int i = 0; i < n; i++)
         if (left == 0 && count[i] == 0)
-            return reel_fail(REEL_ERR_ARG, "random_split: part %d of %g has no sample", i,
+            return reel_fail(REEL_ERR_ARG,
+                             "dataset_random_split: part %d of %g has no sample", i,
                              lengths[i]);
     if (left == 0) return REEL_OK;
-    return reel_fail(REEL_ERR_ARG,
-                     "random_split: the lengths add up to %g, expected %lld, or 1 for "
-                     "fractions",
-                     sum, (long long)samples);
+    return reel_fail(
+        REEL_ERR_ARG,
+        "dataset_random_split: the lengths add up to %g, expected %lld, or 1 for "
+        "fractions",
+        sum, (long long)samples);
 }
 
-reel_status reel_random_split(reel_dataset *ds, const double *lengths, int n,
-                              uint64_t seed, reel_dataset **out)
+reel_status reel_dataset_random_split(reel_dataset *ds, const double *lengths, int n,
+                                      uint64_t seed, reel_dataset **out)
 {
-    REEL__CALLED("random_split");
+    REEL__CALLED("dataset_random_split");
     for (int i = 0; out && i < n; i++) out[i] = NULL;
     if (reel_failed()) return reel_error_status();
     int64_t samples = reel_dataset_length(ds);
     if (!ds || !lengths || !out || n < 1)
-        return reel_fail(REEL_ERR_ARG, "random_split: %s",
+        return reel_fail(REEL_ERR_ARG, "dataset_random_split: %s",
                          !ds        ? "dataset is NULL"
                          : !lengths ? "lengths are NULL"
                          : !out     ? "out is NULL"
                                     : "no parts");
     if (samples < 1 || samples > UINT32_MAX)
-        return reel_fail(REEL_ERR_ARG, "random_split: %lld samples, expected 1 to %lld",
+        return reel_fail(REEL_ERR_ARG,
+                         "dataset_random_split: %lld samples, expected 1 to %lld",
                          (long long)samples, (long long)UINT32_MAX);
     int64_t *order = reel__malloc((size_t)samples * sizeof *order);
     int64_t *count = reel__malloc((size_t)n * sizeof *count), at = 0;
     if (order && count && !measure(lengths, n, samples, count)) {
-        reel_draw d = reel_draw_new(seed, 0, UINT64_MAX);
+        reel_draw d = reel_draw_at(seed, 0, UINT64_MAX);
         reel__shuffled(&d, order, samples);
         for (int i = 0; i < n && !reel_failed(); at += count[i++])
-            out[i] = reel_subset(ds, order + at, count[i]);
+            out[i] = reel_dataset_subset(ds, order + at, count[i]);
     }
     reel__free(order);
     reel__free(count);

@@ -85,7 +85,7 @@ static void free_chain(void *self)
     reel__free(c);
 }
 
-reel_transform *reel_compose_n(reel_transform *const *parts, int n)
+reel_transform *reel_transform_compose_n(reel_transform *const *parts, int n)
 {
     REEL__CALLED("compose_n");
     if (!parts || n < 0) {

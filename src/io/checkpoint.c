@@ -8,9 +8,9 @@
 #include "base/crc32.h"
 #include "io/safetensors.h"
 
-reel_status reel_checkpoint_save(const char *path, const reel_tensor_map *map)
+reel_status reel_tensor_map_save(const reel_tensor_map *map, const char *path)
 {
-    REEL__CALLED("checkpoint_save");
+    REEL__CALLED("tensor_map_save");
     return reel__safetensors_write(path, map, true);
 }
 
@@ -20,11 +20,11 @@ static reel_status check(const char *path, const reel_safetensors *st)
     const char *stored = reel_safetensors_text(st, REEL__CHECKPOINT_CRC_KEY);
     if (!version || !stored)
         return reel_fail(REEL_ERR_FORMAT,
-                         "checkpoint_load: %s is not a checkpoint of reel", path);
+                         "tensor_map_load: %s is not a checkpoint of reel", path);
     if (strcmp(version, REEL__CHECKPOINT_VERSION) != 0)
         return reel_fail(
             REEL_ERR_FORMAT,
-            "checkpoint_load: %s has version %.20s, expected " REEL__CHECKPOINT_VERSION,
+            "tensor_map_load: %s has version %.20s, expected " REEL__CHECKPOINT_VERSION,
             path, version);
     size_t size;
     const void *data = reel__safetensors_data(st, &size);
@@ -33,7 +33,7 @@ static reel_status check(const char *path, const reel_safetensors *st)
              reel__crc32(0, data, size));
     if (strcmp(digits, stored) == 0) return REEL_OK;
     return reel_fail(REEL_ERR_FORMAT,
-                     "checkpoint_load: %s is damaged: checksum %s, expected %.20s", path,
+                     "tensor_map_load: %s is damaged: checksum %s, expected %.20s", path,
                      digits, stored);
 }
 
@@ -57,9 +57,9 @@ static reel_tensor_map *user_part(reel_safetensors *st)
     return NULL;
 }
 
-reel_tensor_map *reel_checkpoint_load(const char *path)
+reel_tensor_map *reel_tensor_map_load(const char *path)
 {
-    REEL__CALLED("checkpoint_load");
+    REEL__CALLED("tensor_map_load");
     reel_safetensors *st = reel_safetensors_open(path);
     reel_tensor_map *map = st && !check(path, st) ? user_part(st) : NULL;
     reel_safetensors_close(st);

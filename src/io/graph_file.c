@@ -49,7 +49,7 @@ reel_status reel_graph_save(const reel_graph *g, const char *path)
     if (named && !reel_graph_name_state(named)) text = reel_graph_to_string(named);
     reel_tensor_map *map = text ? reel_tensor_map_new() : NULL;
     reel_status st = map ? fill(map, named, text) : reel_error_status();
-    if (!st) st = reel_safetensors_save(path, map);
+    if (!st) st = reel_safetensors_save(map, path);
     reel_tensor_map_free(map);
     reel_graph_free(named);
     free(text);

@@ -85,7 +85,7 @@ static void paint(const sheet *t, int64_t i, const float *x, uint8_t *pixels)
         }
 }
 
-reel_status reel_image_grid_save(const char *path, reel_tensor *images,
+reel_status reel_image_grid_save(reel_tensor *images, const char *path,
                                  const reel_image_grid_opts *opts)
 {
     REEL__CALLED("image_grid_save");
@@ -102,7 +102,7 @@ reel_status reel_image_grid_save(const char *path, reel_tensor *images,
     uint8_t *pixels = reel__calloc((size_t)(t.height * t.width), (size_t)t.c);
     if (x && pixels && !reel_read(images, x, REEL_F32)) {
         for (int64_t i = 0; i < t.n; i++) paint(&t, i, x + i * t.c * t.h * t.w, pixels);
-        reel_png_save(path, pixels, (int)t.height, (int)t.width, (int)t.c);
+        reel_png_save(pixels, (int)t.height, (int)t.width, (int)t.c, path);
     }
     reel__free(x);
     reel__free(pixels);

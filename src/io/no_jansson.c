@@ -16,7 +16,7 @@ reel_status reel__safetensors_write(const char *path, const reel_tensor_map *map
     return refuse("safetensors_save");
 }
 
-reel_status reel_safetensors_save(const char *path, const reel_tensor_map *map)
+reel_status reel_safetensors_save(const reel_tensor_map *map, const char *path)
 {
     return reel__safetensors_write(path, map, false);
 }

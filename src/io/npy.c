@@ -263,7 +263,7 @@ static size_t format_header(char *buf, size_t room, const char *descr, reel_shap
     return padded;
 }
 
-reel_status reel_npy_save(const char *path, reel_tensor *x)
+reel_status reel_npy_save(reel_tensor *x, const char *path)
 {
     REEL__CALLED("npy_save");
     if (reel_failed()) return reel_error_status();

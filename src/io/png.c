@@ -86,8 +86,8 @@ static reel_status write_png(const char *path, const uint8_t *zlib, size_t n, in
     return reel__writer_commit(w); /* which fails if a write did */
 }
 
-reel_status reel_png_save(const char *path, const uint8_t *pixels, int height, int width,
-                          int channels)
+reel_status reel_png_save(const uint8_t *pixels, int height, int width, int channels,
+                          const char *path)
 {
     REEL__CALLED("png_save");
     if (reel_failed()) return reel_error_status();

@@ -191,7 +191,7 @@ reel_status reel__safetensors_write(const char *path, const reel_tensor_map *map
     return reel_error_status();
 }
 
-reel_status reel_safetensors_save(const char *path, const reel_tensor_map *map)
+reel_status reel_safetensors_save(const reel_tensor_map *map, const char *path)
 {
     REEL__CALLED("safetensors_save");
     return reel__safetensors_write(path, map, false);

@@ -47,7 +47,7 @@ const char *reel_activation_name(reel_activation kind)
     return r ? r->name : "?";
 }
 
-reel_tensor *reel_activate(reel_activation kind, reel_tensor *x)
+reel_tensor *reel_activate(reel_tensor *x, reel_activation kind)
 {
     REEL__CALLED("activate");
     const struct row *r = row_of(kind);

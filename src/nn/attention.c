@@ -168,7 +168,7 @@ static reel_tensor *attention_part(const encoder *e, reel_tensor *x, reel_tensor
 static reel_tensor *feed_forward_part(const encoder *e, reel_tensor *x)
 {
     reel_scope s = reel_scope_begin();
-    reel_tensor *h = reel_activate(e->opts.activation, reel_forward(e->linear1, x));
+    reel_tensor *h = reel_activate(reel_forward(e->linear1, x), e->opts.activation);
     return reel_scope_return(s, drop(e, reel_forward(e->linear2, drop(e, h))));
 }
 

@@ -173,17 +173,23 @@ reel_status reel_forward_n(reel_module *m, reel_tensor *const x[], int n_x,
 
 /* ---- hooks -------------------------------------------------------------------------- */
 
-int reel_module_add_hook(reel_module *m, reel_module_hook hook)
+static bool hook_known(const reel_module_hook *hook)
+{
+    if (hook) return REEL__KNOWN("module_add_hook", hook);
+    reel_fail(REEL_ERR_ARG, "module_add_hook: the hook is NULL");
+    return false;
+}
+
+int reel_module_add_hook(reel_module *m, const reel_module_hook *hook)
 {
     REEL__CALLED("module_add_hook");
-    if (!reel__module_there("module_add_hook", m) || reel_failed() ||
-        !REEL__KNOWN("module_add_hook", &hook))
+    if (!reel__module_there("module_add_hook", m) || reel_failed() || !hook_known(hook))
         return 0;
     struct reel_module_tree *t = m->tree;
     reel__hook *list = reel__realloc(t->hook, (size_t)(t->n_hook + 1) * sizeof *list);
     if (!list) return 0;
     t->hook = list;
-    list[t->n_hook++] = (reel__hook){++t->last_hook, hook};
+    list[t->n_hook++] = (reel__hook){++t->last_hook, *hook};
     t->changes++;
     return t->last_hook;
 }

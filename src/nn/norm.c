@@ -108,7 +108,8 @@ static reel_tensor *layer_norm_forward(reel_module *self, reel_tensor *x)
                       (long long)l->shape.dim[i]);
             return NULL;
         }
-    return reel_layer_norm(x, rank, l->weight, l->bias, l->eps);
+    return reel_layer_norm(x, rank, l->weight, l->bias,
+                           &(reel_layer_norm_opts){.eps = l->eps});
 }
 
 reel_module *reel_nn_layer_norm(reel_shape shape, const reel_nn_layer_norm_opts *opts)

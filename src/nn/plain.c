@@ -7,45 +7,50 @@
 
 typedef struct pool {
     reel_module m;
+    int kernel;
     reel_pool2d_opts opts;
 } pool;
 
 static reel_tensor *max_pool_forward(reel_module *self, reel_tensor *x)
 {
-    return reel_max_pool2d(x, &((const pool *)self)->opts);
+    const pool *p = (const pool *)self;
+    return reel_max_pool2d(x, p->kernel, &p->opts);
 }
 
 static reel_tensor *avg_pool_forward(reel_module *self, reel_tensor *x)
 {
-    return reel_avg_pool2d(x, &((const pool *)self)->opts);
+    const pool *p = (const pool *)self;
+    return reel_avg_pool2d(x, p->kernel, &p->opts);
 }
 
 static reel_module *pool_new(const char *who, const char *type,
                              reel_tensor *(*forward)(reel_module *, reel_tensor *),
-                             const reel_pool2d_opts *opts)
+                             int kernel, const reel_pool2d_opts *opts)
 {
     const reel_pool2d_opts *o = REEL__OPTS(who, reel_pool2d_opts, opts);
     if (!o) return NULL;
     const int *hw = o->kernel_hw;
-    if (hw[0] || hw[1] ? hw[0] < 1 || hw[1] < 1 : o->kernel < 1) {
-        reel_fail(REEL_ERR_ARG, "%s: needs options, at least a window of 1 or more", who);
+    if (hw[0] || hw[1] ? hw[0] < 1 || hw[1] < 1 : kernel < 1) {
+        reel_fail(REEL_ERR_ARG, "%s: kernel %d, expected 1 or more", who, kernel);
         return NULL;
     }
     pool *p = reel_module_new(sizeof *p, type, forward);
-    if (p) p->opts = *o;
-    return p ? &p->m : NULL;
+    if (!p) return NULL;
+    p->kernel = kernel;
+    p->opts = *o;
+    return &p->m;
 }
 
-reel_module *reel_nn_max_pool2d(const reel_pool2d_opts *opts)
+reel_module *reel_nn_max_pool2d(int kernel, const reel_pool2d_opts *opts)
 {
     REEL__CALLED("nn_max_pool2d");
-    return pool_new("nn_max_pool2d", "max_pool2d", max_pool_forward, opts);
+    return pool_new("nn_max_pool2d", "max_pool2d", max_pool_forward, kernel, opts);
 }
 
-reel_module *reel_nn_avg_pool2d(const reel_pool2d_opts *opts)
+reel_module *reel_nn_avg_pool2d(int kernel, const reel_pool2d_opts *opts)
 {
     REEL__CALLED("nn_avg_pool2d");
-    return pool_new("nn_avg_pool2d", "avg_pool2d", avg_pool_forward, opts);
+    return pool_new("nn_avg_pool2d", "avg_pool2d", avg_pool_forward, kernel, opts);
 }
 
 /* ---- layers with two integers ---------------------------------------------------------- */

@@ -37,7 +37,7 @@ reel_status reel_module_save(reel_module *m, const char *path)
     if (!reel__module_there("module_save", m)) return reel_error_status();
     reel_tensor_map *map = reel_tensor_map_new();
     reel_status st = map ? reel_tensor_each(m, put_once, map) : reel_error_status();
-    if (!st) st = reel_safetensors_save(path, map);
+    if (!st) st = reel_safetensors_save(map, path);
     reel_tensor_map_free(map);
     return st;
 }

@@ -79,7 +79,7 @@ static reel_status add_row(void *user, const char *path, reel_module *m)
         s->room = room;
     }
     int hook = reel_module_add_hook(
-        m, (reel_module_hook){.before = before, .after = after, .user = s});
+        m, &(reel_module_hook){.before = before, .after = after, .user = s});
     if (!hook) return reel_error_status();
     s->rows[s->n++] =
         (row){.m = m, .hook = hook, .depth = depth_of(path), .was_training = m->training};
@@ -207,8 +207,8 @@ char *reel_summary(reel_module *m, reel_shape input, const reel_summary_opts *op
     return text;
 }
 
-reel_status reel_summary_write(reel_module *m, reel_shape input,
-                               const reel_summary_opts *opts, FILE *to)
+reel_status reel_summary_write(reel_module *m, reel_shape input, FILE *to,
+                               const reel_summary_opts *opts)
 {
     REEL__CALLED("summary_write");
     if (!to) return reel_fail(REEL_ERR_ARG, "summary_write: the file is NULL");

@@ -525,15 +525,16 @@ const reel_op reel__layer_norm = {
 };
 
 reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
-                             reel_tensor *bias, double eps)
+                             reel_tensor *bias, const reel_layer_norm_opts *opts)
 {
     REEL__CALLED("layer_norm");
-    if (!reel__have("layer_norm", x, "x")) return NULL;
-    if (!(eps >= 0)) {
-        reel_fail(REEL_ERR_ARG, "layer_norm: eps %g must be positive", eps);
+    const reel_layer_norm_opts *o = REEL__OPTS("layer_norm", reel_layer_norm_opts, opts);
+    if (!o || !reel__have("layer_norm", x, "x")) return NULL;
+    if (!(o->eps >= 0)) {
+        reel_fail(REEL_ERR_ARG, "layer_norm: eps %g must be positive", o->eps);
         return NULL;
     }
-    const reel_layer_norm_attrs a = {.dims = dims, .eps = reel__option(eps, 1e-5)};
+    const reel_layer_norm_attrs a = {.dims = dims, .eps = reel__option(o->eps, 1e-5)};
     reel_scope s = reel_scope_begin();
     return reel_scope_return(
         s, APPLY(&reel__layer_norm, &a, reel_contiguous(x), weight, bias));

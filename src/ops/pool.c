@@ -410,13 +410,13 @@ const reel_op reel__adaptive_avg_pool2d = {
 
 /* ---- functions ------------------------------------------------------------------------------------------ */
 
-static reel_pool2d_attrs from_opts(const reel_pool2d_opts *o)
+static reel_pool2d_attrs from_opts(int kernel, const reel_pool2d_opts *o)
 {
     reel_pool2d_attrs a = {.ceil_mode = o->ceil_mode,
                            .count_include_pad = !o->exclude_pad};
     for (int i = 0; i < 2; i++) {
         bool strides = o->stride_hw[0] || o->stride_hw[1];
-        a.kernel[i] = o->kernel_hw[0] || o->kernel_hw[1] ? o->kernel_hw[i] : o->kernel;
+        a.kernel[i] = o->kernel_hw[0] || o->kernel_hw[1] ? o->kernel_hw[i] : kernel;
         a.stride[i] = strides ? o->stride_hw[i] : o->stride ? o->stride : a.kernel[i];
         a.padding[i] =
             o->padding_hw[0] || o->padding_hw[1] ? o->padding_hw[i] : o->padding;
@@ -425,36 +425,35 @@ static reel_pool2d_attrs from_opts(const reel_pool2d_opts *o)
     return a;
 }
 
-static reel_tensor *pool(const reel_op *op, reel_tensor *x, const reel_pool2d_opts *opts)
+static reel_tensor *pool(const reel_op *op, reel_tensor *x, int kernel,
+                         const reel_pool2d_opts *opts)
 {
     if (!reel__have(op->name, x, "x")) return NULL;
     const reel_pool2d_opts *o = REEL__OPTS(op->name, reel_pool2d_opts, opts);
     if (!o) return NULL;
     if (o->dilation < 0) {
-        reel_fail(REEL_ERR_ARG,
-                  "%s: options with a window `kernel` are needed, dilation "
-                  ">= 0",
-                  op->name);
+        reel_fail(REEL_ERR_ARG, "%s: dilation %d, expected 0 or more", op->name,
+                  o->dilation);
         return NULL;
     }
-    reel_pool2d_attrs a = from_opts(o);
+    reel_pool2d_attrs a = from_opts(kernel, o);
     reel_scope s = reel_scope_begin();
     return reel_scope_return(s, APPLY(op, &a, reel__channels_last(x)));
 }
 
-reel_tensor *reel_max_pool2d(reel_tensor *x, const reel_pool2d_opts *opts)
+reel_tensor *reel_max_pool2d(reel_tensor *x, int kernel, const reel_pool2d_opts *opts)
 {
-    return pool(&reel__max_pool2d, x, opts);
+    return pool(&reel__max_pool2d, x, kernel, opts);
 }
 
-reel_tensor *reel_avg_pool2d(reel_tensor *x, const reel_pool2d_opts *opts)
+reel_tensor *reel_avg_pool2d(reel_tensor *x, int kernel, const reel_pool2d_opts *opts)
 {
     if (opts && opts->dilation > 1) {
         reel_fail(REEL_ERR_ARG, "avg_pool2d: dilation %d; there is only 1",
                   opts->dilation);
         return NULL;
     }
-    return pool(&reel__avg_pool2d, x, opts);
+    return pool(&reel__avg_pool2d, x, kernel, opts);
 }
 
 reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w)

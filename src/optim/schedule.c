@@ -94,7 +94,7 @@ reel_status reel_schedule_step(reel_schedule *schedule)
         return reel_fail(
             REEL_ERR_STATE,
             "schedule_step: a step is being captured as a graph, in which the "
-            "count would stand still; call it after reel_step_run()");
+            "count would stand still; call it after reel_compiled_run()");
     schedule->t++;
     return set_rates(schedule);
 }

@@ -120,8 +120,8 @@ static double linear_rate(void *user, double base, int64_t t)
 static const reel_schedule_kind linear = {
     .name = "schedule_linear", .rate = linear_rate, .free_user = reel__free};
 
-reel_schedule *reel_schedule_linear(reel_optim *optim, double start, double end,
-                                    int64_t steps)
+reel_schedule *reel_schedule_linear(reel_optim *optim, int64_t steps, double start,
+                                    double end)
 {
     REEL__CALLED("schedule_linear");
     if (!good("schedule_linear", steps >= 1 && start >= 0 && end >= 0,
@@ -159,7 +159,7 @@ static double one_cycle_rate(void *user, double base, int64_t t)
 static const reel_schedule_kind one_cycle_kind = {
     .name = "schedule_one_cycle", .rate = one_cycle_rate, .free_user = reel__free};
 
-reel_schedule *reel_schedule_one_cycle(reel_optim *optim, double max_lr, int64_t steps,
+reel_schedule *reel_schedule_one_cycle(reel_optim *optim, int64_t steps, double max_lr,
                                        const reel_one_cycle_opts *opts)
 {
     REEL__CALLED("schedule_one_cycle");

@@ -235,7 +235,7 @@ static void collect(const reel_training *run, reel_tensor_map *map)
     put_numbers(map, "position", (int64_t[]){run->epoch, run->batch}, 2);
 }
 
-reel_status reel_training_save(const char *path, const reel_training *run)
+reel_status reel_training_save(const reel_training *run, const char *path)
 {
     REEL__CALLED("training_save");
     if (!path || !run)
@@ -246,7 +246,7 @@ reel_status reel_training_save(const char *path, const reel_training *run)
     if (!map) return reel_error_status();
     reel_scope s = reel_scope_begin();
     collect(run, map);
-    if (!reel_failed()) reel_checkpoint_save(path, map);
+    if (!reel_failed()) reel_tensor_map_save(map, path);
     reel_scope_end(s);
     reel_tensor_map_free(map);
     return reel_error_status();
@@ -285,14 +285,14 @@ static void distribute(const reel_tensor_map *map, reel_training *run)
     reel_rng_set((reel_rng_state){(uint64_t)rng[0], (uint64_t)rng[1]});
 }
 
-reel_status reel_training_load(const char *path, reel_training *run)
+reel_status reel_training_load(reel_training *run, const char *path)
 {
     REEL__CALLED("training_load");
     if (!path || !run)
         return reel_fail(REEL_ERR_ARG, "training_load: the %s is NULL",
                          path ? "run" : "path");
     if (reel_failed() || !check_parts("training_load", run)) return reel_error_status();
-    reel_tensor_map *map = reel_checkpoint_load(path);
+    reel_tensor_map *map = reel_tensor_map_load(path);
     if (!map) return reel_error_status();
     reel_scope s = reel_scope_begin();
     distribute(map, run);

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_verdict(map != NULL);
     read_all(map);
     reel_tensor_map_free(map);
-    map = reel_checkpoint_load(path);
+    map = reel_tensor_map_load(path);
     fuzz_verdict(map != NULL);
     reel_tensor_map_free(map);
     reel_graph *g = reel_graph_load(path);

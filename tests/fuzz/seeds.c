@@ -82,13 +82,11 @@ static void save_graph(const char *name, reel_module *m, reel_shape shape)
 
 static void save_graphs(void)
 {
-    save_graph("mlp", reel_mlp(&(reel_mlp_opts){.in = 4, .out = 2, .hidden = {3}}),
-               REEL_SHAPE(2, 4));
+    save_graph("mlp", reel_mlp(4, 2, &(reel_mlp_opts){.hidden = {3}}), REEL_SHAPE(2, 4));
     save_graph("conv",
                reel_nn_sequential(reel_nn_conv2d(1, 2, 3, NULL),
                                   reel_nn_batch_norm2d(2, NULL), reel_nn_relu(),
-                                  reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 2}),
-                                  reel_nn_flatten(1, -1)),
+                                  reel_nn_max_pool2d(2, NULL), reel_nn_flatten(1, -1)),
                REEL_SHAPE(2, 1, 6, 6));
     save_graph("attention",
                reel_nn_encoder_layer(4, 2, &(reel_nn_encoder_layer_opts){.hidden = 4}),
@@ -102,8 +100,8 @@ static void save_tensors(void)
         reel_tensor_map_set(map, reel_dtype_name((reel_dtype)d),
                             reel_ones(REEL_SHAPE(d % 3, 2), (reel_dtype)d));
     reel_tensor_map_set_text(map, "key", "text \"quoted\" \xc3\xa4");
-    reel_safetensors_save(place("safetensors", "map"), map);
-    reel_checkpoint_save(place("safetensors", "checkpoint"), map);
+    reel_safetensors_save(map, place("safetensors", "map"));
+    reel_tensor_map_save(map, place("safetensors", "checkpoint"));
     reel_tensor_map_free(map);
 }
 
@@ -111,9 +109,9 @@ static void save_arrays(void)
 {
     for (int d = 0; d < REEL__DTYPE_COUNT; d++)
         if (d != REEL_BF16)
-            reel_npy_save(place("npy", reel_dtype_name((reel_dtype)d)),
-                          reel_ones(REEL_SHAPE(2, 1, 3), (reel_dtype)d));
-    reel_npy_save(place("npy", "scalar"), reel_scalar(1, REEL_F32));
+            reel_npy_save(reel_ones(REEL_SHAPE(2, 1, 3), (reel_dtype)d),
+                          place("npy", reel_dtype_name((reel_dtype)d)));
+    reel_npy_save(reel_scalar(1, REEL_F32), place("npy", "scalar"));
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -139,7 +137,7 @@ static void save_images(void)
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 37);
     for (int channels = 1; channels <= 4; channels++) {
         snprintf(name, sizeof name, "%d.png", channels);
-        if (reel_png_save(place("image", name), pixels, 7, 5, channels))
+        if (reel_png_save(pixels, 7, 5, channels, place("image", name)))
             reel_error_clear(); /* not every number of channels is written */
     }
     save_bytes("image", "small.jpg", small_jpeg, sizeof small_jpeg);

@@ -35,7 +35,7 @@ bool one_node_make(const sample *s, reel_dtype dtype, int n_out, one_node *made)
     }
     if (reel_capture_begin()) return false;
     if (run(s, in, n_out, made))
-        made->graph = reel_capture_end(made->out, names, made->n_out);
+        made->graph = reel_capture_end(made->out, made->n_out, names);
     else
         reel_capture_cancel();
     reel_error_clear();

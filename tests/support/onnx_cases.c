@@ -34,7 +34,7 @@ static void save(const char *name, char letter, reel_tensor *const t[], int n)
     for (int i = 0; i < n; i++) {
         char rest[24];
         snprintf(rest, sizeof rest, "%c%d.npy", letter, i);
-        (void)reel_npy_save(path_of(name, rest), t[i]);
+        (void)reel_npy_save(t[i], path_of(name, rest));
     }
 }
 
@@ -240,7 +240,7 @@ static void write_models(void)
     write_own_operator();
     const int first = REEL__ONNX_OPSET_FIRST, usual = REEL__ONNX_OPSET_DEFAULT;
     write_functions();
-    write_model("mlp", reel_mlp(&(reel_mlp_opts){.in = 48, .activation = REEL_ACT_GELU}),
+    write_model("mlp", reel_mlp(48, 10, &(reel_mlp_opts){.activation = REEL_ACT_GELU}),
                 REEL_SHAPE(2, 3, 4, 4), first, 1);
     write_model("resnet20", reel_resnet20(NULL), REEL_SHAPE(4, 3, 32, 32), first, 1);
     write_model("vit", reel_vit_tiny(&(reel_vit_opts){.dim = 48, .depth = 2}),

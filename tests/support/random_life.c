@@ -140,11 +140,11 @@ static reel_module *net_of(const life_plan *p, reel_custom_op *op)
                                   reel_nn_dropout(0.25), reel_nn_flatten(1, -1),
                                   head(4 * ALL));
     case 1:
-        return reel_nn_sequential(
-            first, reel_nn_batch_norm2d(4, NULL), reel_nn_gelu(), conv(4, 4),
-            reel_nn_batch_norm2d(4, NULL), reel_nn_activation(REEL_ACT_SILU),
-            reel_nn_max_pool2d(&(reel_pool2d_opts){.kernel = 2, .stride = 2}),
-            reel_nn_flatten(1, -1), head(ALL));
+        return reel_nn_sequential(first, reel_nn_batch_norm2d(4, NULL), reel_nn_gelu(),
+                                  conv(4, 4), reel_nn_batch_norm2d(4, NULL),
+                                  reel_nn_activation(REEL_ACT_SILU),
+                                  reel_nn_max_pool2d(2, &(reel_pool2d_opts){.stride = 2}),
+                                  reel_nn_flatten(1, -1), head(ALL));
     case 2:
         return reel_nn_sequential(first, reel_nn_flatten(1, -1),
                                   reel_nn_linear(4 * ALL, 12, NULL), reel_nn_gelu(),
@@ -198,7 +198,7 @@ static void make_schedule(life *l)
 {
     switch (l->plan.schedule) {
     case 1: l->schedule = reel_schedule_cosine(l->optim, LIFE_STEPS, 0); break;
-    case 2: l->schedule = reel_schedule_linear(l->optim, 1, 0.1, LIFE_STEPS); break;
+    case 2: l->schedule = reel_schedule_linear(l->optim, LIFE_STEPS, 1, 0.1); break;
     case 3: l->schedule = reel_schedule_step_decay(l->optim, 3, 0.5); break;
     default: break;
     }
@@ -269,16 +269,16 @@ static void make_objects(life *l)
         l->ema =
             reel_ema_new(l->net, 0.9, &(reel_ema_opts){.warmup = l->plan.average == 2});
     set_again(l);
-    const reel_step_opts o = {.module = l->net, .exact = l->plan.exact};
+    const reel_compile_opts o = {.module = l->net, .exact = l->plan.exact};
     if (!l->graphs) return;
-    l->train = reel_step_new(train_step, l, &o);
-    l->eval = reel_step_new(look, l, &o);
+    l->train = reel_compile(train_step, l, &o);
+    l->eval = reel_compile(look, l, &o);
 }
 
 static void free_objects(life *l)
 {
-    reel_step_free(l->train);
-    reel_step_free(l->eval);
+    reel_compiled_free(l->train);
+    reel_compiled_free(l->eval);
     reel_schedule_free(l->schedule);
     reel_ema_free(l->ema);
     reel_optim_free(l->optim);
@@ -332,7 +332,7 @@ static bool can_train(const life *l)
 static void plant_freeze(life *l)
 {
     for (int i = 0; i < 2; i++) {
-        const reel_graph *g = reel_step_graph(i ? l->eval : l->train);
+        const reel_graph *g = reel_compiled_graph(i ? l->eval : l->train);
         for (int k = 0; g && k < g->decided->n_state; k++)
             g->decided->state[k].needs_grad =
                 reel_needs_grad(g->decided->state[k].tensor);
@@ -341,7 +341,7 @@ static void plant_freeze(life *l)
 
 static void plant_fold(life *l)
 {
-    const reel_executor *e = reel_step_executor(l->eval);
+    const reel_executor *e = reel_compiled_executor(l->eval);
     reel_program *p = e ? e->program : NULL;
     for (int i = 0; p && i < p->n_stamp; i++) {
         p->stamp[i].version = p->stamp[i].storage->version;
@@ -408,12 +408,12 @@ static void resume(life *l)
     if (!l->graphs) return;
     reel_training run = {
         .module = l->net, .optim = l->optim, .schedule = l->schedule, .ema = l->ema};
-    if (reel_training_save(path, &run)) return;
+    if (reel_training_save(&run, path)) return;
     free_objects(l);
     make_objects(l);
     run = (reel_training){
         .module = l->net, .optim = l->optim, .schedule = l->schedule, .ema = l->ema};
-    reel_training_load(path, &run);
+    reel_training_load(&run, path);
 }
 
 static void export_net(life *l, reel_tensor *x)
@@ -492,10 +492,10 @@ static double evaluate(life *l, reel_tensor *x)
     reel_train(l->net, false);
     if (l->plant == LIFE_STALE_FOLD && l->graphs) plant_fold(l);
     if (l->graphs)
-        (void)reel_step_run(l->eval, &x, 1, &y, 1);
+        (void)reel_compiled_run(l->eval, &x, 1, &y, 1);
     else
         (void)look(l, &x, 1, &y, 1);
-    l->as_graph += l->graphs && reel_step_graph(l->eval);
+    l->as_graph += l->graphs && reel_compiled_graph(l->eval);
     (void)reel_set_grad_enabled(was);
     set_again(l);
     return y ? weigh(y) : NAN;
@@ -522,9 +522,9 @@ static life_day one_day(life *l, int step)
     happen(l, step, x[0]);
     reel_seed(l->plan.seed * 137 + (uint64_t)step);
     if (can_train(l)) {
-        (void)(l->graphs ? reel_step_run(l->train, x, 2, y, 2)
+        (void)(l->graphs ? reel_compiled_run(l->train, x, 2, y, 2)
                          : train_step(l, x, 2, y, 2));
-        l->as_graph += l->graphs && reel_step_graph(l->train);
+        l->as_graph += l->graphs && reel_compiled_graph(l->train);
         d.loss = y[0] ? reel_item(y[0]) : NAN;
         d.norm = y[1] ? reel_item(y[1]) : NAN;
         if (l->plan.clearing == 2) reel_zero_grad(l->net);

@@ -40,7 +40,7 @@ typedef struct life {
     reel_optim *optim;
     reel_ema *ema;
     reel_schedule *schedule;
-    reel_step *train, *eval;
+    reel_compiled *train, *eval;
     /* what was set so far, so that a resumed run can be set the same way */
     bool joined, still[LIFE_MODULES], frozen[LIFE_PARAMS];
     bool around[LIFE_MODULES]; /* children that are in another module */

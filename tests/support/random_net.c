@@ -252,7 +252,7 @@ static reel_tensor *norm(pool *p, reel_tensor *x)
     if (draw(p->net, 2)) return reel_softmax(x, r - 1);
     reel_tensor *w = param(p->net, REEL_SHAPE(n), 0.5, 1.5);
     reel_tensor *b = param(p->net, REEL_SHAPE(n), -1, 1);
-    return w && b ? reel_layer_norm(x, 1, w, b, 1e-5) : NULL;
+    return w && b ? reel_layer_norm(x, 1, w, b, NULL) : NULL;
 }
 
 static reel_tensor *conv(pool *p, reel_tensor *x)
@@ -296,8 +296,8 @@ static reel_tensor *pool2d(pool *p, reel_tensor *x)
 {
     if (reel_rank(x) != 4 || reel_size(x, 2) < 2 || reel_size(x, 3) < 2) return NULL;
     switch (draw(p->net, 3)) {
-    case 0: return reel_max_pool2d(x, &(reel_pool2d_opts){.kernel = 2, .stride = 1});
-    case 1: return reel_avg_pool2d(x, &(reel_pool2d_opts){.kernel = 2});
+    case 0: return reel_max_pool2d(x, 2, &(reel_pool2d_opts){.stride = 1});
+    case 1: return reel_avg_pool2d(x, 2, NULL);
     default: return reel_adaptive_avg_pool2d(x, 1, 1);
     }
 }

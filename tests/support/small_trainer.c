@@ -50,5 +50,5 @@ reel_graph *small_trainer_capture(small_trainer t, reel_tensor *x, reel_tensor *
     (void)reel_capture_input(x, "x");
     (void)reel_capture_input(y, "y");
     *loss = small_trainer_step(t, x, y);
-    return reel_capture_end(loss, NULL, 1);
+    return reel_capture_end(loss, 1, NULL);
 }

@@ -89,7 +89,7 @@ static reel_status run(const reel_graph *g, const text_list *in, const text_list
     if (e) (void)reel_executor_run(e, x->at, x->n, y->at, y->n);
     reel_executor_free(e);
     for (int i = 0; i < out->n && !reel_failed(); i++)
-        (void)reel_npy_save(out->text[i], y->at[i]);
+        (void)reel_npy_save(y->at[i], out->text[i]);
     return reel_error_status();
 }
 

@@ -62,8 +62,7 @@ reel_module *reel__resnet(const reel__resnet_plan *plan)
     net->bn1 = reel_module_add(&net->m, "bn1", reel_nn_batch_norm2d(width, NULL));
     if (!plan->small_stem)
         add_body(net, "maxpool",
-                 reel_nn_max_pool2d(
-                     &(reel_pool2d_opts){.kernel = 3, .stride = 2, .padding = 1}));
+                 reel_nn_max_pool2d(3, &(reel_pool2d_opts){.stride = 2, .padding = 1}));
     for (int i = 0; i < plan->stages; i++) {
         char name[24];
         snprintf(name, sizeof name, "layer%d", i + 1);

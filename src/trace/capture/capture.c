@@ -241,7 +241,7 @@ static reel_status set_outputs(reel_tensor *const y[], const char *const name[],
     return REEL_OK;
 }
 
-reel_graph *reel_capture_end(reel_tensor *const y[], const char *const name[], int n)
+reel_graph *reel_capture_end(reel_tensor *const y[], int n, const char *const name[])
 {
     REEL__CALLED("capture_end");
     if (!reel__capture.graph) {

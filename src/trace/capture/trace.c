@@ -27,7 +27,7 @@ static reel_graph *capture(const traced *t, reel_tensor *const x[], bool sizes)
         (void)reel_capture_input(x[i], o->input_names ? o->input_names[i] : NULL);
     reel_tensor *y[REEL_OP_MAX_IN] = {NULL};
     if (!reel_failed()) (void)reel__call(&t->fn, "trace_function", x, t->n, y, t->n_y);
-    reel_graph *g = reel_capture_end(y, o->output_names, t->n_y);
+    reel_graph *g = reel_capture_end(y, t->n_y, o->output_names);
     reel_scope_end(s);
     return g;
 }

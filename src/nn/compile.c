@@ -1,5 +1,5 @@
 /* step.c: a function that becomes a graph by being called. */
-#include <reel/step.h>
+#include <reel/compile.h>
 
 #include <string.h>
 
@@ -33,10 +33,10 @@ typedef struct compiled {
     int64_t used;
 } compiled;
 
-struct reel_step {
-    reel_step_fn fn;
+struct reel_compiled {
+    reel_function_n fn;
     void *user;
-    reel_step_opts opts;
+    reel_compile_opts opts;
     int64_t calls;
     int misses; /* captures in turn that were out of date at their end */
     compiled of[MOST_GRAPHS];
@@ -44,18 +44,18 @@ struct reel_step {
     const compiled *latest; /* NULL: the latest call ran without a graph */
 };
 
-reel_step *reel_step_new(reel_step_fn fn, void *user, const reel_step_opts *opts)
+reel_compiled *reel_compile(reel_function_n fn, void *user, const reel_compile_opts *opts)
 {
-    REEL__CALLED("step_new");
+    REEL__CALLED("compile");
     if (reel_failed()) return NULL;
-    const reel_step_opts *o = REEL__OPTS("step_new", reel_step_opts, opts);
+    const reel_compile_opts *o = REEL__OPTS("compile", reel_compile_opts, opts);
     if (!o) return NULL;
     if (!fn || o->warmup < 0) {
-        reel_fail(REEL_ERR_ARG, "step_new: %s",
+        reel_fail(REEL_ERR_ARG, "compile: %s",
                   fn ? "warmup is negative" : "the function is NULL");
         return NULL;
     }
-    reel_step *s = reel__calloc(1, sizeof *s);
+    reel_compiled *s = reel__calloc(1, sizeof *s);
     if (!s) return NULL;
     s->fn = fn;
     s->user = user;
@@ -74,19 +74,19 @@ static void free_compiled(compiled *c)
     *c = (compiled){0};
 }
 
-void reel_step_free(reel_step *s)
+void reel_compiled_free(reel_compiled *s)
 {
     if (!s) return;
     for (int i = 0; i < s->n; i++) free_compiled(&s->of[i]);
     reel__free(s);
 }
 
-const reel_graph *reel_step_graph(const reel_step *s)
+const reel_graph *reel_compiled_graph(const reel_compiled *s)
 {
     return s && s->latest ? s->latest->graph : NULL;
 }
 
-reel_executor *reel_step_executor(const reel_step *s)
+reel_executor *reel_compiled_executor(const reel_compiled *s)
 {
     return s && s->latest ? s->latest->executor : NULL;
 }
@@ -136,7 +136,7 @@ static void remember(compiled *c, reel_tensor *const x[], int n_x, int n_y)
 
 /* Room for one more graph: a new place, or that of the graph which has been out of date for
  * longest. NULL: four graphs are for what is now, with inputs of other shapes. */
-static compiled *room_for(reel_step *s)
+static compiled *room_for(reel_compiled *s)
 {
     compiled *oldest = NULL;
     if (s->n < MOST_GRAPHS) return &s->of[s->n];
@@ -150,13 +150,13 @@ static compiled *room_for(reel_step *s)
 /* ---- capture --------------------------------------------------------------------------------- */
 
 /* What the function says counts, with or without an error of reel's. */
-static reel_status call(const reel_step *s, reel_tensor *const x[], int n_x,
+static reel_status call(const reel_compiled *s, reel_tensor *const x[], int n_x,
                         reel_tensor *y[], int n_y)
 {
     REEL__CALLS_BACK;
     reel_status st = s->fn(s->user, x, n_x, y, n_y);
     if (reel_failed()) return reel_error_status();
-    return st ? reel_fail(st, "step_run: the function returned status %d", (int)st)
+    return st ? reel_fail(st, "compiled_run: the function returned status %d", (int)st)
               : REEL_OK;
 }
 
@@ -200,7 +200,7 @@ static void take_outputs(const compiled *c, reel_tensor *const x[],
 }
 
 /* One call of fn under capture. */
-static reel_graph *capture(reel_step *s, compiled *c, reel_tensor *const x[],
+static reel_graph *capture(reel_compiled *s, compiled *c, reel_tensor *const x[],
                            reel_tensor *y[])
 {
     if (reel_capture_begin()) return NULL;
@@ -214,7 +214,7 @@ static reel_graph *capture(reel_step *s, compiled *c, reel_tensor *const x[],
         return NULL;
     }
     take_outputs(c, x, y, c->ends);
-    return reel_capture_end(c->ends, NULL, c->n_y + c->n_out);
+    return reel_capture_end(c->ends, c->n_y + c->n_out, NULL);
 }
 
 /* A value that was read may have decided what ran: the graph would repeat that decision. */
@@ -224,7 +224,7 @@ static reel_status refuse_reads(const reel_graph *g)
     if (!*reads) return REEL_OK;
     return reel_fail(
         REEL_ERR_STATE,
-        "step_run: values were read while the step was captured, and what "
+        "compiled_run: values were read while the step was captured, and what "
         "depends on them would be frozen: %.*s; return what you want to read "
         "as a result of the step",
         (int)strcspn(reads, "\n"), reads);
@@ -232,8 +232,8 @@ static reel_status refuse_reads(const reel_graph *g)
 
 /* The step has run, whatever becomes of its graph: an error here is one of the call. A graph
  * that is out of date at once, because an optimizer made its state just now, is not kept. */
-static reel_status compile(reel_step *s, compiled *to, reel_tensor *const x[], int n_x,
-                           reel_tensor *y[], int n_y)
+static reel_status compile(reel_compiled *s, compiled *to, reel_tensor *const x[],
+                           int n_x, reel_tensor *y[], int n_y)
 {
     compiled c = {.used = s->calls};
     const reel_optimize_opts opts = {
@@ -285,17 +285,17 @@ static reel_status run(compiled *c, reel_tensor *const x[], reel_tensor *y[])
     return set_grads(c, x, out + c->n_y);
 }
 
-reel_status reel_step_run(reel_step *s, reel_tensor *const x[], int n_x, reel_tensor *y[],
-                          int n_y)
+reel_status reel_compiled_run(reel_compiled *s, reel_tensor *const x[], int n_x,
+                              reel_tensor *y[], int n_y)
 {
-    REEL__CALLED("step_run");
+    REEL__CALLED("compiled_run");
     reel__no_results(y, n_y);
     if (reel_failed()) return reel_error_status();
     bool whole =
         s && n_x >= 0 && n_x <= MOST_INPUTS && n_y >= 0 && (!n_x || x) && (!n_y || y);
     for (int i = 0; i < n_x && whole; i++) whole = x[i] != NULL;
     if (!whole)
-        return reel_fail(REEL_ERR_ARG, "step_run: %s",
+        return reel_fail(REEL_ERR_ARG, "compiled_run: %s",
                          !s ? "the step is NULL"
                             : "an input is missing, or more than 16");
     s->latest = NULL;
