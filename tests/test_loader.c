@@ -490,7 +490,7 @@ static void loaders_refuse(void **state)
         reel_loader_opts opts = bad[i];
         opts.transform = reel_transform_random_hflip(0.5f); /* taken over all the same */
         assert_null(reel_loader_new(ds, &opts));
-        assert_error(REEL_ERR_ARG, "loader: ");
+        assert_error(REEL_ERR_ARG, "loader_new: ");
     }
     assert_null(reel_loader_new(NULL, NULL));
     assert_error(REEL_ERR_ARG, "dataset is NULL");
@@ -580,7 +580,7 @@ static void ranks_are_checked(void **state)
         reel_dataset *ds = reel_dataset_new(&fns, &rank);
         reel_loader *l = reel_loader_new(ds, &(reel_loader_opts){.batch = 4});
         assert_false(reel_loader_next(l, &b));
-        assert_error(REEL_ERR_SHAPE, "loader: field \"x\" has rank");
+        assert_error(REEL_ERR_SHAPE, "loader_next: field \"x\" has rank");
         reel_loader_free(l);
         reel_dataset_free(ds);
     }

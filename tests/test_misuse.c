@@ -353,15 +353,15 @@ static void test_views(void **state)
     NONE("copy_", reel_copy_(t.f, NULL));
     NONE("copy_", reel_copy_(t.f, t.other));
     assert_int_equal(reel_split(NULL, 2, 0, out, 2), -1);
-    refused_by("split", __LINE__);
+    refused_as("split", __LINE__);
     assert_int_equal(reel_split(t.f, 0, 0, out, 2), -1);
-    refused_by("split", __LINE__);
+    refused_as("split", __LINE__);
     assert_int_equal(reel_split(t.f, 1, 0, out, 2), -1);
-    refused_by("split", __LINE__);
+    refused_as("split", __LINE__);
     assert_int_equal(reel_split(t.f, 2, 0, NULL, 2), -1);
-    refused_by("split", __LINE__);
+    refused_as("split", __LINE__);
     assert_int_equal(reel_split(t.f, 2, 5, out, 2), -1);
-    refused_by("split", __LINE__);
+    refused_as("split", __LINE__);
 }
 
 static void test_joins(void **state)
@@ -381,10 +381,8 @@ static void test_joins(void **state)
     NONE("stack", reel_stack(differ, 2, 0));
     NONE("stack", reel_stack(hole, 2, 0));
     NONE("stack", reel_stack(hole + 1, 1, 0));
-    assert_null(reel_stack(dtypes, 2, 0));
-    reel_error_clear();
-    assert_null(reel_stack(&t.f, 1, 4));
-    reel_error_clear();
+    NONE("dtype", reel_stack(dtypes, 2, 0));
+    NONE("stack", reel_stack(&t.f, 1, 4));
     NONE("pad", reel_pad(NULL, REEL_SHAPE(0, 0), REEL_SHAPE(0, 0), 0));
     NONE("pad", reel_pad(t.f, REEL_SHAPE(0), REEL_SHAPE(0, 0), 0));
     NONE("pad", reel_pad_i64(t.f, REEL_SHAPE(0), REEL_SHAPE(0, 0), 0));
@@ -644,8 +642,7 @@ static void test_making(void **state)
         NONE("from", reel_from("", REEL_SHAPE(2), bad[i]));
         NONE("from_borrowed",
              reel_from_borrowed(shape, REEL_SHAPE(2), bad[i], NULL, NULL));
-        assert_null(reel_eye(2, 2, bad[i]));
-        reel_error_clear();
+        NONE("eye", reel_eye(2, 2, bad[i]));
     }
     NONE("from", reel_from(NULL, REEL_SHAPE(2), REEL_F32));
     NONE("from_borrowed", reel_from_borrowed(NULL, REEL_SHAPE(2), REEL_F32, NULL, NULL));
@@ -671,7 +668,7 @@ static void test_making(void **state)
     /* too large for any memory, but a size that can be written */
     assert_null(reel_empty(REEL_SHAPE(INT64_C(1) << 40, 1 << 10), REEL_F32));
     assert_int_equal(reel_error_status(), REEL_ERR_MEMORY);
-    reel_error_clear();
+    refused_as("empty", __LINE__);
     BAD("set_default_device", reel_set_default_device((reel_device){REEL_CPU, 3}));
     BAD("set_default_device",
         reel_set_default_device((reel_device){(reel_device_type)-1, 0}));
@@ -698,13 +695,13 @@ static void test_asking_and_reading(void **state)
     assert_false(reel_is_contiguous(NULL) || reel_is_channels_last(NULL));
     assert_false(reel_failed());
     assert_true(isnan(reel_item(NULL)));
-    refused_by("item", __LINE__);
+    refused_as("item", __LINE__);
     assert_true(isnan(reel_item(t.f)));
-    refused_by("item", __LINE__);
+    refused_as("item", __LINE__);
     assert_int_equal(reel_item_i64(NULL), 0);
-    refused_by("item_i64", __LINE__);
+    refused_as("item_i64", __LINE__);
     assert_int_equal(reel_item_i64(t.empty), 0);
-    refused_by("item_i64", __LINE__);
+    refused_as("item_i64", __LINE__);
     NONE("data", reel_data(NULL));
     NONE("data", reel_data(reel_t(t.f)));
     BAD("read", reel_read(NULL, room, REEL_F64));
@@ -840,7 +837,6 @@ static int clean(void **state)
 
 int main(void)
 {
-    misuse_names = true;
     const struct CMUnitTest tests[] = {
         TEST(test_records),
         TEST(test_records_without_sample),

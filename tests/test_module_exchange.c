@@ -1,4 +1,4 @@
-/* test_module_exchange.c: children that are replaced or freed. For every kind of module that has
+/* test_module_exchange.c: children that are replaced, taken out or freed. For every kind of module that has
  * children, and each of its children at any depth: what runs afterwards is the new child, or an
  * error that says what is wrong, and never the memory of the old one. */
 #include "module_check.h"
@@ -189,12 +189,18 @@ static reel_module *net_with(const struct kind *k, const char *path, probe *seen
     return net;
 }
 
-static void forward_is_error(reel_module *net, reel_tensor *x, const char *where)
+static void forward_says(reel_module *net, reel_tensor *x, const char *where,
+                         const char *what)
 {
     if (reel_forward(net, x)) fail_msg("%s: a result of a child that is gone", where);
-    if (!strstr(reel_error_message(), "was freed"))
+    if (!strstr(reel_error_message(), what))
         fail_msg("%s: %s", where, reel_error_message());
     reel_error_clear();
+}
+
+static void forward_is_error(reel_module *net, reel_tensor *x, const char *where)
+{
+    forward_says(net, x, where, "was freed");
 }
 
 static void replace_one(const struct kind *k, const char *path)
@@ -247,6 +253,86 @@ static void free_one(const struct kind *k, const char *path)
     reel_module_free(net);
 }
 
+/* A module around one that another had. */
+typedef struct around {
+    reel_module m;
+    reel_module *base;
+    int calls;
+} around;
+
+static reel_tensor *around_forward(reel_module *self, reel_tensor *x)
+{
+    around *a = (around *)self;
+    a->calls++;
+    return reel_forward(a->base, x);
+}
+
+static reel_status around_forward_n(reel_module *self, reel_tensor *const x[], int n_x,
+                                    reel_tensor *y[], int n_y)
+{
+    around *a = (around *)self;
+    a->calls++;
+    return reel_forward_n(a->base, x, n_x, y, n_y);
+}
+
+static reel_module *around_new(reel_module *base)
+{
+    around *a = reel_module_new(sizeof *a, "around", around_forward);
+    if (!a) {
+        reel_module_free(base);
+        return NULL;
+    }
+    a->m.forward_n = around_forward_n;
+    a->base = reel_module_add(&a->m, "base", base);
+    return reel_module_done(&a->m);
+}
+
+/* Taken out, the child works alone and the net says what it lacks; with something around it in
+ * its old place the net computes what it did. */
+static void take_one(const struct kind *k, const char *path)
+{
+    char where[256];
+    probe seen;
+    reel_module *net = net_with(k, path, &seen), *old = reel_module_at(net, path);
+    reel_train(net, false);
+    reel_tensor *x = reel_ones(k->x, REEL_F32), *before = reel_forward(net, x);
+    int64_t n = reel_param_count(net);
+    snprintf(where, sizeof where, "%s, %s taken", k->name, path);
+    reel_module *taken = reel_module_take(net, path);
+    assert_ptr_equal(taken, old);
+    assert_string_equal(reel_module_name(taken), "");
+    assert_int_equal(reel_param_count(net), n - reel_param_count(taken));
+    if (!k->hides) forward_says(net, x, where, "was taken out");
+    around *a = (around *)reel_module_replace(net, path, around_new(taken));
+    assert_non_null(a);
+    reel_train(net, false);
+    assert_int_equal(reel_param_count(net), n);
+    seen.calls = 0;
+    reel_tensor *after = reel_forward(net, x);
+    if (!after || !same_bits(before, after)) fail_msg("%s: other values", where);
+    if (!k->hides && a->calls != seen.calls)
+        fail_msg("%s: ran %d times, what is in it %d", where, a->calls, seen.calls);
+    reel_module_free(net);
+}
+
+/* In each order the net and what was taken out of it are freed; who is left says what it can. */
+static void take_and_free(const struct kind *k, const char *path, bool net_first)
+{
+    probe seen;
+    reel_module *net = net_with(k, path, &seen), *taken = reel_module_take(net, path);
+    reel_tensor *x = reel_ones(k->x, REEL_F32);
+    reel_module_free(net_first ? net : taken);
+    if (!net_first) {
+        assert_null(reel_forward(net, x));
+        assert_int_equal(reel_error_status(), REEL_ERR_STATE);
+        reel_error_clear();
+        reel_module_free(reel_module_at(net, path)); /* what stands in its place */
+        assert_null(reel_module_at(net, path));
+    }
+    reel_module_free(net_first ? taken : net);
+    assert_ok();
+}
+
 typedef struct paths {
     char path[64][64];
     int n;
@@ -274,6 +360,9 @@ static void test_each_child(void **state)
             reel_scope s = reel_scope_begin();
             replace_one(&kinds[i], all.path[c]);
             free_one(&kinds[i], all.path[c]);
+            take_one(&kinds[i], all.path[c]);
+            take_and_free(&kinds[i], all.path[c], true);
+            take_and_free(&kinds[i], all.path[c], false);
             reel_scope_end(s);
         }
     }
@@ -358,6 +447,59 @@ static void test_replace_errors(void **state)
     reel_module_free(other);
 }
 
+static void test_take_errors(void **state)
+{
+    (void)state;
+    reel_module *net = holder_new();
+    assert_null(reel_module_take(net, "second"));
+    expect_error(REEL_ERR_ARG, "module_take: holder has no child \"second\"");
+    assert_null(reel_module_take(net, ""));
+    expect_error(REEL_ERR_ARG, "no child \"\"");
+    assert_null(reel_module_take(NULL, "first"));
+    expect_error(REEL_ERR_ARG, "module_take: the module is NULL");
+    reel_module *first = reel_module_take(net, "first");
+    assert_null(reel_module_take(net, "first"));
+    expect_error(REEL_ERR_STATE, "module_take: the module \"first\" was taken out");
+    assert_null(reel_module_add(reel_module_at(net, "first"), "x", reel_nn_relu()));
+    expect_error(REEL_ERR_STATE, "was taken out");
+    assert_null(reel_module_replace(net, "first", NULL));
+    expect_error(REEL_ERR_ARG, "\"first\" is NULL");
+    /* The place is still there, and so is what stood in it. */
+    assert_ptr_equal(reel_module_replace(net, "first", first), first);
+    assert_non_null(reel_forward(net, reel_ones(REEL_SHAPE(2, 4), REEL_F32)));
+    reel_module_free(net);
+}
+
+/* Who was taken out of one another, in a ring. */
+static void test_taken_out_of_one_another(void **state)
+{
+    (void)state;
+    reel_module *a = reel_nn_sequential(reel_nn_sequential(reel_nn_relu()));
+    reel_module *b = reel_module_take(a, "0");
+    assert_non_null(reel_module_add(b, "a", a));
+    assert_ptr_equal(reel_module_take(b, "a"), a);
+    assert_non_null(reel_module_replace(a, "0", b));
+    assert_ptr_equal(reel_module_take(a, "0"), b);
+    reel_module_free(a);
+    reel_module_free(b);
+}
+
+/* A child below what was taken out, whose address a struct above still has. */
+static void test_taken_out_of_what_was_taken(void **state)
+{
+    (void)state;
+    reel_module *net = holder_new(); /* its `inner` is "more.0" */
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 4), REEL_F32);
+    reel_module *more = reel_module_take(net, "more");
+    assert_non_null(reel_module_replace(net, "more", reel_nn_relu()));
+    assert_non_null(reel_forward(net, x)); /* that lives, and works */
+    reel_module *inner = reel_module_take(more, "0");
+    reel_module_free(more);
+    reel_module_free(inner);
+    forward_is_error(net, x, "inner");
+    reel_module_free(net);
+}
+
 static void test_graph_stays_whole(void **state)
 {
     (void)state;
@@ -367,6 +509,8 @@ static void test_graph_stays_whole(void **state)
     reel_module *gm = reel_graph_module(g);
     assert_null(reel_module_replace(gm, "fc1", reel_nn_linear(4, 5, NULL)));
     expect_error(REEL_ERR_STATE, "part of a graph");
+    assert_null(reel_module_take(gm, "fc1"));
+    expect_error(REEL_ERR_STATE, "module_take: this module is part of a graph");
     reel_module_free(reel_module_at(gm, "fc1"));
     expect_error(REEL_ERR_STATE, "part of a graph");
     assert_true(same_bits(reel_forward(gm, x), reel_forward(net, x)));
@@ -379,11 +523,90 @@ static void test_graph_stays_whole(void **state)
     reel_module_free(net);
 }
 
+/* ---- LoRA ----------------------------------------------------------------------------------- */
+
+/* Hu et al. 2021, arXiv:2106.09685: y = base(x) + alpha / rank * x A' B'; B begins as 0. */
+typedef struct lora {
+    reel_module m;
+    reel_module *base;  /* a linear, [in] -> [out], frozen */
+    reel_tensor *a, *b; /* [rank, in], [out, rank] */
+    double scale;
+} lora;
+
+static reel_tensor *lora_forward(reel_module *self, reel_tensor *x)
+{
+    const lora *l = (const lora *)self;
+    reel_tensor *low = reel_linear(reel_linear(x, l->a, NULL), l->b, NULL);
+    return reel_add(reel_forward(l->base, x), reel_mul_scalar(low, l->scale));
+}
+
+static reel_module *lora_new(reel_module *base, int64_t rank, double alpha)
+{
+    reel_tensor *w = base ? reel_module_find(base, "weight") : NULL;
+    lora *l = reel_module_new(sizeof *l, "lora", lora_forward);
+    if (!l) {
+        reel_module_free(base);
+        return NULL;
+    }
+    reel_scope s = reel_scope_begin();
+    l->scale = alpha / (double)rank;
+    l->base = reel_module_add(&l->m, "base", base);
+    reel_freeze(l->base, true);
+    reel_tensor *a = reel_zeros(REEL_SHAPE(rank, reel_size(w, 1)), REEL_F32);
+    reel_tensor *b = reel_zeros(REEL_SHAPE(reel_size(w, 0), rank), REEL_F32);
+    l->a = reel_module_param(&l->m, "a", reel_init_kaiming_uniform(a, NULL));
+    l->b = reel_module_param(&l->m, "b", b);
+    reel_scope_end(s);
+    return reel_module_done(&l->m);
+}
+
+static void test_lora(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"fc1.a", "fc1.b", "fc1.base.weight",
+                                        "fc1.base.bias", "fc2.weight"};
+    reel_module *net = mlp();
+    reel_tensor *x = reel_randn(REEL_SHAPE(16, 4), REEL_F32);
+    reel_tensor *target = reel_randn(REEL_SHAPE(16, 3), REEL_F32);
+    reel_tensor *weight = reel_module_find(net, "fc1.weight"), *was = reel_copy(weight);
+    reel_tensor *before = reel_forward(net, x);
+    reel_freeze(net, true);
+    reel_module *fc1 = reel_module_take(net, "fc1");
+    assert_non_null(reel_module_replace(net, "fc1", lora_new(fc1, 2, 4)));
+    assert_true(same_bits(reel_forward(net, x), before));               /* B is 0 */
+    assert_ptr_equal(reel_module_find(net, "fc1.base.weight"), weight); /* no copy */
+    reel_tensor_map *map = reel_tensor_map_new();
+    assert_int_equal(reel_state_dict(net, map), REEL_OK);
+    for (int i = 0; i < 5; i++)
+        assert_string_equal(reel_tensor_map_name(map, i), names[i]);
+    reel_optim *opt = reel_adam(reel_parameters(net), &(reel_adam_opts){.lr = 0.05});
+    double first = 0, last = 0;
+    for (int i = 0; i < 40; i++) {
+        reel_scope s = reel_scope_begin();
+        reel_tensor *loss = reel_mse_loss(reel_forward(net, x), target, REEL_MEAN);
+        reel_backward(loss, NULL);
+        reel_optim_step(opt);
+        reel_optim_zero_grad(opt);
+        last = reel_item(loss);
+        if (i == 0) first = last;
+        reel_scope_end(s);
+    }
+    assert_ok();
+    assert_true(last < 0.9 * first);
+    assert_true(same_bits(weight, was));
+    /* What was saved is what it was made with: LoRA off. */
+    assert_int_equal(reel_load_state_dict(net, map, NULL), REEL_OK);
+    reel_optim_free(opt);
+    reel_tensor_map_free(map);
+    reel_module_free(net);
+}
+
 /* A net whose heads come and go: each allocation fails in turn. */
 static bool exchange_heads(void)
 {
     reel_scope s = reel_scope_begin();
     reel_module *net = mlp();
+    if (net) reel_module_replace(net, "fc2", around_new(reel_module_take(net, "fc2")));
     for (int i = 0; i < 3 && net; i++)
         reel_module_replace(net, "fc3", reel_nn_linear(6, 2 + i, NULL));
     if (net) reel_forward(net, reel_ones(REEL_SHAPE(2, 4), REEL_F32));
@@ -411,9 +634,16 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_each_child),          TEST(test_replaced_head),
-        TEST(test_new_child_holds_old), TEST(test_replace_errors),
-        TEST(test_graph_stays_whole),   TEST(test_no_memory),
+        TEST(test_each_child),
+        TEST(test_replaced_head),
+        TEST(test_new_child_holds_old),
+        TEST(test_replace_errors),
+        TEST(test_graph_stays_whole),
+        TEST(test_no_memory),
+        TEST(test_take_errors),
+        TEST(test_taken_out_of_one_another),
+        TEST(test_taken_out_of_what_was_taken),
+        TEST(test_lora),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# What threads do, under ThreadSanitizer: the pool, the loader, plans, allocators, and kernels
+# What threads do, under ThreadSanitizer: the pool, the loader, collates, plans, allocators, and kernels
 # as plans and training run them. No suppressions: all threads of the library are its own.
 #   tests/tsan.sh [CTEST ARGS]
 set -eu
 cd "$(dirname "$0")/.."
-subjects='parallel loader executor memory'
+subjects='parallel loader fields executor memory'
 
 targets=
 for subject in $subjects; do targets="$targets tests_test_$subject"; done

@@ -65,7 +65,9 @@ typedef enum reel_status {
 REEL_API bool reel_failed(void);
 /** Status of the pending error; REEL_OK when there is none. */
 REEL_API reel_status reel_error_status(void);
-/** Message of the pending error; "" when there is none. Valid until the next
+/** Message of the pending error; "" when there is none. It begins with the function that you called,
+ *  without reel_, or the operator; an error in a module's forward ends with the module's place:
+ *  "forward: linear: ... (in layer1.0.fc)". Valid until the next
  *  reel_error_clear() of this thread. Never NULL. */
 REEL_API const char *reel_error_message(void);
 /** Forgets the pending error of this thread. */

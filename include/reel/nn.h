@@ -85,6 +85,22 @@ REEL_API reel_module *reel_module_add(reel_module *parent, const char *name,
  *  alone). */
 REEL_API reel_module *reel_module_replace(reel_module *m, const char *path,
                                           reel_module *child);
+/** Takes the child at `path` out of its parent and gives it to the caller, who owns it from then
+ *  on: to put a module around it without a copy, as LoRA does,
+ *
+ *      reel_module *fc = reel_module_take(net, "fc");
+ *      reel_module_replace(net, "fc", lora_new(fc, 8)); // which adds fc as its child "base"
+ *
+ *  Then its tensors are "fc.base.weight" and so on in state dicts and graphs. It keeps them, its
+ *  mode and its hooks; optimizers that have its parameters go on. In its place stands a module
+ *  of the same name that has no tensors and whose forward is REEL_ERR_STATE, until
+ *  reel_module_replace() puts another there or reel_module_free() of it closes the gap. Fields of
+ *  structs made by reel_module_new() in the tree of `m` hold that one; pointers kept elsewhere
+ *  are still the child's, and find a module that says so if it is freed before its old parent.
+ *  NULL on an error, and nothing is changed: REEL_ERR_ARG if there is no such child;
+ *  REEL_ERR_STATE if it was taken out already or is a part of a reel_graph_module();
+ *  REEL_ERR_MEMORY. */
+REEL_API reel_module *reel_module_take(reel_module *m, const char *path);
 /** Adds a parameter: keeps `t`, makes it require a gradient, returns it. NULL in, NULL out.
  *  Errors: as reel_module_add; REEL_ERR_DTYPE if `t` is not floating; REEL_ERR_STATE if it
  *  was computed from tensors that require gradients. */

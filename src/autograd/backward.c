@@ -116,7 +116,7 @@ static bool collect(run *r)
 
 /* ---- adding gradients -------------------------------------------------------------------- */
 
-/* Nobody else can see this memory, so it may be added to in place. */
+/* True if nobody but the holder of `g` can see its memory, so that it may be changed in place. */
 static bool exclusive(const reel_tensor *g)
 {
     return atomic_load_explicit(&g->refs, memory_order_relaxed) == 1 &&
@@ -124,7 +124,7 @@ static bool exclusive(const reel_tensor *g)
            !g->storage->borrowed && !g->node && reel__is_dense(&g->meta);
 }
 
-/* *slot += g; the first one is taken, not added to zeros. */
+/* *slot += g; the first gradient that arrives is taken as it is, not added to zeros. */
 static reel_status add_to(reel_tensor **slot, reel_tensor *g, bool create_graph)
 {
     if (!*slot) {
@@ -141,12 +141,14 @@ static reel_status add_to(reel_tensor **slot, reel_tensor *g, bool create_graph)
     return REEL_OK;
 }
 
+/* leaf->grad += *slot, the whole gradient of the leaf in this run. */
 static reel_status into_leaf(run *r, reel_tensor *leaf, reel_tensor **slot)
 {
     reel_tensor *g = *slot;
     if (reel__heard_by) reel__heard_by->on_grad(leaf, false);
     if (leaf->grad) return add_to(&leaf->grad, g, r->create_graph);
-    /* A tensor of the leaf's own, unless its history must go with it. */
+    /* The leaf's first gradient is the tensor of the run, if nobody else can see its memory or
+     * if its history belongs to it (create_graph); else a copy, which others cannot change. */
     if (exclusive(g) || (r->create_graph && g->node)) {
         leaf->grad = g; /* the run's reference becomes the leaf's */
         *slot = NULL;
@@ -160,6 +162,7 @@ static reel_status into_leaf(run *r, reel_tensor *leaf, reel_tensor **slot)
 
 static reel_status run_hooks(reel_node *n, reel_tensor **grad)
 {
+    REEL__CALLS_BACK;
     for (reel_hook *h = n->hooks, *next; h; h = next) {
         next = h->next;
         if (!grad[h->out]) continue;
@@ -177,7 +180,8 @@ static reel_status run_hooks(reel_node *n, reel_tensor **grad)
     return REEL_OK;
 }
 
-/* The operand as the vjp sees it: the saved value with its history, or a ghost. */
+/* An operand as the vjp gets it: the saved value with its history; where only its shape and dtype
+ * were saved, a tensor without a value. */
 static reel_tensor *revive(const reel_node *n, const reel_saved *s, const char *what,
                            int i, reel_node_head *history, int out)
 {
@@ -249,8 +253,9 @@ static reel_status run_vjp(run *r, visit *v)
     return REEL_OK;
 }
 
-/* reel_grad: the gradients of inputs that are outputs of this node, now complete. */
-static void capture(run *r, const visit *v)
+/* reel_grad: hands out the gradients of inputs asked for that this node computed; they are complete
+ * when it runs. */
+static void hand_out(run *r, const visit *v)
 {
     for (int i = 0; i < r->n_x; i++)
         if (reel__node(r->x[i]) == v->node)
@@ -265,7 +270,7 @@ static reel_status run_node(run *r, visit *v)
     if (!any || !v->needed) return REEL_OK;
     reel_scope s = reel_scope_begin();
     reel_status st = n->hooks ? run_hooks(n, v->grad) : REEL_OK;
-    if (!st && r->n_x) capture(r, v);
+    if (!st && r->n_x) hand_out(r, v);
     if (!st && n->op) {
         bool below = r->accumulate;
         for (int i = 0; i < n->n_in && !below; i++) {
@@ -315,7 +320,9 @@ static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
     return add_to(&v->grad[y->node_out], gy, r->create_graph);
 }
 
-static reel_status play(run *r, reel_tensor *const y[], int n_y, reel_tensor *const gy[])
+/* Collects the nodes below the outputs, and runs them. */
+static reel_status run_all(run *r, reel_tensor *const y[], int n_y,
+                           reel_tensor *const gy[])
 {
     for (int i = 0; i < n_y; i++) {
         if (!y[i]) return reel_fail(REEL_ERR_ARG, "backward: an output is NULL");
@@ -342,13 +349,15 @@ bool reel__accumulates(void)
     return accumulates;
 }
 
-static reel_status start(run *r, reel_tensor *const y[], int n_y, reel_tensor *const gy[])
+/* One whole run, with what it sets for the thread; frees what the run holds. */
+static reel_status do_run(run *r, reel_tensor *const y[], int n_y,
+                          reel_tensor *const gy[])
 {
     if (reel_failed()) return reel_error_status();
     bool was = reel_set_grad_enabled(r->create_graph), outer = accumulates;
     accumulates = r->accumulate;
     reel_scope s = reel_scope_begin();
-    reel_status st = play(r, y, n_y, gy);
+    reel_status st = run_all(r, y, n_y, gy);
     reel_scope_end(s);
     (void)reel_set_grad_enabled(was);
     accumulates = outer;
@@ -363,12 +372,13 @@ static reel_status start(run *r, reel_tensor *const y[], int n_y, reel_tensor *c
 
 reel_status reel_backward(reel_tensor *y, const reel_backward_opts *opts)
 {
+    REEL__CALLED("backward");
     const reel_backward_opts *o = REEL__OPTS("backward", reel_backward_opts, opts);
     if (!o) return reel_error_status();
     run r = {.create_graph = o->create_graph,
              .retain = o->retain_graph || o->create_graph,
              .accumulate = true};
-    return start(&r, &y, 1, o->gradient ? &o->gradient : NULL);
+    return do_run(&r, &y, 1, o->gradient ? &o->gradient : NULL);
 }
 
 static reel_status check_inputs(reel_tensor *const x[], int n_x)
@@ -402,7 +412,7 @@ static reel_status grad(reel_tensor *const y[], int n_y, reel_tensor *const gy[]
              .x = x,
              .gx = gx,
              .n_x = n_x};
-    st = start(&r, y, n_y, gy);
+    st = do_run(&r, y, n_y, gy);
     for (int i = 0; i < n_x; i++) {
         if (!st && !gx[i] && !o->allow_unused)
             st = reel_fail(REEL_ERR_STATE,

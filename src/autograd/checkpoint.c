@@ -3,6 +3,7 @@
  * Source: Chen et al. 2016, arXiv:1604.06174. */
 #include "autograd/state_log.h"
 #include "autograd/tape.h"
+#include "base/error.h"
 
 /* The tape saves 16 inputs; one place is for the anchor. */
 enum { MOST_INPUTS = 15 };
@@ -28,6 +29,12 @@ static bool detach_inputs(const reel_call *c, int n, reel_tensor *x[])
     return true;
 }
 
+static reel_tensor *call(reel_function fn, void *user, reel_tensor *const x[], int n)
+{
+    REEL__CALLS_BACK;
+    return fn(user, x, n);
+}
+
 /* fn again, recorded, with the random numbers of the first time and the state that it found
  * then. */
 static reel_tensor *run_again(const checkpoint_attrs *a, reel_tensor *const x[])
@@ -37,7 +44,7 @@ static reel_tensor *run_again(const checkpoint_attrs *a, reel_tensor *const x[])
     if (reel__state_again_begin(&again, a->log)) return NULL;
     bool was = reel_set_grad_enabled(true);
     reel_rng_set(a->rng);
-    reel_tensor *y = a->fn(a->user, x, (int)a->n);
+    reel_tensor *y = call(a->fn, a->user, x, (int)a->n);
     reel_rng_set(now);
     (void)reel_set_grad_enabled(was);
     reel__state_again_end(&again);
@@ -130,13 +137,14 @@ static bool arguments(reel_function fn, reel_tensor *const x[], int n)
 
 reel_tensor *reel_checkpoint(reel_function fn, void *user, reel_tensor *const x[], int n)
 {
+    REEL__CALLED("checkpoint");
     if (!arguments(fn, x, n)) return NULL;
-    if (!reel_grad_enabled()) return fn(user, x, n);
+    if (!reel_grad_enabled()) return call(fn, user, x, n);
     const checkpoint_attrs a = {fn, user, n, reel_rng_get(), reel__state_log_new()};
     if (!a.log) return NULL;
     reel_scope s = reel_scope_begin();
     (void)reel_set_grad_enabled(false);
-    reel_tensor *y = fn(user, x, n);
+    reel_tensor *y = call(fn, user, x, n);
     (void)reel_set_grad_enabled(true);
     reel__state_log_end(a.log);
     if (!y && !reel_failed())

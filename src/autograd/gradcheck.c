@@ -11,6 +11,7 @@
 
 #include "autograd/tape.h"
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "base/rng.h"
 
@@ -96,6 +97,7 @@ static reel_status make_direction(check *c, const reel_tensor *y, uint64_t seed)
 /* y = fn(x), which must be f64. */
 static reel_tensor *call(const check *c)
 {
+    REEL__CALLS_BACK;
     reel_tensor *y = c->fn(c->user, c->x, c->n);
     if (!y && !reel_failed())
         reel_fail(REEL_ERR_ARG, "%s: the function returned NULL", c->who);
@@ -257,6 +259,7 @@ static reel_status gradcheck(const char *who, reel_function fn, void *user,
 reel_status reel_gradcheck(reel_function fn, void *user, reel_tensor *const x[], int n,
                            const reel_gradcheck_opts *opts)
 {
+    REEL__CALLED("gradcheck");
     reel_status st = check_arguments("gradcheck", fn, x, n);
     return st ? st : gradcheck("gradcheck", fn, user, x, n, opts);
 }
@@ -285,6 +288,7 @@ static reel_tensor *flat_gradients(const gradient_of *g, int n_x)
 
 static reel_tensor *gradient_function(void *user, reel_tensor *const x[], int n)
 {
+    REEL__CALLS_BACK;
     gradient_of *g = user;
     reel_tensor *gy = x[n - 1];
     bool record = reel_set_grad_enabled(true);
@@ -312,6 +316,7 @@ static reel_tensor *make_gy(const gradient_of *g, reel_tensor *const x[], uint64
 reel_status reel_gradgradcheck(reel_function fn, void *user, reel_tensor *const x[],
                                int n, const reel_gradcheck_opts *opts)
 {
+    REEL__CALLED("gradgradcheck");
     reel_status st = check_arguments("gradgradcheck", fn, x, n);
     if (st) return st;
     reel_tensor **list = reel__malloc((3 * (size_t)n + 1) * sizeof(reel_tensor *));

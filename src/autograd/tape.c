@@ -5,6 +5,7 @@
 
 #include "autograd/anomaly.h"
 #include "base/alloc.h"
+#include "base/error.h"
 #include "ops/recorder.h"
 
 static atomic_uint_fast64_t sequence;
@@ -217,6 +218,7 @@ static void free_leaf(reel_node_head *head)
 
 reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
 {
+    REEL__CALLED("requires_grad");
     if (!reel__have("requires_grad", x, "x")) return NULL;
     if (reel__renew("requires_grad", x)) return NULL;
     reel_node *n = reel__node(x);
@@ -263,6 +265,7 @@ reel_tensor *reel_grad_of(reel_tensor *x)
 
 reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 {
+    REEL__CALLED("set_grad");
     if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
     if (grad && reel_failed())
         return reel_error_status(); /* clearing is for cleaning up */
@@ -289,6 +292,7 @@ reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 
 reel_tensor *reel_detach(reel_tensor *x)
 {
+    REEL__CALLED("detach");
     if (!reel__have("detach", x, "x")) return NULL;
     if (!x->storage) {
         reel_fail(REEL_ERR_INTERNAL, "detach: the value was not saved");
@@ -299,6 +303,7 @@ reel_tensor *reel_detach(reel_tensor *x)
 
 reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)
 {
+    REEL__CALLED("register_hook");
     if (reel_failed()) return reel_error_status();
     if (!x || !hook)
         return reel_fail(REEL_ERR_ARG, "register_hook: %s is NULL", x ? "hook" : "x");

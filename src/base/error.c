@@ -11,8 +11,10 @@
 
 static _Thread_local reel_status pending;
 static _Thread_local char text[REEL__ERROR_TEXT];
+static _Thread_local size_t said_at; /* where it begins in text, behind names */
+static _Thread_local bool nameless;  /* text is of memory and says nobody's name */
 static _Thread_local reel__where_fn where_fn;
-static _Thread_local const char *caller;
+_Thread_local reel__callers reel__callers_now;
 
 /* REEL_ABORT_ON_ERROR=1 stops at the first error, under a debugger. Read once; two threads
  * that race here read the same value. */
@@ -40,23 +42,46 @@ reel__where_fn reel__set_error_where(reel__where_fn where)
     return old;
 }
 
-const char *reel__caller_set(const char *name)
+static bool begins_with(const char *message, const char *name)
 {
-    const char *before = caller;
-    if (!before) caller = name;
-    return before;
+    size_t n = strlen(name);
+    return strncmp(message, name, n) == 0 && message[n] == ':';
 }
 
-void reel__caller_end(const char *const *before)
+/* Who was called, as far as the message does not begin with it, and the message. */
+static void compose(const char *message)
 {
-    caller = *before;
+    const char *outer = reel__callers_now.outer, *inner = reel__callers_now.inner;
+    if (!outer || (inner && strcmp(outer, inner) == 0)) {
+        outer = inner;
+        inner = NULL;
+    }
+    size_t used = 0;
+    if (outer && !begins_with(message, outer)) {
+        used = (size_t)snprintf(text, sizeof text, "%.100s: ", outer);
+        if (inner && !begins_with(message, inner))
+            used += (size_t)snprintf(text + used, sizeof text - used, "%.100s: ", inner);
+    }
+    snprintf(text + used, sizeof text - used, "%s", message);
+    said_at = used;
 }
 
-/* Whether the message is the caller's own. */
-static bool names_caller(const char *message)
+const char *reel__error_said(void)
 {
-    size_t n = caller ? strlen(caller) : 0;
-    return !n || (strncmp(message, caller, n) == 0 && message[n] == ':');
+    return pending == REEL_OK ? "" : text + said_at;
+}
+
+void reel__memory_wanted_by(const char *name)
+{
+    size_t n = strlen(name), room = sizeof text - 3;
+    if (pending == REEL_OK || !nameless || n > 100) return;
+    size_t kept = strlen(text) < room - n ? strlen(text) : room - n;
+    memmove(text + n + 2, text, kept);
+    memcpy(text, name, n);
+    memcpy(text + n, ": ", 2);
+    text[n + 2 + kept] = '\0';
+    said_at += n + 2;
+    nameless = false;
 }
 
 static void append_where(void)
@@ -72,6 +97,8 @@ reel_status reel_fail(reel_status status, const char *format, ...)
     if (pending != REEL_OK) return pending;
     /* OK is not a failure, and a failure it is: the caller mixed something up. */
     pending = status == REEL_OK ? REEL_ERR_INTERNAL : status;
+    nameless = false;
+    said_at = 0;
     if (format) {
         /* Into a second buffer: an argument may be reel_error_message() itself. */
         char message[REEL__ERROR_TEXT];
@@ -79,10 +106,9 @@ reel_status reel_fail(reel_status status, const char *format, ...)
         va_start(args, format);
         if (reel__vsnprint(message, sizeof message, format, args) < 0) message[0] = '\0';
         va_end(args);
-        size_t used = 0;
-        if (!names_caller(message))
-            used = (size_t)snprintf(text, sizeof text, "%.100s: ", caller);
-        snprintf(text + used, sizeof text - used, "%s", message);
+        compose(message);
+        nameless = status == REEL_ERR_MEMORY && !reel__callers_now.outer &&
+                   !reel__callers_now.inner;
     } else {
         text[0] = '\0';
     }

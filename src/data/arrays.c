@@ -19,22 +19,18 @@ static reel_status check(const reel_array *a, int64_t samples)
                 : a->kind == REEL_LABEL ? rank == 1
                                         : rank >= 1;
     if ((unsigned)a->kind > REEL_LABEL)
-        return reel_fail(REEL_ERR_ARG, "arrays: \"%s\" is of kind %d", a->name,
-                         (int)a->kind);
+        return reel_fail(REEL_ERR_ARG, "\"%s\" is of kind %d", a->name, (int)a->kind);
     if (!fits)
-        return reel_fail(REEL_ERR_SHAPE, "arrays: \"%s\" has rank %d, expected %s",
-                         a->name, rank,
+        return reel_fail(REEL_ERR_SHAPE, "\"%s\" has rank %d, expected %s", a->name, rank,
                          a->kind == REEL_IMAGE   ? "images [n, c, h, w] or [n, h, w]"
                          : a->kind == REEL_LABEL ? "labels [n]"
                                                  : "[n, ...]");
     if (reel_size(a->tensor, 0) != samples)
-        return reel_fail(REEL_ERR_SHAPE,
-                         "arrays: \"%s\" has %lld samples, those before it %lld", a->name,
-                         (long long)reel_size(a->tensor, 0), (long long)samples);
+        return reel_fail(REEL_ERR_SHAPE, "\"%s\" has %lld samples, those before it %lld",
+                         a->name, (long long)reel_size(a->tensor, 0), (long long)samples);
     if (a->kind == REEL_LABEL && !is_integer(reel_dtype_of(a->tensor)))
-        return reel_fail(REEL_ERR_DTYPE,
-                         "arrays: labels \"%s\" are %s, expected integers", a->name,
-                         reel_dtype_name(reel_dtype_of(a->tensor)));
+        return reel_fail(REEL_ERR_DTYPE, "labels \"%s\" are %s, expected integers",
+                         a->name, reel_dtype_name(reel_dtype_of(a->tensor)));
     return REEL_OK;
 }
 
@@ -45,12 +41,12 @@ static reel_status check_labels(const char *name, const int64_t *y, int64_t n,
     *largest = -1;
     for (int64_t i = 0; i < n; i++) {
         if (y[i] < 0 && y[i] != REEL_IGNORE_INDEX)
-            return reel_fail(
-                REEL_ERR_ARG,
-                "arrays: label \"%s\" of sample %lld is %lld, expected 0, 1, "
-                "... or REEL_IGNORE_INDEX (%lld); numbers that are no "
-                "classes are a REEL_ARRAY",
-                name, (long long)i, (long long)y[i], (long long)REEL_IGNORE_INDEX);
+            return reel_fail(REEL_ERR_ARG,
+                             "label \"%s\" of sample %lld is %lld, expected 0, 1, "
+                             "... or REEL_IGNORE_INDEX (%lld); numbers that are no "
+                             "classes are a REEL_ARRAY",
+                             name, (long long)i, (long long)y[i],
+                             (long long)REEL_IGNORE_INDEX);
         if (y[i] > *largest) *largest = y[i];
     }
     return REEL_OK;
@@ -79,17 +75,17 @@ static reel_status copy(const reel_array *a, reel__memory_data *m)
 static reel_status check_all(const reel_array *arrays, int n)
 {
     if (!arrays || n < 1)
-        return reel_fail(REEL_ERR_ARG, "arrays: %d arrays%s, expected at least 1", n,
+        return reel_fail(REEL_ERR_ARG, "%d arrays%s, expected at least 1", n,
                          arrays ? "" : " at NULL");
     for (int i = 0; i < n; i++) {
         const reel_array *a = &arrays[i];
         if (!REEL__KNOWN("arrays", a)) return reel_error_status();
         if (!a->name || !*a->name || !a->tensor)
-            return reel_fail(REEL_ERR_ARG, "arrays: number %d has no %s", i,
+            return reel_fail(REEL_ERR_ARG, "number %d has no %s", i,
                              a->tensor ? "name" : "tensor");
         for (int k = 0; k < i; k++)
             if (strcmp(arrays[k].name, a->name) == 0)
-                return reel_fail(REEL_ERR_ARG, "arrays: two are named \"%s\"", a->name);
+                return reel_fail(REEL_ERR_ARG, "two are named \"%s\"", a->name);
         if (check(a,
                   reel_rank(arrays[0].tensor) > 0 ? reel_size(arrays[0].tensor, 0) : 0))
             return reel_error_status();
@@ -114,8 +110,9 @@ reel_dataset *reel_arrays_n(const reel_array *arrays, int n)
 
 reel_dataset *reel_arrays(reel_tensor *x, reel_tensor *y)
 {
+    REEL__CALLED("arrays");
     if (!x || !y) {
-        reel_fail(REEL_ERR_ARG, "arrays: %s is NULL", x ? "y" : "x");
+        reel_fail(REEL_ERR_ARG, "%s is NULL", x ? "y" : "x");
         return NULL;
     }
     bool labels = reel_rank(y) == 1 && is_integer(reel_dtype_of(y));

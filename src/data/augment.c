@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "data/image.h"
 
 #define MAX_SIDE 65536
@@ -124,6 +125,7 @@ static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_random_crop(int size, int padding)
 {
+    REEL__CALLED("transform_random_crop");
     if (size < 1 || size > MAX_SIDE || padding < 0 || padding > MAX_SIDE) {
         reel_fail(
             REEL_ERR_ARG,
@@ -163,6 +165,7 @@ static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_random_hflip(float p)
 {
+    REEL__CALLED("transform_random_hflip");
     if (!(p >= 0.0f && p <= 1.0f)) {
         reel_fail(REEL_ERR_ARG, "transform_random_hflip: probability %g, expected 0 to 1",
                   (double)p);
@@ -176,7 +179,7 @@ reel_transform *reel_transform_random_hflip(float p)
 static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
 {
     const params *p = self;
-    reel_field *f = reel__first_image("cutout", s);
+    reel_field *f = reel__first_image("transform_cutout", s);
     if (!f) return reel_error_status();
     reel__pixels px = reel__pixels_of(f);
     int64_t h = px.h, w = px.w;
@@ -196,8 +199,10 @@ static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_cutout(int size)
 {
+    REEL__CALLED("transform_cutout");
     if (size < 1 || size > MAX_SIDE) {
-        reel_fail(REEL_ERR_ARG, "cutout: size %d, expected 1 to %d", size, MAX_SIDE);
+        reel_fail(REEL_ERR_ARG, "transform_cutout: size %d, expected 1 to %d", size,
+                  MAX_SIDE);
         return NULL;
     }
     return make(apply_cutout, (params){.size = size});

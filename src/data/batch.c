@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
+#include "data/sample.h"
 
 #define MADE (-1) /* room of a batch that its user sees: nothing is added to it */
 
@@ -18,21 +20,21 @@ static reel_tensor *find(const reel_batch *b, const char *name)
     return NULL;
 }
 
+static const char *name_of(const void *batch, int i)
+{
+    return ((const reel_batch *)batch)->field[i].name;
+}
+
 reel_tensor *reel_batch_get(const reel_batch *b, const char *name)
 {
+    REEL__CALLED("batch_get");
     if (!b || !name) {
         reel_fail(REEL_ERR_ARG, "batch_get: %s is NULL", b ? "name" : "batch");
         return NULL;
     }
     reel_tensor *t = find(b, name);
     if (t) return t;
-    char there[256] = "none";
-    size_t at = 0;
-    for (int i = 0; i < b->fields && at < sizeof there; i++)
-        at += (size_t)snprintf(there + at, sizeof there - at, "%s%s", i ? ", " : "",
-                               b->field[i].name);
-    reel_fail(REEL_ERR_ARG, "batch_get: the batch has no field \"%s\"; it has %s", name,
-              there);
+    reel__no_field("batch", name, b, b->fields, name_of);
     return NULL;
 }
 
@@ -48,6 +50,7 @@ static bool grow(reel_batch *b)
 
 reel_status reel_batch_put(reel_batch *out, const char *name, reel_tensor *t)
 {
+    REEL__CALLED("batch_put");
     if (reel_failed()) return reel_error_status();
     if (!out || !name || !*name || !t)
         return reel_fail(REEL_ERR_ARG, "batch_put: %s",
@@ -170,26 +173,26 @@ reel_status reel__rows_differ(const reel__rows *r, const reel_field *f, int64_t 
     char one[128], two[128];
     if (strcmp(form->name, f->name) != 0)
         return reel_fail(REEL_ERR_ARG,
-                         "loader: sample %lld has a field \"%s\" where sample %lld has "
+                         "sample %lld has a field \"%s\" where sample %lld has "
                          "\"%s\"; all have the same, in the same order",
                          (long long)a, form->name, (long long)b, f->name);
     if (form->dtype != f->dtype)
         return reel_fail(REEL_ERR_DTYPE,
-                         "loader: samples %lld and %lld differ in the dtype of \"%s\": "
+                         "samples %lld and %lld differ in the dtype of \"%s\": "
                          "%s and %s",
                          (long long)a, (long long)b, f->name,
                          reel_dtype_name(form->dtype), reel_dtype_name(f->dtype));
     if (form->kind != f->kind)
         return reel_fail(REEL_ERR_ARG,
-                         "loader: samples %lld and %lld differ in the kind of \"%s\": "
+                         "samples %lld and %lld differ in the kind of \"%s\": "
                          "one is an image or a label, one is not",
                          (long long)a, (long long)b, f->name);
-    return reel_fail(
-        REEL_ERR_SHAPE,
-        "loader: samples %lld and %lld differ in the shape of \"%s\": %s and "
-        "%s; a resize, a crop or reel_pad_collate would make them equal",
-        (long long)a, (long long)b, f->name, shape_text(form->shape, one, sizeof one),
-        shape_text(f->shape, two, sizeof two));
+    return reel_fail(REEL_ERR_SHAPE,
+                     "samples %lld and %lld differ in the shape of \"%s\": %s and "
+                     "%s; a resize, a crop or reel_pad_collate would make them equal",
+                     (long long)a, (long long)b, f->name,
+                     shape_text(form->shape, one, sizeof one),
+                     shape_text(f->shape, two, sizeof two));
 }
 
 void reel__rows_add(reel__rows *r, const reel_field *f)

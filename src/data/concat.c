@@ -2,6 +2,7 @@
 #include <reel/data.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/shape.h"
 
 typedef struct chain {
@@ -112,7 +113,8 @@ static reel_status add_up(chain *c)
     int64_t sum = 0;
     for (int i = 0; i < c->n; i++) {
         if (!reel__checked_add(sum, reel_dataset_length(c->part[i]), &sum))
-            return reel_fail(REEL_ERR_ARG, "concat: more samples than can be counted");
+            return reel_fail(REEL_ERR_ARG,
+                             "dataset_concat: more samples than can be counted");
         c->end[i] = sum;
     }
     return REEL_OK;
@@ -120,11 +122,12 @@ static reel_status add_up(chain *c)
 
 reel_dataset *reel_dataset_concat(reel_dataset *const *parts, int n)
 {
+    REEL__CALLED("dataset_concat");
     if (reel_failed()) return NULL;
     bool whole = parts && n > 0;
     for (int i = 0; whole && i < n; i++) whole = parts[i];
     if (!whole) {
-        reel_fail(REEL_ERR_ARG, "concat: %s",
+        reel_fail(REEL_ERR_ARG, "dataset_concat: %s",
                   parts && n > 0 ? "a dataset is NULL" : "no datasets");
         return NULL;
     }

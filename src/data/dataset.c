@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 
 struct reel_dataset {
@@ -14,6 +15,7 @@ struct reel_dataset {
 
 reel_dataset *reel_dataset_new(const reel_dataset_fns *fns, void *self)
 {
+    REEL__CALLED("dataset_new");
     reel_dataset *ds = NULL;
     if (!fns || !fns->length || !fns->get)
         reel_fail(REEL_ERR_ARG, "dataset_new: needs the functions `length` and `get`");
@@ -49,6 +51,7 @@ int64_t reel_dataset_length(const reel_dataset *ds)
 
 reel_status reel_dataset_get(reel_dataset *ds, int64_t index, reel_sample *out)
 {
+    REEL__CALLED("dataset_get");
     if (!ds || !out)
         return reel_fail(REEL_ERR_ARG, "dataset_get: %s is NULL", ds ? "out" : "dataset");
     if (reel_failed()) return reel_error_status();
@@ -57,6 +60,7 @@ reel_status reel_dataset_get(reel_dataset *ds, int64_t index, reel_sample *out)
         return reel_fail(REEL_ERR_ARG, "dataset_get: index %lld, expected 0 to %lld",
                          (long long)index, (long long)n - 1);
     reel_sample_clear(out);
+    REEL__CALLS_BACK;
     reel_status status = ds->fns->get(ds->self, index, out);
     if (status || reel_failed()) {
         /* A `get` that fails without saying why is still an error to the caller. */
@@ -85,6 +89,7 @@ static int64_t decoded_label(reel_dataset *ds, int64_t index)
 
 int64_t reel_dataset_label(reel_dataset *ds, int64_t index)
 {
+    REEL__CALLED("dataset_label");
     if (reel_failed()) return INT64_MIN;
     int64_t n = reel_dataset_length(ds);
     if (!ds || index < 0 || index >= n) {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/parallel.h"
 #include "data/memory.h"
 
@@ -278,6 +279,7 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
 
 reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_part part)
 {
+    REEL__CALLED("drawn_images");
     if (reel_failed()) return NULL;
     if (n < 1 || n > MAX_IMAGES || (part != REEL_TRAIN && part != REEL_TEST)) {
         reel_fail(REEL_ERR_ARG,

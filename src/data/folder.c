@@ -257,7 +257,7 @@ static void decode_entry(void *ctx, int64_t i, int worker)
     e->status =
         load_image(j->f, i, reel__memory_pixels(j->m) + (size_t)i * j->m->field[0].bytes);
     if (!e->status) return;
-    e->problem = reel__strdup(reel_error_message());
+    e->problem = reel__strdup(reel__error_said());
     reel_error_clear();
 }
 
@@ -324,7 +324,7 @@ static reel_status folder_get(void *self, int64_t index, reel_sample *out)
     if (!status || !f->opts.skip_corrupt || !is_corruption(status)) return status;
     out->skip = true;
     if (!atomic_exchange(&e->counted, true)) {
-        reel__log_line(REEL_LOG_WARN, "image_folder: left out %s", reel_error_message());
+        reel__log_line(REEL_LOG_WARN, "image_folder: left out %s", reel__error_said());
         atomic_fetch_add(&f->skipped, 1);
     }
     reel_error_clear();

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "base/shape.h"
 
@@ -16,48 +17,49 @@
 static reel_status check_weights(const reel_loader_opts *o, int64_t samples)
 {
     if (o->draws != 0 && !o->weights)
-        return reel_fail(REEL_ERR_ARG, "loader: %lld draws, but no weights",
+        return reel_fail(REEL_ERR_ARG, "loader_new: %lld draws, but no weights",
                          (long long)o->draws);
     if (!o->weights) return REEL_OK;
     if (o->shuffle)
-        return reel_fail(REEL_ERR_ARG,
-                         "loader: weights and shuffle; weights draw at random already");
+        return reel_fail(
+            REEL_ERR_ARG,
+            "loader_new: weights and shuffle; weights draw at random already");
     if (o->draws < 0 || o->draws > (int64_t)MAX_SAMPLES)
-        return reel_fail(REEL_ERR_ARG, "loader: %lld draws, expected 1 to %lld",
+        return reel_fail(REEL_ERR_ARG, "loader_new: %lld draws, expected 1 to %lld",
                          (long long)o->draws, (long long)MAX_SAMPLES);
     double sum = 0;
     for (int64_t i = 0; i < samples; i++) {
         if (!(o->weights[i] >= 0) || !isfinite(o->weights[i]))
             return reel_fail(REEL_ERR_ARG,
-                             "loader: weight %g of sample %lld, expected 0 or more",
+                             "loader_new: weight %g of sample %lld, expected 0 or more",
                              o->weights[i], (long long)i);
         sum += o->weights[i];
     }
     if (sum > 0 && isfinite(sum)) return REEL_OK;
-    return reel_fail(REEL_ERR_ARG, "loader: the %lld weights have the sum %g",
+    return reel_fail(REEL_ERR_ARG, "loader_new: the %lld weights have the sum %g",
                      (long long)samples, sum);
 }
 
 static reel_status check_opts(const reel_loader_opts *o, int64_t samples)
 {
     if (o->batch < 0)
-        return reel_fail(REEL_ERR_ARG, "loader: batch %lld, expected at least 1",
+        return reel_fail(REEL_ERR_ARG, "loader_new: batch %lld, expected at least 1",
                          (long long)o->batch);
     if (o->workers < 0 || o->workers > MAX_WORKERS)
-        return reel_fail(REEL_ERR_ARG, "loader: %d workers, expected 0 to %d", o->workers,
-                         MAX_WORKERS);
+        return reel_fail(REEL_ERR_ARG, "loader_new: %d workers, expected 0 to %d",
+                         o->workers, MAX_WORKERS);
     if (o->prefetch < 0 || o->prefetch > MAX_PREFETCH)
-        return reel_fail(REEL_ERR_ARG, "loader: prefetch %d, expected 0 to %d",
+        return reel_fail(REEL_ERR_ARG, "loader_new: prefetch %d, expected 0 to %d",
                          o->prefetch, MAX_PREFETCH);
     if (samples < 1 || samples > (int64_t)MAX_SAMPLES)
-        return reel_fail(REEL_ERR_ARG, "loader: %lld samples, expected 1 to %lld",
+        return reel_fail(REEL_ERR_ARG, "loader_new: %lld samples, expected 1 to %lld",
                          (long long)samples, (long long)MAX_SAMPLES);
     if (check_weights(o, samples)) return reel_error_status();
     int64_t length = o->draws > 0 ? o->draws : samples;
     if (o->drop_last && o->batch > length)
         return reel_fail(
             REEL_ERR_ARG,
-            "loader: drop_last leaves no batch: %lld samples in batches of %lld",
+            "loader_new: drop_last leaves no batch: %lld samples in batches of %lld",
             (long long)length, (long long)o->batch);
     return REEL_OK;
 }
@@ -93,12 +95,13 @@ static void stop_workers(void *loader)
 
 reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
 {
+    REEL__CALLED("loader_new");
     reel_loader_opts o = opts ? *opts : (reel_loader_opts){0}; /* it owns parts of them */
     if (o.batch == 0) o.batch = DEFAULT_BATCH;
     int64_t samples = reel_dataset_length(ds);
     reel_loader *l = NULL;
     if (!ds)
-        reel_fail(REEL_ERR_ARG, "loader: dataset is NULL");
+        reel_fail(REEL_ERR_ARG, "loader_new: dataset is NULL");
     else if (!reel_failed() && REEL__KNOWN("loader_new", &o) && !check_opts(&o, samples))
         l = reel__calloc(1, sizeof *l);
     if (!l) {
@@ -181,6 +184,7 @@ static bool is_left_out(const reel_loader *l)
 
 bool reel_loader_next(reel_loader *l, reel_batch *out)
 {
+    REEL__CALLED("loader_next");
     if (out) *out = (reel_batch){0};
     if (!l || !out) {
         reel_fail(REEL_ERR_ARG, "loader_next: %s is NULL", l ? "out" : "loader");
@@ -233,6 +237,7 @@ static void go(reel_loader *l, uint64_t seed, int64_t epoch, int64_t position)
 
 reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
 {
+    REEL__CALLED("loader_set_state");
     if (!l) return reel_fail(REEL_ERR_ARG, "loader_set_state: loader is NULL");
     if (reel_failed()) return reel_error_status();
     if (!REEL__KNOWN("loader_set_state", &s)) return reel_error_status();
@@ -252,6 +257,7 @@ reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
 
 reel_status reel_loader_reset(reel_loader *l, int64_t epoch)
 {
+    REEL__CALLED("loader_reset");
     if (!l) return reel_fail(REEL_ERR_ARG, "loader_reset: loader is NULL");
     if (reel_failed()) return reel_error_status();
     if (epoch == REEL_NEXT_EPOCH) epoch = l->epoch + (l->position > 0);
@@ -266,6 +272,7 @@ reel_status reel_loader_reset(reel_loader *l, int64_t epoch)
 
 reel_batch reel_loader_begin(reel_loader *l)
 {
+    REEL__CALLED("loader_begin");
     if (!l)
         reel_fail(REEL_ERR_ARG, "loader_begin: loader is NULL");
     else if (l->entered)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "data/draw.h"
 #include "data/loader.h"
 #include "data/sample.h"
@@ -59,20 +60,19 @@ static reel_status check_sample(const reel_sample *s, int64_t index)
         const reel_field *f = s->field[i];
         if (!f->data || reel_dtype_size(f->dtype) == 0)
             return reel_fail(REEL_ERR_DTYPE,
-                             "loader: field \"%s\" of sample %lld is %s of %s, expected "
+                             "field \"%s\" of sample %lld is %s of %s, expected "
                              "data of a dtype",
                              f->name, (long long)index, f->data ? "data" : "nothing",
                              reel_dtype_name(f->dtype));
-        if (reel__check_field("loader", f)) return reel_error_status();
+        if (reel__check_field("loader_next", f)) return reel_error_status();
         if (f->kind != REEL_LABEL) continue;
         int64_t label = *(const int64_t *)f->data;
         if (label < 0 && label != REEL_IGNORE_INDEX)
-            return reel_fail(
-                REEL_ERR_ARG,
-                "loader: label \"%s\" of sample %lld is %lld, expected 0, 1, "
-                "... or REEL_IGNORE_INDEX (%lld)",
-                f->name, (long long)index, (long long)label,
-                (long long)REEL_IGNORE_INDEX);
+            return reel_fail(REEL_ERR_ARG,
+                             "label \"%s\" of sample %lld is %lld, expected 0, 1, "
+                             "... or REEL_IGNORE_INDEX (%lld)",
+                             f->name, (long long)index, (long long)label,
+                             (long long)REEL_IGNORE_INDEX);
     }
     return REEL_OK;
 }
@@ -115,7 +115,7 @@ static reel_status add_rows(reel__workbench *w, const reel_sample *s, int64_t fi
 {
     if (s->fields != w->n_rows)
         return reel_fail(REEL_ERR_ARG,
-                         "loader: samples %lld and %lld have %d and %d fields; all have "
+                         "samples %lld and %lld have %d and %d fields; all have "
                          "the same",
                          (long long)first, (long long)index, w->n_rows, s->fields);
     for (int i = 0; i < s->fields; i++)
@@ -188,6 +188,7 @@ static reel_status make(const reel_loader *l, reel__workbench *w, reel_batch *b)
 void reel__loader_fill(const reel_loader *l, int64_t g, const int64_t *order,
                        reel__workbench *w, reel__filled *out)
 {
+    REEL__CALLED("loader_next"); /* of workers too */
     int64_t epoch = g / l->batches, begin = g % l->batches * l->batch;
     int64_t end = begin + l->batch < l->length ? begin + l->batch : l->length;
     *out = (reel__filled){.batch = {.epoch = epoch, .index = g % l->batches}};

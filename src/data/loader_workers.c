@@ -60,7 +60,7 @@ reel_status reel__loader_start(reel_loader *l, int64_t g)
     if (!problem) return REEL_OK;
     int started = l->running;
     reel__loader_stop(l);
-    return reel_fail(REEL_ERR_MEMORY, "loader: worker %d of %d cannot be started: %s",
+    return reel_fail(REEL_ERR_MEMORY, "worker %d of %d cannot be started: %s",
                      started + 1, l->workers, strerror(problem));
 }
 

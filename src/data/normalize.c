@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 
 #define MAX_CHANNELS 65536
 #define TABLE_CHANNELS 16 /* more are not images */
@@ -58,13 +59,14 @@ static reel_status apply_normalize(void *self, reel_sample *s, reel_draw *d)
 {
     (void)d;
     const normal *n = self;
-    reel_field *f = first_field("normalize", s);
+    reel_field *f = first_field("transform_normalize", s);
     if (!f) return reel_error_status();
     int64_t c = channels_of(f), size = elements(f->shape);
     if (c != n->channels)
-        return reel_fail(REEL_ERR_SHAPE,
-                         "normalize: the sample has %lld channels, mean and std have %d",
-                         (long long)c, n->channels);
+        return reel_fail(
+            REEL_ERR_SHAPE,
+            "transform_normalize: the sample has %lld channels, mean and std have %d",
+            (long long)c, n->channels);
     const void *x = f->data;
     reel_dtype from = f->dtype;
     float *out = reel_field_out(f, f->shape, REEL_F32);
@@ -99,19 +101,20 @@ static reel_status make_table(normal *n)
 reel_transform *reel_transform_normalize(const float *mean, const float *std,
                                          int channels)
 {
+    REEL__CALLED("transform_normalize");
     if (!mean || !std || channels < 1 || channels > MAX_CHANNELS) {
-        reel_fail(REEL_ERR_ARG, "normalize: %s, %d channels, expected 1 to %d",
+        reel_fail(REEL_ERR_ARG, "transform_normalize: %s, %d channels, expected 1 to %d",
                   mean && std ? "mean and std given" : "mean or std is NULL", channels,
                   MAX_CHANNELS);
         return NULL;
     }
     for (int k = 0; k < channels; k++)
         if (!isfinite(mean[k]) || !isfinite(std[k]) || std[k] == 0.0f) {
-            reel_fail(
-                REEL_ERR_ARG,
-                "normalize: channel %d has mean %g and std %g, expected finite values "
-                "and std not 0",
-                k, (double)mean[k], (double)std[k]);
+            reel_fail(REEL_ERR_ARG,
+                      "transform_normalize: channel %d has mean %g and std %g, expected "
+                      "finite values "
+                      "and std not 0",
+                      k, (double)mean[k], (double)std[k]);
             return NULL;
         }
     if (reel_failed()) return NULL;
@@ -156,9 +159,10 @@ static reel_status begin(moments *m, const reel_field *f)
 {
     m->channels = channels_of(f);
     if (m->channels < 1 || m->channels > MAX_CHANNELS)
-        return reel_fail(REEL_ERR_SHAPE,
-                         "standardize: \"%s\" has %lld channels, expected 1 to %d",
-                         f->name, (long long)m->channels, MAX_CHANNELS);
+        return reel_fail(
+            REEL_ERR_SHAPE,
+            "transform_standardize: \"%s\" has %lld channels, expected 1 to %d", f->name,
+            (long long)m->channels, MAX_CHANNELS);
     m->mean = reel__calloc(2 * (size_t)m->channels, sizeof *m->mean);
     if (!m->mean) return reel_error_status();
     m->squares = m->mean + m->channels;
@@ -170,18 +174,18 @@ static reel_status measure(reel_dataset *ds, reel_sample *s, moments *m)
     for (int64_t i = 0; i < reel_dataset_length(ds); i++) {
         if (reel_dataset_get(ds, i, s)) return reel_error_status();
         if (s->skip) continue;
-        const reel_field *f = first_field("standardize", s);
+        const reel_field *f = first_field("transform_standardize", s);
         if (!f || (!m->mean && begin(m, f))) return reel_error_status();
         if (channels_of(f) != m->channels)
             return reel_fail(
                 REEL_ERR_SHAPE,
-                "standardize: sample %lld has %lld channels, those before it "
+                "transform_standardize: sample %lld has %lld channels, those before it "
                 "%lld",
                 (long long)i, (long long)channels_of(f), (long long)m->channels);
         add(m, f);
     }
     if (m->n > 0) return REEL_OK;
-    return reel_fail(REEL_ERR_ARG, "standardize: the dataset has no samples");
+    return reel_fail(REEL_ERR_ARG, "transform_standardize: the dataset has no samples");
 }
 
 static reel_transform *from_moments(const moments *m)
@@ -201,7 +205,8 @@ static reel_transform *from_moments(const moments *m)
 
 reel_transform *reel_transform_standardize(reel_dataset *ds)
 {
-    if (!ds) reel_fail(REEL_ERR_ARG, "standardize: dataset is NULL");
+    REEL__CALLED("transform_standardize");
+    if (!ds) reel_fail(REEL_ERR_ARG, "transform_standardize: dataset is NULL");
     if (reel_failed()) return NULL;
     reel_sample s = {0};
     moments m = {0};

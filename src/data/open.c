@@ -2,6 +2,7 @@
 #include <reel/data.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "data/paths.h"
 
@@ -27,6 +28,7 @@ static reel_dataset *open_images(const char *dir, const char *part_name,
 
 reel_dataset *reel_open_data(const char *dir, reel_part part, const reel_image_opts *opts)
 {
+    REEL__CALLED("open_data");
     if (reel_failed()) return NULL;
     const reel_image_opts *o = REEL__OPTS("open_data", reel_image_opts, opts);
     if (!o) return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/shape.h"
 #include "data/image.h"
 
@@ -85,7 +86,7 @@ reel_status reel__resize(const void *x, reel_dtype dtype, int64_t h, int64_t w, 
     size_t element = reel_dtype_size(dtype);
     if (h < 1 || w < 1 || out_h < 1 || out_w < 1 || h > MAX_SIDE || w > MAX_SIDE)
         return reel_fail(REEL_ERR_SHAPE,
-                         "resize: from %lldx%lld to %lldx%lld, expected sides "
+                         "transform_resize: from %lldx%lld to %lldx%lld, expected sides "
                          "of 1 to %d",
                          (long long)h, (long long)w, (long long)out_h, (long long)out_w,
                          MAX_SIDE);
@@ -95,7 +96,7 @@ reel_status reel__resize(const void *x, reel_dtype dtype, int64_t h, int64_t w, 
     }
     int64_t line = out_w * c, total;
     if (!reel__checked_mul(h + 1, line, &total))
-        return reel_fail(REEL_ERR_SHAPE, "resize: the image is too large");
+        return reel_fail(REEL_ERR_SHAPE, "transform_resize: the image is too large");
     filter fx = {0}, fy = {0};
     float *rows = reel__malloc((size_t)total * sizeof *rows); /* [h, line] and one line */
     if (rows && filter_make(&fx, w, out_w) && filter_make(&fy, h, out_h)) {
@@ -140,12 +141,14 @@ static reel_status resize_image(reel_field *f, int64_t height, int64_t width)
     if (p.h == height && p.w == width) return REEL_OK;
     bool mixes = f->dtype == REEL_U8 || f->dtype == REEL_F32;
     if (!mixes && reel_dtype_is_float(f->dtype))
-        return reel_fail(REEL_ERR_DTYPE,
-                         "resize: image \"%s\" is %s, expected u8, f32 or classes of "
-                         "integers",
-                         f->name, reel_dtype_name(f->dtype));
+        return reel_fail(
+            REEL_ERR_DTYPE,
+            "transform_resize: image \"%s\" is %s, expected u8, f32 or classes of "
+            "integers",
+            f->name, reel_dtype_name(f->dtype));
     if (p.h < 1 || p.w < 1)
-        return reel_fail(REEL_ERR_SHAPE, "resize: image \"%s\" has no pixels", f->name);
+        return reel_fail(REEL_ERR_SHAPE, "transform_resize: image \"%s\" has no pixels",
+                         f->name);
     const void *x = f->data;
     void *out = reel__image_out(f, height, width);
     if (!out) return reel_error_status();
@@ -158,7 +161,7 @@ static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
 {
     (void)d;
     const target *t = self;
-    if (!reel__first_image("resize", s)) return reel_error_status();
+    if (!reel__first_image("transform_resize", s)) return reel_error_status();
     for (int i = 0; i < s->fields; i++)
         if (s->field[i]->kind == REEL_IMAGE &&
             resize_image(s->field[i], t->height, t->width))
@@ -168,9 +171,10 @@ static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_resize(int height, int width)
 {
+    REEL__CALLED("transform_resize");
     if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE) {
-        reel_fail(REEL_ERR_ARG, "resize: to %dx%d, expected sides of 1 to %d", height,
-                  width, MAX_SIDE);
+        reel_fail(REEL_ERR_ARG, "transform_resize: to %dx%d, expected sides of 1 to %d",
+                  height, width, MAX_SIDE);
         return NULL;
     }
     if (reel_failed()) return NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/shape.h"
 
 /* ---- memory ------------------------------------------------------------------------ */
@@ -82,6 +83,7 @@ static reel_status measure(const char *who, reel_dtype dtype, const reel_shape *
 
 void *reel_field_out(reel_field *f, reel_shape shape, reel_dtype dtype)
 {
+    REEL__CALLED("field_out");
     size_t bytes = 0;
     if (reel_failed()) return NULL;
     if (!f) reel_fail(REEL_ERR_ARG, "field_out: field is NULL");
@@ -103,21 +105,32 @@ static reel_field *find(const reel_sample *s, const char *name)
     return NULL;
 }
 
+void reel__no_field(const char *what, const char *name, const void *of, int n,
+                    const char *(*name_of)(const void *of, int i))
+{
+    char there[256] = "none";
+    size_t at = 0;
+    for (int i = 0; i < n && at < sizeof there; i++)
+        at += (size_t)snprintf(there + at, sizeof there - at, "%s%s", i ? ", " : "",
+                               name_of(of, i));
+    reel_fail(REEL_ERR_ARG, "the %s has no field \"%s\"; it has %s", what, name, there);
+}
+
+static const char *name_of(const void *sample, int i)
+{
+    return ((const reel_sample *)sample)->field[i]->name;
+}
+
 reel_field *reel_sample_field(const reel_sample *s, const char *name)
 {
+    REEL__CALLED("sample_field");
     if (!s || !name) {
         reel_fail(REEL_ERR_ARG, "sample_field: %s is NULL", s ? "name" : "sample");
         return NULL;
     }
     reel_field *f = find(s, name);
     if (f) return f;
-    char there[256] = "none";
-    size_t at = 0;
-    for (int i = 0; i < s->fields && at < sizeof there; i++)
-        at += (size_t)snprintf(there + at, sizeof there - at, "%s%s", i ? ", " : "",
-                               s->field[i]->name);
-    reel_fail(REEL_ERR_ARG, "sample_field: the sample has no field \"%s\"; it has %s",
-              name, there);
+    reel__no_field("sample", name, s, s->fields, name_of);
     return NULL;
 }
 
@@ -140,10 +153,10 @@ reel_status reel__field_problem(const char *who, const reel_field *f)
 }
 
 /* A field that is checked but has no data yet, and is not counted; NULL on an error. */
-static reel_field *begin_field(reel_sample *s, const char *name, reel_field_kind kind,
-                               reel_dtype dtype, const reel_shape *shape, size_t *bytes)
+static reel_field *begin_field(const char *who, reel_sample *s, const char *name,
+                               reel_field_kind kind, reel_dtype dtype,
+                               const reel_shape *shape, size_t *bytes)
 {
-    static const char who[] = "sample_add";
     if (reel_failed()) return NULL;
     if (!s || !name || !*name) {
         reel_fail(REEL_ERR_ARG, "%s: %s", who,
@@ -167,8 +180,9 @@ static reel_field *begin_field(reel_sample *s, const char *name, reel_field_kind
 void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
                       reel_shape shape, reel_dtype dtype)
 {
+    REEL__CALLED("sample_add");
     size_t bytes = 0;
-    reel_field *f = begin_field(s, name, kind, dtype, &shape, &bytes);
+    reel_field *f = begin_field("sample_add", s, name, kind, dtype, &shape, &bytes);
     void *p = f ? buffer(f, bytes) : NULL;
     if (!p) return NULL;
     f->data = p;
@@ -179,8 +193,9 @@ void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
 reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind kind,
                                const void *data, reel_shape shape, reel_dtype dtype)
 {
+    REEL__CALLED("sample_borrow");
     size_t bytes;
-    reel_field *f = begin_field(s, name, kind, dtype, &shape, &bytes);
+    reel_field *f = begin_field("sample_borrow", s, name, kind, dtype, &shape, &bytes);
     if (!f) return reel_error_status();
     if (!data)
         return reel_fail(REEL_ERR_ARG, "sample_borrow: data of \"%s\" is NULL", name);
@@ -191,6 +206,7 @@ reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind
 
 reel_status reel_sample_label(reel_sample *s, int64_t label)
 {
+    REEL__CALLED("sample_label");
     int64_t *y = reel_sample_add(s, "y", REEL_LABEL, REEL_SCALAR, REEL_I64);
     if (!y) return reel_error_status();
     *y = label;

@@ -7,6 +7,11 @@
 /* The error of a field that is not as its kind asks for; names `who` and the field. */
 reel_status reel__field_problem(const char *who, const reel_field *f);
 
+/* The error that a sample or a batch, `what`, has no field `name` but n others, each with the name
+ * that name_of() gives. */
+void reel__no_field(const char *what, const char *name, const void *of, int n,
+                    const char *(*name_of)(const void *of, int i));
+
 /* Rank and dtype. Asked for each field of each sample. */
 static inline reel_status reel__check_field(const char *who, const reel_field *f)
 {

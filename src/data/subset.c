@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "data/draw.h"
 
 typedef struct subset {
@@ -72,20 +73,21 @@ static reel_status check(const reel_dataset *ds, const int64_t *indices, int64_t
 {
     int64_t length = reel_dataset_length(ds);
     if (!ds || !indices || n < 1)
-        return reel_fail(REEL_ERR_ARG, "subset: %s",
+        return reel_fail(REEL_ERR_ARG, "dataset_subset: %s",
                          !ds        ? "dataset is NULL"
                          : !indices ? "indices are NULL"
                                     : "no indices");
     for (int64_t i = 0; i < n; i++)
         if (indices[i] < 0 || indices[i] >= length)
             return reel_fail(REEL_ERR_ARG,
-                             "subset: index %lld at %lld, expected 0 to %lld",
+                             "dataset_subset: index %lld at %lld, expected 0 to %lld",
                              (long long)indices[i], (long long)i, (long long)length - 1);
     return REEL_OK;
 }
 
 reel_dataset *reel_dataset_subset(reel_dataset *ds, const int64_t *indices, int64_t n)
 {
+    REEL__CALLED("dataset_subset");
     if (reel_failed() || check(ds, indices, n)) return NULL;
     subset *s = reel__calloc(1, sizeof *s);
     if (!s) return NULL;
@@ -139,6 +141,7 @@ static reel_status measure(const double *lengths, int n, int64_t samples, int64_
 reel_status reel_dataset_random_split(reel_dataset *ds, const double *lengths, int n,
                                       uint64_t seed, reel_dataset **out)
 {
+    REEL__CALLED("dataset_random_split");
     for (int i = 0; out && i < n; i++) out[i] = NULL;
     if (reel_failed()) return reel_error_status();
     int64_t samples = reel_dataset_length(ds);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 
 struct reel_transform {
     reel_transform_fn fn;
@@ -15,6 +16,7 @@ struct reel_transform {
 reel_transform *reel_transform_new(reel_transform_fn fn, void *self,
                                    void (*free_fn)(void *self))
 {
+    REEL__CALLED("transform_new");
     reel_transform *t = NULL;
     if (!fn)
         reel_fail(REEL_ERR_ARG, "transform_new: the function is NULL");
@@ -46,12 +48,14 @@ void reel_transform_free(reel_transform *t)
 
 reel_status reel_transform_apply(reel_transform *t, reel_sample *s, reel_draw *d)
 {
+    REEL__CALLED("transform_apply");
     if (!t || !s || !d)
         return reel_fail(REEL_ERR_ARG, "transform_apply: %s is NULL",
                          !t   ? "transform"
                          : !s ? "sample"
                               : "draw");
     if (reel_failed()) return reel_error_status();
+    REEL__CALLS_BACK;
     reel_status status = t->fn(t->self, s, d);
     if (status || reel_failed())
         return reel_fail(status ? status : REEL_ERR_INTERNAL,
@@ -83,8 +87,10 @@ static void free_chain(void *self)
 
 reel_transform *reel_transform_compose_n(reel_transform *const *parts, int n)
 {
+    REEL__CALLED("transform_compose_n");
     if (!parts || n < 0) {
-        reel_fail(REEL_ERR_ARG, "compose: %d parts%s", n, parts ? "" : " at NULL");
+        reel_fail(REEL_ERR_ARG, "transform_compose_n: %d parts%s", n,
+                  parts ? "" : " at NULL");
         return NULL;
     }
     if (n > 0 && !parts[n - 1]) n--;
@@ -93,7 +99,7 @@ reel_transform *reel_transform_compose_n(reel_transform *const *parts, int n)
 
     chain *c = NULL;
     if (!complete)
-        reel_fail(REEL_ERR_ARG, "compose: one of the parts is NULL");
+        reel_fail(REEL_ERR_ARG, "transform_compose_n: one of the parts is NULL");
     else if (!reel_failed())
         c = reel__malloc(sizeof *c + (size_t)n * sizeof(reel_transform *));
     if (!c) {

@@ -64,7 +64,7 @@ static reel_graph *fail_in(const char *path)
     char cause[900];
     reel_status st = reel_error_status();
     if (st == REEL_ERR_MEMORY) return NULL;
-    (void)snprintf(cause, sizeof cause, "%s", reel_error_message());
+    (void)snprintf(cause, sizeof cause, "%s", reel__error_said());
     reel_error_clear();
     reel_fail(st, "graph_load: %s: %s", path, cause);
     return NULL;

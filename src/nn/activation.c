@@ -1,4 +1,5 @@
 /* activation.c: elementwise functions as one table, each with PyTorch's default parameter. */
+#include "base/error.h"
 #include "nn/module.h"
 
 static reel_tensor *leaky_relu(reel_tensor *x)
@@ -48,6 +49,7 @@ const char *reel_activation_name(reel_activation kind)
 
 reel_tensor *reel_activate(reel_tensor *x, reel_activation kind)
 {
+    REEL__CALLED("activate");
     const struct row *r = row_of(kind);
     if (r && x) return r->fn(x);
     reel_fail(REEL_ERR_ARG, "activate: %s",
@@ -63,7 +65,7 @@ typedef struct activation {
 
 static reel_tensor *activation_forward(reel_module *self, reel_tensor *x)
 {
-    return reel_activate(x, ((const activation *)self)->kind);
+    return table[((const activation *)self)->kind].fn(x);
 }
 
 static reel_tensor *leaky_relu_forward(reel_module *self, reel_tensor *x)
@@ -78,6 +80,7 @@ static reel_tensor *elu_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_activation(reel_activation kind)
 {
+    REEL__CALLED("nn_activation");
     const struct row *r = row_of(kind);
     if (!r) {
         reel_fail(REEL_ERR_ARG, "nn_activation: there is no activation %d", (int)kind);
@@ -90,11 +93,13 @@ reel_module *reel_nn_activation(reel_activation kind)
 
 reel_module *reel_nn_relu(void)
 {
+    REEL__CALLED("nn_relu");
     return reel_nn_activation(REEL_ACT_RELU);
 }
 
 reel_module *reel_nn_gelu(void)
 {
+    REEL__CALLED("nn_gelu");
     return reel_nn_activation(REEL_ACT_GELU);
 }
 
@@ -108,10 +113,12 @@ static reel_module *with_number(const char *type, double a,
 
 reel_module *reel_nn_leaky_relu(double negative_slope)
 {
+    REEL__CALLED("nn_leaky_relu");
     return with_number("leaky_relu", negative_slope, leaky_relu_forward);
 }
 
 reel_module *reel_nn_elu(double alpha)
 {
+    REEL__CALLED("nn_elu");
     return with_number("elu", alpha, elu_forward);
 }

@@ -46,6 +46,7 @@ struct reel_compiled {
 
 reel_compiled *reel_compile(reel_function_n fn, void *user, const reel_compile_opts *opts)
 {
+    REEL__CALLED("compile");
     if (reel_failed()) return NULL;
     const reel_compile_opts *o = REEL__OPTS("compile", reel_compile_opts, opts);
     if (!o) return NULL;
@@ -152,6 +153,7 @@ static compiled *room_for(reel_compiled *s)
 static reel_status call(const reel_compiled *s, reel_tensor *const x[], int n_x,
                         reel_tensor *y[], int n_y)
 {
+    REEL__CALLS_BACK;
     reel_status st = s->fn(s->user, x, n_x, y, n_y);
     if (reel_failed()) return reel_error_status();
     return st ? reel_fail(st, "compiled_run: the function returned status %d", (int)st)
@@ -286,6 +288,7 @@ static reel_status run(compiled *c, reel_tensor *const x[], reel_tensor *y[])
 reel_status reel_compiled_run(reel_compiled *s, reel_tensor *const x[], int n_x,
                               reel_tensor *y[], int n_y)
 {
+    REEL__CALLED("compiled_run");
     reel__no_results(y, n_y);
     if (reel_failed()) return reel_error_status();
     bool whole =

@@ -1,10 +1,11 @@
-/* exchange.c: another child or parameter in the place of one. A module's own struct holds the
+/* exchange.c: another child or parameter in the place of one, or none for now. A module's own struct holds the
  * addresses of its children and tensors besides the tree; the library made that struct and knows
  * its size, so what it exchanges in the tree it exchanges in the structs too, and forward
  * functions, ours and users', need not look anything up. */
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "nn/module.h"
 #include "nn/text.h"
 
@@ -16,8 +17,10 @@ static void point_anew(reel_module *m, const void *from, const void *to)
         if (memcmp(at + i, &from, sizeof from) == 0) memcpy(at + i, &to, sizeof to);
 }
 
+/* Not in `to` itself: if it holds `from`, it holds what is gone, and not itself. */
 static void point_all_anew(reel_module *m, const void *from, const void *to)
 {
+    if (m == to) return;
     point_anew(m, from, to);
     for (int i = 0; i < m->tree->n_child; i++)
         point_all_anew(m->tree->child[i], from, to);
@@ -32,51 +35,75 @@ static reel_module *root_of(reel_module *m)
 /* ---- children ----------------------------------------------------------------------- */
 
 /* The child at `path` that may be exchanged; NULL with an error. */
-static reel_module *child_to_replace(reel_module *m, const char *path)
+static reel_module *child_at(const char *who, reel_module *m, const char *path)
 {
-    static const char who[] = "module_replace";
     if (!reel__module_there(who, m)) return NULL;
     reel_module *old = reel_module_at(m, path);
     if (!old || old == m) {
         reel_fail(REEL_ERR_ARG,
-                  "%s: %s has no child \"%.200s\" to replace; reel_module_add() adds one",
-                  who, m->type, path ? path : "");
+                  "%s: %s has no child \"%.200s\"; reel_module_add() adds one", who,
+                  m->type, path ? path : "");
         return NULL;
     }
     return reel__may_change(who, old->tree->parent) ? old : NULL;
 }
 
-/* The child itself is not pointed anew: if it holds the old one, it holds what was freed, not
- * itself. */
-static void put_in_place(reel_module *old, char *name, reel_module *child)
+/* `child`, which has no parent, where `old` is, which has one no more. */
+static void put_in_place(reel_module *parent, reel_module *old, char *name,
+                         reel_module *child)
 {
-    reel_module *parent = old->tree->parent;
     int i = 0;
-    point_all_anew(root_of(parent), old, child);
     while (parent->tree->child[i] != old) i++;
     parent->tree->child[i] = child;
     child->tree->name = name;
     child->tree->parent = parent;
+    point_all_anew(root_of(parent), old, child);
     reel__params_changed(parent);
-    reel__module_leave_behind(parent, old);
 }
 
 reel_module *reel_module_replace(reel_module *m, const char *path, reel_module *child)
 {
+    REEL__CALLED("module_replace");
     if (!child) {
         reel_fail(REEL_ERR_ARG, "module_replace: the child \"%s\" is NULL",
                   path ? path : "");
         return NULL;
     }
     if (!reel__may_join("module_replace", m, path, child)) return NULL;
-    reel_module *old = reel_failed() ? NULL : child_to_replace(m, path);
+    reel_module *old = reel_failed() ? NULL : child_at("module_replace", m, path);
     char *name = old ? reel__strdup(old->tree->name) : NULL;
     if (!name) {
         reel_module_free(child);
         return NULL;
     }
-    put_in_place(old, name, child);
+    reel_module *parent = old->tree->parent;
+    put_in_place(parent, old, name, child);
+    reel__module_leave_behind(parent, old);
     return child;
+}
+
+/* What stands where a child was taken out: it has no forward, and says why. */
+static reel_module *hole_new(void)
+{
+    reel_module *hole = reel_module_new(sizeof *hole, "module that was taken out", NULL);
+    if (hole) hole->tree->is_hole = true;
+    return hole;
+}
+
+reel_module *reel_module_take(reel_module *m, const char *path)
+{
+    REEL__CALLED("module_take");
+    reel_module *old = reel_failed() ? NULL : child_at("module_take", m, path);
+    if (!old || !reel__module_there("module_take", old)) return NULL;
+    reel_module *parent = old->tree->parent, *hole = hole_new();
+    if (!hole || reel__module_share(parent, old)) {
+        reel_module_free(hole);
+        return NULL;
+    }
+    put_in_place(parent, old, old->tree->name, hole);
+    old->tree->name = NULL;
+    old->tree->parent = NULL;
+    return old;
 }
 
 /* ---- tensors ------------------------------------------------------------------------ */
@@ -132,6 +159,7 @@ static void put_tensor(reel_module *owner, reel__slot *slot, reel_tensor *t)
 
 reel_status reel_module_tie(reel_module *m, const char *path, const char *same_as)
 {
+    REEL__CALLED("module_tie");
     static const char who[] = "module_tie";
     if (!reel__module_there(who, m) || reel_failed()) return reel_error_status();
     reel_module *owner = NULL, *other = NULL;

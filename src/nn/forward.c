@@ -73,10 +73,11 @@ static bool all_there(const reel_module *m, reel_tensor *const y[], int n_y)
     while (i < n_y && y[i]) i++;
     if (i == n_y) return true;
     if (n_y == 1)
-        reel_fail(REEL_ERR_STATE, "%s: forward gave NULL and no error", m ? m->type : "");
+        reel_fail(REEL_ERR_STATE, "%s: forward gave NULL and no error",
+                  m ? m->type : "a module");
     else
         reel_fail(REEL_ERR_STATE, "%s: forward gave NULL for result %d and no error",
-                  m ? m->type : "", i);
+                  m ? m->type : "a module", i);
     return false;
 }
 
@@ -100,12 +101,14 @@ static void leave(reel_module *m, reel_frame frame, reel_tensor *const x[], int 
 
 reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
 {
+    REEL__CALLS_BACK_AS("module_enter");
     return enter(m, &x, 1);
 }
 
 reel_tensor *reel_module_leave(reel_module *m, reel_frame frame, reel_tensor *x,
                                reel_tensor *y)
 {
+    REEL__CALLS_BACK_AS("module_leave");
     leave(m, frame, &x, 1, &y, 1);
     return y;
 }
@@ -114,6 +117,7 @@ reel_tensor *reel_module_leave(reel_module *m, reel_frame frame, reel_tensor *x,
 
 reel_tensor *reel_forward(reel_module *m, reel_tensor *x)
 {
+    REEL__CALLS_BACK_AS("forward");
     if (!reel__module_there("forward", m)) return NULL;
     if (!x || !(m->forward || m->forward_n)) {
         reel_fail(REEL_ERR_ARG, "forward: %s%s", x ? m->type : "the input is NULL",
@@ -135,12 +139,13 @@ reel_status reel_module_takes(const reel_module *m, int takes, int gives, int n_
 {
     return reel_fail(REEL_ERR_ARG,
                      "forward_n: %s: %d inputs for %d results; it takes %d and gives %d",
-                     m ? m->type : "", n_x, n_y, takes, gives);
+                     m ? m->type : "a module", n_x, n_y, takes, gives);
 }
 
 reel_status reel_forward_n(reel_module *m, reel_tensor *const x[], int n_x,
                            reel_tensor *y[], int n_y)
 {
+    REEL__CALLS_BACK_AS("forward_n");
     reel__no_results(y, n_y);
     if (!reel__module_there("forward_n", m) || reel_failed()) return reel_error_status();
     if (n_x < 0 || n_y < 0 || (n_x && !x) || (n_y && !y))
@@ -177,6 +182,7 @@ static bool hook_known(const reel_module_hook *hook)
 
 int reel_module_add_hook(reel_module *m, const reel_module_hook *hook)
 {
+    REEL__CALLED("module_add_hook");
     if (!reel__module_there("module_add_hook", m) || reel_failed() || !hook_known(hook))
         return 0;
     struct reel_module_tree *t = m->tree;
@@ -190,6 +196,7 @@ int reel_module_add_hook(reel_module *m, const reel_module_hook *hook)
 
 reel_status reel_module_remove_hook(reel_module *m, int number)
 {
+    REEL__CALLED("module_remove_hook");
     for (int i = 0; m && i < m->tree->n_hook; i++) {
         struct reel_module_tree *t = m->tree;
         if (t->hook[i].number != number) continue;

@@ -3,6 +3,7 @@
 #include <reel/trace.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "nn/module.h"
 #include "nn/text.h"
 
@@ -64,6 +65,7 @@ static reel_status add(void *user, const char *name, reel_tensor *t, reel_state_
 
 reel_module *reel_graph_module(const reel_graph *g)
 {
+    REEL__CALLED("graph_module");
     if (!g || reel_graph_outputs(g) < 1) {
         reel_fail(REEL_ERR_ARG, "graph_module: %s",
                   g ? "the graph has no outputs" : "the graph is NULL");

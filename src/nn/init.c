@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/counts.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "nn/module.h"
 
@@ -61,6 +62,7 @@ static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double a,
 
 reel_tensor *reel_init_constant(reel_tensor *t, double value)
 {
+    REEL__CALLED("init_constant");
     if (!t) reel_fail(REEL_ERR_ARG, "init_constant: the tensor is NULL");
     if (!t || reel_failed()) return NULL;
     bool was = reel_set_grad_enabled(false);
@@ -71,11 +73,13 @@ reel_tensor *reel_init_constant(reel_tensor *t, double value)
 
 reel_tensor *reel_init_uniform(reel_tensor *t, double low, double high)
 {
+    REEL__CALLED("init_uniform");
     return fill("init_uniform", t, false, low, high);
 }
 
 reel_tensor *reel_init_normal(reel_tensor *t, double mean, double std)
 {
+    REEL__CALLED("init_normal");
     return fill("init_normal", t, true, mean, std);
 }
 
@@ -106,6 +110,7 @@ static double kaiming_std(const reel_kaiming_opts *o, double in, double out)
 
 reel_tensor *reel_init_kaiming_uniform(reel_tensor *t, const reel_kaiming_opts *opts)
 {
+    REEL__CALLED("init_kaiming_uniform");
     const reel_kaiming_opts *o =
         REEL__OPTS("init_kaiming_uniform", reel_kaiming_opts, opts);
     double in, out;
@@ -116,6 +121,7 @@ reel_tensor *reel_init_kaiming_uniform(reel_tensor *t, const reel_kaiming_opts *
 
 reel_tensor *reel_init_kaiming_normal(reel_tensor *t, const reel_kaiming_opts *opts)
 {
+    REEL__CALLED("init_kaiming_normal");
     const reel_kaiming_opts *o =
         REEL__OPTS("init_kaiming_normal", reel_kaiming_opts, opts);
     double in, out;
@@ -130,6 +136,7 @@ static double xavier_std(double gain, double in, double out)
 
 reel_tensor *reel_init_xavier_uniform(reel_tensor *t, double gain)
 {
+    REEL__CALLED("init_xavier_uniform");
     double in, out;
     if (!fans("init_xavier_uniform", t, &in, &out)) return NULL;
     double bound = sqrt(3) * xavier_std(gain, in, out);
@@ -138,6 +145,7 @@ reel_tensor *reel_init_xavier_uniform(reel_tensor *t, double gain)
 
 reel_tensor *reel_init_xavier_normal(reel_tensor *t, double gain)
 {
+    REEL__CALLED("init_xavier_normal");
     double in, out;
     if (!fans("init_xavier_normal", t, &in, &out)) return NULL;
     return fill("init_xavier_normal", t, true, 0, xavier_std(gain, in, out));

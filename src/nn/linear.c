@@ -1,6 +1,7 @@
 /* linear.c: linear, convolution, embedding: layers that are one operator and a weight. */
 #include <math.h>
 
+#include "base/error.h"
 #include "base/option.h"
 #include "nn/module.h"
 
@@ -35,6 +36,7 @@ static reel_tensor *linear_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_linear(int64_t in, int64_t out, const reel_nn_linear_opts *opts)
 {
+    REEL__CALLED("nn_linear");
     const reel_nn_linear_opts *o = REEL__OPTS("nn_linear", reel_nn_linear_opts, opts);
     if (!o) return NULL;
     if (in < 1 || out < 1) {
@@ -68,6 +70,7 @@ static reel_tensor *conv2d_forward(reel_module *self, reel_tensor *x)
 reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
                             const reel_nn_conv2d_opts *opts)
 {
+    REEL__CALLED("nn_conv2d");
     const reel_nn_conv2d_opts *o = REEL__OPTS("nn_conv2d", reel_nn_conv2d_opts, opts);
     if (!o || !REEL__KNOWN("nn_conv2d", &o->conv)) return NULL;
     bool pair = o->kernel_hw[0] || o->kernel_hw[1];
@@ -112,6 +115,7 @@ static reel_tensor *embedding_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_embedding(int64_t n, int64_t dim)
 {
+    REEL__CALLED("nn_embedding");
     if (n < 1 || dim < 1) {
         reel_fail(REEL_ERR_ARG,
                   "nn_embedding: %lld rows of %lld, expected 1 or more each",

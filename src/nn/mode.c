@@ -100,6 +100,7 @@ reel_status reel_module_to(reel_module *m, reel_device device)
 
 reel_status reel_module_cast(reel_module *m, reel_dtype dtype)
 {
+    REEL__CALLED("module_cast");
     if (!reel__module_there("module_cast", m) || reel_failed())
         return reel_error_status();
     if (!reel_dtype_is_float(dtype))

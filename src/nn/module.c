@@ -20,6 +20,7 @@ static uint64_t says(const void *object)
 void *reel_module_new(size_t size, const char *type,
                       reel_tensor *(*forward)(reel_module *self, reel_tensor *x))
 {
+    REEL__CALLED("module_new");
     if (reel_failed()) return NULL;
     if (size < sizeof(reel_module)) {
         reel_fail(REEL_ERR_ARG,
@@ -37,6 +38,7 @@ void *reel_module_new(size_t size, const char *type,
         return NULL;
     }
     m->tree->size = size;
+    m->tree->shares = 1;
     m->forward = forward;
     m->type = type ? type : "module";
     m->training = true;
@@ -53,8 +55,26 @@ reel_module *reel_module_done(reel_module *m)
 
 /* ---- freeing ------------------------------------------------------------------------ */
 
-/* A child that is freed leaves its struct behind, zeroed, until its parent is freed: whoever
- * still has its address finds a module that says so, and not the memory of something else. */
+/* A child that is freed leaves its struct behind, zeroed, until its parent is freed, and all that
+ * it was taken out of before: whoever still has its address finds a module that says so, and
+ * not the memory of something else. */
+
+/* One share of the memory; with the last one it goes. */
+static void drop_memory(reel_module *m)
+{
+    struct reel_module_tree *t = m->tree;
+    if (--t->shares > 0) return;
+    for (reel_module *next; t->left; t->left = next) {
+        next = t->left->tree->next_left;
+        t->left->tree->parent = NULL;
+        drop_memory(t->left);
+    }
+    reel__free(t->name);
+    reel__free(t);
+    reel__free(m);
+}
+
+/* Nothing of it runs any more, so that it needs no memory of what was taken out of it. */
 static void empty(reel_module *m)
 {
     struct reel_module_tree *t = m->tree;
@@ -64,14 +84,17 @@ static void empty(reel_module *m)
         reel_release(t->slot[i].tensor);
         reel__free(t->slot[i].name);
     }
+    for (int i = 0; i < t->n_taken; i++) drop_memory(t->taken[i]);
     reel__param_list_clear(&t->params);
     reel__watched_free(t->watched);
     reel__free(t->child);
     reel__free(t->slot);
     reel__free(t->hook);
+    reel__free(t->taken);
     *t = (struct reel_module_tree){.name = t->name,
                                    .parent = t->parent,
                                    .left = t->left,
+                                   .shares = t->shares,
                                    .size = t->size,
                                    .is_freed = true};
     memset(m, 0, t->size);
@@ -87,16 +110,36 @@ void reel__module_leave_behind(reel_module *parent, reel_module *m)
     parent->tree->left = m;
 }
 
-static void free_memory(reel_module *m)
+static int count_modules(const reel_module *m)
 {
-    struct reel_module_tree *t = m->tree;
-    for (reel_module *next; t->left; t->left = next) {
-        next = t->left->tree->next_left;
-        free_memory(t->left);
+    int n = 1;
+    for (int i = 0; i < m->tree->n_child; i++) n += count_modules(m->tree->child[i]);
+    return n;
+}
+
+static void share_all(struct reel_module_tree *up, reel_module *m)
+{
+    int at = 0;
+    while (at < up->n_taken && up->taken[at] != m) at++;
+    if (at == up->n_taken) {
+        up->taken[up->n_taken++] = m;
+        m->tree->shares++;
     }
-    reel__free(t->name);
-    reel__free(t);
-    reel__free(m);
+    for (int i = 0; i < m->tree->n_child; i++) share_all(up, m->tree->child[i]);
+}
+
+reel_status reel__module_share(reel_module *parent, reel_module *child)
+{
+    int n = count_modules(child);
+    for (reel_module *up = parent; up; up = up->tree->parent) {
+        struct reel_module_tree *t = up->tree;
+        reel_module **list =
+            reel__realloc(t->taken, (size_t)(t->n_taken + n) * sizeof *list);
+        if (!list) return reel_error_status();
+        t->taken = list;
+    }
+    for (reel_module *up = parent; up; up = up->tree->parent) share_all(up->tree, child);
+    return REEL_OK;
 }
 
 static void take_out(reel_module *parent, const reel_module *child)
@@ -112,11 +155,12 @@ static void take_out(reel_module *parent, const reel_module *child)
 
 void reel_module_free(reel_module *m)
 {
-    if (!m || !reel__module_there("module_free", m)) return;
+    REEL__CALLED("module_free");
+    if (!m || !(m->tree->is_hole || reel__module_there("module_free", m))) return;
     reel_module *parent = m->tree->parent;
     if (!parent) {
         empty(m);
-        free_memory(m);
+        drop_memory(m);
     } else if (reel__may_change("module_free", parent)) {
         take_out(parent, m);
         reel__module_leave_behind(parent, m);
@@ -127,13 +171,13 @@ void reel_module_free(reel_module *m)
 
 bool reel__module_there(const char *who, const reel_module *m)
 {
-    if (m && !m->tree->is_freed) return true;
+    if (m && !m->tree->is_freed && !m->tree->is_hole) return true;
     if (m)
-        reel_fail(
-            REEL_ERR_STATE,
-            "%s: the module \"%s\" was freed; reel_module_replace() puts another in "
-            "the place of a child",
-            who, m->tree->name);
+        reel_fail(REEL_ERR_STATE,
+                  "%s: the module \"%s\" was %s; reel_module_replace() puts another in "
+                  "the place of a child",
+                  who, m->tree->name ? m->tree->name : "",
+                  m->tree->is_freed ? "freed" : "taken out");
     else
         reel_fail(REEL_ERR_ARG, "%s: the module is NULL", who);
     return false;
@@ -148,7 +192,8 @@ bool reel__is_above(const reel_module *m, const reel_module *below)
 bool reel__may_join(const char *who, const reel_module *parent, const char *name,
                     const reel_module *child)
 {
-    if (!child->tree->parent && !reel__is_above(child, parent)) return true;
+    if (!child->tree->is_freed && !child->tree->parent && !reel__is_above(child, parent))
+        return true;
     reel_fail(REEL_ERR_STATE, "%s: %s \"%s\" %s", who, child->type, name ? name : "",
               child->tree->is_freed ? "cannot be used"
               : child->tree->parent ? "has a parent already"
@@ -189,6 +234,7 @@ static bool name_fits(const char *who, const reel_module *m, const char *name)
 
 reel_module *reel_module_add(reel_module *parent, const char *name, reel_module *child)
 {
+    REEL__CALLED("module_add");
     if (!child) {
         reel_fail(REEL_ERR_ARG, "module_add: the child \"%s\" is NULL", name ? name : "");
         return NULL;
@@ -244,5 +290,6 @@ reel_tensor *reel_module_param(reel_module *m, const char *name, reel_tensor *t)
 
 reel_tensor *reel_module_buffer(reel_module *m, const char *name, reel_tensor *t)
 {
+    REEL__CALLED("module_buffer");
     return add_slot("module_buffer", m, name, t, false);
 }

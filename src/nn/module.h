@@ -41,7 +41,12 @@ struct reel_module_tree {
     reel_module *left;      /* children that were freed: module.c ... */
     reel_module *next_left; /* ... one after the other */
     bool is_freed;          /* it is one of them */
-    bool fixed;             /* what runs does not look at the children: a graph does */
+    bool is_hole;           /* stands where a child was taken out */
+    reel_module **taken;    /* what was below it and was taken out, each once */
+    int n_taken;
+    int shares; /* of its memory: one for being alive or left behind, and one of each
+                 * whose `taken` it is in */
+    bool fixed; /* what runs does not look at the children: a graph does */
 };
 
 /* True if `m` is a module that lives; else an error of `who`. */
@@ -55,6 +60,9 @@ bool reel__may_join(const char *who, const reel_module *parent, const char *name
 bool reel__may_change(const char *who, const reel_module *m);
 /* Frees what is not a child of its parent any more, whose memory it stays. */
 void reel__module_leave_behind(reel_module *parent, reel_module *m);
+/* Gives `parent` and all above it, where pointers to `child` and what is below it may be, shares
+ * of the memory of these. */
+reel_status reel__module_share(reel_module *parent, reel_module *child);
 
 /* The slot at a path such as "layer1.0.conv1.weight", and the module that has it; NULL if there
  * is none. */

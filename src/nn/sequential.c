@@ -1,6 +1,7 @@
 /* sequential.c: modules one after the other. */
 #include <stdio.h>
 
+#include "base/error.h"
 #include "nn/module.h"
 
 reel_tensor *reel__chain(reel_module *const modules[], int n, reel_tensor *x)
@@ -26,6 +27,7 @@ static reel_tensor *sequential_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_sequential_n(reel_module *const modules[], int n)
 {
+    REEL__CALLED("nn_sequential_n");
     bool whole = modules || n == 0;
     for (int i = 0; i < n && whole; i++) whole = modules[i] != NULL;
     if (!whole) reel_fail(REEL_ERR_ARG, "nn_sequential: a module is NULL");

@@ -10,6 +10,7 @@ static reel_status put(void *user, const char *path, reel_tensor *t, bool is_par
 
 reel_status reel_state_dict(reel_module *m, reel_tensor_map *map)
 {
+    REEL__CALLED("state_dict");
     if (!reel__module_there("state_dict", m)) return reel_error_status();
     if (!map) return reel_fail(REEL_ERR_ARG, "state_dict: the map is NULL");
     if (reel_failed()) return reel_error_status();

@@ -64,7 +64,7 @@ bool reel__onnx_bad_because(reel__onnx_reader *r)
 {
     char what[REEL__ERROR_TEXT];
     reel_status status = reel_error_status();
-    snprintf(what, sizeof what, "%s", reel_error_message());
+    snprintf(what, sizeof what, "%s", reel__error_said());
     reel_error_clear(); /* nothing was pending when reading began */
     return fail_at(r, status, what);
 }

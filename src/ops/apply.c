@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/decimal.h"
+#include "base/error.h"
 #include "ops/call.h"
 #include "ops/records.h"
 #include "ops/recorder.h"
@@ -227,6 +228,7 @@ static reel_status run(const reel_call *c, const reel_tape *tape, reel_device de
 /* Step 6. On failure nothing is handed out. */
 static reel_status hand_out(const reel_op *op, reel_tensor *out[], reel_status st)
 {
+    if (st) reel__memory_wanted_by(op->name);
     for (int i = 0; i < op->n_out; i++) {
         if (!out[i]) continue;
         if (st || (i == 0 && (op->traits & REEL_OP_INPLACE))) {

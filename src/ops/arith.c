@@ -348,6 +348,7 @@ reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
 
 reel_tensor *reel_masked_fill_i64(reel_tensor *x, reel_tensor *mask, int64_t value)
 {
+    REEL__CALLED("masked_fill_i64");
     return masked_fill(x, mask, reel__whole(value));
 }
 
@@ -478,6 +479,7 @@ static reel_tensor *with_number(const reel_op *op, reel_tensor *x, reel_number a
     }                                                                                    \
     reel_tensor *fn_i64(reel_tensor *x, int64_t value)                                   \
     {                                                                                    \
+        REEL__CALLED(&#fn_i64[sizeof "reel_" - 1]);                                      \
         return with_number(&record, x, reel__whole(value));                              \
     }
 WITH_NUMBER(reel_add_scalar, reel_add_scalar_i64, reel__add_scalar)
@@ -505,6 +507,7 @@ static reel_tensor *clamp(const reel_op *op, reel_tensor *x, reel_number low,
     }                                                                                    \
     reel_tensor *fn_i64(reel_tensor *x, int64_t low, int64_t high)                       \
     {                                                                                    \
+        REEL__CALLED(&#fn_i64[sizeof "reel_" - 1]);                                      \
         return clamp(&record, x, reel__whole(low), reel__whole(high));                   \
     }
 CLAMP(reel_clamp, reel_clamp_i64, reel__clamp)

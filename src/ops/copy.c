@@ -1,4 +1,5 @@
-/* copy.c: the same values in other memory, another order or another dtype. One record. */
+/* copy.c: the same values in other memory, another order or another dtype (copy), and memory that
+ * is overwritten (copy_, fill_). */
 #include "base/counts.h"
 #include "base/error.h"
 #include "ops/onnx.h"
@@ -30,7 +31,7 @@ static void copy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *g
     gx[0] = reel_cast(gy[0], IN_META(c, 0)->dtype);
 }
 
-/* Memory formats are nothing that a file says. */
+/* ONNX says the dtype, and not how a tensor lies in memory: of a copy the cast is left. */
 ONNX_RULE(copy, reel__onnx_cast(o, x, o->out[0].dtype))
 
 const reel_op reel__copy = {
@@ -182,6 +183,7 @@ reel_tensor *reel_fill_(reel_tensor *x, double value)
 
 reel_tensor *reel_fill_i64_(reel_tensor *x, int64_t value)
 {
+    REEL__CALLED("fill_i64_");
     const reel_fill_attrs a = {reel__whole(value)};
     return APPLY(&reel__fill_, &a, x);
 }

@@ -186,6 +186,7 @@ reel_tensor *reel_full(reel_shape shape, double value, reel_dtype dtype)
 
 reel_tensor *reel_full_i64(reel_shape shape, int64_t value, reel_dtype dtype)
 {
+    REEL__CALLED("full_i64");
     return reel__full_of(shape, reel__whole(value), dtype);
 }
 
@@ -253,6 +254,7 @@ reel_tensor *reel_arange(double start, double end, double step, reel_dtype dtype
 
 reel_tensor *reel_arange_i64(int64_t start, int64_t end, int64_t step, reel_dtype dtype)
 {
+    REEL__CALLED("arange_i64");
     return arange(reel__whole(start), reel__whole(end), reel__whole(step), dtype);
 }
 

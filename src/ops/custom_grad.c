@@ -1,6 +1,7 @@
 /* custom_grad.c: the gradient of an operator of the user's own. Its backward is called here where
  * it is written in operators, and everybody hears them; otherwise it is a call of a record of its
  * own, which nobody looks into. */
+#include "base/error.h"
 #include "ops/custom.h"
 
 #include <string.h>
@@ -54,6 +55,7 @@ static void in_operators(const reel_call *c, reel_tensor *const gy[], reel_tenso
     reel_tensor *x[REEL_OP_MAX_IN], *y[REEL_OP_MAX_OUT];
     for (int i = 0; i < c->n_in; i++) x[i] = if_saved(c->in[i]);
     for (int k = 0; k < c->n_out; k++) y[k] = if_saved(c->out[k]);
+    REEL__CALLS_BACK;
     reel_status st = op->opts.backward(op->opts.user, &call, x, y, gy, gx);
     if (st) reel_fail(st, "%s: its backward failed", c->op->name);
     check_gradients(c, gx);

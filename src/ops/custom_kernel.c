@@ -1,6 +1,7 @@
 /* custom_kernel.c: running the functions of an operator of the user's own. They see tensors that
  * look at the memory of the call, and give tensors whose values are copied there, unless they lie
  * there already. */
+#include "base/error.h"
 #include "ops/custom.h"
 
 #include <string.h>
@@ -66,6 +67,7 @@ static reel_status take_back(reel__lent *l, int *changed)
 
 reel_tensor *reel_custom_result(reel_custom_call *c, int k)
 {
+    REEL__CALLED("custom_result");
     if (!c || k < 0 || k >= c->n_result) {
         reel_fail(REEL_ERR_ARG, "custom_result: %s",
                   c ? "there is no result of that number" : "c is NULL");
@@ -123,6 +125,7 @@ static reel_status call_backward(reel_custom_call *c, reel_tensor *const given[]
     for (c->n_in = REEL_CUSTOM_MAX_IN; c->n_in > 0; c->n_in--)
         if (at[c->n_in - 1] || (mask[0] >> (c->n_in - 1) & 1)) break;
     if (op->opts.n_in >= 0) c->n_in = op->opts.n_in;
+    REEL__CALLS_BACK;
     return failed(c, op->opts.backward(op->opts.user, c, at, at + 16, at + 32, gx));
 }
 
@@ -135,6 +138,7 @@ static reel_status compute(reel_custom_call *c, int n, const reel_karg in[],
     for (int k = 0; k < c->n_result; k++) y[k] = NULL;
     if (reel_failed() || lend_inputs(c->lent, n, in, x)) return reel_error_status();
     if (c->record->is_backward) return call_backward(c, x, n, y);
+    REEL__CALLS_BACK;
     return failed(c, op->opts.forward(op->opts.user, c, x, y));
 }
 

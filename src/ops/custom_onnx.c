@@ -2,6 +2,7 @@
  * the node of a domain of their own. */
 #include <string.h>
 
+#include "base/error.h"
 #include "ops/custom.h"
 #include "ops/onnx.h"
 
@@ -9,11 +10,13 @@
 
 const reel_onnx_ref *reel_onnx_in(reel_onnx *o, int i)
 {
+    REEL__CALLED("onnx_in");
     return o && !reel_failed() && i >= 0 && i < REEL_OP_MAX_IN ? o->in[i] : NULL;
 }
 
 const reel_onnx_ref *reel_onnx_out(reel_onnx *o, int k)
 {
+    REEL__CALLED("onnx_out");
     if (!o || reel_failed() || k < 0 || k >= REEL_OP_MAX_OUT) return NULL;
     return o->out[k].rank < 0 ? NULL : &o->out[k];
 }
@@ -22,6 +25,7 @@ const reel_onnx_ref *reel_onnx_emit(reel_onnx *o, const char *op_type,
                                     const reel_onnx_ref *type, int n,
                                     const reel_onnx_ref *const in[])
 {
+    REEL__CALLED("onnx_emit");
     if (reel_failed()) return NULL;
     if (!o || !op_type || n < 1 || n > REEL_OP_MAX_IN || !in || !in[0]) {
         reel_fail(REEL_ERR_ARG, "onnx_emit: %s",
@@ -44,16 +48,19 @@ static bool has_node(const reel_onnx *o, const char *name)
 
 void reel_onnx_set_int(reel_onnx *o, const char *name, int64_t value)
 {
+    REEL__CALLED("onnx_set_int");
     if (has_node(o, name)) reel__onnx_int(o, name, value);
 }
 
 void reel_onnx_set_real(reel_onnx *o, const char *name, double value)
 {
+    REEL__CALLED("onnx_set_real");
     if (has_node(o, name)) reel__onnx_float(o, name, value);
 }
 
 const reel_onnx_ref *reel_onnx_number(reel_onnx *o, double value, const reel_onnx_ref *x)
 {
+    REEL__CALLED("onnx_number");
     if (reel_failed()) return NULL;
     if (o && x) return reel__onnx_number(o, value, x->dtype);
     reel_fail(REEL_ERR_ARG, "onnx_number: %s is NULL", o ? "x" : "o");
@@ -62,6 +69,7 @@ const reel_onnx_ref *reel_onnx_number(reel_onnx *o, double value, const reel_onn
 
 reel_status reel_onnx_give(reel_onnx *o, int k, const reel_onnx_ref *v)
 {
+    REEL__CALLED("onnx_give");
     if (reel_failed()) return reel_error_status();
     if (!o || k < 0 || k >= REEL_OP_MAX_OUT || !v)
         return reel_fail(REEL_ERR_ARG, "onnx_give: %s",
@@ -106,6 +114,7 @@ reel_status reel__custom_to_onnx(const reel_call *c, reel_onnx *o)
     const reel_custom_call call = {.record = r, .attrs = c->attrs, .n_in = c->n_in};
     if (check_growth(op, o)) return reel_error_status();
     if (!op->opts.onnx) return as_node(c, o, op);
+    REEL__CALLS_BACK;
     reel_status st = op->opts.onnx(op->opts.user, &call, o);
     return st ? reel_fail(st, "%s: its ONNX rule failed", op->forward.name)
               : reel_error_status();

@@ -199,6 +199,7 @@ reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, doubl
 reel_tensor *reel_pad_i64(reel_tensor *x, reel_shape before, reel_shape after,
                           int64_t value)
 {
+    REEL__CALLED("pad_i64");
     return pad(x, before, after, reel__whole(value));
 }
 

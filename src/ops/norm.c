@@ -109,10 +109,11 @@ static reel_tensor *saved(reel_tensor *statistic, reel_shape shape, const reel_t
     return reel_reshape(reel_cast(reel__constant(statistic), x->meta.dtype), shape);
 }
 
-/* (x - mean) / sqrt(var + eps) over `dims` in operators, `mean` and `invstd` being those of x.
- * Normalizing does not see a shift or a factor. So x is standardized with the constants, and
- * what is left to differentiate is near 1: large means do not cancel, no square leaves the
- * dtype, and equal values give 0. */
+/* (x - mean) / sqrt(var + eps) over `dims` in operators, to be differentiated; `mean` and `invstd`
+ * are the statistics of x that the forward pass saved. A shift or a factor of x does not change
+ * the result. So x is first standardized by the saved numbers, which are constants here, and the
+ * formula is applied to values near 1: large means do not cancel, no square leaves the range of
+ * the dtype, and equal values give 0. */
 static reel_tensor *normalized(reel_tensor *x, reel_tensor *mean, reel_tensor *invstd,
                                reel_shape dims, double eps)
 {
@@ -122,7 +123,7 @@ static reel_tensor *normalized(reel_tensor *x, reel_tensor *mean, reel_tensor *i
     return reel_mul(reel_sub(d, reel_mean(d, dims, true)), scale);
 }
 
-/* The same in operators, for gradients of gradients; residual and relu aside. */
+/* batch_norm in operators, for gradients of gradients, without residual and relu. */
 static reel_tensor *batch_norm_composed(const reel_call *c)
 {
     reel_tensor *x = c->in[0];
@@ -140,37 +141,39 @@ static reel_tensor *batch_norm_composed(const reel_call *c)
     return y;
 }
 
-/* x's memory order, which the fused kernels share between all operands */
-static reel_tensor *like(reel_tensor *g, const reel_meta *x)
+/* g in the memory order of x: the fused kernels ask it of all operands. */
+static reel_tensor *in_order_of(reel_tensor *g, const reel_meta *x)
 {
     bool last = x->rank == 4 && reel__is_channels_last(x);
     return last ? reel_to_format(g, REEL_CHANNELS_LAST) : g;
 }
 
-/* [c] beside x [n, c, ...], in x's dtype */
-static reel_tensor *beside(reel_tensor *v, const reel_meta *x)
+/* v [c] as [1, c, 1, ...] of x's rank and dtype: one value a channel of x [n, c, ...]. */
+static reel_tensor *per_channel(reel_tensor *v, const reel_meta *x)
 {
     reel_shape column = {.rank = x->rank};
     for (int i = 0; i < x->rank; i++) column.dim[i] = i == 1 ? x->dim[1] : 1;
     return reel_reshape(reel_cast(v, x->dtype), column);
 }
 
-/* What reaches x by way of the statistics of the batch, where somebody reads them (a graph that
- * makes the result again does): d mean / dx = 1 / m, d invstd / dx = -invstd^3 (x - mean) / m. */
+/* The gradient of x through results 1 and 2, the statistics of the batch. They have one only in
+ * a graph that computes the result again from them, by batch_norm_apply:
+ * d mean / dx = 1 / m, d invstd / dx = -invstd^3 (x - mean) / m. */
 static reel_tensor *by_statistics(const reel_call *c, reel_tensor *const gy[])
 {
     const reel_meta *x = IN_META(c, 0);
     double m = (double)reel__numel(x) / (double)x->dim[1];
     reel_tensor *sum = NULL, *invstd = c->out[2];
     if (gy[1])
-        sum = reel_mul_scalar(reel_expand(beside(gy[1], x), reel__shape(x)), 1 / m);
+        sum = reel_mul_scalar(reel_expand(per_channel(gy[1], x), reel__shape(x)), 1 / m);
     if (!gy[2]) return sum;
     reel_tensor *k = reel_mul(gy[2], reel_mul(invstd, reel_square(invstd)));
-    reel_tensor *g = reel_mul(reel_sub(c->in[0], beside(c->out[1], x)),
-                              beside(reel_mul_scalar(k, -1 / m), x));
+    reel_tensor *g = reel_mul(reel_sub(c->in[0], per_channel(c->out[1], x)),
+                              per_channel(reel_mul_scalar(k, -1 / m), x));
     return sum ? reel_add(sum, g) : g;
 }
 
+/* The gradients of all inputs through result 0. */
 static void by_result(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     bool relu = BN(c)->relu;
@@ -185,8 +188,9 @@ static void by_result(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     reel_batch_norm_attrs a = *BN(c);
     a.want = (int64_t)NEEDS(c, 0) | (int64_t)NEEDS(c, 1) << 1 |
              (int64_t)NEEDS(c, 2) << 2 | (int64_t)(relu && NEEDS(c, 5)) << 3;
-    reel_tensor *in[] = {like(G, IN_META(c, 0)), c->in[0], c->in[1], c->out[1], c->out[2],
-                         relu ? c->out[0] : NULL};
+    reel_tensor *in[] = {
+        in_order_of(G, IN_META(c, 0)), c->in[0], c->in[1], c->out[1], c->out[2],
+        relu ? c->out[0] : NULL};
     reel_tensor *out[4];
     if (reel__apply(&reel__batch_norm_backward, &a, 6, in, out)) return;
     for (int i = 0; i < 3; i++) gx[i] = out[i];
@@ -207,7 +211,8 @@ static uint32_t batch_norm_saves(const reel_call *c)
     return BN(c)->relu ? c->op->saves : c->op->saves & ~SAVE_OUT(0);
 }
 
-/* In eval form. Statistics are f32 beside halves, which opset 13 cannot say. */
+/* As in eval mode. Of f16 and bf16 the statistics are f32; before opset 14 all operands must be of
+ * one dtype. */
 static reel_status batch_norm_onnx(const reel_call *c, reel_onnx *o)
 {
     if (BN(c)->training) return reel__onnx_training(c, "statistics of the batch");
@@ -283,14 +288,15 @@ static reel_status batch_norm_apply_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-/* Statistics are inputs here: what reaches x by way of them, it gets from batch_norm. */
+/* In operators, for its gradients. The statistics are inputs of this operator; how they depend on
+ * x is not its concern: their gradients go on to batch_norm, which computed them from x. */
 static reel_tensor *batch_norm_apply_composed(const reel_call *c)
 {
     reel_tensor *x = c->in[0];
-    reel_tensor *y =
-        reel_mul(reel_sub(x, beside(c->in[3], &x->meta)), beside(c->in[4], &x->meta));
-    if (c->in[1]) y = reel_mul(y, beside(c->in[1], &x->meta));
-    if (c->in[2]) y = reel_add(y, beside(c->in[2], &x->meta));
+    reel_tensor *y = reel_mul(reel_sub(x, per_channel(c->in[3], &x->meta)),
+                              per_channel(c->in[4], &x->meta));
+    if (c->in[1]) y = reel_mul(y, per_channel(c->in[1], &x->meta));
+    if (c->in[2]) y = reel_add(y, per_channel(c->in[2], &x->meta));
     if (c->in[5]) y = reel_add(y, c->in[5]);
     return BN(c)->relu ? reel_relu(y) : y;
 }
@@ -340,7 +346,7 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
     const reel_op *op =
         a.training && running_mean ? &reel__batch_norm_update : &reel__batch_norm;
     reel_scope s = reel_scope_begin();
-    if (residual) residual = like(residual, &x->meta);
+    if (residual) residual = in_order_of(residual, &x->meta);
     return reel_scope_return(
         s, APPLY(op, &a, x, weight, bias, running_mean, running_var, residual));
 }

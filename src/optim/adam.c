@@ -16,7 +16,7 @@ static reel_status adam_check(void *opts, double *lr)
         o->eps >= 0 && o->weight_decay >= 0)
         return REEL_OK;
     return reel_fail(REEL_ERR_ARG,
-                     "adam: lr %g, beta1 %g, beta2 %g, eps %g, weight_decay %g: expected "
+                     "lr %g, beta1 %g, beta2 %g, eps %g, weight_decay %g: expected "
                      "0 or more, betas below 1",
                      *lr, o->beta1, o->beta2, o->eps, o->weight_decay);
 }
@@ -66,6 +66,7 @@ static const reel_optim_kind adamw = {.name = "adamw",
 
 reel_optim *reel_adam(reel_params params, const reel_adam_opts *opts)
 {
+    REEL__CALLED("adam");
     return reel_optim_new(&adam, params, opts);
 }
 

@@ -2,6 +2,7 @@
  * tensor, and what the warm-up makes of it is computed in operators: a graph of a step that
  * updates the average counts as the step does. */
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "optim/optim.h"
 
@@ -42,6 +43,7 @@ static reel_status add_entry(void *user, const char *path, reel_tensor *t, bool 
 
 reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
 {
+    REEL__CALLED("ema_new");
     const reel_ema_opts *o = REEL__OPTS("ema_new", reel_ema_opts, opts);
     if (!m || !(decay >= 0 && decay < 1))
         reel_fail(REEL_ERR_ARG, "ema_new: %s",
@@ -111,6 +113,7 @@ static void move(const reel_ema *e, const entry *it, reel_tensor *weight)
 
 reel_status reel_ema_update(reel_ema *ema)
 {
+    REEL__CALLED("ema_update");
     if (!ready("ema_update", ema, false)) return reel_error_status();
     reel__quiet q = reel__quiet_begin();
     reel_tensor *weight = ema->warmup ? warm_weight(ema) : NULL;
@@ -135,6 +138,7 @@ static void swap(reel_ema *e)
 
 reel_status reel_ema_swap(reel_ema *ema)
 {
+    REEL__CALLED("ema_swap");
     if (!ready("ema_swap", ema, true)) return reel_error_status();
     reel__quiet q = reel__quiet_begin();
     swap(ema);
@@ -147,6 +151,7 @@ reel_status reel_ema_swap(reel_ema *ema)
 
 reel_status reel_ema_state(reel_ema *ema, reel_tensor_map *map)
 {
+    REEL__CALLED("ema_state");
     if (!map) reel_fail(REEL_ERR_ARG, "ema_state: the map is NULL");
     if (!ready("ema_state", ema, false)) return reel_error_status();
     reel_scope s = reel_scope_begin();
@@ -181,6 +186,7 @@ static reel_status check(const reel_ema *e, const reel_tensor_map *map)
 
 reel_status reel_ema_load_state(reel_ema *ema, const reel_tensor_map *map)
 {
+    REEL__CALLED("ema_load_state");
     if (!map) reel_fail(REEL_ERR_ARG, "ema_load_state: the map is NULL");
     if (!ready("ema_load_state", ema, false) || check(ema, map))
         return reel_error_status();

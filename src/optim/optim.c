@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "base/watched.h"
 
@@ -141,11 +142,11 @@ static bool make_group(const reel_optim_kind *kind, const void *opts, reel__opt_
 
 reel_status reel_optim_add_group(reel_optim *optim, reel_params params, const void *opts)
 {
+    REEL__CALLED("optim_add_group");
     if (!optim) return reel_fail(REEL_ERR_ARG, "optim_add_group: the optimizer is NULL");
     if (reel_failed()) return reel_error_status();
     if (params.n < 0 || (params.n > 0 && !params.tensor))
-        return reel_fail(REEL_ERR_ARG, "%s: the list of parameters is NULL",
-                         optim->kind->name);
+        return reel_fail(REEL_ERR_ARG, "the list of parameters is NULL");
     reel__opt_group *list =
         reel__realloc(optim->group, (size_t)(optim->n_group + 1) * sizeof *list);
     if (!list) return reel_error_status();
@@ -164,8 +165,8 @@ reel_status reel__optim_add_as(const reel_optim_kind *kind, reel_optim *o,
                                reel_params params, const void *opts)
 {
     if (o && o->kind == kind) return reel_optim_add_group(o, params, opts);
-    return reel_fail(REEL_ERR_ARG, "%s: the optimizer is %s, expected one of %s",
-                     kind->name, o ? o->kind->name : "NULL", kind->name);
+    return reel_fail(REEL_ERR_ARG, "the optimizer is %s, expected one of %s",
+                     o ? o->kind->name : "NULL", kind->name);
 }
 
 /* ---- a new one ----------------------------------------------------------------------- */
@@ -209,6 +210,7 @@ static bool is_kind(const reel_optim_kind *kind)
 reel_optim *reel_optim_new(const reel_optim_kind *kind, reel_params params,
                            const void *opts)
 {
+    REEL__CALLED("optim_new");
     if (!is_kind(kind) || reel_failed()) return NULL;
     reel_optim *o = reel__calloc(1, sizeof *o);
     if (!o) return NULL;
@@ -244,11 +246,13 @@ static bool has_group(const char *who, const reel_optim *o, int group)
 
 double reel_optim_lr(const reel_optim *optim, int group)
 {
+    REEL__CALLED("optim_lr");
     return has_group("optim_lr", optim, group) ? reel_item(optim->group[group].lr) : NAN;
 }
 
 reel_status reel_optim_set_lr(reel_optim *optim, int group, double lr)
 {
+    REEL__CALLED("optim_set_lr");
     if (reel_failed()) return reel_error_status();
     if (reel_capturing())
         return reel_fail(
@@ -304,6 +308,7 @@ static reel_status step_one(const reel_optim *o, reel__opt_param *p, reel_tensor
                                   .lr = g->lr,
                                   .one = o->one,
                                   .first = p->fresh};
+    REEL__CALLS_BACK;
     reel_status st = o->kind->update(g->opts, &slot);
     if (!st) st = reel_error_status();
     if (st) /* what the update said itself stays */
@@ -328,6 +333,7 @@ static reel_status step_all(reel_optim *o)
 
 reel_status reel_optim_step(reel_optim *optim)
 {
+    REEL__CALLED("optim_step");
     if (!optim) return reel_fail(REEL_ERR_ARG, "optim_step: the optimizer is NULL");
     if (reel_failed()) return reel_error_status();
     reel__watched_used(optim->watched);

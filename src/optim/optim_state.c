@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "optim/optim.h"
 
 const char *reel__state_name(const reel_optim *o, const reel__opt_param *p, int k,
@@ -19,6 +20,7 @@ static const char *rate_name(int group, char text[REEL__STATE_NAME])
 
 reel_status reel_optim_state(reel_optim *optim, reel_tensor_map *map)
 {
+    REEL__CALLED("optim_state");
     if (!optim || !map)
         return reel_fail(REEL_ERR_ARG, "optim_state: the %s is NULL",
                          optim ? "map" : "optimizer");
@@ -141,6 +143,7 @@ static reel_status copy_in(reel_optim *o, const reel_tensor_map *map)
 
 reel_status reel_optim_load_state(reel_optim *optim, const reel_tensor_map *map)
 {
+    REEL__CALLED("optim_load_state");
     if (!optim || !map)
         return reel_fail(REEL_ERR_ARG, "optim_load_state: the %s is NULL",
                          optim ? "map" : "optimizer");

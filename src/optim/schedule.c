@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 
 static bool is_kind(const reel_schedule_kind *kind)
@@ -74,6 +75,7 @@ static reel_schedule *start(reel_optim *optim, const reel_schedule_kind *kind, v
 reel_schedule *reel_schedule_new(reel_optim *optim, const reel_schedule_kind *kind,
                                  void *user)
 {
+    REEL__CALLED("schedule_new");
     return start(optim, kind, user, NULL);
 }
 
@@ -85,6 +87,7 @@ reel_schedule *reel__schedule_over(const reel_schedule *inner,
 
 reel_status reel_schedule_step(reel_schedule *schedule)
 {
+    REEL__CALLED("schedule_step");
     if (!schedule) return reel_fail(REEL_ERR_ARG, "schedule_step: the schedule is NULL");
     if (reel_failed()) return reel_error_status();
     if (reel_capturing())
@@ -103,6 +106,7 @@ int64_t reel_schedule_count(const reel_schedule *schedule)
 
 double reel_schedule_at(const reel_schedule *schedule, int group, int64_t t)
 {
+    REEL__CALLED("schedule_at");
     if (schedule && group >= 0 && group < schedule->n && t >= 0)
         return rate_at(schedule, group, t);
     reel_fail(REEL_ERR_ARG, "schedule_at: there is no group %d, or t %lld is below 0",
@@ -129,20 +133,24 @@ static bool have(const char *who, const reel_schedule *s, const reel_tensor_map 
 
 reel_status reel_schedule_state(reel_schedule *schedule, reel_tensor_map *map)
 {
+    REEL__CALLED("schedule_state");
     if (!have("schedule_state", schedule, map)) return reel_error_status();
     reel_scope s = reel_scope_begin();
     reel_tensor *t = reel_from(&schedule->t, REEL_SCALAR, REEL_I64);
     reel_tensor *base = reel_from(schedule->base, REEL_SHAPE(schedule->n), REEL_F64);
     if (t && base && !reel_tensor_map_set(map, "step", t))
         reel_tensor_map_set(map, "base_lr", base);
-    if (!reel_failed() && schedule->kind->state)
+    if (!reel_failed() && schedule->kind->state) {
+        REEL__CALLS_BACK;
         schedule->kind->state(schedule->user, map);
+    }
     reel_scope_end(s);
     return reel_error_status();
 }
 
 reel_status reel_schedule_load_state(reel_schedule *schedule, const reel_tensor_map *map)
 {
+    REEL__CALLED("schedule_load_state");
     if (!have("schedule_load_state", schedule, map)) return reel_error_status();
     reel_tensor *t = reel_tensor_map_get(map, "step");
     reel_tensor *base = reel_tensor_map_get(map, "base_lr");
@@ -156,8 +164,10 @@ reel_status reel_schedule_load_state(reel_schedule *schedule, const reel_tensor_
     int64_t step = reel_item_i64(t);
     double *rates = reel__calloc((size_t)schedule->n, sizeof *rates);
     bool good = rates && step >= 0 && !reel_read(base, rates, REEL_F64);
-    if (good && schedule->kind->load_state)
+    if (good && schedule->kind->load_state) {
+        REEL__CALLS_BACK;
         good = !schedule->kind->load_state(schedule->user, map) && !reel_failed();
+    }
     if (good) {
         schedule->t = step;
         memcpy(schedule->base, rates, (size_t)schedule->n * sizeof *rates);

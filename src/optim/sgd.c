@@ -13,15 +13,14 @@ static reel_status sgd_check(void *opts, double *lr)
     o->weight_decay = reel__option(o->weight_decay, 0);
     if (!(*lr >= 0 && o->momentum >= 0 && o->momentum < 1 && o->weight_decay >= 0))
         return reel_fail(REEL_ERR_ARG,
-                         "sgd: lr %g, momentum %g, weight_decay %g: expected 0 or more, "
+                         "lr %g, momentum %g, weight_decay %g: expected 0 or more, "
                          "momentum below 1",
                          *lr, o->momentum, o->weight_decay);
     if (o->nesterov && (o->momentum == 0 || o->dampening != 0))
-        return reel_fail(
-            REEL_ERR_ARG,
-            "sgd: nesterov with momentum %g, dampening %g: it needs momentum "
-            "and no dampening",
-            o->momentum, o->dampening);
+        return reel_fail(REEL_ERR_ARG,
+                         "nesterov with momentum %g, dampening %g: it needs momentum "
+                         "and no dampening",
+                         o->momentum, o->dampening);
     return REEL_OK;
 }
 
@@ -52,6 +51,7 @@ static const reel_optim_kind sgd = {.name = "sgd",
 
 reel_optim *reel_sgd(reel_params params, const reel_sgd_opts *opts)
 {
+    REEL__CALLED("sgd");
     return reel_optim_new(&sgd, params, opts);
 }
 

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "tensor/tensor.h"
 
 static const reel_device cpu = {REEL_CPU, 0};
@@ -32,11 +33,14 @@ reel_tensor *reel_empty(reel_shape shape, reel_dtype dtype)
 {
     reel_meta m = reel__meta(shape, dtype, default_device);
     if (reel__meta_check("empty", &m)) return NULL;
-    return reel__autorelease(reel__tensor_new(&m, NULL));
+    reel_tensor *t = reel__autorelease(reel__tensor_new(&m, NULL));
+    if (!t) reel__memory_wanted_by("empty");
+    return t;
 }
 
 reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
 {
+    REEL__CALLED("from");
     reel_meta m = reel__meta(shape, dtype, default_device);
     if (reel__meta_check("from", &m)) return NULL;
     size_t bytes = (size_t)reel__numel(&m) * reel_dtype_size(dtype);
@@ -58,6 +62,7 @@ reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
 static reel_tensor *borrow(void *data, reel_shape shape, reel_dtype dtype,
                            void (*free_fn)(void *user, void *data), void *user)
 {
+    REEL__CALLED("from_borrowed");
     reel_meta m = reel__meta(shape, dtype, cpu);
     if (reel__meta_check("from_borrowed", &m)) return NULL;
     size_t size = reel_dtype_size(dtype);

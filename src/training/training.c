@@ -215,6 +215,7 @@ static void save_part(const reel_training_part *p, reel_tensor_map *map)
 {
     reel_tensor_map *one = reel_tensor_map_new();
     if (!one) return;
+    REEL__CALLS_BACK;
     part_failed("training_save", p, p->state(p->user, one));
     if (!reel_failed() && is_empty(one))
         reel_fail(REEL_ERR_ARG, "training_save: part \"%.80s\" has no state", p->name);
@@ -261,7 +262,10 @@ static void load_part(const reel_training_part *p, const reel_tensor_map *map)
     if (!reel_failed() && is_empty(one))
         reel_fail(REEL_ERR_FORMAT, "training_load: the file has no \"%.80s...\"",
                   p->name);
-    if (!reel_failed()) part_failed("training_load", p, p->load_state(p->user, one));
+    if (!reel_failed()) {
+        REEL__CALLS_BACK;
+        part_failed("training_load", p, p->load_state(p->user, one));
+    }
     reel_tensor_map_free(one);
 }
 

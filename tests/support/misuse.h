@@ -33,26 +33,30 @@ static inline void refused_by(const char *who, int line)
     reel_error_clear();
 }
 
-/* Names are asked for where the functions of a test all say theirs. */
-static bool misuse_names;
+/* The message begins with `name`, that of the function that was called. */
+static inline void begins_with(const char *name, int line)
+{
+    size_t n = strlen(name);
+    const char *message = reel_error_message();
+    if (reel_failed() && (strncmp(message, name, n) != 0 || message[n] != ':'))
+        COMPLAIN("line %d: \"%s\" does not begin with %s\n", line, message, name);
+}
 
-/* The message begins with the function that was called, as it stands in the text of the call,
- * not with one that it is made of. Twins for integers have the name of what they are twins of. */
+/* The function is read off the text of the call; what is not a call of ours is let off. */
 static inline void names_called(const char *call, int line)
 {
     char name[64];
-    const char *begin = strncmp(call, "reel_", 5) == 0 ? call + 5 : call;
-    size_t n = strcspn(begin, "(");
-    if (!misuse_names || begin == call || n >= sizeof name) return;
-    memcpy(name, begin, n);
-    name[n] = '\0';
-    char *twin = strstr(name, "_i64");
-    if (twin) memmove(twin, twin + 4, strlen(twin + 4) + 1);
-    n = strlen(name);
-    if (reel_failed() && (strncmp(reel_error_message(), name, n) != 0 ||
-                          (reel_error_message()[n] != ':' &&
-                           strncmp(reel_error_message() + n, "_i64:", 5) != 0)))
-        COMPLAIN("line %d: \"%s\" does not name %s\n", line, reel_error_message(), name);
+    size_t n = strcspn(call, "(");
+    if (strncmp(call, "reel_", 5) != 0 || n - 5 >= sizeof name) return;
+    snprintf(name, sizeof name, "%.*s", (int)n - 5, call + 5);
+    begins_with(name, line);
+}
+
+/* An error that begins with `name` is pending; it is cleared. For calls whose result is a value. */
+static inline void refused_as(const char *name, int line)
+{
+    begins_with(name, line);
+    refused_by(name, line);
 }
 
 /* A function that makes something, and one that does something. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "own_ops.h"
 #include "trace/execute/executor.h"
 
 enum { BATCH = 5, SIDE = 6, CLASSES = 3 };
@@ -37,6 +38,7 @@ life_plan life_plan_of(uint64_t seed)
     p.held = draw(&p, 0, 11, 3) == 0 ? 2 : 0;
     p.looks = draw(&p, 0, 12, 3);
     p.calm = draw(&p, 0, 13, 3) > 0;
+    p.own = draw(&p, 0, 14, 6);
     return p;
 }
 
@@ -66,6 +68,56 @@ static reel_module *checkpointed(reel_module *child)
     return a ? reel_module_done(&a->m) : NULL;
 }
 
+static reel_tensor *around_forward(reel_module *self, reel_tensor *x)
+{
+    return reel_forward(((again *)self)->child, x);
+}
+
+/* A module around one that a network has, such as an adapter is. */
+static reel_module *around(reel_module *child)
+{
+    again *a = reel_module_new(sizeof *a, "around", around_forward);
+    if (a)
+        a->child = reel_module_add(&a->m, "child", child);
+    else
+        reel_module_free(child);
+    return a ? reel_module_done(&a->m) : NULL;
+}
+
+typedef struct own {
+    reel_module m;
+    reel_module *child;
+    reel_custom_op *op;
+} own;
+
+static reel_tensor *own_forward(reel_module *self, reel_tensor *x)
+{
+    const own *o = (const own *)self;
+    reel_tensor *h = reel_tanh(reel_forward(o->child, x));
+    return reel_custom(o->op, &h, 1, NULL);
+}
+
+/* An operator of the program's own behind a module. */
+static reel_module *before_own(reel_module *child, reel_custom_op *op)
+{
+    own *o = reel_module_new(sizeof *o, "own", own_forward);
+    if (o) o->child = reel_module_add(&o->m, "child", child);
+    if (o) o->op = op;
+    return o ? reel_module_done(&o->m) : NULL;
+}
+
+/* Nothing, loops with and without a shape rule, and operators. */
+static reel_custom_op *op_of(const life_plan *p)
+{
+    switch (p->own) {
+    case 1: return own_cube("life_cube", &(own_opts){.onnx = own_cube_onnx});
+    case 2:
+        return own_cube("life_cube", &(own_opts){.no_rule = true, .onnx = own_cube_onnx});
+    case 3: return own_swish("life_swish", NULL);
+    default: return NULL;
+    }
+}
+
 static reel_module *conv(int in, int out)
 {
     return reel_nn_conv2d(in, out, 3, &(reel_nn_conv2d_opts){.conv = {.padding = 1}});
@@ -76,11 +128,12 @@ static reel_module *head(int in)
     return reel_nn_linear(in, CLASSES, NULL);
 }
 
-static reel_module *net_of(const life_plan *p)
+static reel_module *net_of(const life_plan *p, reel_custom_op *op)
 {
     enum { ALL = SIDE * SIDE };
     reel_module *first = conv(2, 4);
     if (p->checkpoints) first = checkpointed(first);
+    if (op) first = before_own(first, op);
     switch (p->net) {
     case 0:
         return reel_nn_sequential(first, reel_nn_batch_norm2d(4, NULL), reel_nn_relu(),
@@ -170,10 +223,27 @@ static void put_activation(life *l)
     }
 }
 
+/* Children are taken out to be put into another module, or out of that again. */
+static void put_around(life *l)
+{
+    for (int i = 0; i < reel_module_count(l->net) && i < LIFE_MODULES; i++) {
+        char name[16];
+        reel_module *child = reel_module_child(l->net, i);
+        bool is = strcmp(child->type, "around") == 0;
+        if (is == l->around[i]) continue;
+        (void)snprintf(name, sizeof name, "%s", reel_module_name(child));
+        reel_module *taken = reel_module_take(l->net, name);
+        reel_module *next = is ? reel_module_take(taken, "child") : around(taken);
+        if (is) reel_module_free(taken);
+        (void)reel_module_replace(l->net, name, next);
+    }
+}
+
 /* Modes and what is frozen, of a new network as of the old one. */
 static void set_again(life *l)
 {
     put_activation(l);
+    put_around(l);
     reel_params p = reel_parameters(l->net);
     reel_train(l->net, true);
     for (int i = 0; i < reel_module_count(l->net) && i < LIFE_MODULES; i++)
@@ -190,7 +260,7 @@ static reel_status look(void *user, reel_tensor *const x[], int n_x, reel_tensor
 static void make_objects(life *l)
 {
     reel_seed(l->plan.seed);
-    l->net = net_of(&l->plan);
+    l->net = net_of(&l->plan, l->op);
     if (l->plan.dtype == REEL_F64) reel_module_cast(l->net, REEL_F64);
     l->optim = optim_of(&l->plan, held_back(l, false));
     make_schedule(l);
@@ -304,6 +374,16 @@ static void change_activation(life *l, int step)
     put_activation(l);
 }
 
+/* What has parameters, but for the head: an optimizer may get that later, under its name. */
+static void change_around(life *l, int step)
+{
+    int n = reel_module_count(l->net) - 1;
+    int i = draw(&l->plan, step, 25, n < LIFE_MODULES ? n : LIFE_MODULES);
+    if (reel_param_count(reel_module_child(l->net, i)) == 0) return;
+    l->around[i] = !l->around[i];
+    put_around(l);
+}
+
 static void join(life *l)
 {
     if (l->joined || !l->plan.held) return;
@@ -339,7 +419,7 @@ static void resume(life *l)
 static void export_net(life *l, reel_tensor *x)
 {
     char path[256];
-    if (!l->graphs || l->plan.checkpoints) return;
+    if (!l->graphs || l->plan.checkpoints || l->plan.own == 3) return;
     (void)snprintf(path, sizeof path, "%s/net.onnx", l->folder);
     bool was = reel_set_grad_enabled(false);
     reel_train(l->net, false);
@@ -351,7 +431,7 @@ static void export_net(life *l, reel_tensor *x)
 static void happen(life *l, int step, reel_tensor *x)
 {
     if (l->plan.calm && draw(&l->plan, step, 23, 3)) return;
-    switch (draw(&l->plan, step, 20, 12)) {
+    switch (draw(&l->plan, step, 20, 13)) {
     case 0:
     case 1: change_frozen(l, step); break;
     case 2:
@@ -365,6 +445,7 @@ static void happen(life *l, int step, reel_tensor *x)
         if (!l->schedule) reel_optim_set_lr(l->optim, -1, 0.01 + 0.001 * step);
         break;
     case 10: change_activation(l, step); break;
+    case 11: change_around(l, step); break;
     default: break;
     }
 }
@@ -458,6 +539,7 @@ static life_day one_day(life *l, int step)
 bool life_live(life *l, life_day day[LIFE_STEPS])
 {
     float secret = 1;
+    l->op = op_of(&l->plan);
     make_objects(l);
     if (l->plant == LIFE_UNSEEN_READ) l->secret = &secret;
     for (int i = 0; i < LIFE_STEPS && !reel_failed(); i++) {
@@ -467,5 +549,6 @@ bool life_live(life *l, life_day day[LIFE_STEPS])
         reel_scope_end(s);
     }
     free_objects(l);
+    reel_custom_op_free(l->op);
     return !reel_failed();
 }

@@ -25,6 +25,7 @@ typedef struct life_plan {
     bool clips, checkpoints, average_inside;
     int held;  /* parameters at the end that join the optimizer later */
     int looks; /* evaluations: by chance, after each step, or for days on end */
+    int own;   /* an operator of the program's own, or none */
     bool calm; /* little happens between steps, so that graphs grow old */
 } life_plan;
 life_plan life_plan_of(uint64_t seed);
@@ -34,6 +35,7 @@ typedef struct life {
     life_plant plant;
     bool graphs; /* steps run as graphs, runs are saved and resumed, nets exported */
     const char *folder; /* for files */
+    reel_custom_op *op; /* or NULL */
     reel_module *net;
     reel_optim *optim;
     reel_ema *ema;
@@ -41,9 +43,10 @@ typedef struct life {
     reel_compiled *train, *eval;
     /* what was set so far, so that a resumed run can be set the same way */
     bool joined, still[LIFE_MODULES], frozen[LIFE_PARAMS];
-    int activation;      /* 0: those that the net was made with */
-    const float *secret; /* LIFE_UNSEEN_READ */
-    int as_graph;        /* calls that ran as one */
+    bool around[LIFE_MODULES]; /* children that are in another module */
+    int activation;            /* 0: those that the net was made with */
+    const float *secret;       /* LIFE_UNSEEN_READ */
+    int as_graph;              /* calls that ran as one */
 } life;
 
 /* What one step of a life shows. */

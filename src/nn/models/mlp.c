@@ -1,6 +1,7 @@
 /* mlp.c: multi-layer perceptron. */
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/option.h"
 #include "nn/module.h"
 
@@ -27,6 +28,7 @@ static reel_tensor *mlp_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_mlp(int64_t in, int64_t out, const reel_mlp_opts *opts)
 {
+    REEL__CALLED("mlp");
     const reel_mlp_opts *o = REEL__OPTS("mlp", reel_mlp_opts, opts);
     if (!o) return NULL;
     if (in < 1 || out < 1 || !(o->dropout >= 0 && o->dropout < 1)) {

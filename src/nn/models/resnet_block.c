@@ -54,6 +54,7 @@ static reel_tensor *block_forward(reel_module *self, reel_tensor *x)
     reel_tensor *shortcut = x;
     if (b->downsample) shortcut = reel_forward(b->downsample, x);
     if (b->new_channels) shortcut = pad_shortcut(b, x);
+    if (!shortcut) return NULL; /* for below it would mean that there is none */
     for (int i = 0; i < b->n; i++) {
         bool last = i == b->n - 1;
         x = reel__conv_bn(b->conv[i], b->bn[i], x, last ? shortcut : NULL, true);

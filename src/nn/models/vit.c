@@ -2,6 +2,7 @@
  * of the tokens in place of a class token (Beyer et al. 2022, arXiv:2205.01580). */
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/option.h"
 #include "nn/module.h"
 
@@ -85,6 +86,7 @@ static reel_module *build(const reel_vit_opts *o)
 
 reel_module *reel_vit_tiny(const reel_vit_opts *opts)
 {
+    REEL__CALLED("vit_tiny");
     const reel_vit_opts *given = REEL__OPTS("vit_tiny", reel_vit_opts, opts);
     if (!given) return NULL;
     reel_vit_opts o = *given;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "trace/graph/graph.h"
 
 /* The larger batch is what this much work, or memory, allows, within these bounds. Thresholds
@@ -114,6 +115,7 @@ static reel_status compare(const reel_graph *g, int64_t batch, reel_tensor *want
 reel_status reel__call(const reel__called *fn, const char *who, reel_tensor *const x[],
                        int n_x, reel_tensor *y[], int n_y)
 {
+    REEL__CALLS_BACK;
     for (int i = 0; i < n_y; i++) y[i] = NULL;
     reel_status st = REEL_OK;
     if (fn->one)

@@ -146,6 +146,7 @@ static reel_graph *stop(void)
 
 reel_status reel_capture_begin(void)
 {
+    REEL__CALLED("capture_begin");
     if (reel_failed()) return reel_error_status();
     if (reel__capture.graph)
         return reel_fail(REEL_ERR_STATE,
@@ -195,6 +196,7 @@ static reel_status need_capture(const char *who, const reel_tensor *x)
 
 reel_status reel_capture_input(reel_tensor *x, const char *name)
 {
+    REEL__CALLED("capture_input");
     if (reel_failed()) return reel_error_status();
     char text[32];
     reel_graph *g = reel__capture.graph;
@@ -210,6 +212,7 @@ reel_status reel_capture_input(reel_tensor *x, const char *name)
 
 reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)
 {
+    REEL__CALLED("capture_state");
     if (reel_failed()) return reel_error_status();
     if (need_capture("capture_state", x)) return reel_error_status();
     if (!name) return reel_fail(REEL_ERR_ARG, "capture_state: name is NULL");
@@ -240,6 +243,7 @@ static reel_status set_outputs(reel_tensor *const y[], const char *const name[],
 
 reel_graph *reel_capture_end(reel_tensor *const y[], int n, const char *const name[])
 {
+    REEL__CALLED("capture_end");
     if (!reel__capture.graph) {
         reel_fail(REEL_ERR_STATE, "capture_end: no capture is under way");
         return NULL;

@@ -19,7 +19,10 @@ static reel_graph *capture(const traced *t, reel_tensor *const x[], bool sizes)
     if (reel_capture_begin()) return NULL;
     if (sizes) reel__capture_apart();
     reel_scope s = reel_scope_begin();
-    if (o->declare) (void)o->declare(t->fn.user);
+    if (o->declare) {
+        REEL__CALLS_BACK;
+        (void)o->declare(t->fn.user);
+    }
     for (int i = 0; i < t->n && !reel_failed(); i++)
         (void)reel_capture_input(x[i], o->input_names ? o->input_names[i] : NULL);
     reel_tensor *y[REEL_OP_MAX_IN] = {NULL};

@@ -83,8 +83,10 @@ static reel_status run_node(const reel_graph *g, int i, const replay *r)
         reel_release(env[v]);
         env[v] = reel_keep(out[k]);
     }
-    if (r->watch && !st && n->n_out && out[0])
+    if (r->watch && !st && n->n_out && out[0]) {
+        REEL__CALLS_BACK;
         r->watch(r->user, i, n->op->name, n->where ? n->where : "", out[0]);
+    }
     reel_scope_end(s);
     for (int k = 0; k < n->n_in; k++) drop(env, n->in[k], r->last, i);
     for (int k = 0; k < n->n_out; k++) drop(env, n->out[k], r->last, i);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "trace/execute/plan.h"
 
 #define CHOICES 3
@@ -130,6 +131,7 @@ static bool changes_state(const reel_graph *g)
 
 reel_status reel_graph_tune(reel_graph *g, int64_t batch)
 {
+    REEL__CALLED("graph_tune");
     if (reel_failed()) return reel_error_status();
     if (!g || batch < 0 || (batch && !g->batch))
         return reel_fail(REEL_ERR_ARG, "graph_tune: %s",

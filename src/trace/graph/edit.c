@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "trace/graph/graph.h"
 
 #define GAP REEL__PLACE_GAP
@@ -268,6 +269,7 @@ reel_graph *reel__graph_copy(const reel_graph *g)
 
 reel_graph *reel_graph_copy(const reel_graph *g)
 {
+    REEL__CALLED("graph_copy");
     if (reel_failed()) return NULL;
     if (g) return reel__graph_copy(g);
     reel_fail(REEL_ERR_ARG, "graph_copy: the graph is NULL");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "ops/records.h"
 #include "trace/passes/pass.h"
 
@@ -282,6 +283,7 @@ reel_graph *reel__graph_as_run(const reel_graph *g, bool fill)
 
 int reel_graph_nodes_each_run(const reel_graph *g)
 {
+    REEL__CALLED("graph_nodes_each_run");
     reel_effects e;
     int n = 0;
     if (!g) reel_fail(REEL_ERR_ARG, "graph_nodes_each_run: the graph is NULL");

@@ -4,13 +4,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "trace/graph/graph.h"
 
 reel_status reel_graph_each_state(const reel_graph *g, reel_state_visit visit, void *user)
 {
+    REEL__CALLED("graph_each_state");
     if (!g || !visit)
         return reel_fail(REEL_ERR_ARG, "graph_each_state: %s is NULL",
                          g ? "visit" : "the graph");
+    REEL__CALLS_BACK;
     reel_status st = REEL_OK;
     for (int v = 0; v < g->n_value && !st; v++) {
         const reel_value *x = &g->value[v];
@@ -162,6 +165,7 @@ static reel_status check_memory(const reel_graph *g)
 
 reel_status reel_graph_name_state(reel_graph *g)
 {
+    REEL__CALLED("graph_name_state");
     named *names = NULL;
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_name_state: the graph is NULL");
     if (reel_failed() || check_memory(g)) return reel_error_status();

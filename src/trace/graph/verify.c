@@ -1,5 +1,6 @@
 /* verify.c: what every graph must satisfy, whoever made or changed it. */
 #include "base/alloc.h"
+#include "base/error.h"
 #include "trace/graph/graph.h"
 
 static reel_status broken(const reel_graph *g, int i, const char *what, int v)
@@ -52,6 +53,7 @@ static reel_status check_node(const reel_graph *g, int i, bool *made)
 
 reel_status reel_graph_check(const reel_graph *g)
 {
+    REEL__CALLED("graph_check");
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_check: the graph is NULL");
     bool *made = reel__calloc((size_t)g->n_value + 1, sizeof *made);
     if (!made) return reel_error_status();

@@ -199,7 +199,7 @@ static reel_status note_missing(walk *w, const reel_gnode *n)
 {
     reel_status st = reel_error_status();
     if (!w->missing || (st != REEL_ERR_UNSUPPORTED && st != REEL_ERR_STATE)) return st;
-    fprintf(w->missing, "%s\n", reel_error_message());
+    fprintf(w->missing, "%s\n", reel__error_said());
     reel_error_clear();
     for (int k = 0; k < n->n_out; k++)
         if (w->o.out[k].rank >= 0 && !(w->o.given[k] = keep(w, w->o.out[k], "missing")))

@@ -247,7 +247,7 @@ static void sort_error(builds *s, reel_import *im, size_t i)
     char text[640], where[REEL__ONNX_WHERE], at[48] = "";
     const reel_onnx_node *n = im->node;
     const reel_status said = reel_error_status();
-    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    (void)snprintf(text, sizeof text, "%s", reel__error_said());
     reel_error_clear();
     const reel_status st = status_of(s, im, i, said);
     if (reel_failed()) return;
@@ -369,7 +369,7 @@ static reel_status generalize(reel_graph *a, const reel_graph *b, const char *fi
     char text[640];
     if (!reel__graph_generalize(a, BATCH_A, b, BATCH_B)) return REEL_OK;
     if (reel_error_status() != REEL_ERR_STATE) return reel_error_status();
-    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    (void)snprintf(text, sizeof text, "%s", reel__error_said());
     reel_error_clear();
     return reel_fail(
         REEL_ERR_UNSUPPORTED,
@@ -392,7 +392,7 @@ static reel_status set_batch(reel_graph *g, const char *file, int64_t batch)
     char text[640];
     reel_status st = reel_graph_set_batch(g, batch);
     if (!st || st == REEL_ERR_MEMORY) return st;
-    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    (void)snprintf(text, sizeof text, "%s", reel__error_said());
     reel_error_clear();
     return reel_fail(REEL_ERR_ARG,
                      "onnx_load: %.200s: the graph has no meaning at batch size %" PRId64
@@ -446,6 +446,8 @@ reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
     reel_onnx_names *names = lacks ? reel__onnx_names_new(m, file) : NULL;
     reel_graph *g = NULL;
     builds s = {.file = file};
+    static const reel_onnx_load_opts none = {0};
+    if (!o) o = &none;
     if (names && begin(&s.a, m, names, 0, NULL, lacks)) {
         note_model(m, lacks);
         g = build_all(&s, o);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "base/option.h"
 #include "trace/passes/pass.h"
 
@@ -102,7 +103,7 @@ static reel_status blame(const reel_pass *p)
 {
     char text[768];
     reel_status st = reel_error_status();
-    (void)snprintf(text, sizeof text, "%s", reel_error_message());
+    (void)snprintf(text, sizeof text, "%s", reel__error_said());
     reel_error_clear();
     return reel_fail(st, "graph_optimize: pass %s: %s", p->name, text);
 }
@@ -187,6 +188,7 @@ reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
 
 reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts)
 {
+    REEL__CALLED("graph_optimize");
 #ifdef NDEBUG
     const bool verify = false;
 #else

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 #include "trace/text/parse.h"
 
 /* ---- lines without operators --------------------------------------------------------------------- */
@@ -163,6 +164,7 @@ reel_graph *reel_graph_parse(const char *text,
                              reel_tensor *(*find)(void *user, const char *name),
                              void *user)
 {
+    REEL__CALLED("graph_parse");
     if (reel_failed()) return NULL;
     if (!text) {
         reel_fail(REEL_ERR_ARG, "graph_parse: the text is NULL");

@@ -1,5 +1,6 @@
 /* print.c: graphs as text, exact but for the elements of state. The grammar stands in
  * parse.c. */
+#include "base/error.h"
 #include "trace/text/text.h"
 
 #include <inttypes.h>
@@ -172,6 +173,7 @@ static void put_graph(FILE *to, const reel_graph *g)
 
 char *reel_graph_to_string(const reel_graph *g)
 {
+    REEL__CALLED("graph_to_string");
     char *text = NULL;
     size_t size = 0;
     if (!g) {

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/counts.h"
 #include "base/decimal.h"
+#include "base/error.h"
 #include "trace/text/text.h"
 
 bool reel__scan_fail(const reel__scan *s, const char *fmt, ...)
@@ -21,7 +22,7 @@ bool reel__scan_fail(const reel__scan *s, const char *fmt, ...)
     va_start(ap, fmt);
     (void)reel__vsnprint(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (reel_failed()) (void)snprintf(cause, sizeof cause, ": %s", reel_error_message());
+    if (reel_failed()) (void)snprintf(cause, sizeof cause, ": %s", reel__error_said());
     reel_error_clear();
     reel_fail(st, "graph_parse: line %d, column %d: %s%s", s->line,
               (int)(s->at - s->line_begin) + 1, text, cause);

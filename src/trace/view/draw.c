@@ -37,12 +37,14 @@ static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *
 reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
                                  const reel_view_opts *opts)
 {
+    REEL__CALLED("graph_write_svg");
     return draw("graph_write_svg", reel__put_svg, g, to, opts);
 }
 
 reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
                                   const reel_view_opts *opts)
 {
+    REEL__CALLED("graph_write_html");
     return draw("graph_write_html", reel__put_page, g, to, opts);
 }
 
