@@ -155,6 +155,15 @@ if(REEL_X86_64 AND NOT REEL_SANITIZE)
     endforeach()
 endif()
 
+# Programs that are right, of which REEL_DEBUG=1 must say nothing.
+foreach(name checkpoint checkpoint_state custom_op executor loader misuse module_exchange nn
+        optim own_optim step tied trace)
+    add_test(NAME test_${name}_debug COMMAND tests_test_${name}
+        WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/tests)
+    reel_test_properties(test_${name}_debug)
+    set_property(TEST test_${name}_debug APPEND PROPERTY ENVIRONMENT REEL_DEBUG=1)
+endforeach()
+
 # Shell tests run the programs; they find them under $REEL_BINARY_DIR.
 if(REEL_BUILD_EXAMPLES)
     file(GLOB scripts CONFIGURE_DEPENDS tests/test_*.sh)

@@ -124,7 +124,9 @@ static void memory_is_flat_from_step_100_to_1000(void **state)
         warm.resident, end.resident);
     assert_int_equal(warm.objects, end.objects);
     assert_int_equal(warm.reserved, end.reserved);
-    if (!SIZE_SAYS_NOTHING) assert_true(labs(end.resident - warm.resident) <= 1024);
+    /* REEL_DEBUG=1 leaves the structs of tensors that are gone, up to a bound. */
+    if (!SIZE_SAYS_NOTHING && !getenv("REEL_DEBUG"))
+        assert_true(labs(end.resident - warm.resident) <= 1024);
 
     reel_ema_free(ema);
     reel_schedule_free(rate);

@@ -16,6 +16,9 @@
 # A public header counts as its room's: <reel/ops.h> is not for the backend. Tests may include
 # anything. Prints each line that breaks the rule and exits 1.
 #
+# Shares of tensors: only tensor/ names reel_keep() and reel_release(), which count a program's
+# (base/shares.h).
+#
 # And locks: fork() must know all of them, so only base/ names what POSIX calls a mutex or a
 # condition; the rest of the library has base/lock.h.
 set -u
@@ -29,6 +32,10 @@ grep -rn -- '->launch(' src | grep -v '^src/backend/registry.c:' && {
 grep -rnE 'pthread_(mutex|cond|rwlock|spin)|mtx_|cnd_(init|wait)' src include \
     --include='*.[ch]' --include='*.inc' --include='*.def' | grep -v '^src/base/' && {
     echo "   <-- a lock that fork() does not know: base/lock.h"
+    bad=1
+}
+grep -rnE '\breel_(keep|release)\([^)]' src --include='*.[ch]' | grep -v '^src/tensor/' && {
+    echo "   <-- a program's shares; the library's are base/shares.h"
     bad=1
 }
 

@@ -8,7 +8,11 @@
  *     reel_scope_end(s);                        // y and the temporaries are gone
  *
  * Without a scope of your own, results live until reel_scope_end(0) or the thread's end.
- * Distinct tensors may be used by several threads at once; one tensor by one at a time. */
+ * Distinct tensors may be used by several threads at once; one tensor by one at a time.
+ *
+ * With REEL_DEBUG=1 in the environment mistakes are errors that name function and tensor: a tensor
+ * used after its scope, reel_release() without reel_keep(), a scope ended twice or out of order,
+ * two threads in the training of one module. What is right gives the same results. */
 #ifndef REEL_TENSOR_H
 #define REEL_TENSOR_H
 

@@ -8,6 +8,7 @@
 #include "autograd/anomaly.h"
 #include "autograd/tape.h"
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/option.h"
 
 /* A node of this run, with the gradients of its outputs as far as they have arrived. */
@@ -320,16 +321,32 @@ static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
     return add_to(&v->grad[y->node_out], gy, r->create_graph);
 }
 
+/* REEL_DEBUG=1: no other thread may be in the training of a leaf whose gradient grows. */
+static bool train_leaves(const run *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const reel_node *n = r->v[i].node;
+        if (r->v[i].needed && !n->op &&
+            !reel__debug_trains("backward", n->head.leaf, NULL))
+            return false;
+    }
+    return true;
+}
+
 /* Collects the nodes below the outputs, and runs them. */
 static reel_status run_all(run *r, reel_tensor *const y[], int n_y,
                            reel_tensor *const gy[])
 {
     for (int i = 0; i < n_y; i++) {
         if (!y[i]) return reel_fail(REEL_ERR_ARG, "backward: an output is NULL");
+        if (!reel__alive("backward", y[i]) || !reel__alive("backward", gy ? gy[i] : NULL))
+            return reel_error_status();
         if (reel__renew("backward", y[i])) return reel_error_status();
         if (y[i]->node && !add_node(r, reel__node(y[i]))) return reel_error_status();
     }
     if (r->n && !collect(r)) return reel_error_status();
+    if (r->accumulate && reel__debugging() && !train_leaves(r))
+        return reel_error_status();
     for (int i = 0; i < n_y; i++) {
         reel_status st = seed(r, y[i], gy ? gy[i] : NULL);
         if (st) return st;
@@ -385,6 +402,7 @@ static reel_status check_inputs(reel_tensor *const x[], int n_x)
 {
     for (int i = 0; i < n_x; i++) {
         if (!x[i]) return reel_fail(REEL_ERR_ARG, "grad: input %d is NULL", i);
+        if (!reel__alive("grad", x[i])) return reel_error_status();
         if (reel__renew("grad", x[i])) return reel_error_status();
         if (!x[i]->node)
             return reel_fail(REEL_ERR_STATE,

@@ -3,6 +3,7 @@
  * Source: Chen et al. 2016, arXiv:1604.06174. */
 #include "autograd/state_log.h"
 #include "autograd/tape.h"
+#include "base/debug.h"
 #include "base/error.h"
 
 /* The tape saves 16 inputs; one place is for the anchor. */
@@ -132,7 +133,7 @@ static bool arguments(reel_function fn, reel_tensor *const x[], int n)
             reel_fail(REEL_ERR_ARG, "checkpoint: input %d is NULL", i);
             return false;
         }
-    return true;
+    return reel__all_alive("checkpoint", "input", x, n);
 }
 
 reel_tensor *reel_checkpoint(reel_function fn, void *user, reel_tensor *const x[], int n)

@@ -11,6 +11,7 @@
 
 #include "autograd/tape.h"
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "base/option.h"
 #include "base/rng.h"
@@ -46,6 +47,7 @@ static reel_status check_arguments(const char *who, reel_function fn,
     if (reel_failed()) return reel_error_status();
     if (!fn || !x || n < 1)
         return reel_fail(REEL_ERR_ARG, "%s: needs a function and one input or more", who);
+    if (!reel__all_alive(who, "input", x, n)) return reel_error_status();
     bool any = false;
     for (int i = 0; i < n; i++) {
         if (!x[i]) return reel_fail(REEL_ERR_ARG, "%s: input %d is NULL", who, i);

@@ -5,6 +5,7 @@
 
 #include "autograd/anomaly.h"
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "ops/recorder.h"
 
@@ -254,11 +255,13 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
 
 bool reel_needs_grad(const reel_tensor *x)
 {
-    return x && !reel__renew("needs_grad", (reel_tensor *)(uintptr_t)x) && x->node;
+    return x && reel__alive("needs_grad", x) &&
+           !reel__renew("needs_grad", (reel_tensor *)(uintptr_t)x) && x->node;
 }
 
 reel_tensor *reel_grad_of(reel_tensor *x)
 {
+    if (!reel__alive("grad_of", x)) return NULL;
     if (x && reel__heard_by) reel__heard_by->on_grad(x, false);
     return x ? x->grad : NULL;
 }
@@ -267,6 +270,8 @@ reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 {
     REEL__CALLED("set_grad");
     if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
+    if (!reel__alive("set_grad", x) || !reel__alive("set_grad", grad))
+        return reel_error_status();
     if (grad && reel_failed())
         return reel_error_status(); /* clearing is for cleaning up */
     if (grad && reel__renew("set_grad", x)) return reel_error_status();
@@ -307,7 +312,8 @@ reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)
     if (reel_failed()) return reel_error_status();
     if (!x || !hook)
         return reel_fail(REEL_ERR_ARG, "register_hook: %s is NULL", x ? "hook" : "x");
-    if (reel__renew("register_hook", x)) return reel_error_status();
+    if (!reel__alive("register_hook", x) || reel__renew("register_hook", x))
+        return reel_error_status();
     if (!x->node)
         return reel_fail(REEL_ERR_STATE, "register_hook: %s needs no gradient",
                          SHOW(&x->meta));

@@ -3,10 +3,12 @@
 #include "base/shutdown.h"
 
 #include "backend/backend.h"
+#include "base/debug.h"
 
 void reel_shutdown(void)
 {
     reel__stop_threads();
+    reel__debug_close();
     reel__memory_close();
     reel__watched_close();
 }

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/shares.h"
 #include "data/sample.h"
 
 #define MADE (-1) /* room of a batch that its user sees: nothing is added to it */
@@ -66,7 +67,7 @@ reel_status reel_batch_put(reel_batch *out, const char *name, reel_tensor *t)
         return reel_fail(REEL_ERR_ARG, "batch_put: the batch has a field \"%s\" already",
                          name);
     if (out->fields == out->room && !grow(out)) return reel_error_status();
-    out->field[out->fields++] = (reel_batch_field){name, reel_keep(t)};
+    out->field[out->fields++] = (reel_batch_field){name, reel__hold(t)};
     if (out->fields == 1) out->x = t;
     if (out->fields == 2) out->y = t;
     return REEL_OK;
@@ -74,7 +75,7 @@ reel_status reel_batch_put(reel_batch *out, const char *name, reel_tensor *t)
 
 void reel__batch_clear(reel_batch *b)
 {
-    for (int i = 0; i < b->fields; i++) reel_release(b->field[i].tensor);
+    for (int i = 0; i < b->fields; i++) reel__let_go(b->field[i].tensor);
     reel__free(b->field);
     *b = (reel_batch){0};
 }

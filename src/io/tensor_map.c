@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/shares.h"
 
 typedef struct item {
     char *name;
@@ -52,7 +53,7 @@ static void clear(list *l)
     for (int64_t i = 0; i < l->n; i++) {
         reel__free(l->items[i].name);
         reel__free(l->items[i].text);
-        reel_release(l->items[i].tensor);
+        reel__let_go(l->items[i].tensor);
     }
     reel__free(l->items);
 }
@@ -84,8 +85,8 @@ reel_status reel_tensor_map_set(reel_tensor_map *map, const char *name, reel_ten
                                  : "the tensor");
     item *it = find_or_add(&map->tensors, name);
     if (!it) return reel_error_status();
-    reel_keep(t); /* before the release: it may be the same */
-    reel_release(it->tensor);
+    reel__hold(t); /* before the release: it may be the same */
+    reel__let_go(it->tensor);
     it->tensor = t;
     return REEL_OK;
 }

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "base/option.h"
+#include "base/shares.h"
 
 enum { MOST_INPUTS = 16, MOST_GRAPHS = 4, MOST_MISSES = 4 };
 
@@ -66,7 +68,7 @@ reel_compiled *reel_compile(reel_function_n fn, void *user, const reel_compile_o
 
 static void free_compiled(compiled *c)
 {
-    for (int i = 0; i < c->n_leaf; i++) reel_release(c->leaf[i].tensor);
+    for (int i = 0; i < c->n_leaf; i++) reel__let_go(c->leaf[i].tensor);
     reel_executor_free(c->executor);
     reel_graph_free(c->graph);
     reel__free(c->leaf);
@@ -177,7 +179,7 @@ static reel_status take_leaves(compiled *c, reel_tensor *const x[])
     c->ends = reel__calloc(ends + 1, sizeof(reel_tensor *));
     for (int i = 0; c->leaf && c->ends && reel_capture_grad(i, &g); i++) {
         int input = input_of(c, x, g.leaf);
-        c->leaf[c->n_leaf++] = (leaf){.tensor = input < 0 ? reel_keep(g.leaf) : NULL,
+        c->leaf[c->n_leaf++] = (leaf){.tensor = input < 0 ? reel__hold(g.leaf) : NULL,
                                       .input = input,
                                       .looked = g.looked,
                                       .there = g.there,
@@ -298,6 +300,7 @@ reel_status reel_compiled_run(reel_compiled *s, reel_tensor *const x[], int n_x,
         return reel_fail(REEL_ERR_ARG, "compiled_run: %s",
                          !s ? "the step is NULL"
                             : "an input is missing, or more than 16");
+    if (!reel__all_alive("compiled_run", "input", x, n_x)) return reel_error_status();
     s->latest = NULL;
     s->calls++;
     for (int i = 0; i < s->n; i++)

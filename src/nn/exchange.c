@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/shares.h"
 #include "nn/module.h"
 #include "nn/text.h"
 
@@ -150,11 +151,11 @@ static void put_tensor(reel_module *owner, reel__slot *slot, reel_tensor *t)
 {
     reel_tensor *old = slot->tensor;
     reel_module *root = root_of(owner);
-    slot->tensor = reel_keep(t);
+    slot->tensor = reel__hold(t);
     point_anew(owner, old, t);
     if (!tree_has(root, old)) point_all_anew(root, old, t);
     reel__params_changed(owner);
-    reel_release(old);
+    reel__let_go(old);
 }
 
 reel_status reel_module_tie(reel_module *m, const char *path, const char *same_as)

@@ -2,8 +2,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "base/option.h"
+#include "base/shares.h"
 #include "base/watched.h"
 #include "nn/module.h"
 
@@ -35,7 +37,16 @@ static const char *where(void)
 
 /* ---- around a forward ----------------------------------------------------------------- */
 
-static reel_frame enter(reel_module *m, reel_tensor *const x[], int n_x)
+/* False only under REEL_DEBUG=1, where the forward would be a mistake. */
+static bool may_run(reel_module *m, const reel_module *outer, reel_tensor *const x[],
+                    int n_x)
+{
+    if (!reel__debugging()) return true;
+    return reel__debug_all_alive("forward", "input", x, n_x) &&
+           reel__module_trains(m, !outer);
+}
+
+static reel_frame enter(reel_module *m, reel_tensor *const x[], int n_x, bool *may)
 {
     static _Thread_local bool registered;
     if (!registered) {
@@ -43,10 +54,12 @@ static reel_frame enter(reel_module *m, reel_tensor *const x[], int n_x)
         registered = true;
     }
     reel_frame f = {.scope = reel_scope_begin(), .outer = current};
-    if (!m || !reel__module_there("module_enter", m)) return f;
+    *may = m && reel__module_there("module_enter", m);
+    if (!*may) return f;
     reel__watched_used(m->tree->watched);
     current = m;
-    for (int i = 0; i < m->tree->n_hook; i++) {
+    *may = may_run(m, f.outer, x, n_x);
+    for (int i = 0; i < m->tree->n_hook && *may; i++) {
         const reel_module_hook *h = &m->tree->hook[i].fns;
         if (h->before) h->before(h->user, m, n_x ? x[0] : NULL);
         if (h->before_n) h->before_n(h->user, m, x, n_x);
@@ -90,25 +103,27 @@ static void leave(reel_module *m, reel_frame frame, reel_tensor *const x[], int 
         (void)all_there(m, y, n_y);
     }
     current = frame.outer;
-    for (int i = 1; i < n_y; i++) reel_keep(y[i]);
+    for (int i = 1; i < n_y; i++) reel__hold(y[i]);
     reel_tensor *first = reel_scope_return(frame.scope, n_y ? y[0] : NULL);
     if (n_y) y[0] = first;
     for (int i = 1; i < n_y; i++) {
         (void)reel_scope_return(reel_scope_begin(), y[i]);
-        reel_release(y[i]); /* the scope's share is left */
+        reel__let_go(y[i]); /* the scope's share is left */
     }
 }
 
 reel_frame reel_module_enter(reel_module *m, reel_tensor *x)
 {
     REEL__CALLS_BACK_AS("module_enter");
-    return enter(m, &x, 1);
+    bool may;
+    return enter(m, &x, 1, &may);
 }
 
 reel_tensor *reel_module_leave(reel_module *m, reel_frame frame, reel_tensor *x,
                                reel_tensor *y)
 {
     REEL__CALLS_BACK_AS("module_leave");
+    (void)reel__alive("module_leave", x);
     leave(m, frame, &x, 1, &y, 1);
     return y;
 }
@@ -125,8 +140,11 @@ reel_tensor *reel_forward(reel_module *m, reel_tensor *x)
         return NULL;
     }
     reel_tensor *y = NULL;
-    reel_frame f = enter(m, &x, 1);
-    if (m->forward)
+    bool may;
+    reel_frame f = enter(m, &x, 1, &may);
+    if (!may)
+        y = NULL;
+    else if (m->forward)
         y = m->forward(m, x);
     else if (m->forward_n(m, &x, 1, &y, 1))
         y = NULL;
@@ -157,9 +175,12 @@ reel_status reel_forward_n(reel_module *m, reel_tensor *const x[], int n_x,
         return reel_module_takes(m, 1, 1, n_x, n_y);
     if (!m->forward_n && !x[0])
         return reel_fail(REEL_ERR_ARG, "forward_n: the input is NULL");
-    reel_frame f = enter(m, x, n_x);
+    bool may;
+    reel_frame f = enter(m, x, n_x, &may);
     reel_status st = REEL_OK;
-    if (m->forward_n)
+    if (!may)
+        st = reel_error_status();
+    else if (m->forward_n)
         st = m->forward_n(m, x, n_x, y, n_y);
     else
         y[0] = m->forward(m, x[0]);

@@ -1,5 +1,6 @@
 /* module.c: making, filling and freeing modules. */
 #include "base/error.h"
+#include "base/shares.h"
 #include "nn/module.h"
 
 #include <string.h>
@@ -81,7 +82,7 @@ static void empty(reel_module *m)
     if (m->destroy) m->destroy(m);
     for (int i = 0; i < t->n_child; i++) reel__module_leave_behind(m, t->child[i]);
     for (int i = 0; i < t->n_slot; i++) {
-        reel_release(t->slot[i].tensor);
+        reel__let_go(t->slot[i].tensor);
         reel__free(t->slot[i].name);
     }
     for (int i = 0; i < t->n_taken; i++) drop_memory(t->taken[i]);
@@ -277,7 +278,7 @@ static reel_tensor *add_slot(const char *who, reel_module *m, const char *name,
         reel__free(copy);
         return NULL;
     }
-    list[tree->n_slot++] = (reel__slot){copy, reel_keep(t), is_param};
+    list[tree->n_slot++] = (reel__slot){copy, reel__hold(t), is_param};
     reel__params_changed(m);
     return t;
 }

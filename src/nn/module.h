@@ -76,6 +76,11 @@ void reel__param_list_clear(reel__param_list *list);
 /* The module's path, such as "layer1.0.conv1", cut to `size`; "" for a root. */
 void reel__module_path(const reel_module *m, char *out, size_t size);
 
+/* REEL_DEBUG=1: this thread trains what a forward of `m` in training reads and changes, with
+ * gradients on, until the innermost scope ends; of all below it too if `whole`. False with an
+ * error if another thread does. */
+bool reel__module_trains(reel_module *m, bool whole);
+
 /* The modules one after the other. Takes over one share of x, and lets each value go as soon
  * as the next is there, so that without gradients only one is alive. */
 reel_tensor *reel__chain(reel_module *const modules[], int n, reel_tensor *x);

@@ -9,11 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/debug.h"
 #include "base/decimal.h"
 #include "base/error.h"
 #include "ops/call.h"
 #include "ops/records.h"
 #include "ops/recorder.h"
+#include "tensor/debug.h"
 
 /* Who listens to this thread, and what it is led to. */
 static _Thread_local struct {
@@ -241,8 +243,8 @@ static reel_status hand_out(const reel_op *op, reel_tensor *out[], reel_status s
     return st;
 }
 
-reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
-                        reel_tensor *const asked[], reel_tensor *out[])
+static reel_status apply(const reel_op *op, const void *attrs, int n_in,
+                         reel_tensor *const asked[], reel_tensor *out[])
 {
     reel_tensor *other[REEL_OP_MAX_IN];
     reel_call c = {op, n_in, op->n_out, asked, out, attrs, 0, false};
@@ -269,6 +271,29 @@ reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
             st = reel_error_status();
     if (!st) st = run(&c, tape, device, mutates);
     return hand_out(op, out, st);
+}
+
+/* REEL_DEBUG=1: what is used must live; what is made remembers what made it. */
+REEL__DEBUG_ONLY
+static reel_status apply_watched(const reel_op *op, const void *attrs, int n_in,
+                                 reel_tensor *const asked[], reel_tensor *out[])
+{
+    if (!reel__debug_all_alive(op->name, "input", asked, n_in)) {
+        for (int i = 0; i < op->n_out; i++) out[i] = NULL;
+        return reel_error_status();
+    }
+    reel_status st = apply(op, attrs, n_in, asked, out);
+    for (int i = 0; i < op->n_out; i++)
+        if (out[i] && (i > 0 || !(op->traits & REEL_OP_INPLACE)))
+            reel__debug_made(out[i], op->name);
+    return st;
+}
+
+reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
+                        reel_tensor *const asked[], reel_tensor *out[])
+{
+    return reel__debugging() ? apply_watched(op, attrs, n_in, asked, out)
+                             : apply(op, attrs, n_in, asked, out);
 }
 
 reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,

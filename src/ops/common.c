@@ -1,4 +1,5 @@
 /* common.c: shape rules and small helpers that many records share. */
+#include "base/debug.h"
 #include "ops/op.h"
 #include "ops/records.h"
 #include "ops/recorder.h"
@@ -7,7 +8,7 @@
 bool reel__have(const char *name, const reel_tensor *x, const char *arg)
 {
     if (!x) reel_fail(REEL_ERR_ARG, "%s: %s is NULL", name, arg);
-    return x != NULL;
+    return x && reel__alive(name, x);
 }
 
 int reel__dim(const char *name, const reel_meta *m, int dim)

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/option.h"
+#include "base/shares.h"
 #include "optim/optim.h"
 
 typedef struct entry {
@@ -36,8 +37,8 @@ static reel_status add_entry(void *user, const char *path, reel_tensor *t, bool 
     *it = (entry){.name = reel__strdup(path)};
     if (!it->name) return reel_error_status();
     e->n++;
-    it->value = reel_keep(t);
-    it->average = reel_keep(reel_copy(t));
+    it->value = reel__hold(t);
+    it->average = reel__hold(reel_copy(t));
     return it->average ? REEL_OK : reel_error_status();
 }
 
@@ -54,8 +55,8 @@ reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
     e->decay = decay;
     e->warmup = o->warmup;
     reel__quiet q = reel__quiet_begin();
-    e->updates = reel_keep(reel_zeros(REEL_SCALAR, REEL_I64));
-    e->one = reel_keep(reel_ones(REEL_SCALAR, REEL_I64));
+    e->updates = reel__hold(reel_zeros(REEL_SCALAR, REEL_I64));
+    e->one = reel__hold(reel_ones(REEL_SCALAR, REEL_I64));
     (void)reel_tensor_each(m, add_entry, e);
     reel__quiet_end(q);
     if (!reel_failed()) return e;
@@ -68,11 +69,11 @@ void reel_ema_free(reel_ema *ema)
     if (!ema) return;
     for (int i = 0; i < ema->n; i++) {
         reel__free(ema->entries[i].name);
-        reel_release(ema->entries[i].value);
-        reel_release(ema->entries[i].average);
+        reel__let_go(ema->entries[i].value);
+        reel__let_go(ema->entries[i].average);
     }
-    reel_release(ema->updates);
-    reel_release(ema->one);
+    reel__let_go(ema->updates);
+    reel__let_go(ema->one);
     reel__free(ema->entries);
     reel__free(ema);
 }

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "base/option.h"
+#include "base/shares.h"
 #include "base/watched.h"
 
 /* What decides what a step does: options, parameters, which of them have state already. */
@@ -33,7 +35,7 @@ static uint64_t says(const void *object)
 void reel__optim_drop_state(reel__opt_param *p)
 {
     for (int k = 0; k < REEL_OPTIM_MOST_STATES; k++) {
-        reel_release(p->state[k]);
+        reel__let_go(p->state[k]);
         p->state[k] = NULL;
     }
     p->fresh = false;
@@ -42,13 +44,13 @@ void reel__optim_drop_state(reel__opt_param *p)
 static void free_param(reel__opt_param *p)
 {
     reel__optim_drop_state(p);
-    reel_release(p->param);
+    reel__let_go(p->param);
     reel__free(p->name);
 }
 
 static void free_group(reel__opt_group *g)
 {
-    reel_release(g->lr);
+    reel__let_go(g->lr);
     reel__free(g->opts);
 }
 
@@ -60,7 +62,7 @@ void reel_optim_free(reel_optim *optim)
     for (int i = 0; i < optim->n_group; i++) free_group(&optim->group[i]);
     reel__free(optim->param);
     reel__free(optim->group);
-    reel_release(optim->one);
+    reel__let_go(optim->one);
     reel__free(optim);
 }
 
@@ -100,7 +102,7 @@ static bool add_param(reel_optim *o, reel_tensor *t, const char *name)
         reel__free(p->name);
         return false;
     }
-    reel_keep(t);
+    reel__hold(t);
     o->n_param++;
     return true;
 }
@@ -132,7 +134,7 @@ static bool make_group(const reel_optim_kind *kind, const void *opts, reel__opt_
         reel_fail(REEL_ERR_ARG, "%s: lr %g, expected 0 or more", kind->name, lr);
     if (!reel_failed()) {
         reel_scope s = reel_scope_begin();
-        g->lr = reel_keep(reel_scalar(lr, REEL_F64));
+        g->lr = reel__hold(reel_scalar(lr, REEL_F64));
         reel_scope_end(s);
     }
     if (g->lr) return true;
@@ -216,7 +218,7 @@ reel_optim *reel_optim_new(const reel_optim_kind *kind, reel_params params,
     if (!o) return NULL;
     reel_scope s = reel_scope_begin();
     o->kind = kind;
-    o->one = reel_keep(reel_scalar(1, REEL_F64));
+    o->one = reel__hold(reel_scalar(1, REEL_F64));
     o->watched = reel__watched_new(o, says);
     reel_scope_end(s);
     if (o->one && o->watched && !reel_optim_add_group(o, params, opts)) return o;
@@ -290,8 +292,8 @@ reel_status reel__optim_make_state(const reel_optim *o, reel__opt_param *p)
     reel_scope s = reel_scope_begin();
     for (int k = 0; k < o->kind->n_state; k++)
         p->state[k] =
-            reel_keep(o->kind->state[k].scalar ? reel_zeros(REEL_SCALAR, REEL_F64)
-                                               : reel_zeros_like(p->param));
+            reel__hold(o->kind->state[k].scalar ? reel_zeros(REEL_SCALAR, REEL_F64)
+                                                : reel_zeros_like(p->param));
     reel_scope_end(s);
     p->fresh = true;
     if (!reel_failed()) return REEL_OK;
@@ -331,6 +333,23 @@ static reel_status step_all(reel_optim *o)
     return st;
 }
 
+/* REEL_DEBUG=1: no other thread may be in the training of a parameter that changes. */
+static bool train_all(const reel_optim *o)
+{
+    for (int i = 0; i < o->n_param; i++)
+        if (!reel__debug_trains("optim_step", o->param[i].param, NULL)) return false;
+    return true;
+}
+
+REEL__DEBUG_ONLY
+static reel_status step_watched(reel_optim *o)
+{
+    reel_scope s = reel_scope_begin();
+    reel_status st = train_all(o) ? step_all(o) : reel_error_status();
+    reel_scope_end(s);
+    return st;
+}
+
 reel_status reel_optim_step(reel_optim *optim)
 {
     REEL__CALLED("optim_step");
@@ -338,7 +357,7 @@ reel_status reel_optim_step(reel_optim *optim)
     if (reel_failed()) return reel_error_status();
     reel__watched_used(optim->watched);
     reel__quiet q = reel__quiet_begin();
-    reel_status st = step_all(optim);
+    reel_status st = reel__debugging() ? step_watched(optim) : step_all(optim);
     reel__quiet_end(q);
     return st;
 }

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "tensor/debug.h"
 #include "tensor/tensor.h"
 
 static const reel_device cpu = {REEL_CPU, 0};
@@ -29,11 +30,17 @@ reel_status reel_set_default_device(reel_device device)
     return REEL_OK;
 }
 
+static reel_tensor *made(const char *by, reel_tensor *t)
+{
+    if (t && reel__debugging()) reel__debug_made(t, by);
+    return reel__autorelease(t);
+}
+
 reel_tensor *reel_empty(reel_shape shape, reel_dtype dtype)
 {
     reel_meta m = reel__meta(shape, dtype, default_device);
     if (reel__meta_check("empty", &m)) return NULL;
-    reel_tensor *t = reel__autorelease(reel__tensor_new(&m, NULL));
+    reel_tensor *t = made("empty", reel__tensor_new(&m, NULL));
     if (!t) reel__memory_wanted_by("empty");
     return t;
 }
@@ -55,7 +62,7 @@ reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
         reel__tensor_release(t);
         return NULL;
     }
-    return reel__autorelease(t);
+    return made("from", t);
 }
 
 /* Only once there is a tensor does the memory's end belong to the storage. */
@@ -73,7 +80,7 @@ static reel_tensor *borrow(void *data, reel_shape shape, reel_dtype dtype,
     }
     reel_storage *s = reel__storage_borrow(cpu, data, (size_t)reel__numel(&m) * size);
     if (!s) return NULL;
-    reel_tensor *t = reel__autorelease(reel__tensor_new(&m, s));
+    reel_tensor *t = made("from_borrowed", reel__tensor_new(&m, s));
     if (t) {
         s->free_fn = free_fn;
         s->user = user;
@@ -94,6 +101,7 @@ reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dt
 {
     const reel_backend *be = reel__backend(x->meta.device.type);
     int64_t n = reel__numel(&x->meta);
+    if (!reel__alive(who, x)) return reel_error_status();
     if (n == 0) return REEL_OK;
     if (!x->storage)
         return reel_fail(REEL_ERR_INTERNAL, "%s: the value was not saved", who);
@@ -157,6 +165,8 @@ void *reel_data(reel_tensor *x)
     char text[REEL__META_TEXT];
     if (!x)
         reel_fail(REEL_ERR_ARG, "data: the tensor is NULL");
+    else if (!reel__alive("data", x))
+        return NULL;
     else if (x->meta.device.type != REEL_CPU)
         reel_fail(REEL_ERR_DEVICE, "data: %s is not on the CPU; use reel_read()",
                   reel__meta_text(&x->meta, text));

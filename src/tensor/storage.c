@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tensor/debug.h"
 #include "tensor/tensor.h"
 
 static atomic_uint_fast64_t numbers;
@@ -59,7 +60,8 @@ void reel__storage_release(reel_storage *s)
 /* A tensor without memory, in front of `more` bytes that go with it. */
 static reel_tensor *ghost(const reel_meta *meta, size_t more)
 {
-    reel_tensor *t = reel__malloc(sizeof *t + more);
+    reel_tensor *t =
+        reel__debugging() ? reel__debug_new() : reel__malloc(sizeof *t + more);
     if (!t) return NULL;
     atomic_init(&t->refs, 1);
     t->node_out = 0;
@@ -142,7 +144,10 @@ void reel__tensor_release(reel_tensor *t)
         reel__storage_release(t->storage);
         if (t->node && t->node->leaf == t) t->node->leaf = NULL;
         reel__node_release(t->node);
-        reel__free(t);
+        if (reel__debugging())
+            reel__debug_bury(t);
+        else
+            reel__free(t);
         reel__live_add(-1);
     }
 }
@@ -159,6 +164,8 @@ reel_status reel_set_data(reel_tensor *x, reel_tensor *src)
     if (reel_failed()) return reel_error_status();
     if (!x || !src)
         return reel_fail(REEL_ERR_ARG, "set_data: %s is NULL", x ? "src" : "x");
+    if (!reel__alive("set_data", x) || !reel__alive("set_data", src))
+        return reel_error_status();
     if (!src->storage) return reel_fail(REEL_ERR_INTERNAL, "set_data: src has no value");
     if (x->node || x->grad)
         return reel_fail(REEL_ERR_STATE,

@@ -3,6 +3,7 @@
  * torchvision's. */
 #include <stdio.h>
 
+#include "base/shares.h"
 #include "nn/models/resnet.h"
 #include "base/error.h"
 #include "base/option.h"
@@ -19,7 +20,7 @@ static reel_tensor *resnet_forward(reel_module *self, reel_tensor *x)
 {
     const resnet *net = (const resnet *)self;
     reel_scope s = reel_scope_begin();
-    reel_tensor *h = reel_keep(reel__conv_bn(net->conv1, net->bn1, x, NULL, true));
+    reel_tensor *h = reel__hold(reel__conv_bn(net->conv1, net->bn1, x, NULL, true));
     reel_scope_end(s);
     h = reel__chain(net->body, net->n_body, h);
     return reel_forward(net->fc, reel_flatten(h, 1, -1));

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/option.h"
+#include "base/shares.h"
 #include "nn/module.h"
 
 typedef struct vit {
@@ -21,7 +22,7 @@ static reel_tensor *vit_forward(reel_module *self, reel_tensor *x)
     h = reel_transpose(reel_flatten(h, 2, -1), 1, 2); /* [n, tokens, dim]       */
     h = reel_add(h, v->pos_embed);
     if (v->dropout > 0) h = reel_dropout(h, v->dropout, self->training);
-    reel_keep(h);
+    reel__hold(h);
     reel_scope_end(s);
     reel_module *const body[] = {v->layers, v->norm};
     h = reel__chain(body, 2, h);

@@ -12,8 +12,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "backend/slice.h"
+#include "base/shares.h"
 #include "base/watched.h"
 #include "ops/records.h"
 #include "trace/capture/capture.h"
@@ -136,7 +138,7 @@ static reel_graph *stop(void)
     reel__heard_by = NULL;
     (void)reel__watched_listen(NULL);
     for (int i = 0; i < reel__capture.n_grad; i++)
-        reel_release(reel__capture.grad[i].leaf);
+        reel__let_go(reel__capture.grad[i].leaf);
     reel__free(reel__capture.grad);
     reel__free(reel__capture.key);
     reel__free(reel__capture.slot);
@@ -191,7 +193,7 @@ static reel_status need_capture(const char *who, const reel_tensor *x)
     if (!reel__capture.graph)
         return reel_fail(REEL_ERR_STATE, "%s: no capture is under way", who);
     if (!x) return reel_fail(REEL_ERR_ARG, "%s: x is NULL", who);
-    return REEL_OK;
+    return reel__alive(who, x) ? REEL_OK : reel_error_status();
 }
 
 reel_status reel_capture_input(reel_tensor *x, const char *name)
@@ -229,6 +231,7 @@ static reel_status set_outputs(reel_tensor *const y[], const char *const name[],
     if (n < 0 || (n && !y))
         return reel_fail(REEL_ERR_ARG, "capture_end: %d outputs%s", n,
                          y ? "" : ", y is NULL");
+    if (!reel__all_alive("capture_end", "output", y, n)) return reel_error_status();
     for (int i = 0; i < n; i++) {
         int v = y[i] ? reel__capture_find(&reel__capture, y[i]) : -1;
         if (v < 0)

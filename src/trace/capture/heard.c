@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/shares.h"
 #include "trace/capture/capture.h"
 
 /* ---- reads ------------------------------------------------------------------------------------ */
@@ -82,7 +83,7 @@ static reel_captured_grad *add_grad(reel_capture *t, reel_tensor *leaf)
     void *list = t->grad;
     if (!reel__grow(&list, t->n_grad, &t->cap_grad, sizeof *t->grad)) return NULL;
     t->grad = list;
-    t->grad[t->n_grad] = (reel_captured_grad){.leaf = reel_keep(leaf)};
+    t->grad[t->n_grad] = (reel_captured_grad){.leaf = reel__hold(leaf)};
     return &t->grad[t->n_grad++];
 }
 

@@ -1,6 +1,7 @@
 /* trace.c: functions to graphs. A function that is pure runs at two batch sizes; what differs
  * between the two captures is what grows with the batch. A third size shows that it does, and in
  * the end graph and function are compared on other inputs (against.c). */
+#include "base/debug.h"
 #include "base/error.h"
 #include "base/option.h"
 #include "trace/graph/graph.h"
@@ -183,7 +184,7 @@ static bool whole(const traced *t)
     for (int i = 0; i < t->n && !wrong; i++)
         if (!t->x[i]) wrong = "an input is missing";
     if (wrong) reel_fail(REEL_ERR_ARG, "trace_function: %s", wrong);
-    return !wrong;
+    return !wrong && reel__all_alive("trace_function", "input", t->x, t->n);
 }
 
 static reel_graph *trace(reel__called fn, reel_tensor *const x[], int n, int n_y,

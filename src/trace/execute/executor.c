@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/debug.h"
 #include "base/error.h"
 #include "base/option.h"
 
@@ -296,6 +297,23 @@ static reel_status run(reel_executor *e, reel_plan *p, reel_tensor *const x[],
     return st ? st : reel__scratch_fit(&e->scratch);
 }
 
+/* REEL_DEBUG=1: no other thread may be in the training of state that changes. */
+REEL__DEBUG_ONLY
+static reel_status run_debugged(reel_executor *e, reel_plan *p, reel_tensor *const x[],
+                                reel_tensor *const y[])
+{
+    const reel_program *r = e->program;
+    reel_scope s = reel_scope_begin();
+    bool may = true;
+    for (int i = 0; i < r->n_state && may; i++)
+        may =
+            !r->changes[r->state[i]] ||
+            reel__debug_trains("executor_run", r->graph->value[r->state[i]].tensor, NULL);
+    reel_status st = may ? run(e, p, x, y) : reel_error_status();
+    reel_scope_end(s);
+    return st;
+}
+
 /* Hands out the outputs that were made here; on an error there are none. */
 static reel_status hand_out(reel_tensor *y[], const bool *mine, int n, reel_status st)
 {
@@ -332,7 +350,7 @@ static reel_status run_to(reel_executor *e, reel_tensor *const x[], int n_x,
     if (!p || check_outputs(e, p, x, y)) return reel_error_status();
     memset(e->mine, 0, (size_t)n_y * sizeof *e->mine);
     st = make_outputs(p, y, e->mine);
-    if (!st) st = run(e, p, x, y);
+    if (!st) st = reel__debugging() ? run_debugged(e, p, x, y) : run(e, p, x, y);
     return hand_out(y, e->mine, n_y, st);
 }
 
@@ -351,6 +369,8 @@ reel_status reel_executor_run_into(reel_executor *e, reel_tensor *const x[], int
     for (int i = 0; i < n_y; i++)
         if (!y || !y[i])
             return reel_fail(REEL_ERR_ARG, "executor_run_into: output %d is NULL", i);
+    if (!reel__all_alive("executor_run_into", "output", y, n_y))
+        return reel_error_status();
     return run_to(e, x, n_x, (reel_tensor **)(uintptr_t)y, n_y); /* none is made */
 }
 

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/alloc.h"
+#include "base/debug.h"
+#include "base/shares.h"
 #include "trace/graph/graph.h"
 
 /* The last node that reads each value; n_node for outputs. */
@@ -53,7 +55,7 @@ const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t ba
 static void drop(reel_tensor **env, int v, const int *last, int now)
 {
     if (v < 0 || last[v] != now) return;
-    reel_release(env[v]);
+    reel__let_go(env[v]);
     env[v] = NULL;
 }
 
@@ -80,8 +82,8 @@ static reel_status run_node(const reel_graph *g, int i, const replay *r)
     for (int k = 0; k < n->n_out && !st; k++) {
         int v = n->out[k];
         if (v < 0 || env[v] == out[k]) continue; /* left out, or in place */
-        reel_release(env[v]);
-        env[v] = reel_keep(out[k]);
+        reel__let_go(env[v]);
+        env[v] = reel__hold(out[k]);
     }
     if (r->watch && !st && n->n_out && out[0]) {
         REEL__CALLS_BACK;
@@ -98,7 +100,7 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
 {
     if (reel_failed()) return reel_error_status();
     if (g && n_x == g->n_input && n_y == g->n_output && (!n_x || x) && (!n_y || y))
-        return REEL_OK;
+        return reel__all_alive(who, "input", x, n_x) ? REEL_OK : reel_error_status();
     return reel_fail(REEL_ERR_ARG,
                      "%s: %d inputs and %d outputs for a graph of %d and %d", who, n_x,
                      n_y, reel_graph_inputs(g), reel_graph_outputs(g));
@@ -111,7 +113,7 @@ static reel_status take_inputs(const reel_graph *g, replay *r, reel_tensor *cons
     if (!reel__effects(g, &e)) return reel_error_status();
     for (int i = 0; i < g->n_input; i++) {
         int v = g->input[i];
-        r->env[v] = reel_keep(e.changes[v] ? reel_copy(x[i]) : x[i]);
+        r->env[v] = reel__hold(e.changes[v] ? reel_copy(x[i]) : x[i]);
     }
     reel__effects_free(&e);
     return reel_error_status();
@@ -121,16 +123,16 @@ static reel_status run_all(reel_graph *g, replay *r, reel_tensor *const x[],
                            reel_tensor *y[])
 {
     reel_scope s = reel_scope_begin();
-    for (int v = 0; v < g->n_value; v++) r->env[v] = reel_keep(g->value[v].tensor);
+    for (int v = 0; v < g->n_value; v++) r->env[v] = reel__hold(g->value[v].tensor);
     reel_status st = take_inputs(g, r, x);
     reel_scope_end(s);
     r->rng = reel__rng_take((int64_t)g->rng_blocks);
     for (int i = 0; i < g->n_node && !st; i++) st = run_node(g, i, r);
     for (int i = 0; i < g->n_output && !st; i++) {
-        y[i] = reel__autorelease(reel_keep(r->env[g->output[i]]));
+        y[i] = reel__autorelease(reel__hold(r->env[g->output[i]]));
         if (!y[i]) st = reel_error_status();
     }
-    for (int v = 0; v < g->n_value; v++) reel_release(r->env[v]);
+    for (int v = 0; v < g->n_value; v++) reel__let_go(r->env[v]);
     return st;
 }
 

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/shares.h"
 #include "base/watched.h"
 #include "trace/graph/graph.h"
 
@@ -22,7 +23,7 @@ reel_decided *reel__decided_retain(reel_decided *d)
 void reel__decided_release(reel_decided *d)
 {
     if (!d || atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel) != 1) return;
-    for (int i = 0; i < d->n_state; i++) reel_release(d->state[i].tensor);
+    for (int i = 0; i < d->n_state; i++) reel__let_go(d->state[i].tensor);
     reel__free(d->state);
     reel__free(d->object);
     reel__free(d);
@@ -49,7 +50,7 @@ reel_status reel__decided_by_state(reel_decided *d, reel_tensor *x)
     if (!reel__grow(&list, d->n_state, &d->cap_state, sizeof *d->state))
         return reel_error_status();
     d->state = list;
-    d->state[d->n_state].tensor = reel_keep(x);
+    d->state[d->n_state].tensor = reel__hold(x);
     d->state[d->n_state++].needs_grad = reel_needs_grad(x);
     return REEL_OK;
 }

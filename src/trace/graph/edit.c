@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/shares.h"
 #include "trace/graph/graph.h"
 
 #define GAP REEL__PLACE_GAP
@@ -178,7 +179,7 @@ static void order_values(reel_graph *g, int *number)
     for (int v = 0; v < g->n_value; v++) {
         if (!number[v]) {
             reel__free(g->value[v].name);
-            reel_release(g->value[v].tensor);
+            reel__let_go(g->value[v].tensor);
             continue;
         }
         g->value[kept] = g->value[v];

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/shares.h"
 
 bool reel__grow(void **list, int n, int *capacity, size_t size)
 {
@@ -36,7 +37,7 @@ int reel__graph_add_value(reel_graph *g, reel_value_kind kind, const reel_meta *
     g->value[g->n_value] = (reel_value){.kind = kind,
                                         .meta = *meta,
                                         .name = copy,
-                                        .tensor = reel_keep(tensor),
+                                        .tensor = reel__hold(tensor),
                                         .maker = -1};
     return g->n_value++;
 }
@@ -122,7 +123,7 @@ void reel_graph_free(reel_graph *g)
     if (!g) return;
     for (int i = 0; i < g->n_value; i++) {
         reel__free(g->value[i].name);
-        reel_release(g->value[i].tensor);
+        reel__let_go(g->value[i].tensor);
     }
     for (int i = 0; i < g->n_node; i++) reel__gnode_free(&g->node[i]);
     for (int i = 0; i < g->n_output; i++) reel__free(g->output_name[i]);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/shares.h"
 #include "ops/records.h"
 #include "trace/passes/pass.h"
 
@@ -179,7 +180,7 @@ static void keep_made(split *s, int v, reel_tensor *tensor)
     reel_value *x = &s->g->value[v];
     x->name = name;
     x->kind = s->trained[v] ? REEL_VALUE_PARAM : REEL_VALUE_CONST;
-    x->tensor = reel_keep(tensor);
+    x->tensor = reel__hold(tensor);
     x->meta = tensor->meta;
     x->maker = -1;
 }
@@ -263,7 +264,7 @@ reel_status reel__settled_fill(reel_settled *s)
 
 void reel__settled_free(reel_settled *s)
 {
-    for (int i = 0; i < s->n; i++) reel_release(s->tensor[i]);
+    for (int i = 0; i < s->n; i++) reel__let_go(s->tensor[i]);
     reel_graph_free(s->graph);
     reel__free(s->tensor);
     reel__free(s->node_of);
