@@ -76,7 +76,7 @@ static double peak(void)
     double best = 1e9;
     for (int i = 0; i < 40; i++) {
         double t = now();
-        reel__parallel(reel__max_workers(), probe[reel__isa()], NULL);
+        reel__parallel(reel__max_workers(), probe[reel__isa_now()], NULL);
         t = now() - t;
         best = t < best ? t : best;
     }
@@ -92,7 +92,7 @@ static float *filled(int64_t n)
     return p;
 }
 
-static double best_of(reel_fast_fn f, const reel_kcall *call)
+static double best_of(reel__fast_fn f, const reel__kcall *call)
 {
     double best = 1e9, spent = 0;
     for (int i = 0; i < 5 || (spent < 0.15 && i < 200); i++) {
@@ -110,23 +110,23 @@ static void run(const shape *s)
 {
     reel_device cpu = {REEL_CPU, 0};
     int64_t pad = s->r / 2, o = (s->h + 2 * pad - s->r) / s->stride + 1;
-    reel_meta xm = reel__meta(REEL_SHAPE(s->n, s->c, s->h, s->h), REEL_F32, cpu);
-    reel_meta wm = reel__meta(REEL_SHAPE(s->k, s->c, s->r, s->r), REEL_F32, cpu);
-    reel_meta ym = reel__meta(REEL_SHAPE(s->n, s->k, o, o), REEL_F32, cpu);
+    reel__meta xm = reel__meta_of(REEL_SHAPE(s->n, s->c, s->h, s->h), REEL_F32, cpu);
+    reel__meta wm = reel__meta_of(REEL_SHAPE(s->k, s->c, s->r, s->r), REEL_F32, cpu);
+    reel__meta ym = reel__meta_of(REEL_SHAPE(s->n, s->k, o, o), REEL_F32, cpu);
     reel__set_channels_last(&xm);
     reel__set_channels_last(&ym);
-    reel_karg x = {filled(reel__numel(&xm)), &xm}, w = {filled(reel__numel(&wm)), &wm},
-              y = {filled(reel__numel(&ym)), &ym};
+    reel__karg x = {filled(reel__numel(&xm)), &xm}, w = {filled(reel__numel(&wm)), &wm},
+               y = {filled(reel__numel(&ym)), &ym};
     if (!x.data || !w.data || !y.data) exit(1);
-    reel_conv2d_attrs at = {{s->stride, s->stride}, {pad, pad}, {1, 1}, 1, {0}};
-    const reel_karg in[3][3] = {{x, w, {NULL, NULL}}, {y, w}, {y, x}};
-    const reel_kcall calls[3] = {
+    reel__conv2d_attrs at = {{s->stride, s->stride}, {pad, pad}, {1, 1}, 1, {0}};
+    const reel__karg in[3][3] = {{x, w, {NULL, NULL}}, {y, w}, {y, x}};
+    const reel__kcall calls[3] = {
         {K_CONV2D, 3, 1, in[0], &y, &at, NULL, 0},
         {K_CONV2D_INPUT, 2, 1, in[1], &x, &at, NULL, 0},
         {K_CONV2D_WEIGHT, 2, 1, in[2], &w, &at, NULL, 0},
     };
-    static const reel_fast_fn fast[3] = {reel__fast_conv2d, reel__fast_conv2d_input,
-                                         reel__fast_conv2d_weight};
+    static const reel__fast_fn fast[3] = {reel__fast_conv2d, reel__fast_conv2d_input,
+                                          reel__fast_conv2d_weight};
     double flop = 2.0 * (double)(s->n * o * o * s->k * s->c * s->r * s->r);
     double time[3], top = peak();
     for (int i = 0; i < 3; i++) time[i] = best_of(fast[i], &calls[i]);
@@ -144,7 +144,7 @@ static void run(const shape *s)
 
 /* ---- error ------------------------------------------------------------------------- */
 
-static void print_errors(const char *name, reel_conv_pass pass)
+static void print_errors(const char *name, reel__conv_pass pass)
 {
     printf("%s\n", name);
     for (int64_t terms = 16; terms <= 512; terms *= 2) {

@@ -21,8 +21,8 @@ typedef struct conv_error {
 
 /* Activations, the other operand, and the result, as they lie in memory. */
 typedef struct conv_trial {
-    reel_conv g;
-    reel_conv_pass pass;
+    reel__conv g;
+    reel__conv_pass pass;
     int64_t n_in, n_other, n_out, large;
     float *in, *other, *winograd, *direct;
     double *want;
@@ -48,7 +48,7 @@ static inline void conv_trial_product(conv_trial *t, int64_t x, int64_t w, int64
 
 static inline void conv_trial_sum(conv_trial *t)
 {
-    const reel_conv *g = &t->g;
+    const reel__conv *g = &t->g;
     for (int64_t n = 0; n < g->n; n++)
         for (int64_t i = 0; i < g->oh * g->ow * 9; i++) {
             int64_t tap = i % 9, oy = i / 9 / g->ow, ox = i / 9 % g->ow;
@@ -64,11 +64,11 @@ static inline void conv_trial_sum(conv_trial *t)
 
 static inline bool conv_trial_run(conv_trial *t)
 {
-    reel_conv_io io = {.in = t->in, .weight = t->other, .out = t->winograd};
+    reel__conv_io io = {.in = t->in, .weight = t->other, .out = t->winograd};
     if (t->pass == REEL_CONV_WEIGHT)
         return !reel__conv_winograd_weight(&t->g, t->other, t->in, t->winograd) &&
                !reel__conv_direct_weight(&t->g, t->other, t->in, t->direct);
-    if (reel__conv_winograd(&t->g, t->pass, &io) != REEL_OK) return false;
+    if (reel__run_winograd(&t->g, t->pass, &io) != REEL_OK) return false;
     io.out = t->direct;
     return reel__conv_direct(&t->g, t->pass, &io) == REEL_OK;
 }
@@ -92,23 +92,23 @@ static inline conv_error conv_trial_error(const conv_trial *t)
 #define CONV_TRIAL_CHANNELS 16 /* those that are not summed over */
 
 /* `terms`: channels that a result sums over; of a gradient by weight the images. */
-static inline conv_error conv_error_of(reel_conv_pass pass, int64_t terms, double ratio,
+static inline conv_error conv_error_of(reel__conv_pass pass, int64_t terms, double ratio,
                                        uint64_t seed)
 {
     const int64_t few = CONV_TRIAL_CHANNELS, size = CONV_TRIAL_SIZE;
-    reel_conv g = {.n = pass == REEL_CONV_WEIGHT ? terms : 1,
-                   .c = pass == REEL_CONV_FORWARD ? terms : few,
-                   .k = pass == REEL_CONV_INPUT ? terms : few,
-                   .h = size,
-                   .w = size,
-                   .oh = size,
-                   .ow = size,
-                   .r = 3,
-                   .s = 3,
-                   .stride = {1, 1},
-                   .pad = {1, 1},
-                   .dil = {1, 1},
-                   .groups = 1};
+    reel__conv g = {.n = pass == REEL_CONV_WEIGHT ? terms : 1,
+                    .c = pass == REEL_CONV_FORWARD ? terms : few,
+                    .k = pass == REEL_CONV_INPUT ? terms : few,
+                    .h = size,
+                    .w = size,
+                    .oh = size,
+                    .ow = size,
+                    .r = 3,
+                    .s = 3,
+                    .stride = {1, 1},
+                    .pad = {1, 1},
+                    .dil = {1, 1},
+                    .groups = 1};
     int64_t x = g.n * size * size * g.c, y = g.n * size * size * g.k, w = 9 * g.c * g.k;
     conv_trial t = {.g = g, .pass = pass};
     t.n_in = pass == REEL_CONV_INPUT ? y : x;

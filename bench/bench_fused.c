@@ -52,34 +52,34 @@ static void *room(size_t bytes)
     return p;
 }
 
-static reel_karg filled(const reel_meta *m)
+static reel__karg filled(const reel__meta *m)
 {
     int64_t n = reel__numel(m);
     float *p = room((size_t)n * sizeof(float));
     for (int64_t i = 0; i < n; i++) p[i] = (float)(i * 7919 % 1009) / 1009.0f - 0.5f;
-    return (reel_karg){p, m};
+    return (reel__karg){p, m};
 }
 
 /* Up to three calls, one after another; the first with a copy of the weights each time. */
 typedef struct way {
-    reel_kcall call[3];
+    reel__kcall call[3];
     int n;
     void *prepared[COPIES];
     size_t size;
 } way;
 
 typedef struct weights {
-    const reel_meta *meta;
+    const reel__meta *meta;
     void *copy[COPIES];
     int n;
 } weights;
 
 static void run_way(way *w, const weights *from, int i)
 {
-    reel_karg in[4];
+    reel__karg in[4];
     memcpy(in, w->call[0].in, sizeof in);
     in[1].data = from->copy[i % from->n];
-    reel_kcall first = w->call[0];
+    reel__kcall first = w->call[0];
     first.in = in;
     first.prepared = w->prepared[i % from->n];
     for (int k = 0; k < w->n; k++)
@@ -88,7 +88,7 @@ static void run_way(way *w, const weights *from, int i)
 
 static void prepare(way *w, const weights *from)
 {
-    const reel_backend *be = reel__backend(REEL_CPU);
+    const reel__backend *be = reel__backend_of(REEL_CPU);
     w->size = be->prepare_size(0, &w->call[0], 1u << 1);
     for (int i = 0; i < from->n && w->size; i++) {
         w->prepared[i] = room(w->size);
@@ -124,14 +124,14 @@ static void run(const layer *s)
     reel_device cpu = {REEL_CPU, 0};
     bool linear = s->r == 0;
     int64_t pad = s->r / 2, o = linear ? 1 : (s->h + 2 * pad - s->r) / s->stride + 1;
-    reel_meta xm = reel__meta(REEL_SHAPE(s->n, s->c, s->h, s->h), REEL_F32, cpu);
-    reel_meta wm = reel__meta(REEL_SHAPE(s->k, s->c, s->r, s->r), REEL_F32, cpu);
-    reel_meta ym = reel__meta(REEL_SHAPE(s->n, s->k, o, o), REEL_F32, cpu);
-    reel_meta bm = reel__meta(REEL_SHAPE(s->k), REEL_F32, cpu);
+    reel__meta xm = reel__meta_of(REEL_SHAPE(s->n, s->c, s->h, s->h), REEL_F32, cpu);
+    reel__meta wm = reel__meta_of(REEL_SHAPE(s->k, s->c, s->r, s->r), REEL_F32, cpu);
+    reel__meta ym = reel__meta_of(REEL_SHAPE(s->n, s->k, o, o), REEL_F32, cpu);
+    reel__meta bm = reel__meta_of(REEL_SHAPE(s->k), REEL_F32, cpu);
     if (linear) {
-        xm = reel__meta(REEL_SHAPE(s->n, s->c), REEL_F32, cpu);
-        wm = reel__meta(REEL_SHAPE(s->k, s->c), REEL_F32, cpu);
-        ym = reel__meta(REEL_SHAPE(s->n, s->k), REEL_F32, cpu);
+        xm = reel__meta_of(REEL_SHAPE(s->n, s->c), REEL_F32, cpu);
+        wm = reel__meta_of(REEL_SHAPE(s->k, s->c), REEL_F32, cpu);
+        ym = reel__meta_of(REEL_SHAPE(s->n, s->k), REEL_F32, cpu);
     } else {
         reel__set_channels_last(&xm);
         reel__set_channels_last(&ym);
@@ -139,19 +139,19 @@ static void run(const layer *s)
     weights from = {.meta = &wm, .n = (int)(CACHE / 4 / reel__numel(&wm)) + 1};
     if (from.n > COPIES) from.n = COPIES;
     for (int i = 0; i < from.n; i++) from.copy[i] = filled(&wm).data;
-    const reel_karg y = filled(&ym), weight = {from.copy[0], &wm};
-    const reel_karg in[4] = {filled(&xm), weight, filled(&bm), filled(&ym)};
-    const reel_karg add[2] = {y, in[3]};
-    const reel_kernel_id act = linear ? K_GELU : K_RELU;
-    reel_conv2d_fused_attrs conv[3];
+    const reel__karg y = filled(&ym), weight = {from.copy[0], &wm};
+    const reel__karg in[4] = {filled(&xm), weight, filled(&bm), filled(&ym)};
+    const reel__karg add[2] = {y, in[3]};
+    const reel__kernel_id act = linear ? K_GELU : K_RELU;
+    reel__conv2d_fused_attrs conv[3];
     for (int i = 0; i < 3; i++)
-        conv[i] = (reel_conv2d_fused_attrs){
+        conv[i] = (reel__conv2d_fused_attrs){
             .conv = {{s->stride, s->stride}, {pad, pad}, {1, 1}, 1, {0}},
             .act = act,
             .algo = i};
-    const reel_linear_fused_attrs line = {.act = act};
-    const reel_kernel_id plain = linear ? K_LINEAR : K_CONV2D,
-                         fused = linear ? K_LINEAR_FUSED : K_CONV2D_FUSED;
+    const reel__linear_fused_attrs line = {.act = act};
+    const reel__kernel_id plain = linear ? K_LINEAR : K_CONV2D,
+                          fused = linear ? K_LINEAR_FUSED : K_CONV2D_FUSED;
     const void *attrs[3];
     for (int i = 0; i < 3; i++) attrs[i] = linear ? (const void *)&line : &conv[i];
     way ways[WAYS] = {

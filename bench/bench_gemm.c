@@ -63,12 +63,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void own(const reel_gemm *g, int times)
+static void own(const reel__gemm *g, int times)
 {
-    for (int i = 0; i < times; i++) reel__gemm(g);
+    for (int i = 0; i < times; i++) reel__run_gemm(g);
 }
 
-static void blas(const reel_gemm *g, const shape *s, int times)
+static void blas(const reel__gemm *g, const shape *s, int times)
 {
     const CBLAS_TRANSPOSE a_t = s->a_t ? CblasTrans : CblasNoTrans;
     const CBLAS_TRANSPOSE b_t = s->b_t ? CblasTrans : CblasNoTrans;
@@ -97,18 +97,18 @@ static void run(const shape *s, reel_dtype dtype, double seconds)
         else
             ((float *)(void *)data)[i] = x;
     }
-    reel_gemm g = {.dtype = dtype,
-                   .m = s->m,
-                   .n = s->n,
-                   .k = s->k,
-                   .a = data,
-                   .b = data + (size_t)a * size,
-                   .c = data + (size_t)(a + b) * size,
-                   .c_row = s->n,
-                   .a_row = s->a_t ? 1 : s->k,
-                   .a_col = s->a_t ? s->m : 1,
-                   .b_row = s->b_t ? 1 : s->n,
-                   .b_col = s->b_t ? s->k : 1};
+    reel__gemm g = {.dtype = dtype,
+                    .m = s->m,
+                    .n = s->n,
+                    .k = s->k,
+                    .a = data,
+                    .b = data + (size_t)a * size,
+                    .c = data + (size_t)(a + b) * size,
+                    .c_row = s->n,
+                    .a_row = s->a_t ? 1 : s->k,
+                    .a_col = s->a_t ? s->m : 1,
+                    .b_row = s->b_t ? 1 : s->n,
+                    .b_col = s->b_t ? s->k : 1};
     double flops = 2.0 * (double)s->m * (double)s->n * (double)s->k;
     int times = 1 + (int)(0.004 * 200e9 / flops), n = 0;
     double best_own = 1e9, best_blas = 1e9, start = now();

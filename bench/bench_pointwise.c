@@ -48,10 +48,10 @@ static double seconds(void (*fn)(void *), void *ctx)
 /* ---- operands ---------------------------------------------------------------------- */
 
 typedef struct job {
-    reel_kcall call;
-    reel_karg in[2], out;
-    reel_meta meta[3];
-    reel_scalar_attrs attrs;
+    reel__kcall call;
+    reel__karg in[2], out;
+    reel__meta meta[3];
+    reel__scalar_attrs attrs;
 } job;
 
 static void run_job(void *ctx)
@@ -63,21 +63,21 @@ static void run_job(void *ctx)
         (void)reel__cpu_pointwise(&j->call);
 }
 
-static job make_job(reel_kernel_id k, int n_in, reel_shape out, reel_shape last)
+static job make_job(reel__kernel_id k, int n_in, reel_shape out, reel_shape last)
 {
     job j = {.call = {.kernel = k, .n_in = n_in, .n_out = 1}};
     reel_device cpu = {REEL_CPU, 0};
-    j.meta[0] = reel__meta(out, REEL_F32, cpu);
-    j.meta[1] = reel__meta(n_in == 1 ? last : out, REEL_F32, cpu);
-    j.meta[2] = reel__meta(last, REEL_F32, cpu);
+    j.meta[0] = reel__meta_of(out, REEL_F32, cpu);
+    j.meta[1] = reel__meta_of(n_in == 1 ? last : out, REEL_F32, cpu);
+    j.meta[2] = reel__meta_of(last, REEL_F32, cpu);
     return j;
 }
 
 static void bind(job *j, float *y, float *x0, float *x1)
 {
-    j->in[0] = (reel_karg){x0, &j->meta[1]};
-    j->in[1] = (reel_karg){x1, &j->meta[2]};
-    j->out = (reel_karg){y, &j->meta[0]};
+    j->in[0] = (reel__karg){x0, &j->meta[1]};
+    j->in[1] = (reel__karg){x1, &j->meta[2]};
+    j->out = (reel__karg){y, &j->meta[0]};
     j->call.in = j->in;
     j->call.out = &j->out;
     j->call.attrs = &j->attrs;
@@ -124,7 +124,7 @@ static void report(const char *what, double t, double bytes, double plain_time)
 #define N (INT64_C(1) << 24)
 static float *x0, *x1, *y;
 
-static void small(const char *what, reel_kernel_id k, int n_in, reel_shape out,
+static void small(const char *what, reel__kernel_id k, int n_in, reel_shape out,
                   reel_shape last)
 {
     job j = make_job(k, n_in, out, last);
@@ -132,7 +132,7 @@ static void small(const char *what, reel_kernel_id k, int n_in, reel_shape out,
     printf("%-44s %9.1f ns\n", what, seconds(run_job, &j) * 1e9);
 }
 
-static void large(const char *what, reel_kernel_id k, int n_in, int64_t n,
+static void large(const char *what, reel__kernel_id k, int n_in, int64_t n,
                   double plain_time)
 {
     job j = make_job(k, n_in, REEL_SHAPE(n), REEL_SHAPE(n));

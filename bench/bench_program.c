@@ -21,22 +21,22 @@ static double now(void)
 enum { MOST = 1 << 22 };
 
 /* y = ((((x + b) * c) relu) * x ... : rows that cost little, so that memory decides. */
-static const reel_kernel_id rows[LONGEST] = {
+static const reel__kernel_id rows[LONGEST] = {
     K_ADD, K_RELU, K_MUL_SCALAR, K_MUL, K_ADD_SCALAR, K_ABS, K_SUB, K_SQUARE};
 static const int reads_b[LONGEST] = {1, 0, 0, 1, 0, 0, 1, 0};
 
 typedef struct bench {
-    reel_meta whole, b;
+    reel__meta whole, b;
     float *x, *second, *y, *between[2];
-    reel_pointwise_attrs program;
+    reel__pointwise_attrs program;
     int n;
 } bench;
 
 static void run_program(bench *w)
 {
-    const reel_karg in[2] = {{w->x, &w->whole}, {w->second, &w->b}},
-                    out = {w->y, &w->whole};
-    const reel_kcall call = {K_POINTWISE, 2, 1, in, &out, &w->program, NULL, 0};
+    const reel__karg in[2] = {{w->x, &w->whole}, {w->second, &w->b}},
+                     out = {w->y, &w->whole};
+    const reel__kcall call = {K_POINTWISE, 2, 1, in, &out, &w->program, NULL, 0};
     (void)reel__ref_pointwise(&call);
 }
 
@@ -45,10 +45,10 @@ static void run_rows(bench *w)
     float *from = w->x;
     for (int s = 0; s < w->n; s++) {
         float *to = s == w->n - 1 ? w->y : w->between[s & 1];
-        const reel_karg in[2] = {{from, &w->whole}, {w->second, &w->b}};
-        const reel_karg out = {to, &w->whole};
-        const reel_scalar_attrs a = reel__scalars(0.5, 0);
-        const reel_kcall call = {rows[s], 1 + reads_b[s], 1, in, &out, &a, NULL, 0};
+        const reel__karg in[2] = {{from, &w->whole}, {w->second, &w->b}};
+        const reel__karg out = {to, &w->whole};
+        const reel__scalar_attrs a = reel__scalars(0.5, 0);
+        const reel__kcall call = {rows[s], 1 + reads_b[s], 1, in, &out, &a, NULL, 0};
         (void)reel__cpu_pointwise(&call);
         from = to;
     }
@@ -95,10 +95,10 @@ static void measure(bench *w, const char *what, reel_shape shape, reel_shape b, 
                     int rounds)
 {
     reel_device cpu = {REEL_CPU, 0};
-    w->whole = reel__meta(shape, REEL_F32, cpu);
-    w->b = reel__meta(b, REEL_F32, cpu);
+    w->whole = reel__meta_of(shape, REEL_F32, cpu);
+    w->b = reel__meta_of(b, REEL_F32, cpu);
     w->n = n;
-    w->program = (reel_pointwise_attrs){.n_in = 2, .n_step = n, .n_out = 1};
+    w->program = (reel__pointwise_attrs){.n_in = 2, .n_step = n, .n_out = 1};
     for (int s = 0; s < n; s++) {
         w->program.row[s] = rows[s];
         w->program.src[s][0] = s ? s + 1 : 0;

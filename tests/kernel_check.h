@@ -16,7 +16,7 @@
 #include "base/rng.h"
 
 typedef struct operand {
-    reel_meta meta;
+    reel__meta meta;
     void *data;
     size_t bytes;
 } operand;
@@ -82,7 +82,7 @@ static inline double at(const operand *x, const int64_t *index)
 }
 
 /* Next index of a shape in row-major order; false after the last. */
-static inline bool next(const reel_meta *m, int64_t *index)
+static inline bool next(const reel__meta *m, int64_t *index)
 {
     for (int d = m->rank - 1; d >= 0; d--) {
         if (++index[d] < m->dim[d]) return true;
@@ -94,17 +94,17 @@ static inline bool next(const reel_meta *m, int64_t *index)
 #define MAX_ARGS 8
 /* Runs a fast kernel on one and on two threads; the outputs must agree in every bit. An
  * operand without data is absent. */
-static inline reel_status call_fast(reel_fast_fn fn, const operand *in, int n_in,
+static inline reel_status call_fast(reel__fast_fn fn, const operand *in, int n_in,
                                     operand *out, int n_out, const void *attrs)
 {
-    reel_karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
+    reel__karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
     void *first[MAX_ARGS] = {NULL};
     reel_status status = REEL_OK;
     for (int i = 0; i < n_in; i++)
-        if (in[i].data) ins[i] = (reel_karg){in[i].data, &in[i].meta};
+        if (in[i].data) ins[i] = (reel__karg){in[i].data, &in[i].meta};
     for (int i = 0; i < n_out; i++)
-        if (out[i].data) outs[i] = (reel_karg){out[i].data, &out[i].meta};
-    reel_kcall call = {
+        if (out[i].data) outs[i] = (reel__karg){out[i].data, &out[i].meta};
+    reel__kcall call = {
         .n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
     reel_set_threads(1);
     assert_true(fn(&call, &status));
@@ -127,16 +127,16 @@ static inline reel_status call_fast(reel_fast_fn fn, const operand *in, int n_in
 }
 
 /* A fast kernel without scratch memory reports so. */
-static inline void check_no_memory(reel_fast_fn fn, const operand *in, int n_in,
+static inline void check_no_memory(reel__fast_fn fn, const operand *in, int n_in,
                                    operand *out, int n_out, const void *attrs)
 {
-    reel_karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
+    reel__karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
     reel_status status = REEL_OK;
     for (int i = 0; i < n_in; i++)
-        if (in[i].data) ins[i] = (reel_karg){in[i].data, &in[i].meta};
+        if (in[i].data) ins[i] = (reel__karg){in[i].data, &in[i].meta};
     for (int i = 0; i < n_out; i++)
-        if (out[i].data) outs[i] = (reel_karg){out[i].data, &out[i].meta};
-    reel_kcall call = {
+        if (out[i].data) outs[i] = (reel__karg){out[i].data, &out[i].meta};
+    reel__kcall call = {
         .n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
     reel__fault_alloc(1, true);
     assert_true(fn(&call, &status));

@@ -58,7 +58,7 @@ static inline int parse_operands(const char *text, operand o[])
     return n;
 }
 
-static inline void add_attribute(reel_onnx_model *m, reel_onnx_node *node,
+static inline void add_attribute(reel__onnx_model *m, reel__onnx_node *node,
                                  const char *word, size_t length)
 {
     char name[64], value[64];
@@ -102,34 +102,35 @@ static inline const char *operand_name(int k)
     return name[k];
 }
 
-static inline void add_operand(reel_onnx_model *m, int k, const operand *o,
+static inline void add_operand(reel__onnx_model *m, int k, const operand *o,
                                reel_tensor *x)
 {
-    reel_onnx_dim dim[REEL_MAX_RANK];
+    reel__onnx_dim dim[REEL_MAX_RANK];
     for (int d = 0; d < o->shape.rank; d++)
-        dim[d] = o->batched && d == 0 ? (reel_onnx_dim){-1, "N"}
-                                      : (reel_onnx_dim){o->shape.dim[d], ""};
+        dim[d] = o->batched && d == 0 ? (reel__onnx_dim){-1, "N"}
+                                      : (reel__onnx_dim){o->shape.dim[d], ""};
     if (o->constant) {
         size_t bytes = (size_t)reel_numel(x) * reel_dtype_size(reel_dtype_of(x));
         /* a Range has numbers, all others have lists */
         bool number = o->kind == '{' && reel_rank(x) == 0 &&
                       strcmp(m->graph.node.at[0]->op_type, "Range") != 0;
-        reel__onnx_add_initializer(m, operand_name(k), reel__onnx_dtype(reel_dtype_of(x)),
+        reel__onnx_add_initializer(m, operand_name(k),
+                                   reel__onnx_dtype_of(reel_dtype_of(x)),
                                    number ? REEL_SHAPE(1) : reel_shape_of(x),
                                    reel__onnx_copy(m, reel_data(x), bytes));
     } else {
         reel__onnx_add_value(m, REEL_ONNX_INPUT, operand_name(k),
-                             reel__onnx_dtype(reel_dtype_of(x)), o->shape.rank, dim);
+                             reel__onnx_dtype_of(reel_dtype_of(x)), o->shape.rank, dim);
     }
 }
 
 /* One node with the operands x; the caller frees it. */
-static inline reel_onnx_model *one_node(const import_case *c, const operand o[],
-                                        reel_tensor *const x[], int n)
+static inline reel__onnx_model *one_node(const import_case *c, const operand o[],
+                                         reel_tensor *const x[], int n)
 {
-    reel_onnx_model *m = reel__onnx_model_new();
+    reel__onnx_model *m = reel__onnx_model_new();
     m->opset = c->opset;
-    reel_onnx_node *node = reel__onnx_add_node(m, c->op_type, "the node");
+    reel__onnx_node *node = reel__onnx_add_node(m, c->op_type, "the node");
     for (int k = 0; k < n; k++) {
         reel__onnx_add_input(m, node, o[k].absent ? "" : operand_name(k));
         if (!o[k].absent) add_operand(m, k, &o[k], x[k]);

@@ -9,7 +9,7 @@
 static const uint8_t sample_bytes[4096] = {1, 0, 1, 1, 0, 0x80, 0x3f};
 
 /* Every attribute kind, on one node of an operator that nobody knows. */
-static inline void sample_attributes(reel_onnx_model *m, reel_onnx_node *n)
+static inline void sample_attributes(reel__onnx_model *m, reel__onnx_node *n)
 {
     const float floats[] = {0.0f, -1.5f, 3e38f};
     const int64_t ints[] = {0, -1, INT64_MAX, INT64_MIN};
@@ -27,15 +27,15 @@ static inline void sample_attributes(reel_onnx_model *m, reel_onnx_node *n)
     reel__onnx_add_strings(m, n, "strings", strings, 3);
 }
 
-static inline void sample_nodes(reel_onnx_model *m)
+static inline void sample_nodes(reel__onnx_model *m)
 {
-    reel_onnx_node *conv = reel__onnx_add_node(m, "Conv", "layer1.0.conv1");
+    reel__onnx_node *conv = reel__onnx_add_node(m, "Conv", "layer1.0.conv1");
     reel__onnx_add_input(m, conv, "x");
     reel__onnx_add_input(m, conv, "FLOAT");
     reel__onnx_add_input(m, conv, "");
     reel__onnx_add_output(m, conv, "y");
     reel__onnx_add_output(m, conv, "");
-    reel_onnx_node *odd = reel__onnx_add_node(m, "Odd", "");
+    reel__onnx_node *odd = reel__onnx_add_node(m, "Odd", "");
     reel__onnx_add_input(m, odd, "y");
     reel__onnx_add_output(m, odd, "z");
     sample_attributes(m, odd);
@@ -46,12 +46,12 @@ static inline void sample_nodes(reel_onnx_model *m)
 }
 
 /* One initializer of each type with a raw form, named as the type; two large ones. */
-static inline void sample_initializers(reel_onnx_model *m)
+static inline void sample_initializers(reel__onnx_model *m)
 {
     for (int i = 1; i < REEL_ONNX_DTYPE_COUNT; i++)
-        if (reel__onnx_dtype_bits((reel_onnx_dtype)i))
+        if (reel__onnx_dtype_bits((reel__onnx_dtype)i))
             reel__onnx_add_initializer(
-                m, reel__onnx_dtype_name((reel_onnx_dtype)i), (reel_onnx_dtype)i,
+                m, reel__onnx_dtype_name((reel__onnx_dtype)i), (reel__onnx_dtype)i,
                 (reel_shape){.rank = 2, .dim = {3, 1}}, sample_bytes);
     const reel_shape scalar = {.rank = 0}, empty = {.rank = 2, .dim = {3, 0}};
     reel__onnx_add_initializer(m, "scalar", REEL_ONNX_DOUBLE, scalar, sample_bytes);
@@ -62,9 +62,9 @@ static inline void sample_initializers(reel_onnx_model *m)
                                (reel_shape){.rank = 1, .dim = {2000}}, sample_bytes + 1);
 }
 
-static inline reel_onnx_model *sample_model(void)
+static inline reel__onnx_model *sample_model(void)
 {
-    reel_onnx_model *m = reel__onnx_model_new();
+    reel__onnx_model *m = reel__onnx_model_new();
     if (!m) return NULL;
     m->ir_version = 9;
     m->opset = 19;
@@ -78,7 +78,7 @@ static inline reel_onnx_model *sample_model(void)
     reel__onnx_add_metadata(m, "seed", "1");
     sample_nodes(m);
     sample_initializers(m);
-    const reel_onnx_dim dim[] = {{-1, "batch"}, {3, ""}, {-1, ""}, {0, ""}};
+    const reel__onnx_dim dim[] = {{-1, "batch"}, {3, ""}, {-1, ""}, {0, ""}};
     reel__onnx_add_value(m, REEL_ONNX_INPUT, "x", REEL_ONNX_FLOAT, 4, dim);
     reel__onnx_add_value(m, REEL_ONNX_OUTPUT, "z", REEL_ONNX_BOOL, 0, NULL);
     reel__onnx_add_value(m, REEL_ONNX_OUTPUT, "x", REEL_ONNX_FLOAT, -1, NULL);

@@ -8,8 +8,8 @@
 #include "random_layout.h"
 
 static const double attributes[2] = {-0.75, 1.5};
-static const reel_number numbers[2] = {{.is_real = 1, .real = -0.75},
-                                       {.is_real = 1, .real = 1.5}};
+static const reel__number numbers[2] = {{.is_real = 1, .real = -0.75},
+                                        {.is_real = 1, .real = 1.5}};
 
 /* ---- what the rows should give ----------------------------------------------------- */
 
@@ -52,7 +52,7 @@ static inline double clip(double x, double lo, double hi)
     return x < lo ? lo : x > hi ? hi : x;
 }
 
-static inline double expected(reel_kernel_id k, double x, double y, double z,
+static inline double expected(reel__kernel_id k, double x, double y, double z,
                               const double *a)
 {
     switch ((int)k) {

@@ -14,7 +14,7 @@
 #include "base/shape.h"
 
 typedef struct layout {
-    reel_meta meta;
+    reel__meta meta;
     char *memory; /* what was allocated */
     char *data;   /* first element      */
     size_t bytes;
@@ -39,7 +39,7 @@ enum { BROADCAST = 1, REVERSE = 2, GAPS = 4, PERMUTE = 8, EXPAND = 16, DROP_DIMS
 static inline layout random_layout(reel_shape shape, reel_dtype dtype, unsigned how)
 {
     layout l = {.meta = {.dtype = dtype}};
-    reel_meta *m = &l.meta;
+    reel__meta *m = &l.meta;
     int drop = how & DROP_DIMS && shape.rank ? (int)random_below(shape.rank + 1) : 0;
     m->rank = shape.rank - drop;
     for (int i = 0; i < m->rank; i++) {

@@ -41,15 +41,15 @@ static inline void drop_all(operand *x, int n)
     for (int i = 0; i < n; i++) drop(&x[i]);
 }
 
-static inline reel_status call_ref(reel_kernel_fn fn, const operand *in, int n_in,
+static inline reel_status call_ref(reel__kernel_fn fn, const operand *in, int n_in,
                                    const operand *out, int n_out, const void *attrs)
 {
-    reel_karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
+    reel__karg ins[MAX_ARGS] = {{NULL, NULL}}, outs[MAX_ARGS] = {{NULL, NULL}};
     for (int i = 0; i < n_in; i++)
-        if (in[i].data) ins[i] = (reel_karg){in[i].data, &in[i].meta};
+        if (in[i].data) ins[i] = (reel__karg){in[i].data, &in[i].meta};
     for (int i = 0; i < n_out; i++)
-        if (out[i].data) outs[i] = (reel_karg){out[i].data, &out[i].meta};
-    reel_kcall call = {
+        if (out[i].data) outs[i] = (reel__karg){out[i].data, &out[i].meta};
+    reel__kcall call = {
         .n_in = n_in, .n_out = n_out, .in = ins, .out = outs, .attrs = attrs};
     return fn(&call);
 }
@@ -85,7 +85,7 @@ static inline double inner(const operand *a, const operand *b)
 }
 
 /* `gradient`, in the layout of f64 input `wrt`, is the derivative of inner(y, gy). */
-static inline void check_gradient(reel_kernel_fn forward, operand *in, int n_in,
+static inline void check_gradient(reel__kernel_fn forward, operand *in, int n_in,
                                   operand *out, int n_out, const void *attrs,
                                   const operand *gy, int wrt, const operand *gradient,
                                   const char *what)

@@ -31,7 +31,7 @@ static inline double dice_unit(void)
 /* ---- tensors ---- */
 
 typedef struct strided {
-    reel_meta meta;
+    reel__meta meta;
     char *memory; /* all of it, with guard bytes around */
     size_t bytes;
     void *data; /* the first element */
@@ -196,9 +196,9 @@ static inline int strided_shape(int max_rank, int64_t most, int64_t *dim)
     return rank;
 }
 
-static inline reel_karg strided_arg(const strided *t)
+static inline reel__karg strided_arg(const strided *t)
 {
-    return (reel_karg){.data = t->data, .meta = &t->meta};
+    return (reel__karg){.data = t->data, .meta = &t->meta};
 }
 
 #endif

@@ -72,7 +72,7 @@ static operand mask_of(const test_case *c)
 }
 
 /* Where the pair (i, j) of matrix b lies in a dense or strided operand that broadcasts. */
-static int64_t mask_place(const reel_meta *m, const int64_t *b, int64_t i, int64_t j)
+static int64_t mask_place(const reel__meta *m, const int64_t *b, int64_t i, int64_t j)
 {
     const int64_t index[] = {b[0], b[1], i, j};
     int64_t place = 0;
@@ -91,7 +91,7 @@ static double row_dot(const operand *x, const operand *y, const int64_t *b, int6
     return sum;
 }
 
-static double score(const test_case *c, const reel_attention_attrs *a, const operand *q,
+static double score(const test_case *c, const reel__attention_attrs *a, const operand *q,
                     const operand *k, const operand *mask, const int64_t *b, int64_t i,
                     int64_t j)
 {
@@ -105,7 +105,7 @@ static double score(const test_case *c, const reel_attention_attrs *a, const ope
     return m < -1e6F ? (double)((float)s + m) : s + (double)m; /* rounding is the point */
 }
 
-static double dropout_factor(const test_case *c, const reel_attention_attrs *a,
+static double dropout_factor(const test_case *c, const reel__attention_attrs *a,
                              const int64_t *b, int64_t i, int64_t j)
 {
     if (a->dropout == 0) return 1;
@@ -116,7 +116,7 @@ static double dropout_factor(const test_case *c, const reel_attention_attrs *a,
 }
 
 /* p [lq, lk] and f [lq, lk] of one matrix; stats [lq, 2]. */
-static void probabilities(const test_case *c, const reel_attention_attrs *a,
+static void probabilities(const test_case *c, const reel__attention_attrs *a,
                           const operand *in, const int64_t *b, double *p, double *f,
                           double *stats)
 {
@@ -156,7 +156,7 @@ static void check_forward(const test_case *c, const operand *in, const operand *
     }
 }
 
-static void check_gradients(const test_case *c, const reel_attention_attrs *a,
+static void check_gradients(const test_case *c, const reel__attention_attrs *a,
                             const operand *in, const operand *gy, const operand *y,
                             const operand *grad, const int64_t *b, const double *p,
                             const double *f, double *gmask)
@@ -197,7 +197,7 @@ static void check_gradients(const test_case *c, const reel_attention_attrs *a,
 }
 
 /* What the kernels gave, against double precision. */
-static void check(const test_case *c, const reel_attention_attrs *a, const operand *in,
+static void check(const test_case *c, const reel__attention_attrs *a, const operand *in,
                   const operand *out, const operand *gy, const operand *grad)
 {
     size_t n = (size_t)(c->lq * c->lk) + 1;
@@ -220,11 +220,11 @@ static void check(const test_case *c, const reel_attention_attrs *a, const opera
 
 static void run(const test_case *c)
 {
-    reel_attention_attrs a = {.scale = 1 / sqrt((double)c->d),
-                              .dropout = c->dropout,
-                              .causal = c->causal,
-                              .seed = 11,
-                              .offset = 5};
+    reel__attention_attrs a = {.scale = 1 / sqrt((double)c->d),
+                               .dropout = c->dropout,
+                               .causal = c->causal,
+                               .seed = 11,
+                               .offset = 5};
     operand in[4] = {matrices(c, c->lq, c->d, 1), matrices(c, c->lk, c->d, 2),
                      matrices(c, c->lk, c->dv, 3), mask_of(c)};
     operand out[2] = {matrices(c, c->lq, c->dv, 4),
@@ -291,19 +291,19 @@ static void nan_stays(void **state)
 {
     (void)state;
     test_case c = {1, 1, 4, 5, 8, 8, NO_MASK, false, false, 0};
-    reel_attention_attrs a = {.scale = 1};
+    reel__attention_attrs a = {.scale = 1};
     operand in[4] = {matrices(&c, 4, 8, 1),
                      matrices(&c, 5, 8, 2),
                      matrices(&c, 5, 8, 3),
                      {.data = NULL}};
     operand out[2] = {matrices(&c, 4, 8, 4), {.data = NULL}};
     ((float *)in[0].data)[2 * 8] = NAN;
-    reel_karg args[4] = {{in[0].data, &in[0].meta},
-                         {in[1].data, &in[1].meta},
-                         {in[2].data, &in[2].meta},
-                         {NULL, NULL}};
-    reel_karg results[2] = {{out[0].data, &out[0].meta}, {NULL, NULL}};
-    reel_kcall call = {.n_in = 4, .n_out = 2, .in = args, .out = results, .attrs = &a};
+    reel__karg args[4] = {{in[0].data, &in[0].meta},
+                          {in[1].data, &in[1].meta},
+                          {in[2].data, &in[2].meta},
+                          {NULL, NULL}};
+    reel__karg results[2] = {{out[0].data, &out[0].meta}, {NULL, NULL}};
+    reel__kcall call = {.n_in = 4, .n_out = 2, .in = args, .out = results, .attrs = &a};
     reel_status status;
     assert_true(reel__fast_attention(&call, &status));
     for (int i = 0; i < 32; i++)
@@ -322,7 +322,7 @@ static void no_memory(void **state)
                      {.data = NULL}};
     operand out[2] = {matrices(&c, 4, 8, 4), {.data = NULL}};
     check_no_memory(reel__fast_attention, in, 4, out, 2,
-                    &(reel_attention_attrs){.scale = 1});
+                    &(reel__attention_attrs){.scale = 1});
     for (int i = 0; i < 3; i++) drop(&in[i]);
     drop(&out[0]);
 }

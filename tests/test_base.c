@@ -153,12 +153,12 @@ static void names(void **state)
 
 /* ---- shapes ------------------------------------------------------------------------ */
 
-static reel_meta meta(reel_shape s)
+static reel__meta meta(reel_shape s)
 {
-    return reel__meta(s, REEL_F32, (reel_device){0});
+    return reel__meta_of(s, REEL_F32, (reel_device){0});
 }
 
-static void assert_strides(const reel_meta *m, const reel_shape expect)
+static void assert_strides(const reel__meta *m, const reel_shape expect)
 {
     assert_int_equal(m->rank, expect.rank);
     for (int i = 0; i < m->rank; i++) assert_int_equal(m->stride[i], expect.dim[i]);
@@ -167,7 +167,7 @@ static void assert_strides(const reel_meta *m, const reel_shape expect)
 static void memory_orders(void **state)
 {
     (void)state;
-    reel_meta m = meta(REEL_SHAPE(2, 3, 4, 5));
+    reel__meta m = meta(REEL_SHAPE(2, 3, 4, 5));
     assert_strides(&m, REEL_SHAPE(60, 20, 5, 1));
     assert_true(reel__is_contiguous(&m) && reel__is_dense(&m));
     assert_false(reel__is_channels_last(&m));
@@ -177,16 +177,16 @@ static void memory_orders(void **state)
     assert_false(reel__is_contiguous(&m));
     m.stride[0] = 61;
     assert_false(reel__is_dense(&m) || reel__is_channels_last(&m));
-    reel_meta one = meta(REEL_SHAPE(2, 3, 1, 1)); /* both orders at once */
+    reel__meta one = meta(REEL_SHAPE(2, 3, 1, 1)); /* both orders at once */
     assert_true(reel__is_contiguous(&one) && reel__is_channels_last(&one));
-    reel_meta expanded = meta(REEL_SHAPE(4, 5));
+    reel__meta expanded = meta(REEL_SHAPE(4, 5));
     expanded.stride[0] = 0;
     assert_false(reel__is_dense(&expanded));
-    reel_meta none = meta(REEL_SHAPE(4, 0, 3));
+    reel__meta none = meta(REEL_SHAPE(4, 0, 3));
     none.stride[0] = 77;
     assert_true(reel__is_dense(&none) && reel__is_contiguous(&none));
     assert_int_equal(reel__numel(&none), 0);
-    reel_meta scalar = meta(REEL_SCALAR);
+    reel__meta scalar = meta(REEL_SCALAR);
     assert_true(reel__is_dense(&scalar) && reel__is_contiguous(&scalar));
     assert_int_equal(reel__numel(&scalar), 1);
 }
@@ -198,21 +198,21 @@ static void strides_like(void **state)
     const reel_shape like[] = {REEL_SHAPE(2, 3, 4, 5), REEL_SHAPE(2, 1, 4, 5),
                                REEL_SHAPE(2, 3, 1, 1), REEL_SHAPE(1, 3, 1, 1)};
     for (int i = 0; i < 4; i++) {
-        reel_meta cl = meta(like[i]), y = meta(REEL_SHAPE(2, 7, 4, 5));
+        reel__meta cl = meta(like[i]), y = meta(REEL_SHAPE(2, 7, 4, 5));
         reel__set_channels_last(&cl);
         reel__set_strides_like(&y, &cl);
         assert_strides(&y, REEL_SHAPE(140, 1, 35, 7));
-        reel_meta rm = meta(like[i]);
+        reel__meta rm = meta(like[i]);
         if (i == 3) continue; /* [1,3,1,1] is (3,1,1,1) or (3,1,3,3) */
         reel__set_strides_like(&y, &rm);
         assert_strides(&y, REEL_SHAPE(140, 20, 5, 1));
     }
-    reel_meta bias = meta(REEL_SHAPE(2, 7, 4, 5)), y = bias;
+    reel__meta bias = meta(REEL_SHAPE(2, 7, 4, 5)), y = bias;
     bias.stride[0] = bias.stride[2] = bias.stride[3] = 0, bias.stride[1] = 1;
     reel__set_channels_last(&y);
     reel__set_strides_like(&y, &bias);
     assert_true(reel__is_contiguous(&y));
-    reel_meta t = meta(REEL_SHAPE(3, 4)), z = meta(REEL_SHAPE(3, 4));
+    reel__meta t = meta(REEL_SHAPE(3, 4)), z = meta(REEL_SHAPE(3, 4));
     t.stride[0] = 1, t.stride[1] = 3;
     reel__set_strides_like(&z, &t);
     assert_strides(&z, REEL_SHAPE(1, 3));
@@ -234,7 +234,7 @@ static void broadcasting(void **state)
         {{1, {0}}, {1, {2}}, {0, {0}}, false},
     };
     for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
-        reel_meta a = meta(c[i].a), b = meta(c[i].b), out = {0}, expect = meta(c[i].out);
+        reel__meta a = meta(c[i].a), b = meta(c[i].b), out = {0}, expect = meta(c[i].out);
         assert_int_equal(reel__broadcast(&a, &b, &out), c[i].fits);
         if (c[i].fits) assert_true(reel__same_shape(&out, &expect));
         assert_int_equal(reel__broadcast(&b, &a, &out), c[i].fits);
@@ -261,11 +261,11 @@ static void overflow_is_an_error(void **state)
         {.rank = -1},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        reel_meta m = meta(bad[i]);
+        reel__meta m = meta(bad[i]);
         assert_int_equal(reel__meta_check("empty", &m), REEL_ERR_SHAPE);
         reel_error_clear();
     }
-    reel_meta m = meta(REEL_SHAPE(2, -3));
+    reel__meta m = meta(REEL_SHAPE(2, -3));
     reel__meta_check("empty", &m);
     assert_string_equal(reel_error_message(),
                         "empty: shape [2,-3], dimension 1 must not be negative");
@@ -282,7 +282,7 @@ static void shape_texts(void **state)
 {
     (void)state;
     char buf[REEL__META_TEXT];
-    reel_meta m = meta(REEL_SHAPE(8, 3, 32, 32));
+    reel__meta m = meta(REEL_SHAPE(8, 3, 32, 32));
     assert_string_equal(reel__meta_text(&m, buf), "f32[8,3,32,32]");
     assert_string_equal(reel__dims_text(&m, buf), "[8,3,32,32]");
     m = meta(REEL_SCALAR);

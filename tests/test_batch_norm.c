@@ -37,7 +37,7 @@ enum { Y, SAVE_MEAN, SAVE_INVSTD, N_OUT };
 enum { GX, GW, GB, GRES, N_GRADIENTS };
 
 static void compare_backward(const setting *s, operand *in, operand *out,
-                             const reel_batch_norm_attrs *a)
+                             const reel__batch_norm_attrs *a)
 {
     static const char *const name[] = {"gx", "gw", "gb", "gres"};
     const int64_t c = s->shape.dim[1];
@@ -59,7 +59,7 @@ static void compare_backward(const setting *s, operand *in, operand *out,
 
 /* batch_norm_apply, from what was saved: the same bits, each kernel those of its own kind. */
 static void makes_it_again(const setting *s, const operand in[], const operand fast[],
-                           const operand ref[], const reel_batch_norm_attrs *a)
+                           const operand ref[], const reel__batch_norm_attrs *a)
 {
     for (int i = 0; i < 2; i++) {
         const operand *was = i ? ref : fast;
@@ -80,7 +80,7 @@ static void makes_it_again(const setting *s, const operand in[], const operand f
 static void compare(const setting *s)
 {
     const int64_t c = s->shape.dim[1];
-    const reel_batch_norm_attrs a = {1e-5, 0.1, s->training, s->relu, 0};
+    const reel__batch_norm_attrs a = {1e-5, 0.1, s->training, s->relu, 0};
     operand in[] = {tensor(s, 1),
                     s->affine ? channels(c, 2) : ABSENT,
                     s->affine ? channels(c, 3) : ABSENT,
@@ -152,7 +152,7 @@ static void variance_survives_a_large_mean(void **state)
     for (int64_t i = 0; i < 4096 * 16; i++)
         ((float *)x.data)[i] = 10000 + (i / 16 % 2 ? 1.0f : -1.0f);
     operand out[] = {make_like(&x, 0), channels(16, 0), channels(16, 0)};
-    const reel_batch_norm_attrs a = {0, 0.1, 1, 0, 0};
+    const reel__batch_norm_attrs a = {0, 0.1, 1, 0, 0};
     call_fast(reel__fast_batch_norm, &x, 1, out, 3, &a);
     for (int c = 0; c < 16; c++) {
         check_near(((float *)out[1].data)[c], 10000, 1e-3, "mean");
@@ -168,7 +168,7 @@ static void equal_and_huge_values(void **state)
 {
     (void)state;
     const float values[] = {100.3f, 255, 1e5f, 1e7f, 1e30f, -3e38f};
-    const reel_batch_norm_attrs a = {1e-5, 0.1, 1, 0, 0};
+    const reel__batch_norm_attrs a = {1e-5, 0.1, 1, 0, 0};
     for (int k = 0; k < 6; k++) {
         operand x = make(REEL_SHAPE(1200, 17), REEL_F32, NULL, 1);
         for (int64_t i = 0; i < 1200 * 17; i++) ((float *)x.data)[i] = values[k];
@@ -183,7 +183,7 @@ static void equal_and_huge_values(void **state)
     for (int64_t i = 0; i < 1200 * 17; i++) ((float *)big.data)[i] *= 0x1p100f;
     operand out[] = {make_like(&x, 0), channels(17, 0), channels(17, 0)};
     operand far[] = {make_like(&x, 0), channels(17, 0), channels(17, 0)};
-    const reel_batch_norm_attrs exact = {0, 0.1, 1, 0, 0};
+    const reel__batch_norm_attrs exact = {0, 0.1, 1, 0, 0};
     call_fast(reel__fast_batch_norm, &x, 1, out, 3, &exact);
     call_fast(reel__fast_batch_norm, &big, 1, far, 3, &exact);
     check_same(&far[Y], &out[Y], 1e-5, "y of huge values");
@@ -201,7 +201,7 @@ static void fixed_statistics_ignore_x(void **state)
                     make(REEL_SHAPE(5, 17), REEL_F32, NULL, 2), ABSENT, channels(17, 3),
                     channels(17, 4)};
     operand gx = make_like(&in[0], 0);
-    const reel_batch_norm_attrs a = {1e-5, 0.1, 0, 0, 1};
+    const reel__batch_norm_attrs a = {1e-5, 0.1, 0, 0, 1};
     positive(&in[4]);
     for (int i = 0; i < 5 * 17; i += 3) ((float *)in[1].data)[i] = i % 2 ? NAN : INFINITY;
     for (int ref = 0; ref < 2; ref++) {
@@ -225,7 +225,7 @@ static void nan_passes_relu(void **state)
     operand in[] = {make(REEL_SHAPE(2, 17), REEL_F32, NULL, 1), ABSENT, ABSENT,
                     channels(17, 2), channels(17, 3)};
     operand y = make_like(&in[0], 0);
-    const reel_batch_norm_attrs a = {1e-5, 0.1, 0, 1, 0};
+    const reel__batch_norm_attrs a = {1e-5, 0.1, 0, 1, 0};
     positive(&in[4]);
     ((float *)in[0].data)[3] = ((float *)in[0].data)[33] = NAN;
     call_fast(reel__fast_batch_norm, in, 5, &y, 1, &a);
@@ -252,7 +252,7 @@ static void gradients_pass_nan(void **state)
     positive(&in[4]);
     ((float *)in[5].data)[3] = ((float *)in[5].data)[33] = NAN;
     for (int how = 0; how < 6; how++) {
-        const reel_batch_norm_attrs a = {1e-5, 0.1, how / 2 > 0, 1, 15};
+        const reel__batch_norm_attrs a = {1e-5, 0.1, how / 2 > 0, 1, 15};
         if (how / 2 == 2) ((float *)in[1].data)[3] = ((float *)in[1].data)[33] = NAN;
         if (how % 2)
             call_ref(reel__ref_batch_norm_backward, in, 6, out, 4, &a);
@@ -268,9 +268,9 @@ static void leaves_other_layouts(void **state)
 {
     (void)state;
     operand x = make(REEL_SHAPE(2, 3, 4, 5), REEL_F32, NULL, 1), y = make_like(&x, 2);
-    const reel_batch_norm_attrs a = {1e-5, 0.1, 1, 0, 0};
-    reel_karg in = {x.data, &x.meta}, out = {y.data, &y.meta};
-    reel_kcall call = {.n_in = 1, .n_out = 1, .in = &in, .out = &out, .attrs = &a};
+    const reel__batch_norm_attrs a = {1e-5, 0.1, 1, 0, 0};
+    reel__karg in = {x.data, &x.meta}, out = {y.data, &y.meta};
+    reel__kcall call = {.n_in = 1, .n_out = 1, .in = &in, .out = &out, .attrs = &a};
     reel_status status;
     assert_false(reel__fast_batch_norm(&call, &status));
     drop(&x);

@@ -23,8 +23,8 @@ typedef struct shape {
 
 typedef struct operands {
     shape sh;
-    reel_conv2d_attrs at;
-    reel_meta xm, wm, bm, ym;
+    reel__conv2d_attrs at;
+    reel__meta xm, wm, bm, ym;
     float *x, *w, *b, *y; /* also as gradients */
 } operands;
 
@@ -54,10 +54,10 @@ static operands make(const shape *s)
     int64_t oh = (s->h + 2 * s->pad - s->dil * (s->r - 1) - 1) / s->stride + 1;
     int64_t ow = (s->w + 2 * s->pad - s->dil * (s->s - 1) - 1) / s->stride + 1;
     reel_device cpu = {REEL_CPU, 0};
-    o.xm = reel__meta(REEL_SHAPE(s->n, s->c, s->h, s->w), REEL_F32, cpu);
-    o.wm = reel__meta(REEL_SHAPE(s->k, s->c / s->groups, s->r, s->s), REEL_F32, cpu);
-    o.bm = reel__meta(REEL_SHAPE(s->k), REEL_F32, cpu);
-    o.ym = reel__meta(REEL_SHAPE(s->n, s->k, oh, ow), REEL_F32, cpu);
+    o.xm = reel__meta_of(REEL_SHAPE(s->n, s->c, s->h, s->w), REEL_F32, cpu);
+    o.wm = reel__meta_of(REEL_SHAPE(s->k, s->c / s->groups, s->r, s->s), REEL_F32, cpu);
+    o.bm = reel__meta_of(REEL_SHAPE(s->k), REEL_F32, cpu);
+    o.ym = reel__meta_of(REEL_SHAPE(s->n, s->k, oh, ow), REEL_F32, cpu);
     reel__set_channels_last(&o.xm);
     reel__set_channels_last(&o.ym);
     o.x = filled(reel__numel(&o.xm), 1);
@@ -78,7 +78,7 @@ static void release(operands *o)
 /* Calls f(x index, w index, y index) for each product of the convolution. */
 typedef void (*product_fn)(void *ctx, int64_t x, int64_t w, int64_t y);
 
-static int64_t at(const reel_meta *m, int64_t a, int64_t b, int64_t c, int64_t d)
+static int64_t at(const reel__meta *m, int64_t a, int64_t b, int64_t c, int64_t d)
 {
     return a * m->stride[0] + b * m->stride[1] + c * m->stride[2] + d * m->stride[3];
 }
@@ -130,23 +130,23 @@ static bool force_winograd;
 static void run_winograd(const operands *o, int pass, bool bias, float *result)
 {
     const shape *s = &o->sh;
-    reel_conv g = {.n = s->n,
-                   .c = s->c,
-                   .h = s->h,
-                   .w = s->w,
-                   .k = s->k,
-                   .oh = o->ym.dim[2],
-                   .ow = o->ym.dim[3],
-                   .r = 3,
-                   .s = 3,
-                   .stride = {1, 1},
-                   .pad = {s->pad, s->pad},
-                   .dil = {1, 1},
-                   .groups = 1};
-    reel_conv_io io = {.in = pass == 0 ? o->x : o->y, .weight = o->w, .out = result};
+    reel__conv g = {.n = s->n,
+                    .c = s->c,
+                    .h = s->h,
+                    .w = s->w,
+                    .k = s->k,
+                    .oh = o->ym.dim[2],
+                    .ow = o->ym.dim[3],
+                    .r = 3,
+                    .s = 3,
+                    .stride = {1, 1},
+                    .pad = {s->pad, s->pad},
+                    .dil = {1, 1},
+                    .groups = 1};
+    reel__conv_io io = {.in = pass == 0 ? o->x : o->y, .weight = o->w, .out = result};
     if (bias && pass == 0) io.end.bias = o->b;
-    reel_status status = pass == 0   ? reel__conv_winograd(&g, REEL_CONV_FORWARD, &io)
-                         : pass == 1 ? reel__conv_winograd(&g, REEL_CONV_INPUT, &io)
+    reel_status status = pass == 0   ? reel__run_winograd(&g, REEL_CONV_FORWARD, &io)
+                         : pass == 1 ? reel__run_winograd(&g, REEL_CONV_INPUT, &io)
                                      : reel__conv_winograd_weight(&g, o->y, o->x, result);
     assert_int_equal(status, REEL_OK);
 }
@@ -157,23 +157,23 @@ static bool run_fast(const operands *o, int pass, bool bias, float *result)
         run_winograd(o, pass, bias, result);
         return true;
     }
-    reel_conv2d_attrs attrs = o->at;
-    reel_karg x = {o->x, &o->xm}, w = {o->w, &o->wm}, y = {o->y, &o->ym};
-    reel_karg b = {bias ? o->b : NULL, bias ? &o->bm : NULL};
-    const reel_meta *m = pass == 0 ? &o->ym : pass == 1 ? &o->xm : &o->wm;
-    reel_karg out = {result, m};
+    reel__conv2d_attrs attrs = o->at;
+    reel__karg x = {o->x, &o->xm}, w = {o->w, &o->wm}, y = {o->y, &o->ym};
+    reel__karg b = {bias ? o->b : NULL, bias ? &o->bm : NULL};
+    const reel__meta *m = pass == 0 ? &o->ym : pass == 1 ? &o->xm : &o->wm;
+    reel__karg out = {result, m};
     memcpy(attrs.input, m->dim, sizeof attrs.input);
-    reel_karg in[3] = {pass == 0 ? x : y, pass == 2 ? x : w, b};
-    reel_kcall call = {pass == 0   ? K_CONV2D
-                       : pass == 1 ? K_CONV2D_INPUT
-                                   : K_CONV2D_WEIGHT,
-                       pass == 0 ? 3 : 2,
-                       1,
-                       in,
-                       &out,
-                       &attrs,
-                       NULL,
-                       0};
+    reel__karg in[3] = {pass == 0 ? x : y, pass == 2 ? x : w, b};
+    reel__kcall call = {pass == 0   ? K_CONV2D
+                        : pass == 1 ? K_CONV2D_INPUT
+                                    : K_CONV2D_WEIGHT,
+                        pass == 0 ? 3 : 2,
+                        1,
+                        in,
+                        &out,
+                        &attrs,
+                        NULL,
+                        0};
     reel_status status = REEL_ERR_INTERNAL;
     bool taken = pass == 0   ? reel__fast_conv2d(&call, &status)
                  : pass == 1 ? reel__fast_conv2d_input(&call, &status)
@@ -184,7 +184,7 @@ static bool run_fast(const operands *o, int pass, bool bias, float *result)
 
 static void check_pass(const operands *o, int pass, bool bias)
 {
-    const reel_meta *m = pass == 0 ? &o->ym : pass == 1 ? &o->xm : &o->wm;
+    const reel__meta *m = pass == 0 ? &o->ym : pass == 1 ? &o->xm : &o->wm;
     int64_t n = reel__numel(m);
     sums s = {o, pass, calloc((size_t)n, sizeof(double)),
               calloc((size_t)n, sizeof(double)), calloc((size_t)n, sizeof(int64_t))};
@@ -307,30 +307,30 @@ static int leave_winograd(void **state)
 static void test_choice(void **state)
 {
     (void)state;
-    reel_conv g = {.n = 32,
-                   .c = 64,
-                   .h = 32,
-                   .w = 32,
-                   .k = 64,
-                   .oh = 32,
-                   .ow = 32,
-                   .r = 3,
-                   .s = 3,
-                   .stride = {1, 1},
-                   .pad = {1, 1},
-                   .dil = {1, 1},
-                   .groups = 1};
+    reel__conv g = {.n = 32,
+                    .c = 64,
+                    .h = 32,
+                    .w = 32,
+                    .k = 64,
+                    .oh = 32,
+                    .ow = 32,
+                    .r = 3,
+                    .s = 3,
+                    .stride = {1, 1},
+                    .pad = {1, 1},
+                    .dil = {1, 1},
+                    .groups = 1};
     for (int pass = 0; pass < 3; pass++) {
-        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, false, false),
+        assert_int_equal(reel__conv_choose(&g, (reel__conv_pass)pass, false, false),
                          REEL_CONV_WINOGRAD);
-        assert_int_equal(reel__conv_choose(&g, (reel_conv_pass)pass, true, false),
+        assert_int_equal(reel__conv_choose(&g, (reel__conv_pass)pass, true, false),
                          REEL_CONV_DIRECT);
     }
-    reel_conv one = g;
+    reel__conv one = g;
     one.n = 1, one.h = one.w = one.oh = one.ow = 4; /* one tile: not worth its weights */
     assert_int_equal(reel__conv_choose(&one, REEL_CONV_FORWARD, false, false),
                      REEL_CONV_DIRECT);
-    reel_conv odd = g;
+    reel__conv odd = g;
     odd.c = 24;
     assert_int_equal(reel__conv_choose(&odd, REEL_CONV_FORWARD, false, false),
                      REEL_CONV_DIRECT);

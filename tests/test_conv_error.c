@@ -10,13 +10,13 @@
 #include "../bench/bench_conv_error.h"
 
 /* As in base.h: of the size of a result. */
-static double bound(reel_conv_pass pass, int64_t channels, double ratio)
+static double bound(reel__conv_pass pass, int64_t channels, double ratio)
 {
     double plain = pass == REEL_CONV_WEIGHT ? 5e-5 : 5e-6 * sqrt((double)channels);
     return plain + 5e-7 * ratio;
 }
 
-static double direct_bound(reel_conv_pass pass, int64_t channels, double ratio)
+static double direct_bound(reel__conv_pass pass, int64_t channels, double ratio)
 {
     return pass == REEL_CONV_WEIGHT ? 1e-5 + 1e-7 * ratio : 1e-6 * sqrt((double)channels);
 }
@@ -26,7 +26,7 @@ static const double ratios[] = {1, 1e2, 1e4, 1e6};
 #define TERMS (int)(sizeof terms / sizeof *terms)
 #define RATIOS (int)(sizeof ratios / sizeof *ratios)
 
-static void check(reel_conv_pass pass, int64_t n, double ratio, uint64_t seed)
+static void check(reel__conv_pass pass, int64_t n, double ratio, uint64_t seed)
 {
     conv_error e = conv_error_of(pass, n, ratio, seed);
     double limit = bound(pass, n, ratio);

@@ -18,7 +18,7 @@ typedef struct drawn {
     uint64_t seed;
     uint64_t drawn; /* numbers so far */
     way way;
-    reel_conv2d_fused_attrs at;
+    reel__conv2d_fused_attrs at;
     operand x, w, bias, residual, y; /* y: of gradients the output's */
     bool winograd;                   /* is what computes it           */
     bool huge;                       /* values near the largest float are in it */
@@ -64,7 +64,7 @@ static void put_hard(drawn *d, operand *o)
 
 static void draw_window(drawn *d, bool winograd, int64_t size[2], int64_t kernel[2])
 {
-    reel_conv2d_attrs *a = &d->at.conv;
+    reel__conv2d_attrs *a = &d->at.conv;
     static const int64_t kernels[] = {1, 2, 3, 3, 3, 5}, strides[] = {1, 1, 2, 3};
     for (int i = 0; i < 2; i++) {
         kernel[i] = winograd ? 3 : pick(d, kernels, 6);
@@ -89,7 +89,7 @@ static drawn draw(uint64_t seed)
     int64_t c = winograd ? pick(&d, wide, 5) : groups * pick(&d, any, 6);
     int64_t k = winograd ? pick(&d, wide, 5) : groups * pick(&d, any, 6);
     if (!winograd && word(&d) % 4 == 0) groups = k = c; /* depthwise */
-    reel_conv2d_attrs *a = &d.at.conv;
+    reel__conv2d_attrs *a = &d.at.conv;
     a->groups = groups;
     int64_t o[2];
     for (int i = 0; i < 2; i++)
@@ -126,7 +126,7 @@ static int operands(drawn *d, operand *in[4], operand **out)
 
 /* ---- the kernels ------------------------------------------------------------------- */
 
-static const reel_kernel_fn reference[WAYS] = {
+static const reel__kernel_fn reference[WAYS] = {
     reel__ref_conv2d, reel__ref_conv2d_input, reel__ref_conv2d_weight,
     reel__ref_conv2d_fused, reel__ref_conv2d_fused};
 
@@ -134,12 +134,12 @@ static const drawn *running;
 
 /* The gradients by the algorithm that was drawn: choose.c would not take it for sizes as
  * small as these. */
-static bool gradient(const reel_kcall *call, reel_status *status)
+static bool gradient(const reel__kcall *call, reel_status *status)
 {
     const drawn *d = running;
-    const reel_meta *x = &d->x.meta, *w = &d->w.meta, *y = &d->y.meta;
-    const reel_conv2d_attrs *a = &d->at.conv;
-    reel_conv g = {.n = x->dim[0], .c = x->dim[1], .h = x->dim[2], .w = x->dim[3]};
+    const reel__meta *x = &d->x.meta, *w = &d->w.meta, *y = &d->y.meta;
+    const reel__conv2d_attrs *a = &d->at.conv;
+    reel__conv g = {.n = x->dim[0], .c = x->dim[1], .h = x->dim[2], .w = x->dim[3]};
     g.k = w->dim[0], g.r = w->dim[2], g.s = w->dim[3];
     g.oh = y->dim[2], g.ow = y->dim[3];
     for (int i = 0; i < 2; i++)
@@ -150,16 +150,16 @@ static bool gradient(const reel_kcall *call, reel_status *status)
         *status = (d->winograd ? reel__conv_winograd_weight : reel__conv_direct_weight)(
             &g, gy, other, call->out[0].data);
     } else {
-        reel_conv_io io = {.in = gy, .weight = other, .out = call->out[0].data};
-        *status = (d->winograd ? reel__conv_winograd
+        reel__conv_io io = {.in = gy, .weight = other, .out = call->out[0].data};
+        *status = (d->winograd ? reel__run_winograd
                                : reel__conv_direct)(&g, REEL_CONV_INPUT, &io);
     }
     return true;
 }
 
-static bool fused(const reel_kcall *call, reel_status *status)
+static bool fused(const reel__kcall *call, reel_status *status)
 {
-    reel_kcall c = *call;
+    reel__kcall c = *call;
     c.kernel = K_CONV2D_FUSED;
     void *room = NULL;
     if (running->way == PREPARED) {
@@ -174,17 +174,17 @@ static bool fused(const reel_kcall *call, reel_status *status)
     return taken;
 }
 
-static bool forward(const reel_kcall *call, reel_status *status)
+static bool forward(const reel__kcall *call, reel_status *status)
 {
-    reel_conv2d_fused_attrs at = {.conv = *(const reel_conv2d_attrs *)call->attrs,
-                                  .act = K_NONE,
-                                  .algo = running->at.algo};
-    reel_kcall c = *call;
+    reel__conv2d_fused_attrs at = {.conv = *(const reel__conv2d_attrs *)call->attrs,
+                                   .act = K_NONE,
+                                   .algo = running->at.algo};
+    reel__kcall c = *call;
     c.attrs = &at;
     return fused(&c, status);
 }
 
-static const reel_fast_fn fast[WAYS] = {forward, gradient, gradient, fused, fused};
+static const reel__fast_fn fast[WAYS] = {forward, gradient, gradient, fused, fused};
 
 /* ---- what is right ----------------------------------------------------------------- */
 
@@ -233,8 +233,8 @@ static float tame_finite(float x) /* infinities and NaN reach what they did */
 
 static void wrong(const drawn *d, int64_t i, double got, double want, const char *what)
 {
-    const reel_meta *x = &d->x.meta, *w = &d->w.meta;
-    const reel_conv2d_attrs *a = &d->at.conv;
+    const reel__meta *x = &d->x.meta, *w = &d->w.meta;
+    const reel__conv2d_attrs *a = &d->at.conv;
     fail_msg(
         "seed %llu way %d %s n%d c%d %dx%d k%d %dx%d stride %d %d pad %d %d dil %d %d "
         "groups %d act %d, element %d: %g, not %g: %s",
@@ -303,7 +303,7 @@ static void test_one_pixel(void **state)
     static const float odd[] = {NAN, INFINITY, 3e38f, 1e38f};
     for (int i = 0; i < 4; i++) {
         drawn d = {.way = FORWARD, .winograd = true};
-        d.at.conv = (reel_conv2d_attrs){{1, 1}, {1, 1}, {1, 1}, 1, {0}};
+        d.at.conv = (reel__conv2d_attrs){{1, 1}, {1, 1}, {1, 1}, 1, {0}};
         d.at.algo = REEL_ALGO_WINOGRAD;
         d.x = make(REEL_SHAPE(1, 16, 16, 16), REEL_F32, NHWC, 1);
         d.w = make(REEL_SHAPE(16, 16, 3, 3), REEL_F32, NULL, 2);

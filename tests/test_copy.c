@@ -73,8 +73,8 @@ static void scramble(layout *l)
 
 static void copy(layout *dst, layout *src)
 {
-    reel_karg in = {src->data, &src->meta}, out = {dst->data, &dst->meta};
-    reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
+    reel__karg in = {src->data, &src->meta}, out = {dst->data, &dst->meta};
+    reel__kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
     assert_int_equal(reel__ref_copy(&call), REEL_OK);
 }
 
@@ -125,9 +125,9 @@ static void test_integers_exactly(void **state)
     int32_t narrow[3];
     double floats[3] = {1e300, -1e300, (double)NAN};
     reel_device cpu = {REEL_CPU, 0};
-    reel_meta i64 = reel__meta(REEL_SHAPE(3), REEL_I64, cpu);
-    reel_meta i32 = reel__meta(REEL_SHAPE(3), REEL_I32, cpu);
-    reel_meta f64 = reel__meta(REEL_SHAPE(3), REEL_F64, cpu);
+    reel__meta i64 = reel__meta_of(REEL_SHAPE(3), REEL_I64, cpu);
+    reel__meta i32 = reel__meta_of(REEL_SHAPE(3), REEL_I32, cpu);
+    reel__meta f64 = reel__meta_of(REEL_SHAPE(3), REEL_F64, cpu);
     reel__copy_strided(back, &i64, wide, &i64);
     assert_memory_equal(back, wide, sizeof wide);
     reel__copy_strided(narrow, &i32, wide, &i64);
@@ -186,9 +186,9 @@ static void test_threads_agree(void **state)
 
 /* ---- halves, in every instruction set ---------------------------------------------- */
 
-REEL_ISA_DECLARE(reel_elem_rows, elem_rows);
+REEL_ISA_DECLARE(reel__elem_rows, elem_rows);
 
-static int all_isas(const reel_elem_rows *out[REEL_ISA_COUNT])
+static int all_isas(const reel__elem_rows *out[REEL_ISA_COUNT])
 {
     int n = 0;
     out[n++] = &reel__elem_rows_baseline;
@@ -209,7 +209,7 @@ static void test_halves(void **state)
     enum { N = 1 << 16 };
     static uint16_t half[N], back[N], first[N];
     static float wide[N], x[N];
-    const reel_elem_rows *isa[REEL_ISA_COUNT];
+    const reel__elem_rows *isa[REEL_ISA_COUNT];
     int n_isa = all_isas(isa);
     for (int i = 0; i < N; i++) half[i] = (uint16_t)i;
     for (int s = 0; s < n_isa; s++) {
@@ -260,14 +260,14 @@ static void test_instruction_sets_agree(void **state)
 {
     (void)state;
     enum { N = 100 };
-    const reel_elem_rows *isa[REEL_ISA_COUNT];
+    const reel__elem_rows *isa[REEL_ISA_COUNT];
     int n_isa = all_isas(isa);
     for (int ct = 0; ct < REEL_PW_TYPES; ct++)
         for (int dt = 0; dt < REEL__DTYPE_COUNT; dt++) {
             layout l = random_layout(REEL_SHAPE(N), (reel_dtype)dt, 0);
             scramble(&l);
             double want[N] = {0}, got[N] = {0};
-            size_t size = reel__pw_size((reel_pw_type)ct);
+            size_t size = reel__pw_size((reel__pw_type)ct);
             for (int i = 0; i < N; i++) /* one by one, in the baseline */
                 isa[0]->load[ct][dt](1, 1, (char *)want + (size_t)i * size,
                                      l.data + (size_t)i * reel_dtype_size((reel_dtype)dt),
@@ -294,9 +294,10 @@ static double beside_middle(int64_t p, int64_t side)
     return (double)(side < 0 || (side == 0 && p % 2 == 0) ? p : p + 1);
 }
 
-static void check_stored(reel_pw_type from, reel_dtype to, const void *value, double want)
+static void check_stored(reel__pw_type from, reel_dtype to, const void *value,
+                         double want)
 {
-    const reel_elem_rows *isa[REEL_ISA_COUNT];
+    const reel__elem_rows *isa[REEL_ISA_COUNT];
     int n_isa = all_isas(isa);
     for (int s = 0; s < n_isa; s++) {
         double element = 0; /* as many bytes as any dtype has */
@@ -344,9 +345,9 @@ static void test_fill_and_arange(void **state)
     for (int dtype = 0; dtype < REEL__DTYPE_COUNT; dtype++)
         for (unsigned how = 0; how < 16; how += 2) {
             layout out = random_layout(REEL_SHAPE(3, 700), (reel_dtype)dtype, how);
-            reel_karg arg = {out.data, &out.meta};
-            reel_fill_attrs fill = {reel__whole(5)};
-            reel_kcall call = {K_FILL, 0, 1, NULL, &arg, &fill, NULL, 0};
+            reel__karg arg = {out.data, &out.meta};
+            reel__fill_attrs fill = {reel__whole(5)};
+            reel__kcall call = {K_FILL, 0, 1, NULL, &arg, &fill, NULL, 0};
             assert_int_equal(reel__ref_fill(&call), REEL_OK);
             reel_shape shape = reel__shape(&out.meta);
             int64_t index[REEL_MAX_RANK] = {0};
@@ -357,9 +358,9 @@ static void test_fill_and_arange(void **state)
             free_layout(&out);
 
             layout line = random_layout(REEL_SHAPE(1500), (reel_dtype)dtype, how);
-            reel_arange_attrs range = {.start = reel__real(-3), .step = reel__real(0.5)};
-            reel_karg line_arg = {line.data, &line.meta};
-            reel_kcall arange = {K_ARANGE, 0, 1, NULL, &line_arg, &range, NULL, 0};
+            reel__arange_attrs range = {.start = reel__real(-3), .step = reel__real(0.5)};
+            reel__karg line_arg = {line.data, &line.meta};
+            reel__kcall arange = {K_ARANGE, 0, 1, NULL, &line_arg, &range, NULL, 0};
             assert_int_equal(reel__ref_arange(&arange), REEL_OK);
             for (int64_t i = 0; i < 1500; i++)
                 assert_true(

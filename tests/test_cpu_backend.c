@@ -26,24 +26,24 @@ static int clear(void **state)
     return 0;
 }
 
-static reel_meta meta(reel_shape shape, reel_dtype dtype)
+static reel__meta meta(reel_shape shape, reel_dtype dtype)
 {
-    return reel__meta(shape, dtype, cpu);
+    return reel__meta_of(shape, dtype, cpu);
 }
 
-static reel_status run(reel_kernel_id k, int n_in, const reel_karg *in, int n_out,
-                       const reel_karg *out, const void *attrs)
+static reel_status run(reel__kernel_id k, int n_in, const reel__karg *in, int n_out,
+                       const reel__karg *out, const void *attrs)
 {
-    reel_kcall call = {k, n_in, n_out, in, out, attrs, NULL, 0};
+    reel__kcall call = {k, n_in, n_out, in, out, attrs, NULL, 0};
     for (int i = 0; i < reel__n_ops; i++) /* as a call of the record says it */
         if (reel__ops[i]->kernel == k) call.mutates |= reel__ops[i]->mutates;
     return reel__launch((reel_device){REEL_CPU, 0}, &call);
 }
 
-static void convert(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)
+static void convert(void *dst, const reel__meta *dm, void *src, const reel__meta *sm)
 {
     assert_int_equal(
-        run(K_COPY, 1, &(reel_karg){src, sm}, 1, &(reel_karg){dst, dm}, NULL), REEL_OK);
+        run(K_COPY, 1, &(reel__karg){src, sm}, 1, &(reel__karg){dst, dm}, NULL), REEL_OK);
 }
 
 static size_t in_use(void)
@@ -61,13 +61,13 @@ static void halves_run_in_f32(void **state)
     for (int h = 0; h < 2; h++) {
         float row[4] = {1, -2, 3, 0.5f}, sum[4] = {0};
         uint16_t half_row[4], half_sum[4];
-        reel_meta row_f32 = meta(REEL_SHAPE(1, 4), REEL_F32), row_half = row_f32;
+        reel__meta row_f32 = meta(REEL_SHAPE(1, 4), REEL_F32), row_half = row_f32;
         row_half.dtype = halves[h];
         convert(half_row, &row_half, row, &row_f32);
-        reel_meta x = meta(REEL_SHAPE(3, 4), halves[h]);
+        reel__meta x = meta(REEL_SHAPE(3, 4), halves[h]);
         x.stride[0] = 0;
-        const reel_mask_attrs attrs = {.mask = 1, .scale = 2};
-        const reel_karg in = {half_row, &x}, out = {half_sum, &row_half};
+        const reel__mask_attrs attrs = {.mask = 1, .scale = 2};
+        const reel__karg in = {half_row, &x}, out = {half_sum, &row_half};
         size_t before = in_use();
         assert_int_equal(run(K_SUM, 1, &in, 1, &out, &attrs), REEL_OK);
         convert(sum, &row_f32, half_sum, &row_half);
@@ -93,14 +93,14 @@ static void halves_are_updated_in_place(void **state)
 {
     (void)state;
     float value[3] = {1, 2, 3}, grad[3] = {0.5f, 0.25f, -1}, back[3], kept[3];
-    reel_meta f32 = meta(REEL_SHAPE(3), REEL_F32), half = meta(REEL_SHAPE(3), REEL_BF16);
-    reel_meta one = meta(REEL_SHAPE(1), REEL_F64);
+    reel__meta f32 = meta(REEL_SHAPE(3), REEL_F32), half = meta(REEL_SHAPE(3), REEL_BF16);
+    reel__meta one = meta(REEL_SHAPE(1), REEL_F64);
     uint16_t p[3], g[3], buf[3] = {0};
     double lr = 2;
     convert(p, &half, value, &f32);
     convert(g, &half, grad, &f32);
-    const reel_karg in[] = {{p, &half}, {g, &half}, {buf, &half}, {&lr, &one}};
-    const reel_sgd_attrs attrs = {.momentum = 0.5, .first = 1};
+    const reel__karg in[] = {{p, &half}, {g, &half}, {buf, &half}, {&lr, &one}};
+    const reel__sgd_attrs attrs = {.momentum = 0.5, .first = 1};
     assert_int_equal(run(K_SGD_STEP, 4, in, 0, NULL, &attrs), REEL_OK);
     convert(back, &f32, p, &half);
     convert(kept, &f32, buf, &half);
@@ -117,9 +117,9 @@ static void denormals_follow_the_switch(void **state)
     (void)state;
 #if defined(__SSE2__) || defined(__aarch64__)
     float a = 1e-30f, b = 1e-10f, y = 1;
-    reel_meta m = meta(REEL_SHAPE(1), REEL_F32);
-    const reel_karg in[] = {{&a, &m}, {&b, &m}}, out = {&y, &m};
-    const reel_scalar_attrs attrs = reel__scalars(0, 0);
+    reel__meta m = meta(REEL_SHAPE(1), REEL_F32);
+    const reel__karg in[] = {{&a, &m}, {&b, &m}}, out = {&y, &m};
+    const reel__scalar_attrs attrs = reel__scalars(0, 0);
     for (int on = 0; on < 2; on++) {
         reel_set_flush_denormals(on);
         assert_int_equal(run(K_MUL, 2, in, 1, &out, &attrs), REEL_OK);
@@ -135,18 +135,18 @@ static void denormals_follow_the_switch(void **state)
 static void support_is_declared(void **state)
 {
     (void)state;
-    const reel_backend *b = reel__backend(REEL_CPU);
+    const reel__backend *b = reel__backend_of(REEL_CPU);
     for (int k = 0; k < K_COUNT; k++) {
-        assert_true(strlen(reel__kernel_name((reel_kernel_id)k)) > 1);
+        assert_true(strlen(reel__kernel_name((reel__kernel_id)k)) > 1);
         for (int d = 0; d < REEL__DTYPE_COUNT; d++) /* floats are everywhere */
             if (reel_dtype_is_float((reel_dtype)d))
-                assert_int_equal(b->supports((reel_kernel_id)k, (reel_dtype)d),
+                assert_int_equal(b->supports((reel__kernel_id)k, (reel_dtype)d),
                                  k != K_NONE);
     }
     assert_string_equal(reel__kernel_name(K_CONV2D), "CONV2D");
     assert_string_equal(reel__kernel_name(K_COUNT), "?");
     static const struct {
-        reel_kernel_id k;
+        reel__kernel_id k;
         reel_dtype d;
         bool yes;
     } c[] = {{K_ADD, REEL_I64, true},          {K_EXP, REEL_I64, false},
@@ -159,7 +159,7 @@ static void support_is_declared(void **state)
     assert_int_equal(run(K_COUNT, 0, NULL, 0, NULL, NULL), REEL_ERR_UNSUPPORTED);
     reel_error_clear();
     assert_int_equal(run(K_NONE, 0, NULL, 0, NULL, NULL), REEL_ERR_UNSUPPORTED);
-    assert_null(reel__backend(REEL__DEVICE_TYPE_COUNT));
+    assert_null(reel__backend_of(REEL__DEVICE_TYPE_COUNT));
 }
 
 /* REEL_ISA is read once a process, so each value gets a process. */
@@ -167,7 +167,7 @@ static void isa_can_be_lowered(void **state)
 {
     (void)state;
     const char *const value[] = {"baseline", "avx2", "avx512", "nonsense", ""};
-    reel_isa best = reel__isa();
+    reel__isa best = reel__isa_now();
     char program[4096];
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     if (n < 0) skip();
@@ -202,7 +202,7 @@ static void exact_mode(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "isa") == 0) return (int)reel__isa();
+    if (argc == 2 && strcmp(argv[1], "isa") == 0) return (int)reel__isa_now();
 #define TEST(f) cmocka_unit_test_setup_teardown(f, clear, clear)
     const struct CMUnitTest tests[] = {
         TEST(halves_run_in_f32),           TEST(halves_are_updated_in_place),

@@ -98,7 +98,7 @@ typedef struct asked {
 
 static asked ask(const sample *s, reel_dtype dtype)
 {
-    const reel_op *op = s->op;
+    const reel__op *op = s->op;
     const double *a = op->attrs == &reel__scalar_schema ? s->attrs : NULL;
     asked q = {.sample = s};
     edges e = edges_of(dtype, a, a ? 2 : 0);
@@ -149,7 +149,7 @@ static void compare_paths(const sample *s, reel_dtype dtype)
     }
 }
 
-static bool is_asked(const reel_op *op)
+static bool is_asked(const reel__op *op)
 {
     return (op->traits & REEL_OP_POINTWISE) && op->vjp && !(op->traits & REEL_OP_INPLACE);
 }
@@ -160,7 +160,7 @@ static void both_paths(void **state)
     static const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
     int records = 0;
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         if ((op->traits & REEL_OP_POINTWISE) && !op->vjp &&
             !(op->traits & REEL_OP_NO_GRAD))
             fail_msg("%s has no gradient: programs of such steps count on one", op->name);
@@ -241,9 +241,9 @@ static const struct rule {
 
 static void check_rule(const struct rule *r, reel_dtype dtype, bool create_graph)
 {
-    const reel_op *op = reel__op_by_name(r->op);
+    const reel__op *op = reel__op_by_name(r->op);
     assert_non_null(op);
-    const reel_scalar_attrs a = reel__scalars(r->a[0], r->a[1]);
+    const reel__scalar_attrs a = reel__scalars(r->a[0], r->a[1]);
     reel_tensor *x[2] = {leaf(reel_full(REEL_SHAPE(5), r->x, dtype)),
                          leaf(reel_full(REEL_SHAPE(5), r->y, dtype))};
     reel_tensor *y = reel__apply1(op, op->attrs ? &a : NULL, op->n_in, x), *gx[2];

@@ -138,7 +138,7 @@ static void test_planted_overlap(void **state)
     reel_graph_run(g, &x, 1, &want, 1);
     assert_int_equal(reel_executor_run(e, &x, 1, &y, 1), REEL_OK);
     same_bits(want, y);
-    reel_plan *p = e->last;
+    reel__plan *p = e->last;
     assert_true(p->n_block > 1);
     for (int s = 0; s < p->n_slot; s++)
         if (p->block_of[s] >= 0) p->place[s].offset = 0;
@@ -637,7 +637,7 @@ static void test_tuning(void **state)
 static void test_offsets(void **state)
 {
     (void)state;
-    reel_block block[60];
+    reel__block block[60];
     uint64_t draw = 12345;
     double over = 0;
     for (int t = 0; t < 200; t++) {
@@ -646,7 +646,7 @@ static void test_offsets(void **state)
         for (int i = 0; i < n; i++) {
             draw = draw * UINT64_C(6364136223846793005) + 1442695040888963407u;
             int first = (int)(draw >> 33) % 40, life = (int)(draw >> 50) % 6;
-            block[i] = (reel_block){((draw >> 40) % 50) * 64, first, first + life, 0};
+            block[i] = (reel__block){((draw >> 40) % 50) * 64, first, first + life, 0};
         }
         assert_int_equal(reel__plan_offsets(block, n, &arena), REEL_OK);
         assert_int_equal(reel__plan_lower_bound(block, n, 46, &bound), REEL_OK);

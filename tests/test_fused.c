@@ -34,7 +34,7 @@ static reel_tensor *drawn(reel_shape shape, uint64_t seed, bool channels_last)
 }
 
 typedef struct call {
-    const reel_op *op;
+    const reel__op *op;
     const void *attrs;
     reel_tensor *in[4];
 } call;
@@ -51,14 +51,14 @@ static reel_tensor *empty_like(const reel_tensor *y)
 static reel_tensor *run_kernel(const call *c, const reel_tensor *y, bool prepared,
                                int threads)
 {
-    const reel_backend *be = reel__backend(REEL_CPU);
-    reel_karg in[4] = {{NULL, NULL}}, out;
+    const reel__backend *be = reel__backend_of(REEL_CPU);
+    reel__karg in[4] = {{NULL, NULL}}, out;
     reel_tensor *result = empty_like(y);
     for (int i = 0; i < 4; i++)
-        if (c->in[i]) in[i] = (reel_karg){reel__ptr(c->in[i]), &c->in[i]->meta};
-    out = (reel_karg){reel__ptr(result), &result->meta};
-    reel_kcall k = {
-        .kernel = (reel_kernel_id)c->op->kernel,
+        if (c->in[i]) in[i] = (reel__karg){reel__ptr(c->in[i]), &c->in[i]->meta};
+    out = (reel__karg){reel__ptr(result), &result->meta};
+    reel__kcall k = {
+        .kernel = (reel__kernel_id)c->op->kernel,
         .n_in = c->op->n_in,
         .n_out = 1,
         .in = in,
@@ -125,7 +125,7 @@ static void check(const call *c, const reel_tensor *want, double tolerance, bool
 /* ---- activations ------------------------------------------------------------------- */
 
 static const struct act {
-    reel_kernel_id row;
+    reel__kernel_id row;
     double a[2];
 } acts[] = {{K_NONE, {0, 0}}, {K_RELU, {0, 0}},         {K_GELU, {0, 0}},
             {K_SILU, {0, 0}}, {K_LEAKY_RELU, {0.1, 0}}, {K_CLAMP, {-0.5, 0.25}}};
@@ -166,7 +166,7 @@ static void check_conv(const struct conv *s, int act, int with, int64_t algo, bo
              "[%d,%d,%d,%d] k %d %dx%d/%d groups %d act %d with %d algo %d", s->n, s->c,
              s->h, s->w, s->k, s->r, s->s, s->stride, s->groups, act, with, (int)algo);
     reel_scope scope = reel_scope_begin();
-    reel_conv2d_fused_attrs at = {
+    reel__conv2d_fused_attrs at = {
         .conv = {.stride = {s->stride, s->stride},
                  .padding = {s->pad, s->pad},
                  .dilation = {s->dil, s->dil},
@@ -214,17 +214,17 @@ static void test_exact_after_prepare(void **state)
 {
     (void)state;
     reel_scope scope = reel_scope_begin();
-    const reel_backend *be = reel__backend(REEL_CPU);
-    reel_conv2d_fused_attrs at = {.conv = {{1, 1}, {1, 1}, {1, 1}, 1, {0}}};
+    const reel__backend *be = reel__backend_of(REEL_CPU);
+    reel__conv2d_fused_attrs at = {.conv = {{1, 1}, {1, 1}, {1, 1}, 1, {0}}};
     reel_tensor *x = drawn(REEL_SHAPE(1, 64, 16, 16), 1, true);
     reel_tensor *w = drawn(REEL_SHAPE(64, 64, 3, 3), 2, false);
     reel_set_exact(true);
     reel_tensor *want = APPLY(&reel__conv2d, &at.conv, x, w, NULL);
     reel_tensor *got = empty_like(want);
     reel_set_exact(false);
-    const reel_karg in[4] = {{reel__ptr(x), &x->meta}, {reel__ptr(w), &w->meta}};
-    const reel_karg out = {reel__ptr(got), &got->meta};
-    reel_kcall k = {K_CONV2D_FUSED, 4, 1, in, &out, &at, NULL, 0};
+    const reel__karg in[4] = {{reel__ptr(x), &x->meta}, {reel__ptr(w), &w->meta}};
+    const reel__karg out = {reel__ptr(got), &got->meta};
+    reel__kcall k = {K_CONV2D_FUSED, 4, 1, in, &out, &at, NULL, 0};
     size_t size = be->prepare_size(0, &k, 1u << 1);
     assert_true(size > 0);
     void *room = aligned_alloc(64, (size + 63) / 64 * 64);
@@ -253,7 +253,7 @@ static void check_linear(const struct linear *s, int act, int with)
     snprintf(what, sizeof what, "[%d,%d] -> %d act %d with %d", s->n, s->in, s->out, act,
              with);
     reel_scope scope = reel_scope_begin();
-    reel_linear_fused_attrs at = {
+    reel__linear_fused_attrs at = {
         .act = acts[act].row,
         .a = {reel__real(acts[act].a[0]), reel__real(acts[act].a[1])}};
     call c = {&reel__linear_fused, &at, {NULL}};
@@ -285,7 +285,7 @@ static void test_plain(void **state)
 {
     (void)state;
     reel_scope scope = reel_scope_begin();
-    reel_conv2d_attrs at = {{1, 1}, {1, 1}, {1, 1}, 1, {0}};
+    reel__conv2d_attrs at = {{1, 1}, {1, 1}, {1, 1}, 1, {0}};
     call conv = {&reel__conv2d, &at, {NULL}};
     conv.in[0] = drawn(REEL_SHAPE(2, 32, 12, 12), 1, true);
     conv.in[1] = drawn(REEL_SHAPE(64, 32, 3, 3), 2, false);
@@ -322,7 +322,7 @@ static void test_refused(void **state)
 {
     (void)state;
     reel_scope scope = reel_scope_begin();
-    reel_linear_fused_attrs at = {.act = K_ADD};
+    reel__linear_fused_attrs at = {.act = K_ADD};
     call c = {&reel__linear_fused, &at, {NULL}};
     c.in[0] = drawn(REEL_SHAPE(2, 3), 1, false);
     c.in[1] = drawn(REEL_SHAPE(4, 3), 2, false);
@@ -336,7 +336,7 @@ static void test_refused(void **state)
     refused(&c, REEL_ERR_SHAPE, "residual f32[2,3] must have the shape");
     c.in[3] = reel_cast(drawn(REEL_SHAPE(2, 4), 3, false), REEL_F64);
     refused(&c, REEL_ERR_DTYPE, "residual f64[2,4] must have the dtype");
-    reel_conv2d_fused_attrs conv = {.conv = {{1, 1}, {0, 0}, {1, 1}, 1, {0}}, .algo = 3};
+    reel__conv2d_fused_attrs conv = {.conv = {{1, 1}, {0, 0}, {1, 1}, 1, {0}}, .algo = 3};
     call d = {&reel__conv2d_fused, &conv, {NULL}};
     d.in[0] = drawn(REEL_SHAPE(1, 2, 3, 3), 1, true);
     d.in[1] = drawn(REEL_SHAPE(2, 2, 3, 3), 2, false);
@@ -352,7 +352,7 @@ static void test_text(void **state)
     char text[256];
     const char *want = "stride=2,1 padding=1,0 dilation=1,2 groups=4 act=leaky_relu "
                        "a=0.10000000000000001,0 algo=1";
-    reel_conv2d_fused_attrs at = {0};
+    reel__conv2d_fused_attrs at = {0};
     assert_true(reel__attr_parse(reel__conv2d_fused.attrs, want, &at));
     assert_int_equal(at.act, K_LEAKY_RELU);
     assert_string_equal(reel__attr_text(reel__conv2d_fused.attrs, &at, text, sizeof text),

@@ -59,7 +59,7 @@ static mat make(reel_dtype dtype, int64_t rows, int64_t cols, lay l, uint64_t se
 
 /* c must be a b (+ before if accumulate) (+ bias) within a few roundings of the sum of
  * magnitudes. Rows of c end with a gap that stays as it was. */
-static void check(const reel_gemm *g, const void *before)
+static void check(const reel__gemm *g, const void *before)
 {
     const reel_dtype t = g->dtype;
     for (int64_t i = 0; i < g->m; i++) {
@@ -94,24 +94,24 @@ static void product_of(reel_dtype dtype, int64_t m, int64_t n, int64_t k, lay la
     void *before = random_numbers(dtype, m * c_row, 3);
     void *add = random_numbers(dtype, n, 4);
     void *c1 = must(malloc(bytes + 1)), *c2 = must(malloc(bytes + 1));
-    reel_gemm g = {.dtype = dtype,
-                   .m = m,
-                   .n = n,
-                   .k = k,
-                   .a = a.data,
-                   .a_row = a.row,
-                   .a_col = a.col,
-                   .b = b.data,
-                   .b_row = b.row,
-                   .b_col = b.col,
-                   .c_row = c_row,
-                   .bias = bias ? add : NULL,
-                   .accumulate = accumulate};
+    reel__gemm g = {.dtype = dtype,
+                    .m = m,
+                    .n = n,
+                    .k = k,
+                    .a = a.data,
+                    .a_row = a.row,
+                    .a_col = a.col,
+                    .b = b.data,
+                    .b_row = b.row,
+                    .b_col = b.col,
+                    .c_row = c_row,
+                    .bias = bias ? add : NULL,
+                    .accumulate = accumulate};
     for (int threads = 1; threads <= 3; threads++) {
         g.c = threads == 1 ? c1 : c2;
         memcpy(g.c, before, bytes);
         reel_set_threads(threads);
-        assert_int_equal(reel__gemm(&g), REEL_OK);
+        assert_int_equal(reel__run_gemm(&g), REEL_OK);
         if (threads > 1) assert_memory_equal(c1, c2, bytes);
     }
     check(&g, before);
@@ -194,13 +194,13 @@ static void vectors_not_finite(void **state)
     for (int way = 0; way < 4; way++) {
         const int64_t row = way & 1 ? size : 1, col = way & 1 ? 1 : size;
         matrix[3 * row + 500 * col] = NAN, matrix[598 * row + 7 * col] = INFINITY;
-        reel_gemm column = {.m = size, .n = 1, .k = size, .a = matrix, .a_row = row};
+        reel__gemm column = {.m = size, .n = 1, .k = size, .a = matrix, .a_row = row};
         column.a_col = col, column.b = zeros, column.b_row = column.b_col = 1;
         column.c = y, column.c_row = 1;
-        reel_gemm line = {.m = 1, .n = size, .k = size, .a = zeros, .a_row = size};
+        reel__gemm line = {.m = 1, .n = size, .k = size, .a = zeros, .a_row = size};
         line.a_col = 1, line.b = matrix, line.b_row = col, line.b_col = row;
         line.c = y, line.c_row = size;
-        assert_int_equal(reel__gemm(way & 2 ? &column : &line), REEL_OK);
+        assert_int_equal(reel__run_gemm(way & 2 ? &column : &line), REEL_OK);
         for (int64_t i = 0; i < size; i++)
             assert_true(i == 3 || i == 598 ? isnan(y[i]) : y[i] == 0);
         matrix[3 * row + 500 * col] = matrix[598 * row + 7 * col] = 0;
@@ -218,13 +218,13 @@ static void vectors_prepared(void **state)
             mat a = make(REEL_F32, 1, k, PLAIN, 1), b = make(REEL_F32, k, n, PLAIN, 2);
             size_t bytes = (size_t)n * sizeof(float);
             float *c = must(malloc(2 * bytes)), *bias = random_numbers(REEL_F32, n, 3);
-            reel_gemm g = {.m = 1, .n = n, .k = k, .a = a.data, .a_row = k, .a_col = 1};
+            reel__gemm g = {.m = 1, .n = n, .k = k, .a = a.data, .a_row = k, .a_col = 1};
             g.b = b.data, g.b_row = n, g.b_col = 1;
             g.c = c, g.c_row = n, g.bias = bias;
             if (reel__gemm_may_be_ready(&g)) {
                 size_t size = (size_t)reel__gemm_ready_size(&g) * sizeof(float);
                 void *packed = must(aligned_alloc(64, (size + 63) / 64 * 64));
-                assert_int_equal(reel__gemm(&g), REEL_OK);
+                assert_int_equal(reel__run_gemm(&g), REEL_OK);
                 g.c = c + n;
                 reel__gemm_make_ready(&g, packed);
                 reel__gemm_ready(&g, packed, NULL);
@@ -233,7 +233,7 @@ static void vectors_prepared(void **state)
             } else {
                 assert_int_equal(n, 1);
             }
-            reel_gemm column = {.m = n, .n = 1, .k = k, .a = b.data, .a_row = 1};
+            reel__gemm column = {.m = n, .n = 1, .k = k, .a = b.data, .a_row = 1};
             column.a_col = n, column.b_row = 1, column.c_row = 1;
             assert_true(n == 1 || !reel__gemm_may_be_ready(&column));
             free(a.data), free(b.data), free(c), free(bias);
@@ -284,17 +284,17 @@ static void batch_of(reel_dtype dtype, const int64_t size[4], bool shared, lay l
     char *b = random_numbers(dtype, batch * k * n, 6);
     char *c[2] = {must(malloc(bytes)), must(malloc(bytes))};
     int64_t b_step = shared ? 0 : k * n, one = (int64_t)reel_dtype_size(dtype);
-    reel_gemm g = {.dtype = dtype,
-                   .m = m,
-                   .n = n,
-                   .k = k,
-                   .a = a,
-                   .a_row = k,
-                   .a_col = 1,
-                   .b = b,
-                   .b_row = lb == PLAIN ? n : 1,
-                   .b_col = lb == PLAIN ? 1 : k,
-                   .c_row = n};
+    reel__gemm g = {.dtype = dtype,
+                    .m = m,
+                    .n = n,
+                    .k = k,
+                    .a = a,
+                    .a_row = k,
+                    .a_col = 1,
+                    .b = b,
+                    .b_row = lb == PLAIN ? n : 1,
+                    .b_col = lb == PLAIN ? 1 : k,
+                    .c_row = n};
     for (int threads = 1; threads <= 3; threads++) {
         reel_set_threads(threads);
         g.c = c[threads > 1];
@@ -302,7 +302,7 @@ static void batch_of(reel_dtype dtype, const int64_t size[4], bool shared, lay l
         if (threads > 1) assert_memory_equal(c[0], c[1], bytes);
     }
     for (int64_t i = 0; i < batch; i++) {
-        reel_gemm q = g;
+        reel__gemm q = g;
         q.a = a + i * m * k * one;
         q.b = b + i * b_step * one;
         q.c = c[1] + i * m * n * one;

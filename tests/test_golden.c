@@ -84,7 +84,7 @@ static reel_tensor *take_tensor(reader *r)
 }
 
 typedef struct golden {
-    const reel_op *op;
+    const reel__op *op;
     char attr_text[256];
     int64_t attr_memory[128];
     int n_in, n_results, n_grads;
@@ -347,10 +347,10 @@ static void test_golden(void **state)
 static int print_records(void)
 {
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         printf("%s\t%d\t%d\t", op->name, op->dtypes, op->vjp != NULL);
         for (int k = 0; op->attrs && k < op->attrs->n_fields; k++) {
-            const reel_attr_field *f = &op->attrs->field[k];
+            const reel__attr_field *f = &op->attrs->field[k];
             printf("%s%s:%s:%d", k ? "," : "", f->name,
                    f->type == REEL_ATTR_REAL  ? "real"
                    : reel__attr_unit(f) > 8   ? "number"

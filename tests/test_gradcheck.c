@@ -30,7 +30,7 @@ typedef struct called {
 static reel_tensor *call_record(void *user, reel_tensor *const x[], int n)
 {
     called *c = user;
-    const reel_op *op = c->s->op;
+    const reel__op *op = c->s->op;
     reel_tensor *in[SAMPLE_MAX_IN] = {NULL}, *out[REEL_OP_MAX_OUT];
     unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
     (void)n;
@@ -150,7 +150,7 @@ static int check_roles(const sample *s, uint64_t seed, bool second)
     return cases;
 }
 
-static int check_record(const reel_op *op, int seeds, bool second)
+static int check_record(const reel__op *op, int seeds, bool second)
 {
     int cases = 0;
     for (int line = 0; line < sample_lines(op->sample); line++) {
@@ -200,7 +200,7 @@ static void test_all_listed(void **state)
 {
     (void)state;
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         bool explained = op->no_vjp || (op->traits & REEL_OP_NO_GRAD);
         if (!op->vjp && !explained)
             fail_msg("%s has no gradient and does not say why", op->name);

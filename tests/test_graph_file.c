@@ -182,8 +182,8 @@ static void test_text_is_exact(void **state)
                                     sizeof b_text));
             for (int o = 0; o < g->node[n].n_out; o++) {
                 if (g->node[n].out[o] < 0) continue;
-                const reel_value *a = &g->value[g->node[n].out[o]],
-                                 *b = &h->value[h->node[n].out[o]];
+                const reel__value *a = &g->value[g->node[n].out[o]],
+                                  *b = &h->value[h->node[n].out[o]];
                 assert_memory_equal(a->grow, b->grow, sizeof a->grow);
                 assert_true(reel__same_shape(&a->meta, &b->meta));
             }

@@ -184,7 +184,7 @@ static void make_passes(FILE *to, const char *name)
 static void make_table(FILE *to, const char *unused)
 {
 #define PASS(name) &reel__pass_##name,
-    static const reel_pass *const pass[] = {
+    static const reel__pass *const pass[] = {
 #include "trace/passes/passes.def"
     };
 #undef PASS

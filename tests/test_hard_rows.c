@@ -324,7 +324,7 @@ static void test_all_ignored(void **state)
 
 /* q, k, v, mask; the mask NULL, bool or added. */
 typedef struct problem {
-    reel_attention_attrs a;
+    reel__attention_attrs a;
     reel_tensor *in[4];
 } problem;
 
@@ -603,7 +603,7 @@ static void check_sums(reel_dtype dt, bool large)
 {
     problem p = drawn_problem(dt, large);
     double size = dt == REEL_F64 ? 1e8 : dt == REEL_F16 ? 100 : 2e4;
-    p.a = (reel_attention_attrs){.scale = ONE_OF(0.3, -0.7, 1.1), .causal = p.a.causal};
+    p.a = (reel__attention_attrs){.scale = ONE_OF(0.3, -0.7, 1.1), .causal = p.a.causal};
     for (int i = 0; i < 2; i++) {
         reel_tensor *x = reel_rand(reel_shape_of(p.in[i]), dt);
         p.in[i] = leaf(reel_mul_scalar(reel_add_scalar(x, -0.4), size));

@@ -69,9 +69,9 @@ static double hostile_real(void)
 }
 
 /* Changes one number of the attributes. */
-static void spoil(const reel_attr_schema *a, int64_t *attrs)
+static void spoil(const reel__attr_schema *a, int64_t *attrs)
 {
-    const reel_attr_field *f = &a->field[below((size_t)a->n_fields)];
+    const reel__attr_field *f = &a->field[below((size_t)a->n_fields)];
     size_t k = below(draw() % 2 && f->count > 4 ? 4 : f->count);
     int64_t *at = attrs + (f->offset + k * reel__attr_unit(f)) / 8;
     const double real = hostile_real();
@@ -91,7 +91,7 @@ static void spoil(const reel_attr_schema *a, int64_t *attrs)
 }
 
 static bool make_inputs(const sample *s, reel_dtype dtype, reel_tensor *in[],
-                        const reel_meta *meta[])
+                        const reel__meta *meta[])
 {
     sample_layout layout = (sample_layout)below(SAMPLE_LAYOUTS);
     for (int i = 0; i < s->n_in; i++) {
@@ -108,7 +108,7 @@ static bool make_inputs(const sample *s, reel_dtype dtype, reel_tensor *in[],
 }
 
 /* A shape that can exist, but perhaps in no memory. */
-static bool spoil_shape(reel_meta *m)
+static bool spoil_shape(reel__meta *m)
 {
     if (draw() % 4 == 0) m->rank = (int)below(REEL_MAX_RANK + 1);
     for (size_t n = 1 + below(2); n > 0 && m->rank; n--) {
@@ -122,10 +122,11 @@ static bool spoil_shape(reel_meta *m)
 }
 
 /* Shapes are all that a rule sees of a graph that was read. */
-static void try_shapes(const reel_op *op, const sample *s, const reel_meta *const meta[])
+static void try_shapes(const reel__op *op, const sample *s,
+                       const reel__meta *const meta[])
 {
-    reel_meta wild[SAMPLE_MAX_IN], result[REEL_OP_MAX_OUT];
-    const reel_meta *in[SAMPLE_MAX_IN];
+    reel__meta wild[SAMPLE_MAX_IN], result[REEL_OP_MAX_OUT];
+    const reel__meta *in[SAMPLE_MAX_IN];
     for (int i = 0; i < s->n_in; i++) {
         in[i] = meta[i] ? &wild[i] : NULL;
         if (!meta[i]) continue;
@@ -137,7 +138,7 @@ static void try_shapes(const reel_op *op, const sample *s, const reel_meta *cons
 }
 
 /* Results of a shape that a test can afford. */
-static bool is_small(const reel_op *op, const reel_meta out[])
+static bool is_small(const reel__op *op, const reel__meta out[])
 {
     double elements = 0;
     for (int k = 0; k < op->n_out; k++)
@@ -146,13 +147,13 @@ static bool is_small(const reel_op *op, const reel_meta out[])
 }
 
 /* 1 if the shape rule took the attributes. */
-static int try_one(const reel_op *op)
+static int try_one(const reel__op *op)
 {
     static const reel_dtype floats[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
     static sample s;
     reel_tensor *in[SAMPLE_MAX_IN], *out[REEL_OP_MAX_OUT] = {NULL};
-    const reel_meta *meta[SAMPLE_MAX_IN];
-    reel_meta result[REEL_OP_MAX_OUT];
+    const reel__meta *meta[SAMPLE_MAX_IN];
+    reel__meta result[REEL_OP_MAX_OUT];
     const char *text = sample_text(op);
     int lines = sample_lines(text), taken = 0;
     bool has_attrs = op->attrs && op->attrs->n_fields;
@@ -190,9 +191,9 @@ static void test_attributes_of_a_stranger(void **state)
 static void test_windows_that_reach_far(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs pool = {
+    const reel__pool2d_attrs pool = {
         .kernel = {2, 2}, .stride = {1, 1}, .dilation = {INT64_MAX, 1}, .ceil_mode = 1};
-    const reel_conv2d_attrs conv = {
+    const reel__conv2d_attrs conv = {
         .stride = {1, 1}, .dilation = {INT64_MAX, 1}, .groups = 1};
     reel_tensor *x = reel_ones(REEL_SHAPE(1, 1, 4, 4), REEL_F32),
                 *w = reel_ones(REEL_SHAPE(1, 1, 2, 2), REEL_F32);
@@ -210,13 +211,13 @@ static void test_windows_that_reach_far(void **state)
 static void test_pools_of_one_place(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs still = {
+    const reel__pool2d_attrs still = {
         .kernel = {1, 1}, .stride = {1, 1}, .dilation = {INT64_MAX, INT64_MAX - 1}};
-    const reel_pool2d_attrs wide = {.kernel = {INT64_MAX, 1},
-                                    .stride = {INT64_MAX, 1},
-                                    .padding = {INT64_MAX / 2 - 2, 0},
-                                    .dilation = {1, 1},
-                                    .ceil_mode = 1};
+    const reel__pool2d_attrs wide = {.kernel = {INT64_MAX, 1},
+                                     .stride = {INT64_MAX, 1},
+                                     .padding = {INT64_MAX / 2 - 2, 0},
+                                     .dilation = {1, 1},
+                                     .ceil_mode = 1};
     const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
     for (int i = 0; i < 4; i++) {
         reel_tensor *x = reel_ones(REEL_SHAPE(1, 2, 4, 3), dtypes[i]);
@@ -241,11 +242,11 @@ static void test_convolutions_of_one_place(void **state)
     (void)state;
     const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
     for (int i = 0; i < 4; i++) {
-        reel_conv2d_attrs at = {.padding = {1, 0},
-                                .stride = {INT64_MAX, INT64_MAX - 1},
-                                .dilation = {2, INT64_MAX},
-                                .groups = 1,
-                                .input = {1, 3, 5, 1}};
+        reel__conv2d_attrs at = {.padding = {1, 0},
+                                 .stride = {INT64_MAX, INT64_MAX - 1},
+                                 .dilation = {2, INT64_MAX},
+                                 .groups = 1,
+                                 .input = {1, 3, 5, 1}};
         reel_tensor *x = reel_ones(REEL_SHAPE(1, 3, 5, 1), dtypes[i]),
                     *w = reel_ones(REEL_SHAPE(4, 3, 3, 1), dtypes[i]);
         reel_tensor *y = reel__apply1(reel__op_by_name("conv2d"), &at, 3,
@@ -275,7 +276,7 @@ static void test_convolutions_of_one_place(void **state)
 static void test_winners_outside(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs a = {
+    const reel__pool2d_attrs a = {
         .kernel = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}, .size = {2, 2}};
     const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
     const int64_t wrong[] = {-1, 4, INT64_MAX, INT64_MIN};

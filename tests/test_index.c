@@ -31,11 +31,11 @@ static void draw_indices(strided *index, int64_t size)
 }
 
 /* Runs a kernel on one and on two threads: the same bytes. */
-static void run(reel_kernel_id id, reel_kernel_fn fn, const reel_karg *in, int n_in,
+static void run(reel__kernel_id id, reel__kernel_fn fn, const reel__karg *in, int n_in,
                 strided *y, const void *attrs)
 {
-    reel_karg out = strided_arg(y);
-    reel_kcall call = {id, n_in, 1, in, &out, attrs, NULL, 0};
+    reel__karg out = strided_arg(y);
+    reel__kcall call = {id, n_in, 1, in, &out, attrs, NULL, 0};
     char *first = malloc(y->bytes);
     assert_non_null(first);
     assert_int_equal(reel_set_threads(1), REEL_OK);
@@ -62,7 +62,7 @@ static void index_select_case(int64_t most, int64_t n)
 {
     int64_t dim[REEL_MAX_RANK];
     int along, rank = indexed_shape(most, dim, &along);
-    reel_index_attrs attrs = {.dim = along};
+    reel__index_attrs attrs = {.dim = along};
     strided x =
         strided_new((reel_dtype)(dice() % REEL__DTYPE_COUNT), rank, dim, STRIDED_IN);
     strided index = strided_new(index_dtype(), 1, &n, STRIDED_IN);
@@ -70,7 +70,7 @@ static void index_select_case(int64_t most, int64_t n)
     draw_indices(&index, dim[along]);
     dim[along] = n;
     strided y = strided_new(x.meta.dtype, rank, dim, STRIDED_OUT);
-    reel_karg in[2] = {strided_arg(&x), strided_arg(&index)};
+    reel__karg in[2] = {strided_arg(&x), strided_arg(&index)};
     run(K_INDEX_SELECT, reel__ref_index_select, in, 2, &y, &attrs);
     for (int64_t i = 0; i < strided_numel(&y); i++) {
         int64_t at[REEL_MAX_RANK];
@@ -119,7 +119,7 @@ static void index_add_case(int64_t most, int64_t n, int64_t size)
 {
     int64_t dim[REEL_MAX_RANK];
     int along, rank = indexed_shape(most, dim, &along);
-    reel_index_attrs attrs = {.dim = along, .size = size};
+    reel__index_attrs attrs = {.dim = along, .size = size};
     dim[along] = n;
     strided g = strided_new(sum_dtype(), rank, dim, STRIDED_IN);
     strided index = strided_new(index_dtype(), 1, &n, STRIDED_IN);
@@ -127,7 +127,7 @@ static void index_add_case(int64_t most, int64_t n, int64_t size)
     draw_indices(&index, size);
     dim[along] = size;
     strided y = strided_new(g.meta.dtype, rank, dim, STRIDED_OUT);
-    reel_karg in[2] = {strided_arg(&g), strided_arg(&index)};
+    reel__karg in[2] = {strided_arg(&g), strided_arg(&index)};
     run(K_INDEX_ADD, reel__ref_index_add, in, 2, &y, &attrs);
     double *want = zeros_for(&y);
     for (int64_t i = 0; i < strided_numel(&g); i++) {
@@ -156,10 +156,10 @@ static void index_add(void **state)
 
 /* Many numbers at few places, of one sign, so that an error of the totals cannot cancel: as
  * exact as SUM, whose trees join eight. `across`: `dim` is the outer one of two. */
-static void sums_of_many(reel_kernel_id id, bool across, int64_t n, int64_t size)
+static void sums_of_many(reel__kernel_id id, bool across, int64_t n, int64_t size)
 {
     int64_t shape[2] = {across ? n : 3, across ? 3 : n}, out[2] = {shape[0], shape[1]};
-    reel_index_attrs attrs = {.dim = across ? 0 : 1, .size = size};
+    reel__index_attrs attrs = {.dim = across ? 0 : 1, .size = size};
     bool scatter = id == K_SCATTER_ADD;
     out[attrs.dim] = size;
     strided src = strided_new(REEL_F32, 2, shape, STRIDED_IN);
@@ -179,11 +179,11 @@ static void sums_of_many(reel_kernel_id id, bool across, int64_t n, int64_t size
         at[attrs.dim] = (int64_t)strided_get(&index, scatter ? i : at[attrs.dim]);
         want[ravel(&y, at)] += strided_get(&src, i);
     }
-    reel_karg in[3] = {strided_arg(&x), strided_arg(&index), strided_arg(&src)};
+    reel__karg in[3] = {strided_arg(&x), strided_arg(&index), strided_arg(&src)};
     if (scatter)
         run(id, reel__ref_scatter_add, in, 3, &y, &attrs);
     else
-        run(id, reel__ref_index_add, (reel_karg[]){in[2], in[1]}, 2, &y, &attrs);
+        run(id, reel__ref_index_add, (reel__karg[]){in[2], in[1]}, 2, &y, &attrs);
     for (int64_t i = 0; i < strided_numel(&y); i++)
         if (!(fabs(strided_get(&y, i) - want[i]) <= 2e-7 * want[i]))
             fail_msg("element %lld is %.9g, not %.9g", (long long)i, strided_get(&y, i),
@@ -210,7 +210,7 @@ static void gather_case(int64_t most, int64_t n)
 {
     int64_t dim[REEL_MAX_RANK];
     int along, rank = indexed_shape(most, dim, &along);
-    reel_index_attrs attrs = {.dim = along};
+    reel__index_attrs attrs = {.dim = along};
     strided x =
         strided_new((reel_dtype)(dice() % REEL__DTYPE_COUNT), rank, dim, STRIDED_IN);
     strided_randomize(&x);
@@ -219,7 +219,7 @@ static void gather_case(int64_t most, int64_t n)
     strided index = strided_new(index_dtype(), rank, dim, STRIDED_IN);
     draw_indices(&index, x.meta.dim[along]);
     strided y = strided_new(x.meta.dtype, rank, dim, STRIDED_OUT);
-    reel_karg in[2] = {strided_arg(&x), strided_arg(&index)};
+    reel__karg in[2] = {strided_arg(&x), strided_arg(&index)};
     run(K_GATHER, reel__ref_gather, in, 2, &y, &attrs);
     for (int64_t i = 0; i < strided_numel(&y); i++) {
         int64_t at[REEL_MAX_RANK];
@@ -245,7 +245,7 @@ static void scatter_add_case(int64_t most, int64_t n)
 {
     int64_t dim[REEL_MAX_RANK], wide[REEL_MAX_RANK];
     int along, rank = indexed_shape(most, dim, &along);
-    reel_index_attrs attrs = {.dim = along};
+    reel__index_attrs attrs = {.dim = along};
     strided x = strided_new(sum_dtype(), rank, dim, STRIDED_IN);
     strided y = strided_new(x.meta.dtype, rank, dim, STRIDED_OUT);
     for (int d = 0; d < rank; d++) {
@@ -257,7 +257,7 @@ static void scatter_add_case(int64_t most, int64_t n)
     strided_randomize(&x);
     strided_randomize(&src);
     draw_indices(&index, x.meta.dim[along]);
-    reel_karg in[3] = {strided_arg(&x), strided_arg(&index), strided_arg(&src)};
+    reel__karg in[3] = {strided_arg(&x), strided_arg(&index), strided_arg(&src)};
     run(K_SCATTER_ADD, reel__ref_scatter_add, in, 3, &y, &attrs);
     double *want = zeros_for(&y);
     for (int64_t i = 0; i < strided_numel(&y); i++) want[i] = strided_get(&x, i);
@@ -293,12 +293,12 @@ static void one_hot(void **state)
         reel_dtype dtype = (reel_dtype)(dice() % REEL__DTYPE_COUNT);
         if (dtype == REEL_F16 || dtype == REEL_BF16)
             dtype = REEL_I64; /* the test reads halves as bits */
-        reel_index_attrs attrs = {.size = dice_in(1, 12)};
+        reel__index_attrs attrs = {.size = dice_in(1, 12)};
         strided index = strided_new(index_dtype(), rank, dim, STRIDED_IN);
         draw_indices(&index, attrs.size);
         dim[rank] = attrs.size;
         strided y = strided_new(dtype, rank + 1, dim, STRIDED_OUT);
-        reel_karg in = strided_arg(&index);
+        reel__karg in = strided_arg(&index);
         run(K_ONE_HOT, reel__ref_one_hot, &in, 1, &y, &attrs);
         for (int64_t i = 0; i < strided_numel(&y); i++)
             assert_true(strided_get(&y, i) == (strided_get(&index, i / attrs.size) ==
@@ -312,8 +312,8 @@ static void one_hot(void **state)
 static void out_of_range(void **state)
 {
     static const struct {
-        reel_kernel_id id;
-        reel_kernel_fn fn;
+        reel__kernel_id id;
+        reel__kernel_fn fn;
         int n_in;
         const char *name;
     } kernels[] = {{K_INDEX_SELECT, reel__ref_index_select, 2, "index_select"},
@@ -334,14 +334,14 @@ static void out_of_range(void **state)
             strided y = strided_new(REEL_F32, k == 4 ? 2 : 1, k == 4 ? hot : ten, 0);
             draw_indices(&index, 10);
             strided_write(&index, strided_at(&index, 3), (double)bad[b % 3]);
-            reel_karg in[3] = {strided_arg(k == 4   ? &index
-                                           : k == 1 ? &src
-                                                    : &x),
-                               strided_arg(&index), strided_arg(&src)};
-            reel_karg out = strided_arg(&y);
-            reel_index_attrs attrs = {.dim = 0, .size = 10};
-            reel_kcall call = {kernels[k].id, kernels[k].n_in, 1,    in,
-                               &out,          &attrs,          NULL, 0};
+            reel__karg in[3] = {strided_arg(k == 4   ? &index
+                                            : k == 1 ? &src
+                                                     : &x),
+                                strided_arg(&index), strided_arg(&src)};
+            reel__karg out = strided_arg(&y);
+            reel__index_attrs attrs = {.dim = 0, .size = 10};
+            reel__kcall call = {kernels[k].id, kernels[k].n_in, 1,    in,
+                                &out,          &attrs,          NULL, 0};
             assert_int_equal(kernels[k].fn(&call), REEL_ERR_ARG);
             snprintf(
                 want, sizeof want,
@@ -360,12 +360,12 @@ static void out_of_range(void **state)
 static void out_of_memory(void **state)
 {
     int64_t dim[2] = {5, 4};
-    reel_index_attrs attrs = {.dim = 0, .size = 5};
+    reel__index_attrs attrs = {.dim = 0, .size = 5};
     strided g = strided_new(REEL_F32, 2, dim, 0),
             index = strided_new(REEL_I32, 1, dim, 0);
     strided y = strided_new(REEL_F32, 2, dim, 0);
-    reel_karg in[2] = {strided_arg(&g), strided_arg(&index)}, out = strided_arg(&y);
-    reel_kcall call = {K_INDEX_ADD, 2, 1, in, &out, &attrs, NULL, 0};
+    reel__karg in[2] = {strided_arg(&g), strided_arg(&index)}, out = strided_arg(&y);
+    reel__kcall call = {K_INDEX_ADD, 2, 1, in, &out, &attrs, NULL, 0};
     (void)state;
     draw_indices(&index, 5);
     for (int nth = 1; nth <= 2; nth++) {

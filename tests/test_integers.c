@@ -317,14 +317,14 @@ static void test_reductions(void **state)
 static void test_text(void **state)
 {
     (void)state;
-    const reel_attr_schema *schema = &reel__scalar_schema;
+    const reel__attr_schema *schema = &reel__scalar_schema;
     for (int i = 0; i < 20000; i++) {
         uint64_t bits = dice();
         double real;
         memcpy(&real, &bits, sizeof real);
         if (real != real) real = -0.0;
-        const reel_scalar_attrs a = {{reel__whole(any()), reel__real(real)}};
-        reel_scalar_attrs b;
+        const reel__scalar_attrs a = {{reel__whole(any()), reel__real(real)}};
+        reel__scalar_attrs b;
         char text[256];
         memset(&b, 0, sizeof b);
         reel__attr_text(schema, &a, text, sizeof text);
@@ -339,11 +339,11 @@ static void test_text(void **state)
 /* ---- imported operators -------------------------------------------------------------------------------- */
 
 /* y = op(initializers in0, in1, in2), which are i64. */
-static reel_onnx_node *one_node(reel_onnx_model *m, const char *op, const int64_t *in[],
-                                const int64_t size[], int n)
+static reel__onnx_node *one_node(reel__onnx_model *m, const char *op, const int64_t *in[],
+                                 const int64_t size[], int n)
 {
     static const char *const name[] = {"a", "b", "c", "d"};
-    reel_onnx_node *node = reel__onnx_add_node(m, op, "");
+    reel__onnx_node *node = reel__onnx_add_node(m, op, "");
     for (int i = 0; i < n; i++) {
         reel_shape shape = size[i] < 0 ? REEL_SCALAR : REEL_SHAPE(size[i]);
         reel__onnx_add_initializer(m, name[i], REEL_ONNX_INT64, shape, in[i]);
@@ -354,7 +354,7 @@ static reel_onnx_node *one_node(reel_onnx_model *m, const char *op, const int64_
     return node;
 }
 
-static void run_model(const char *what, reel_onnx_model *m, const int64_t *want,
+static void run_model(const char *what, reel__onnx_model *m, const int64_t *want,
                       int64_t n)
 {
     reel_tensor *y = NULL;
@@ -381,12 +381,12 @@ static void test_imported(void **state)
         const int64_t *in[] = {v, w};
         const int64_t size[] = {N, N};
         reel_scope s = reel_scope_begin();
-        reel_onnx_model *model = reel__onnx_model_new();
+        reel__onnx_model *model = reel__onnx_model_new();
         one_node(model, "Div", in, size, 2);
         run_model("Div", model, q, N);
         for (int fmod = 0; fmod < 2; fmod++) {
             model = reel__onnx_model_new();
-            reel_onnx_node *node = one_node(model, "Mod", in, size, 2);
+            reel__onnx_node *node = one_node(model, "Mod", in, size, 2);
             reel__onnx_add_int(model, node, "fmod", fmod);
             run_model("Mod", model, fmod ? r : m, N);
         }
@@ -401,7 +401,7 @@ static void test_imported_numbers(void **state)
                   pads[] = {1, 0}, three[] = {3}, low[] = {-ODD}, high[] = {ODD},
                   wide[] = {INT64_MIN, INT64_MAX};
     reel_scope s = reel_scope_begin();
-    reel_onnx_model *m = reel__onnx_model_new();
+    reel__onnx_model *m = reel__onnx_model_new();
     one_node(m, "Range", (const int64_t *[]){odd, limit, delta}, (int64_t[]){-1, -1, -1},
              3);
     run_model("Range", m, (int64_t[]){ODD, ODD + 4, ODD + 8}, 3);
@@ -412,9 +412,9 @@ static void test_imported_numbers(void **state)
     one_node(m, "Clip", (const int64_t *[]){wide, low, high}, (int64_t[]){2, -1, -1}, 3);
     run_model("Clip", m, (int64_t[]){-ODD, ODD}, 2);
     m = reel__onnx_model_new();
-    reel_onnx_node *node =
+    reel__onnx_node *node =
         one_node(m, "ConstantOfShape", (const int64_t *[]){three}, (int64_t[]){1}, 1);
-    reel_onnx_tensor *t =
+    reel__onnx_tensor *t =
         reel__onnx_new_tensor(m, "value", REEL_ONNX_INT64, REEL_SHAPE(1), odd);
     reel__onnx_add_tensor(m, node, "value", t);
     run_model("ConstantOfShape", m, (int64_t[]){ODD, ODD, ODD}, 3);

@@ -24,7 +24,7 @@ static void cat(void **state)
         reel_dtype dtype = any_dtype();
         int along = (int)dice_in(0, rank - 1);
         strided x[4];
-        reel_karg in[4];
+        reel__karg in[4];
         for (int i = 0; i < n; i++) {
             total += sizes[i] = dim[along] = dice_in(0, 4);
             x[i] = strided_new(dtype, rank, dim, STRIDED_IN);
@@ -33,9 +33,9 @@ static void cat(void **state)
         }
         dim[along] = total;
         strided y = strided_new(dtype, rank, dim, STRIDED_OUT);
-        reel_karg out = strided_arg(&y);
-        reel_dim_attrs attrs = {along};
-        reel_kcall call = {K_CAT, n, 1, in, &out, &attrs, NULL, 0};
+        reel__karg out = strided_arg(&y);
+        reel__dim_attrs attrs = {along};
+        reel__kcall call = {K_CAT, n, 1, in, &out, &attrs, NULL, 0};
         assert_int_equal(reel__ref_cat(&call), REEL_OK);
         for (int64_t i = 0; i < strided_numel(&y); i++) {
             int64_t at[REEL_MAX_RANK];
@@ -60,7 +60,7 @@ static void pad(void **state)
         reel_dtype dtype = any_dtype();
         if (dtype == REEL_F16 || dtype == REEL_BF16)
             dtype = REEL_F32; /* the test reads halves as bits */
-        reel_pad_attrs attrs = {.value = reel__whole(dtype == REEL_BOOL ? 1 : 3)};
+        reel__pad_attrs attrs = {.value = reel__whole(dtype == REEL_BOOL ? 1 : 3)};
         for (int d = 0; d < rank; d++) {
             attrs.before[d] = dice() % 2 ? 0 : dice_in(0, 2);
             attrs.after[d] = dice() % 2 ? 0 : dice_in(0, 2);
@@ -69,8 +69,8 @@ static void pad(void **state)
         strided x = strided_new(dtype, rank, dim, STRIDED_IN);
         strided y = strided_new(dtype, rank, wide, STRIDED_OUT);
         strided_randomize(&x);
-        reel_karg in = strided_arg(&x), out = strided_arg(&y);
-        reel_kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL, 0};
+        reel__karg in = strided_arg(&x), out = strided_arg(&y);
+        reel__kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL, 0};
         assert_int_equal(reel__ref_pad(&call), REEL_OK);
         for (int64_t i = 0; i < strided_numel(&y); i++) {
             int64_t at[REEL_MAX_RANK];
@@ -96,9 +96,9 @@ static void pad_refuses_negative(void **state)
     int64_t dim[1] = {4}, small[1] = {3};
     (void)state;
     strided x = strided_new(REEL_F32, 1, dim, 0), y = strided_new(REEL_F32, 1, small, 0);
-    reel_karg in = strided_arg(&x), out = strided_arg(&y);
-    reel_pad_attrs attrs = {.before = {-1}};
-    reel_kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL, 0};
+    reel__karg in = strided_arg(&x), out = strided_arg(&y);
+    reel__pad_attrs attrs = {.before = {-1}};
+    reel__kcall call = {K_PAD, 1, 1, &in, &out, &attrs, NULL, 0};
     assert_int_equal(reel__ref_pad(&call), REEL_ERR_ARG);
     assert_string_equal(reel_error_message(),
                         "pad: -1 before and 0 after dimension 0, must be 0 or more");
@@ -118,9 +118,9 @@ static void flip(void **state)
         strided x = strided_new(dtype, rank, dim, STRIDED_IN);
         strided y = strided_new(dtype, rank, dim, STRIDED_OUT);
         strided_randomize(&x);
-        reel_karg in = strided_arg(&x), out = strided_arg(&y);
-        reel_mask_attrs attrs = {.mask = (int64_t)(dice() % (1u << rank))};
-        reel_kcall call = {K_FLIP, 1, 1, &in, &out, &attrs, NULL, 0};
+        reel__karg in = strided_arg(&x), out = strided_arg(&y);
+        reel__mask_attrs attrs = {.mask = (int64_t)(dice() % (1u << rank))};
+        reel__kcall call = {K_FLIP, 1, 1, &in, &out, &attrs, NULL, 0};
         assert_int_equal(reel__ref_flip(&call), REEL_OK);
         for (int64_t i = 0; i < strided_numel(&y); i++) {
             int64_t at[REEL_MAX_RANK];

@@ -282,7 +282,7 @@ static reel_tensor *moved_input(const trial *t, int i, int k, bool apart)
 static bool run(const trial *t, reel_tensor *const in[], reel_tensor *out[])
 {
     reel_tensor *own[SAMPLE_MAX_IN];
-    const reel_op *op = t->s.op;
+    const reel__op *op = t->s.op;
     const unsigned mutates = op->mutates | (op->traits & REEL_OP_INPLACE ? 1u : 0u);
     for (int i = 0; i < t->s.n_in; i++)
         own[i] = in[i] && (mutates >> i & 1) ? reel_copy(in[i]) : in[i];
@@ -396,7 +396,7 @@ static void compare_bits(const trial *t, const char *what, reel_tensor *a, reel_
 }
 
 /* Records that are the gradient of another. */
-static bool is_gradient(const reel_op *op)
+static bool is_gradient(const reel__op *op)
 {
     return strstr(op->name, "_backward") || strstr(op->name, "_grad") ||
            op == &reel__conv2d_input || op == &reel__conv2d_weight;
@@ -507,7 +507,7 @@ static bool has_layout(const sample *s, sample_layout l)
 }
 
 /* Under the first `formats` dtypes. */
-static void check_sample(const reel_op *op, const char *text, int line, int formats)
+static void check_sample(const reel__op *op, const char *text, int line, int formats)
 {
     static trial t;
     for (int f = 0; f < formats; f++)
@@ -532,7 +532,7 @@ static int check_all(const char *only)
 {
     bool tape = reel_set_grad_enabled(false);
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         if (only && strcmp(only, op->name) != 0) continue;
         if (!op->sample || (op->traits & REEL_OP_RANDOM)) continue;
         for (int line = 0; line < sample_lines(op->sample); line++)

@@ -157,12 +157,12 @@ static void refuses(void **state)
                      make(REEL_SHAPE(3, 8), REEL_F32, NULL, 2),
                      {.data = NULL}};
     operand y = make(REEL_SHAPE(4, 6, 3), REEL_F32, NULL, 3);
-    reel_karg ins[3] = {
+    reel__karg ins[3] = {
         {in[0].data, &in[0].meta}, {in[1].data, &in[1].meta}, {NULL, NULL}};
-    reel_karg outs[1] = {{y.data, &y.meta}};
+    reel__karg outs[1] = {{y.data, &y.meta}};
     reel_status status = REEL_OK;
     assert_false(reel__fast_linear(
-        &(reel_kcall){.n_in = 3, .n_out = 1, .in = ins, .out = outs}, &status));
+        &(reel__kcall){.n_in = 3, .n_out = 1, .in = ins, .out = outs}, &status));
     drop(&in[0]), drop(&in[1]), drop(&y);
 }
 

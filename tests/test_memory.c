@@ -60,7 +60,8 @@ static void fake_free(int device, void *p, size_t bytes)
     fake_live -= bytes;
 }
 
-static const reel_backend fake = {.name = "fake", .alloc = fake_alloc, .free = fake_free};
+static const reel__backend fake = {
+    .name = "fake", .alloc = fake_alloc, .free = fake_free};
 
 static reel__segments fake_open(size_t limit)
 {

@@ -24,7 +24,7 @@
 
 static int calls, refused, failures; /* all are shown before the test fails */
 
-static void print_call(const reel_op *op, int n, reel_tensor *const in[])
+static void print_call(const reel__op *op, int n, reel_tensor *const in[])
 {
     char text[REEL__META_TEXT];
     fprintf(stderr, "%s(", op->name);
@@ -145,7 +145,7 @@ static void test_records(void **state)
     int records = 0;
     calls = refused = 0;
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         for (int line = 0; line < sample_lines(op->sample); line++) {
             sample s;
             assert_true(sample_parse(op, op->sample, line, &s));

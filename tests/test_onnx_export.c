@@ -38,17 +38,17 @@ static reel_graph *traced(reel_function fn, reel_shape shape)
 }
 
 /* Exports and reads back. */
-static reel_onnx_model *written(reel_graph *g, const char *path,
-                                const reel_onnx_opts *opts)
+static reel__onnx_model *written(reel_graph *g, const char *path,
+                                 const reel_onnx_opts *opts)
 {
     reel_onnx_export(g, path, opts);
     no_error();
-    reel_onnx_model *m = reel__onnx_read(path, NULL);
+    reel__onnx_model *m = reel__onnx_read(path, NULL);
     no_error();
     return m;
 }
 
-static int count(const reel_onnx_model *m, const char *op)
+static int count(const reel__onnx_model *m, const char *op)
 {
     int n = 0;
     for (size_t i = 0; i < m->graph.node.n; i++)
@@ -72,12 +72,12 @@ static void test_names(void **state)
     reel_train(net, false);
     reel_graph *g = reel_trace(net, reel_randn(REEL_SHAPE(2, 3, 32, 32), REEL_F32), NULL);
     const char *const about[][2] = {{"classes", "cat dog"}, {"seed", "1"}};
-    reel_onnx_model *m = written(g, temp_path("net.onnx"),
-                                 &(reel_onnx_opts){.name = "net",
-                                                   .doc = "a net",
-                                                   .batch = "n",
-                                                   .metadata = about,
-                                                   .n_metadata = 2});
+    reel__onnx_model *m = written(g, temp_path("net.onnx"),
+                                  &(reel_onnx_opts){.name = "net",
+                                                    .doc = "a net",
+                                                    .batch = "n",
+                                                    .metadata = about,
+                                                    .n_metadata = 2});
     assert_string_equal(m->graph.name, "net");
     assert_string_equal(m->doc, "a net");
     assert_string_equal(m->producer_name, "reel");
@@ -127,7 +127,7 @@ static void test_tied_weights_stand_once(void **state)
     reel_tensor *x = reel_randn(REEL_SHAPE(2, 4), REEL_F32);
     reel_graph *g = reel_trace_function(tied, the_weight, &x, 1,
                                         &(reel_trace_opts){.declare = declare_weight});
-    reel_onnx_model *m = written(g, temp_path("tied.onnx"), NULL);
+    reel__onnx_model *m = written(g, temp_path("tied.onnx"), NULL);
     assert_int_equal(m->graph.initializer.n, 1);
     assert_string_equal(m->graph.initializer.at[0]->name, "w");
     reel__onnx_model_free(m);
@@ -147,7 +147,7 @@ static void test_only_what_outputs_need(void **state)
 {
     (void)state;
     reel_graph *g = traced(two_uses, REEL_SHAPE(2, 3));
-    reel_onnx_model *m = written(g, temp_path("dead.onnx"), NULL);
+    reel__onnx_model *m = written(g, temp_path("dead.onnx"), NULL);
     assert_int_equal(m->graph.node.n, 1);
     assert_string_equal(m->graph.node.at[0]->output.at[0], "y");
     reel__onnx_model_free(m);
@@ -166,7 +166,7 @@ static void test_input_as_output(void **state)
 {
     (void)state;
     reel_graph *g = traced(same, REEL_SHAPE(2, 3));
-    reel_onnx_model *m = written(g, temp_path("same.onnx"), NULL);
+    reel__onnx_model *m = written(g, temp_path("same.onnx"), NULL);
     assert_int_equal(count(m, "Identity"), 1);
     reel__onnx_model_free(m);
     reel_graph_free(g);
@@ -187,7 +187,7 @@ static void test_opsets(void **state)
     (void)state;
     reel_graph *g = traced(gelu_norm, REEL_SHAPE(2, 8));
     for (int opset = 13; opset <= 26; opset++) {
-        reel_onnx_model *m =
+        reel__onnx_model *m =
             written(g, temp_path("opset.onnx"), &(reel_onnx_opts){.opset = opset});
         assert_int_equal(m->opset, opset);
         assert_int_equal(m->ir_version, ir[opset - 13]);
@@ -213,12 +213,12 @@ static void test_order_of_composed(void **state)
                                         "Sqrt", "Div"};
     enum { N = sizeof order / sizeof *order };
     reel_graph *g = traced(gelu_norm, REEL_SHAPE(2, 8));
-    reel_onnx_model *m =
+    reel__onnx_model *m =
         written(g, temp_path("order.onnx"), &(reel_onnx_opts){.opset = 13});
     assert_int_equal(m->graph.node.n, N);
     for (int i = 0; i < N; i++)
         assert_string_equal(m->graph.node.at[i]->op_type, order[i]);
-    reel_onnx_node *const *n = m->graph.node.at;
+    reel__onnx_node *const *n = m->graph.node.at;
     assert_string_equal(n[3]->input.at[0], m->graph.input.at[0]->name);
     assert_string_equal(n[3]->input.at[1], n[2]->output.at[0]);
     assert_string_equal(n[4]->input.at[0], n[3]->output.at[0]);
@@ -231,7 +231,7 @@ static void test_every_record_has_a_rule_or_a_reason(void **state)
 {
     (void)state;
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         if ((op->onnx != NULL) == (op->no_onnx != NULL))
             fail_msg("%s must have an ONNX rule or a reason why it has none", op->name);
     }
@@ -271,7 +271,7 @@ static void test_external_weights(void **state)
     reel_tensor *w = reel_randn(REEL_SHAPE(64, 64), REEL_F32);
     reel_tensor *x = reel_randn(REEL_SHAPE(2, 64), REEL_F32);
     reel_graph *g = reel_trace_function(wide, w, &x, 1, NULL);
-    reel_onnx_model *m =
+    reel__onnx_model *m =
         written(g, temp_path("big.onnx"), &(reel_onnx_opts){.external_from = 4096});
     assert_int_equal(m->graph.initializer.at[0]->bytes, 64 * 64 * 4);
     reel__onnx_model_free(m);
@@ -366,7 +366,7 @@ static int same_at_the_edge(const sample *s, int opset)
     const bool can = !*left;
     free(left);
     if (can) {
-        reel_onnx_model *m =
+        reel__onnx_model *m =
             reel__onnx_model_of(made.graph, &(reel_onnx_opts){.opset = opset}, NULL);
         reel_graph *g = m ? reel__onnx_import(m, "edge.onnx", NULL) : NULL;
         reel_tensor *y = NULL;
@@ -400,7 +400,7 @@ static void test_edges_of_composed(void **state)
     for (int i = 0; i < reel__n_ops; i++)
         for (int how = 0; how < 24; how++) {
             sample s;
-            const reel_op *op = reel__ops[i];
+            const reel__op *op = reel__ops[i];
             if (!(op->traits & REEL_OP_POINTWISE) || !op->onnx || !op->sample) continue;
             reel_scope scope = reel_scope_begin();
             assert_true(sample_parse(op, op->sample, 0, &s));
@@ -414,9 +414,9 @@ static void test_edges_of_composed(void **state)
 }
 
 /* A planted wrong rule: exp written as neg. */
-static const reel_op *wrong_exp(void)
+static const reel__op *wrong_exp(void)
 {
-    static reel_op op;
+    static reel__op op;
     op = *reel__op_by_name("exp");
     op.onnx = reel__op_by_name("neg")->onnx;
     return &op;
@@ -440,24 +440,24 @@ static void test_wrong_values_are_not_written(void **state)
 }
 
 /* exp(x) of the first eight rows, which is all of it in a small batch. */
-static reel_status eight_rows(const reel_call *c, reel_onnx *o)
+static reel_status eight_rows(const reel__call *c, reel_onnx *o)
 {
     (void)c;
-    const reel_ref x = o->in[0];
-    reel_ref y = ONNX_NODE("Slice", o->out[0], ONNX("Exp", x),
-                           reel__onnx_list(o, 1, (const int64_t[]){0}),
-                           reel__onnx_list(o, 1, (const int64_t[]){8}),
-                           reel__onnx_list(o, 1, (const int64_t[]){0}));
+    const reel__ref x = o->in[0];
+    reel__ref y = ONNX_NODE("Slice", o->out[0], ONNX("Exp", x),
+                            reel__onnx_list(o, 1, (const int64_t[]){0}),
+                            reel__onnx_list(o, 1, (const int64_t[]){8}),
+                            reel__onnx_list(o, 1, (const int64_t[]){0}));
     return reel__onnx_give(o, 0, y);
 }
 
 /* exp(x) times min(rows - 1, 1), which is 0 in a batch of one alone. */
-static reel_status two_rows(const reel_call *c, reel_onnx *o)
+static reel_status two_rows(const reel__call *c, reel_onnx *o)
 {
     (void)c;
-    const reel_ref x = o->in[0];
+    const reel__ref x = o->in[0];
     const int64_t one = 1, less = o->batch - 1;
-    reel_ref factor =
+    reel__ref factor =
         ONNX("Min", reel__onnx_sizes(o, 1, &less, &one), reel__onnx_list(o, 1, &one));
     factor = reel__onnx_cast(o, factor, x->dtype);
     return reel__onnx_give(o, 0, ONNX("Mul", factor, ONNX("Exp", x)));
@@ -467,11 +467,11 @@ static reel_status two_rows(const reel_call *c, reel_onnx *o)
 static void test_wrong_at_other_batches_is_not_written(void **state)
 {
     (void)state;
-    reel_status (*const rule[])(const reel_call *, reel_onnx *) = {eight_rows, two_rows};
+    reel_status (*const rule[])(const reel__call *, reel_onnx *) = {eight_rows, two_rows};
     const reel_status status[] = {REEL_ERR_INTERNAL, REEL_ERR_NUMERIC};
     for (int i = 0; i < 2; i++) {
         reel_graph *g = traced(two_uses, REEL_SHAPE(2, 3));
-        reel_op op = *reel__op_by_name("exp");
+        reel__op op = *reel__op_by_name("exp");
         op.onnx = rule[i];
         g->node[0].op = &op;
         reel_onnx_export(g, temp_path("wrong.onnx"), NULL);
@@ -492,7 +492,7 @@ static void test_row_that_one_has_not(void **state)
 {
     (void)state;
     reel_graph *g = traced(second_row, REEL_SHAPE(4, 3));
-    reel_onnx_model *m = written(g, temp_path("row.onnx"), NULL);
+    reel__onnx_model *m = written(g, temp_path("row.onnx"), NULL);
     reel__onnx_model_free(m);
     reel_graph_free(g);
     reel_scope_end(0);

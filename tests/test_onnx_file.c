@@ -9,11 +9,11 @@
 #include "onnx_sample.h"
 
 #define F "m.onnx"
-#define SMALL (&(reel_onnx_write_opts){.max_bytes = 4000})
+#define SMALL (&(reel__onnx_write_opts){.max_bytes = 4000})
 
 /* ---- equality ---------------------------------------------------------------------- */
 
-static void assert_same_tensor(const reel_onnx_tensor *a, const reel_onnx_tensor *b)
+static void assert_same_tensor(const reel__onnx_tensor *a, const reel__onnx_tensor *b)
 {
     assert_string_equal(a->name, b->name);
     assert_int_equal(a->dtype, b->dtype);
@@ -24,7 +24,7 @@ static void assert_same_tensor(const reel_onnx_tensor *a, const reel_onnx_tensor
     if (a->bytes) assert_memory_equal(a->data, b->data, a->bytes);
 }
 
-static void assert_same_value(const reel_onnx_value *a, const reel_onnx_value *b)
+static void assert_same_value(const reel__onnx_value *a, const reel__onnx_value *b)
 {
     assert_string_equal(a->name, b->name);
     assert_int_equal(a->dtype, b->dtype);
@@ -35,8 +35,8 @@ static void assert_same_value(const reel_onnx_value *a, const reel_onnx_value *b
     }
 }
 
-static void assert_same_attribute(const reel_onnx_attribute *a,
-                                  const reel_onnx_attribute *b)
+static void assert_same_attribute(const reel__onnx_attribute *a,
+                                  const reel__onnx_attribute *b)
 {
     assert_string_equal(a->name, b->name);
     assert_int_equal(a->kind, b->kind);
@@ -60,7 +60,7 @@ static void assert_same_attribute(const reel_onnx_attribute *a,
     }
 }
 
-static void assert_same_node(const reel_onnx_node *a, const reel_onnx_node *b)
+static void assert_same_node(const reel__onnx_node *a, const reel__onnx_node *b)
 {
     assert_string_equal(a->op_type, b->op_type);
     assert_string_equal(a->name, b->name);
@@ -83,13 +83,13 @@ static void assert_same_node(const reel_onnx_node *a, const reel_onnx_node *b)
         for (size_t i_ = 0; i_ < (a).n; i_++) same((a).at[i_], (b).at[i_]);              \
     } while (0)
 
-static void assert_same_prop(const reel_onnx_prop *a, const reel_onnx_prop *b)
+static void assert_same_prop(const reel__onnx_prop *a, const reel__onnx_prop *b)
 {
     assert_string_equal(a->key, b->key);
     assert_string_equal(a->value, b->value);
 }
 
-static void assert_same(const reel_onnx_model *a, const reel_onnx_model *b)
+static void assert_same(const reel__onnx_model *a, const reel__onnx_model *b)
 {
     assert_int_equal(a->ir_version, b->ir_version);
     assert_int_equal(a->opset, b->opset);
@@ -112,11 +112,11 @@ static void assert_same(const reel_onnx_model *a, const reel_onnx_model *b)
 static void everything_comes_back(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     assert_ok();
     assert_int_equal(reel__onnx_write(m, temp_path(F), NULL), REEL_OK);
     assert_int_equal(temp_count(), 1);
-    reel_onnx_model *r = reel__onnx_read(temp_path(F), NULL);
+    reel__onnx_model *r = reel__onnx_read(temp_path(F), NULL);
     assert_ok();
     assert_same(m, r);
 
@@ -127,7 +127,7 @@ static void everything_comes_back(void **state)
     assert_int_equal(n, again);
     assert_memory_equal(bytes, second, n);
 
-    reel_onnx_model *b = reel__onnx_read_bytes("memory", bytes, n);
+    reel__onnx_model *b = reel__onnx_read_bytes("memory", bytes, n);
     assert_ok();
     assert_same(m, b);
     reel__onnx_model_free(b);
@@ -140,7 +140,7 @@ static void everything_comes_back(void **state)
 static void large_models_have_external_data(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     assert_int_equal(reel__onnx_write(m, temp_path(F), SMALL), REEL_OK);
     assert_int_equal(temp_count(), 2);
     size_t n = 0;
@@ -151,16 +151,17 @@ static void large_models_have_external_data(void **state)
     assert_memory_equal(data + 4096, sample_bytes + 1, 4000);
     reel__free(data);
 
-    reel_onnx_model *r = reel__onnx_read(temp_path(F), NULL);
+    reel__onnx_model *r = reel__onnx_read(temp_path(F), NULL);
     assert_ok();
     assert_same(m, r);
     assert_int_equal(r->owned->n_files, 1);
     reel__onnx_model_free(r);
 
-    assert_null(reel__onnx_read(temp_path(F), &(reel_onnx_read_opts){.max_bytes = 5000}));
+    assert_null(
+        reel__onnx_read(temp_path(F), &(reel__onnx_read_opts){.max_bytes = 5000}));
     assert_error(REEL_ERR_FORMAT, "must be at most 5000");
     assert_int_equal(
-        reel__onnx_write(m, temp_path(F), &(reel_onnx_write_opts){.max_bytes = 1000}),
+        reel__onnx_write(m, temp_path(F), &(reel__onnx_write_opts){.max_bytes = 1000}),
         REEL_ERR_ARG);
     assert_error(REEL_ERR_ARG, "must be at most 1000");
     reel__onnx_model_free(m);
@@ -169,7 +170,7 @@ static void large_models_have_external_data(void **state)
 static void wrong_calls_are_errors(void **state)
 {
     (void)state;
-    reel_onnx_model *m = reel__onnx_model_new();
+    reel__onnx_model *m = reel__onnx_model_new();
     assert_null(reel__onnx_add_node(NULL, "Add", ""));
     assert_false(reel__onnx_add_int(m, NULL, "axis", 1));
     assert_null(reel__onnx_read(NULL, NULL));
@@ -180,7 +181,7 @@ static void wrong_calls_are_errors(void **state)
     assert_error(REEL_ERR_ARG, "path");
     reel__onnx_write(NULL, temp_path(F), NULL);
     assert_error(REEL_ERR_ARG, "model");
-    reel__onnx_write(m, temp_path(F), &(reel_onnx_write_opts){.max_bytes = -1});
+    reel__onnx_write(m, temp_path(F), &(reel__onnx_write_opts){.max_bytes = -1});
     assert_error(REEL_ERR_ARG, "max_bytes");
     assert_null(
         reel__onnx_new_tensor(m, "s", REEL_ONNX_STRING, (reel_shape){.rank = 0}, ""));
@@ -210,9 +211,9 @@ static void wrong_calls_are_errors(void **state)
 static void names_are_numbered(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     reel__onnx_add_value(m, REEL_ONNX_INPUT, "FLOAT", REEL_ONNX_FLOAT, -1, NULL);
-    reel_onnx_names *names = reel__onnx_names_new(m, F);
+    reel__onnx_names *names = reel__onnx_names_new(m, F);
     assert_ok();
     int64_t inputs = 2, initializers = (int64_t)m->graph.initializer.n;
     assert_int_equal(reel__onnx_names_find(names, "x"), 0);
@@ -225,9 +226,9 @@ static void names_are_numbered(void **state)
     assert_int_equal(reel__onnx_names_find(names, ""), -1);
     assert_int_equal(reel__onnx_names_find(names, "zz"), -1);
     reel__onnx_names_free(names);
-    const reel_onnx_attribute *i = reel__onnx_attribute(m->graph.node.at[1], "i");
+    const reel__onnx_attribute *i = reel__onnx_find_attribute(m->graph.node.at[1], "i");
     assert_int_equal(i->i, -7);
-    assert_null(reel__onnx_attribute(m->graph.node.at[1], "j"));
+    assert_null(reel__onnx_find_attribute(m->graph.node.at[1], "j"));
     reel__onnx_model_free(m);
 }
 
@@ -235,7 +236,7 @@ static void dtypes_match_those_of_reel(void **state)
 {
     (void)state;
     for (int i = 0; i < REEL__DTYPE_COUNT; i++) {
-        reel_onnx_dtype onnx = reel__onnx_dtype((reel_dtype)i);
+        reel__onnx_dtype onnx = reel__onnx_dtype_of((reel_dtype)i);
         reel_dtype back;
         assert_true(reel__onnx_dtype_back(onnx, &back));
         assert_int_equal(back, i);
@@ -243,7 +244,7 @@ static void dtypes_match_those_of_reel(void **state)
     }
     reel_dtype none;
     assert_false(reel__onnx_dtype_back(REEL_ONNX_UINT16, &none));
-    assert_int_equal(reel__onnx_dtype(REEL__DTYPE_COUNT), REEL_ONNX_UNDEFINED);
+    assert_int_equal(reel__onnx_dtype_of(REEL__DTYPE_COUNT), REEL_ONNX_UNDEFINED);
     assert_string_equal(reel__onnx_dtype_name(REEL_ONNX_DTYPE_COUNT), "?");
     size_t bytes;
     assert_true(
@@ -279,7 +280,7 @@ static void assert_unchanged(const char *name, loaded before)
 static void failed_writes_keep_both_files(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     static uint8_t other[4000] = {9};
     for (int kind = REEL__FAULT_EIO; kind <= REEL__FAULT_ENOSPC; kind++)
         for (int64_t k = 1;; k++) {
@@ -295,9 +296,9 @@ static void failed_writes_keep_both_files(void **state)
             reel__fault_io(0, false, REEL__FAULT_EIO);
             reel_error_clear();
             assert_int_equal(temp_count(), 2); /* nothing is left lying around */
-            reel_onnx_model *r = reel__onnx_read(temp_path(F), NULL);
+            reel__onnx_model *r = reel__onnx_read(temp_path(F), NULL);
             assert_non_null(r);
-            const reel_onnx_tensor *last =
+            const reel__onnx_tensor *last =
                 r->graph.initializer.at[r->graph.initializer.n - 1];
             bool is_new = strcmp(r->doc, "new") == 0;
             assert_memory_equal(last->data, is_new ? other : sample_bytes, last->bytes);
@@ -318,7 +319,7 @@ static void failed_writes_keep_both_files(void **state)
 static void failed_writes_leave_nothing(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     for (int external = 0; external < 2; external++)
         for (int64_t k = 1;; k++) {
             remove(temp_path(F));
@@ -339,10 +340,10 @@ static void failed_writes_leave_nothing(void **state)
 static void short_transfers_are_continued(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     reel__fault_io(1, true, REEL__FAULT_SHORT);
     assert_int_equal(reel__onnx_write(m, temp_path(F), SMALL), REEL_OK);
-    reel_onnx_model *r = reel__onnx_read(temp_path(F), NULL);
+    reel__onnx_model *r = reel__onnx_read(temp_path(F), NULL);
     assert_ok();
     assert_same(m, r);
     reel__onnx_model_free(r);
@@ -353,12 +354,12 @@ static void short_transfers_are_continued(void **state)
 static void failed_reads_are_errors(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     reel__onnx_write(m, temp_path(F), SMALL);
     for (int forever = 0; forever < 2; forever++)
         for (int64_t k = 1;; k++) {
             reel__fault_io(k, forever, REEL__FAULT_EIO);
-            reel_onnx_model *r = reel__onnx_read(temp_path(F), NULL);
+            reel__onnx_model *r = reel__onnx_read(temp_path(F), NULL);
             int64_t calls = reel__fault_io_count();
             reel__fault_io(0, false, REEL__FAULT_EIO);
             if (r)
@@ -374,17 +375,17 @@ static void failed_reads_are_errors(void **state)
 static void failed_allocations_are_errors(void **state)
 {
     (void)state;
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     reel__onnx_write(m, temp_path(F), SMALL);
     for (int forever = 0; forever < 2; forever++)
         for (int64_t k = 1;; k++) {
             reel__fault_alloc(k, forever);
-            reel_onnx_model *made = sample_model();
+            reel__onnx_model *made = sample_model();
             if (made && !reel_failed()) reel__onnx_write(made, temp_path("2"), SMALL);
             reel__onnx_model_free(made);
             reel_status status = reel_error_status();
             reel_error_clear();
-            reel_onnx_model *r = reel__onnx_read(temp_path(F), NULL);
+            reel__onnx_model *r = reel__onnx_read(temp_path(F), NULL);
             int64_t calls = reel__fault_alloc_count();
             reel__fault_alloc(0, false);
             if (!r) assert_error(REEL_ERR_MEMORY, "memory");

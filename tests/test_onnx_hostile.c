@@ -19,7 +19,7 @@
 /* The bytes are not a model: the error names the file and has `named` in it. Frees them. */
 static void refuse_as(reel_status status, buf *bytes, const char *named)
 {
-    reel_onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
+    reel__onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
     assert_null(m);
     assert_ptr_equal(strstr(reel_error_message(), F ": byte "), reel_error_message());
     assert_error(status, named);
@@ -34,7 +34,7 @@ static void refuse(buf *bytes, const char *named)
 /* The bytes are a model of which nothing is wrong, but which has what no graph can have. */
 static void lacking(buf *bytes, const char *named)
 {
-    reel_onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
+    reel__onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
     assert_ok();
     assert_null(reel__onnx_import(m, F, NULL));
     assert_error(REEL_ERR_UNSUPPORTED, named);
@@ -73,16 +73,16 @@ static void lacking_initializer(buf *tensor, const char *named)
 
 /* Reads the bytes, which must be a model, and frees them: what it points to is gone, except
  * what lies in the arena. */
-static reel_onnx_model *accept_model(buf *bytes)
+static reel__onnx_model *accept_model(buf *bytes)
 {
-    reel_onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
+    reel__onnx_model *m = reel__onnx_read_bytes(F, bytes->at, bytes->n);
     assert_ok();
     assert_non_null(m);
     buf_free(bytes);
     return m;
 }
 
-static reel_onnx_model *accept_initializer(buf *tensor)
+static reel__onnx_model *accept_initializer(buf *tensor)
 {
     buf g = {0};
     put_message(&g, GRAPH_INITIALIZER, tensor);
@@ -95,7 +95,7 @@ static reel_onnx_model *accept_initializer(buf *tensor)
 /* The sample, as bytes on the heap, so that a sanitizer sees each byte beyond them. */
 static buf sample_file(void)
 {
-    reel_onnx_model *m = sample_model();
+    reel__onnx_model *m = sample_model();
     reel__onnx_write(m, temp_path(F), NULL);
     reel__onnx_model_free(m);
     size_t n = 0;
@@ -113,7 +113,7 @@ static bool survives(const uint8_t *bytes, size_t n)
     uint8_t *copy = malloc(n ? n : 1);
     assert_non_null(copy);
     memcpy(copy, bytes, n);
-    reel_onnx_model *m = reel__onnx_read_bytes(F, copy, n);
+    reel__onnx_model *m = reel__onnx_read_bytes(F, copy, n);
     if (!m) {
         assert_true(reel_error_status() == REEL_ERR_FORMAT ||
                     reel_error_status() == REEL_ERR_UNSUPPORTED);
@@ -228,7 +228,7 @@ static void lenient_where_protobuf_is(void **state)
     put(&m, "12345678", 8);
     put_int(&m, MODEL_IR_VERSION, 3);
     put_int(&m, MODEL_IR_VERSION, 13);
-    reel_onnx_model *r = accept_model(&m);
+    reel__onnx_model *r = accept_model(&m);
     assert_int_equal(r->ir_version, 13);
     assert_int_equal(r->opset, 13);
     assert_string_equal(r->graph.name, "last");
@@ -389,16 +389,16 @@ static void packed_and_unpacked_are_the_same(void **state)
     put_message(&n, NODE_ATTRIBUTE, &a);
     put_message(&g, GRAPH_NODE, &n);
     buf bytes = model_of(&g);
-    reel_onnx_model *m = accept_model(&bytes);
-    const reel_onnx_node *node = m->graph.node.at[0];
-    const reel_onnx_attribute *ints = reel__onnx_attribute(node, "ints");
-    const reel_onnx_attribute *floats = reel__onnx_attribute(node, "floats");
+    reel__onnx_model *m = accept_model(&bytes);
+    const reel__onnx_node *node = m->graph.node.at[0];
+    const reel__onnx_attribute *ints = reel__onnx_find_attribute(node, "ints");
+    const reel__onnx_attribute *floats = reel__onnx_find_attribute(node, "floats");
     const int64_t want[] = {1, 2, 128, -4};
     assert_int_equal(ints->n, 4);
     assert_memory_equal(ints->ints, want, sizeof want);
     assert_int_equal(floats->n, 2);
     assert_true(floats->floats[0] == 1.0f && floats->floats[1] == 2.0f);
-    assert_string_equal(reel__onnx_attribute(node, "absent")->s, "");
+    assert_string_equal(reel__onnx_find_attribute(node, "absent")->s, "");
     reel__onnx_model_free(m);
 }
 
@@ -471,7 +471,7 @@ static void valid_tensors_may_be_lacking(void **state)
     /* nobody needs it */
     t = tensor_of("w", REEL_ONNX_STRING, 1);
     put_text(&t, TENSOR_STRING_DATA, "word");
-    reel_onnx_model *m = accept_initializer(&t);
+    reel__onnx_model *m = accept_initializer(&t);
     reel_graph *graph = reel__onnx_import(m, F, NULL);
     assert_ok();
     reel_graph_free(graph);
@@ -490,7 +490,7 @@ static void check_typed(int dtype, int64_t n, int field, unsigned type,
         put_tag(&t, (uint64_t)field, type);
         put(&t, number, numbers);
     }
-    reel_onnx_model *m = accept_initializer(&t);
+    reel__onnx_model *m = accept_initializer(&t);
     assert_int_equal(m->graph.initializer.at[0]->bytes, bytes);
     assert_memory_equal(m->graph.initializer.at[0]->data, want, bytes);
     reel__onnx_model_free(m);
@@ -568,7 +568,7 @@ static void negative_sizes_are_open(void **state)
         buf g = input_of(1, size, 1);
         put_value(&g, GRAPH_OUTPUT, "x");
         buf b = model_of(&g);
-        reel_onnx_model *m = reel__onnx_read_bytes(F, b.at, b.n);
+        reel__onnx_model *m = reel__onnx_read_bytes(F, b.at, b.n);
         assert_ok();
         assert_int_equal(m->graph.input.at[0]->dim[0].size, -1);
         reel_graph *graph = reel__onnx_import(m, F, NULL);
@@ -613,7 +613,7 @@ static void versions_of_the_format(void **state)
         if (ir < 3) {
             lacking(&b, "IR version");
         } else {
-            reel_onnx_model *m = accept_model(&b);
+            reel__onnx_model *m = accept_model(&b);
             assert_int_equal(m->ir_version, ir);
             reel__onnx_model_free(m);
         }
@@ -708,7 +708,7 @@ static void long_chains_take_little_time_and_memory(void **state)
     buf b = model_of(&g);
     size_t n = b.n;
     reel__fault_alloc(0, false);
-    reel_onnx_model *m = accept_model(&b);
+    reel__onnx_model *m = accept_model(&b);
     assert_int_equal(m->graph.node.n, NODES);
     assert_true(m->owned->arena.total < 3 * n);
     assert_true(reel__fault_alloc_count() < 200);
@@ -718,8 +718,8 @@ static void long_chains_take_little_time_and_memory(void **state)
 /* ---- external data ----------------------------------------------------------------- */
 
 /* A file with a tensor of four bytes at `location`, beside which lies "w.bin" of 8 bytes. */
-static reel_onnx_model *read_external(const char *location, const char *offset,
-                                      const char *length)
+static reel__onnx_model *read_external(const char *location, const char *offset,
+                                       const char *length)
 {
     buf t = tensor_of("w", REEL_ONNX_FLOAT, 1), g = {0};
     if (location) put_prop(&t, TENSOR_EXTERNAL, "location", location);
@@ -755,7 +755,7 @@ static void external_data_stay_in_the_folder(void **state)
         {"./sub/w.bin", "0", NULL, "sub/"},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        reel_onnx_model *m =
+        reel__onnx_model *m =
             read_external(good[i].location, good[i].offset, good[i].length);
         assert_ok();
         assert_memory_equal(m->graph.initializer.at[0]->data, good[i].want, 4);

@@ -73,7 +73,7 @@ static void test_every_operator(void **state)
             x[k] = draw(&o[k], 4);
             batched = batched || o[k].batched;
         }
-        reel_onnx_model *m = one_node(c, o, x, n);
+        reel__onnx_model *m = one_node(c, o, x, n);
         reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
         if (!g) fail_msg("%s %s: %s", c->op_type, c->operands, reel_error_message());
         assert_int_equal(reel_graph_batch(g), batched ? 1 : 0);
@@ -88,13 +88,13 @@ static void test_every_operator(void **state)
 static void test_every_row_has_a_case(void **state)
 {
     (void)state;
-    static const reel_import_family *const family[] = {
+    static const reel__import_family *const family[] = {
         &reel__import_math,   &reel__import_shape,  &reel__import_const,
         &reel__import_index,  &reel__import_reduce, &reel__import_window,
         &reel__import_matmul, &reel__import_norm};
     for (size_t f = 0; f < COUNT(family); f++)
         for (int i = 0; i < family[f]->n; i++) {
-            const reel_import_row *r = &family[f]->row[i];
+            const reel__import_row *r = &family[f]->row[i];
             bool found = false;
             for (size_t k = 0; k < COUNT(import_cases) && !found; k++) {
                 const import_case *c = &import_cases[k];
@@ -107,19 +107,19 @@ static void test_every_row_has_a_case(void **state)
 
 /* ---- what is known while loading -------------------------------------------------------------- */
 
-static reel_onnx_node *node(reel_onnx_model *m, const char *op, const char *in0,
-                            const char *in1, const char *out)
+static reel__onnx_node *node(reel__onnx_model *m, const char *op, const char *in0,
+                             const char *in1, const char *out)
 {
-    reel_onnx_node *n = reel__onnx_add_node(m, op, "");
+    reel__onnx_node *n = reel__onnx_add_node(m, op, "");
     if (in0) reel__onnx_add_input(m, n, in0);
     if (in1) reel__onnx_add_input(m, n, in1);
     reel__onnx_add_output(m, n, out);
     return n;
 }
 
-static reel_onnx_model *begin(int rank, const reel_onnx_dim *dim)
+static reel__onnx_model *begin(int rank, const reel__onnx_dim *dim)
 {
-    reel_onnx_model *m = reel__onnx_model_new();
+    reel__onnx_model *m = reel__onnx_model_new();
     reel__onnx_add_value(m, REEL_ONNX_INPUT, "x", REEL_ONNX_FLOAT, rank, dim);
     reel__onnx_add_value(m, REEL_ONNX_OUTPUT, "y", REEL_ONNX_FLOAT, -1, NULL);
     return m;
@@ -127,7 +127,8 @@ static reel_onnx_model *begin(int rank, const reel_onnx_dim *dim)
 
 static const int64_t two[] = {2}, zero[] = {0}, rest[] = {-1};
 
-static void add_ints(reel_onnx_model *m, const char *name, reel_shape s, const int64_t *v)
+static void add_ints(reel__onnx_model *m, const char *name, reel_shape s,
+                     const int64_t *v)
 {
     reel__onnx_add_initializer(m, name, REEL_ONNX_INT64, s, v);
 }
@@ -136,7 +137,7 @@ static void add_ints(reel_onnx_model *m, const char *name, reel_shape s, const i
 static void test_shapes_follow_the_batch(void **state)
 {
     (void)state;
-    reel_onnx_model *m = begin(3, (reel_onnx_dim[]){{-1, "N"}, {4, ""}, {3, ""}});
+    reel__onnx_model *m = begin(3, (reel__onnx_dim[]){{-1, "N"}, {4, ""}, {3, ""}});
     add_ints(m, "zero", REEL_SCALAR, zero);
     add_ints(m, "two", REEL_SHAPE(1), two);
     add_ints(m, "rest", REEL_SHAPE(1), rest);
@@ -163,7 +164,7 @@ static void test_shapes_follow_the_batch(void **state)
 static void test_batch_as_a_value_is_refused(void **state)
 {
     (void)state;
-    reel_onnx_model *m = begin(1, (reel_onnx_dim[]){{-1, "N"}});
+    reel__onnx_model *m = begin(1, (reel__onnx_dim[]){{-1, "N"}});
     node(m, "Shape", "x", NULL, "s");
     reel__onnx_add_int(m, node(m, "Cast", "s", NULL, "f"), "to", REEL_ONNX_FLOAT);
     node(m, "Add", "x", "f", "y");
@@ -177,7 +178,7 @@ static void test_names_and_state(void **state)
 {
     (void)state;
     static const float w[] = {1, 2, 3}, number = 4;
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, ""}, {3, ""}});
     reel__onnx_add_initializer(m, "layer.weight", REEL_ONNX_FLOAT, REEL_SHAPE(3), w);
     reel__onnx_add_initializer(m, "number", REEL_ONNX_FLOAT, REEL_SCALAR, &number);
     reel__onnx_add_initializer(m, "unused", REEL_ONNX_FLOAT, REEL_SHAPE(3), w);
@@ -338,7 +339,7 @@ static void test_what_is_wrong_is_said(void **state)
                                                         : REEL_F32;
             x[k] = o[k].constant ? draw(&o[k], 4) : reel_zeros(REEL_SCALAR, dtype);
         }
-        reel_onnx_model *m = one_node(c, o, x, n);
+        reel__onnx_model *m = one_node(c, o, x, n);
         reel_memory_stats before, after;
         reel_memory((reel_device){REEL_CPU, 0}, &before);
         reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
@@ -376,7 +377,7 @@ static void test_attention_that_sees_nothing(void **state)
                             reel_ones(REEL_SHAPE(1, 1, 3, 1), REEL_F32),
                             reel_cast(values, REEL_F32),
                             floats ? reel_cast(mask, REEL_F32) : reel_isfinite(mask)};
-        reel_onnx_model *m = one_node(&c, o, x, parse_operands(c.operands, o));
+        reel__onnx_model *m = one_node(&c, o, x, parse_operands(c.operands, o));
         reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
         const reel_attention_opts opts = {.mask = x[3]};
         for (int eager = 0; eager < 2; eager++) {
@@ -404,7 +405,7 @@ static void test_row_that_is_not_always_there(void **state)
         "\x02\x78\x31\x4a\x04\x00\x00\x84\x3f\x5a\x19\x0a\x02\x78\x30\x12\x13\x0a\x11"
         "\x08\x01\x12\x0d\x0a\x03\x12\x01\x4e\x0a\x02\x08\x04\x0a\x02\x08\x03\x62\x03"
         "\x0a\x01\x79\x42\x04\x0a\x00\x10\x0d";
-    reel_onnx_model *m = reel__onnx_read_bytes("m.onnx", bytes, sizeof bytes - 1);
+    reel__onnx_model *m = reel__onnx_read_bytes("m.onnx", bytes, sizeof bytes - 1);
     assert_non_null(m);
     assert_null(reel__onnx_import(m, "m.onnx", NULL));
     assert_int_equal(reel_error_status(), REEL_ERR_ARG);
@@ -416,7 +417,7 @@ static void test_row_that_is_not_always_there(void **state)
 static void test_missing_operators_all_at_once(void **state)
 {
     (void)state;
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, ""}, {3, ""}});
     node(m, "TopK", "x", NULL, "a");
     node(m, "NonZero", "a", NULL, "b");
     node(m, "TopK", "b", NULL, "c");
@@ -434,7 +435,7 @@ static void test_missing_operators_all_at_once(void **state)
 /* ---- what is lacking, all of it ------------------------------------------------------------- */
 
 /* The message has every word of the list, words apart by '|'. */
-static void lacks_all(const reel_onnx_model *m, const char *words)
+static void lacks_all(const reel__onnx_model *m, const char *words)
 {
     char word[128];
     assert_null(reel__onnx_import(m, "m.onnx", NULL));
@@ -453,9 +454,9 @@ static void test_all_that_is_missing_at_once(void **state)
 {
     (void)state;
     static const uint8_t bytes[8] = {0};
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {3, ""}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, "N"}, {3, ""}});
     reel__onnx_add_value(m, REEL_ONNX_INPUT, "half", REEL_ONNX_COMPLEX64, 1,
-                         (reel_onnx_dim[]){{3, ""}});
+                         (reel__onnx_dim[]){{3, ""}});
     reel__onnx_add_initializer(m, "u", REEL_ONNX_UINT16, REEL_SHAPE(3), bytes);
     reel__onnx_add_initializer(m, "unused", REEL_ONNX_UINT64, REEL_SHAPE(1), bytes);
     reel__onnx_add_string(m, node(m, "Relu", "x", NULL, "a"), "flavour", "mild");
@@ -476,7 +477,7 @@ static void test_missing_beyond_the_message(void **state)
 {
     (void)state;
     enum { KINDS = 300 };
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, ""}, {3, ""}});
     for (int i = 0; i < KINDS; i++) {
         char name[96];
         snprintf(name, sizeof name, "Operator%d_of_a_name_that_takes_some_room_it_does",
@@ -505,7 +506,7 @@ static void test_versions(void **state)
         {8, 29, "Loop", "at opset 29|opset 29; 1 to 28|operator Loop"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {3, ""}});
+        reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, "N"}, {3, ""}});
         m->ir_version = cases[i].ir;
         m->opset = cases[i].opset;
         node(m, cases[i].op, "x", NULL, "y");
@@ -546,14 +547,14 @@ static void test_open_sizes(void **state)
         {"-s", "b-", "\"s\" beside \"b\" (dimension 0 of input other)"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        reel_onnx_model *m = reel__onnx_model_new();
+        reel__onnx_model *m = reel__onnx_model_new();
         for (int k = 0; k < 2; k++) {
             const char *text = k ? cases[i].other : cases[i].x;
-            reel_onnx_dim dim[4];
+            reel__onnx_dim dim[4];
             for (int d = 0; text[d]; d++)
-                dim[d] = (reel_onnx_dim){text[d] == '-' ? 3 : -1, text[d] == 'b'   ? "b"
-                                                                  : text[d] == 's' ? "s"
-                                                                                   : ""};
+                dim[d] = (reel__onnx_dim){text[d] == '-' ? 3 : -1, text[d] == 'b'   ? "b"
+                                                                   : text[d] == 's' ? "s"
+                                                                                    : ""};
             reel__onnx_add_value(m, REEL_ONNX_INPUT, k ? "other" : "x", REEL_ONNX_FLOAT,
                                  (int)strlen(text), dim);
         }
@@ -587,7 +588,7 @@ static void test_second_size_is_not_tried(void **state)
 {
     (void)state;
     static const int64_t to[] = {0, 512};
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {-1, "length"}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, "N"}, {-1, "length"}});
     add_ints(m, "to", REEL_SHAPE(2), to);
     node(m, "Reshape", "x", "to", "a");
     node(m, "TopK", "a", NULL, "y");
@@ -601,7 +602,7 @@ static void test_batch_in_another_place(void **state)
     (void)state;
     static const float w[3 * 4] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
     static const int64_t flat[] = {-1, 4};
-    reel_onnx_model *m = begin(3, (reel_onnx_dim[]){{2, ""}, {-1, "batch"}, {3, ""}});
+    reel__onnx_model *m = begin(3, (reel__onnx_dim[]){{2, ""}, {-1, "batch"}, {3, ""}});
     reel__onnx_add_initializer(m, "w", REEL_ONNX_FLOAT, REEL_SHAPE(3, 4), w);
     add_ints(m, "flat", REEL_SHAPE(2), flat);
     node(m, "MatMul", "x", "w", "a");
@@ -626,21 +627,21 @@ static void test_batch_in_another_place(void **state)
 static void test_ends(void **state)
 {
     (void)state;
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, "N"}, {-1, "length"}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, "N"}, {-1, "length"}});
     node(m, "Relu", "x", NULL, "y");
     assert_null(reel__onnx_import(m, "m.onnx", NULL));
     assert_non_null(strstr(reel_error_message(), "\"length\""));
     reel_error_clear();
     reel__onnx_model_free(m);
 
-    m = begin(2, (reel_onnx_dim[]){{2, ""}, {3, ""}});
+    m = begin(2, (reel__onnx_dim[]){{2, ""}, {3, ""}});
     node(m, "Relu", "x", NULL, "y");
     assert_null(reel__onnx_import(m, "m.onnx", &(reel_onnx_load_opts){.batch = 4}));
     assert_int_equal(reel_error_status(), REEL_ERR_ARG);
     reel_error_clear();
     reel__onnx_model_free(m);
 
-    m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    m = begin(2, (reel__onnx_dim[]){{-1, ""}, {3, ""}});
     node(m, "Greater", "x", "x", "y");
     assert_null(reel__onnx_import(m, "m.onnx", NULL));
     assert_int_equal(reel_error_status(), REEL_ERR_FORMAT);
@@ -652,7 +653,7 @@ static void test_ends(void **state)
 /* ---- no allocation may fail unseen --------------------------------------------------------------------- */
 
 /* Each allocation of an import fails in turn, until none does: then it ends with `status`. */
-static void run_out_of_memory(const reel_onnx_model *m, reel_status status)
+static void run_out_of_memory(const reel__onnx_model *m, reel_status status)
 {
     int64_t live = reel_live_objects();
     reel_status st = REEL_ERR_MEMORY;
@@ -673,7 +674,7 @@ static void test_out_of_memory(void **state)
 {
     (void)state;
     static const float w[] = {1, 2, 3};
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, ""}, {3, ""}});
     reel__onnx_add_initializer(m, "w", REEL_ONNX_FLOAT, REEL_SHAPE(3), w);
     node(m, "Shape", "x", NULL, "s");
     node(m, "Mul", "x", "w", "a");
@@ -689,7 +690,7 @@ static void test_sizes_behind_what_is_lacking(void **state)
     (void)state;
     static const int64_t one[] = {1, 3};
     static const uint8_t bytes[8] = {0};
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, ""}, {3, ""}});
     reel__onnx_add_initializer(m, "one", REEL_ONNX_INT64, REEL_SHAPE(2), one);
     reel__onnx_add_initializer(m, "u", REEL_ONNX_UINT16, REEL_SHAPE(3), bytes);
     node(m, "Loop", "x", NULL, "a");
@@ -709,7 +710,7 @@ static void test_out_of_memory_at_other_sizes(void **state)
 {
     (void)state;
     static const int64_t one[] = {1, 3};
-    reel_onnx_model *m = begin(2, (reel_onnx_dim[]){{-1, ""}, {3, ""}});
+    reel__onnx_model *m = begin(2, (reel__onnx_dim[]){{-1, ""}, {3, ""}});
     reel__onnx_add_initializer(m, "one", REEL_ONNX_INT64, REEL_SHAPE(2), one);
     node(m, "Relu", "x", NULL, "a");
     node(m, "Reshape", "a", "one", "y");

@@ -56,7 +56,7 @@ static bool has_float(const sample *s)
 }
 
 /* Bits of the dtypes that the record takes; or makes, where an attribute says it. */
-static unsigned dtypes_of(const reel_op *op)
+static unsigned dtypes_of(const reel__op *op)
 {
     unsigned bits = 0;
     const char *drawn = sample_text(op);
@@ -122,7 +122,7 @@ static bool find_caller(const char *source, const char *record, char *name, size
     return false;
 }
 
-static const char *function_of(const reel_op *op, char *name, size_t size)
+static const char *function_of(const reel__op *op, char *name, size_t size)
 {
     snprintf(name, size, "reel_%s", op->name);
     if (is_public(name)) return name;
@@ -153,14 +153,14 @@ static void put_operands(text *t, const reel_op_facts *f)
 
 static void put_row(text *t, int i)
 {
-    const reel_op *op = reel__ops[i];
+    const reel__op *op = reel__ops[i];
     reel_op_facts f;
     assert_int_equal(reel_op_info(i, &f), REEL_OK);
     char room[96];
     const char *function = function_of(op, room, sizeof room);
     put(t, "| `%s` | %s%s%s | %s | ", f.name, function ? "`" : "",
         function ? function : "", function ? "`" : "",
-        op->kernel ? reel__kernel_name((reel_kernel_id)op->kernel) : "-");
+        op->kernel ? reel__kernel_name((reel__kernel_id)op->kernel) : "-");
     put_operands(t, &f);
     put(t, " | %s | %s", f.kind, f.dtype_names);
     if (f.no_gradient)
@@ -239,7 +239,7 @@ static void test_facts(void **state)
     (void)state;
     int wrong = 0;
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         reel_op_facts f;
         assert_int_equal(reel_op_info(i, &f), REEL_OK);
         unsigned taken = op->traits & REEL_OP_VIEW ? DTYPES_ANY : dtypes_of(op);

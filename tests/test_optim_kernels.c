@@ -12,10 +12,10 @@
 
 enum { STEPS = 4, OPERANDS = 4 };
 
-static reel_sgd_attrs random_sgd(void)
+static reel__sgd_attrs random_sgd(void)
 {
     bool nesterov = dice() % 3 == 0;
-    return (reel_sgd_attrs){
+    return (reel__sgd_attrs){
         .momentum = nesterov || dice() % 2 ? 0.9 : 0,
         .dampening = !nesterov && dice() % 3 == 0 ? 0.25 : 0,
         .weight_decay = dice() % 2 ? 0.01 : 0,
@@ -23,7 +23,7 @@ static reel_sgd_attrs random_sgd(void)
         .maximize = dice() % 4 == 0,
     };
 }
-static void naive_sgd(const reel_sgd_attrs *a, double lr, double *p, double g,
+static void naive_sgd(const reel__sgd_attrs *a, double lr, double *p, double g,
                       double *buf)
 {
     g = a->maximize ? -g : g;
@@ -35,9 +35,9 @@ static void naive_sgd(const reel_sgd_attrs *a, double lr, double *p, double g,
     *p -= lr * g;
 }
 
-static reel_adam_attrs random_adam(void)
+static reel__adam_attrs random_adam(void)
 {
-    return (reel_adam_attrs){
+    return (reel__adam_attrs){
         .beta1 = dice() % 4 == 0 ? 0 : 0.9,
         .beta2 = 0.99,
         .eps = 1e-6,
@@ -46,8 +46,8 @@ static reel_adam_attrs random_adam(void)
         .maximize = dice() % 4 == 0,
     };
 }
-static void naive_adam(const reel_adam_attrs *a, double lr, double t, double *p, double g,
-                       double *m, double *v)
+static void naive_adam(const reel__adam_attrs *a, double lr, double t, double *p,
+                       double g, double *m, double *v)
 {
     g = a->maximize ? -g : g;
     if (a->decoupled)
@@ -73,9 +73,9 @@ static strided twin_of(const strided *x)
 
 static void one_case(bool adam, reel_dtype dtype, int rank, const int64_t *dim, int how)
 {
-    reel_sgd_attrs sgd = random_sgd();
-    reel_adam_attrs ad = random_adam();
-    const reel_meta scalar = {.dtype = REEL_F64};
+    reel__sgd_attrs sgd = random_sgd();
+    reel__adam_attrs ad = random_adam();
+    const reel__meta scalar = {.dtype = REEL_F64};
     const int state = adam ? 2 : sgd.momentum != 0;
     strided x[OPERANDS], y[OPERANDS];
     int64_t n = 1;
@@ -95,12 +95,13 @@ static void one_case(bool adam, reel_dtype dtype, int rank, const int64_t *dim, 
         sgd.first = t == 1;
         for (int threads = 1; threads <= 2; threads++) {
             strided *z = threads == 1 ? x : y;
-            reel_karg in[6] = {strided_arg(&z[0]), strided_arg(&z[1])};
+            reel__karg in[6] = {strided_arg(&z[0]), strided_arg(&z[1])};
             for (int k = 2; k < 2 + state; k++) in[k] = strided_arg(&z[k]);
-            in[adam ? 4 : 3] = (reel_karg){&lr, &scalar};
-            in[5] = (reel_karg){&step, &scalar};
-            reel_kcall call = {adam ? K_ADAM_STEP : K_SGD_STEP, adam ? 6 : 4, 0, in, NULL,
-                               adam ? (const void *)&ad : &sgd, NULL,         0};
+            in[adam ? 4 : 3] = (reel__karg){&lr, &scalar};
+            in[5] = (reel__karg){&step, &scalar};
+            reel__kcall call = {
+                adam ? K_ADAM_STEP : K_SGD_STEP, adam ? 6 : 4, 0, in, NULL,
+                adam ? (const void *)&ad : &sgd, NULL,         0};
             assert_int_equal(reel_set_threads(threads), REEL_OK);
             assert_int_equal(
                 adam ? reel__ref_adam_step(&call) : reel__ref_sgd_step(&call), REEL_OK);
@@ -151,11 +152,11 @@ static void refuses_mixed_dtypes(void **state)
 {
     int64_t dim[1] = {3};
     double lr = 0.1;
-    const reel_meta scalar = {.dtype = REEL_F64}, wrong = {.dtype = REEL_F32};
+    const reel__meta scalar = {.dtype = REEL_F64}, wrong = {.dtype = REEL_F32};
     strided p = strided_new(REEL_F32, 1, dim, 0), g = strided_new(REEL_F64, 1, dim, 0);
-    reel_sgd_attrs attrs = {0};
-    reel_karg in[4] = {strided_arg(&p), strided_arg(&g), {NULL, NULL}, {&lr, &scalar}};
-    reel_kcall call = {K_SGD_STEP, 4, 0, in, NULL, &attrs, NULL, 0};
+    reel__sgd_attrs attrs = {0};
+    reel__karg in[4] = {strided_arg(&p), strided_arg(&g), {NULL, NULL}, {&lr, &scalar}};
+    reel__kcall call = {K_SGD_STEP, 4, 0, in, NULL, &attrs, NULL, 0};
     (void)state;
     assert_int_equal(reel__ref_sgd_step(&call), REEL_ERR_DTYPE);
     reel_error_clear();

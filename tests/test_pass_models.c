@@ -14,10 +14,10 @@
 #include "support/small_trainer.h"
 #include "trace/passes/pass.h"
 
-static const reel_pass *const *the_passes(void)
+static const reel__pass *const *the_passes(void)
 {
 #define PASS(name) &reel__pass_##name,
-    static const reel_pass *const pass[] = {
+    static const reel__pass *const pass[] = {
 #include "trace/passes/passes.def"
     };
 #undef PASS
@@ -194,7 +194,7 @@ static void after_passes(const subject *s,
                                          const reel_optimize_opts *o))
 {
     for (int p = 0; p < reel_pass_count() + 2; p++) {
-        const reel_pass *pass = p < reel_pass_count() ? the_passes()[p] : NULL;
+        const reel__pass *pass = p < reel_pass_count() ? the_passes()[p] : NULL;
         if (pass && s->m->alone && !strstr(s->m->alone, pass->name)) continue;
         reel_scope scope = reel_scope_begin();
         if (pass)

@@ -412,7 +412,7 @@ static void compare_at_kinks(const char *name, reel_graph *g, reel_function fn)
 
 static reel_status optimize(reel_graph *g, const reel_optimize_opts *opts)
 {
-    const reel_pass *pass[64];
+    const reel__pass *pass[64];
     int n = 0;
 #define PASS(name) pass[n++] = &reel__pass_##name;
 #include "trace/passes/passes.def"
@@ -559,21 +559,21 @@ static int swap_shapes(reel_graph *g)
 
 static int undo_each_other(reel_graph *g)
 {
-    static const reel_rule rules[] = {REWRITE("exp(x)", "neg(x)"),
-                                      REWRITE("neg(x)", "exp(x)")};
+    static const reel__rule rules[] = {REWRITE("exp(x)", "neg(x)"),
+                                       REWRITE("neg(x)", "exp(x)")};
     return REEL__APPLY_RULES(g, rules);
 }
 
 static int malformed(reel_graph *g)
 {
-    static const reel_rule rules[] = {REWRITE("add(x, y", "x")};
+    static const reel__rule rules[] = {REWRITE("add(x, y", "x")};
     return REEL__APPLY_RULES(g, rules);
 }
 
 static void test_wrong_passes(void **state)
 {
     (void)state;
-    static const reel_pass planted[] = {
+    static const reel__pass planted[] = {
         {"planted", "reads what is made later", true, swap_shapes},
         {"endless", "does not end", true, undo_each_other},
         {"illiterate", "has a malformed pattern", true, malformed}};
@@ -581,7 +581,7 @@ static void test_wrong_passes(void **state)
                                        "pass endless: its rules do not come to an end",
                                        "pass illiterate: pattern \"add(x, y\""};
     for (int i = 0; i < 3; i++) {
-        const reel_pass *p = &planted[i];
+        const reel__pass *p = &planted[i];
         reel_graph *g = traced(pointwise_chain);
         char *before = reel_graph_to_string(g);
         assert_int_equal(reel__optimize(g, NULL, &p, 1, true), REEL_ERR_INTERNAL);
@@ -717,7 +717,7 @@ static void test_malformed_patterns(void **state)
                                        "mul_scalar(x | )",
                                        "softmax(x | depth=1)",
                                        "relu(toolongname)"};
-    reel_pattern *p = malloc(sizeof *p), *q = malloc(sizeof *q);
+    reel__pattern *p = malloc(sizeof *p), *q = malloc(sizeof *q);
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
         assert_false(reel__pattern_parse(p, text[i], NULL));
         expect(REEL_ERR_INTERNAL, "pattern \"");

@@ -19,17 +19,17 @@ static void fill(layout *l)
     while (next_index(shape, index));
 }
 
-static void run(reel_kernel_id k, int n_in, layout *in, layout *out, const double *a)
+static void run(reel__kernel_id k, int n_in, layout *in, layout *out, const double *a)
 {
-    reel_karg args[3], result = {out->data, &out->meta};
-    for (int i = 0; i < n_in; i++) args[i] = (reel_karg){in[i].data, &in[i].meta};
-    reel_scalar_attrs attrs = reel__scalars(a[0], a[1]);
-    reel_kcall call = {k, n_in, 1, args, &result, &attrs, NULL, 0};
+    reel__karg args[3], result = {out->data, &out->meta};
+    for (int i = 0; i < n_in; i++) args[i] = (reel__karg){in[i].data, &in[i].meta};
+    reel__scalar_attrs attrs = reel__scalars(a[0], a[1]);
+    reel__kcall call = {k, n_in, 1, args, &result, &attrs, NULL, 0};
     assert_int_equal(reel__cpu_pointwise(&call), REEL_OK);
 }
 
 /* Rows whose results on small integers every dtype holds; results may wrap. */
-static const reel_kernel_id exact_rows[] = {
+static const reel__kernel_id exact_rows[] = {
     K_ADD, K_SUB,  K_MUL,   K_MAXIMUM,    K_EQ,          K_LT,         K_WHERE,
     K_NEG, K_RELU, K_CLAMP, K_MUL_SCALAR, K_LOGICAL_AND, K_LOGICAL_NOT};
 #define N_EXACT ((int)(sizeof exact_rows / sizeof *exact_rows))
@@ -42,10 +42,10 @@ static double wrapped(double v, reel_dtype d)
     return v;
 }
 
-static void check_driver(reel_kernel_id k, reel_shape shape, reel_dtype dtype,
+static void check_driver(reel__kernel_id k, reel_shape shape, reel_dtype dtype,
                          unsigned how)
 {
-    const reel_pw_info *info = reel__pw_info(k);
+    const reel__pw_info *info = reel__pw_info_of(k);
     static const double a[2] = {-2, 3};
     layout in[3], out;
     for (int i = 0; i < info->n_in; i++) {
@@ -160,11 +160,11 @@ static void test_in_place(void **state)
 static void test_threads_agree(void **state)
 {
     (void)state;
-    static const reel_kernel_id rows[] = {K_ADD, K_GELU, K_TANH, K_SIN};
+    static const reel__kernel_id rows[] = {K_ADD, K_GELU, K_TANH, K_SIN};
     reel_shape shape = {2, {501, 303}};
     for (size_t r = 0; r < 4; r++)
         for (unsigned how = 0; how < 32; how += 5) {
-            int n_in = reel__pw_info(rows[r])->n_in;
+            int n_in = reel__pw_info_of(rows[r])->n_in;
             layout in[2] = {random_layout(shape, REEL_F32, how),
                             random_layout(shape, REEL_F32, how)};
             layout one = random_layout(shape, REEL_F32, 0),
@@ -189,8 +189,8 @@ static void test_refusals(void **state)
 {
     (void)state;
     layout x = random_layout(REEL_SCALAR, REEL_I64, 0);
-    reel_karg arg = {x.data, &x.meta};
-    reel_kcall call = {K_EXP, 1, 1, &arg, &arg, NULL, NULL, 0};
+    reel__karg arg = {x.data, &x.meta};
+    reel__kcall call = {K_EXP, 1, 1, &arg, &arg, NULL, NULL, 0};
     assert_int_equal(reel__cpu_pointwise(&call), REEL_ERR_UNSUPPORTED);
     assert_string_equal(reel_error_message(), "EXP: no kernel for i64 on the CPU");
     reel_error_clear();

@@ -27,24 +27,24 @@ enum {
 /* ---- random programs ------------------------------------------------------------------ */
 
 typedef struct program {
-    reel_pointwise_attrs p;
-    const reel_op *op[REEL_STEPS];
+    reel__pointwise_attrs p;
+    const reel__op *op[REEL_STEPS];
     reel_dtype dtype[VALUES];
 } program;
 
-static bool is_smooth(const reel_op *op)
+static bool is_smooth(const reel__op *op)
 {
     return op->vjp || (op->traits & REEL_OP_NO_GRAD);
 }
 
 /* Operators that may be a step, in the order of ops.def. */
-static int candidates(const reel_op *list[], bool smooth)
+static int candidates(const reel__op *list[], bool smooth)
 {
     int n = 0;
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         if (!(op->traits & REEL_OP_POINTWISE) || (op->traits & REEL_OP_INPLACE)) continue;
-        if (reel__pw_info((reel_kernel_id)op->kernel)->floats &&
+        if (reel__pw_info_of((reel__kernel_id)op->kernel)->floats &&
             (!smooth || is_smooth(op)))
             list[n++] = op;
     }
@@ -62,9 +62,9 @@ static int pick(const program *g, int n, unsigned dtypes)
     return -1;
 }
 
-static bool add_step(program *g, const reel_op *op)
+static bool add_step(program *g, const reel__op *op)
 {
-    reel_pointwise_attrs *p = &g->p;
+    reel__pointwise_attrs *p = &g->p;
     int s = (int)p->n_step, n = (int)p->n_in + s;
     int src[3] = {-1, -1, -1};
     src[0] = pick(g, n, op->dtypes);
@@ -73,7 +73,7 @@ static bool add_step(program *g, const reel_op *op)
              : op->n_in == 2 ? pick(g, n, DTYPE(g->dtype[src[0]]))
                              : (int)random_below(n);
     if (op->n_in == 3) src[2] = pick(g, n, DTYPE(g->dtype[src[1]]));
-    bool is_bool = reel__pw_info((reel_kernel_id)op->kernel)->out_bool;
+    bool is_bool = reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool;
     g->op[s] = op;
     g->dtype[n] = is_bool ? REEL_BOOL : g->dtype[src[op->n_in - 1]];
     p->row[s] = op->kernel;
@@ -87,7 +87,7 @@ static bool add_step(program *g, const reel_op *op)
 /* n_in inputs of `dtype`, perhaps one a condition; the last step is an output. */
 static program random_program(int n_in, reel_dtype dtype, bool smooth, int seen[])
 {
-    const reel_op *list[256];
+    const reel__op *list[256];
     int n = candidates(list, smooth), steps = 1 + (int)random_below(REEL_STEPS);
     program g = {.p.n_in = n_in};
     for (int i = 0; i < n_in; i++) g.dtype[i] = dtype;
@@ -121,7 +121,7 @@ static void run_steps(const program *g, reel_tensor *const in[], reel_shape shap
     for (int i = 0; i < g->p.n_in; i++) value[i] = reel_expand(in[i], shape);
     for (int s = 0; s < g->p.n_step; s++) {
         reel_tensor *x[3];
-        reel_scalar_attrs a = {{g->p.a[s][0], g->p.a[s][1]}};
+        reel__scalar_attrs a = {{g->p.a[s][0], g->p.a[s][1]}};
         for (int k = 0; k < g->op[s]->n_in; k++) x[k] = value[g->p.src[s][k]];
         value[g->p.n_in + s] =
             reel__apply1(g->op[s], g->op[s]->attrs ? &a : NULL, g->op[s]->n_in, x);
@@ -227,7 +227,7 @@ static void test_random_programs(void **state)
 {
     (void)state;
     static const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_F16, REEL_BF16};
-    const reel_op *list[256];
+    const reel__op *list[256];
     int seen[256] = {0}, n = candidates(list, false);
     random_state = 1;
     reel_seed(1);
@@ -301,13 +301,13 @@ static void test_threads_agree(void **state)
 /* ---- an output over an input ------------------------------------------------------------ */
 
 /* Where element i of a matrix lies. */
-static size_t place(const reel_meta *m, int64_t i)
+static size_t place(const reel__meta *m, int64_t i)
 {
     int64_t r = i / m->dim[1], c = i % m->dim[1];
     return (size_t)(r * m->stride[0] + c * m->stride[1]) * reel_dtype_size(m->dtype);
 }
 
-static bool same_elements(const reel_meta *m, const char *a, const char *b)
+static bool same_elements(const reel__meta *m, const char *a, const char *b)
 {
     for (int64_t i = 0; i < reel__numel(m); i++) {
         size_t at = place(m, i);
@@ -323,26 +323,26 @@ static bool run_over_input(const program *g, layout *x, int o, int k)
 {
     int n_in = (int)g->p.n_in, n_out = (int)g->p.n_out;
     size_t bytes = x[k].bytes * sizeof(double); /* enough for any dtype */
-    reel_karg in[REEL_STEP_INS], out[REEL_STEP_OUTS];
-    reel_meta meta[REEL_STEP_OUTS];
+    reel__karg in[REEL_STEP_INS], out[REEL_STEP_OUTS];
+    reel__meta meta[REEL_STEP_OUTS];
     char *apart[REEL_STEP_OUTS], *over[REEL_STEP_OUTS], *before = malloc(x[k].bytes);
     assert_non_null(before);
     memcpy(before, x[k].memory, x[k].bytes);
-    for (int i = 0; i < n_in; i++) in[i] = (reel_karg){x[i].data, &x[i].meta};
+    for (int i = 0; i < n_in; i++) in[i] = (reel__karg){x[i].data, &x[i].meta};
     for (int i = 0; i < n_out; i++) {
         meta[i] = x[k].meta;
         meta[i].dtype = g->dtype[n_in + g->p.out[i]];
         apart[i] = calloc(1, bytes);
         over[i] = calloc(1, bytes);
         assert_true(apart[i] && over[i]);
-        out[i] = (reel_karg){apart[i], &meta[i]};
+        out[i] = (reel__karg){apart[i], &meta[i]};
     }
-    const reel_kcall call = {.kernel = K_POINTWISE,
-                             .n_in = n_in,
-                             .n_out = n_out,
-                             .in = in,
-                             .out = out,
-                             .attrs = &g->p};
+    const reel__kcall call = {.kernel = K_POINTWISE,
+                              .n_in = n_in,
+                              .n_out = n_out,
+                              .in = in,
+                              .out = out,
+                              .attrs = &g->p};
     assert_int_equal(reel__ref_pointwise(&call), REEL_OK);
     for (int i = 0; i < n_out; i++) out[i].data = i == o ? x[k].data : over[i];
     assert_int_equal(reel__ref_pointwise(&call), REEL_OK);
@@ -481,7 +481,7 @@ static void test_second_order(void **state)
 {
     (void)state;
     reel_scope s = reel_scope_begin();
-    reel_pointwise_attrs p = {0};
+    reel__pointwise_attrs p = {0};
     assert_true(reel__attr_parse(&reel__pointwise_schema, tanh_twice, &p));
     reel_tensor *x = reel_requires_grad(reel_randn(REEL_SHAPE(2, 3), REEL_F64), true);
     assert_int_equal(reel_gradcheck(both_outputs, &p, &x, 1, NULL), REEL_OK);
@@ -499,7 +499,7 @@ static void test_steps_that_are_slopes(void **state)
 {
     (void)state;
     reel_scope s = reel_scope_begin();
-    reel_pointwise_attrs p = {0};
+    reel__pointwise_attrs p = {0};
     const char *text = "n_in=2 n_step=3 n_out=1 row=silu_grad,gt,where "
                        "src=0,1,-1,0,1,-1,3,2,1 out=2";
     assert_true(reel__attr_parse(&reel__pointwise_schema, text, &p));
@@ -519,7 +519,7 @@ static void test_graph(void **state)
 {
     (void)state;
     reel_scope s = reel_scope_begin();
-    reel_pointwise_attrs p = {0};
+    reel__pointwise_attrs p = {0};
     assert_true(reel__attr_parse(&reel__pointwise_schema, tanh_twice, &p));
     reel_tensor *x = reel_randn(REEL_SHAPE(2, 3), REEL_F32), *y = NULL;
     reel_graph *g = reel_trace_function(both_outputs, &p, &x, 1, NULL);
@@ -562,7 +562,7 @@ static const struct {
     {"row=where src=0,0,1", "step 0, where, does not take operands of f32 and f32"},
 };
 
-static void expect_refused(const reel_pointwise_attrs *p, int n, reel_tensor *const in[],
+static void expect_refused(const reel__pointwise_attrs *p, int n, reel_tensor *const in[],
                            const char *message)
 {
     reel_tensor *out[REEL_OP_MAX_OUT];
@@ -577,18 +577,18 @@ static void test_refused(void **state)
     reel_scope s = reel_scope_begin();
     reel_tensor *f32 = reel_ones(REEL_SHAPE(3), REEL_F32);
     reel_tensor *in[] = {f32, f32}, *many[REEL_STEP_INS + 1];
-    reel_pointwise_attrs good = {0};
+    reel__pointwise_attrs good = {0};
     const char *text = "n_in=2 n_step=2 n_out=1 row=add,tanh src=0,1,-1,2,-1,-1 out=1";
     assert_true(reel__attr_parse(&reel__pointwise_schema, text, &good));
     assert_non_null(reel__apply1(&reel__pointwise, &good, 2, in));
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        reel_pointwise_attrs bad = good;
+        reel__pointwise_attrs bad = good;
         assert_true(reel__attr_parse(&reel__pointwise_schema, refused[i].change, &bad));
         expect_refused(&bad, 2, in, refused[i].message);
     }
     static const int64_t rows[] = {-1, K_SUM, K_COUNT, INT64_MAX, INT64_MIN, K_POINTWISE};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        reel_pointwise_attrs bad = good;
+        reel__pointwise_attrs bad = good;
         bad.row[1] = rows[i];
         expect_refused(&bad, 2, in, "which is not a pointwise operator");
     }
@@ -611,7 +611,7 @@ static void test_text(void **state)
 {
     (void)state;
     char text[2048];
-    reel_pointwise_attrs p = {0};
+    reel__pointwise_attrs p = {0};
     assert_true(reel__attr_parse(&reel__pointwise_schema, tanh_twice, &p));
     assert_int_equal(p.row[0], K_TANH);
     assert_int_equal(p.row[1], K_SQUARE);
@@ -632,7 +632,7 @@ static void test_text(void **state)
     random_state = 9;
     for (int i = 0; i < 100; i++) {
         program g = random_program(3, REEL_F32, false, NULL);
-        reel_pointwise_attrs back = {0};
+        reel__pointwise_attrs back = {0};
         reel__attr_text(&reel__pointwise_schema, &g.p, text, sizeof text);
         assert_true(reel__attr_parse(&reel__pointwise_schema, text, &back));
         assert_memory_equal(&back, &g.p, sizeof back);

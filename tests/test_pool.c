@@ -6,7 +6,7 @@ static const int64_t CHANNELS[] = {1, 3, 8, 16, 17, 33, 64, 70};
 enum { N_CHANNELS = sizeof CHANNELS / sizeof *CHANNELS };
 
 /* Outputs of one axis: PyTorch's rule, a last window must begin inside. */
-static int64_t outputs(int64_t size, const reel_pool2d_attrs *a, int axis)
+static int64_t outputs(int64_t size, const reel__pool2d_attrs *a, int axis)
 {
     int64_t reach = a->dilation[axis] * (a->kernel[axis] - 1) + 1,
             stride = a->stride[axis];
@@ -21,8 +21,8 @@ static operand image(int64_t c, int64_t h, int64_t w, reel_dtype dtype, uint64_t
     return make(REEL_SHAPE(3, c, h, w), dtype, NHWC, seed);
 }
 
-static void compare(reel_fast_fn fast, reel_kernel_fn ref, const operand *in, int n_in,
-                    operand *got, operand *want, int n_out, const reel_pool2d_attrs *a,
+static void compare(reel__fast_fn fast, reel__kernel_fn ref, const operand *in, int n_in,
+                    operand *got, operand *want, int n_out, const reel__pool2d_attrs *a,
                     double tolerance, const char *what)
 {
     assert_int_equal(call_fast(fast, in, n_in, got, n_out, a), REEL_OK);
@@ -37,7 +37,7 @@ static void compare(reel_fast_fn fast, reel_kernel_fn ref, const operand *in, in
 
 /* Maxima and indices are exact; so are the gradients, added in the same order. Several
  * equal elements, NaN and -inf are among the values. */
-static void compare_max(int64_t c, int64_t h, int64_t w, const reel_pool2d_attrs *a)
+static void compare_max(int64_t c, int64_t h, int64_t w, const reel__pool2d_attrs *a)
 {
     const int64_t p = outputs(h, a, 0), q = outputs(w, a, 1);
     operand x = image(c, h, w, REEL_F32, 1);
@@ -69,9 +69,10 @@ static void compare_max(int64_t c, int64_t h, int64_t w, const reel_pool2d_attrs
 }
 
 /* There and back between h x w and p x q. */
-static void compare_average(reel_fast_fn fast, reel_kernel_fn ref, reel_fast_fn fast_back,
-                            reel_kernel_fn ref_back, const reel_shape *sizes,
-                            const reel_pool2d_attrs *a, const char *what)
+static void compare_average(reel__fast_fn fast, reel__kernel_fn ref,
+                            reel__fast_fn fast_back, reel__kernel_fn ref_back,
+                            const reel_shape *sizes, const reel__pool2d_attrs *a,
+                            const char *what)
 {
     const int64_t c = sizes->dim[0], h = sizes->dim[1], w = sizes->dim[2];
     const int64_t p = sizes->dim[3], q = sizes->dim[4];
@@ -84,40 +85,40 @@ static void compare_average(reel_fast_fn fast, reel_kernel_fn ref, reel_fast_fn 
     drop_all(all, 6);
 }
 
-static void over_settings(void (*check)(int64_t c, const reel_pool2d_attrs *a))
+static void over_settings(void (*check)(int64_t c, const reel__pool2d_attrs *a))
 {
     for (int i = 0; i < N_CHANNELS; i++)
         for (int bits = 0; bits < 64; bits++) {
             const int64_t kernel = 2 + (bits & 1), stride = 1 + (bits >> 1 & 1);
             const int64_t pad = bits >> 2 & 1, dilation = 1 + (bits >> 3 & 1);
-            const reel_pool2d_attrs a = {.kernel = {kernel, 2},
-                                         .stride = {stride, 1 + kernel % 2 * 2},
-                                         .padding = {pad, pad},
-                                         .dilation = {dilation, 1},
-                                         .ceil_mode = bits >> 4 & 1,
-                                         .count_include_pad = bits >> 5 & 1};
+            const reel__pool2d_attrs a = {.kernel = {kernel, 2},
+                                          .stride = {stride, 1 + kernel % 2 * 2},
+                                          .padding = {pad, pad},
+                                          .dilation = {dilation, 1},
+                                          .ceil_mode = bits >> 4 & 1,
+                                          .count_include_pad = bits >> 5 & 1};
             check(CHANNELS[i], &a);
         }
 }
 
 /* A window larger than the input: with ceil_mode there is one, if it hangs over by less than a
  * stride. */
-static void over_large_windows(void (*check)(int64_t c, const reel_pool2d_attrs *a))
+static void over_large_windows(void (*check)(int64_t c, const reel__pool2d_attrs *a))
 {
     for (int i = 0; i < N_CHANNELS; i++)
         for (int bits = 0; bits < 16; bits++) {
             const int64_t kernel = bits & 1 ? 9 : 1280, pad = bits >> 1 & 1;
-            const reel_pool2d_attrs a = {.kernel = {kernel, 10 + bits % 5},
-                                         .stride = {bits & 1 ? 3 : kernel, 6},
-                                         .padding = {pad, bits >> 2 & 1},
-                                         .dilation = {1, 1},
-                                         .ceil_mode = 1,
-                                         .count_include_pad = bits >> 3 & 1};
+            const reel__pool2d_attrs a = {.kernel = {kernel, 10 + bits % 5},
+                                          .stride = {bits & 1 ? 3 : kernel, 6},
+                                          .padding = {pad, bits >> 2 & 1},
+                                          .dilation = {1, 1},
+                                          .ceil_mode = 1,
+                                          .count_include_pad = bits >> 3 & 1};
             check(CHANNELS[i], &a);
         }
 }
 
-static void max_case(int64_t c, const reel_pool2d_attrs *a)
+static void max_case(int64_t c, const reel__pool2d_attrs *a)
 {
     if (a->count_include_pad) return; /* average only */
     compare_max(c, 7, 8, a);
@@ -131,7 +132,7 @@ static void max_agrees(void **state)
     over_large_windows(max_case);
 }
 
-static void average_case(int64_t c, const reel_pool2d_attrs *a)
+static void average_case(int64_t c, const reel__pool2d_attrs *a)
 {
     if (a->dilation[0] > 1) return; /* max only */
     const reel_shape sizes = REEL_SHAPE(c, 7, 8, outputs(7, a, 0), outputs(8, a, 1));
@@ -151,7 +152,7 @@ static void adaptive_average_agrees(void **state)
 {
     (void)state;
     static const int64_t outs[][2] = {{1, 1}, {3, 2}, {7, 5}, {12, 9}};
-    const reel_pool2d_attrs a = {.ceil_mode = 0};
+    const reel__pool2d_attrs a = {.ceil_mode = 0};
     for (int i = 0; i < N_CHANNELS; i++)
         for (int j = 0; j < 4; j++) {
             const reel_shape sizes =
@@ -167,11 +168,11 @@ static void adaptive_average_agrees(void **state)
 static void large_images_agree(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs a = {.kernel = {3, 3},
-                                 .stride = {2, 2},
-                                 .padding = {1, 1},
-                                 .dilation = {1, 1},
-                                 .count_include_pad = 1};
+    const reel__pool2d_attrs a = {.kernel = {3, 3},
+                                  .stride = {2, 2},
+                                  .padding = {1, 1},
+                                  .dilation = {1, 1},
+                                  .count_include_pad = 1};
     const reel_shape sizes = REEL_SHAPE(16, 64, 64, 32, 32);
     compare_max(16, 64, 64, &a);
     compare_average(reel__fast_avg_pool2d, reel__ref_avg_pool2d,
@@ -183,7 +184,7 @@ static void large_images_agree(void **state)
 static void empty_windows_are_harmless(void **state)
 {
     (void)state;
-    const reel_pool2d_attrs a = {
+    const reel__pool2d_attrs a = {
         .kernel = {2, 2}, .stride = {1, 1}, .padding = {1, 1}, .dilation = {2, 2}};
     operand x = image(20, 1, 1, REEL_F32, 1);
     operand y[] = {image(20, 1, 1, REEL_F32, 0), image(20, 1, 1, REEL_I64, 0)};
@@ -205,9 +206,9 @@ static void leaves_other_layouts(void **state)
     (void)state;
     operand x = make(REEL_SHAPE(2, 3, 4, 5), REEL_F32, NULL, 1);
     operand y = make(REEL_SHAPE(2, 3, 1, 1), REEL_F32, NULL, 1);
-    const reel_pool2d_attrs a = {.ceil_mode = 0};
-    reel_karg in = {x.data, &x.meta}, out = {y.data, &y.meta};
-    reel_kcall call = {.n_in = 1, .n_out = 1, .in = &in, .out = &out, .attrs = &a};
+    const reel__pool2d_attrs a = {.ceil_mode = 0};
+    reel__karg in = {x.data, &x.meta}, out = {y.data, &y.meta};
+    reel__kcall call = {.n_in = 1, .n_out = 1, .in = &in, .out = &out, .attrs = &a};
     reel_status status;
     assert_false(reel__fast_adaptive_avg_pool2d(&call, &status));
     drop(&x);

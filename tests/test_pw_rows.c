@@ -12,7 +12,7 @@
 
 /* Largest sizes that are added up on the way: an error of a few units of these is
  * rounding, even where the sum is smaller. 0: the result itself is the scale. */
-static double scale(reel_kernel_id k, double x, double y, const double *a)
+static double scale(reel__kernel_id k, double x, double y, const double *a)
 {
     switch ((int)k) {
     case K_ADD_SCALED: return fabs(x) + fabs(a[0] * y);
@@ -36,7 +36,7 @@ static double scale(reel_kernel_id k, double x, double y, const double *a)
 }
 
 /* Units in the last place that a row may be off. 0.5: rounded correctly. */
-static double allowed(reel_kernel_id k, double x)
+static double allowed(reel__kernel_id k, double x)
 {
     switch ((int)k) {
     case K_EXP:
@@ -114,7 +114,7 @@ static double error_of(double got, double want, double scale_, int mantissa, int
 }
 
 /* Rows whose result at zero has a sign that libm defines. */
-static bool keeps_sign(reel_kernel_id k)
+static bool keeps_sign(reel__kernel_id k)
 {
     return k == K_EXPM1 || k == K_LOG1P || k == K_SIN || k == K_TANH || k == K_ERF ||
            k == K_FLOOR || k == K_CEIL || k == K_ROUND || k == K_SQRT || k == K_ABS ||
@@ -124,10 +124,10 @@ static bool keeps_sign(reel_kernel_id k)
 
 typedef struct isa_rows {
     const char *name;
-    const reel_pw_rows *rows;
+    const reel__pw_rows *rows;
 } isa_rows;
 
-REEL_ISA_DECLARE(reel_pw_rows, pw_rows);
+REEL_ISA_DECLARE(reel__pw_rows, pw_rows);
 
 /* Every set that this machine has. */
 static int all_isas(isa_rows out[REEL_ISA_COUNT])
@@ -208,7 +208,7 @@ static bool is_large(double x, double limit)
     return isfinite(x) && fabs(x) >= limit;
 }
 
-static bool is_out_of_domain(reel_kernel_id k, double x, double y)
+static bool is_out_of_domain(reel__kernel_id k, double x, double y)
 {
     bool is_gradient = scale(k, x, y, attributes) != 0;
     if (is_gradient && y != 0 && fabs(y) < 1e-30) return true;
@@ -236,7 +236,7 @@ static bool is_out_of_domain(reel_kernel_id k, double x, double y)
 
 /* ---- f32 rows ---------------------------------------------------------------------- */
 
-static void check_f32_row(reel_kernel_id k, const reel_pw_info *info,
+static void check_f32_row(reel__kernel_id k, const reel__pw_info *info,
                           const float *const x[3], const double *want)
 {
     isa_rows isa[REEL_ISA_COUNT];
@@ -282,13 +282,13 @@ static void test_f32_rows(void **state)
     make_inputs(x[0], x[1], x[2]);
     int rows = 0;
     for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
+        const reel__pw_info *info = reel__pw_info_of((reel__kernel_id)k);
         if (!info || !info->floats) continue;
         rows++;
         for (int i = 0; i < N_INPUTS; i++)
-            want[i] = expected((reel_kernel_id)k, (double)x[0][i], (double)x[1][i],
+            want[i] = expected((reel__kernel_id)k, (double)x[0][i], (double)x[1][i],
                                (double)x[2][i], attributes);
-        check_f32_row((reel_kernel_id)k, info, (const float *const *)x, want);
+        check_f32_row((reel__kernel_id)k, info, (const float *const *)x, want);
     }
     assert_true(rows > 50);
     for (int i = 0; i < 3; i++) free(x[i]);
@@ -313,18 +313,19 @@ static void test_f64_rows(void **state)
                                   : (double)moderate() + 1e-9 * (double)moderate();
     const void *in[3] = {x[0], x[1], x[2]};
     for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
+        const reel__pw_info *info = reel__pw_info_of((reel__kernel_id)k);
         if (!info || !info->floats) continue;
         for (int s = 0; s < n_isa; s++) {
             isa[s].rows->row[k][REEL_PW_F64](N, in, y, numbers);
             for (int i = 0; i < N; i++) {
                 double a = x[0][i], b = x[1][i];
-                if (is_out_of_domain((reel_kernel_id)k, a, b)) continue;
+                if (is_out_of_domain((reel__kernel_id)k, a, b)) continue;
                 double got = info->out_bool ? ((uint8_t *)y)[i] : y[i];
-                double want = expected((reel_kernel_id)k, a, b, x[2][i], attributes);
-                double e = error_of(got, want, scale((reel_kernel_id)k, a, b, attributes),
-                                    53, -1074, DBL_MAX);
-                double bound = 4 * allowed((reel_kernel_id)k, a);
+                double want = expected((reel__kernel_id)k, a, b, x[2][i], attributes);
+                double e =
+                    error_of(got, want, scale((reel__kernel_id)k, a, b, attributes), 53,
+                             -1074, DBL_MAX);
+                double bound = 4 * allowed((reel__kernel_id)k, a);
                 if (e != 0 && !(e <= bound))
                     fail_msg("%s %s(%.17g, %.17g) = %.17g, not %.17g: %.3g units",
                              isa[s].name, info->name, a, b, got, want, e);
@@ -342,7 +343,7 @@ static wide floor_of(wide x, wide y)
     return q * y != x && (x < 0) != (y < 0) ? q - 1 : q;
 }
 
-static wide wide_expected(reel_kernel_id k, wide x, wide y, wide z, const int64_t a[2])
+static wide wide_expected(reel__kernel_id k, wide x, wide y, wide z, const int64_t a[2])
 {
     switch (k) {
     case K_ADD: return x + y;
@@ -405,17 +406,17 @@ static void test_i64_rows(void **state)
     const void *in[3] = {x[0], x[1], x[2]};
     int rows = 0;
     for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
+        const reel__pw_info *info = reel__pw_info_of((reel__kernel_id)k);
         if (!info || !info->ints) continue;
         rows++;
         for (int s = 0; s < n_isa; s++) {
             const int64_t b = any_i64(), c = any_i64();
             const int64_t a[2] = {b < c ? b : c, b < c ? c : b};
-            const reel_number number[2] = {reel__whole(a[0]), reel__whole(a[1])};
+            const reel__number number[2] = {reel__whole(a[0]), reel__whole(a[1])};
             isa[s].rows->row[k][REEL_PW_I64](N, in, y, number);
             for (int i = 0; i < N; i++) {
                 int64_t want = (int64_t)(uint64_t)wide_expected(
-                    (reel_kernel_id)k, x[0][i], x[1][i], x[2][i], a);
+                    (reel__kernel_id)k, x[0][i], x[1][i], x[2][i], a);
                 int64_t got = info->out_bool ? ((uint8_t *)y)[i] : y[i];
                 if (got != want)
                     fail_msg("%s %s(%lld, %lld) = %lld, not %lld", isa[s].name,
@@ -439,10 +440,10 @@ static void test_place_does_not_matter(void **state)
         for (int j = 0; j < 3; j++)
             x[j][i] = i < N_SPECIALS ? specials[(i * (j + 1)) % N_SPECIALS] : moderate();
     for (int k = 1; k < K_COUNT; k++) {
-        const reel_pw_info *info = reel__pw_info((reel_kernel_id)k);
+        const reel__pw_info *info = reel__pw_info_of((reel__kernel_id)k);
         if (!info || !info->floats) continue;
         for (int s = 0; s < n_isa; s++) {
-            reel_pw_fn fn = isa[s].rows->row[k][REEL_PW_F32];
+            reel__pw_fn fn = isa[s].rows->row[k][REEL_PW_F32];
             const void *in[3] = {x[0], x[1], x[2]};
             size_t size = info->out_bool ? 1 : 4;
             fn(N, in, whole, numbers);
@@ -460,17 +461,17 @@ static void test_place_does_not_matter(void **state)
 static void test_info(void **state)
 {
     (void)state;
-    const reel_pw_info *where = reel__pw_info(K_WHERE), *lt = reel__pw_info(K_LT);
+    const reel__pw_info *where = reel__pw_info_of(K_WHERE), *lt = reel__pw_info_of(K_LT);
     assert_string_equal(where->name, "WHERE");
     assert_string_equal(where->expr, "SEL(x0 != 0, x1, x2)");
     assert_int_equal(where->n_in, 3);
     assert_true(where->floats && where->ints && !where->out_bool && lt->out_bool);
-    assert_false(reel__pw_takes(reel__pw_info(K_EXP), REEL_I32));
-    assert_true(reel__pw_takes(reel__pw_info(K_EXP), REEL_BF16));
+    assert_false(reel__pw_takes(reel__pw_info_of(K_EXP), REEL_I32));
+    assert_true(reel__pw_takes(reel__pw_info_of(K_EXP), REEL_BF16));
     assert_int_equal(reel__pw_weight(lt), 1);
-    assert_int_equal(reel__pw_weight(reel__pw_info(K_EXP)), 9);
-    assert_null(reel__pw_info(K_COPY));
-    assert_null(reel__pw_info(K_NONE));
+    assert_int_equal(reel__pw_weight(reel__pw_info_of(K_EXP)), 9);
+    assert_null(reel__pw_info_of(K_COPY));
+    assert_null(reel__pw_info_of(K_NONE));
 }
 
 int main(void)

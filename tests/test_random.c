@@ -12,7 +12,7 @@
 #include "base/rng.h"
 #include "strided.h"
 
-static reel_kernel_fn fn_of(reel_kernel_id id)
+static reel__kernel_fn fn_of(reel__kernel_id id)
 {
     return id == K_UNIFORM   ? reel__ref_uniform
            : id == K_NORMAL  ? reel__ref_normal
@@ -20,11 +20,12 @@ static reel_kernel_fn fn_of(reel_kernel_id id)
                              : reel__ref_dropout;
 }
 
-static void run(reel_kernel_id id, const strided *x, strided *y, reel_random_attrs attrs)
+static void run(reel__kernel_id id, const strided *x, strided *y,
+                reel__random_attrs attrs)
 {
-    reel_karg in, out = strided_arg(y);
+    reel__karg in, out = strided_arg(y);
     if (x) in = strided_arg(x);
-    reel_kcall call = {id, x != NULL, 1, x ? &in : NULL, &out, &attrs, NULL, 0};
+    reel__kcall call = {id, x != NULL, 1, x ? &in : NULL, &out, &attrs, NULL, 0};
     assert_int_equal(fn_of(id)(&call), REEL_OK);
 }
 
@@ -47,12 +48,12 @@ static double naive_normal(reel_dtype dtype, int64_t i, const uint32_t w[4])
     return i % 2 ? r * sin(angle) : r * cos(angle);
 }
 
-static reel_random_attrs between(double low, double high)
+static reel__random_attrs between(double low, double high)
 {
-    return (reel_random_attrs){.low = reel__real(low), .high = reel__real(high)};
+    return (reel__random_attrs){.low = reel__real(low), .high = reel__real(high)};
 }
 
-static double naive(reel_kernel_id id, reel_dtype dtype, const reel_random_attrs *a,
+static double naive(reel__kernel_id id, reel_dtype dtype, const reel__random_attrs *a,
                     int64_t i, double x)
 {
     bool wide = id == K_RANDINT || (id != K_DROPOUT && dtype == REEL_F64);
@@ -74,7 +75,7 @@ static double naive(reel_kernel_id id, reel_dtype dtype, const reel_random_attrs
     }
 }
 
-static void one_case(reel_kernel_id id, reel_dtype dtype, int rank, const int64_t *dim)
+static void one_case(reel__kernel_id id, reel_dtype dtype, int rank, const int64_t *dim)
 {
     const int64_t seed = (int64_t)dice(), offset = dice_in(0, 1 << 20);
     double low = id == K_RANDINT   ? (double)dice_in(-50, 50)
@@ -86,7 +87,7 @@ static void one_case(reel_kernel_id id, reel_dtype dtype, int rank, const int64_
         low += 50;
         high += 50;
     }
-    reel_random_attrs a = between(low, high);
+    reel__random_attrs a = between(low, high);
     a.seed = seed;
     a.offset = carries ? (INT64_C(1) << 32) - 3 : offset;
     strided x = strided_new(dtype, rank, dim, STRIDED_IN);
@@ -116,14 +117,14 @@ static void one_case(reel_kernel_id id, reel_dtype dtype, int rank, const int64_
 
 static void as_defined(void **state)
 {
-    static const reel_kernel_id ids[] = {K_UNIFORM, K_NORMAL, K_RANDINT, K_DROPOUT};
+    static const reel__kernel_id ids[] = {K_UNIFORM, K_NORMAL, K_RANDINT, K_DROPOUT};
     static const reel_dtype dtypes[] = {REEL_F32, REEL_F64, REEL_I64,
                                         REEL_I32, REEL_I8,  REEL_U8};
     (void)state;
     for (int round = 0; round < 500; round++) {
         int64_t dim[REEL_MAX_RANK];
         int rank = strided_shape(REEL_MAX_RANK, round % 20 ? 100 : 40000, dim);
-        reel_kernel_id id = ids[round % 4];
+        reel__kernel_id id = ids[round % 4];
         one_case(id, dtypes[dice() % (id == K_RANDINT ? 6 : 2)], rank, dim);
     }
 }
@@ -147,13 +148,13 @@ static void split_anywhere(void **state)
 {
     (void)state;
     for (int round = 0; round < 40; round++) {
-        reel_kernel_id id = round % 2 ? K_NORMAL : K_UNIFORM;
+        reel__kernel_id id = round % 2 ? K_NORMAL : K_UNIFORM;
         reel_dtype dtype = round % 4 < 2 ? REEL_F32 : REEL_F64;
         int64_t n[1] = {30000}, part[1] = {4 * dice_in(0, 7500)}, rest[1];
         rest[0] = n[0] - part[0];
         strided whole = strided_new(dtype, 1, n, 0), a = strided_new(dtype, 1, part, 0);
         strided b = strided_new(dtype, 1, rest, 0);
-        reel_random_attrs attrs = between(0, 1);
+        reel__random_attrs attrs = between(0, 1);
         attrs.seed = 7;
         attrs.offset = 100;
         run(id, NULL, &whole, attrs);
@@ -193,7 +194,7 @@ static void moments(void **state)
     strided y = strided_new(REEL_F32, 1, dim, STRIDED_DENSE);
     const float *v = y.data;
     double m[5] = {0};
-    reel_random_attrs unit = between(0, 1);
+    reel__random_attrs unit = between(0, 1);
     unit.seed = 3;
     (void)state;
     run(K_NORMAL, NULL, &y, unit);

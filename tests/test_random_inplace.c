@@ -281,7 +281,7 @@ static reel_tensor *out_of_place(change k, reel_tensor *x, reel_tensor *y)
     }
 }
 
-static void plant_it(program *p, entry *e, reel_node_head *old, int old_out)
+static void plant_it(program *p, entry *e, reel__node_head *old, int old_out)
 {
     reel_tensor *root = e->real;
     while (reel__viewed(root)) root = reel__viewed(root);
@@ -310,7 +310,7 @@ static void step_change(program *p)
     if (value && unseen) model_put_unseen(p, e, value);
     if (value && !unseen) model_put(p, e, value);
     while (reel__viewed(root)) root = reel__viewed(root);
-    reel_node_head *old = reel__node_retain(root->node);
+    reel__node_head *old = reel__node_retain(root->node);
     int old_out = root->node_out;
     bool was = reel_set_grad_enabled(!unseen);
     (void)in_place(k, e->real, y[0]);

@@ -11,8 +11,8 @@
 #include "strided.h"
 
 static const struct {
-    reel_kernel_id id;
-    reel_kernel_fn fn;
+    reel__kernel_id id;
+    reel__kernel_fn fn;
 } kernels[] = {
     {K_SUM, reel__ref_sum},   {K_VAR, reel__ref_var},       {K_NORM, reel__ref_norm},
     {K_AMAX, reel__ref_amax}, {K_AMIN, reel__ref_amin},     {K_ANY, reel__ref_any},
@@ -20,27 +20,27 @@ static const struct {
 };
 enum { KERNELS = sizeof kernels / sizeof kernels[0] };
 
-static bool is_truth(reel_kernel_id id)
+static bool is_truth(reel__kernel_id id)
 {
     return id == K_ANY || id == K_ALL;
 }
-static bool floats_only(reel_kernel_id id)
+static bool floats_only(reel__kernel_id id)
 {
     return id == K_VAR || id == K_NORM;
 }
-static bool is_arg(reel_kernel_id id)
+static bool is_arg(reel__kernel_id id)
 {
     return id == K_ARGMAX || id == K_ARGMIN;
 }
 
 static reel_status run(int k, const strided *x, strided *y, int64_t mask, double scale)
 {
-    reel_mask_attrs attrs = {.mask = mask, .scale = scale};
-    reel_norm_attrs norm = {.mask = mask, .scale = scale};
-    reel_karg in = strided_arg(x), out = strided_arg(y);
+    reel__mask_attrs attrs = {.mask = mask, .scale = scale};
+    reel__norm_attrs norm = {.mask = mask, .scale = scale};
+    reel__karg in = strided_arg(x), out = strided_arg(y);
     bool is_norm = kernels[k].id == K_NORM;
-    reel_kcall call = {kernels[k].id, 1, 1, &in, &out, is_norm ? (void *)&norm : &attrs,
-                       NULL,          0};
+    reel__kcall call = {kernels[k].id, 1, 1, &in, &out, is_norm ? (void *)&norm : &attrs,
+                        NULL,          0};
     return kernels[k].fn(&call);
 }
 
@@ -50,7 +50,7 @@ typedef struct naive {
     int64_t count, arg, nonzero;
 } naive;
 
-static void naive_add(naive *a, reel_kernel_id id, double v)
+static void naive_add(naive *a, reel__kernel_id id, double v)
 {
     bool better = id == K_AMAX || id == K_ARGMAX ? v > a->extreme : v < a->extreme;
     if (a->count == 0 || better || (v != v && a->extreme == a->extreme)) {
@@ -65,7 +65,7 @@ static void naive_add(naive *a, reel_kernel_id id, double v)
 }
 
 /* The value that the output should have; *tolerance is how far off it may be. */
-static double naive_result(const naive *a, reel_kernel_id id, double eps, double scale,
+static double naive_result(const naive *a, reel__kernel_id id, double eps, double scale,
                            double *tolerance)
 {
     double count = (double)a->count, mean = a->sum / count;
@@ -90,7 +90,7 @@ static double naive_result(const naive *a, reel_kernel_id id, double eps, double
 static void check_all(int k, const strided *x, const strided *y, int64_t mask,
                       double scale)
 {
-    reel_kernel_id id = kernels[k].id;
+    reel__kernel_id id = kernels[k].id;
     int64_t outputs = strided_numel(y), n = strided_numel(x);
     naive *acc = calloc((size_t)outputs + 1, sizeof *acc);
     assert_non_null(acc);
@@ -114,7 +114,7 @@ static void check_all(int k, const strided *x, const strided *y, int64_t mask,
     free(acc);
 }
 
-static reel_dtype out_dtype(reel_kernel_id id, reel_dtype x)
+static reel_dtype out_dtype(reel__kernel_id id, reel_dtype x)
 {
     if (is_truth(id)) return REEL_BOOL;
     if (is_arg(id)) return REEL_I64;
@@ -125,7 +125,7 @@ static reel_dtype out_dtype(reel_kernel_id id, reel_dtype x)
 static void one_case(int k, reel_dtype dtype, int rank, const int64_t *dim, int64_t mask,
                      int how_in, int how_out)
 {
-    reel_kernel_id id = kernels[k].id;
+    reel__kernel_id id = kernels[k].id;
     int64_t kept[REEL_MAX_RANK], length = 1;
     for (int d = 0; d < rank; d++) {
         kept[d] = mask >> d & 1 ? 1 : dim[d];

@@ -7,7 +7,7 @@
 
 static const reel_dtype BOTH[] = {REEL_F32, REEL_F64};
 
-static void run(reel_kernel_fn fn, const operand *in, int n_in, const operand *out,
+static void run(reel__kernel_fn fn, const operand *in, int n_in, const operand *out,
                 int n_out, const void *attrs)
 {
     assert_int_equal(call_ref(fn, in, n_in, out, n_out, attrs), REEL_OK);
@@ -83,14 +83,14 @@ static void conv_by_hand(void **state)
         operand w = make_values(REEL_SHAPE(1, 1, 2, 2), BOTH[t], (double[]){1, 2, 3, 4});
         operand b = make_values(REEL_SHAPE(1), BOTH[t], (double[]){0.5});
         operand y = make(REEL_SHAPE(1, 1, 2, 2), BOTH[t], NULL, 1);
-        reel_conv2d_attrs a = {.stride = {1, 1}, .dilation = {1, 1}, .groups = 1};
+        reel__conv2d_attrs a = {.stride = {1, 1}, .dilation = {1, 1}, .groups = 1};
         run(reel__ref_conv2d, (operand[]){x, w, b}, 3, &y, 1, &a);
         check_values(&y, (double[]){37.5, 47.5, 67.5, 77.5}, 0, "valid");
-        a = (reel_conv2d_attrs){
+        a = (reel__conv2d_attrs){
             .stride = {2, 2}, .padding = {1, 1}, .dilation = {1, 1}, .groups = 1};
         run(reel__ref_conv2d, (operand[]){x, w}, 2, &y, 1, &a);
         check_values(&y, (double[]){4, 18, 36, 77}, 0, "stride 2, padding 1");
-        a = (reel_conv2d_attrs){.stride = {1, 1}, .dilation = {2, 2}, .groups = 1};
+        a = (reel__conv2d_attrs){.stride = {1, 1}, .dilation = {2, 2}, .groups = 1};
         y.meta.dim[2] = y.meta.dim[3] = 1;
         run(reel__ref_conv2d, (operand[]){x, w}, 2, &y, 1, &a);
         check_values(&y, (double[]){1 + 2 * 3 + 3 * 7 + 4 * 9}, 0, "dilation 2");
@@ -112,10 +112,10 @@ static void conv_gradients_are_adjoint(void **state)
         const int64_t stride = 1 + (bits & 1), pad = bits >> 1 & 1,
                       dilation = 1 + (bits >> 2 & 1);
         const int64_t groups = 1 << (bits >> 4);
-        const reel_conv2d_attrs a = {.stride = {stride, 1},
-                                     .padding = {pad, 1},
-                                     .dilation = {dilation, 1},
-                                     .groups = groups};
+        const reel__conv2d_attrs a = {.stride = {stride, 1},
+                                      .padding = {pad, 1},
+                                      .dilation = {dilation, 1},
+                                      .groups = groups};
         const int *order = bits >> 3 & 1 ? NHWC : NULL;
         const int64_t p = conv_outputs(7, 3, stride, pad, dilation), q = 6 + 2 - 1;
         operand x = make(REEL_SHAPE(2, 4, 7, 6), REEL_F64, order, 1);
@@ -134,12 +134,12 @@ static void conv_gradients_are_adjoint(void **state)
 /* ---- pooling ----------------------------------------------------------------------- */
 
 /* One row [1, 1, 1, n] pooled along w into `outs`. */
-static reel_pool2d_attrs along_w(int64_t kernel, int64_t stride, int64_t pad)
+static reel__pool2d_attrs along_w(int64_t kernel, int64_t stride, int64_t pad)
 {
-    return (reel_pool2d_attrs){.kernel = {1, kernel},
-                               .stride = {1, stride},
-                               .padding = {0, pad},
-                               .dilation = {1, 1}};
+    return (reel__pool2d_attrs){.kernel = {1, kernel},
+                                .stride = {1, stride},
+                                .padding = {0, pad},
+                                .dilation = {1, 1}};
 }
 
 static void max_pool_by_hand(void **state)
@@ -150,7 +150,7 @@ static void max_pool_by_hand(void **state)
                                 (double[]){-3, -1, -2, 5, 5, NAN, 2});
         operand y[] = {make(REEL_SHAPE(1, 1, 1, 4), BOTH[t], NULL, 1),
                        make(REEL_SHAPE(1, 1, 1, 4), REEL_I64, NULL, 1)};
-        reel_pool2d_attrs a = along_w(2, 2, 0);
+        reel__pool2d_attrs a = along_w(2, 2, 0);
         a.ceil_mode = 1; /* the last window has one element */
         run(reel__ref_max_pool2d, &x, 1, y, 2, &a);
         check_values(&y[0], (double[]){-1, 5, NAN, 2}, 0, "kernel 2");
@@ -174,7 +174,7 @@ static void average_pool_by_hand(void **state)
         operand x = make_values(REEL_SHAPE(1, 1, 1, 6), BOTH[t],
                                 (double[]){6, 12, 18, 24, 30, 36});
         operand y = make(REEL_SHAPE(1, 1, 1, 4), BOTH[t], NULL, 1);
-        reel_pool2d_attrs a = along_w(3, 2, 1);
+        reel__pool2d_attrs a = along_w(3, 2, 1);
         a.ceil_mode =
             1; /* windows begin at -1, 1, 3, 5; the last reaches beyond the padding */
         a.count_include_pad = 1;
@@ -196,11 +196,11 @@ static void average_gradients_are_adjoint(void **state)
 {
     (void)state;
     for (int include = 0; include < 2; include++) {
-        const reel_pool2d_attrs a = {.kernel = {3, 2},
-                                     .stride = {2, 1},
-                                     .padding = {1, 1},
-                                     .ceil_mode = 1,
-                                     .count_include_pad = include};
+        const reel__pool2d_attrs a = {.kernel = {3, 2},
+                                      .stride = {2, 1},
+                                      .padding = {1, 1},
+                                      .ceil_mode = 1,
+                                      .count_include_pad = include};
         operand x = make(REEL_SHAPE(2, 3, 6, 5), REEL_F64, NHWC, 1),
                 gx = make_like(&x, 2);
         operand gy = random64(REEL_SHAPE(2, 3, 4, 6), 3), y = make_like(&gy, 4);
@@ -220,7 +220,7 @@ static void batch_norm_by_hand(void **state)
 {
     (void)state;
     for (int t = 0; t < 2; t++) {
-        const reel_batch_norm_attrs a = {
+        const reel__batch_norm_attrs a = {
             .eps = 3, .momentum = 0.25, .training = 1, .relu = 1};
         operand in[] = {
             make_values(REEL_SHAPE(2, 1, 2), BOTH[t], (double[]){1, 3, 1, 3}),
@@ -249,7 +249,7 @@ static void batch_norm_gradients(void **state)
 {
     (void)state;
     for (int bits = 0; bits < 4; bits++) {
-        const reel_batch_norm_attrs a = {
+        const reel__batch_norm_attrs a = {
             .eps = 1e-2, .training = bits & 1, .relu = bits >> 1};
         operand in[] = {random64(REEL_SHAPE(3, 2, 3), 1),
                         random64(REEL_SHAPE(2), 2),
@@ -281,7 +281,7 @@ static void layer_norm_by_hand_and_gradients(void **state)
 {
     (void)state;
     for (int dims = 1; dims <= 2; dims++) {
-        const reel_layer_norm_attrs a = {.dims = dims, .eps = 1e-3};
+        const reel__layer_norm_attrs a = {.dims = dims, .eps = 1e-3};
         const reel_shape row = dims == 1 ? REEL_SHAPE(4) : REEL_SHAPE(3, 4);
         const reel_shape lead = dims == 1 ? REEL_SHAPE(2, 3) : REEL_SHAPE(2);
         operand in[] = {random64(REEL_SHAPE(2, 3, 4), 1), random64(row, 2),
@@ -300,7 +300,7 @@ static void layer_norm_by_hand_and_gradients(void **state)
         drop_all(g, 3);
         drop(&gy);
     }
-    const reel_layer_norm_attrs a = {.dims = 1, .eps = 3};
+    const reel__layer_norm_attrs a = {.dims = 1, .eps = 3};
     operand x = make_values(REEL_SHAPE(1, 2), REEL_F32, (double[]){1, 3});
     operand y = make_like(&x, 1);
     run(reel__ref_layer_norm, &x, 1, &y, 1, &a);
@@ -313,7 +313,7 @@ static void layer_norm_by_hand_and_gradients(void **state)
 static void softmax_by_hand(void **state)
 {
     (void)state;
-    const reel_dim_attrs a = {.dim = 1};
+    const reel__dim_attrs a = {.dim = 1};
     for (int t = 0; t < 2; t++) {
         operand x = make_values(REEL_SHAPE(2, 2), BOTH[t],
                                 (double[]){1000, 1000 + log(3), -INFINITY, 0});
@@ -333,7 +333,7 @@ static void softmax_gradients(void **state)
 {
     (void)state;
     for (int dim = 0; dim < 3; dim++) {
-        const reel_dim_attrs a = {.dim = dim};
+        const reel__dim_attrs a = {.dim = dim};
         operand x = random64(REEL_SHAPE(2, 3, 4), 1), y = make_like(&x, 2);
         operand gy = make_like(&x, 3), gx = make_like(&x, 4);
         run(reel__ref_softmax, &x, 1, &y, 1, &a);
@@ -357,7 +357,7 @@ static void cross_entropy_by_hand(void **state)
             make_values(REEL_SHAPE(3), REEL_I64, (double[]){0, 1, -100}),
             make_values(REEL_SHAPE(2), BOTH[t], (double[]){1, 3})};
         operand out[] = {make(REEL_SCALAR, BOTH[t], NULL, 1), make_like(&in[0], 1)};
-        reel_cross_entropy_attrs a = {.ignore_index = -100, .want_grad = 1};
+        reel__cross_entropy_attrs a = {.ignore_index = -100, .want_grad = 1};
         const double first = log(2), second = log(4. / 3);
         run(reel__ref_cross_entropy, in, 2, out, 2, &a);
         check_values(&out[0], (double[]){(first + second) / 2}, 1e-6, "mean");
@@ -371,7 +371,7 @@ static void cross_entropy_by_hand(void **state)
         run(reel__ref_cross_entropy, in, 2, out, 2, &a);
         check_values(&out[0], (double[]){first + 0.75 * second + 0.25 * log(4)}, 1e-6,
                      "smoothed sum");
-        a = (reel_cross_entropy_attrs){.ignore_index = -100, .reduction = REEL_NONE};
+        a = (reel__cross_entropy_attrs){.ignore_index = -100, .reduction = REEL_NONE};
         operand rows = make(REEL_SHAPE(3), BOTH[t], NULL, 1);
         run(reel__ref_cross_entropy, in, 2, &rows, 1, &a);
         check_values(&rows, (double[]){first, second, 0}, 1e-6, "rows");
@@ -385,10 +385,10 @@ static void cross_entropy_gradients(void **state)
 {
     (void)state;
     for (int bits = 0; bits < 8; bits++) {
-        const reel_cross_entropy_attrs a = {.smoothing = bits & 1 ? 0.3 : 0,
-                                            .ignore_index = 2,
-                                            .reduction = bits >> 1 & 1,
-                                            .want_grad = 1};
+        const reel__cross_entropy_attrs a = {.smoothing = bits & 1 ? 0.3 : 0,
+                                             .ignore_index = 2,
+                                             .reduction = bits >> 1 & 1,
+                                             .want_grad = 1};
         operand in[] = {random64(REEL_SHAPE(4, 5), 1),
                         make_values(REEL_SHAPE(4), REEL_I64, (double[]){0, 4, 2, 1}),
                         bits >> 2 ? make_values(REEL_SHAPE(5), REEL_F64,
@@ -412,7 +412,7 @@ static void cross_entropy_names_a_bad_target(void **state)
     operand in[] = {random64(REEL_SHAPE(3, 4), 1),
                     make_values(REEL_SHAPE(3), REEL_I64, (double[]){0, 3, 17})};
     operand loss = make(REEL_SCALAR, REEL_F64, NULL, 1);
-    const reel_cross_entropy_attrs a = {.ignore_index = -100};
+    const reel__cross_entropy_attrs a = {.ignore_index = -100};
     assert_int_equal(call_ref(reel__ref_cross_entropy, in, 2, &loss, 1, &a),
                      REEL_ERR_ARG);
     assert_non_null(strstr(reel_error_message(), "row 2 is 17"));
@@ -429,11 +429,11 @@ static void attention_gradients(void **state)
 {
     (void)state;
     for (int kind = 0; kind < N_KINDS; kind++) {
-        const reel_attention_attrs a = {.scale = 0.7,
-                                        .causal = kind == CAUSAL,
-                                        .dropout = kind == DROPOUT ? 0.4 : 0,
-                                        .seed = 5,
-                                        .offset = 3};
+        const reel__attention_attrs a = {.scale = 0.7,
+                                         .causal = kind == CAUSAL,
+                                         .dropout = kind == DROPOUT ? 0.4 : 0,
+                                         .seed = 5,
+                                         .offset = 3};
         operand mask = ABSENT;
         if (kind == BOOL_MASK) /* query 1 sees nothing */
             mask = make_values(REEL_SHAPE(1, 3, 4), REEL_BOOL,
@@ -479,8 +479,8 @@ static void attention_probabilities(void **state)
 {
     (void)state;
     enum { N = 6 };
-    const reel_attention_attrs a = {.scale = 1, .dropout = 0.5, .seed = 8, .offset = 2};
-    const reel_random_attrs drawn = {
+    const reel__attention_attrs a = {.scale = 1, .dropout = 0.5, .seed = 8, .offset = 2};
+    const reel__random_attrs drawn = {
         .low = {.is_real = 1, .real = 0.5}, .seed = 8, .offset = 2};
     operand q = random64(REEL_SHAPE(1, 4, 3), 1), k = random64(REEL_SHAPE(1, N, 3), 2);
     operand v = random64(REEL_SHAPE(1, N, N), 3), y = random64(REEL_SHAPE(1, 4, N), 4);
@@ -489,13 +489,13 @@ static void attention_probabilities(void **state)
     for (int64_t i = 0; i < N * N; i++) ((double *)v.data)[i] = i % (N + 1) == 0;
     for (int64_t i = 0; i < 4 * N; i++) ((double *)ones.data)[i] = 1;
     run(reel__ref_attention, (operand[]){q, k, v}, 3, (operand[]){y, stats}, 2, &a);
-    const reel_karg from = {ones.data, &ones.meta}, to = {kept.data, &kept.meta};
-    const reel_kcall dropout = {.kernel = K_DROPOUT,
-                                .n_in = 1,
-                                .n_out = 1,
-                                .in = &from,
-                                .out = &to,
-                                .attrs = &drawn};
+    const reel__karg from = {ones.data, &ones.meta}, to = {kept.data, &kept.meta};
+    const reel__kcall dropout = {.kernel = K_DROPOUT,
+                                 .n_in = 1,
+                                 .n_out = 1,
+                                 .in = &from,
+                                 .out = &to,
+                                 .attrs = &drawn};
     assert_int_equal(reel__ref_dropout(&dropout), REEL_OK);
     for (int64_t i = 0; i < 4; i++)
         for (int64_t j = 0; j < N; j++) {
@@ -526,7 +526,7 @@ static void refuses_integers(void **state)
 static void same_bits_on_any_number_of_threads(void **state)
 {
     (void)state;
-    const reel_conv2d_attrs a = {
+    const reel__conv2d_attrs a = {
         .stride = {1, 1}, .padding = {1, 1}, .dilation = {1, 1}, .groups = 1};
     operand x = make(REEL_SHAPE(2, 8, 16, 16), REEL_F32, NHWC, 1);
     operand w = make(REEL_SHAPE(8, 8, 3, 3), REEL_F32, NULL, 2);

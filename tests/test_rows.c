@@ -35,7 +35,7 @@ static void softmax_family(void **state)
     for (int k = 0; k < WIDTHS; k++)
         for (int big = 0; big < 2; big++) {
             int64_t c = widths[k];
-            reel_dim_attrs attrs = {.dim = 1};
+            reel__dim_attrs attrs = {.dim = 1};
             operand x = gapped(ROWS, c, big ? 90 : 3, 1);
             operand p = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 2);
             operand l = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 3);
@@ -67,7 +67,7 @@ static void softmax_gradients(void **state)
     (void)state;
     for (int k = 0; k < WIDTHS; k++) {
         int64_t c = widths[k];
-        reel_dim_attrs attrs = {.dim = 1};
+        reel__dim_attrs attrs = {.dim = 1};
         operand in[2] = {gapped(ROWS, c, 1, 1), gapped(ROWS, c, 2, 2)};
         operand gp = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 3);
         operand gl = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 4);
@@ -100,7 +100,7 @@ static void softmax_gradients(void **state)
 static void special_values(void **state)
 {
     (void)state;
-    reel_dim_attrs attrs = {.dim = 1};
+    reel__dim_attrs attrs = {.dim = 1};
     operand x = make(REEL_SHAPE(4, 21), REEL_F32, NULL, 1);
     operand p = make(REEL_SHAPE(4, 21), REEL_F32, NULL, 2);
     operand s = make(REEL_SHAPE(4), REEL_F32, NULL, 3);
@@ -125,17 +125,17 @@ static void refuses(void **state)
     reel_status status;
     operand x = make(REEL_SHAPE(6, 5), REEL_F32, (const int[]){1, 0}, 1);
     operand y = make(REEL_SHAPE(6, 5), REEL_F32, NULL, 2);
-    reel_karg xa = {x.data, &x.meta}, ya = {y.data, &y.meta};
-    reel_kcall strided = {.n_in = 1,
-                          .n_out = 1,
-                          .in = &xa,
-                          .out = &ya,
-                          .attrs = &(reel_dim_attrs){.dim = 1}};
-    reel_kcall other_dim = {.n_in = 1,
-                            .n_out = 1,
-                            .in = &ya,
-                            .out = &ya,
-                            .attrs = &(reel_dim_attrs){.dim = 0}};
+    reel__karg xa = {x.data, &x.meta}, ya = {y.data, &y.meta};
+    reel__kcall strided = {.n_in = 1,
+                           .n_out = 1,
+                           .in = &xa,
+                           .out = &ya,
+                           .attrs = &(reel__dim_attrs){.dim = 1}};
+    reel__kcall other_dim = {.n_in = 1,
+                             .n_out = 1,
+                             .in = &ya,
+                             .out = &ya,
+                             .attrs = &(reel__dim_attrs){.dim = 0}};
     assert_false(reel__fast_softmax(&strided, &status));
     assert_false(reel__fast_softmax(&other_dim, &status));
     drop(&x), drop(&y);
@@ -164,10 +164,10 @@ static void cross_entropy_case(int64_t n, int64_t c, const ce_case *k)
     operand results[2] = {out[0], out[1]};
     if (!k->weighted) args[2].data = NULL;
     if (!k->want_grad) results[1].data = NULL;
-    reel_cross_entropy_attrs attrs = {.smoothing = k->smoothing,
-                                      .ignore_index = ignored,
-                                      .reduction = k->reduction,
-                                      .want_grad = k->want_grad};
+    reel__cross_entropy_attrs attrs = {.smoothing = k->smoothing,
+                                       .ignore_index = ignored,
+                                       .reduction = k->reduction,
+                                       .want_grad = k->want_grad};
     assert_int_equal(call_fast(reel__fast_cross_entropy, args, 3, results, 2, &attrs), 0);
     double divisor = 0, total = 0;
     for (int64_t i = 0; i < n; i++)
@@ -225,7 +225,7 @@ static void cross_entropy_nothing_counts(void **state)
         gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
     operand out[2] = {make(REEL_SCALAR, REEL_F32, NULL, 3),
                       make(REEL_SHAPE(3, 20), REEL_F32, NULL, 4)};
-    reel_cross_entropy_attrs attrs = {.ignore_index = 0, .want_grad = 1};
+    reel__cross_entropy_attrs attrs = {.ignore_index = 0, .want_grad = 1};
     assert_int_equal(call_fast(reel__fast_cross_entropy, in, 3, out, 2, &attrs), REEL_OK);
     assert_true(isnan(floats(&out[0])[0]));
     for (int j = 0; j < 60; j++) assert_true(floats(&out[1])[j] == 0);
@@ -238,7 +238,7 @@ static void cross_entropy_bad_target(void **state)
     operand in[3] = {
         gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
     operand out[2] = {make(REEL_SCALAR, REEL_F32, NULL, 3), {.data = NULL}};
-    reel_cross_entropy_attrs attrs = {.ignore_index = -100};
+    reel__cross_entropy_attrs attrs = {.ignore_index = -100};
     ((int64_t *)in[1].data)[2] = 20;
     assert_int_equal(call_fast(reel__fast_cross_entropy, in, 3, out, 2, &attrs),
                      REEL_ERR_ARG);
@@ -253,7 +253,7 @@ static void cross_entropy_no_memory(void **state)
     operand in[3] = {
         gapped(3, 20, 1, 1), make(REEL_SHAPE(3), REEL_I64, NULL, 2), {.data = NULL}};
     operand out[2] = {make(REEL_SCALAR, REEL_F32, NULL, 3), {.data = NULL}};
-    reel_cross_entropy_attrs attrs = {.ignore_index = -100};
+    reel__cross_entropy_attrs attrs = {.ignore_index = -100};
     check_no_memory(reel__fast_cross_entropy, in, 3, out, 2, &attrs);
     drop(&in[0]), drop(&in[1]), drop(&out[0]);
 }
@@ -263,11 +263,11 @@ static void cross_entropy_no_memory(void **state)
 static void layer_norm_case(int64_t n, int64_t d, bool w, bool b, bool gw, bool gx)
 {
     /* the normalized dims are the last two, 1 x d */
-    reel_layer_norm_attrs attrs = {.dims = 2, .eps = 1e-5};
+    reel__layer_norm_attrs attrs = {.dims = 2, .eps = 1e-5};
     operand x = gapped(n, d, 2, 1), gy = gapped(n, d, 1, 4);
     operand in[3] = {x, make(REEL_SHAPE(1, d), REEL_F32, NULL, 2),
                      make(REEL_SHAPE(1, d), REEL_F32, NULL, 3)};
-    reel_meta rows = {.rank = 3, .dim = {n, 1, d}, .stride = {d + 3, d + 3, 1}};
+    reel__meta rows = {.rank = 3, .dim = {n, 1, d}, .stride = {d + 3, d + 3, 1}};
     in[0].meta = rows;
     operand out[3] = {make(REEL_SHAPE(n, 1, d), REEL_F32, NULL, 5),
                       make(REEL_SHAPE(n, 1, 1), REEL_F32, NULL, 6),
@@ -334,7 +334,7 @@ static void layer_norm_of_hard_rows(void **state)
     const float values[] = {100.3f, 1e5f, -1e30f, 3e38f};
     for (int k = 0; k < WIDTHS; k++) {
         const int64_t c = widths[k], n = ROWS * c;
-        reel_layer_norm_attrs attrs = {.dims = 1, .eps = 1e-5};
+        reel__layer_norm_attrs attrs = {.dims = 1, .eps = 1e-5};
         operand x = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 1);
         operand y = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 2);
         operand far = make(REEL_SHAPE(ROWS, c), REEL_F32, NULL, 3);

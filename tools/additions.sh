@@ -34,7 +34,7 @@ files()
 # The files that must know operator $1 with kernel row $2; $3: what else names it in src/backend.
 operator()
 {
-    files "reel_op reel__$1 =|^[A-Z_]+\($1, K_$2|^(PW|KERNEL)\($2,|(^| )OP\($1\)|REEL_API reel_tensor \*reel_$1\(" \
+    files "reel__op reel__$1 =|^[A-Z_]+\($1, K_$2|^(PW|KERNEL)\($2,|(^| )OP\($1\)|REEL_API reel_tensor \*reel_$1\(" \
         src include
     [ -z "${3:-}" ] || files "$3" src/backend
     files "(^|[^a-z0-9_])$1=|\"$1\"| $1 " tests/golden/make_golden.py
@@ -56,7 +56,7 @@ table()
     row 'data set of ours' '`reel_cifar10`' 2 \
         $(files '^reel_dataset \*reel_cifar10\(|REEL_API reel_dataset \*reel_cifar10\(' src include)
     row 'pass' '`cse`' 2 \
-        $(files '^const reel_pass reel__pass_cse|^(LAST_)?PASS\(cse\)' src/trace/passes)
+        $(files '^const reel__pass reel__pass_cse|^(LAST_)?PASS\(cse\)' src/trace/passes)
 }
 
 text=$(table 2>&1)

@@ -107,4 +107,12 @@ function offence(from, target, public,    to)
     if (why != "") { print $0 "   <-- " from ": " why; bad = 1 }
 }
 END { exit bad }' || bad=1
+
+# A type that only the source knows begins with reel__, as its functions do.
+public=$(cat include/reel/*.h | grep -Eo '\breel_[a-z0-9_]+' | sort -u)
+grep -rnE '^(\} |typedef [^;{]*[ *(])reel_[a-z][a-z0-9_]*[);]' src --include='*.[ch]' |
+    while IFS= read -r line; do
+        name=$(echo "$line" | grep -Eo 'reel_[a-z][a-z0-9_]*[);]' | head -1 | tr -d ');')
+        echo "$public" | grep -qx "$name" || echo "$line   <-- internal: reel__${name#reel_}"
+    done | grep . && bad=1
 exit "$bad"

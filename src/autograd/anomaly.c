@@ -37,7 +37,7 @@ static bool all_finite(reel_tensor *y)
     return finite;
 }
 
-static reel_status check(reel_recorder *self, const reel_call *c)
+static reel_status check(reel__recorder *self, const reel__call *c)
 {
     (void)self;
     if (mode.busy || (c->op->traits & REEL_OP_VIEW)) return REEL_OK;
@@ -57,7 +57,7 @@ static reel_status check(reel_recorder *self, const reel_call *c)
 
 bool reel_set_anomaly(bool on)
 {
-    static _Thread_local reel_recorder checker = {.record = check};
+    static _Thread_local reel__recorder checker = {.record = check};
     bool was = mode.on;
     if (on && !was) reel__recorder_push(&checker);
     if (!on && was) reel__recorder_remove(&checker);

@@ -13,7 +13,7 @@
 
 /* A node of this run, with the gradients of its outputs as far as they have arrived. */
 typedef struct visit {
-    reel_node *node;
+    reel__node *node;
     reel_tensor *grad[REEL_OP_MAX_OUT];
     bool needed; /* an input that was asked for lies below */
 } visit;
@@ -30,20 +30,20 @@ typedef struct run {
     int n_x;
 } run;
 
-static size_t hash_of(const reel_node *n)
+static size_t hash_of(const reel__node *n)
 {
     uint64_t h = (uint64_t)(uintptr_t)n * UINT64_C(0x9e3779b97f4a7c15);
     return (size_t)(h >> 20);
 }
 
-static uint32_t *find_slot(const run *r, const reel_node *n)
+static uint32_t *find_slot(const run *r, const reel__node *n)
 {
     size_t i = hash_of(n) & r->mask;
     while (r->slot[i] && r->v[r->slot[i] - 1].node != n) i = (i + 1) & r->mask;
     return &r->slot[i];
 }
 
-static visit *find(const run *r, const reel_node *n)
+static visit *find(const run *r, const reel__node *n)
 {
     uint32_t at = n && r->n ? *find_slot(r, n) : 0;
     return at ? &r->v[at - 1] : NULL;
@@ -60,7 +60,7 @@ static bool rehash(run *r, size_t size)
     return true;
 }
 
-static bool add_node(run *r, reel_node *n)
+static bool add_node(run *r, reel__node *n)
 {
     if (r->slot && find(r, n)) return true;
     if (r->n == r->capacity) {
@@ -84,10 +84,10 @@ static int later_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-static bool asked_for(const run *r, const reel_node *n)
+static bool asked_for(const run *r, const reel__node *n)
 {
     for (int i = 0; i < r->n_x; i++)
-        if (reel__node(r->x[i]) == n) return true;
+        if (reel__node_behind(r->x[i]) == n) return true;
     return false;
 }
 
@@ -98,13 +98,13 @@ static bool collect(run *r)
     for (size_t i = 0; i < r->n; i++)
         for (int k = 0; k < r->v[i].node->n_in; k++) {
             if (r->stop && asked_for(r, r->v[i].node)) break;
-            reel_node *src = r->v[i].node->edge[k].node;
+            reel__node *src = r->v[i].node->edge[k].node;
             if (src && !add_node(r, src)) return false;
         }
     qsort(r->v, r->n, sizeof *r->v, later_first);
     if (!rehash(r, r->mask + 1)) return false;
     for (size_t i = r->n; i-- > 0;) {
-        reel_node *n = r->v[i].node;
+        reel__node *n = r->v[i].node;
         bool needed = r->accumulate ? n->op == NULL : asked_for(r, n);
         for (int k = 0; k < n->n_in && !needed; k++) {
             const visit *src = find(r, n->edge[k].node);
@@ -161,16 +161,16 @@ static reel_status into_leaf(run *r, reel_tensor *leaf, reel_tensor **slot)
 
 /* ---- one node ------------------------------------------------------------------------------ */
 
-static reel_status run_hooks(reel_node *n, reel_tensor **grad)
+static reel_status run_hooks(reel__node *n, reel_tensor **grad)
 {
     REEL__CALLS_BACK;
-    for (reel_hook *h = n->hooks, *next; h; h = next) {
+    for (reel__hook *h = n->hooks, *next; h; h = next) {
         next = h->next;
         if (!grad[h->out]) continue;
         reel_tensor *g = h->fn(h->user, grad[h->out]);
         if (reel_failed()) return reel_error_status();
         if (!g) continue;
-        const reel_meta *want = &grad[h->out]->meta;
+        const reel__meta *want = &grad[h->out]->meta;
         if (!reel__same_shape(&g->meta, want) || g->meta.dtype != want->dtype)
             return reel_fail(REEL_ERR_SHAPE, "hook: returned %s for a gradient %s",
                              SHOW(&g->meta), SHOW(want));
@@ -183,8 +183,8 @@ static reel_status run_hooks(reel_node *n, reel_tensor **grad)
 
 /* An operand as the vjp gets it: the saved value with its history; where only its shape and dtype
  * were saved, a tensor without a value. */
-static reel_tensor *revive(const reel_node *n, const reel_saved *s, const char *what,
-                           int i, reel_node_head *history, int out)
+static reel_tensor *revive(const reel__node *n, const reel__saved *s, const char *what,
+                           int i, reel__node_head *history, int out)
 {
     if (!s->present) return NULL;
     if (!s->storage) return reel__autorelease(reel__tensor_ghost(&s->meta));
@@ -203,7 +203,7 @@ static reel_tensor *revive(const reel_node *n, const reel_saved *s, const char *
     return t;
 }
 
-static reel_status check_gradient(const reel_node *n, int i, const reel_tensor *g)
+static reel_status check_gradient(const reel__node *n, int i, const reel_tensor *g)
 {
     if (reel__same_shape(&g->meta, &n->in[i].meta)) return REEL_OK;
     return reel_fail(REEL_ERR_INTERNAL,
@@ -214,7 +214,7 @@ static reel_status check_gradient(const reel_node *n, int i, const reel_tensor *
 
 static reel_status run_vjp(run *r, visit *v)
 {
-    reel_node *n = v->node;
+    reel__node *n = v->node;
     reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT], *gx[REEL_OP_MAX_IN] = {NULL};
     uint64_t needs = 0;
     if (n->freed)
@@ -228,7 +228,7 @@ static reel_status run_vjp(run *r, visit *v)
     for (int i = 0; i < n->n_in; i++) {
         const visit *src = find(r, n->edge[i].node);
         if (src && src->needed) needs |= UINT64_C(1) << i;
-        reel_node *from = n->edge[i].node;
+        reel__node *from = n->edge[i].node;
         in[i] =
             revive(n, &n->in[i], "input", i, from ? &from->head : NULL, n->edge[i].out);
         if (!in[i] && n->in[i].present) return reel_error_status();
@@ -238,8 +238,8 @@ static reel_status run_vjp(run *r, visit *v)
         out[i] = revive(n, &n->out[i], "output", i, flows ? &n->head : NULL, i);
         if (!out[i] && n->out[i].present) return reel_error_status();
     }
-    const reel_call c = {n->op, n->n_in,  n->n_out, in,
-                         out,   n->attrs, needs,    r->create_graph};
+    const reel__call c = {n->op, n->n_in,  n->n_out, in,
+                          out,   n->attrs, needs,    r->create_graph};
     reel__anomaly_backward(n->op->name, n->where);
     n->op->vjp(&c, v->grad, gx);
     reel__anomaly_backward(NULL, NULL);
@@ -259,13 +259,13 @@ static reel_status run_vjp(run *r, visit *v)
 static void hand_out(run *r, const visit *v)
 {
     for (int i = 0; i < r->n_x; i++)
-        if (reel__node(r->x[i]) == v->node)
+        if (reel__node_behind(r->x[i]) == v->node)
             r->gx[i] = reel__tensor_retain(v->grad[r->x[i]->node_out]);
 }
 
 static reel_status run_node(run *r, visit *v)
 {
-    reel_node *n = v->node;
+    reel__node *n = v->node;
     bool any = false;
     for (int i = 0; i < n->n_out; i++) any = any || v->grad[i];
     if (!any || !v->needed) return REEL_OK;
@@ -317,7 +317,7 @@ static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
         return reel_fail(REEL_ERR_SHAPE, "backward: gradient %s must be like output %s",
                          SHOW(&gy->meta), SHOW(&y->meta));
     if (!gy && !(gy = reel_ones_like(y))) return reel_error_status();
-    visit *v = find(r, reel__node(y));
+    visit *v = find(r, reel__node_behind(y));
     return add_to(&v->grad[y->node_out], gy, r->create_graph);
 }
 
@@ -325,7 +325,7 @@ static reel_status seed(run *r, reel_tensor *y, reel_tensor *gy)
 static bool train_leaves(const run *r)
 {
     for (size_t i = 0; i < r->n; i++) {
-        const reel_node *n = r->v[i].node;
+        const reel__node *n = r->v[i].node;
         if (r->v[i].needed && !n->op &&
             !reel__debug_trains("backward", n->head.leaf, NULL))
             return false;
@@ -342,7 +342,8 @@ static reel_status run_all(run *r, reel_tensor *const y[], int n_y,
         if (!reel__alive("backward", y[i]) || !reel__alive("backward", gy ? gy[i] : NULL))
             return reel_error_status();
         if (reel__renew("backward", y[i])) return reel_error_status();
-        if (y[i]->node && !add_node(r, reel__node(y[i]))) return reel_error_status();
+        if (y[i]->node && !add_node(r, reel__node_behind(y[i])))
+            return reel_error_status();
     }
     if (r->n && !collect(r)) return reel_error_status();
     if (r->accumulate && reel__debugging() && !train_leaves(r))

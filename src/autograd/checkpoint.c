@@ -14,13 +14,13 @@ typedef struct checkpoint_attrs {
     void *user;
     int64_t n; /* inputs of fn; an anchor may follow */
     reel_rng_state rng;
-    reel_state_log *log; /* the node's */
+    reel__state_log *log; /* the node's */
 } checkpoint_attrs;
 
-static const reel_attr_schema opaque = {sizeof(checkpoint_attrs), 0, NULL};
+static const reel__attr_schema opaque = {sizeof(checkpoint_attrs), 0, NULL};
 
 /* Inputs cut off from their history, so that backward stops there. */
-static bool detach_inputs(const reel_call *c, int n, reel_tensor *x[])
+static bool detach_inputs(const reel__call *c, int n, reel_tensor *x[])
 {
     for (int i = 0; i < n; i++) {
         x[i] = reel_detach(c->in[i]);
@@ -40,7 +40,7 @@ static reel_tensor *call(reel_function fn, void *user, reel_tensor *const x[], i
  * then. */
 static reel_tensor *run_again(const checkpoint_attrs *a, reel_tensor *const x[])
 {
-    reel_state_again again;
+    reel__state_again again;
     reel_rng_state now = reel_rng_get();
     if (reel__state_again_begin(&again, a->log)) return NULL;
     bool was = reel_set_grad_enabled(true);
@@ -54,7 +54,8 @@ static reel_tensor *run_again(const checkpoint_attrs *a, reel_tensor *const x[])
     return reel_failed() ? NULL : y;
 }
 
-static void checkpoint_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void checkpoint_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     const checkpoint_attrs *a = c->attrs;
     reel_tensor *x[MOST_INPUTS], *asked[MOST_INPUTS], *grad[MOST_INPUTS];
@@ -84,7 +85,7 @@ static void checkpoint_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
     }
 }
 
-static const reel_op checkpoint_op = {
+static const reel__op checkpoint_op = {
     .name = "checkpoint",
     .n_in = REEL_OP_VARIADIC,
     .n_out = 1,
@@ -115,9 +116,9 @@ static reel_status record(const checkpoint_attrs *a, reel_tensor *const x[],
         in[n] = reel_requires_grad(reel_scalar(0, REEL_F32), true);
         if (!in[n++]) return reel_error_status();
     }
-    const reel_call c = {&checkpoint_op, n, 1, in, &y, a, 0, false};
+    const reel__call c = {&checkpoint_op, n, 1, in, &y, a, 0, false};
     reel_status st = reel__tape_record(&c);
-    if (!st && y->node) reel__node(y)->drop = drop_log;
+    if (!st && y->node) reel__node_behind(y)->drop = drop_log;
     return st;
 }
 

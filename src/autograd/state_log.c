@@ -8,7 +8,7 @@
 
 /* Dimensions of m, those of one element left out, from the outermost in memory; m rearranged so.
  * False if there are gaps. */
-static bool in_memory_order(const reel_meta *m, reel_shape *order, reel_shape *sizes)
+static bool in_memory_order(const reel__meta *m, reel_shape *order, reel_shape *sizes)
 {
     int64_t dense = 1;
     *order = *sizes = (reel_shape){.rank = m->rank};
@@ -31,23 +31,23 @@ static bool in_memory_order(const reel_meta *m, reel_shape *order, reel_shape *s
 
 /* ---- the first run ------------------------------------------------------------------------- */
 
-static int find(const reel_state_log *log, const reel_storage *s)
+static int find(const reel__state_log *log, const reel__storage *s)
 {
     for (int i = 0; i < log->n; i++)
         if (log->found[i].storage == s || log->found[i].instead == s) return i;
     return -1;
 }
 
-static int add(reel_state_log *log, reel_storage *s)
+static int add(reel__state_log *log, reel__storage *s)
 {
     if (log->n == log->cap) {
         int cap = log->cap ? 2 * log->cap : 16;
-        reel_found *f = reel__realloc(log->found, (size_t)cap * sizeof *f);
+        reel__found *f = reel__realloc(log->found, (size_t)cap * sizeof *f);
         if (!f) return -1;
         log->found = f;
         log->cap = cap;
     }
-    log->found[log->n] = (reel_found){reel__storage_retain(s), NULL, s->version, NULL};
+    log->found[log->n] = (reel__found){reel__storage_retain(s), NULL, s->version, NULL};
     return log->n++;
 }
 
@@ -56,7 +56,7 @@ static int add(reel_state_log *log, reel_storage *s)
 static reel_tensor *flat(reel_tensor *x)
 {
     int64_t n = (int64_t)(x->storage->bytes / reel_dtype_size(x->meta.dtype));
-    reel_meta row = reel__meta(REEL_SHAPE(n), x->meta.dtype, x->meta.device);
+    reel__meta row = reel__meta_of(REEL_SHAPE(n), x->meta.dtype, x->meta.device);
     reel_tensor *whole = reel__root(x);
     reel_shape order, sizes;
     if (reel__numel(&whole->meta) == n && in_memory_order(&whole->meta, &order, &sizes))
@@ -77,7 +77,7 @@ static reel_tensor *copy_all(reel_tensor *x)
 
 /* Input i of a call. Under another checkpoint's second run it may be a copy of its own, in the
  * place of what was asked for: that is noted as it is now. */
-static reel_status note(reel_state_log *log, const reel_call *c, int i,
+static reel_status note(reel__state_log *log, const reel__call *c, int i,
                         const reel_tensor *asked)
 {
     reel_tensor *x = c->in[i];
@@ -92,7 +92,7 @@ static reel_status note(reel_state_log *log, const reel_call *c, int i,
     int at = find(log, asked->storage);
     if (at < 0) at = find(log, x->storage);
     if (at < 0 && (at = add(log, asked->storage)) < 0) return reel_error_status();
-    reel_found *f = &log->found[at];
+    reel__found *f = &log->found[at];
     if (x != asked && !f->instead)
         f->instead =
             reel__storage_retain(f->storage == x->storage ? asked->storage : x->storage);
@@ -102,39 +102,39 @@ static reel_status note(reel_state_log *log, const reel_call *c, int i,
     return before ? REEL_OK : reel_error_status();
 }
 
-static reel_status before_call(reel_recorder *self, const reel_call *c,
+static reel_status before_call(reel__recorder *self, const reel__call *c,
                                reel_tensor *const asked[])
 {
-    reel_state_log *log = (reel_state_log *)(void *)self;
+    reel__state_log *log = (reel__state_log *)(void *)self;
     reel_status st = REEL_OK;
     for (int i = 0; i < c->n_in && !st; i++)
         if (asked[i]) st = note(log, c, i, asked[i]);
     return st;
 }
 
-static reel_status ignore(reel_recorder *self, const reel_call *c)
+static reel_status ignore(reel__recorder *self, const reel__call *c)
 {
     (void)self;
     (void)c;
     return REEL_OK;
 }
 
-reel_state_log *reel__state_log_new(void)
+reel__state_log *reel__state_log_new(void)
 {
-    reel_state_log *log = reel__malloc(sizeof *log);
+    reel__state_log *log = reel__malloc(sizeof *log);
     if (!log) return NULL;
-    *log = (reel_state_log){.listener = {.record = ignore, .before = before_call},
-                            .mark = reel__storages_so_far()};
+    *log = (reel__state_log){.listener = {.record = ignore, .before = before_call},
+                             .mark = reel__storages_so_far()};
     reel__recorder_push(&log->listener);
     return log;
 }
 
-void reel__state_log_end(reel_state_log *log)
+void reel__state_log_end(reel__state_log *log)
 {
     reel__recorder_remove(&log->listener);
 }
 
-void reel__state_log_free(reel_state_log *log)
+void reel__state_log_free(reel__state_log *log)
 {
     if (!log) return;
     reel__state_log_end(log);
@@ -150,7 +150,7 @@ void reel__state_log_free(reel_state_log *log)
 /* ---- the second run ------------------------------------------------------------------------- */
 
 /* `all`, a copy of the storage that m is a way to look at, looked at in that way. */
-static reel_tensor *look(reel_tensor *all, const reel_meta *m)
+static reel_tensor *look(reel_tensor *all, const reel__meta *m)
 {
     reel_shape order, sizes, back = {.rank = m->rank};
     if (reel__same_look(&all->meta, m)) return all;
@@ -166,9 +166,9 @@ static reel_tensor *look(reel_tensor *all, const reel_meta *m)
     return reel_permute(reel_reshape(part, sizes), back);
 }
 
-static reel_tensor *instead(reel_detour *self, reel_tensor *x)
+static reel_tensor *instead(reel__detour *self, reel_tensor *x)
 {
-    reel_state_again *a = (reel_state_again *)(void *)self;
+    reel__state_again *a = (reel__state_again *)(void *)self;
     int i = find(a->log, x->storage);
     if (i < 0 || !a->log->found[i].before) return x;
     if (reel__renew("checkpoint", x) || x->node) {
@@ -186,10 +186,10 @@ static reel_tensor *instead(reel_detour *self, reel_tensor *x)
     return a->own[i] ? look(a->own[i], &x->meta) : NULL;
 }
 
-reel_status reel__state_again_begin(reel_state_again *a, const reel_state_log *log)
+reel_status reel__state_again_begin(reel__state_again *a, const reel__state_log *log)
 {
     for (int i = 0; i < log->n; i++) {
-        const reel_found *f = &log->found[i];
+        const reel__found *f = &log->found[i];
         if (!f->before && f->storage->version != f->version)
             return reel_fail(REEL_ERR_STATE,
                              "checkpoint: a tensor of %zu bytes that the function reads "
@@ -197,14 +197,14 @@ reel_status reel__state_again_begin(reel_state_again *a, const reel_state_log *l
                              "cannot be run again",
                              f->storage->bytes, f->version, f->storage->version);
     }
-    *a = (reel_state_again){.detour = {instead}, .log = log};
+    *a = (reel__state_again){.detour = {instead}, .log = log};
     a->own = reel__calloc((size_t)log->n + 1, sizeof *a->own);
     if (!a->own) return reel_error_status();
     a->outer = reel__detour_set(&a->detour);
     return REEL_OK;
 }
 
-void reel__state_again_end(reel_state_again *a)
+void reel__state_again_end(reel__state_again *a)
 {
     (void)reel__detour_set(a->outer);
     for (int i = 0; i < a->log->n; i++) reel__tensor_release(a->own[i]);

@@ -23,7 +23,7 @@ bool reel_set_grad_enabled(bool on)
 
 /* ---- life of a node --------------------------------------------------------------------- */
 
-static void clear(reel_node *n, reel_saved *s)
+static void clear(reel__node *n, reel__saved *s)
 {
     if (!s->storage) return;
     n->freed = true;
@@ -31,7 +31,7 @@ static void clear(reel_node *n, reel_saved *s)
     s->storage = NULL;
 }
 
-void reel__node_clear(reel_node *n)
+void reel__node_clear(reel__node *n)
 {
     for (int i = 0; i < n->n_in; i++) clear(n, &n->in[i]);
     for (int i = 0; i < n->n_out; i++) clear(n, &n->out[i]);
@@ -39,10 +39,10 @@ void reel__node_clear(reel_node *n)
     n->drop = NULL;
 }
 
-static void free_one(reel_node *n)
+static void free_one(reel__node *n)
 {
     reel__node_clear(n);
-    for (reel_hook *h = n->hooks, *next; h; h = next) {
+    for (reel__hook *h = n->hooks, *next; h; h = next) {
         next = h->next;
         reel__free(h);
     }
@@ -54,15 +54,15 @@ static void free_one(reel_node *n)
 
 /* A chain of a million operators must not overflow the stack: nodes whose last reference
  * goes with this one are put on a list instead of being freed by recursion. */
-static void free_chain(reel_node_head *head)
+static void free_chain(reel__node_head *head)
 {
-    reel_node *list = (reel_node *)(void *)head;
+    reel__node *list = (reel__node *)(void *)head;
     list->next_free = NULL;
     while (list) {
-        reel_node *n = list;
+        reel__node *n = list;
         list = n->next_free;
         for (int i = 0; i < n->n_in; i++) {
-            reel_node *src = n->edge[i].node;
+            reel__node *src = n->edge[i].node;
             if (src && atomic_fetch_sub_explicit(&src->head.refs, 1,
                                                  memory_order_acq_rel) == 1) {
                 src->next_free = list;
@@ -79,15 +79,15 @@ static size_t rounded(size_t bytes)
 }
 
 /* One allocation: the node, its edges, its saved values, its attributes. */
-static reel_node *node_new(const reel_op *op, int n_in, int n_out, const void *attrs)
+static reel__node *node_new(const reel__op *op, int n_in, int n_out, const void *attrs)
 {
-    size_t edges = rounded(sizeof(reel_node));
-    size_t saved = edges + rounded((size_t)n_in * sizeof(reel_edge));
-    size_t at = saved + rounded((size_t)(n_in + n_out) * sizeof(reel_saved));
+    size_t edges = rounded(sizeof(reel__node));
+    size_t saved = edges + rounded((size_t)n_in * sizeof(reel__edge));
+    size_t at = saved + rounded((size_t)(n_in + n_out) * sizeof(reel__saved));
     size_t attr_size = op && op->attrs && attrs ? op->attrs->size : 0;
     char *base = reel__malloc(at + attr_size);
     if (!base) return NULL;
-    reel_node *n = (reel_node *)(void *)base;
+    reel__node *n = (reel__node *)(void *)base;
     memset(n, 0, sizeof *n);
     atomic_init(&n->head.refs, 1);
     n->head.free_fn = free_chain;
@@ -95,15 +95,15 @@ static reel_node *node_new(const reel_op *op, int n_in, int n_out, const void *a
     n->op = reel__op_retain(op);
     n->n_in = n_in;
     n->n_out = n_out;
-    n->edge = (reel_edge *)(void *)(base + edges);
-    n->in = (reel_saved *)(void *)(base + saved);
+    n->edge = (reel__edge *)(void *)(base + edges);
+    n->in = (reel__saved *)(void *)(base + saved);
     n->out = n->in + n_in;
     if (attr_size) n->attrs = memcpy(base + at, attrs, attr_size);
     reel__live_add(1);
     return n;
 }
 
-static void save(reel_saved *s, const reel_tensor *x, bool keep)
+static void save(reel__saved *s, const reel_tensor *x, bool keep)
 {
     s->present = x != NULL;
     s->storage = NULL;
@@ -116,7 +116,7 @@ static void save(reel_saved *s, const reel_tensor *x, bool keep)
 
 /* ---- recording ---------------------------------------------------------------------------- */
 
-static bool wants_node(const reel_call *c)
+static bool wants_node(const reel__call *c)
 {
     if (c->op->traits & REEL_OP_NO_GRAD) return false;
     for (int i = 0; i < c->n_in; i++)
@@ -124,12 +124,12 @@ static bool wants_node(const reel_call *c)
     return false;
 }
 
-static uint32_t saves_of(const reel_call *c)
+static uint32_t saves_of(const reel__call *c)
 {
     return c->op->saves_for ? c->op->saves_for(c) : c->op->saves;
 }
 
-static reel_status keep(const reel_call *c, reel_tensor *in[])
+static reel_status keep(const reel__call *c, reel_tensor *in[])
 {
     uint32_t saves = wants_node(c) ? saves_of(c) : 0;
     for (int i = 0; i < c->n_in; i++) {
@@ -146,11 +146,11 @@ static reel_status keep(const reel_call *c, reel_tensor *in[])
     return REEL_OK;
 }
 
-reel_status reel__tape_record(const reel_call *c)
+reel_status reel__tape_record(const reel__call *c)
 {
     if (!wants_node(c)) return REEL_OK;
     bool changes = c->op->traits & REEL_OP_INPLACE;
-    reel_node *n = node_new(c->op, c->n_in, c->n_out, c->attrs);
+    reel__node *n = node_new(c->op, c->n_in, c->n_out, c->attrs);
     if (!n) {
         if (changes) c->out[0]->storage->epoch++; /* changed, by what nobody knows */
         return reel_error_status();
@@ -158,7 +158,7 @@ reel_status reel__tape_record(const reel_call *c)
     uint32_t saves = saves_of(c);
     for (int i = 0; i < c->n_in; i++) {
         reel_tensor *x = c->in[i];
-        n->edge[i].node = x ? reel__node(x) : NULL;
+        n->edge[i].node = x ? reel__node_behind(x) : NULL;
         n->edge[i].out = x ? x->node_out : 0;
         (void)reel__node_retain(x ? x->node : NULL);
         save(&n->in[i], x, i < 16 && (saves & SAVE_IN(i)));
@@ -177,7 +177,7 @@ reel_status reel__tape_record(const reel_call *c)
 }
 
 /* Input i is to be changed: refused where that would make a gradient wrong. */
-static reel_status check_change(const reel_call *c, int i)
+static reel_status check_change(const reel__call *c, int i)
 {
     const reel_tensor *x = c->in[i];
     bool in_place = c->op->traits & REEL_OP_INPLACE;
@@ -199,7 +199,7 @@ static reel_status check_change(const reel_call *c, int i)
     return REEL_OK;
 }
 
-static reel_status check(const reel_call *c)
+static reel_status check(const reel__call *c)
 {
     reel_status st = REEL_OK;
     for (int i = 0; i < c->n_in && !st; i++)
@@ -207,14 +207,14 @@ static reel_status check(const reel_call *c)
     return st;
 }
 
-static const reel_tape tape = {reel__renew, check, keep, reel__tape_record,
-                               reel__grad_composed};
+static const reel__tape tape = {reel__renew, check, keep, reel__tape_record,
+                                reel__grad_composed};
 
 /* ---- leaves --------------------------------------------------------------------------------- */
 
-static void free_leaf(reel_node_head *head)
+static void free_leaf(reel__node_head *head)
 {
-    free_one((reel_node *)(void *)head);
+    free_one((reel__node *)(void *)head);
 }
 
 reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
@@ -222,7 +222,7 @@ reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
     REEL__CALLED("requires_grad");
     if (!reel__have("requires_grad", x, "x")) return NULL;
     if (reel__renew("requires_grad", x)) return NULL;
-    reel_node *n = reel__node(x);
+    reel__node *n = reel__node_behind(x);
     if (n && n->op) {
         reel_fail(REEL_ERR_STATE,
                   "requires_grad: x was computed by %s and is not a leaf; use "
@@ -317,10 +317,10 @@ reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)
     if (!x->node)
         return reel_fail(REEL_ERR_STATE, "register_hook: %s needs no gradient",
                          SHOW(&x->meta));
-    reel_hook *h = reel__malloc(sizeof *h);
+    reel__hook *h = reel__malloc(sizeof *h);
     if (!h) return reel_error_status();
-    *h = (reel_hook){x->node_out, hook, user, NULL};
-    reel_hook **end = &reel__node(x)->hooks;
+    *h = (reel__hook){x->node_out, hook, user, NULL};
+    reel__hook **end = &reel__node_behind(x)->hooks;
     while (*end) end = &(*end)->next;
     *end = h;
     return REEL_OK;

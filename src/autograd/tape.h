@@ -10,53 +10,53 @@
 
 #include "ops/op.h"
 
-typedef struct reel_node reel_node;
+typedef struct reel__node reel__node;
 
-typedef struct reel_saved {
-    reel_meta meta;
-    reel_storage *storage; /* NULL: not saved */
+typedef struct reel__saved {
+    reel__meta meta;
+    reel__storage *storage; /* NULL: not saved */
     uint32_t version;
     bool present; /* false: the optional operand was absent */
-} reel_saved;
+} reel__saved;
 
-typedef struct reel_edge {
-    reel_node *node; /* NULL: no gradient flows there */
-    int out;         /* which output of it */
-} reel_edge;
+typedef struct reel__edge {
+    reel__node *node; /* NULL: no gradient flows there */
+    int out;          /* which output of it */
+} reel__edge;
 
-typedef struct reel_hook {
+typedef struct reel__hook {
     int out;
     reel_grad_hook fn;
     void *user;
-    struct reel_hook *next;
-} reel_hook;
+    struct reel__hook *next;
+} reel__hook;
 
-struct reel_node {
-    reel_node_head head; /* first: the tensor room counts through it */
-    uint64_t seq;        /* order of recording: backward runs from high to low */
-    const reel_op *op;   /* NULL: a leaf */
+struct reel__node {
+    reel__node_head head; /* first: the tensor room counts through it */
+    uint64_t seq;         /* order of recording: backward runs from high to low */
+    const reel__op *op;   /* NULL: a leaf */
     int n_in, n_out;
     bool freed;        /* it saved values, and a backward gave them back */
     const char *where; /* module path in anomaly mode, of its own memory; or NULL */
-    reel_hook *hooks;
-    reel_edge *edge;      /* [n_in] */
-    reel_saved *in, *out; /* [n_in], [n_out] */
+    reel__hook *hooks;
+    reel__edge *edge;      /* [n_in] */
+    reel__saved *in, *out; /* [n_in], [n_out] */
     void *attrs;
     void (*drop)(void *attrs); /* gives back what attrs hold besides; or NULL */
-    reel_node *next_free;      /* while a chain is freed */
+    reel__node *next_free;     /* while a chain is freed */
 };
 
 /* The node of x if gradients flow through it. */
-static inline reel_node *reel__node(const reel_tensor *x)
+static inline reel__node *reel__node_behind(const reel_tensor *x)
 {
-    return (reel_node *)(void *)x->node;
+    return (reel__node *)(void *)x->node;
 }
 
 /* Within a vjp: whether this run adds to leaves (reel_backward) or not (reel_grad). */
 bool reel__accumulates(void);
 
 /* Gives back what the node saved (after its vjp ran without retain_graph). */
-void reel__node_clear(reel_node *n);
+void reel__node_clear(reel__node *n);
 
 /* ---- view.c: tensors that share memory share a history ---- */
 
@@ -70,7 +70,7 @@ bool reel__of_leaf(const reel_tensor *x);
 bool reel__of_expanded(const reel_tensor *x);
 
 /* What the tape installs in apply(), see ops/recorder.h; backward.c has the second. */
-reel_status reel__tape_record(const reel_call *call);
+reel_status reel__tape_record(const reel__call *call);
 reel_status reel__grad_composed(reel_tensor *y, reel_tensor *gy, reel_tensor *const x[],
                                 int n_x, reel_tensor *gx[], bool create_graph);
 

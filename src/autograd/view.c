@@ -20,12 +20,12 @@
 /* ---- put: x [...], y, the changed view of it -> x with y in its place --------------------- */
 
 typedef struct put_attrs {
-    const reel_op *op; /* that made the view ... */
-    reel_shape shape;  /* ... of this shape */
+    const reel__op *op; /* that made the view ... */
+    reel_shape shape;   /* ... of this shape */
     _Alignas(16) char attrs[REEL__VIEW_ATTRS];
 } put_attrs;
 
-static const reel_attr_schema opaque = {sizeof(put_attrs), 0, NULL};
+static const reel__attr_schema opaque = {sizeof(put_attrs), 0, NULL};
 
 /* What the view looks at, of a gradient, which may lie otherwise in memory. */
 static reel_tensor *look(const put_attrs *a, reel_tensor *g)
@@ -34,16 +34,16 @@ static reel_tensor *look(const put_attrs *a, reel_tensor *g)
     return reel_reshape(g, a->shape);
 }
 
-static void put_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void put_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_cast_attrs own = {gy[0]->meta.dtype, REEL_CONTIGUOUS};
+    const reel__cast_attrs own = {gy[0]->meta.dtype, REEL_CONTIGUOUS};
     if (NEEDS(c, 1)) gx[1] = look(c->attrs, gy[0]);
     if (!NEEDS(c, 0)) return;
     gx[0] = APPLY(&reel__copy, &own, gy[0]); /* contiguous, so that any look shares it */
     (void)reel_zero_(look(c->attrs, gx[0]));
 }
 
-static const reel_op put_op = {
+static const reel__op put_op = {
     .name = "change of a view",
     .n_in = 2,
     .n_out = 1,
@@ -58,7 +58,7 @@ static reel_status put(reel_tensor *x, reel_tensor *y)
     memcpy(a.attrs, y->view->attrs, sizeof a.attrs);
     bool all = reel__numel(&y->meta) == reel__numel(&x->meta);
     reel_tensor *in[] = {all ? NULL : x, y};
-    const reel_call c = {&put_op, 2, 1, in, &x, &a, 0, false};
+    const reel__call c = {&put_op, 2, 1, in, &x, &a, 0, false};
     return reel__tape_record(&c);
 }
 
@@ -81,7 +81,7 @@ reel_status reel__changed(reel_tensor *y)
 /* y, whose history is old, as a view of x, whose history is not. */
 static reel_status renew(reel_tensor *y, reel_tensor *x)
 {
-    const reel_call c = {y->view->op, 1, 1, &x, &y, y->view->attrs, 0, false};
+    const reel__call c = {y->view->op, 1, 1, &x, &y, y->view->attrs, 0, false};
     reel__node_release(y->node);
     y->node = NULL;
     reel_status st = reel__tape_record(&c);

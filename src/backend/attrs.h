@@ -8,12 +8,12 @@
 #include "backend/number.h"
 
 /* pointwise rows: a0, a1 */
-typedef struct reel_scalar_attrs {
-    reel_number a[2];
-} reel_scalar_attrs;
-static inline reel_scalar_attrs reel__scalars(double a0, double a1)
+typedef struct reel__scalar_attrs {
+    reel__number a[2];
+} reel__scalar_attrs;
+static inline reel__scalar_attrs reel__scalars(double a0, double a1)
 {
-    return (reel_scalar_attrs){{reel__real(a0), reel__real(a1)}};
+    return (reel__scalar_attrs){{reel__real(a0), reel__real(a1)}};
 }
 /* A program of pointwise rows, run element by element. Values are numbered: the inputs, then
  * the result of each step. Every input is one of the values' dtype or bool; every output has
@@ -22,76 +22,76 @@ static inline reel_scalar_attrs reel__scalars(double a0, double a1)
 #define REEL_STEPS 16
 #define REEL_STEP_INS 12
 #define REEL_STEP_OUTS 4
-typedef struct reel_pointwise_attrs {
+typedef struct reel__pointwise_attrs {
     int64_t n_in, n_step, n_out;
     int64_t row[REEL_STEPS]; /* kernel of a PW row                                    */
     int64_t src[REEL_STEPS]
                [3]; /* values that the step reads, earlier ones; -1 none     */
-    reel_number a[REEL_STEPS][2]; /* a0, a1 of the step                               */
+    reel__number a[REEL_STEPS][2]; /* a0, a1 of the step                               */
     int64_t
         out[REEL_STEP_OUTS]; /* steps whose results are outputs, no step twice       */
-} reel_pointwise_attrs;
+} reel__pointwise_attrs;
 /* one dimension, already wrapped to 0..rank-1 */
-typedef struct reel_dim_attrs {
+typedef struct reel__dim_attrs {
     int64_t dim;
-} reel_dim_attrs;
+} reel__dim_attrs;
 /* several: bit i is dimension i (reductions, flip) */
-typedef struct reel_mask_attrs {
+typedef struct reel__mask_attrs {
     int64_t mask;
     int64_t mean; /* SUM: divided by how many are added */
     double scale; /* SUM: factor; VAR: correction */
-} reel_mask_attrs;
+} reel__mask_attrs;
 /* sqrt(scale * sum of squares + eps) over the dims of the mask */
-typedef struct reel_norm_attrs {
+typedef struct reel__norm_attrs {
     int64_t mask;
     int64_t wide; /* the result is f64 whatever x is */
     double scale, eps;
-} reel_norm_attrs;
+} reel__norm_attrs;
 /* a shape or a permutation. A shape says what was asked, whatever sizes the input has: of a
  * reshape a size may be what is left, or that of a dimension of the input; of an expansion -1
  * keeps the size. */
 #define REEL_INFERRED INT64_C(-1)
 #define REEL_SIZE_OF(dim) (INT64_C(-2) - (dim))
-typedef struct reel_shape_attrs {
+typedef struct reel__shape_attrs {
     int64_t rank;
     int64_t dim[REEL_MAX_RANK];
-} reel_shape_attrs;
+} reel__shape_attrs;
 /* As it was asked, whatever size dim has at a call: a negative place counts from the end.
  * reel__slice_at() tells what that is there. */
-typedef enum reel_slice_how {
+typedef enum reel__slice_how {
     REEL_SLICE_CLIPS =
         0,             /* places outside are the nearest inside: reel_slice           */
     REEL_SLICE_INSIDE, /* 0 <= start <= end <= size, or it is an error: reel_narrow   */
     REEL_SLICE_ONE     /* the element `start`, inside; `end` is 0: reel_select        */
-} reel_slice_how;
-typedef struct reel_slice_attrs {
+} reel__slice_how;
+typedef struct reel__slice_attrs {
     int64_t dim, start, end, step;
     int64_t how;
-} reel_slice_attrs;
-typedef struct reel_unslice_attrs {
-    reel_slice_attrs slice;
+} reel__slice_attrs;
+typedef struct reel__unslice_attrs {
+    reel__slice_attrs slice;
     int64_t size; /* of the dimension that was cut */
-} reel_unslice_attrs;
-typedef struct reel_fill_attrs {
-    reel_number value;
-} reel_fill_attrs;
+} reel__unslice_attrs;
+typedef struct reel__fill_attrs {
+    reel__number value;
+} reel__fill_attrs;
 /* start, start + step, ... before end. To integers whole numbers are exact. */
-typedef struct reel_arange_attrs {
-    reel_number start, end, step;
-} reel_arange_attrs;
+typedef struct reel__arange_attrs {
+    reel__number start, end, step;
+} reel__arange_attrs;
 /* As many equal steps as the result has room for; the last element is `end`, whatever rounding
  * says. */
-typedef struct reel_linspace_attrs {
+typedef struct reel__linspace_attrs {
     double start, end;
-} reel_linspace_attrs;
-typedef struct reel_pad_attrs {
+} reel__linspace_attrs;
+typedef struct reel__pad_attrs {
     int64_t before[REEL_MAX_RANK], after[REEL_MAX_RANK];
-    reel_number value;
-} reel_pad_attrs;
-typedef struct reel_cast_attrs {
+    reel__number value;
+} reel__pad_attrs;
+typedef struct reel__cast_attrs {
     int64_t dtype;
     int64_t format; /* memory format of the output, reel_memory_format */
-} reel_cast_attrs;
+} reel__cast_attrs;
 /* Random draws. Element i is the i-th in logical row-major order, whatever the strides: the
  * memory format does not change the numbers. B is offset + i / 4 where four elements share a
  * Philox block of the key `seed`, offset + i / 2 where two do (reel__random_per_block). W[k]
@@ -108,74 +108,74 @@ typedef struct reel_cast_attrs {
  *                         times (high - low), upper 64 bits of the 128, plus low
  *   DROPOUT p in low      any dtype: kept where W[i % 4] 2^-32 >= p
  * A call for n elements uses reel__random_blocks() blocks. */
-typedef struct reel_random_attrs {
+typedef struct reel__random_attrs {
     int64_t seed, offset;
-    reel_number low, high;
-} reel_random_attrs;
+    reel__number low, high;
+} reel__random_attrs;
 /* What has no inputs: kernel attributes first, so that kernels read the same pointer; then
  * what comes out. */
-typedef struct reel_make_attrs {
+typedef struct reel__make_attrs {
     union {
-        reel_fill_attrs fill;
-        reel_arange_attrs arange;
-        reel_linspace_attrs linspace;
-        reel_random_attrs random;
+        reel__fill_attrs fill;
+        reel__arange_attrs arange;
+        reel__linspace_attrs linspace;
+        reel__random_attrs random;
     } kernel;
-    reel_shape_attrs shape;
+    reel__shape_attrs shape;
     int64_t dtype, format, device_type, device_index;
-} reel_make_attrs;
-typedef struct reel_conv2d_attrs {
+} reel__make_attrs;
+typedef struct reel__conv2d_attrs {
     int64_t stride[2], padding[2], dilation[2], groups;
     int64_t input[4]; /* gradients only: shape of the result, [n,c,h,w] or [k,c/g,r,s] */
-} reel_conv2d_attrs;
+} reel__conv2d_attrs;
 /* act(conv2d(x, w) + bias + residual). The convolution's attributes come first, so that what
  * reads those reads these. act: the kernel of a unary pointwise row, K_NONE for none; a: its
  * attributes. */
-typedef enum reel_conv2d_algo {
+typedef enum reel__conv2d_algo {
     REEL_ALGO_MODEL = 0, /* what the cost model says */
     REEL_ALGO_DIRECT,
     REEL_ALGO_WINOGRAD /* where the shape allows it */
-} reel_conv2d_algo;
-typedef struct reel_conv2d_fused_attrs {
-    reel_conv2d_attrs conv;
+} reel__conv2d_algo;
+typedef struct reel__conv2d_fused_attrs {
+    reel__conv2d_attrs conv;
     int64_t act;
-    reel_number a[2];
-    int64_t algo; /* reel_conv2d_algo */
-} reel_conv2d_fused_attrs;
+    reel__number a[2];
+    int64_t algo; /* reel__conv2d_algo */
+} reel__conv2d_fused_attrs;
 /* act(x w' + bias + residual) */
-typedef struct reel_linear_fused_attrs {
+typedef struct reel__linear_fused_attrs {
     int64_t act;
-    reel_number a[2];
-} reel_linear_fused_attrs;
-typedef struct reel_pool2d_attrs {
+    reel__number a[2];
+} reel__linear_fused_attrs;
+typedef struct reel__pool2d_attrs {
     int64_t kernel[2], stride[2], padding[2], dilation[2];
     int64_t ceil_mode, count_include_pad;
     int64_t size[2]; /* backward: h, w of the input; adaptive: h, w of the output */
-} reel_pool2d_attrs;
+} reel__pool2d_attrs;
 /* training: statistics of the batch, and running ones updated in place
  * (running = (1-momentum)*running + momentum*batch, the variance unbiased);
  * else running ones are used. relu: y = max(0, bn(x) + residual). */
-typedef struct reel_batch_norm_attrs {
+typedef struct reel__batch_norm_attrs {
     double eps, momentum;
     int64_t training, relu;
     int64_t want; /* backward: bits of the outputs that are asked for */
-} reel_batch_norm_attrs;
-typedef struct reel_layer_norm_attrs {
+} reel__batch_norm_attrs;
+typedef struct reel__layer_norm_attrs {
     int64_t dims; /* how many trailing dims are normalized together */
     double eps;
     int64_t want; /* backward: bits of the outputs that are asked for */
-} reel_layer_norm_attrs;
-typedef struct reel_cross_entropy_attrs {
+} reel__layer_norm_attrs;
+typedef struct reel__cross_entropy_attrs {
     double smoothing;
     int64_t ignore_index;
     int64_t reduction; /* reel_reduction */
     int64_t
         want_grad; /* fill dlogits, the gradient of the loss (reduction none: per row) */
-} reel_cross_entropy_attrs;
+} reel__cross_entropy_attrs;
 /* q [.., lq, d] k [.., lk, d] v [.., lk, dv]; mask broadcasts to [.., lq, lk]: bool (false:
  * the score is -inf, whatever it was) or float (added). Dropout on the probabilities: element
  * (b, i, j) of the [batch, lq, lk] array draws like DROPOUT does. */
-typedef struct reel_attention_attrs {
+typedef struct reel__attention_attrs {
     double scale, dropout;
     int64_t causal;
     int64_t seed, offset;
@@ -183,22 +183,22 @@ typedef struct reel_attention_attrs {
         nan_rows; /* scores of a query that are all -inf give NaN, as softmax does, and
                        * not zeros; with neither causal nor a bool mask */
     int64_t want; /* backward: bits of the outputs that are asked for */
-} reel_attention_attrs;
-typedef struct reel_index_attrs {
+} reel__attention_attrs;
+typedef struct reel__index_attrs {
     int64_t dim;
     int64_t size; /* INDEX_ADD: size of dim in the result; ONE_HOT: classes */
-} reel_index_attrs;
+} reel__index_attrs;
 /* torch.optim.SGD: g += wd*p; buf = momentum*buf + (1-dampening)*g (buf = g at the first
  * step: the kernel gets first=1); g = nesterov ? g + momentum*buf : buf; p -= lr*g */
-typedef struct reel_sgd_attrs {
+typedef struct reel__sgd_attrs {
     double momentum, dampening, weight_decay;
     int64_t nesterov, maximize, first;
-} reel_sgd_attrs;
+} reel__sgd_attrs;
 /* torch.optim.Adam (decoupled 0) and AdamW (1); step is a one-element f64 tensor that
  * already counts this step; lr a one-element f64 tensor */
-typedef struct reel_adam_attrs {
+typedef struct reel__adam_attrs {
     double beta1, beta2, eps, weight_decay;
     int64_t decoupled, maximize;
-} reel_adam_attrs;
+} reel__adam_attrs;
 
 #endif

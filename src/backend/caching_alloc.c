@@ -115,7 +115,7 @@ static pool *pool_open(reel_device device)
     if (p->large.backend) return p;
     if (!reel_device_available(device)) return NULL;
     p->large.device = device.index;
-    p->large.backend = reel__backend(device.type);
+    p->large.backend = reel__backend_of(device.type);
     return p;
 }
 
@@ -148,7 +148,7 @@ static void *out_of_memory(reel_device device, size_t bytes, reel_memory_stats s
 {
     reel_fail(REEL_ERR_MEMORY,
               "out of memory on %s:%d: %zu bytes wanted, %zu in use, %zu reserved",
-              reel__backend(device.type)->name, device.index, bytes, stats.in_use,
+              reel__backend_of(device.type)->name, device.index, bytes, stats.in_use,
               stats.reserved);
     return NULL;
 }

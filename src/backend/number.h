@@ -9,47 +9,47 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct reel_number {
+typedef struct reel__number {
     int64_t is_real;
     union {
         int64_t whole;
         double real;
     };
-} reel_number;
+} reel__number;
 
-static inline reel_number reel__whole(int64_t whole)
+static inline reel__number reel__whole(int64_t whole)
 {
-    return (reel_number){.is_real = 0, .whole = whole};
+    return (reel__number){.is_real = 0, .whole = whole};
 }
 
-static inline reel_number reel__real(double real)
+static inline reel__number reel__real(double real)
 {
     bool fits = real >= -0x1p63 && real < 0x1p63 && real == trunc(real);
     if (fits && (real != 0 || !signbit(real))) return reel__whole((int64_t)real);
-    return (reel_number){.is_real = 1, .real = real};
+    return (reel__number){.is_real = 1, .real = real};
 }
 
 /* The nearest double. */
-static inline double reel__number_f64(reel_number x)
+static inline double reel__number_f64(reel__number x)
 {
     return x.is_real ? x.real : (double)x.whole;
 }
 
 /* Toward zero, saturating; NaN gives 0. Whole numbers are exact. */
-static inline int64_t reel__number_i64(reel_number x)
+static inline int64_t reel__number_i64(reel__number x)
 {
     if (!x.is_real) return x.whole;
     double inside = x.real > -0x1p63 && x.real < 0x1p63 ? x.real : 0;
     return x.real >= 0x1p63 ? INT64_MAX : x.real <= -0x1p63 ? INT64_MIN : (int64_t)inside;
 }
 
-static inline bool reel__number_equal(reel_number a, reel_number b)
+static inline bool reel__number_equal(reel__number a, reel__number b)
 {
     return a.is_real == b.is_real && (a.is_real ? a.real == b.real : a.whole == b.whole);
 }
 
 /* Whether they stand in this order; false if one is NaN. */
-static inline bool reel__number_at_most(reel_number a, reel_number b)
+static inline bool reel__number_at_most(reel__number a, reel__number b)
 {
     if (!a.is_real && !b.is_real) return a.whole <= b.whole;
     return reel__number_f64(a) <= reel__number_f64(b);

@@ -10,7 +10,7 @@
 #define BOOL_SAME false
 #define BOOL_BOOL true
 
-static const reel_pw_info rows[K_COUNT] = {
+static const reel__pw_info rows[K_COUNT] = {
 #define PW(ID, n_in, types, out, ...)                                                    \
     [K_##ID] = {#ID, #__VA_ARGS__, n_in, FLOATS_##types, INTS_##types, BOOL_##out},
 #define KERNEL(ID, name, cpu, takes)
@@ -19,26 +19,26 @@ static const reel_pw_info rows[K_COUNT] = {
 #undef KERNEL
 };
 
-const reel_pw_info *reel__pw_info(reel_kernel_id kernel)
+const reel__pw_info *reel__pw_info_of(reel__kernel_id kernel)
 {
     return kernel > K_NONE && kernel < K_COUNT && rows[kernel].name ? &rows[kernel]
                                                                     : NULL;
 }
 
-reel_pw_type reel__pw_type(reel_dtype dtype)
+reel__pw_type reel__pw_type_of(reel_dtype dtype)
 {
     if (dtype == REEL_F64) return REEL_PW_F64;
     return reel_dtype_is_float(dtype) ? REEL_PW_F32 : REEL_PW_I64;
 }
 
-bool reel__pw_takes(const reel_pw_info *info, reel_dtype dtype)
+bool reel__pw_takes(const reel__pw_info *info, reel_dtype dtype)
 {
     if (reel_dtype_size(dtype) == 0) return false;
     return reel_dtype_is_float(dtype) ? info->floats : info->ints;
 }
 
 /* The macros for functions are the only names that end in F. */
-int reel__pw_weight(const reel_pw_info *info)
+int reel__pw_weight(const reel__pw_info *info)
 {
     int weight = 1;
     for (const char *s = info->expr; *s; s++)

@@ -6,28 +6,28 @@
 #include "backend/backend.h"
 
 /* Types in which a row is computed: that of a call follows from its last input. */
-typedef enum reel_pw_type {
+typedef enum reel__pw_type {
     REEL_PW_F32 = 0, /* f32, f16, bf16    */
     REEL_PW_F64,     /* f64               */
     REEL_PW_I64,     /* integers and bool */
     REEL_PW_TYPES
-} reel_pw_type;
+} reel__pw_type;
 
-typedef struct reel_pw_info {
+typedef struct reel__pw_info {
     const char *name; /* "ADD"                                               */
     const char *expr; /* "x0 + x1", in the macros of kernel.def              */
     int n_in;
     bool floats, ints; /* which compute types the row has                    */
     bool out_bool;     /* else the output has the dtype of the last input    */
-} reel_pw_info;
+} reel__pw_info;
 
 /* The row of a kernel; NULL if the kernel is not a pointwise row. */
-const reel_pw_info *reel__pw_info(reel_kernel_id kernel);
+const reel__pw_info *reel__pw_info_of(reel__kernel_id kernel);
 /* Compute type of a dtype. */
-reel_pw_type reel__pw_type(reel_dtype dtype);
+reel__pw_type reel__pw_type_of(reel_dtype dtype);
 /* Whether the row takes a last input of this dtype. */
-bool reel__pw_takes(const reel_pw_info *info, reel_dtype dtype);
+bool reel__pw_takes(const reel__pw_info *info, reel_dtype dtype);
 /* Cost of one element, in additions: 1, and 8 for each function in the expression. */
-int reel__pw_weight(const reel_pw_info *info);
+int reel__pw_weight(const reel__pw_info *info);
 
 #endif

@@ -6,9 +6,9 @@
 #include "backend/backend.h"
 
 /* Elements that share a block of four words: 4, or 2 where an element takes 64 bits. */
-int reel__random_per_block(reel_kernel_id kernel, reel_dtype dtype);
+int reel__random_per_block(reel__kernel_id kernel, reel_dtype dtype);
 /* Blocks that a call for n elements uses: the generator's offset moves on by as many. */
-int64_t reel__random_blocks(reel_kernel_id kernel, reel_dtype dtype, int64_t n);
+int64_t reel__random_blocks(reel__kernel_id kernel, reel_dtype dtype, int64_t n);
 
 /* DROPOUT with probability p keeps an element whose word is at least this: word * 2^-32
  * >= p in exact arithmetic. 2^32 keeps none. */

@@ -2,7 +2,7 @@
 #include "backend/registry.h"
 #include "base/counts.h"
 
-static const reel_backend *const backends[REEL__DEVICE_TYPE_COUNT] = {
+static const reel__backend *const backends[REEL__DEVICE_TYPE_COUNT] = {
     [REEL_CPU] = &reel__cpu_backend,
     [REEL_CUDA] = &reel__cuda_backend,
 };
@@ -16,25 +16,25 @@ static const char *const kernel_names[K_COUNT] = {
 #undef KERNEL
 };
 
-const reel_backend *reel__backend(reel_device_type type)
+const reel__backend *reel__backend_of(reel_device_type type)
 {
     if ((unsigned)type >= REEL__DEVICE_TYPE_COUNT) return NULL;
     return backends[type]->launch ? backends[type] : NULL;
 }
 
-reel_status reel__launch(reel_device device, const reel_kcall *call)
+reel_status reel__launch(reel_device device, const reel__kcall *call)
 {
     return backends[device.type]->launch(device.index, call);
 }
 
-const char *reel__kernel_name(reel_kernel_id kernel)
+const char *reel__kernel_name(reel__kernel_id kernel)
 {
     return (unsigned)kernel < K_COUNT ? kernel_names[kernel] : "?";
 }
 
 bool reel_device_available(reel_device device)
 {
-    const reel_backend *b = reel__backend(device.type);
+    const reel__backend *b = reel__backend_of(device.type);
     return b && device.index >= 0 && device.index < b->count();
 }
 

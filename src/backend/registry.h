@@ -5,7 +5,7 @@
 
 #include "backend/backend.h"
 
-extern const reel_backend reel__cpu_backend;
-extern const reel_backend reel__cuda_backend;
+extern const reel__backend reel__cpu_backend;
+extern const reel__backend reel__cuda_backend;
 
 #endif

@@ -7,12 +7,12 @@
 
 #define ALIGN ((size_t)64)
 static const reel_device cpu = {.type = REEL_CPU};
-static _Thread_local reel_scratch_room *lent;
+static _Thread_local reel__scratch_room *lent;
 
 /* A piece of the lent room; NULL if there is none or it is full. */
 static char *take(size_t size)
 {
-    reel_scratch_room *r = lent;
+    reel__scratch_room *r = lent;
     if (!r) return NULL;
     char *p = size <= r->bytes && r->used <= r->bytes - size ? r->data + r->used : NULL;
     r->used += size;
@@ -41,21 +41,21 @@ void *reel__scratch(size_t bytes)
 void reel__scratch_free(void *p)
 {
     if (!p) return;
-    reel_scratch_room *r = lent;
+    reel__scratch_room *r = lent;
     char *start = (char *)p - ALIGN;
     bool inside = r && start >= r->data && start < r->data + r->bytes;
     if (!inside) reel__device_free(cpu, start, *(size_t *)start);
     if (r && --r->pieces == 0) r->used = 0;
 }
 
-reel_scratch_room *reel__scratch_lend(reel_scratch_room *room)
+reel__scratch_room *reel__scratch_lend(reel__scratch_room *room)
 {
-    reel_scratch_room *was = lent;
+    reel__scratch_room *was = lent;
     lent = room;
     return was;
 }
 
-reel_status reel__scratch_fit(reel_scratch_room *r)
+reel_status reel__scratch_fit(reel__scratch_room *r)
 {
     if (r->wanted <= r->bytes) return REEL_OK;
     char *data = reel__device_alloc(cpu, r->wanted);
@@ -66,8 +66,8 @@ reel_status reel__scratch_fit(reel_scratch_room *r)
     return REEL_OK;
 }
 
-void reel__scratch_room_free(reel_scratch_room *r)
+void reel__scratch_room_free(reel__scratch_room *r)
 {
     reel__device_free(cpu, r->data, r->bytes);
-    *r = (reel_scratch_room){0};
+    *r = (reel__scratch_room){0};
 }

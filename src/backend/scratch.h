@@ -8,18 +8,18 @@
 #include <reel/base.h>
 
 /* Zero at first. Pieces are cut off one after the other, and all go back when none is left. */
-typedef struct reel_scratch_room {
+typedef struct reel__scratch_room {
     char *data;
     size_t bytes;
     size_t used, wanted; /* now, and at most, had the room been large enough */
     int pieces;
-} reel_scratch_room;
+} reel__scratch_room;
 
 /* Until the next call, reel__scratch() of this thread takes from `room` (NULL: none) what fits.
  * Returns the one before, which must be lent again: a kernel may run a graph. */
-reel_scratch_room *reel__scratch_lend(reel_scratch_room *room);
+reel__scratch_room *reel__scratch_lend(reel__scratch_room *room);
 /* Makes a room that was too small as large as was wanted. It is not lent. */
-reel_status reel__scratch_fit(reel_scratch_room *room);
-void reel__scratch_room_free(reel_scratch_room *room);
+reel_status reel__scratch_fit(reel__scratch_room *room);
+void reel__scratch_room_free(reel__scratch_room *room);
 
 #endif

@@ -14,14 +14,15 @@
 #define REST_MIN ((size_t)4096)
 #define RECORDS 64 /* made at a time */
 
-struct reel__block {
+struct reel__segment_block {
     char *at;
     size_t size;
-    struct reel__block *before, *after; /* neighbours in the segment; NULL at its ends */
-    struct reel__block *chain;          /* in a bucket, or among the spare records */
+    struct reel__segment_block *before,
+        *after;                        /* neighbours in the segment; NULL at its ends */
+    struct reel__segment_block *chain; /* in a bucket, or among the spare records */
     bool free;
 };
-typedef reel__block block;
+typedef reel__segment_block block;
 
 /* Records are made, and freed, in these. */
 struct reel__block_chunk {

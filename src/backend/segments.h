@@ -8,18 +8,18 @@
 
 #include "backend/backend.h"
 
-typedef struct reel__block reel__block;
+typedef struct reel__segment_block reel__segment_block;
 
 /* All zero, but for backend and device, is an empty one. */
 typedef struct reel__segments {
-    const reel_backend *backend;
+    const reel__backend *backend;
     int device;
-    size_t reserved;           /* bytes of all segments */
-    reel__block **free_blocks; /* sorted by size, then address */
+    size_t reserved;                   /* bytes of all segments */
+    reel__segment_block **free_blocks; /* sorted by size, then address */
     size_t n_free;
-    reel__block **used; /* hash table of chains by address; size a power of two */
+    reel__segment_block **used; /* hash table of chains by address; size a power of two */
     size_t n_buckets;
-    reel__block *spare; /* records of no block, a chain */
+    reel__segment_block *spare; /* records of no block, a chain */
     size_t n_spare, n_records;
     struct reel__block_chunk *chunks; /* that hold the records */
 } reel__segments;

@@ -19,5 +19,5 @@ reel_status reel_synchronize(reel_device device)
     if (!reel_device_available(device))
         return reel_fail(REEL_ERR_DEVICE, "synchronize: no device of type %d, index %d",
                          (int)device.type, device.index);
-    return reel__backend(device.type)->synchronize(device.index);
+    return reel__backend_of(device.type)->synchronize(device.index);
 }

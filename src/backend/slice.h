@@ -14,7 +14,7 @@ static inline int64_t reel__slice_place(int64_t i, int64_t n)
 
 /* The first element and how many, of a dimension of size n; false if the slice must lie inside
  * and does not, or if it is none. */
-static inline bool reel__slice_at(const reel_slice_attrs *a, int64_t n, int64_t *start,
+static inline bool reel__slice_at(const reel__slice_attrs *a, int64_t n, int64_t *start,
                                   int64_t *length)
 {
     int64_t end = reel__slice_place(a->end, n);
@@ -34,7 +34,7 @@ static inline bool reel__slice_at(const reel_slice_attrs *a, int64_t n, int64_t 
 /* All sizes above it show how the slice grows: start and length lie on a line, it is not the
  * whole by chance, and one that grows has two elements or more. Places beyond `most`, which no
  * size reaches, are the end itself. 0: all sizes do. */
-static inline int64_t reel__slice_settles(const reel_slice_attrs *a, int64_t most)
+static inline int64_t reel__slice_settles(const reel__slice_attrs *a, int64_t most)
 {
     int64_t s = a->start, e = a->end;
     if (a->how == REEL_SLICE_ONE) return 1;

@@ -16,14 +16,14 @@ bool reel__checked_add(int64_t a, int64_t b, int64_t *out)
     return !__builtin_add_overflow(a, b, out);
 }
 
-int64_t reel__numel(const reel_meta *m)
+int64_t reel__numel(const reel__meta *m)
 {
     int64_t n = 1;
     for (int i = 0; i < m->rank; i++) n *= m->dim[i];
     return n;
 }
 
-reel_status reel__meta_check(const char *who, const reel_meta *m)
+reel_status reel__meta_check(const char *who, const reel__meta *m)
 {
     char text[REEL__META_TEXT];
     if (reel_dtype_size(m->dtype) == 0)
@@ -47,22 +47,22 @@ reel_status reel__meta_check(const char *who, const reel_meta *m)
 
 /* ---- making ------------------------------------------------------------------------ */
 
-reel_meta reel__meta(reel_shape shape, reel_dtype dtype, reel_device device)
+reel__meta reel__meta_of(reel_shape shape, reel_dtype dtype, reel_device device)
 {
-    reel_meta m = {.dtype = dtype, .device = device, .rank = shape.rank};
+    reel__meta m = {.dtype = dtype, .device = device, .rank = shape.rank};
     for (int i = 0; i < shape.rank && i < REEL_MAX_RANK; i++) m.dim[i] = shape.dim[i];
     reel__set_contiguous(&m);
     return m;
 }
 
-reel_shape reel__shape(const reel_meta *m)
+reel_shape reel__shape(const reel__meta *m)
 {
     reel_shape s = {.rank = m->rank};
     for (int i = 0; i < m->rank && i < REEL_MAX_RANK; i++) s.dim[i] = m->dim[i];
     return s;
 }
 
-bool reel__same_shape(const reel_meta *a, const reel_meta *b)
+bool reel__same_shape(const reel__meta *a, const reel__meta *b)
 {
     if (a->rank != b->rank) return false;
     for (int i = 0; i < a->rank; i++)
@@ -70,7 +70,7 @@ bool reel__same_shape(const reel_meta *a, const reel_meta *b)
     return true;
 }
 
-bool reel__same_look(const reel_meta *a, const reel_meta *b)
+bool reel__same_look(const reel__meta *a, const reel__meta *b)
 {
     if (a->dtype != b->dtype || a->offset != b->offset || !reel__same_shape(a, b))
         return false;
@@ -81,7 +81,7 @@ bool reel__same_look(const reel_meta *a, const reel_meta *b)
 
 /* Dense strides when memory runs through order[0] (outermost) .. order[rank-1]. Unsigned,
  * because a meta may come here before reel__meta_check() has seen it. */
-static void set_order(reel_meta *m, const int *order)
+static void set_order(reel__meta *m, const int *order)
 {
     uint64_t step = 1;
     for (int k = m->rank - 1; k >= 0; k--) {
@@ -94,19 +94,19 @@ static void set_order(reel_meta *m, const int *order)
 static const int row_major[REEL_MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
 static const int nhwc[4] = {0, 2, 3, 1};
 
-void reel__set_contiguous(reel_meta *m)
+void reel__set_contiguous(reel__meta *m)
 {
     if (m->rank >= 0 && m->rank <= REEL_MAX_RANK) set_order(m, row_major);
 }
 
-void reel__set_channels_last(reel_meta *m)
+void reel__set_channels_last(reel__meta *m)
 {
     set_order(m, m->rank == 4 ? nhwc : row_major);
 }
 
 /* Dimensions from outermost to innermost in memory. Of two with the same stride the one of
  * size 1 is the inner: outer stride = inner stride * inner size. */
-static void memory_order(const reel_meta *m, int *order)
+static void memory_order(const reel__meta *m, int *order)
 {
     for (int i = 0; i < m->rank; i++) {
         int k = i;
@@ -122,7 +122,7 @@ static void memory_order(const reel_meta *m, int *order)
     }
 }
 
-void reel__set_strides_like(reel_meta *m, const reel_meta *like)
+void reel__set_strides_like(reel__meta *m, const reel__meta *like)
 {
     int order[REEL_MAX_RANK];
     /* A broadcast or reversed operand says nothing about the order of memory. */
@@ -140,7 +140,7 @@ void reel__set_strides_like(reel_meta *m, const reel_meta *like)
 /* ---- asking ------------------------------------------------------------------------ */
 
 /* Dense in this order of memory; strides of dimensions of size 1 do not matter. */
-static bool has_order(const reel_meta *m, const int *order)
+static bool has_order(const reel__meta *m, const int *order)
 {
     int64_t step = 1;
     bool fits = true;
@@ -153,20 +153,20 @@ static bool has_order(const reel_meta *m, const int *order)
     return fits;
 }
 
-bool reel__is_contiguous(const reel_meta *m)
+bool reel__is_contiguous(const reel__meta *m)
 {
     return has_order(m, row_major);
 }
 
-bool reel__is_channels_last(const reel_meta *m)
+bool reel__is_channels_last(const reel__meta *m)
 {
     return m->rank == 4 && has_order(m, nhwc);
 }
 
-bool reel__is_dense(const reel_meta *m)
+bool reel__is_dense(const reel__meta *m)
 {
     /* Sizes of 1 out of the way first: their strides are arbitrary. */
-    reel_meta s = {.rank = 0};
+    reel__meta s = {.rank = 0};
     for (int i = 0; i < m->rank; i++) {
         if (m->dim[i] == 1) continue;
         s.dim[s.rank] = m->dim[i];
@@ -183,7 +183,7 @@ int reel__wrap_dim(int dim, int rank)
     return dim < 0 ? dim + rank : dim;
 }
 
-bool reel__broadcast(const reel_meta *a, const reel_meta *b, reel_meta *out)
+bool reel__broadcast(const reel__meta *a, const reel__meta *b, reel__meta *out)
 {
     int rank = a->rank > b->rank ? a->rank : b->rank;
     int64_t dim[REEL_MAX_RANK];
@@ -201,7 +201,7 @@ bool reel__broadcast(const reel_meta *a, const reel_meta *b, reel_meta *out)
 /* ---- text -------------------------------------------------------------------------- */
 
 /* Eight dimensions of 19 digits do not fit: the text is cut, never overrun. */
-static void put_dims(const reel_meta *m, char *buf, size_t size)
+static void put_dims(const reel__meta *m, char *buf, size_t size)
 {
     size_t used = 0;
     int rank = m->rank < 0 ? 0 : m->rank > REEL_MAX_RANK ? REEL_MAX_RANK : m->rank;
@@ -214,13 +214,13 @@ static void put_dims(const reel_meta *m, char *buf, size_t size)
     }
 }
 
-char *reel__dims_text(const reel_meta *m, char *buf)
+char *reel__dims_text(const reel__meta *m, char *buf)
 {
     put_dims(m, buf, REEL__META_TEXT);
     return buf;
 }
 
-char *reel__meta_text(const reel_meta *m, char *buf)
+char *reel__meta_text(const reel__meta *m, char *buf)
 {
     int n = snprintf(buf, REEL__META_TEXT, "%s", reel_dtype_name(m->dtype));
     if (n > 0) put_dims(m, buf + n, REEL__META_TEXT - (size_t)n);

@@ -75,7 +75,7 @@ static reel_status measure(const char *who, reel_dtype dtype, const reel_shape *
         fits = shape->dim[i] > 0 && reel__checked_mul(n, shape->dim[i], &n);
     *bytes = (size_t)n;
     if (fits) return REEL_OK;
-    reel_meta m = reel__meta(*shape, dtype, (reel_device){REEL_CPU, 0});
+    reel__meta m = reel__meta_of(*shape, dtype, (reel_device){REEL_CPU, 0});
     if (reel__meta_check(who, &m)) return reel_error_status();
     *bytes = (size_t)reel__numel(&m) * reel_dtype_size(dtype);
     return REEL_OK;

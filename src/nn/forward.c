@@ -207,10 +207,11 @@ int reel_module_add_hook(reel_module *m, const reel_module_hook *hook)
     if (!reel__module_there("module_add_hook", m) || reel_failed() || !hook_known(hook))
         return 0;
     struct reel_module_tree *t = m->tree;
-    reel__hook *list = reel__realloc(t->hook, (size_t)(t->n_hook + 1) * sizeof *list);
+    reel__numbered_hook *list =
+        reel__realloc(t->hook, (size_t)(t->n_hook + 1) * sizeof *list);
     if (!list) return 0;
     t->hook = list;
-    list[t->n_hook++] = (reel__hook){++t->last_hook, *hook};
+    list[t->n_hook++] = (reel__numbered_hook){++t->last_hook, *hook};
     t->changes++;
     return t->last_hook;
 }

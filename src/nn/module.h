@@ -14,10 +14,10 @@ typedef struct reel__slot {
     bool is_param;
 } reel__slot;
 
-typedef struct reel__hook {
+typedef struct reel__numbered_hook {
     int number;
     reel_module_hook fns;
-} reel__hook;
+} reel__numbered_hook;
 
 /* What reel_parameters() gave out last. */
 typedef struct reel__param_list {
@@ -32,7 +32,7 @@ struct reel_module_tree {
     reel_module *parent;
     reel_module **child;
     reel__slot *slot;
-    reel__hook *hook;
+    reel__numbered_hook *hook;
     int n_child, n_slot, n_hook, last_hook;
     uint64_t watched; /* base/watched.h */
     uint64_t changes; /* of its own children, slots and hooks, so far */

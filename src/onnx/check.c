@@ -5,10 +5,10 @@
 
 /* `made` values exist before the node: an input of it must be one of them. A cycle has a node
  * that comes before what it needs, whatever the order is. */
-static reel_status check_inputs(const reel_onnx_graph *g, size_t node, size_t made,
-                                const reel_onnx_names *names, const char *file)
+static reel_status check_inputs(const reel__onnx_graph *g, size_t node, size_t made,
+                                const reel__onnx_names *names, const char *file)
 {
-    const reel_onnx_node *n = g->node.at[node];
+    const reel__onnx_node *n = g->node.at[node];
     for (size_t i = 0; i < n->input.n; i++) {
         if (!*n->input.at[i]) continue;
         int64_t number = reel__onnx_names_find(names, n->input.at[i]);
@@ -23,7 +23,7 @@ static reel_status check_inputs(const reel_onnx_graph *g, size_t node, size_t ma
     return REEL_OK;
 }
 
-static reel_status check_nodes(const reel_onnx_graph *g, const reel_onnx_names *names,
+static reel_status check_nodes(const reel__onnx_graph *g, const reel__onnx_names *names,
                                const char *file)
 {
     size_t made = g->input.n + g->initializer.n;
@@ -35,7 +35,7 @@ static reel_status check_nodes(const reel_onnx_graph *g, const reel_onnx_names *
     return REEL_OK;
 }
 
-static reel_status check_outputs(const reel_onnx_graph *g, const reel_onnx_names *names,
+static reel_status check_outputs(const reel__onnx_graph *g, const reel__onnx_names *names,
                                  const char *file)
 {
     for (size_t i = 0; i < g->output.n; i++)
@@ -47,9 +47,9 @@ static reel_status check_outputs(const reel_onnx_graph *g, const reel_onnx_names
     return REEL_OK;
 }
 
-reel_status reel__onnx_check(const reel_onnx_model *m, const char *file)
+reel_status reel__onnx_check(const reel__onnx_model *m, const char *file)
 {
-    reel_onnx_names *names = reel__onnx_names_new(m, file);
+    reel__onnx_names *names = reel__onnx_names_new(m, file);
     if (!names) return reel_error_status();
     reel_status status = check_nodes(&m->graph, names, file);
     if (status == REEL_OK) status = check_outputs(&m->graph, names, file);

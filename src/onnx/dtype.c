@@ -34,7 +34,7 @@ static const reel__onnx_dtype_row rows[REEL_ONNX_DTYPE_COUNT] = {
     [REEL_ONNX_INT2] = {"INT2", 2, REEL__ONNX_INT32_DATA},
 };
 
-static const reel_onnx_dtype of_reel[REEL__DTYPE_COUNT] = {
+static const reel__onnx_dtype of_reel[REEL__DTYPE_COUNT] = {
     [REEL_F32] = REEL_ONNX_FLOAT,   [REEL_F64] = REEL_ONNX_DOUBLE,
     [REEL_F16] = REEL_ONNX_FLOAT16, [REEL_BF16] = REEL_ONNX_BFLOAT16,
     [REEL_I64] = REEL_ONNX_INT64,   [REEL_I32] = REEL_ONNX_INT32,
@@ -42,29 +42,29 @@ static const reel_onnx_dtype of_reel[REEL__DTYPE_COUNT] = {
     [REEL_BOOL] = REEL_ONNX_BOOL,
 };
 
-const reel__onnx_dtype_row *reel__onnx_dtype_info(reel_onnx_dtype dtype)
+const reel__onnx_dtype_row *reel__onnx_dtype_info(reel__onnx_dtype dtype)
 {
     return (unsigned)dtype < REEL_ONNX_DTYPE_COUNT ? &rows[dtype] : NULL;
 }
 
-const char *reel__onnx_dtype_name(reel_onnx_dtype dtype)
+const char *reel__onnx_dtype_name(reel__onnx_dtype dtype)
 {
     const reel__onnx_dtype_row *row = reel__onnx_dtype_info(dtype);
     return row ? row->name : "?";
 }
 
-int reel__onnx_dtype_bits(reel_onnx_dtype dtype)
+int reel__onnx_dtype_bits(reel__onnx_dtype dtype)
 {
     const reel__onnx_dtype_row *row = reel__onnx_dtype_info(dtype);
     return row ? row->bits : 0;
 }
 
-reel_onnx_dtype reel__onnx_dtype(reel_dtype dtype)
+reel__onnx_dtype reel__onnx_dtype_of(reel_dtype dtype)
 {
     return (unsigned)dtype < REEL__DTYPE_COUNT ? of_reel[dtype] : REEL_ONNX_UNDEFINED;
 }
 
-bool reel__onnx_dtype_back(reel_onnx_dtype from, reel_dtype *dtype)
+bool reel__onnx_dtype_back(reel__onnx_dtype from, reel_dtype *dtype)
 {
     for (int i = 0; i < REEL__DTYPE_COUNT; i++)
         if (of_reel[i] == from) {
@@ -74,7 +74,7 @@ bool reel__onnx_dtype_back(reel_onnx_dtype from, reel_dtype *dtype)
     return false;
 }
 
-bool reel__onnx_bytes(reel_shape shape, reel_onnx_dtype dtype, size_t *bytes)
+bool reel__onnx_bytes(reel_shape shape, reel__onnx_dtype dtype, size_t *bytes)
 {
     int64_t bits = reel__onnx_dtype_bits(dtype), numel = 1;
     if (bits == 0 || shape.rank < 0 || shape.rank > REEL_MAX_RANK) return false;

@@ -21,6 +21,6 @@ typedef struct reel__onnx_dtype_row {
 } reel__onnx_dtype_row;
 
 /* NULL for a number that is not a type. */
-const reel__onnx_dtype_row *reel__onnx_dtype_info(reel_onnx_dtype dtype);
+const reel__onnx_dtype_row *reel__onnx_dtype_info(reel__onnx_dtype dtype);
 
 #endif

@@ -13,7 +13,7 @@ typedef struct entry {
     int64_t number;
 } entry;
 
-struct reel_onnx_names {
+struct reel__onnx_names {
     size_t n;
     entry at[]; /* by name, then by number */
 };
@@ -25,12 +25,12 @@ static int by_name(const void *a, const void *b)
     return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
-static void add(reel_onnx_names *names, const char *name, int64_t number)
+static void add(reel__onnx_names *names, const char *name, int64_t number)
 {
     if (*name) names->at[names->n++] = (entry){name, number};
 }
 
-static void collect(reel_onnx_names *names, const reel_onnx_graph *g)
+static void collect(reel__onnx_names *names, const reel__onnx_graph *g)
 {
     int64_t number = 0;
     for (size_t i = 0; i < g->input.n; i++) add(names, g->input.at[i]->name, number++);
@@ -41,7 +41,7 @@ static void collect(reel_onnx_names *names, const reel_onnx_graph *g)
             add(names, g->node.at[i]->output.at[j], number++);
 }
 
-size_t reel__onnx_made(const reel_onnx_graph *g)
+size_t reel__onnx_made(const reel__onnx_graph *g)
 {
     size_t n = g->input.n + g->initializer.n;
     for (size_t i = 0; i < g->node.n; i++) n += g->node.at[i]->output.n;
@@ -55,7 +55,7 @@ typedef struct maker {
     uint64_t offset;
 } maker;
 
-static maker maker_of(const reel_onnx_graph *g, int64_t number)
+static maker maker_of(const reel__onnx_graph *g, int64_t number)
 {
     size_t i = (size_t)number;
     if (i < g->input.n) return (maker){"input", i, g->input.at[i]->offset};
@@ -69,7 +69,7 @@ static maker maker_of(const reel_onnx_graph *g, int64_t number)
 }
 
 /* Two of one name may only be an input and its default. */
-static reel_status check_twice(const reel_onnx_names *names, const reel_onnx_graph *g,
+static reel_status check_twice(const reel__onnx_names *names, const reel__onnx_graph *g,
                                const char *file)
 {
     for (size_t i = 1; i < names->n; i++) {
@@ -88,10 +88,10 @@ static reel_status check_twice(const reel_onnx_names *names, const reel_onnx_gra
     return REEL_OK;
 }
 
-reel_onnx_names *reel__onnx_names_new(const reel_onnx_model *m, const char *file)
+reel__onnx_names *reel__onnx_names_new(const reel__onnx_model *m, const char *file)
 {
     size_t n = reel__onnx_made(&m->graph);
-    reel_onnx_names *names = reel__malloc(sizeof *names + n * sizeof *names->at);
+    reel__onnx_names *names = reel__malloc(sizeof *names + n * sizeof *names->at);
     if (!names) return NULL;
     names->n = 0;
     collect(names, &m->graph);
@@ -101,12 +101,12 @@ reel_onnx_names *reel__onnx_names_new(const reel_onnx_model *m, const char *file
     return NULL;
 }
 
-void reel__onnx_names_free(reel_onnx_names *names)
+void reel__onnx_names_free(reel__onnx_names *names)
 {
     reel__free(names);
 }
 
-int64_t reel__onnx_names_find(const reel_onnx_names *names, const char *name)
+int64_t reel__onnx_names_find(const reel__onnx_names *names, const char *name)
 {
     size_t from = 0, to = names->n; /* the first that is not below `name` */
     while (from < to) {

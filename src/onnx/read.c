@@ -32,7 +32,7 @@ static const reel__onnx_schema graph_schema = {
      (list)->at = reel__onnx_array(r, (list)->room, sizeof(void *), alignof(void *)))
 
 static bool make_lists(reel__onnx_reader *r, const reel__onnx_message *msg,
-                       reel_onnx_graph *g)
+                       reel__onnx_graph *g)
 {
     size_t nodes = reel__onnx_count(msg, GRAPH_NODE);
     if (nodes > REEL__ONNX_NODES_MAX)
@@ -53,16 +53,16 @@ static void *one(reel__onnx_reader *r, size_t size)
     return reel__onnx_array(r, 1, size, alignof(max_align_t));
 }
 
-static void read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_graph *g)
+static void read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_graph *g)
 {
-    reel_onnx_node *n = one(r, sizeof *n);
+    reel__onnx_node *n = one(r, sizeof *n);
     if (n && reel__onnx_read_node(r, bytes, n)) g->node.at[g->node.n++] = n;
 }
 
 static void read_initializer(reel__onnx_reader *r, reel__onnx_span bytes, bool sparse,
-                             reel_onnx_graph *g)
+                             reel__onnx_graph *g)
 {
-    reel_onnx_tensor *t = one(r, sizeof *t);
+    reel__onnx_tensor *t = one(r, sizeof *t);
     if (!t || !(sparse ? reel__onnx_read_sparse(r, bytes, t)
                        : reel__onnx_read_tensor(r, bytes, t)))
         return;
@@ -71,15 +71,15 @@ static void read_initializer(reel__onnx_reader *r, reel__onnx_span bytes, bool s
 }
 
 /* NULL if it failed. */
-static reel_onnx_value *read_value(reel__onnx_reader *r, reel__onnx_span bytes)
+static reel__onnx_value *read_value(reel__onnx_reader *r, reel__onnx_span bytes)
 {
-    reel_onnx_value *v = one(r, sizeof *v);
+    reel__onnx_value *v = one(r, sizeof *v);
     return v && reel__onnx_read_value(r, bytes, v) ? v : NULL;
 }
 
-static void read_input(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_graph *g)
+static void read_input(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_graph *g)
 {
-    reel_onnx_value *v = read_value(r, bytes);
+    reel__onnx_value *v = read_value(r, bytes);
     if (!v) return;
     g->input.at[g->input.n++] = v;
     if (v->dtype == REEL_ONNX_UNDEFINED && !v->lack)
@@ -87,9 +87,9 @@ static void read_input(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_gr
 }
 
 static void read_graph_field(reel__onnx_reader *r, const reel__onnx_field *f,
-                             reel_onnx_graph *g)
+                             reel__onnx_graph *g)
 {
-    reel_onnx_value *v;
+    reel__onnx_value *v;
     switch (f->number) {
     case GRAPH_NODE: read_node(r, f->bytes, g); break;
     case GRAPH_NAME: g->name = reel__onnx_read_string(r, f, REEL__ONNX_NAME_MAX); break;
@@ -108,7 +108,7 @@ static void read_graph_field(reel__onnx_reader *r, const reel__onnx_field *f,
     }
 }
 
-static void read_graph(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_graph *g)
+static void read_graph(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_graph *g)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
@@ -145,7 +145,7 @@ static const reel__onnx_schema opset_schema = {
 };
 
 /* Versions of other domains matter to nobody: their operators are not read. */
-static void read_opset(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_model *m)
+static void read_opset(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_model *m)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
@@ -167,15 +167,16 @@ static void read_opset(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_mo
     m->opset = (int64_t)version;
 }
 
-static void read_metadata(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_model *m)
+static void read_metadata(reel__onnx_reader *r, reel__onnx_span bytes,
+                          reel__onnx_model *m)
 {
-    reel_onnx_prop *p = one(r, sizeof *p);
+    reel__onnx_prop *p = one(r, sizeof *p);
     if (p && reel__onnx_read_prop(r, bytes, SIZE_MAX, p))
         m->metadata.at[m->metadata.n++] = p;
 }
 
 static void read_model_field(reel__onnx_reader *r, const reel__onnx_field *f,
-                             reel_onnx_model *m)
+                             reel__onnx_model *m)
 {
     switch (f->number) {
     case MODEL_IR_VERSION:
@@ -219,7 +220,7 @@ static void read_model(reel__onnx_reader *r, reel__onnx_span bytes)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
-    reel_onnx_model *m = r->m;
+    reel__onnx_model *m = r->m;
     m->ir_version = m->opset = 0;
     if (!reel__onnx_open(r, &msg, bytes, &model_schema)) return;
     MAKE_LIST(r, &m->metadata, reel__onnx_count(&msg, MODEL_METADATA));
@@ -238,7 +239,7 @@ static void read_model(reel__onnx_reader *r, reel__onnx_span bytes)
 /* ---- files and bytes --------------------------------------------------------------- */
 
 /* Reads into r->m, which is freed if it fails. */
-static reel_onnx_model *read_all(reel__onnx_reader *r, reel__onnx_span bytes)
+static reel__onnx_model *read_all(reel__onnx_reader *r, reel__onnx_span bytes)
 {
     r->start = r->here = bytes.p;
     if (__builtin_mul_overflow(bytes.n, (size_t)REEL__ONNX_MEMORY_FACTOR, &r->budget) ||
@@ -250,7 +251,7 @@ static reel_onnx_model *read_all(reel__onnx_reader *r, reel__onnx_span bytes)
     return NULL;
 }
 
-reel_onnx_model *reel__onnx_read_bytes(const char *name, const void *bytes, size_t n)
+reel__onnx_model *reel__onnx_read_bytes(const char *name, const void *bytes, size_t n)
 {
     if (reel_failed()) return NULL;
     if (!name || (!bytes && n)) {
@@ -271,7 +272,7 @@ static char *folder_of(const char *path)
 }
 
 /* Maps the file; the model owns the mapping, as it does those of external data. */
-static bool map_model(reel_onnx_model *m, const char *path, int64_t max, reel__map *map)
+static bool map_model(reel__onnx_model *m, const char *path, int64_t max, reel__map *map)
 {
     reel__onnx_file *own =
         reel__onnx_alloc(&m->owned->arena, sizeof *own, alignof(reel__onnx_file));
@@ -286,7 +287,7 @@ static bool map_model(reel_onnx_model *m, const char *path, int64_t max, reel__m
     return true;
 }
 
-reel_onnx_model *reel__onnx_read(const char *path, const reel_onnx_read_opts *opts)
+reel__onnx_model *reel__onnx_read(const char *path, const reel__onnx_read_opts *opts)
 {
     if (reel_failed()) return NULL;
     int64_t max = opts && opts->max_bytes ? opts->max_bytes : REEL__ONNX_FILE_MAX;
@@ -303,7 +304,7 @@ reel_onnx_model *reel__onnx_read(const char *path, const reel_onnx_read_opts *op
                            .max_bytes = max,
                            .m = reel__onnx_model_new()};
     reel__map map;
-    reel_onnx_model *m = NULL;
+    reel__onnx_model *m = NULL;
     if (folder && r.m && map_model(r.m, path, max, &map))
         m = read_all(&r, (reel__onnx_span){map.data, map.size});
     else

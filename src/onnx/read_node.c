@@ -61,7 +61,7 @@ static const char *lack_of(reel__onnx_reader *r, const reel__onnx_message *msg,
 
 /* Is there a type, and no value of another? */
 static bool check_kind(reel__onnx_reader *r, const reel__onnx_message *msg,
-                       const reel_onnx_node *node, const char *name, uint64_t kind)
+                       const reel__onnx_node *node, const char *name, uint64_t kind)
 {
     if (!*name)
         return reel__onnx_bad(r, "an attribute of node \"%s\" (%s) has no name",
@@ -82,15 +82,15 @@ static bool check_kind(reel__onnx_reader *r, const reel__onnx_message *msg,
     return true;
 }
 
-static const reel_onnx_tensor *tensor_of(reel__onnx_reader *r, reel__onnx_span bytes)
+static const reel__onnx_tensor *tensor_of(reel__onnx_reader *r, reel__onnx_span bytes)
 {
-    reel_onnx_tensor *t = reel__onnx_array(r, 1, sizeof *t, alignof(reel_onnx_tensor));
+    reel__onnx_tensor *t = reel__onnx_array(r, 1, sizeof *t, alignof(reel__onnx_tensor));
     return t && reel__onnx_read_tensor(r, bytes, t) ? t : NULL;
 }
 
 /* The strings of attributes are bytes, which may be anything; names of ONNX's own are not. */
 static const char *text_of(reel__onnx_reader *r, const reel__onnx_field *f,
-                           reel_onnx_attribute *a)
+                           reel__onnx_attribute *a)
 {
     if (f->bytes.n && memchr(f->bytes.p, '\0', f->bytes.n)) {
         a->lack = "has a zero byte in its text";
@@ -100,7 +100,7 @@ static const char *text_of(reel__onnx_reader *r, const reel__onnx_field *f,
 }
 
 static void read_one(reel__onnx_reader *r, const reel__onnx_field *f,
-                     reel_onnx_attribute *a)
+                     reel__onnx_attribute *a)
 {
     switch (f->number) {
     case ATTRIBUTE_F: memcpy(&a->f, &f->value, sizeof a->f); break;
@@ -111,7 +111,7 @@ static void read_one(reel__onnx_reader *r, const reel__onnx_field *f,
 }
 
 static void read_list(reel__onnx_reader *r, reel__onnx_message *msg,
-                      reel_onnx_attribute *a)
+                      reel__onnx_attribute *a)
 {
     size_t size = kinds[a->kind].size, max = reel__onnx_count(msg, kinds[a->kind].field);
     char *list = reel__onnx_array(r, max, size, alignof(max_align_t));
@@ -128,12 +128,12 @@ static void read_list(reel__onnx_reader *r, reel__onnx_message *msg,
 }
 
 static void read_attribute(reel__onnx_reader *r, reel__onnx_span bytes,
-                           const reel_onnx_node *node, reel_onnx_attribute *a)
+                           const reel__onnx_node *node, reel__onnx_attribute *a)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
     uint64_t kind = 0;
-    *a = (reel_onnx_attribute){.name = ""};
+    *a = (reel__onnx_attribute){.name = ""};
     if (!reel__onnx_open(r, &msg, bytes, &attribute_schema)) return;
     while (reel__onnx_next(r, &msg, &f)) {
         if (f.number == ATTRIBUTE_NAME)
@@ -147,7 +147,7 @@ static void read_attribute(reel__onnx_reader *r, reel__onnx_span bytes,
         reel__onnx_close(r, &msg);
         return;
     }
-    a->kind = (reel_onnx_kind)kind;
+    a->kind = (reel__onnx_kind)kind;
     if (a->kind == REEL_ONNX_A_STRING) a->s = ""; /* some writers leave out defaults */
     reel__onnx_rewind(&msg);
     if (kinds[kind].size)
@@ -173,7 +173,7 @@ static const reel__onnx_schema node_schema = {
     },
 };
 
-static void read_part(reel__onnx_reader *r, const reel__onnx_field *f, reel_onnx_node *n)
+static void read_part(reel__onnx_reader *r, const reel__onnx_field *f, reel__onnx_node *n)
 {
     const size_t max = f->number == NODE_DOC ? SIZE_MAX : REEL__ONNX_NAME_MAX;
     const char *text = reel__onnx_read_string(r, f, max);
@@ -189,7 +189,7 @@ static void read_part(reel__onnx_reader *r, const reel__onnx_field *f, reel_onnx
 
 /* Lists at the size that they will have. */
 static void make_lists(reel__onnx_reader *r, const reel__onnx_message *msg,
-                       reel_onnx_node *n)
+                       reel__onnx_node *n)
 {
     n->input.room = reel__onnx_count(msg, NODE_INPUT);
     n->input.at = reel__onnx_array(r, n->input.room, sizeof(char *), alignof(char *));
@@ -201,7 +201,7 @@ static void make_lists(reel__onnx_reader *r, const reel__onnx_message *msg,
 }
 
 /* Is the name of an attribute that the node has already? */
-static bool is_twice(const reel_onnx_node *n, const char *name)
+static bool is_twice(const reel__onnx_node *n, const char *name)
 {
     size_t same = 0;
     for (size_t i = 0; i < n->attribute.n; i++)
@@ -211,14 +211,14 @@ static bool is_twice(const reel_onnx_node *n, const char *name)
 
 /* After all else, so that their errors tell the node's name. */
 static void read_attributes(reel__onnx_reader *r, reel__onnx_message *msg,
-                            reel_onnx_node *n)
+                            reel__onnx_node *n)
 {
     reel__onnx_field f;
     reel__onnx_rewind(msg);
     while (reel__onnx_next(r, msg, &f)) {
         if (f.number != NODE_ATTRIBUTE) continue;
-        reel_onnx_attribute *a =
-            reel__onnx_array(r, 1, sizeof *a, alignof(reel_onnx_attribute));
+        reel__onnx_attribute *a =
+            reel__onnx_array(r, 1, sizeof *a, alignof(reel__onnx_attribute));
         if (!a) return;
         n->attribute.at[n->attribute.n++] = a;
         read_attribute(r, f.bytes, n, a);
@@ -228,15 +228,15 @@ static void read_attributes(reel__onnx_reader *r, reel__onnx_message *msg,
     }
 }
 
-bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_node *n)
+bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_node *n)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
-    *n = (reel_onnx_node){.op_type = "",
-                          .name = "",
-                          .domain = "",
-                          .doc = "",
-                          .offset = (uint64_t)(r->here - r->start)};
+    *n = (reel__onnx_node){.op_type = "",
+                           .name = "",
+                           .domain = "",
+                           .doc = "",
+                           .offset = (uint64_t)(r->here - r->start)};
     if (!reel__onnx_open(r, &msg, bytes, &node_schema)) return false;
     if (reel__onnx_count(&msg, NODE_ATTRIBUTE) > REEL__ONNX_ATTRIBUTES_MAX)
         return reel__onnx_beyond(r, "has %zu attributes, must have at most %d",

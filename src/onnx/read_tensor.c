@@ -49,7 +49,7 @@ static const struct {
 
 /* What the fields say, before it is put together. */
 typedef struct parts {
-    reel_onnx_tensor *t;
+    reel__onnx_tensor *t;
     uint64_t dtype, location_kind;
     reel__onnx_span raw;
     bool has_raw;
@@ -72,11 +72,11 @@ static bool decimal(const char *text, uint64_t *v)
 }
 
 bool reel__onnx_read_prop(reel__onnx_reader *r, reel__onnx_span bytes, size_t max,
-                          reel_onnx_prop *p)
+                          reel__onnx_prop *p)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
-    *p = (reel_onnx_prop){"", ""};
+    *p = (reel__onnx_prop){"", ""};
     if (!reel__onnx_open(r, &msg, bytes, &prop_schema)) return false;
     while (reel__onnx_next(r, &msg, &f))
         *(f.number == PROP_KEY ? &p->key : &p->value) =
@@ -87,7 +87,7 @@ bool reel__onnx_read_prop(reel__onnx_reader *r, reel__onnx_span bytes, size_t ma
 /* One key and value. Other keys, such as a checksum, are no part of the place. */
 static void read_external(reel__onnx_reader *r, reel__onnx_span bytes, parts *p)
 {
-    reel_onnx_prop prop;
+    reel__onnx_prop prop;
     if (!reel__onnx_read_prop(r, bytes, REEL__ONNX_NAME_MAX, &prop)) return;
     if (strcmp(prop.key, "location") == 0) {
         p->location = prop.value;
@@ -203,7 +203,7 @@ static void read_part(reel__onnx_reader *r, reel__onnx_field *f, parts *p)
 
 static void find_data(reel__onnx_reader *r, reel__onnx_message *msg, parts *p)
 {
-    reel_onnx_tensor *t = p->t;
+    reel__onnx_tensor *t = p->t;
     int own = (int)reel__onnx_dtype_info(t->dtype)->field;
     size_t others = 0;
     for (int i = 0; i < TYPED; i++)
@@ -225,8 +225,8 @@ static void find_data(reel__onnx_reader *r, reel__onnx_message *msg, parts *p)
 
 static void put_together(reel__onnx_reader *r, reel__onnx_message *msg, parts *p)
 {
-    reel_onnx_tensor *t = p->t;
-    t->dtype = p->dtype < REEL_ONNX_DTYPE_COUNT ? (reel_onnx_dtype)p->dtype
+    reel__onnx_tensor *t = p->t;
+    t->dtype = p->dtype < REEL_ONNX_DTYPE_COUNT ? (reel__onnx_dtype)p->dtype
                                                 : REEL_ONNX_UNDEFINED;
     if (p->dtype == REEL_ONNX_UNDEFINED)
         reel__onnx_bad(r, "has no data_type");
@@ -245,11 +245,11 @@ static void put_together(reel__onnx_reader *r, reel__onnx_message *msg, parts *p
 }
 
 bool reel__onnx_read_tensor(reel__onnx_reader *r, reel__onnx_span bytes,
-                            reel_onnx_tensor *t)
+                            reel__onnx_tensor *t)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
-    *t = (reel_onnx_tensor){.name = "", .offset = (uint64_t)(r->here - r->start)};
+    *t = (reel__onnx_tensor){.name = "", .offset = (uint64_t)(r->here - r->start)};
     parts p = {.t = t};
     if (!reel__onnx_open(r, &msg, bytes, &tensor_schema)) return false;
     if (reel__onnx_count(&msg, TENSOR_DIMS) > REEL_MAX_RANK)
@@ -268,11 +268,11 @@ static const reel__onnx_schema sparse_schema = {
 };
 
 bool reel__onnx_read_sparse(reel__onnx_reader *r, reel__onnx_span bytes,
-                            reel_onnx_tensor *t)
+                            reel__onnx_tensor *t)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
-    *t = (reel_onnx_tensor){.name = "", .offset = (uint64_t)(r->here - r->start)};
+    *t = (reel__onnx_tensor){.name = "", .offset = (uint64_t)(r->here - r->start)};
     if (!reel__onnx_open(r, &msg, bytes, &sparse_schema)) return false;
     while (reel__onnx_next(r, &msg, &f)) reel__onnx_read_tensor(r, f.bytes, t);
     t->lack = "is sparse";

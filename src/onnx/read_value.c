@@ -41,15 +41,15 @@ static const reel__onnx_schema dim_schema = {
     },
 };
 
-static void read_dim(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_dim *d)
+static void read_dim(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_dim *d)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
-    *d = (reel_onnx_dim){.size = -1, .param = ""};
+    *d = (reel__onnx_dim){.size = -1, .param = ""};
     if (!reel__onnx_open(r, &msg, bytes, &dim_schema)) return;
     /* One of the two: the one that comes last. Writers say -1 for a size that is open. */
     while (reel__onnx_next(r, &msg, &f)) {
-        *d = (reel_onnx_dim){.size = -1, .param = ""};
+        *d = (reel__onnx_dim){.size = -1, .param = ""};
         if (f.number == DIM_PARAM)
             d->param = reel__onnx_read_string(r, &f, REEL__ONNX_NAME_MAX);
         else if (f.value <= INT64_MAX)
@@ -58,7 +58,7 @@ static void read_dim(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_dim 
     reel__onnx_close(r, &msg);
 }
 
-static void read_shape(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_value *v)
+static void read_shape(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_value *v)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
@@ -70,7 +70,7 @@ static void read_shape(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_va
         reel__onnx_close(r, &msg);
         return;
     }
-    reel_onnx_dim *dim = reel__onnx_array(r, rank, sizeof *dim, alignof(reel_onnx_dim));
+    reel__onnx_dim *dim = reel__onnx_array(r, rank, sizeof *dim, alignof(reel__onnx_dim));
     v->rank = (int)rank;
     v->dim = dim;
     while (reel__onnx_next(r, &msg, &f)) read_dim(r, f.bytes, dim++);
@@ -78,7 +78,7 @@ static void read_shape(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_va
 }
 
 static void read_tensor_type(reel__onnx_reader *r, reel__onnx_span bytes,
-                             reel_onnx_value *v)
+                             reel__onnx_value *v)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
@@ -90,12 +90,12 @@ static void read_tensor_type(reel__onnx_reader *r, reel__onnx_span bytes,
             v->lack = reel__onnx_words(r, "is of an element type that is not known (%ju)",
                                        (uintmax_t)f.value);
         else
-            v->dtype = (reel_onnx_dtype)f.value;
+            v->dtype = (reel__onnx_dtype)f.value;
     }
     reel__onnx_close(r, &msg);
 }
 
-static void read_type(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_value *v)
+static void read_type(reel__onnx_reader *r, reel__onnx_span bytes, reel__onnx_value *v)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
@@ -107,11 +107,11 @@ static void read_type(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_val
 }
 
 bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes,
-                           reel_onnx_value *v)
+                           reel__onnx_value *v)
 {
     reel__onnx_message msg;
     reel__onnx_field f;
-    *v = (reel_onnx_value){
+    *v = (reel__onnx_value){
         .name = "", .rank = -1, .offset = (uint64_t)(r->here - r->start)};
     if (!reel__onnx_open(r, &msg, bytes, &value_schema)) return false;
     while (reel__onnx_next(r, &msg, &f)) {

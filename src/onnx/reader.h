@@ -36,7 +36,7 @@ typedef struct reel__onnx_schema {
 typedef struct reel__onnx_reader {
     const char *file; /* for messages */
     const uint8_t *start;
-    reel_onnx_model *m;
+    reel__onnx_model *m;
     const char *folder; /* of external data; NULL: none are read */
     const char *data;   /* the one file of external data; NULL: as locations say */
     int64_t max_bytes;
@@ -106,18 +106,19 @@ bool reel__onnx_element(reel__onnx_field *field, enum wire_type type, uint64_t *
 
 /* read_tensor.c: TensorProto. */
 bool reel__onnx_read_tensor(reel__onnx_reader *r, reel__onnx_span bytes,
-                            reel_onnx_tensor *t);
+                            reel__onnx_tensor *t);
 /* read_node.c: NodeProto. */
-bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes, reel_onnx_node *n);
+bool reel__onnx_read_node(reel__onnx_reader *r, reel__onnx_span bytes,
+                          reel__onnx_node *n);
 /* The same of a SparseTensorProto: its name, and that it is lacking. */
 bool reel__onnx_read_sparse(reel__onnx_reader *r, reel__onnx_span bytes,
-                            reel_onnx_tensor *t);
+                            reel__onnx_tensor *t);
 /* read_value.c: ValueInfoProto. */
 bool reel__onnx_read_value(reel__onnx_reader *r, reel__onnx_span bytes,
-                           reel_onnx_value *v);
+                           reel__onnx_value *v);
 /* read_tensor.c: StringStringEntryProto. */
 bool reel__onnx_read_prop(reel__onnx_reader *r, reel__onnx_span bytes, size_t max,
-                          reel_onnx_prop *p);
+                          reel__onnx_prop *p);
 /* external.c: `bytes` bytes at `offset` of a file; they live as long as the model. */
 const void *reel__onnx_external(reel__onnx_reader *r, const char *location,
                                 uint64_t offset, size_t bytes);

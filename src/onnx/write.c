@@ -92,7 +92,7 @@ static void put_message(sink *s, int field, body_fn body, const void *what)
 
 static void prop_body(sink *s, const void *what)
 {
-    const reel_onnx_prop *p = what;
+    const reel__onnx_prop *p = what;
     put_string(s, PROP_KEY, p->key);
     put_string(s, PROP_VALUE, p->value);
 }
@@ -101,14 +101,14 @@ static void prop_body(sink *s, const void *what)
 
 /* A tensor and where its bytes lie: in the model if `location` is NULL. */
 typedef struct placed {
-    const reel_onnx_tensor *t;
+    const reel__onnx_tensor *t;
     const char *location;
     int64_t offset;
 } placed;
 
 static void put_external(sink *s, const char *key, const char *value)
 {
-    put_message(s, TENSOR_EXTERNAL, prop_body, &(reel_onnx_prop){key, value});
+    put_message(s, TENSOR_EXTERNAL, prop_body, &(reel__onnx_prop){key, value});
 }
 
 static void tensor_body(sink *s, const void *what)
@@ -135,7 +135,7 @@ static void tensor_body(sink *s, const void *what)
 
 static void dim_body(sink *s, const void *what)
 {
-    const reel_onnx_dim *d = what;
+    const reel__onnx_dim *d = what;
     if (d->size >= 0)
         put_int(s, DIM_VALUE, d->size);
     else
@@ -144,13 +144,13 @@ static void dim_body(sink *s, const void *what)
 
 static void shape_body(sink *s, const void *what)
 {
-    const reel_onnx_value *v = what;
+    const reel__onnx_value *v = what;
     for (int i = 0; i < v->rank; i++) put_message(s, SHAPE_DIM, dim_body, &v->dim[i]);
 }
 
 static void tensor_type_body(sink *s, const void *what)
 {
-    const reel_onnx_value *v = what;
+    const reel__onnx_value *v = what;
     put_int(s, TENSOR_TYPE_ELEM, v->dtype);
     if (v->rank >= 0) put_message(s, TENSOR_TYPE_SHAPE, shape_body, v);
 }
@@ -162,7 +162,7 @@ static void type_body(sink *s, const void *what)
 
 static void value_body(sink *s, const void *what)
 {
-    const reel_onnx_value *v = what;
+    const reel__onnx_value *v = what;
     put_string(s, VALUE_NAME, v->name);
     if (v->dtype != REEL_ONNX_UNDEFINED) put_message(s, VALUE_TYPE, type_body, v);
 }
@@ -171,7 +171,7 @@ static void value_body(sink *s, const void *what)
 
 static void attribute_body(sink *s, const void *what)
 {
-    const reel_onnx_attribute *a = what;
+    const reel__onnx_attribute *a = what;
     put_string(s, ATTRIBUTE_NAME, a->name);
     switch (a->kind) {
     case REEL_ONNX_A_NONE: break; /* builders make none */
@@ -196,7 +196,7 @@ static void attribute_body(sink *s, const void *what)
 
 static void node_body(sink *s, const void *what)
 {
-    const reel_onnx_node *n = what;
+    const reel__onnx_node *n = what;
     for (size_t i = 0; i < n->input.n; i++) put_string(s, NODE_INPUT, n->input.at[i]);
     for (size_t i = 0; i < n->output.n; i++) put_string(s, NODE_OUTPUT, n->output.at[i]);
     put_text(s, NODE_NAME, n->name);
@@ -211,7 +211,7 @@ static void node_body(sink *s, const void *what)
 
 /* The model and where its weights go. */
 typedef struct plan {
-    const reel_onnx_model *m;
+    const reel__onnx_model *m;
     const char *location; /* of external data; NULL: all weights in the model */
 } plan;
 
@@ -221,7 +221,7 @@ static int64_t aligned(int64_t offset)
 }
 
 /* Place of an initializer; *end is how far the external data reach, with it afterwards. */
-static placed place(const plan *p, const reel_onnx_tensor *t, int64_t *end)
+static placed place(const plan *p, const reel__onnx_tensor *t, int64_t *end)
 {
     if (!p->location || t->bytes < EXTERNAL_MIN) return (placed){.t = t};
     int64_t offset = aligned(*end);
@@ -232,7 +232,7 @@ static placed place(const plan *p, const reel_onnx_tensor *t, int64_t *end)
 static void graph_body(sink *s, const void *what)
 {
     const plan *p = what;
-    const reel_onnx_graph *g = &p->m->graph;
+    const reel__onnx_graph *g = &p->m->graph;
     for (size_t i = 0; i < g->node.n; i++)
         put_message(s, GRAPH_NODE, node_body, g->node.at[i]);
     put_string(s, GRAPH_NAME, g->name);
@@ -265,7 +265,7 @@ static void opset_body(sink *s, const void *what)
 static void model_body(sink *s, const void *what)
 {
     const plan *p = what;
-    const reel_onnx_model *m = p->m;
+    const reel__onnx_model *m = p->m;
     put_int(s, MODEL_IR_VERSION, m->ir_version);
     put_text(s, MODEL_PRODUCER_NAME, m->producer_name);
     put_text(s, MODEL_PRODUCER_VERSION, m->producer_version);
@@ -311,7 +311,7 @@ static reel__writer *open_data(const plan *p, const char *path)
 }
 
 /* What the caller says of it before it replaces anything; data NULL: none. */
-static reel_status judge(const reel_onnx_write_opts *opts, reel__writer *model,
+static reel_status judge(const reel__onnx_write_opts *opts, reel__writer *model,
                          reel__writer *data)
 {
     if (!opts || !opts->check) return REEL_OK;
@@ -322,7 +322,7 @@ static reel_status judge(const reel_onnx_write_opts *opts, reel__writer *model,
 }
 
 static reel_status write_pair(const plan *p, const char *path, const char *data_path,
-                              const reel_onnx_write_opts *opts)
+                              const reel__onnx_write_opts *opts)
 {
     reel__writer *data = open_data(p, data_path);
     reel__writer *model = data ? open_model(p, path) : NULL;
@@ -341,8 +341,8 @@ static reel_status too_large(const char *path, uint64_t size, int64_t max)
                      path, size, max);
 }
 
-static reel_status write_external(const reel_onnx_model *m, const char *path, int64_t max,
-                                  const reel_onnx_write_opts *opts)
+static reel_status write_external(const reel__onnx_model *m, const char *path,
+                                  int64_t max, const reel__onnx_write_opts *opts)
 {
     size_t size = strlen(path) + sizeof DATA_SUFFIX;
     char *data_path = reel__malloc(size);
@@ -357,8 +357,8 @@ static reel_status write_external(const reel_onnx_model *m, const char *path, in
     return status;
 }
 
-reel_status reel__onnx_write(const reel_onnx_model *m, const char *path,
-                             const reel_onnx_write_opts *opts)
+reel_status reel__onnx_write(const reel__onnx_model *m, const char *path,
+                             const reel__onnx_write_opts *opts)
 {
     if (reel_failed()) return reel_error_status();
     if (!m || !path)

@@ -6,11 +6,11 @@
 #include "ops/onnx.h"
 #include "ops/records.h"
 
-#define A(c) reel__number_f64(ATTRS(c, reel_scalar_attrs)->a[0])
+#define A(c) reel__number_f64(ATTRS(c, reel__scalar_attrs)->a[0])
 
 /* v: the saved value, the input or, for relu, sigmoid and tanh, the result. */
-static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[],
-                           const reel_op *grad)
+static void activation_vjp(const reel__call *c, reel_tensor *g, reel_tensor *gx[],
+                           const reel__op *grad)
 {
     reel_tensor *v = c->op->saves & SAVE_OUT(0) ? c->out[0] : c->in[0];
     gx[0] = APPLY(grad, c->attrs, v, g);
@@ -18,10 +18,10 @@ static void activation_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[]
 
 /* y = x slope(v), with v input 0 and x input 1. `composed` is that in operators; NULL where
  * the slope is constant in pieces. */
-static void slope_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[],
-                      reel_tensor *(*composed)(const reel_call *))
+static void slope_vjp(const reel__call *c, reel_tensor *g, reel_tensor *gx[],
+                      reel_tensor *(*composed)(const reel__call *))
 {
-    reel_call inner = *c;
+    reel__call inner = *c;
     inner.needs = 1;
     if (NEEDS(c, 1))
         gx[1] = reel__sum_to(APPLY(c->op, c->attrs, c->in[0], g), IN_META(c, 1));
@@ -35,46 +35,47 @@ static void slope_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[],
 /* ACTIVATION(name, row, row of the derivative, what it reads, schema, attributes): the records
  * and their vjps. The ONNX rules name##_onnx and name##_grad_onnx stand above it. */
 #define ACTIVATION_AS(fn, of, traits_, row, grad, saves_, schema, dtypes_, sample_)      \
-    static void fn##_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]) \
+    static void fn##_vjp(const reel__call *c, reel_tensor *const gy[],                   \
+                         reel_tensor *gx[])                                              \
     {                                                                                    \
         activation_vjp(c, gy[0], gx, &reel__##grad);                                     \
     }                                                                                    \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = traits_,                                       \
-                                .n_in = 1,                                               \
-                                .n_out = 1,                                              \
-                                .saves = saves_,                                         \
-                                .dtypes = dtypes_,                                       \
-                                .attrs = schema,                                         \
-                                .infer = reel__infer_same,                               \
-                                .vjp = fn##_vjp,                                         \
-                                .onnx = of##_onnx,                                       \
-                                .sample = sample_}
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = traits_,                                      \
+                                 .n_in = 1,                                              \
+                                 .n_out = 1,                                             \
+                                 .saves = saves_,                                        \
+                                 .dtypes = dtypes_,                                      \
+                                 .attrs = schema,                                        \
+                                 .infer = reel__infer_same,                              \
+                                 .vjp = fn##_vjp,                                        \
+                                 .onnx = of##_onnx,                                      \
+                                 .sample = sample_}
 #define ACTIVATION_OF(fn, row, grad_row, saves_, schema, attrs_text, composed, reads)    \
-    static void fn##_grad_vjp(const reel_call *c, reel_tensor *const gy[],               \
+    static void fn##_grad_vjp(const reel__call *c, reel_tensor *const gy[],              \
                               reel_tensor *gx[])                                         \
     {                                                                                    \
         slope_vjp(c, gy[0], gx, composed);                                               \
     }                                                                                    \
-    const reel_op reel__##fn##_grad = {.name = #fn "_grad",                              \
-                                       .kernel = grad_row,                               \
-                                       .traits = REEL_OP_POINTWISE,                      \
-                                       .n_in = 2,                                        \
-                                       .n_out = 1,                                       \
-                                       .saves = reads,                                   \
-                                       .dtypes = DTYPES_FLOAT,                           \
-                                       .attrs = schema,                                  \
-                                       .infer = reel__infer_pointwise,                   \
-                                       .vjp = fn##_grad_vjp,                             \
-                                       .onnx = fn##_grad_onnx,                           \
-                                       .sample = "f[3,4] in -2..2; f[3,4]" attrs_text};  \
+    const reel__op reel__##fn##_grad = {.name = #fn "_grad",                             \
+                                        .kernel = grad_row,                              \
+                                        .traits = REEL_OP_POINTWISE,                     \
+                                        .n_in = 2,                                       \
+                                        .n_out = 1,                                      \
+                                        .saves = reads,                                  \
+                                        .dtypes = DTYPES_FLOAT,                          \
+                                        .attrs = schema,                                 \
+                                        .infer = reel__infer_pointwise,                  \
+                                        .vjp = fn##_grad_vjp,                            \
+                                        .onnx = fn##_grad_onnx,                          \
+                                        .sample = "f[3,4] in -2..2; f[3,4]" attrs_text}; \
     ACTIVATION_AS(                                                                       \
         fn, fn, REEL_OP_POINTWISE, row, fn##_grad, saves_, schema, DTYPES_FLOAT,         \
         "f[3,4] in -4..4" attrs_text "\nf[] in -4..4" attrs_text "\nf[2,0]" attrs_text)
 /* Of a smooth one, name##_slope stands above it. */
 #define ACTIVATION(fn, row, grad_row, saves_, schema, attrs_text)                        \
-    static reel_tensor *fn##_grad_composed(const reel_call *c)                           \
+    static reel_tensor *fn##_grad_composed(const reel__call *c)                          \
     {                                                                                    \
         return reel_mul(c->in[1], fn##_slope(c, c->in[0]));                              \
     }                                                                                    \
@@ -89,7 +90,7 @@ static void slope_vjp(const reel_call *c, reel_tensor *g, reel_tensor *gx[],
     }
 
 /* x <= low or x >= high, bool: false for NaN */
-static reel_ref onnx_beyond(reel_onnx *o, reel_ref x, double low, double high)
+static reel__ref onnx_beyond(reel_onnx *o, reel__ref x, double low, double high)
 {
     return ONNX_BOOL("Or", ONNX_BOOL("LessOrEqual", x, NUM(low)),
                      ONNX_BOOL("GreaterOrEqual", x, NUM(high)));
@@ -120,12 +121,12 @@ ACTIVATION_IN_PIECES(leaky_relu, K_LEAKY_RELU, K_LEAKY_RELU_GRAD, SAVE_IN(0),
 
 reel_tensor *reel_leaky_relu(reel_tensor *x, double slope)
 {
-    const reel_scalar_attrs a = reel__scalars(slope, 0);
+    const reel__scalar_attrs a = reel__scalars(slope, 0);
     return APPLY(&reel__leaky_relu, &a, x);
 }
 
 /* a exp(x) up to 0, then 1 */
-static reel_tensor *elu_slope(const reel_call *c, reel_tensor *x)
+static reel_tensor *elu_slope(const reel__call *c, reel_tensor *x)
 {
     reel_tensor *zero = reel_scalar(0, x->meta.dtype);
     reel_tensor *curve = reel_mul_scalar(reel_exp(reel_minimum(x, zero)), A(c));
@@ -140,7 +141,7 @@ ACTIVATION(elu, K_ELU, K_ELU_GRAD, SAVE_IN(0), &reel__scalar_schema, " | a=0.7")
 
 reel_tensor *reel_elu(reel_tensor *x, double alpha)
 {
-    const reel_scalar_attrs a = reel__scalars(alpha, 0);
+    const reel__scalar_attrs a = reel__scalars(alpha, 0);
     return APPLY(&reel__elu, &a, x);
 }
 
@@ -153,7 +154,7 @@ static reel_tensor *within(reel_tensor *x, double bound)
 
 /* ---- gelu: Phi(x) + x phi(x); and its tanh form ------------------------------------------ */
 
-static reel_tensor *gelu_slope(const reel_call *c, reel_tensor *x)
+static reel_tensor *gelu_slope(const reel__call *c, reel_tensor *x)
 {
     (void)c;
     x = within(x, 40);
@@ -164,21 +165,21 @@ static reel_tensor *gelu_slope(const reel_call *c, reel_tensor *x)
     return reel_add(cdf, reel_mul(x, pdf));
 }
 /* 2 Phi(x) = erf(x / sqrt 2) + 1 */
-static reel_ref twice_normal_cdf(reel_onnx *o, reel_ref x)
+static reel__ref twice_normal_cdf(reel_onnx *o, reel__ref x)
 {
     if (reel_failed()) return NULL;
-    reel_ref erf = ONNX("Erf", ONNX("Div", x, NUM(1.41421356237309504880)));
+    reel__ref erf = ONNX("Erf", ONNX("Div", x, NUM(1.41421356237309504880)));
     return ONNX("Add", erf, NUM(1));
 }
-static reel_ref normal_cdf(reel_onnx *o, reel_ref x)
+static reel__ref normal_cdf(reel_onnx *o, reel__ref x)
 {
     return ONNX("Mul", twice_normal_cdf(o, x), NUM(0.5));
 }
 /* phi(x) = exp(-x^2 / 2) / sqrt(2 pi) */
-static reel_ref normal_pdf(reel_onnx *o, reel_ref x)
+static reel__ref normal_pdf(reel_onnx *o, reel__ref x)
 {
     if (reel_failed()) return NULL;
-    reel_ref e = ONNX("Exp", ONNX("Mul", ONNX("Mul", x, x), NUM(-0.5)));
+    reel__ref e = ONNX("Exp", ONNX("Mul", ONNX("Mul", x, x), NUM(-0.5)));
     return ONNX("Mul", e, NUM(0.39894228040143267794));
 }
 /* Before Gelu: (x (erf(x / sqrt 2) + 1)) / 2, in PyTorch's order: OpenCV 5.0 knows no other, and
@@ -192,7 +193,7 @@ ACTIVATION(gelu, K_GELU, K_GELU_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(gelu)
 
 /* t = tanh(k (x + a x^3)):  (1 + t) / 2 + x (1 - t^2) k (1 + 3 a x^2) / 2 */
-static reel_tensor *gelu_tanh_slope(const reel_call *c, reel_tensor *x)
+static reel_tensor *gelu_tanh_slope(const reel__call *c, reel_tensor *x)
 {
     (void)c;
     const double k = 0.79788456080286535588, a = 0.044715;
@@ -205,32 +206,32 @@ static reel_tensor *gelu_tanh_slope(const reel_call *c, reel_tensor *x)
     return reel_mul_scalar(reel_add(reel_add_scalar(t, 1), reel_mul(x, dt)), 0.5);
 }
 /* x (1 + tanh(k (x + a x^3))) / 2 */
-static reel_ref gelu_by_tanh(reel_onnx *o, reel_ref x)
+static reel__ref gelu_by_tanh(reel_onnx *o, reel__ref x)
 {
-    reel_ref cube = ONNX("Mul", ONNX("Mul", ONNX("Mul", x, x), x), NUM(0.044715));
-    reel_ref u = ONNX("Mul", ONNX("Add", x, cube), NUM(0.79788456080286535588));
+    reel__ref cube = ONNX("Mul", ONNX("Mul", ONNX("Mul", x, x), x), NUM(0.044715));
+    reel__ref u = ONNX("Mul", ONNX("Add", x, cube), NUM(0.79788456080286535588));
     return ONNX("Mul", ONNX("Mul", x, NUM(0.5)), ONNX("Add", ONNX("Tanh", u), NUM(1)));
 }
-static reel_status gelu_tanh_onnx(const reel_call *c, reel_onnx *o)
+static reel_status gelu_tanh_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0];
+    const reel__ref x = o->in[0];
     (void)c;
     if (!HAS("Gelu")) return reel__onnx_give(o, 0, gelu_by_tanh(o, x));
-    reel_ref y = ONNX("Gelu", x);
+    reel__ref y = ONNX("Gelu", x);
     reel__onnx_str(o, "approximate", "tanh");
     return reel__onnx_give(o, 0, y);
 }
 /* with s = sigmoid(2 u): s (1 + (1 - s) x 2 u') */
-static reel_ref onnx_gelu_tanh_slope(reel_onnx *o, reel_ref x)
+static reel__ref onnx_gelu_tanh_slope(reel_onnx *o, reel__ref x)
 {
     const double k = 2 * 0.79788456080286535588, a = 0.044715;
-    reel_ref v =
+    reel__ref v =
         ONNX("Clip", x, NUM(-40), NUM(40)); /* beyond, all but rounding is over */
-    reel_ref v2 = ONNX("Mul", v, v);
-    reel_ref u = ONNX("Mul", v, ONNX("Add", ONNX("Mul", v2, NUM(k * a)), NUM(k)));
-    reel_ref s = ONNX("Sigmoid", u);
-    reel_ref du = ONNX("Add", ONNX("Mul", v2, NUM(3 * k * a)), NUM(k));
-    reel_ref rest = ONNX("Mul", ONNX("Sub", NUM(1), s), ONNX("Mul", v, du));
+    reel__ref v2 = ONNX("Mul", v, v);
+    reel__ref u = ONNX("Mul", v, ONNX("Add", ONNX("Mul", v2, NUM(k * a)), NUM(k)));
+    reel__ref s = ONNX("Sigmoid", u);
+    reel__ref du = ONNX("Add", ONNX("Mul", v2, NUM(3 * k * a)), NUM(k));
+    reel__ref rest = ONNX("Mul", ONNX("Sub", NUM(1), s), ONNX("Mul", v, du));
     return ONNX("Mul", s, ONNX("Add", rest, NUM(1)));
 }
 ONNX_RULE(gelu_tanh_grad, ONNX("Mul", y, onnx_gelu_tanh_slope(o, x)))
@@ -239,7 +240,7 @@ NO_ATTRS(gelu_tanh)
 
 /* ---- sigmoid: y (1 - y); tanh: 1 - y^2; silu: s (1 + x (1 - s)); softplus: sigmoid -------- */
 
-static reel_tensor *sigmoid_slope(const reel_call *c, reel_tensor *y)
+static reel_tensor *sigmoid_slope(const reel__call *c, reel_tensor *y)
 {
     (void)c;
     return reel_sub(y, reel_square(y));
@@ -249,7 +250,7 @@ ONNX_RULE(sigmoid_grad, ONNX("Mul", ONNX("Mul", y, x), ONNX("Sub", NUM(1), x)))
 ACTIVATION(sigmoid, K_SIGMOID, K_SIGMOID_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(sigmoid)
 
-static reel_tensor *tanh_slope(const reel_call *c, reel_tensor *y)
+static reel_tensor *tanh_slope(const reel__call *c, reel_tensor *y)
 {
     (void)c;
     return reel_add_scalar(reel_neg(reel_square(y)), 1);
@@ -259,7 +260,7 @@ ONNX_RULE(tanh_grad, ONNX("Mul", y, ONNX("Sub", NUM(1), ONNX("Mul", x, x))))
 ACTIVATION(tanh, K_TANH, K_TANH_GRAD, SAVE_OUT(0), NULL, "");
 NO_ATTRS(tanh)
 
-static reel_tensor *silu_slope(const reel_call *c, reel_tensor *x)
+static reel_tensor *silu_slope(const reel__call *c, reel_tensor *x)
 {
     (void)c;
     x = within(x, 1000);
@@ -269,24 +270,24 @@ static reel_tensor *silu_slope(const reel_call *c, reel_tensor *x)
 }
 /* Not Swish, of opset 24, which runtimes have no kernels for (ONNX Runtime 1.31). */
 ONNX_RULE(silu, ONNX("Mul", x, ONNX("Sigmoid", x)))
-static reel_ref onnx_silu_slope(reel_onnx *o, reel_ref x)
+static reel__ref onnx_silu_slope(reel_onnx *o, reel__ref x)
 {
-    reel_ref s = ONNX("Sigmoid", x);
-    reel_ref rest = ONNX("Mul", x, ONNX("Sub", NUM(1), s));
+    reel__ref s = ONNX("Sigmoid", x);
+    reel__ref rest = ONNX("Mul", x, ONNX("Sub", NUM(1), s));
     return ONNX("Mul", s, ONNX("Add", rest, NUM(1)));
 }
 ONNX_RULE(silu_grad, ONNX("Mul", y, onnx_silu_slope(o, x)))
 ACTIVATION(silu, K_SILU, K_SILU_GRAD, SAVE_IN(0), NULL, "");
 NO_ATTRS(silu)
 
-static void softplus_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void softplus_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = reel_mul(gy[0], reel_sigmoid(c->in[0]));
 }
 
 ONNX_RULE(softplus, ONNX("Softplus", x))
 
-const reel_op reel__softplus = {
+const reel__op reel__softplus = {
     .name = "softplus",
     .kernel = K_SOFTPLUS,
     .traits = REEL_OP_POINTWISE,
@@ -303,9 +304,9 @@ NO_ATTRS(softplus)
 
 /* ---- hardsigmoid, hardswish ---------------------------------------------------------------- */
 
-static reel_ref hard_sigmoid(reel_onnx *o, reel_ref x)
+static reel__ref hard_sigmoid(reel_onnx *o, reel__ref x)
 {
-    reel_ref y = ONNX("HardSigmoid", x);
+    reel__ref y = ONNX("HardSigmoid", x);
     return WITH_FLOAT(WITH_FLOAT(y, "alpha", 1. / 6), "beta", 0.5);
 }
 ONNX_RULE(hardsigmoid, hard_sigmoid(o, x))
@@ -316,7 +317,7 @@ ACTIVATION_IN_PIECES(hardsigmoid, K_HARDSIGMOID, K_HARDSIGMOID_GRAD, SAVE_IN(0),
 NO_ATTRS(hardsigmoid)
 
 /* 0, x / 3 + 1/2 or 1, below, inside and above (-3, 3) */
-static reel_tensor *hardswish_slope(const reel_call *c, reel_tensor *x)
+static reel_tensor *hardswish_slope(const reel__call *c, reel_tensor *x)
 {
     (void)c;
     reel_dtype dt = x->meta.dtype;
@@ -327,10 +328,10 @@ static reel_tensor *hardswish_slope(const reel_call *c, reel_tensor *x)
 ONNX_RULE(hardswish,
           HAS("HardSwish") ? ONNX("HardSwish", x) : ONNX("Mul", x, hard_sigmoid(o, x)))
 /* 0, x / 3 + 1/2 or 1 */
-static reel_ref onnx_hardswish_slope(reel_onnx *o, reel_ref x)
+static reel__ref onnx_hardswish_slope(reel_onnx *o, reel__ref x)
 {
-    reel_ref line = ONNX("Add", ONNX("Mul", x, NUM(1. / 3)), NUM(0.5));
-    reel_ref right = ONNX("Where", ONNX_BOOL("Less", x, NUM(3)), line, NUM(1));
+    reel__ref line = ONNX("Add", ONNX("Mul", x, NUM(1. / 3)), NUM(0.5));
+    reel__ref right = ONNX("Where", ONNX_BOOL("Less", x, NUM(3)), line, NUM(1));
     return ONNX("Where", ONNX_BOOL("LessOrEqual", x, NUM(-3)), NUM(0), right);
 }
 ONNX_RULE(hardswish_grad, ONNX("Mul", y, onnx_hardswish_slope(o, x)))

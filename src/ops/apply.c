@@ -19,18 +19,18 @@
 
 /* Who listens to this thread, and what it is led to. */
 static _Thread_local struct {
-    reel_recorder *recorders;
-    reel_detour *detour;
+    reel__recorder *recorders;
+    reel__detour *detour;
     bool silent; /* the tape does not record */
 } here;
-static _Atomic(const reel_tape *) the_tape;
+static _Atomic(const reel__tape *) the_tape;
 
-void reel__tape_install(const reel_tape *tape)
+void reel__tape_install(const reel__tape *tape)
 {
     atomic_store(&the_tape, tape);
 }
 
-const reel_tape *reel__tape(void)
+const reel__tape *reel__tape_now(void)
 {
     return here.silent ? NULL : atomic_load_explicit(&the_tape, memory_order_acquire);
 }
@@ -49,43 +49,43 @@ bool reel__tape_enable(bool on)
 
 bool reel__recorded(const char *who, reel_tensor *x)
 {
-    const reel_tape *tape = reel__tape();
+    const reel__tape *tape = reel__tape_now();
     return tape && !tape->renew(who, x) && x->node;
 }
 
-void reel__recorder_push(reel_recorder *r)
+void reel__recorder_push(reel__recorder *r)
 {
     r->next = here.recorders;
     here.recorders = r;
 }
 
-void reel__recorder_remove(reel_recorder *r)
+void reel__recorder_remove(reel__recorder *r)
 {
-    for (reel_recorder **p = &here.recorders; *p; p = &(*p)->next)
+    for (reel__recorder **p = &here.recorders; *p; p = &(*p)->next)
         if (*p == r) {
             *p = r->next;
             return;
         }
 }
 
-reel_detour *reel__detour_set(reel_detour *d)
+reel__detour *reel__detour_set(reel__detour *d)
 {
-    reel_detour *was = here.detour;
+    reel__detour *was = here.detour;
     here.detour = d;
     return was;
 }
 
-void reel__silence(reel_silence *s)
+void reel__silence_begin(reel__silence *s)
 {
-    *s = (reel_silence){here.recorders, here.detour, here.silent, reel__heard_by,
-                        reel__watched_listen(NULL)};
+    *s = (reel__silence){here.recorders, here.detour, here.silent, reel__heard_by,
+                         reel__watched_listen(NULL)};
     here.recorders = NULL;
     here.detour = NULL;
     here.silent = true;
     reel__heard_by = NULL;
 }
 
-void reel__silence_end(const reel_silence *s)
+void reel__silence_end(const reel__silence *s)
 {
     here.recorders = s->recorders;
     here.detour = s->detour;
@@ -94,7 +94,7 @@ void reel__silence_end(const reel_silence *s)
     (void)reel__watched_listen(s->watched);
 }
 
-reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)
+reel_status reel__bad(const reel__call *c, reel_status status, const char *fmt, ...)
 {
     char text[512];
     va_list ap;
@@ -105,7 +105,7 @@ reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, .
 }
 
 /* A vjp reads nothing but what its record saves. */
-static reel_status check_values(const reel_call *c)
+static reel_status check_values(const reel__call *c)
 {
     for (int i = 0; i < c->n_in; i++)
         REQUIRE(c, !c->in[i] || c->in[i]->storage, REEL_ERR_INTERNAL,
@@ -114,7 +114,7 @@ static reel_status check_values(const reel_call *c)
 }
 
 /* Histories of inputs whose memory was changed by way of another view. */
-static reel_status renew_inputs(const reel_tape *tape, const reel_call *c)
+static reel_status renew_inputs(const reel__tape *tape, const reel__call *c)
 {
     if (c->op->traits & REEL_OP_NO_GRAD) return REEL_OK;
     for (int i = 0; i < c->n_in; i++)
@@ -125,7 +125,7 @@ static reel_status renew_inputs(const reel_tape *tape, const reel_call *c)
 
 /* A view of input 0; but if it looks as something did that this came from, at most eight views
  * back, it is a view of that: a loop that turns a tensor to and fro makes no chain that grows. */
-static reel_tensor *make_view(const reel_call *c, const reel_meta *m)
+static reel_tensor *make_view(const reel__call *c, const reel__meta *m)
 {
     reel_tensor *alike = NULL, *up = c->in[0];
     if (here.silent) return reel__tensor_new(m, up->storage);
@@ -133,14 +133,14 @@ static reel_tensor *make_view(const reel_call *c, const reel_meta *m)
         if (reel__same_look(&up->meta, m)) alike = up;
     if (!alike)
         return reel__tensor_view(m, c->in[0], c->op, c->attrs, c->op->attrs->size);
-    reel_shape_attrs same = {.rank = m->rank};
+    reel__shape_attrs same = {.rank = m->rank};
     memcpy(same.dim, m->dim, (size_t)same.rank * sizeof *same.dim);
     return reel__tensor_view(m, alike, &reel__reshape, &same, sizeof same);
 }
 
-static reel_tensor *make_output(const reel_call *c, int i, const reel_meta *m)
+static reel_tensor *make_output(const reel__call *c, int i, const reel__meta *m)
 {
-    const reel_op *op = c->op;
+    const reel__op *op = c->op;
     if (m->rank < 0) return NULL;
     if (i == 0 && (op->traits & REEL_OP_INPLACE)) return reel__tensor_retain(c->in[0]);
     if (i == 0 && (op->traits & REEL_OP_VIEW)) return make_view(c, m);
@@ -150,7 +150,7 @@ static reel_tensor *make_output(const reel_call *c, int i, const reel_meta *m)
 
 /* The inputs of an in-place kernel; what it would overwrite before it has read it is copied. The
  * tape keeps what it needs by itself. */
-static reel_status part_inputs(const reel_call *c, reel_tensor *in[])
+static reel_status part_inputs(const reel__call *c, reel_tensor *in[])
 {
     for (int i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];
@@ -168,7 +168,7 @@ static reel_status part_inputs(const reel_call *c, reel_tensor *in[])
 /* The inputs by way of the detour, which runs without one. */
 static reel_status redirect(int n, reel_tensor *const asked[], reel_tensor *in[])
 {
-    reel_detour *d = reel__detour_set(NULL);
+    reel__detour *d = reel__detour_set(NULL);
     bool good = true;
     for (int i = 0; i < n && good; i++) {
         in[i] = asked[i] && asked[i]->storage ? d->instead(d, asked[i]) : asked[i];
@@ -178,20 +178,20 @@ static reel_status redirect(int n, reel_tensor *const asked[], reel_tensor *in[]
     return good ? REEL_OK : reel_error_status();
 }
 
-static reel_status announce(const reel_call *c, reel_tensor *const asked[])
+static reel_status announce(const reel__call *c, reel_tensor *const asked[])
 {
     reel_status st = REEL_OK;
-    for (reel_recorder *r = here.recorders, *next; r && !st; r = next) {
+    for (reel__recorder *r = here.recorders, *next; r && !st; r = next) {
         next = r->next;
         if (r->before) st = r->before(r, c, asked);
     }
     return st;
 }
 
-static reel_status listen(const reel_call *c)
+static reel_status listen(const reel__call *c)
 {
     reel_status st = REEL_OK;
-    for (reel_recorder *r = here.recorders, *next; r && !st; r = next) {
+    for (reel__recorder *r = here.recorders, *next; r && !st; r = next) {
         next = r->next;
         st = r->record(r, c);
     }
@@ -199,11 +199,11 @@ static reel_status listen(const reel_call *c)
 }
 
 /* Steps 4 and 5. The tape records the inputs as they were before an in-place kernel. */
-static reel_status run(const reel_call *c, const reel_tape *tape, reel_device device,
+static reel_status run(const reel__call *c, const reel__tape *tape, reel_device device,
                        bool mutates)
 {
-    reel_call before, parted;
-    const reel_call *recorded = c, *computed = c;
+    reel__call before, parted;
+    const reel__call *recorded = c, *computed = c;
     reel_tensor *kept[REEL_OP_MAX_IN], *apart[REEL_OP_MAX_IN];
     reel_scope s = reel_scope_begin();
     reel_status st = REEL_OK;
@@ -228,7 +228,7 @@ static reel_status run(const reel_call *c, const reel_tape *tape, reel_device de
 }
 
 /* Step 6. On failure nothing is handed out. */
-static reel_status hand_out(const reel_op *op, reel_tensor *out[], reel_status st)
+static reel_status hand_out(const reel__op *op, reel_tensor *out[], reel_status st)
 {
     if (st) reel__memory_wanted_by(op->name);
     for (int i = 0; i < op->n_out; i++) {
@@ -243,13 +243,13 @@ static reel_status hand_out(const reel_op *op, reel_tensor *out[], reel_status s
     return st;
 }
 
-static reel_status apply(const reel_op *op, const void *attrs, int n_in,
+static reel_status apply(const reel__op *op, const void *attrs, int n_in,
                          reel_tensor *const asked[], reel_tensor *out[])
 {
     reel_tensor *other[REEL_OP_MAX_IN];
-    reel_call c = {op, n_in, op->n_out, asked, out, attrs, 0, false};
+    reel__call c = {op, n_in, op->n_out, asked, out, attrs, 0, false};
     bool mutates = reel__op_mutates(op);
-    reel_meta meta[REEL_OP_MAX_OUT];
+    reel__meta meta[REEL_OP_MAX_OUT];
     for (int i = 0; i < op->n_out; i++) out[i] = NULL;
     /* A command never acts on what a failed expression left behind. */
     if (mutates && reel_failed()) return reel_error_status();
@@ -261,7 +261,7 @@ static reel_status apply(const reel_op *op, const void *attrs, int n_in,
     if (st || (st = reel__call_check(&c)) || (st = check_values(&c))) return st;
 
     reel_device device = n_in && c.in[0] ? c.in[0]->meta.device : reel_default_device();
-    const reel_tape *tape = reel__tape();
+    const reel__tape *tape = reel__tape_now();
     if (tape && (st = renew_inputs(tape, &c))) return st;
     if ((st = reel__call_infer(&c, device, meta))) return st;
     if (mutates && tape && (st = tape->check(&c))) return st;
@@ -275,7 +275,7 @@ static reel_status apply(const reel_op *op, const void *attrs, int n_in,
 
 /* REEL_DEBUG=1: what is used must live; what is made remembers what made it. */
 REEL__DEBUG_ONLY
-static reel_status apply_watched(const reel_op *op, const void *attrs, int n_in,
+static reel_status apply_watched(const reel__op *op, const void *attrs, int n_in,
                                  reel_tensor *const asked[], reel_tensor *out[])
 {
     if (!reel__debug_all_alive(op->name, "input", asked, n_in)) {
@@ -289,14 +289,14 @@ static reel_status apply_watched(const reel_op *op, const void *attrs, int n_in,
     return st;
 }
 
-reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
+reel_status reel__apply(const reel__op *op, const void *attrs, int n_in,
                         reel_tensor *const asked[], reel_tensor *out[])
 {
     return reel__debugging() ? apply_watched(op, attrs, n_in, asked, out)
                              : apply(op, attrs, n_in, asked, out);
 }
 
-reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,
+reel_tensor *reel__apply1(const reel__op *op, const void *attrs, int n_in,
                           reel_tensor *const in[])
 {
     reel_tensor *out[REEL_OP_MAX_OUT];

@@ -8,26 +8,26 @@
 #define G gy[0]
 #define X c->in[0]
 #define Y c->in[1]
-#define NUMBER(i) (ATTRS(c, reel_scalar_attrs)->a[i])
+#define NUMBER(i) (ATTRS(c, reel__scalar_attrs)->a[i])
 #define A(i) reel__number_f64(NUMBER(i))
 #define TO(i, g) reel__sum_to((g), IN_META(c, i))
 #define BOTH (SAVE_IN(0) | SAVE_IN(1))
 
 /* ---- add, sub, mul, div --------------------------------------------------------------- */
 
-static void add_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void add_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = TO(0, G);
     if (NEEDS(c, 1)) gx[1] = TO(1, G);
 }
 
-static void sub_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void sub_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = TO(0, G);
     if (NEEDS(c, 1)) gx[1] = reel_neg(TO(1, G));
 }
 
-static void mul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void mul_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = TO(0, reel_mul(G, Y));
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul(G, X));
@@ -35,7 +35,7 @@ static void mul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 
 /* d/dx = 1 / y, d/dy = -x / y^2 = -(x / y) / y. The quotient is computed again, so that the
  * result may be changed in place. */
-static void div_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void div_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_tensor *g = reel_div(G, Y);
     if (NEEDS(c, 0)) gx[0] = TO(0, g);
@@ -43,7 +43,7 @@ static void div_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
 }
 
 /* x is only read for y's gradient. */
-static uint32_t div_saves(const reel_call *c)
+static uint32_t div_saves(const reel__call *c)
 {
     return c->in[1]->node ? BOTH : SAVE_IN(1);
 }
@@ -51,26 +51,26 @@ static uint32_t div_saves(const reel_call *c)
 /* ---- whole quotients, and what they leave: x = y quotient + rest ------------------------ */
 
 /* Flat between its steps. */
-static void quotient_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void quotient_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     (void)gy;
     for (int i = 0; i < 2; i++)
         if (NEEDS(c, i)) gx[i] = reel__zeros(IN_META(c, i));
 }
 
-static void rest_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[],
+static void rest_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[],
                      reel_tensor *(*quotient)(reel_tensor *, reel_tensor *))
 {
     if (NEEDS(c, 0)) gx[0] = TO(0, G);
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_neg(reel_mul(G, quotient(X, Y))));
 }
 
-static void fmod_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void fmod_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     rest_vjp(c, gy, gx, reel_div_trunc);
 }
 
-static void remainder_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void remainder_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     rest_vjp(c, gy, gx, reel_div_floor);
 }
@@ -78,14 +78,14 @@ static void remainder_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
 #define div_floor_vjp quotient_vjp
 
 /* Only the gradient of y reads anything. */
-static uint32_t rest_saves(const reel_call *c)
+static uint32_t rest_saves(const reel__call *c)
 {
     return c->in[1]->node ? SAVE_IN(0) | SAVE_IN(1) : 0;
 }
 
 /* ---- pow: d/dx = y x^(y-1), 0 for y = 0; d/dy = x^y log x, 0 for x = 0 and y >= 0 --------- */
 
-static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void pow_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     const reel_dtype dtype = IN_META(c, 0)->dtype;
     reel_tensor *zero = reel_scalar(0, dtype);
@@ -101,7 +101,8 @@ static void pow_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     }
 }
 
-static void pow_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void pow_scalar_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     gx[0] = A(0) == 0 ? reel_zeros_like(G)
                       : reel_mul(G, reel_mul_scalar(reel_pow_scalar(X, A(0) - 1), A(0)));
@@ -109,7 +110,7 @@ static void pow_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 
 /* ---- maximum, minimum: all to the winner, half each where equal; a NaN beats nobody ----- */
 
-static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[],
+static void extreme_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[],
                         reel_tensor *x_loses, reel_tensor *y_loses)
 {
     reel_tensor *zero = reel_scalar(0, G->meta.dtype);
@@ -118,37 +119,40 @@ static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_where(y_loses, zero, g));
 }
 
-static void maximum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void maximum_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     extreme_vjp(c, gy, gx, reel_lt(X, Y), reel_gt(X, Y));
 }
 
-static void minimum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void minimum_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     extreme_vjp(c, gy, gx, reel_gt(X, Y), reel_lt(X, Y));
 }
 
 /* ---- x + a y, x + a (y - x), x + a, x a ------------------------------------------------ */
 
-static void add_scaled_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void add_scaled_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = TO(0, G);
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul_scalar(G, A(0)));
 }
 
-static void lerp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void lerp_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = TO(0, reel_mul_scalar(G, 1 - A(0)));
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_mul_scalar(G, A(0)));
 }
 
-static void add_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void add_scalar_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     (void)c;
     gx[0] = G;
 }
 
-static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void mul_scalar_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     gx[0] = reel_mul_scalar(G, A(0));
 }
@@ -156,7 +160,7 @@ static void mul_scalar_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 /* ---- ONNX: pow_scalar and the like have their number as a constant ----------------------- */
 
 /* Integers wrap: to add -1 to a u8 is to add 255. */
-static reel_number wrapped(reel_number a, reel_dtype dtype)
+static reel__number wrapped(reel__number a, reel_dtype dtype)
 {
     if (a.is_real) return a;
     switch (dtype) {
@@ -175,60 +179,60 @@ ONNX_RULE(div, ONNX("Div", x, y))
 ONNX_RULE(pow, ONNX("Pow", x, y))
 
 /* What ONNX does with an integer by 0 is open, and readers fail: 1 stands for it. */
-static reel_ref divisor(reel_onnx *o, reel_ref y)
+static reel__ref divisor(reel_onnx *o, reel__ref y)
 {
-    reel_ref x = y;
+    reel__ref x = y;
     if (reel_dtype_is_float(y->dtype)) return y;
     return ONNX("Where", ONNX_BOOL("Equal", y, NUM(0)), NUM(1), y);
 }
 
 /* Of integers toward zero. */
-static reel_ref quotient_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+static reel__ref quotient_onnx(reel_onnx *o, reel__ref x, reel__ref y)
 {
-    reel_ref q = ONNX("Div", x, divisor(o, y));
+    reel__ref q = ONNX("Div", x, divisor(o, y));
     if (reel_dtype_is_float(x->dtype)) return q;
     return ONNX("Where", ONNX_BOOL("Equal", y, NUM(0)), NUM(0), q);
 }
 
-static reel_ref trunc_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+static reel__ref trunc_onnx(reel_onnx *o, reel__ref x, reel__ref y)
 {
-    reel_ref q = quotient_onnx(o, x, y);
+    reel__ref q = quotient_onnx(o, x, y);
     if (!reel_dtype_is_float(x->dtype)) return q;
     return ONNX("Where", ONNX_BOOL("Less", q, NUM(0)), ONNX("Ceil", q), ONNX("Floor", q));
 }
 
 /* With `fmod` the rest has the sign of x, else that of y: integers only. */
-static reel_ref mod_onnx(reel_onnx *o, reel_ref x, reel_ref y, bool fmod)
+static reel__ref mod_onnx(reel_onnx *o, reel__ref x, reel__ref y, bool fmod)
 {
     return WITH_INT(ONNX("Mod", x, divisor(o, y)), "fmod", fmod);
 }
 
 /* `by` where the signs of y and of r, what x leaves, differ, else `v`. */
-static reel_ref where_signs_differ(reel_onnx *o, reel_ref r, reel_ref y, reel_ref by,
-                                   reel_ref v)
+static reel__ref where_signs_differ(reel_onnx *o, reel__ref r, reel__ref y, reel__ref by,
+                                    reel__ref v)
 {
     if (!r || !y) return NULL;
-    const reel_ref x = r, zero = NUM(0);
-    reel_ref differ =
+    const reel__ref x = r, zero = NUM(0);
+    reel__ref differ =
         ONNX_BOOL("Xor", ONNX_BOOL("Less", r, zero), ONNX_BOOL("Less", y, zero));
-    reel_ref some = ONNX_BOOL("Not", ONNX_BOOL("Equal", r, zero));
+    reel__ref some = ONNX_BOOL("Not", ONNX_BOOL("Equal", r, zero));
     return ONNX("Where", ONNX_BOOL("And", some, differ), by, v);
 }
 
-static reel_ref floor_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+static reel__ref floor_onnx(reel_onnx *o, reel__ref x, reel__ref y)
 {
-    reel_ref q = quotient_onnx(o, x, y), r = mod_onnx(o, x, y, true);
+    reel__ref q = quotient_onnx(o, x, y), r = mod_onnx(o, x, y, true);
     if (!reel_dtype_is_float(x->dtype))
         return where_signs_differ(o, r, y, ONNX("Sub", q, NUM(1)), q);
-    reel_ref whole = ONNX("Round", ONNX("Div", ONNX("Sub", x, r), y));
-    reel_ref floor = where_signs_differ(o, r, y, ONNX("Sub", whole, NUM(1)), whole);
+    reel__ref whole = ONNX("Round", ONNX("Div", ONNX("Sub", x, r), y));
+    reel__ref floor = where_signs_differ(o, r, y, ONNX("Sub", whole, NUM(1)), whole);
     return ONNX("Where", ONNX_BOOL("Equal", y, NUM(0)), q, floor);
 }
 
-static reel_ref rest_onnx(reel_onnx *o, reel_ref x, reel_ref y)
+static reel__ref rest_onnx(reel_onnx *o, reel__ref x, reel__ref y)
 {
     if (!reel_dtype_is_float(x->dtype)) return mod_onnx(o, x, y, false);
-    reel_ref r = mod_onnx(o, x, y, true);
+    reel__ref r = mod_onnx(o, x, y, true);
     return where_signs_differ(o, r, y, ONNX("Add", r, y), r);
 }
 ONNX_RULE(div_trunc, trunc_onnx(o, x, y))
@@ -248,7 +252,7 @@ ONNX_RULE(pow_scalar, ONNX("Pow", x, NUM(A(0))))
 ONNX_RULE(where, ONNX("Where", x, y, z))
 
 /* A bound that is infinite is left out. */
-static reel_ref bound(const reel_call *c, reel_onnx *o, int i, reel_dtype dtype)
+static reel__ref bound(const reel__call *c, reel_onnx *o, int i, reel_dtype dtype)
 {
     return isinf(A(i)) ? NULL : reel__onnx_exactly(o, NUMBER(i), dtype);
 }
@@ -261,13 +265,14 @@ ONNX_RULE(clamp_grad, ONNX("Where",
 
 /* ---- clamp: the gradient passes inside the range; at its ends it is 0 ------------------- */
 
-static void clamp_grad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void clamp_grad_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = reel__zeros(IN_META(c, 0));
     if (NEEDS(c, 1)) gx[1] = TO(1, APPLY(c->op, c->attrs, X, G));
 }
 
-const reel_op reel__clamp_grad = {
+const reel__op reel__clamp_grad = {
     .name = "clamp_grad",
     .kernel = K_CLAMP_GRAD,
     .traits = REEL_OP_POINTWISE,
@@ -282,28 +287,28 @@ const reel_op reel__clamp_grad = {
     .sample = "f[3,4] in -2..2; f[3,4] | a=-0.7,1.1",
 };
 
-static void clamp_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void clamp_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = APPLY(&reel__clamp_grad, c->attrs, X, G);
 }
 
 /* ---- where ----------------------------------------------------------------------------- */
 
-static reel_status where_infer(const reel_call *c, reel_meta *out)
+static reel_status where_infer(const reel__call *c, reel__meta *out)
 {
     REQUIRE(c, IN_META(c, 0)->dtype == REEL_BOOL, REEL_ERR_DTYPE,
             "condition %s must be bool", SHOW(IN_META(c, 0)));
     return reel__infer_pointwise(c, out);
 }
 
-static void where_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void where_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_tensor *zero = reel_scalar(0, G->meta.dtype);
     if (NEEDS(c, 1)) gx[1] = TO(1, reel_where(X, G, zero));
     if (NEEDS(c, 2)) gx[2] = TO(2, reel_where(X, zero, G));
 }
 
-const reel_op reel__where = {
+const reel__op reel__where = {
     .name = "where",
     .kernel = K_WHERE,
     .traits = REEL_OP_POINTWISE,
@@ -324,11 +329,11 @@ reel_tensor *reel_where(reel_tensor *condition, reel_tensor *x, reel_tensor *y)
     return APPLY(&reel__where, NULL, condition, x, y);
 }
 
-static reel_tensor *masked_fill(reel_tensor *x, reel_tensor *mask, reel_number value)
+static reel_tensor *masked_fill(reel_tensor *x, reel_tensor *mask, reel__number value)
 {
     if (!reel__have("masked_fill", x, "x") || !reel__have("masked_fill", mask, "mask"))
         return NULL;
-    reel_meta sum;
+    reel__meta sum;
     if (!reel__broadcast(&x->meta, &mask->meta, &sum) ||
         !reel__same_shape(&sum, &x->meta)) {
         reel_fail(REEL_ERR_SHAPE, "masked_fill: mask %s does not broadcast to %s",
@@ -355,18 +360,18 @@ reel_tensor *reel_masked_fill_i64(reel_tensor *x, reel_tensor *mask, int64_t val
 /* ---- records and functions of two inputs ------------------------------------------------ */
 
 #define BINARY(fn, row, traits_, saves_, saves_for_, dtypes_, sample_)                   \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE | (traits_),                 \
-                                .n_in = 2,                                               \
-                                .n_out = 1,                                              \
-                                .saves = saves_,                                         \
-                                .saves_for = saves_for_,                                 \
-                                .dtypes = dtypes_,                                       \
-                                .infer = reel__infer_pointwise,                          \
-                                .vjp = fn##_vjp,                                         \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = sample_};                                      \
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_POINTWISE | (traits_),                \
+                                 .n_in = 2,                                              \
+                                 .n_out = 1,                                             \
+                                 .saves = saves_,                                        \
+                                 .saves_for = saves_for_,                                \
+                                 .dtypes = dtypes_,                                      \
+                                 .infer = reel__infer_pointwise,                         \
+                                 .vjp = fn##_vjp,                                        \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = sample_};                                     \
     reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y)                               \
     {                                                                                    \
         return APPLY(&reel__##fn, NULL, x, y);                                           \
@@ -394,20 +399,20 @@ BINARY(maximum, K_MAXIMUM, REEL_OP_COMMUTES, BOTH, NULL, DTYPES_NUMBER, BROADCAS
 BINARY(minimum, K_MINIMUM, REEL_OP_COMMUTES, BOTH, NULL, DTYPES_NUMBER, BROADCASTS)
 
 #define BINARY_A(fn, row, sample_)                                                       \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE,                             \
-                                .n_in = 2,                                               \
-                                .n_out = 1,                                              \
-                                .dtypes = DTYPES_FLOAT,                                  \
-                                .attrs = &reel__scalar_schema,                           \
-                                .infer = reel__infer_pointwise,                          \
-                                .vjp = fn##_vjp,                                         \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = sample_};                                      \
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_POINTWISE,                            \
+                                 .n_in = 2,                                              \
+                                 .n_out = 1,                                             \
+                                 .dtypes = DTYPES_FLOAT,                                 \
+                                 .attrs = &reel__scalar_schema,                          \
+                                 .infer = reel__infer_pointwise,                         \
+                                 .vjp = fn##_vjp,                                        \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = sample_};                                     \
     reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y, double a)                     \
     {                                                                                    \
-        const reel_scalar_attrs attrs = reel__scalars(a, 0);                             \
+        const reel__scalar_attrs attrs = reel__scalars(a, 0);                            \
         return APPLY(&reel__##fn, &attrs, x, y);                                         \
     }
 
@@ -415,15 +420,15 @@ BINARY_A(add_scaled, K_ADD_SCALED, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=-2"
 BINARY_A(lerp, K_LERP, "f[3,4]; f[3,4] | a=0.3\nf[2,3]; f[3] | a=0.9")
 
 /* -0 is a real, and the 0 that integers have. */
-static bool is_whole(reel_number a)
+static bool is_whole(reel__number a)
 {
     return !a.is_real || a.real == 0;
 }
 
 /* An integer times 0.5 is not what an integer dtype holds: no silent 0. */
-static reel_status number_infer(const reel_call *c, reel_meta *out)
+static reel_status number_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     REQUIRE(c, reel_dtype_is_float(x->dtype) || is_whole(NUMBER(0)), REEL_ERR_DTYPE,
             "value %g is not an integer of 64 bits, input is %s; use reel_cast()", A(0),
             SHOW(x));
@@ -431,9 +436,9 @@ static reel_status number_infer(const reel_call *c, reel_meta *out)
 }
 
 /* A bound between two integers would cut at neither; without bound is infinite. */
-static reel_status clamp_infer(const reel_call *c, reel_meta *out)
+static reel_status clamp_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     for (int i = 0; i < 2; i++)
         REQUIRE(c, reel_dtype_is_float(x->dtype) || is_whole(NUMBER(i)) || isinf(A(i)),
                 REEL_ERR_DTYPE,
@@ -443,18 +448,18 @@ static reel_status clamp_infer(const reel_call *c, reel_meta *out)
 }
 
 #define UNARY_A(fn, row, infer_, saves_, dtypes_, sample_)                               \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE,                             \
-                                .n_in = 1,                                               \
-                                .n_out = 1,                                              \
-                                .saves = saves_,                                         \
-                                .dtypes = dtypes_,                                       \
-                                .attrs = &reel__scalar_schema,                           \
-                                .infer = infer_,                                         \
-                                .vjp = fn##_vjp,                                         \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = sample_}
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_POINTWISE,                            \
+                                 .n_in = 1,                                              \
+                                 .n_out = 1,                                             \
+                                 .saves = saves_,                                        \
+                                 .dtypes = dtypes_,                                      \
+                                 .attrs = &reel__scalar_schema,                          \
+                                 .infer = infer_,                                        \
+                                 .vjp = fn##_vjp,                                        \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = sample_}
 
 UNARY_A(add_scalar, K_ADD_SCALAR, number_infer, 0, DTYPES_NUMBER,
         "f[] | a=-1\nf[3,4] | a=0.3");
@@ -465,9 +470,9 @@ UNARY_A(pow_scalar, K_POW_SCALAR, reel__infer_same, SAVE_IN(0), DTYPES_FLOAT,
 UNARY_A(clamp, K_CLAMP, clamp_infer, SAVE_IN(0), DTYPES_NUMBER,
         "f[3,4] in -4..4 | a=-2,1\nf[3,4] in -2..2 | a=-0.7,1.1");
 
-static reel_tensor *with_number(const reel_op *op, reel_tensor *x, reel_number a)
+static reel_tensor *with_number(const reel__op *op, reel_tensor *x, reel__number a)
 {
-    const reel_scalar_attrs attrs = {{a}};
+    const reel__scalar_attrs attrs = {{a}};
     return APPLY(op, &attrs, x);
 }
 
@@ -490,10 +495,10 @@ reel_tensor *reel_pow_scalar(reel_tensor *x, double value)
     return with_number(&reel__pow_scalar, x, reel__real(value));
 }
 
-static reel_tensor *clamp(const reel_op *op, reel_tensor *x, reel_number low,
-                          reel_number high)
+static reel_tensor *clamp(const reel__op *op, reel_tensor *x, reel__number low,
+                          reel__number high)
 {
-    const reel_scalar_attrs a = {{low, high}};
+    const reel__scalar_attrs a = {{low, high}};
     if (reel__number_at_most(low, high)) return APPLY(op, &a, x);
     reel_fail(REEL_ERR_ARG, "%s: low %.17g must not be above high %.17g", op->name,
               reel__number_f64(low), reel__number_f64(high));
@@ -515,19 +520,19 @@ CLAMP(reel_clamp, reel_clamp_i64, reel__clamp)
 /* ---- in place: the same rows and gradients ---------------------------------------------- */
 
 #define IN_PLACE(fn, of, n, infer_, row, schema, saves_, saves_for_, dtypes_, sample_)   \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE | REEL_OP_INPLACE,           \
-                                .n_in = n,                                               \
-                                .n_out = 1,                                              \
-                                .saves = saves_,                                         \
-                                .saves_for = saves_for_,                                 \
-                                .dtypes = dtypes_,                                       \
-                                .attrs = schema,                                         \
-                                .infer = infer_,                                         \
-                                .vjp = of##_vjp,                                         \
-                                .onnx = of##_onnx,                                       \
-                                .sample = sample_}
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_POINTWISE | REEL_OP_INPLACE,          \
+                                 .n_in = n,                                              \
+                                 .n_out = 1,                                             \
+                                 .saves = saves_,                                        \
+                                 .saves_for = saves_for_,                                \
+                                 .dtypes = dtypes_,                                      \
+                                 .attrs = schema,                                        \
+                                 .infer = infer_,                                        \
+                                 .vjp = of##_vjp,                                        \
+                                 .onnx = of##_onnx,                                      \
+                                 .sample = sample_}
 #define POINTWISE reel__infer_pointwise
 #define ONTO_FIRST "f[3,4]; f[3,4]\nf[2,3,4]; f[3,1]\nf[2,3]; f[]\nf[0,3]; f[3]"
 #define ONTO_FIRST_A "f[3,4]; f[3,4] | a=0.3\nf[2,3,4]; f[3,1] | a=-2"
@@ -569,13 +574,13 @@ reel_tensor *reel_div_(reel_tensor *x, reel_tensor *y)
 
 reel_tensor *reel_add_scaled_(reel_tensor *x, reel_tensor *y, double alpha)
 {
-    const reel_scalar_attrs a = reel__scalars(alpha, 0);
+    const reel__scalar_attrs a = reel__scalars(alpha, 0);
     return APPLY(&reel__add_scaled_, &a, x, y);
 }
 
 reel_tensor *reel_lerp_(reel_tensor *x, reel_tensor *y, double weight)
 {
-    const reel_scalar_attrs a = reel__scalars(weight, 0);
+    const reel__scalar_attrs a = reel__scalars(weight, 0);
     return APPLY(&reel__lerp_, &a, x, y);
 }
 
@@ -584,7 +589,7 @@ CLAMP(reel_clamp_, reel_clamp_i64_, reel__clamp_)
 
 /* ---- comparisons and logic: bool, no gradient -------------------------------------------- */
 
-static reel_status compare_infer(const reel_call *c, reel_meta *out)
+static reel_status compare_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = reel__infer_pointwise(c, out);
     out->dtype = REEL_BOOL;
@@ -597,15 +602,16 @@ static reel_status compare_infer(const reel_call *c, reel_meta *out)
 
 #define COMPARE(fn, row, traits_, onnx_)                                                 \
     ONNX_RULE(fn, onnx_)                                                                 \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD | traits_, \
-                                .n_in = 2,                                               \
-                                .n_out = 1,                                              \
-                                .dtypes = DTYPES_ANY,                                    \
-                                .infer = compare_infer,                                  \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = "f[3,4]; f[3,4]\nf[2,3,4]; f[4]"};             \
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits =                                               \
+                                     REEL_OP_POINTWISE | REEL_OP_NO_GRAD | traits_,      \
+                                 .n_in = 2,                                              \
+                                 .n_out = 1,                                             \
+                                 .dtypes = DTYPES_ANY,                                   \
+                                 .infer = compare_infer,                                 \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = "f[3,4]; f[3,4]\nf[2,3,4]; f[4]"};            \
     reel_tensor *reel_##fn(reel_tensor *x, reel_tensor *y)                               \
     {                                                                                    \
         return APPLY(&reel__##fn, NULL, x, y);                                           \
@@ -625,15 +631,15 @@ COMPARE(logical_xor, K_LOGICAL_XOR, REEL_OP_COMMUTES,
 
 #define TEST(fn, row, dtypes_, onnx_)                                                    \
     ONNX_RULE(fn, onnx_)                                                                 \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD,           \
-                                .n_in = 1,                                               \
-                                .n_out = 1,                                              \
-                                .dtypes = dtypes_,                                       \
-                                .infer = compare_infer,                                  \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = "f[3,4]"};                                     \
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_POINTWISE | REEL_OP_NO_GRAD,          \
+                                 .n_in = 1,                                              \
+                                 .n_out = 1,                                             \
+                                 .dtypes = dtypes_,                                      \
+                                 .infer = compare_infer,                                 \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = "f[3,4]"};                                    \
     reel_tensor *reel_##fn(reel_tensor *x)                                               \
     {                                                                                    \
         return APPLY(&reel__##fn, NULL, x);                                              \

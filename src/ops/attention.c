@@ -12,12 +12,12 @@
 /* ---- dropout: x mask / (1 - p). Linear in x, so it is its own gradient: the same numbers
  *      are drawn again from the same place of the stream, and no mask is kept. ----------------- */
 
-static void dropout_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void dropout_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = APPLY(c->op, c->attrs, G);
 }
 
-const reel_op reel__dropout = {
+const reel__op reel__dropout = {
     .name = "dropout",
     .kernel = K_DROPOUT,
     .traits = REEL_OP_RANDOM,
@@ -45,7 +45,7 @@ reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
     if (!training || p == 0) return x;
     reel_rng_state at = reel__rng_take(
         reel__random_blocks(K_DROPOUT, x->meta.dtype, reel__numel(&x->meta)));
-    const reel_random_attrs a = {
+    const reel__random_attrs a = {
         .seed = (int64_t)at.seed, .offset = (int64_t)at.offset, .low = reel__real(p)};
     return APPLY(&reel__dropout, &a, x);
 }
@@ -54,14 +54,15 @@ reel_tensor *reel_dropout(reel_tensor *x, double p, bool training)
  *      -> y [..., lq, dv], stats [..., lq, 2]: the largest score of each query, and the sum of
  *      e^(score - largest). Their logsumexp is not one number, in which log(sum) would be lost. - */
 
-#define AT(c) ATTRS(c, reel_attention_attrs)
+#define AT(c) ATTRS(c, reel__attention_attrs)
 #define WANTS(c, i) (AT(c)->want >> (i)&1)
 
 /* q, k, v and perhaps a mask are inputs `at`, `at` + 1 ... */
-static reel_status check_operands(const reel_call *c, int at)
+static reel_status check_operands(const reel__call *c, int at)
 {
-    const reel_meta *q = IN_META(c, at), *k = IN_META(c, at + 1), *v = IN_META(c, at + 2);
-    const reel_meta *m = c->in[at + 3] ? IN_META(c, at + 3) : NULL;
+    const reel__meta *q = IN_META(c, at), *k = IN_META(c, at + 1),
+                     *v = IN_META(c, at + 2);
+    const reel__meta *m = c->in[at + 3] ? IN_META(c, at + 3) : NULL;
     int r = q->rank;
     REQUIRE(c,
             q->dtype == k->dtype && q->dtype == v->dtype &&
@@ -93,7 +94,7 @@ static reel_status check_operands(const reel_call *c, int at)
 }
 
 /* y [..., lq, dv] and stats [..., lq, 2] */
-static void results_of(const reel_meta *q, const reel_meta *v, reel_meta out[2])
+static void results_of(const reel__meta *q, const reel__meta *v, reel__meta out[2])
 {
     int r = q->rank;
     out[0] = *q;
@@ -106,7 +107,7 @@ static void results_of(const reel_meta *q, const reel_meta *v, reel_meta out[2])
     reel__set_contiguous(&out[1]);
 }
 
-static reel_status attention_infer(const reel_call *c, reel_meta *out)
+static reel_status attention_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = check_operands(c, 0);
     if (!st) results_of(IN_META(c, 0), IN_META(c, 2), out);
@@ -114,14 +115,14 @@ static reel_status attention_infer(const reel_call *c, reel_meta *out)
 }
 
 /* inputs gy q k v mask? y stats -> gq? gk? gv? gmask? */
-static reel_status attention_backward_infer(const reel_call *c, reel_meta *out)
+static reel_status attention_backward_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = check_operands(c, 1);
     if (st) return st;
     results_of(IN_META(c, 1), IN_META(c, 3), out);
     const int place[] = {0, 5, 6};
     for (int i = 0; i < 3; i++) {
-        const reel_meta *given = IN_META(c, place[i]), *want = &out[i == 2];
+        const reel__meta *given = IN_META(c, place[i]), *want = &out[i == 2];
         REQUIRE(c, reel__same_shape(given, want) && given->dtype == want->dtype,
                 REEL_ERR_SHAPE, "input %d %s must be like %s", place[i], SHOW(given),
                 SHOW(want));
@@ -139,23 +140,23 @@ static reel_status attention_backward_infer(const reel_call *c, reel_meta *out)
 }
 
 /* Two products of lq x lk x d forward; five backward, the scores being computed again. */
-static double attention_macs(const reel_meta *q, const reel_meta *k)
+static double attention_macs(const reel__meta *q, const reel__meta *k)
 {
     int r = q->rank;
     return (double)reel__numel(q) * (double)k->dim[r - 2];
 }
 
-static double attention_flops(const reel_call *c)
+static double attention_flops(const reel__call *c)
 {
     return 4. * attention_macs(IN_META(c, 0), IN_META(c, 1));
 }
 
-static double attention_backward_flops(const reel_call *c)
+static double attention_backward_flops(const reel__call *c)
 {
     return 10. * attention_macs(IN_META(c, 1), IN_META(c, 2));
 }
 
-const reel_op reel__attention_backward = {
+const reel__op reel__attention_backward = {
     .name = "attention_backward",
     .kernel = K_ATTENTION_BACKWARD,
     .n_in = 7,
@@ -174,7 +175,7 @@ const reel_op reel__attention_backward = {
 };
 
 /* Where a bool mask or causality hides key j from query i, [..., lq, lk]; NULL: nowhere. */
-static reel_tensor *hidden_pairs(const reel_call *c)
+static reel_tensor *hidden_pairs(const reel__call *c)
 {
     int r = IN_META(c, 0)->rank;
     reel_tensor *hidden = NULL;
@@ -188,9 +189,9 @@ static reel_tensor *hidden_pairs(const reel_call *c)
 }
 
 /* The same in operators. A row whose scores are all -inf gives zeros, unless `nan_rows`. */
-static reel_tensor *attention_composed(const reel_call *c)
+static reel_tensor *attention_composed(const reel__call *c)
 {
-    const reel_attention_attrs *a = AT(c);
+    const reel__attention_attrs *a = AT(c);
     reel_tensor *s = reel_mul_scalar(reel_matmul(c->in[0], reel_t(c->in[1])), a->scale);
     reel_tensor *hidden = hidden_pairs(c), *row = NULL;
     if (c->in[3] && IN_META(c, 3)->dtype != REEL_BOOL) s = reel_add(s, c->in[3]);
@@ -203,14 +204,14 @@ static reel_tensor *attention_composed(const reel_call *c)
     reel_tensor *p = reel_softmax(s, -1);
     if (row) p = reel_masked_fill(p, row, 0);
     if (a->dropout > 0) {
-        const reel_random_attrs d = {
+        const reel__random_attrs d = {
             .seed = a->seed, .offset = a->offset, .low = reel__real(a->dropout)};
         p = APPLY(&reel__dropout, &d, p);
     }
     return reel_matmul(p, c->in[2]);
 }
 
-static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void attention_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (c->create_graph) {
         reel__vjp_composed(c, attention_composed, G, gx);
@@ -219,58 +220,58 @@ static void attention_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
     reel_tensor *in[] = {reel_contiguous(G), c->in[0],  c->in[1], c->in[2],
                          c->in[3],           c->out[0], c->out[1]};
     reel_tensor *out[4];
-    reel_attention_attrs a = *AT(c);
+    reel__attention_attrs a = *AT(c);
     a.want = (int64_t)(c->needs & 15);
     if (reel__apply(&reel__attention_backward, &a, 7, in, out)) return;
     for (int i = 0; i < 4; i++) gx[i] = out[i];
 }
 
 /* 0, 1, ... along the last dimension but `back`, [.., n, ..1] */
-static reel_ref places(reel_onnx *o, reel_ref x, int dim, int back)
+static reel__ref places(reel_onnx *o, reel__ref x, int dim, int back)
 {
-    const reel_arange_attrs from_0 = {.step = {.whole = 1}};
+    const reel__arange_attrs from_0 = {.step = {.whole = 1}};
     reel_onnx_ref type = {.dtype = REEL_I64, .rank = 1 + back};
     type.dim[0] = x->dim[dim];
     type.grow[0] = x->grow[dim];
     if (back) type.dim[1] = 1;
-    reel_ref line = reel__onnx_range(o, &from_0, REEL_I64, x->dim[dim], x->grow[dim]);
+    reel__ref line = reel__onnx_range(o, &from_0, REEL_I64, x->dim[dim], x->grow[dim]);
     return reel__onnx_reshape(o, line, type);
 }
 
 /* Where a bool mask or causality lets query i see key j; NULL: everywhere. */
-static reel_ref visible_onnx(const reel_call *c, reel_onnx *o, reel_ref mask)
+static reel__ref visible_onnx(const reel__call *c, reel_onnx *o, reel__ref mask)
 {
     int r = o->in[0]->rank;
-    reel_ref open = mask && mask->dtype == REEL_BOOL ? mask : NULL;
+    reel__ref open = mask && mask->dtype == REEL_BOOL ? mask : NULL;
     if (!AT(c)->causal) return open;
-    reel_ref see = ONNX_BOOL("GreaterOrEqual", places(o, o->in[0], r - 2, 1),
-                             places(o, o->in[1], r - 2, 0));
+    reel__ref see = ONNX_BOOL("GreaterOrEqual", places(o, o->in[0], r - 2, 1),
+                              places(o, o->in[1], r - 2, 0));
     return open ? ONNX_BOOL("And", see, open) : see;
 }
 
 /* -inf hides. Of a row of it Softmax makes NaN, which must be zeros unless `nan_rows`: only a
  * mask can make one out of finite scores. */
-static reel_status attention_onnx(const reel_call *c, reel_onnx *o)
+static reel_status attention_onnx(const reel__call *c, reel_onnx *o)
 {
     if (AT(c)->dropout > 0) return reel__onnx_training(c, "dropout of probabilities");
-    const reel_ref x = o->in[0], k = o->in[1], v = o->in[2], mask = o->in[3];
+    const reel__ref x = o->in[0], k = o->in[1], v = o->in[2], mask = o->in[3];
     reel_onnx_ref scores = *x;
     scores.dim[x->rank - 1] = k->dim[x->rank - 2];
     scores.grow[x->rank - 1] = k->grow[x->rank - 2];
-    reel_ref s = ONNX_NODE("MatMul", scores, x, reel__onnx_transpose(o, k));
+    reel__ref s = ONNX_NODE("MatMul", scores, x, reel__onnx_transpose(o, k));
     s = ONNX("Mul", s, NUM(AT(c)->scale));
     if (mask && mask->dtype != REEL_BOOL) s = ONNX("Add", s, mask);
-    reel_ref see = visible_onnx(c, o, mask);
+    reel__ref see = visible_onnx(c, o, mask);
     if (see) s = ONNX("Where", see, s, NUM(-INFINITY));
-    reel_ref p = WITH_INT(ONNX("Softmax", s), "axis", -1);
+    reel__ref p = WITH_INT(ONNX("Softmax", s), "axis", -1);
     if (mask && !AT(c)->nan_rows) {
-        reel_ref hidden = ONNX_BOOL("Equal", s, NUM(-INFINITY));
+        reel__ref hidden = ONNX_BOOL("Equal", s, NUM(-INFINITY));
         p = ONNX("Where", hidden, NUM(0), p);
     }
     return reel__onnx_give(o, 0, ONNX_NODE("MatMul", o->out[0], p, v));
 }
 
-const reel_op reel__attention = {
+const reel__op reel__attention = {
     .name = "attention",
     .kernel = K_ATTENTION,
     .traits = REEL_OP_RANDOM,
@@ -305,9 +306,9 @@ reel_tensor *reel_attention(reel_tensor *q, reel_tensor *k, reel_tensor *v,
         !reel__have("attention", v, "v") || !probability("attention", o->dropout))
         return NULL;
     int64_t d = reel_size(q, -1), lq = reel_size(q, -2), lk = reel_size(k, -2);
-    reel_attention_attrs a = {.scale = reel__option(o->scale, 1 / sqrt((double)d)),
-                              .dropout = reel__option(o->dropout, 0),
-                              .causal = o->causal};
+    reel__attention_attrs a = {.scale = reel__option(o->scale, 1 / sqrt((double)d)),
+                               .dropout = reel__option(o->dropout, 0),
+                               .causal = o->causal};
     if (a.dropout > 0 && lq > 0 && lk > 0 && d > 0) {
         int64_t n = reel__numel(&q->meta) / d * lk;
         reel_rng_state at = reel__rng_take(reel__random_blocks(K_DROPOUT, REEL_F32, n));

@@ -1,9 +1,9 @@
 /* call.c: checking and running one call. */
 #include "ops/call.h"
 
-static reel_status check_input(const reel_call *c, int i, const reel_tensor *first)
+static reel_status check_input(const reel__call *c, int i, const reel_tensor *first)
 {
-    const reel_meta *m = IN_META(c, i);
+    const reel__meta *m = IN_META(c, i);
     if (!first)
         REQUIRE(c, c->op->dtypes == 0 || (c->op->dtypes & DTYPE(m->dtype)),
                 REEL_ERR_DTYPE, "input %d is %s; this operator does not take that dtype",
@@ -20,9 +20,9 @@ static reel_status check_input(const reel_call *c, int i, const reel_tensor *fir
     return REEL_OK;
 }
 
-reel_status reel__call_check(const reel_call *c)
+reel_status reel__call_check(const reel__call *c)
 {
-    const reel_op *op = c->op;
+    const reel__op *op = c->op;
     const reel_tensor *first = NULL;
     if (op->n_in >= 0 ? c->n_in != op->n_in : c->n_in < 1 || c->n_in > REEL_OP_MAX_IN)
         return reel__bad(c, REEL_ERR_ARG, "%d inputs; it takes %d", c->n_in,
@@ -39,7 +39,7 @@ reel_status reel__call_check(const reel_call *c)
     return REEL_OK;
 }
 
-reel_status reel__call_infer(const reel_call *c, reel_device device, reel_meta *out)
+reel_status reel__call_infer(const reel__call *c, reel_device device, reel__meta *out)
 {
     reel_dtype dtype = c->n_in && c->in[0] ? c->in[0]->meta.dtype : REEL_F32;
     for (int i = 0; i < c->n_out; i++) {
@@ -53,7 +53,7 @@ reel_status reel__call_infer(const reel_call *c, reel_device device, reel_meta *
     return st;
 }
 
-bool reel__is_expanded(const reel_meta *m)
+bool reel__is_expanded(const reel__meta *m)
 {
     bool shared = false;
     for (int d = 0; d < m->rank; d++) {
@@ -63,7 +63,7 @@ bool reel__is_expanded(const reel_meta *m)
     return shared;
 }
 
-bool reel__meets_in_part(const reel_meta *a, const reel_meta *b)
+bool reel__meets_in_part(const reel__meta *a, const reel__meta *b)
 {
     if (!reel__numel(a) || !reel__numel(b)) return false;
     bool same = reel__same_look(a, b);
@@ -73,26 +73,26 @@ bool reel__meets_in_part(const reel_meta *a, const reel_meta *b)
     return !same && a->offset <= b_end && b->offset <= a_end;
 }
 
-bool reel__call_parts(const reel_op *op, int k, bool same_memory, const reel_meta *first,
-                      const reel_meta *m)
+bool reel__call_parts(const reel__op *op, int k, bool same_memory,
+                      const reel__meta *first, const reel__meta *m)
 {
     return k > 0 && (op->traits & REEL_OP_INPLACE) && same_memory &&
            reel__meets_in_part(first, m);
 }
 
-static reel_karg operand(const reel_tensor *x)
+static reel__karg operand(const reel_tensor *x)
 {
-    return x ? (reel_karg){reel__ptr(x), &x->meta} : (reel_karg){NULL, NULL};
+    return x ? (reel__karg){reel__ptr(x), &x->meta} : (reel__karg){NULL, NULL};
 }
 
-reel_status reel__call_launch(const reel_call *c, reel_device device)
+reel_status reel__call_launch(const reel__call *c, reel_device device)
 {
-    reel_karg in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
+    reel__karg in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
     int skip = c->op->traits & REEL_OP_OVERWRITE ? 1 : 0, n = c->n_in - skip;
     for (int i = 0; i < n; i++) in[i] = operand(c->in[i + skip]);
     for (int i = 0; i < c->n_out; i++) out[i] = operand(c->out[i]);
-    const reel_kcall k = {
-        .kernel = (reel_kernel_id)c->op->kernel,
+    const reel__kcall k = {
+        .kernel = (reel__kernel_id)c->op->kernel,
         .n_in = n,
         .n_out = c->n_out,
         .in = in,
@@ -104,7 +104,7 @@ reel_status reel__call_launch(const reel_call *c, reel_device device)
     return reel__launch(device, &k);
 }
 
-void reel__call_changed(const reel_call *c)
+void reel__call_changed(const reel__call *c)
 {
     for (int i = 0; i < c->n_in && i < 8; i++)
         if (reel__op_changes(c->op, i) && c->in[i]) c->in[i]->storage->version++;

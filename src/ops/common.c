@@ -11,7 +11,7 @@ bool reel__have(const char *name, const reel_tensor *x, const char *arg)
     return x && reel__alive(name, x);
 }
 
-int reel__dim(const char *name, const reel_meta *m, int dim)
+int reel__dim(const char *name, const reel__meta *m, int dim)
 {
     int d = reel__wrap_dim(dim, m->rank);
     if (d < 0)
@@ -20,7 +20,8 @@ int reel__dim(const char *name, const reel_meta *m, int dim)
     return d;
 }
 
-bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims, int64_t *mask)
+bool reel__dims_mask(const char *name, const reel__meta *m, reel_shape dims,
+                     int64_t *mask)
 {
     *mask = dims.rank == 0 ? (INT64_C(1) << m->rank) - 1 : 0;
     if (dims.rank < 0 || dims.rank > REEL_MAX_RANK) {
@@ -44,14 +45,14 @@ bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims, int6
     return true;
 }
 
-reel_status reel__check_dim(const reel_call *c, int i, int64_t dim)
+reel_status reel__check_dim(const reel__call *c, int i, int64_t dim)
 {
     REQUIRE(c, dim >= 0 && dim < IN_META(c, i)->rank, REEL_ERR_ARG,
             "dimension %lld is out of range for %s", (long long)dim, SHOW(IN_META(c, i)));
     return REEL_OK;
 }
 
-reel_status reel__check_mask(const reel_call *c, int i, int64_t mask)
+reel_status reel__check_mask(const reel__call *c, int i, int64_t mask)
 {
     REQUIRE(c, mask >= 0 && mask >> IN_META(c, i)->rank == 0, REEL_ERR_ARG,
             "dimensions %#llx (bits) are out of range for %s", (unsigned long long)mask,
@@ -59,9 +60,9 @@ reel_status reel__check_mask(const reel_call *c, int i, int64_t mask)
     return REEL_OK;
 }
 
-reel_status reel__check_alike(const reel_call *c, int i, int k)
+reel_status reel__check_alike(const reel__call *c, int i, int k)
 {
-    const reel_meta *a = IN_META(c, i), *b = IN_META(c, k);
+    const reel__meta *a = IN_META(c, i), *b = IN_META(c, k);
     REQUIRE(c, reel__same_shape(a, b), REEL_ERR_SHAPE,
             "inputs %d %s and %d %s must have one shape", i, SHOW(a), k, SHOW(b));
     REQUIRE(c, a->dtype == b->dtype, REEL_ERR_DTYPE,
@@ -69,9 +70,9 @@ reel_status reel__check_alike(const reel_call *c, int i, int k)
     return REEL_OK;
 }
 
-reel_status reel__infer_same(const reel_call *c, reel_meta *out)
+reel_status reel__infer_same(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     *out = *x;
     out->offset = 0;
     if (!reel__is_contiguous(x)) reel__set_strides_like(out, x);
@@ -80,7 +81,7 @@ reel_status reel__infer_same(const reel_call *c, reel_meta *out)
 
 /* Memory order of the first input that has the result's shape, so that a channels-last net
  * stays channels-last. */
-static void stride_result(const reel_call *c, reel_meta *out)
+static void stride_result(const reel__call *c, reel__meta *out)
 {
     for (int i = 0; i < c->n_in; i++)
         if (reel__same_shape(IN_META(c, i), out)) {
@@ -90,11 +91,11 @@ static void stride_result(const reel_call *c, reel_meta *out)
     reel__set_contiguous(out);
 }
 
-reel_status reel__infer_broadcast(const reel_call *c, reel_meta *out)
+reel_status reel__infer_broadcast(const reel__call *c, reel__meta *out)
 {
     *out = *IN_META(c, 0);
     for (int i = 1; i < c->n_in; i++) {
-        reel_meta sum = *out;
+        reel__meta sum = *out;
         REQUIRE(c, reel__broadcast(out, IN_META(c, i), &sum), REEL_ERR_SHAPE,
                 "shapes of %s and %s do not broadcast: sizes must be equal or 1",
                 SHOW(IN_META(c, 0)), SHOW(IN_META(c, i)));
@@ -105,9 +106,9 @@ reel_status reel__infer_broadcast(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
+reel_status reel__infer_pointwise(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *last = IN_META(c, c->n_in - 1);
+    const reel__meta *last = IN_META(c, c->n_in - 1);
     /* `where` has a bool condition before two values; all others have one dtype. */
     for (int i = c->n_in == 3 ? 1 : 0; i < c->n_in; i++)
         REQUIRE(c, IN_META(c, i)->dtype == last->dtype, REEL_ERR_DTYPE,
@@ -122,7 +123,7 @@ reel_status reel__infer_pointwise(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target)
+reel_tensor *reel__sum_to(reel_tensor *g, const reel__meta *target)
 {
     if (!g || reel__same_shape(&g->meta, target)) return g;
     int lead = g->meta.rank - target->rank;
@@ -134,7 +135,7 @@ reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target)
     return reel_reshape(g, reel__shape(target));
 }
 
-uint32_t reel__saves_product(const reel_call *c)
+uint32_t reel__saves_product(const reel__call *c)
 {
     uint32_t saves = c->op->saves & ~(SAVE_IN(0) | SAVE_IN(1));
     if (c->in[1] && c->in[1]->node) saves |= SAVE_IN(0);
@@ -145,7 +146,7 @@ uint32_t reel__saves_product(const reel_call *c)
 /* Inputs for composing: each that needs a gradient as a view of its own, so that
  * attention(x, x, x) has three partial gradients and not three times the total; the others
  * without their history, which is nobody's here (going back through it would free it). */
-static bool inputs_to_compose(const reel_call *c, reel_tensor *in[])
+static bool inputs_to_compose(const reel__call *c, reel_tensor *in[])
 {
     for (int i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];
@@ -159,12 +160,12 @@ static bool inputs_to_compose(const reel_call *c, reel_tensor *in[])
     return true;
 }
 
-void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
+void reel__vjp_composed(const reel__call *c, reel_tensor *(*composed)(const reel__call *),
                         reel_tensor *g, reel_tensor *gx[])
 {
     reel_tensor *in[REEL_OP_MAX_IN], *x[REEL_OP_MAX_IN], *grad[REEL_OP_MAX_IN];
     int place[REEL_OP_MAX_IN], n = 0;
-    reel_call inner = *c;
+    reel__call inner = *c;
     inner.in = in;
     bool was = reel__tape_enable(true); /* off, unless create_graph */
     reel_tensor *y = inputs_to_compose(c, in) ? composed(&inner) : NULL;
@@ -173,7 +174,7 @@ void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_
         x[n] = in[i];
         place[n++] = i;
     }
-    if (y && !reel__tape()->grad_composed(y, g, x, n, grad, c->create_graph))
+    if (y && !reel__tape_now()->grad_composed(y, g, x, n, grad, c->create_graph))
         for (int k = 0; k < n; k++) gx[place[k]] = grad[k];
     (void)reel__tape_enable(was);
 }
@@ -188,7 +189,7 @@ reel_tensor *reel__channels_last(reel_tensor *x)
     return x && x->meta.rank == 4 ? reel_to_format(x, REEL_CHANNELS_LAST) : x;
 }
 
-reel_tensor *reel__zeros(const reel_meta *m)
+reel_tensor *reel__zeros(const reel__meta *m)
 {
     reel_device was = reel_default_device();
     if (reel_set_default_device(m->device)) return NULL;
@@ -198,13 +199,13 @@ reel_tensor *reel__zeros(const reel_meta *m)
 }
 
 #define OP(name) &reel__##name,
-const reel_op *const reel__ops[] = {
+const reel__op *const reel__ops[] = {
 #include "ops/ops.def"
 };
 #undef OP
 const int reel__n_ops = (int)(sizeof reel__ops / sizeof *reel__ops);
 
-const reel_op *reel__op_by_name(const char *name)
+const reel__op *reel__op_by_name(const char *name)
 {
     for (int i = 0; name && i < reel__n_ops; i++) {
         const char *a = reel__ops[i]->name, *b = name;

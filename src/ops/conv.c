@@ -9,16 +9,17 @@
 
 #define G gy[0]
 
-static reel_tensor *apply_gradient(const reel_op *op, const reel_call *c, reel_tensor *a,
-                                   reel_tensor *b, const reel_meta *result)
+static reel_tensor *apply_gradient(const reel__op *op, const reel__call *c,
+                                   reel_tensor *a, reel_tensor *b,
+                                   const reel__meta *result)
 {
-    reel_conv2d_attrs at = *ATTRS(c, reel_conv2d_attrs);
+    reel__conv2d_attrs at = *ATTRS(c, reel__conv2d_attrs);
     memcpy(at.input, result->dim, sizeof at.input);
     return APPLY(op, &at, a, b);
 }
 
 /* (h + 2 padding - dilation (r - 1) - 1) / stride + 1; below 1 if the window does not fit */
-static int64_t out_size(const reel_conv2d_attrs *a, int i, int64_t h, int64_t r)
+static int64_t out_size(const reel__conv2d_attrs *a, int i, int64_t h, int64_t r)
 {
     int64_t pad, reach, span; /* attributes may come from a file: nothing may overflow */
     if (a->stride[i] < 1 || a->padding[i] < 0 || a->dilation[i] < 1 || r < 1 || h < 0 ||
@@ -32,7 +33,7 @@ static int64_t out_size(const reel_conv2d_attrs *a, int i, int64_t h, int64_t r)
 /* Whether the padded input [n, c, h + 2 padding, w + 2 padding] could be a tensor of any dtype:
  * what kernels compute of addresses inside of it then does not overflow. Call it when
  * out_size() was above 0. */
-static bool padded_fits(const reel_conv2d_attrs *a, const int64_t x[4])
+static bool padded_fits(const reel__conv2d_attrs *a, const int64_t x[4])
 {
     const int64_t dim[4] = {x[0], x[1], x[2] + 2 * a->padding[0],
                             x[3] + 2 * a->padding[1]};
@@ -45,11 +46,11 @@ static bool padded_fits(const reel_conv2d_attrs *a, const int64_t x[4])
 
 /* ---- conv2d: x [n, c, h, w]  weight [k, c/g, r, s]  bias [k]?  ->  y [n, k, ho, wo] -------- */
 
-static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
+static reel_status conv2d_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_conv2d_attrs *a = ATTRS(c, reel_conv2d_attrs);
-    const reel_meta *x = IN_META(c, 0), *w = IN_META(c, 1);
-    const reel_meta *b = c->n_in > 2 && c->in[2] ? IN_META(c, 2) : NULL;
+    const reel__conv2d_attrs *a = ATTRS(c, reel__conv2d_attrs);
+    const reel__meta *x = IN_META(c, 0), *w = IN_META(c, 1);
+    const reel__meta *b = c->n_in > 2 && c->in[2] ? IN_META(c, 2) : NULL;
     REQUIRE(c, x->dtype == w->dtype && (!b || b->dtype == x->dtype), REEL_ERR_DTYPE,
             "input %s, weight %s and bias %s differ in dtype", SHOW(x), SHOW(w),
             b ? SHOW(b) : "none");
@@ -88,31 +89,31 @@ static reel_status conv2d_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
+static void conv2d_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[]);
 
 /* All three records do the same multiply-adds: one for each place of y and tap of a weight.
  * `y` and `w` are the operands with those shapes. */
-static double conv_flops(const reel_meta *y, const reel_meta *w)
+static double conv_flops(const reel__meta *y, const reel__meta *w)
 {
     return 2. * (double)reel__numel(y) * (double)(w->dim[1] * w->dim[2] * w->dim[3]);
 }
 
-static double conv2d_flops(const reel_call *c)
+static double conv2d_flops(const reel__call *c)
 {
     return conv_flops(&c->out[0]->meta, IN_META(c, 1));
 }
 
-static double conv2d_input_flops(const reel_call *c)
+static double conv2d_input_flops(const reel__call *c)
 {
     return conv_flops(IN_META(c, 0), IN_META(c, 1));
 }
 
-static double conv2d_weight_flops(const reel_call *c)
+static double conv2d_weight_flops(const reel__call *c)
 {
     return conv_flops(IN_META(c, 0), &c->out[0]->meta);
 }
 
-static void window(reel_onnx *o, const reel_conv2d_attrs *a, const int64_t kernel[2])
+static void window(reel_onnx *o, const reel__conv2d_attrs *a, const int64_t kernel[2])
 {
     const int64_t pads[] = {a->padding[0], a->padding[1], a->padding[0], a->padding[1]};
     reel__onnx_ints(o, "kernel_shape", 2, kernel);
@@ -122,32 +123,32 @@ static void window(reel_onnx *o, const reel_conv2d_attrs *a, const int64_t kerne
     reel__onnx_int(o, "group", a->groups);
 }
 
-static reel_status conv2d_onnx(const reel_call *c, reel_onnx *o)
+static reel_status conv2d_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0], w = o->in[1], b = o->in[2];
-    reel_ref y = ONNX_NODE("Conv", o->out[0], x, w, b);
-    window(o, ATTRS(c, reel_conv2d_attrs), &w->dim[2]);
+    const reel__ref x = o->in[0], w = o->in[1], b = o->in[2];
+    reel__ref y = ONNX_NODE("Conv", o->out[0], x, w, b);
+    window(o, ATTRS(c, reel__conv2d_attrs), &w->dim[2]);
     return reel__onnx_give(o, 0, y);
 }
 
 /* The gradient is a transposed convolution. Its result may be larger than the smallest that
  * the strides would give. */
-static reel_status conv2d_input_onnx(const reel_call *c, reel_onnx *o)
+static reel_status conv2d_input_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_conv2d_attrs *a = ATTRS(c, reel_conv2d_attrs);
-    const reel_ref g = o->in[0], w = o->in[1];
+    const reel__conv2d_attrs *a = ATTRS(c, reel__conv2d_attrs);
+    const reel__ref g = o->in[0], w = o->in[1];
     int64_t more[2];
     for (int i = 0; i < 2; i++)
         more[i] =
             a->input[2 + i] - ((g->dim[2 + i] - 1) * a->stride[i] - 2 * a->padding[i] +
                                a->dilation[i] * (w->dim[2 + i] - 1) + 1);
-    reel_ref y = ONNX_NODE("ConvTranspose", o->out[0], g, w);
+    reel__ref y = ONNX_NODE("ConvTranspose", o->out[0], g, w);
     window(o, a, &w->dim[2]);
     reel__onnx_ints(o, "output_padding", 2, more);
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__conv2d = {
+const reel__op reel__conv2d = {
     .name = "conv2d",
     .kernel = K_CONV2D,
     .n_in = 3,
@@ -172,11 +173,11 @@ const reel_op reel__conv2d = {
 
 /* x of the shape `x`, a weight of the shape `w` and the gradient of the result, input 0, must
  * fit together. */
-static reel_status check_gradient(const reel_call *c, const int64_t x[4],
+static reel_status check_gradient(const reel__call *c, const int64_t x[4],
                                   const int64_t w[4])
 {
-    const reel_conv2d_attrs *a = ATTRS(c, reel_conv2d_attrs);
-    const reel_meta *g = IN_META(c, 0);
+    const reel__conv2d_attrs *a = ATTRS(c, reel__conv2d_attrs);
+    const reel__meta *g = IN_META(c, 0);
     REQUIRE(c, g->dtype == IN_META(c, 1)->dtype, REEL_ERR_DTYPE,
             "%s and %s differ in dtype", SHOW(g), SHOW(IN_META(c, 1)));
     int64_t channels;
@@ -193,30 +194,30 @@ static reel_status check_gradient(const reel_call *c, const int64_t x[4],
     return REEL_OK;
 }
 
-static reel_status check_ranks(const reel_call *c)
+static reel_status check_ranks(const reel__call *c)
 {
     REQUIRE(c, IN_META(c, 0)->rank == 4 && IN_META(c, 1)->rank == 4, REEL_ERR_SHAPE,
             "%s and %s must both have rank 4", SHOW(IN_META(c, 0)), SHOW(IN_META(c, 1)));
     return REEL_OK;
 }
 
-static reel_status gradient_infer(const reel_call *c, reel_meta *out)
+static reel_status gradient_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = check_ranks(c);
     if (!st)
-        st = check_gradient(c, ATTRS(c, reel_conv2d_attrs)->input, IN_META(c, 1)->dim);
+        st = check_gradient(c, ATTRS(c, reel__conv2d_attrs)->input, IN_META(c, 1)->dim);
     if (st) return st;
     *out = *IN_META(c, 0);
     out->offset = 0;
-    memcpy(out->dim, ATTRS(c, reel_conv2d_attrs)->input, 4 * sizeof *out->dim);
+    memcpy(out->dim, ATTRS(c, reel__conv2d_attrs)->input, 4 * sizeof *out->dim);
     reel__set_channels_last(out);
     return REEL_OK;
 }
 
-static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[],
+static void conv2d_input_vjp(const reel__call *c, reel_tensor *const gy[],
                              reel_tensor *gx[]);
 
-const reel_op reel__conv2d_input = {
+const reel__op reel__conv2d_input = {
     .name = "conv2d_input",
     .kernel = K_CONV2D_INPUT,
     .n_in = 2,
@@ -237,23 +238,23 @@ const reel_op reel__conv2d_input = {
 
 /* ---- gradient by weight: gy  x  ->  gw of shape attrs.input ------------------------------------ */
 
-static reel_status weight_infer(const reel_call *c, reel_meta *out)
+static reel_status weight_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = check_ranks(c);
     if (!st)
-        st = check_gradient(c, IN_META(c, 1)->dim, ATTRS(c, reel_conv2d_attrs)->input);
+        st = check_gradient(c, IN_META(c, 1)->dim, ATTRS(c, reel__conv2d_attrs)->input);
     if (st) return st;
     *out = *IN_META(c, 0);
     out->offset = 0;
-    memcpy(out->dim, ATTRS(c, reel_conv2d_attrs)->input, 4 * sizeof *out->dim);
+    memcpy(out->dim, ATTRS(c, reel__conv2d_attrs)->input, 4 * sizeof *out->dim);
     reel__set_contiguous(out);
     return REEL_OK;
 }
 
-static void conv2d_weight_vjp(const reel_call *c, reel_tensor *const gy[],
+static void conv2d_weight_vjp(const reel__call *c, reel_tensor *const gy[],
                               reel_tensor *gx[]);
 
-const reel_op reel__conv2d_weight = {
+const reel__op reel__conv2d_weight = {
     .name = "conv2d_weight",
     .kernel = K_CONV2D_WEIGHT,
     .n_in = 2,
@@ -272,7 +273,7 @@ const reel_op reel__conv2d_weight = {
               "input=2,2,3,2",
 };
 
-static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void conv2d_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_tensor *g = reel__channels_last(G);
     if (NEEDS(c, 0))
@@ -282,7 +283,7 @@ static void conv2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
     if (NEEDS(c, 2)) gx[2] = reel_sum(g, REEL_DIMS(0, 2, 3), false);
 }
 
-static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[],
+static void conv2d_input_vjp(const reel__call *c, reel_tensor *const gy[],
                              reel_tensor *gx[])
 {
     reel_tensor *g = reel__channels_last(G);
@@ -291,7 +292,7 @@ static void conv2d_input_vjp(const reel_call *c, reel_tensor *const gy[],
         gx[1] = apply_gradient(&reel__conv2d_weight, c, c->in[0], g, IN_META(c, 1));
 }
 
-static void conv2d_weight_vjp(const reel_call *c, reel_tensor *const gy[],
+static void conv2d_weight_vjp(const reel__call *c, reel_tensor *const gy[],
                               reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = APPLY(&reel__conv2d, c->attrs, c->in[1], G, NULL);
@@ -319,7 +320,7 @@ reel_tensor *reel_conv2d(reel_tensor *x, reel_tensor *weight, reel_tensor *bias,
 {
     const reel_conv2d_opts *o = REEL__OPTS("conv2d", reel_conv2d_opts, opts);
     if (!o) return NULL;
-    reel_conv2d_attrs a = {.groups = o->groups ? o->groups : 1};
+    reel__conv2d_attrs a = {.groups = o->groups ? o->groups : 1};
     if (!reel__have("conv2d", x, "x") || !reel__have("conv2d", weight, "weight") ||
         !pair("stride", o->stride, o->stride_hw, 1, a.stride) ||
         !pair("padding", o->padding, o->padding_hw, 0, a.padding) ||

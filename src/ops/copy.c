@@ -6,10 +6,10 @@
 
 /* ---- copy: x -> the same values; attributes: dtype and memory format of the result ------ */
 
-static reel_status copy_infer(const reel_call *c, reel_meta *out)
+static reel_status copy_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
-    const reel_cast_attrs *a = ATTRS(c, reel_cast_attrs);
+    const reel__meta *x = IN_META(c, 0);
+    const reel__cast_attrs *a = ATTRS(c, reel__cast_attrs);
     REQUIRE(c, a->dtype >= 0 && a->dtype < REEL__DTYPE_COUNT, REEL_ERR_DTYPE,
             "%lld is not a dtype", (long long)a->dtype);
     REQUIRE(c, a->format != REEL_CHANNELS_LAST || x->rank == 4, REEL_ERR_ARG,
@@ -26,7 +26,7 @@ static reel_status copy_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void copy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void copy_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = reel_cast(gy[0], IN_META(c, 0)->dtype);
 }
@@ -34,7 +34,7 @@ static void copy_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *g
 /* ONNX says the dtype, and not how a tensor lies in memory: of a copy the cast is left. */
 ONNX_RULE(copy, reel__onnx_cast(o, x, o->out[0].dtype))
 
-const reel_op reel__copy = {
+const reel__op reel__copy = {
     .name = "copy",
     .kernel = K_COPY,
     .traits = REEL_OP_FOLDS,
@@ -51,7 +51,7 @@ const reel_op reel__copy = {
 
 static reel_tensor *copy_as(reel_tensor *x, reel_dtype dtype, reel_memory_format format)
 {
-    const reel_cast_attrs a = {dtype, format};
+    const reel__cast_attrs a = {dtype, format};
     return APPLY(&reel__copy, &a, x);
 }
 
@@ -107,13 +107,13 @@ reel_tensor *reel_to(reel_tensor *x, reel_device device)
 
 /* ---- copy_, fill_: overwrite ------------------------------------------------------------ */
 
-static void copy__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void copy__vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = reel_zeros_like(gy[0]);
     if (NEEDS(c, 1)) gx[1] = reel_cast(gy[0], IN_META(c, 1)->dtype);
 }
 
-static reel_status copy__infer(const reel_call *c, reel_meta *out)
+static reel_status copy__infer(const reel__call *c, reel__meta *out)
 {
     REQUIRE(c, reel__same_shape(IN_META(c, 0), IN_META(c, 1)), REEL_ERR_SHAPE,
             "%s does not fit into %s: shapes must be equal", SHOW(IN_META(c, 1)),
@@ -123,7 +123,7 @@ static reel_status copy__infer(const reel_call *c, reel_meta *out)
 
 ONNX_RULE(copy_, reel__onnx_cast(o, y, x->dtype))
 
-const reel_op reel__copy_ = {
+const reel__op reel__copy_ = {
     .name = "copy_",
     .kernel = K_COPY,
     .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
@@ -139,7 +139,7 @@ reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
 {
     REEL__CALLED("copy_");
     if (!reel__have("copy_", dst, "dst") || !reel__have("copy_", src, "src")) return NULL;
-    reel_meta sum;
+    reel__meta sum;
     if (!reel__broadcast(&dst->meta, &src->meta, &sum) ||
         !reel__same_shape(&sum, &dst->meta)) {
         reel_fail(REEL_ERR_SHAPE, "copy_: %s does not broadcast to %s", SHOW(&src->meta),
@@ -154,15 +154,15 @@ reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
     return y;
 }
 
-static void fill__vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void fill__vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     (void)c;
     gx[0] = reel_zeros_like(gy[0]);
 }
 
-ONNX_RULE(fill_, reel__onnx_full(o, ATTRS(c, reel_fill_attrs)->value, *x))
+ONNX_RULE(fill_, reel__onnx_full(o, ATTRS(c, reel__fill_attrs)->value, *x))
 
-const reel_op reel__fill_ = {
+const reel__op reel__fill_ = {
     .name = "fill_",
     .kernel = K_FILL,
     .traits = REEL_OP_INPLACE | REEL_OP_OVERWRITE,
@@ -177,14 +177,14 @@ const reel_op reel__fill_ = {
 
 reel_tensor *reel_fill_(reel_tensor *x, double value)
 {
-    const reel_fill_attrs a = {reel__real(value)};
+    const reel__fill_attrs a = {reel__real(value)};
     return APPLY(&reel__fill_, &a, x);
 }
 
 reel_tensor *reel_fill_i64_(reel_tensor *x, int64_t value)
 {
     REEL__CALLED("fill_i64_");
-    const reel_fill_attrs a = {reel__whole(value)};
+    const reel__fill_attrs a = {reel__whole(value)};
     return APPLY(&reel__fill_, &a, x);
 }
 

@@ -11,7 +11,7 @@ static double bytes_of(const reel_tensor *x)
     return x ? n * (double)reel_dtype_size(x->meta.dtype) : 0;
 }
 
-reel_cost reel__cost(const reel_call *c)
+reel_cost reel__cost(const reel__call *c)
 {
     reel_cost cost = {.calls = 1};
     if (c->op->traits & REEL_OP_VIEW) return cost;
@@ -27,12 +27,12 @@ reel_cost reel__cost(const reel_call *c)
 }
 
 typedef struct counter {
-    reel_recorder listener;
+    reel__recorder listener;
     reel_cost sum;
     bool on;
 } counter;
 
-static reel_status count(reel_recorder *self, const reel_call *c)
+static reel_status count(reel__recorder *self, const reel__call *c)
 {
     reel_cost one = reel__cost(c), *sum = &((counter *)(void *)self)->sum;
     sum->flops += one.flops;

@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 #include "ops/onnx.h"
 
-typedef reel_make_attrs made;
+typedef reel__make_attrs made;
 
 #define ROLE_FIELD(name, kind, member, n, role)                                          \
     {                                                                                    \
@@ -37,7 +37,7 @@ REEL_SCHEMA(random_schema, made,
             FIELD("high", NUMBER, kernel.random.high, 1), SHAPE_FIELDS);
 
 /* A result of a shape, of the dtype, format and device that the attributes say. */
-static reel_status made_as(const reel_call *c, reel_shape s, reel_meta *out)
+static reel_status made_as(const reel__call *c, reel_shape s, reel__meta *out)
 {
     const made *a = ATTRS(c, made);
     const reel_device device = {(reel_device_type)a->device_type, (int)a->device_index};
@@ -48,12 +48,12 @@ static reel_status made_as(const reel_call *c, reel_shape s, reel_meta *out)
                 reel_device_available(device),
             REEL_ERR_DEVICE, "there is no device %" PRId64 ":%" PRId64, a->device_type,
             a->device_index);
-    *out = reel__meta(s, (reel_dtype)a->dtype, device);
+    *out = reel__meta_of(s, (reel_dtype)a->dtype, device);
     if (a->format == REEL_CHANNELS_LAST) reel__set_channels_last(out);
     return REEL_OK;
 }
 
-static reel_status made_infer(const reel_call *c, reel_meta *out)
+static reel_status made_infer(const reel__call *c, reel__meta *out)
 {
     const made *a = ATTRS(c, made);
     reel_shape s = {.rank = (int)a->shape.rank};
@@ -65,7 +65,7 @@ static reel_status made_infer(const reel_call *c, reel_meta *out)
 
 /* How many numbers a range has; negative if they cannot be counted. Of whole numbers exactly:
  * their distance is one of 64 bits without sign. */
-static int64_t range_count(const reel_arange_attrs *a)
+static int64_t range_count(const reel__arange_attrs *a)
 {
     double start = reel__number_f64(a->start), end = reel__number_f64(a->end),
            step = reel__number_f64(a->step);
@@ -84,9 +84,9 @@ static int64_t range_count(const reel_arange_attrs *a)
     return n < UINT64_C(1) << 53 ? (int64_t)n : -1;
 }
 
-static reel_status arange_infer(const reel_call *c, reel_meta *out)
+static reel_status arange_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_arange_attrs *a = &ATTRS(c, made)->kernel.arange;
+    const reel__arange_attrs *a = &ATTRS(c, made)->kernel.arange;
     int64_t n = range_count(a);
     REQUIRE(c, n >= 0, REEL_ERR_ARG,
             "start %.17g, end %.17g, step %.17g: they must be finite, step not 0 and the "
@@ -96,7 +96,7 @@ static reel_status arange_infer(const reel_call *c, reel_meta *out)
     return made_as(c, REEL_SHAPE(n), out);
 }
 
-static reel_status linspace_infer(const reel_call *c, reel_meta *out)
+static reel_status linspace_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = made_infer(c, out);
     REQUIRE(c, st || out->rank == 1, REEL_ERR_SHAPE, "rank %d, must be 1", out->rank);
@@ -104,23 +104,23 @@ static reel_status linspace_infer(const reel_call *c, reel_meta *out)
 }
 
 /* A number that depends on the batch is none that a file could hold. */
-static bool is_fixed(const reel_call *c, const reel_onnx *o, reel_number slope)
+static bool is_fixed(const reel__call *c, const reel_onnx *o, reel__number slope)
 {
     if (!o->per_batch || reel__number_equal(slope, reel__whole(0))) return true;
     reel__bad(c, REEL_ERR_UNSUPPORTED, "a number that depends on the batch");
     return false;
 }
 #define SLOPE(o, f)                                                                      \
-    ((o)->per_batch ? ((const made *)(o)->per_batch)->f : (reel_number){0})
+    ((o)->per_batch ? ((const made *)(o)->per_batch)->f : (reel__number){0})
 
-static reel_status full_onnx(const reel_call *c, reel_onnx *o)
+static reel_status full_onnx(const reel__call *c, reel_onnx *o)
 {
     if (!is_fixed(c, o, SLOPE(o, kernel.fill.value))) return reel_error_status();
     return reel__onnx_give(
         o, 0, reel__onnx_full(o, ATTRS(c, made)->kernel.fill.value, o->out[0]));
 }
 
-static reel_status arange_onnx(const reel_call *c, reel_onnx *o)
+static reel_status arange_onnx(const reel__call *c, reel_onnx *o)
 {
     if (!is_fixed(c, o, SLOPE(o, kernel.arange.start)) ||
         !is_fixed(c, o, SLOPE(o, kernel.arange.step)))
@@ -136,14 +136,14 @@ ONNX_RULE(linspace,
                               o->out[0].dim[0], o->out[0].grow[0]))
 
 #define MAKER(op_name, row, traits_, schema, infer_, ...)                                \
-    const reel_op reel__##op_name = {.name = #op_name,                                   \
-                                     .kernel = row,                                      \
-                                     .traits = REEL_OP_NO_GRAD | (traits_),              \
-                                     .n_in = 0,                                          \
-                                     .n_out = 1,                                         \
-                                     .attrs = &schema,                                   \
-                                     .infer = infer_,                                    \
-                                     __VA_ARGS__}
+    const reel__op reel__##op_name = {.name = #op_name,                                  \
+                                      .kernel = row,                                     \
+                                      .traits = REEL_OP_NO_GRAD | (traits_),             \
+                                      .n_in = 0,                                         \
+                                      .n_out = 1,                                        \
+                                      .attrs = &schema,                                  \
+                                      .infer = infer_,                                   \
+                                      __VA_ARGS__}
 MAKER(full, K_FILL, REEL_OP_FOLDS, fill_schema, made_infer, .onnx = full_onnx,
       .onnx_grows = true);
 MAKER(arange, K_ARANGE, REEL_OP_FOLDS, arange_schema, arange_infer, .onnx = arange_onnx,
@@ -162,7 +162,7 @@ DRAW(randint, K_RANDINT, DTYPES_NUMBER);
 static bool describe(const char *who, made *a, reel_shape shape, reel_dtype dtype)
 {
     reel_device device = reel_default_device();
-    reel_meta m = reel__meta(shape, dtype, device);
+    reel__meta m = reel__meta_of(shape, dtype, device);
     if (reel__meta_check(who, &m)) return false;
     a->shape.rank = shape.rank;
     memcpy(a->shape.dim, shape.dim, (size_t)shape.rank * sizeof *shape.dim);
@@ -172,7 +172,7 @@ static bool describe(const char *who, made *a, reel_shape shape, reel_dtype dtyp
     return true;
 }
 
-reel_tensor *reel__full_of(reel_shape shape, reel_number value, reel_dtype dtype)
+reel_tensor *reel__full_of(reel_shape shape, reel__number value, reel_dtype dtype)
 {
     made a = {.kernel.fill = {value}};
     if (!describe("full", &a, shape, dtype)) return NULL;
@@ -239,7 +239,7 @@ reel_tensor *reel_ones_like(reel_tensor *x)
     return full_like("ones_like", x, 1);
 }
 
-static reel_tensor *arange(reel_number start, reel_number end, reel_number step,
+static reel_tensor *arange(reel__number start, reel__number end, reel__number step,
                            reel_dtype dtype)
 {
     made a = {.kernel.arange = {start, end, step}};
@@ -312,22 +312,22 @@ reel_rng_state reel__rng_take(int64_t blocks)
     return at;
 }
 
-static reel_tensor *draw(const reel_op *op, reel_shape shape, reel_dtype dtype,
-                         reel_number low, reel_number high)
+static reel_tensor *draw(const reel__op *op, reel_shape shape, reel_dtype dtype,
+                         reel__number low, reel__number high)
 {
     made a = {.kernel.random = {.low = low, .high = high}};
     if (!describe(op->name, &a, shape, dtype)) return NULL;
     int64_t n = 1;
     for (int i = 0; i < shape.rank; i++) n *= shape.dim[i];
     reel_rng_state at =
-        reel__rng_take(reel__random_blocks((reel_kernel_id)op->kernel, dtype, n));
+        reel__rng_take(reel__random_blocks((reel__kernel_id)op->kernel, dtype, n));
     a.kernel.random.seed = (int64_t)at.seed;
     a.kernel.random.offset = (int64_t)at.offset;
     return reel__apply1(op, &a, 0, NULL);
 }
 
 /* In [0, 1), or of mean 0 and deviation 1. */
-static reel_tensor *unit_draw(const reel_op *op, reel_shape shape, reel_dtype dtype)
+static reel_tensor *unit_draw(const reel__op *op, reel_shape shape, reel_dtype dtype)
 {
     return draw(op, shape, dtype, reel__whole(0), reel__whole(1));
 }

@@ -80,14 +80,14 @@ static reel_status check_options(const char *name, const reel_custom_op_opts *o)
 
 /* ---- records ---------------------------------------------------------------------------------- */
 
-static void add_field(reel__custom_record *r, const char *name, reel_attr_type type,
+static void add_field(reel__custom_record *r, const char *name, reel__attr_type type,
                       int count)
 {
-    reel_attr_field *f = &r->field[r->schema.n_fields++];
-    *f = (reel_attr_field){.name = name,
-                           .type = type,
-                           .offset = (uint16_t)r->schema.size,
-                           .count = (uint16_t)count};
+    reel__attr_field *f = &r->field[r->schema.n_fields++];
+    *f = (reel__attr_field){.name = name,
+                            .type = type,
+                            .offset = (uint16_t)r->schema.size,
+                            .count = (uint16_t)count};
     r->schema.size += 8 * (size_t)count;
 }
 
@@ -113,13 +113,13 @@ static void start_record(reel_custom_op *op, reel__custom_record *r, const char 
     for (int i = 0; i < op->opts.n_attrs; i++)
         add_field(r, op->opts.attrs[i].name,
                   op->opts.attrs[i].is_real ? REEL_ATTR_REAL : REEL_ATTR_INT, 1);
-    r->op = (reel_op){.name = r->name,
-                      .kernel = K_HOST,
-                      .infer = reel__custom_infer,
-                      .host = &r->host,
-                      .made = &op->made,
-                      .attrs = &r->schema,
-                      .traits = op->opts.pure ? 0 : REEL_OP_EFFECT};
+    r->op = (reel__op){.name = r->name,
+                       .kernel = K_HOST,
+                       .infer = reel__custom_infer,
+                       .host = &r->host,
+                       .made = &op->made,
+                       .attrs = &r->schema,
+                       .traits = op->opts.pure ? 0 : REEL_OP_EFFECT};
 }
 
 static uint32_t saves_of(const reel_custom_op *op)
@@ -161,7 +161,7 @@ static void make_backward(reel_custom_op *op, const char *name)
     r->op.no_onnx = "of training alone; files hold inference";
 }
 
-static void free_op(reel_made *made)
+static void free_op(reel__made *made)
 {
     reel_custom_op *op = (reel_custom_op *)(void *)made;
     reel_custom_op_opts *o = &op->opts;
@@ -339,8 +339,8 @@ reel_status reel_custom_same(void *user, const reel_custom_call *c,
 }
 
 /* A result as attributes say it; a file may say anything. */
-static reel_status from_type(const reel_call *c, int k, const reel__custom_result *t,
-                             reel_meta *out)
+static reel_status from_type(const reel__call *c, int k, const reel__custom_result *t,
+                             reel__meta *out)
 {
     REQUIRE(c,
             t->dtype >= 0 && t->dtype < REEL__DTYPE_COUNT && t->rank >= -1 &&
@@ -358,14 +358,14 @@ static reel_status from_type(const reel_call *c, int k, const reel__custom_resul
     return REEL_OK;
 }
 
-static void to_type(const reel_meta *m, reel__custom_result *t)
+static void to_type(const reel__meta *m, reel__custom_result *t)
 {
     *t = (reel__custom_result){.dtype = m->dtype, .rank = m->rank};
     memcpy(t->dim, m->dim, (size_t)m->rank * sizeof *t->dim);
 }
 
 /* The forward runs now; the kernel hands over what it gave. */
-static reel_status ask_forward(const reel_call *c)
+static reel_status ask_forward(const reel__call *c)
 {
     const reel__custom_record *r = reel__custom_record_of(c->op);
     reel__custom_found *found = reel__custom_find(c->attrs);
@@ -377,7 +377,7 @@ static reel_status ask_forward(const reel_call *c)
     return REEL_OK;
 }
 
-static reel_status ask_rule(const reel_call *c, reel_meta *out)
+static reel_status ask_rule(const reel__call *c, reel__meta *out)
 {
     const reel__custom_record *r = reel__custom_record_of(c->op);
     const reel_custom_op_opts *o = &r->of->opts;
@@ -405,7 +405,7 @@ static reel_status ask_rule(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static reel_status check_masks(const reel_call *c, const reel__custom_record *r)
+static reel_status check_masks(const reel__call *c, const reel__custom_record *r)
 {
     const int64_t *mask = reel__custom_masks(r, c->attrs);
     int n = 0;
@@ -422,7 +422,7 @@ static reel_status check_masks(const reel_call *c, const reel__custom_record *r)
     return REEL_OK;
 }
 
-reel_status reel__custom_infer(const reel_call *c, reel_meta *out)
+reel_status reel__custom_infer(const reel__call *c, reel__meta *out)
 {
     const reel__custom_record *r = reel__custom_record_of(c->op);
     for (int i = 0; i < c->n_in; i++)

@@ -29,25 +29,25 @@ enum {
 };
 
 typedef struct reel__custom_record {
-    reel_op op;     /* first */
-    reel_host host; /* what op.host points to */
+    reel__op op;     /* first */
+    reel__host host; /* what op.host points to */
     reel_custom_op *of;
     bool is_backward;
     int types; /* where results stand in the attributes, in bytes; -1: a rule says it */
-    reel_attr_schema schema;
-    reel_attr_field field[REEL__CUSTOM_FIELDS];
+    reel__attr_schema schema;
+    reel__attr_field field[REEL__CUSTOM_FIELDS];
     char name[REEL__CUSTOM_NAME];
 } reel__custom_record;
 
 struct reel_custom_op {
-    reel_made made; /* first */
+    reel__made made; /* first */
     reel__custom_record forward, backward;
     reel_custom_op_opts opts;                /* its strings are op's own */
     int64_t defaults[REEL_CUSTOM_MAX_ATTRS]; /* as the attributes hold them */
     int n_all;                               /* results of the forward: n_out + n_saved */
 };
 
-static inline const reel__custom_record *reel__custom_record_of(const reel_op *op)
+static inline const reel__custom_record *reel__custom_record_of(const reel__op *op)
 {
     return (const reel__custom_record *)(const void *)op;
 }
@@ -70,23 +70,23 @@ struct reel_custom_call {
     const void *attrs;
     int n_in; /* of the operator */
     uint64_t needs;
-    struct reel__lent *lent; /* NULL: not in a kernel */
-    const reel_karg *result; /* NULL: its shape is not known */
+    struct reel__lent *lent;  /* NULL: not in a kernel */
+    const reel__karg *result; /* NULL: its shape is not known */
     int n_result;
 };
 
 /* Memory that is lent to the user's functions for the length of a call. */
 typedef struct reel__lent {
     struct {
-        reel_storage *storage;
+        reel__storage *storage;
         int result; /* which one it is of; below 0: an operand */
     } at[2 * REEL_OP_MAX_IN];
     int n;
 } reel__lent;
 
-reel_status reel__custom_kernel(const reel_host *self, const reel_kcall *call);
+reel_status reel__custom_kernel(const reel__host *self, const reel__kcall *call);
 /* Results of a forward without a rule: y[n_all], retained. Nobody hears it. */
-reel_status reel__custom_forward(const reel_call *c, reel_tensor *y[]);
+reel_status reel__custom_forward(const reel__call *c, reel_tensor *y[]);
 
 /* ---- custom.c --------------------------------------------------------------------------------- */
 
@@ -101,11 +101,11 @@ typedef struct reel__custom_found {
 /* That of this thread's calls with these attributes; NULL: none. */
 reel__custom_found *reel__custom_find(const void *attrs);
 
-reel_status reel__custom_infer(const reel_call *c, reel_meta *out);
-void reel__custom_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]);
-reel_status reel__custom_to_onnx(const reel_call *c, reel_onnx *o);
+reel_status reel__custom_infer(const reel__call *c, reel__meta *out);
+void reel__custom_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[]);
+reel_status reel__custom_to_onnx(const reel__call *c, reel_onnx *o);
 /* The record that files name so; retained. NULL: none. */
-const reel_op *reel__custom_by_onnx(const char *domain, const char *op_type);
+const reel__op *reel__custom_by_onnx(const char *domain, const char *op_type);
 /* Fills attrs (REEL__CUSTOM_BYTES) with the defaults. */
 void reel__custom_defaults(const reel_custom_op *op, void *attrs);
 

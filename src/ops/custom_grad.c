@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Gradients of outputs; zeros where there is none. NULL: not floating, or only saved. */
-static bool fill_gradients(const reel_call *c, int n_out, reel_tensor *const gy[],
+static bool fill_gradients(const reel__call *c, int n_out, reel_tensor *const gy[],
                            reel_tensor *full[])
 {
     for (int k = 0; k < c->n_out; k++) {
@@ -25,12 +25,12 @@ static reel_tensor *if_saved(reel_tensor *t)
     return t && t->storage ? t : NULL;
 }
 
-static void check_gradients(const reel_call *c, reel_tensor *gx[])
+static void check_gradients(const reel__call *c, reel_tensor *gx[])
 {
     const char *name = c->op->name;
     for (int i = 0; i < c->n_in && !reel_failed(); i++) {
         if (!NEEDS(c, i)) continue;
-        const reel_meta *want = IN_META(c, i);
+        const reel__meta *want = IN_META(c, i);
         if (!gx[i])
             reel_fail(REEL_ERR_STATE,
                       "%s: the backward did not set the gradient of input %d", name, i);
@@ -46,7 +46,7 @@ static void check_gradients(const reel_call *c, reel_tensor *gx[])
 }
 
 /* Written in operators: what it calls is recorded as anybody's. */
-static void in_operators(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void in_operators(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     const reel__custom_record *r = reel__custom_record_of(c->op);
     reel_custom_op *op = r->of;
@@ -62,7 +62,7 @@ static void in_operators(const reel_call *c, reel_tensor *const gy[], reel_tenso
 }
 
 /* A call of the backward's record. */
-static void as_operator(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void as_operator(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     const reel_custom_op *op = reel__custom_record_of(c->op)->of;
     const reel__custom_record *r = &op->backward;
@@ -90,7 +90,7 @@ static void as_operator(const reel_call *c, reel_tensor *const gy[], reel_tensor
     for (int i = 0; i < r->op.n_out && i < c->n_in; i++) gx[i] = out[i];
 }
 
-void reel__custom_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+void reel__custom_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     const reel_custom_op *op = reel__custom_record_of(c->op)->of;
     reel_tensor *full[REEL_OP_MAX_OUT];

@@ -11,7 +11,7 @@
 /* ---- lending -------------------------------------------------------------------------------- */
 
 /* First and one behind the last element, from where the data of the argument begin. */
-static void span(const reel_meta *m, int64_t *low, int64_t *high)
+static void span(const reel__meta *m, int64_t *low, int64_t *high)
 {
     *low = 0;
     *high = reel__numel(m) ? 1 : 0;
@@ -25,14 +25,14 @@ static void span(const reel_meta *m, int64_t *low, int64_t *high)
 #define OPERAND(i) (-1 - (i))
 
 /* A tensor over the memory of an argument, of the innermost scope. NULL with an error. */
-static reel_tensor *lend(reel__lent *l, const reel_karg *a, int result)
+static reel_tensor *lend(reel__lent *l, const reel__karg *a, int result)
 {
     int64_t low, high, size = (int64_t)reel_dtype_size(a->meta->dtype);
-    reel_meta m = *a->meta;
+    reel__meta m = *a->meta;
     span(&m, &low, &high);
     m.offset = -low;
-    reel_storage *s = reel__storage_borrow(m.device, (char *)a->data + low * size,
-                                           (size_t)((high - low) * size));
+    reel__storage *s = reel__storage_borrow(m.device, (char *)a->data + low * size,
+                                            (size_t)((high - low) * size));
     if (!s) return NULL;
     l->at[l->n].storage = s;
     l->at[l->n++].result = result;
@@ -40,7 +40,7 @@ static reel_tensor *lend(reel__lent *l, const reel_karg *a, int result)
 }
 
 /* Somebody keeps a tensor that was lent: it gets memory of its own. */
-static reel_status part_with(reel_storage *s)
+static reel_status part_with(reel__storage *s)
 {
     void *data = reel__device_alloc(s->device, s->bytes);
     if (!data) return reel_error_status();
@@ -56,7 +56,7 @@ static reel_status take_back(reel__lent *l, int *changed)
     reel_status st = REEL_OK;
     *changed = -1;
     for (int i = 0; i < l->n; i++) {
-        reel_storage *s = l->at[i].storage;
+        reel__storage *s = l->at[i].storage;
         if (l->at[i].result < 0 && s->version && *changed < 0)
             *changed = OPERAND(l->at[i].result);
         if (atomic_load(&s->refs) > 1 && part_with(s)) st = reel_error_status();
@@ -82,7 +82,7 @@ reel_tensor *reel_custom_result(reel_custom_call *c, int k)
                   name, k);
         return NULL;
     }
-    const reel_meta *m = c->result[k].meta;
+    const reel__meta *m = c->result[k].meta;
     int lent = 0;
     for (int i = 0; i < c->lent->n; i++) lent += c->lent->at[i].result >= 0;
     if (reel__is_contiguous(m) && lent < REEL_OP_MAX_IN)
@@ -100,7 +100,7 @@ static reel_status failed(const reel_custom_call *c, reel_status st)
 }
 
 /* The arguments as the functions see them: contiguous; NULL where there is nothing. */
-static reel_status lend_inputs(reel__lent *l, int n, const reel_karg in[],
+static reel_status lend_inputs(reel__lent *l, int n, const reel__karg in[],
                                reel_tensor *x[])
 {
     for (int i = 0; i < n; i++) {
@@ -130,7 +130,7 @@ static reel_status call_backward(reel_custom_call *c, reel_tensor *const given[]
 }
 
 /* Fills y[n_result] with what the function gives. */
-static reel_status compute(reel_custom_call *c, int n, const reel_karg in[],
+static reel_status compute(reel_custom_call *c, int n, const reel__karg in[],
                            reel_tensor *y[])
 {
     const reel_custom_op *op = c->record->of;
@@ -150,7 +150,7 @@ static const char *word(const reel_custom_call *c)
 }
 
 static reel_status check_result(const reel_custom_call *c, const reel_tensor *y, int k,
-                                const reel_meta *want)
+                                const reel__meta *want)
 {
     const reel__custom_record *r = c->record;
     const char *name = r->of->forward.name,
@@ -180,14 +180,15 @@ static int lies_in(const reel__lent *l, const reel_tensor *y)
     return -1;
 }
 
-static bool lies_there(const reel_tensor *y, const reel_karg *to)
+static bool lies_there(const reel_tensor *y, const reel__karg *to)
 {
     return reel__ptr(y) == to->data && reel__is_contiguous(&y->meta) &&
            reel__is_contiguous(to->meta);
 }
 
 /* Results to where the call wants them. What lies in the place of another is copied first. */
-static reel_status hand_over(reel_custom_call *c, reel_tensor *y[], const reel_karg out[])
+static reel_status hand_over(reel_custom_call *c, reel_tensor *y[],
+                             const reel__karg out[])
 {
     for (int k = 0; k < c->n_result; k++) {
         if (!out[k].meta) continue;
@@ -209,7 +210,7 @@ static reel_status hand_over(reel_custom_call *c, reel_tensor *y[], const reel_k
 /* ---- with nobody listening ------------------------------------------------------------------- */
 
 typedef struct quiet {
-    reel_silence silence;
+    reel__silence silence;
     reel_scope scope;
     reel__lent lent;
 } quiet;
@@ -217,7 +218,7 @@ typedef struct quiet {
 static void begin(quiet *q)
 {
     q->lent.n = 0;
-    reel__silence(&q->silence);
+    reel__silence_begin(&q->silence);
     q->scope = reel_scope_begin();
 }
 
@@ -235,7 +236,7 @@ static reel_status end(quiet *q, const reel_custom_call *c, reel_status st)
     return st ? st : taken;
 }
 
-reel_status reel__custom_kernel(const reel_host *self, const reel_kcall *k)
+reel_status reel__custom_kernel(const reel__host *self, const reel__kcall *k)
 {
     const reel__custom_record *r =
         (const reel__custom_record *)(const void *)((const char *)self -
@@ -259,13 +260,13 @@ reel_status reel__custom_kernel(const reel_host *self, const reel_kcall *k)
     return end(&q, &c, st);
 }
 
-reel_status reel__custom_forward(const reel_call *call, reel_tensor *y[])
+reel_status reel__custom_forward(const reel__call *call, reel_tensor *y[])
 {
-    reel_karg in[REEL_OP_MAX_IN];
+    reel__karg in[REEL_OP_MAX_IN];
     quiet q;
     for (int i = 0; i < call->n_in; i++) {
         const reel_tensor *x = call->in[i];
-        in[i] = x ? (reel_karg){reel__ptr(x), &x->meta} : (reel_karg){NULL, NULL};
+        in[i] = x ? (reel__karg){reel__ptr(x), &x->meta} : (reel__karg){NULL, NULL};
     }
     begin(&q);
     reel_custom_call c = {.record = reel__custom_record_of(call->op),

@@ -34,7 +34,8 @@ const reel_onnx_ref *reel_onnx_emit(reel_onnx *o, const char *op_type,
                              : "it needs 1 to 64 operands, the first of them there");
         return NULL;
     }
-    return reel__onnx_node(o, op_type, type ? *type : reel__onnx_broadcast(n, in), n, in);
+    return reel__onnx_emit_node(o, op_type, type ? *type : reel__onnx_broadcast(n, in), n,
+                                in);
 }
 
 static bool has_node(const reel_onnx *o, const char *name)
@@ -92,7 +93,7 @@ static reel_status check_growth(const reel_custom_op *op, const reel_onnx *o)
     return REEL_OK;
 }
 
-static reel_status as_node(const reel_call *c, reel_onnx *o, const reel_custom_op *op)
+static reel_status as_node(const reel__call *c, reel_onnx *o, const reel_custom_op *op)
 {
     const reel_custom_op_opts *p = &op->opts;
     if (reel__onnx_foreign(o, p->onnx_domain, p->onnx_op_type, c->n_in, p->n_out))
@@ -107,7 +108,7 @@ static reel_status as_node(const reel_call *c, reel_onnx *o, const reel_custom_o
     return reel_error_status();
 }
 
-reel_status reel__custom_to_onnx(const reel_call *c, reel_onnx *o)
+reel_status reel__custom_to_onnx(const reel__call *c, reel_onnx *o)
 {
     const reel__custom_record *r = reel__custom_record_of(c->op);
     const reel_custom_op *op = r->of;
@@ -122,7 +123,7 @@ reel_status reel__custom_to_onnx(const reel_call *c, reel_onnx *o)
 
 /* ---- back ---------------------------------------------------------------------------------------- */
 
-static bool has_form(const reel_op *op, const void *what)
+static bool has_form(const reel__op *op, const void *what)
 {
     const reel__custom_record *r = reel__custom_record_of(op);
     const char *const *name = what;
@@ -131,7 +132,7 @@ static bool has_form(const reel_op *op, const void *what)
            strcmp(r->of->opts.onnx_op_type, name[1]) == 0;
 }
 
-const reel_op *reel__custom_by_onnx(const char *domain, const char *op_type)
+const reel__op *reel__custom_by_onnx(const char *domain, const char *op_type)
 {
     return reel__made_find(has_form, (const char *const[]){domain, op_type});
 }

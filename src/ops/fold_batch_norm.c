@@ -16,17 +16,17 @@ static reel_dtype statistic(reel_dtype dt)
     return dt == REEL_F16 || dt == REEL_BF16 ? REEL_F32 : dt;
 }
 
-static reel_status fold_infer(const reel_call *c, reel_meta *out)
+static reel_status fold_infer(const reel__call *c, reel__meta *out)
 {
     static const char *const what[] = {"mean", "var", "weight", "bias", "gamma", "beta"};
-    const reel_meta *mean = IN_META(c, MEAN),
-                    *w = c->in[WEIGHT] ? IN_META(c, WEIGHT) : mean;
+    const reel__meta *mean = IN_META(c, MEAN),
+                     *w = c->in[WEIGHT] ? IN_META(c, WEIGHT) : mean;
     REQUIRE(c, mean->rank == 1 && w->rank >= 1 && w->dim[0] == mean->dim[0],
             REEL_ERR_SHAPE, "mean %s must be [k], weight %s [k, ...]", SHOW(mean),
             SHOW(w));
     for (int i = 0; i < N_IN; i++) {
         if (i == WEIGHT || !c->in[i]) continue;
-        const reel_meta *v = IN_META(c, i);
+        const reel__meta *v = IN_META(c, i);
         reel_dtype want = i <= VAR ? statistic(w->dtype) : w->dtype;
         REQUIRE(c, v->rank == 1 && v->dim[0] == w->dim[0] && v->dtype == want,
                 REEL_ERR_SHAPE, "%s %s must be %s[%" PRId64 "], as weight %s says",
@@ -35,12 +35,12 @@ static reel_status fold_infer(const reel_call *c, reel_meta *out)
     out[0] = *w;
     out[0].offset = 0;
     reel__set_strides_like(&out[0], w);
-    out[1] = reel__meta(REEL_SHAPE(w->dim[0]), w->dtype, w->device);
+    out[1] = reel__meta_of(REEL_SHAPE(w->dim[0]), w->dtype, w->device);
     return REEL_OK;
 }
 
 /* x [k] beside w [k, ...] */
-static reel_tensor *beside(reel_tensor *x, const reel_meta *w)
+static reel_tensor *beside(reel_tensor *x, const reel__meta *w)
 {
     reel_shape s = {.rank = w->rank, .dim = {w->dim[0]}};
     for (int d = 1; d < s.rank; d++) s.dim[d] = 1;
@@ -61,7 +61,7 @@ static reel_tensor *times(reel_tensor *x, reel_tensor *by)
 }
 
 /* The gradient of s = gamma r: through the weight, and through the bias. */
-static reel_tensor *scale_gradient(const reel_call *c, reel_tensor *const gy[],
+static reel_tensor *scale_gradient(const reel__call *c, reel_tensor *const gy[],
                                    reel_dtype dt)
 {
     reel_tensor *by_weight = NULL, *by_bias = NULL;
@@ -76,10 +76,10 @@ static reel_tensor *scale_gradient(const reel_call *c, reel_tensor *const gy[],
                                 : by_bias;
 }
 
-static void fold_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void fold_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_batch_norm_attrs *a = c->attrs;
-    const reel_meta *w = c->in[WEIGHT] ? IN_META(c, WEIGHT) : IN_META(c, MEAN);
+    const reel__batch_norm_attrs *a = c->attrs;
+    const reel__meta *w = c->in[WEIGHT] ? IN_META(c, WEIGHT) : IN_META(c, MEAN);
     const reel_dtype dt = w->dtype, stat = statistic(dt);
     reel_tensor *r = reel_rsqrt(reel_add_scalar(c->in[VAR], a->eps)); /* [k] */
     reel_tensor *s = times(reel_cast(r, dt), c->in[GAMMA]);
@@ -98,7 +98,7 @@ static void fold_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *g
                                   -0.5);
 }
 
-const reel_op reel__fold_batch_norm = {
+const reel__op reel__fold_batch_norm = {
     .name = "fold_batch_norm",
     .kernel = K_FOLD_BATCH_NORM,
     .n_in = N_IN,

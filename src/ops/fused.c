@@ -10,10 +10,10 @@
 /* ---- the end of both: act(y + residual) ----------------------------------------------- */
 
 /* The operator of a unary pointwise row; NULL if there is none. */
-static const reel_op *op_of(int64_t row)
+static const reel__op *op_of(int64_t row)
 {
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         if (op->kernel == row && (op->traits & REEL_OP_POINTWISE) && op->n_in == 1 &&
             !(op->traits & REEL_OP_INPLACE) && (op->dtypes & DTYPE(REEL_F32)))
             return op;
@@ -22,42 +22,42 @@ static const reel_op *op_of(int64_t row)
 }
 
 /* Input 3 and `act` against the result, which `base` has inferred. */
-static reel_status infer_end(const reel_call *c, int64_t act, const reel_meta *out)
+static reel_status infer_end(const reel__call *c, int64_t act, const reel__meta *out)
 {
-    const reel_meta *r = c->in[3] ? IN_META(c, 3) : NULL;
+    const reel__meta *r = c->in[3] ? IN_META(c, 3) : NULL;
     REQUIRE(c, !r || r->dtype == out->dtype, REEL_ERR_DTYPE,
             "residual %s must have the dtype of the input, %s", r ? SHOW(r) : "none",
             reel_dtype_name(out->dtype));
     REQUIRE(c, !r || reel__same_shape(r, out), REEL_ERR_SHAPE,
             "residual %s must have the shape of the result %s", r ? SHOW(r) : "none",
             SHOW(out));
-    const reel_pw_info *info =
-        act > K_NONE && act < K_COUNT ? reel__pw_info((reel_kernel_id)act) : NULL;
+    const reel__pw_info *info =
+        act > K_NONE && act < K_COUNT ? reel__pw_info_of((reel__kernel_id)act) : NULL;
     REQUIRE(c,
             act == K_NONE || (info && info->n_in == 1 && info->floats &&
                               !info->out_bool && op_of(act)),
             REEL_ERR_ARG,
             "act %s is not an activation: it must be a pointwise row of one float input, "
             "or none",
-            act >= 0 ? reel__kernel_name((reel_kernel_id)act) : "?");
+            act >= 0 ? reel__kernel_name((reel__kernel_id)act) : "?");
     return REEL_OK;
 }
 
-static reel_tensor *compose_end(const reel_call *c, reel_tensor *y, int64_t act,
-                                const reel_number a[2])
+static reel_tensor *compose_end(const reel__call *c, reel_tensor *y, int64_t act,
+                                const reel__number a[2])
 {
     if (c->in[3]) y = reel_add(y, c->in[3]);
     if (act == K_NONE) return y;
-    const reel_scalar_attrs attrs = {{a[0], a[1]}};
-    const reel_op *op = op_of(act);
+    const reel__scalar_attrs attrs = {{a[0], a[1]}};
+    const reel__op *op = op_of(act);
     return APPLY(op, op->attrs ? &attrs : NULL, y);
 }
 
-static reel_status end_onnx(const reel_call *c, reel_onnx *o, reel_ref y, int64_t act,
-                            const reel_number a[2])
+static reel_status end_onnx(const reel__call *c, reel_onnx *o, reel__ref y, int64_t act,
+                            const reel__number a[2])
 {
-    const reel_op *op = op_of(act);
-    const reel_scalar_attrs attrs = {{a[0], a[1]}};
+    const reel__op *op = op_of(act);
+    const reel__scalar_attrs attrs = {{a[0], a[1]}};
     if (act != K_NONE && !op->onnx)
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "%s has no form in ONNX: %s", op->name,
                          op->no_onnx);
@@ -67,7 +67,7 @@ static reel_status end_onnx(const reel_call *c, reel_onnx *o, reel_ref y, int64_
 }
 
 /* One for each element of the result and each thing done to it. */
-static double end_flops(const reel_call *c, int64_t act)
+static double end_flops(const reel__call *c, int64_t act)
 {
     double each = (c->in[3] != NULL) + (act != K_NONE);
     return each * (double)reel__numel(&c->out[0]->meta);
@@ -75,9 +75,9 @@ static double end_flops(const reel_call *c, int64_t act)
 
 /* ---- conv2d: x, weight, bias?, residual [n, k, ho, wo]?  ->  y ------------------------- */
 
-static reel_status conv2d_fused_infer(const reel_call *c, reel_meta *out)
+static reel_status conv2d_fused_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_conv2d_fused_attrs *a = ATTRS(c, reel_conv2d_fused_attrs);
+    const reel__conv2d_fused_attrs *a = ATTRS(c, reel__conv2d_fused_attrs);
     REQUIRE(c, a->algo >= REEL_ALGO_MODEL && a->algo <= REEL_ALGO_WINOGRAD, REEL_ERR_ARG,
             "algo %lld must be 0 (cost model), 1 (direct) or 2 (Winograd)",
             (long long)a->algo);
@@ -85,36 +85,36 @@ static reel_status conv2d_fused_infer(const reel_call *c, reel_meta *out)
     return st ? st : infer_end(c, a->act, out);
 }
 
-static reel_tensor *conv2d_composed(const reel_call *c)
+static reel_tensor *conv2d_composed(const reel__call *c)
 {
-    const reel_conv2d_fused_attrs *a = ATTRS(c, reel_conv2d_fused_attrs);
+    const reel__conv2d_fused_attrs *a = ATTRS(c, reel__conv2d_fused_attrs);
     reel_tensor *x = reel__channels_last(c->in[0]);
     return compose_end(c, APPLY(&reel__conv2d, &a->conv, x, c->in[1], c->in[2]), a->act,
                        a->a);
 }
 
-static void conv2d_fused_vjp(const reel_call *c, reel_tensor *const gy[],
+static void conv2d_fused_vjp(const reel__call *c, reel_tensor *const gy[],
                              reel_tensor *gx[])
 {
     reel__vjp_composed(c, conv2d_composed, gy[0], gx);
 }
 
-static reel_status conv2d_fused_onnx(const reel_call *c, reel_onnx *o)
+static reel_status conv2d_fused_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_conv2d_fused_attrs *a = ATTRS(c, reel_conv2d_fused_attrs);
-    reel_ref y = reel__onnx_call(o, &reel__conv2d, &a->conv, o->out[0], 3, o->in);
+    const reel__conv2d_fused_attrs *a = ATTRS(c, reel__conv2d_fused_attrs);
+    reel__ref y = reel__onnx_call(o, &reel__conv2d, &a->conv, o->out[0], 3, o->in);
     return end_onnx(c, o, y, a->act, a->a);
 }
 
-static double conv2d_fused_flops(const reel_call *c)
+static double conv2d_fused_flops(const reel__call *c)
 {
-    return reel__conv2d.flops(c) + end_flops(c, ATTRS(c, reel_conv2d_fused_attrs)->act);
+    return reel__conv2d.flops(c) + end_flops(c, ATTRS(c, reel__conv2d_fused_attrs)->act);
 }
 
-const reel_op reel__conv2d_fused = {
+const reel__op reel__conv2d_fused = {
     .name = "conv2d_fused",
     .kernel = K_CONV2D_FUSED,
-    .choice = "algo", /* reel_conv2d_algo */
+    .choice = "algo", /* reel__conv2d_algo */
     .n_choices = 3,
     .n_in = 4,
     .n_out = 1,
@@ -139,38 +139,38 @@ const reel_op reel__conv2d_fused = {
 
 /* ---- linear: x [n, in], weight [out, in], bias?, residual [n, out]?  ->  [n, out] ------ */
 
-static reel_status linear_fused_infer(const reel_call *c, reel_meta *out)
+static reel_status linear_fused_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = reel__linear.infer(c, out);
-    return st ? st : infer_end(c, ATTRS(c, reel_linear_fused_attrs)->act, out);
+    return st ? st : infer_end(c, ATTRS(c, reel__linear_fused_attrs)->act, out);
 }
 
-static reel_tensor *linear_composed(const reel_call *c)
+static reel_tensor *linear_composed(const reel__call *c)
 {
-    const reel_linear_fused_attrs *a = ATTRS(c, reel_linear_fused_attrs);
+    const reel__linear_fused_attrs *a = ATTRS(c, reel__linear_fused_attrs);
     return compose_end(c, APPLY(&reel__linear, NULL, c->in[0], c->in[1], c->in[2]),
                        a->act, a->a);
 }
 
-static void linear_fused_vjp(const reel_call *c, reel_tensor *const gy[],
+static void linear_fused_vjp(const reel__call *c, reel_tensor *const gy[],
                              reel_tensor *gx[])
 {
     reel__vjp_composed(c, linear_composed, gy[0], gx);
 }
 
-static reel_status linear_fused_onnx(const reel_call *c, reel_onnx *o)
+static reel_status linear_fused_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_linear_fused_attrs *a = ATTRS(c, reel_linear_fused_attrs);
-    reel_ref y = reel__onnx_call(o, &reel__linear, NULL, o->out[0], 3, o->in);
+    const reel__linear_fused_attrs *a = ATTRS(c, reel__linear_fused_attrs);
+    reel__ref y = reel__onnx_call(o, &reel__linear, NULL, o->out[0], 3, o->in);
     return end_onnx(c, o, y, a->act, a->a);
 }
 
-static double linear_fused_flops(const reel_call *c)
+static double linear_fused_flops(const reel__call *c)
 {
-    return reel__linear.flops(c) + end_flops(c, ATTRS(c, reel_linear_fused_attrs)->act);
+    return reel__linear.flops(c) + end_flops(c, ATTRS(c, reel__linear_fused_attrs)->act);
 }
 
-const reel_op reel__linear_fused = {
+const reel__op reel__linear_fused = {
     .name = "linear_fused",
     .kernel = K_LINEAR_FUSED,
     .n_in = 4,

@@ -8,22 +8,22 @@
 #include "ops/records.h"
 
 #define G gy[0]
-#define DIM(c) ((int)ATTRS(c, reel_index_attrs)->dim)
+#define DIM(c) ((int)ATTRS(c, reel__index_attrs)->dim)
 
 /* Input i is an index; if it is the second, it indexes dimension attrs.dim of the first. */
-static reel_status check_index(const reel_call *c, int i)
+static reel_status check_index(const reel__call *c, int i)
 {
     reel_dtype dt = IN_META(c, i)->dtype;
     REQUIRE(c, dt == REEL_I64 || dt == REEL_I32, REEL_ERR_DTYPE,
             "index %s must be i64 or i32", SHOW(IN_META(c, i)));
-    return i == 1 ? reel__check_dim(c, 0, ATTRS(c, reel_index_attrs)->dim) : REEL_OK;
+    return i == 1 ? reel__check_dim(c, 0, ATTRS(c, reel__index_attrs)->dim) : REEL_OK;
 }
 
 /* ---- index_select: x [.., m, ..]  index [n]  ->  [.., n, ..] ---------------------------------- */
 
-static reel_status index_select_infer(const reel_call *c, reel_meta *out)
+static reel_status index_select_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0), *index = IN_META(c, 1);
+    const reel__meta *x = IN_META(c, 0), *index = IN_META(c, 1);
     reel_status st = check_index(c, 1);
     if (st) return st;
     REQUIRE(c, index->rank == 1, REEL_ERR_SHAPE, "index %s must be [n]", SHOW(index));
@@ -35,9 +35,9 @@ static reel_status index_select_infer(const reel_call *c, reel_meta *out)
 }
 
 /* index_add: g [.., n, ..]  index [n]  ->  [.., size, ..], rows added where the index says */
-static reel_status index_add_infer(const reel_call *c, reel_meta *out)
+static reel_status index_add_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *g = IN_META(c, 0), *index = IN_META(c, 1);
+    const reel__meta *g = IN_META(c, 0), *index = IN_META(c, 1);
     reel_status st = check_index(c, 1);
     if (st) return st;
     REQUIRE(c, index->rank == 1 && index->dim[0] == g->dim[DIM(c)], REEL_ERR_SHAPE,
@@ -45,19 +45,19 @@ static reel_status index_add_infer(const reel_call *c, reel_meta *out)
             SHOW(g));
     *out = *g;
     out->offset = 0;
-    out->dim[DIM(c)] = ATTRS(c, reel_index_attrs)->size;
+    out->dim[DIM(c)] = ATTRS(c, reel__index_attrs)->size;
     reel__set_contiguous(out);
     return REEL_OK;
 }
 
-static void index_select_vjp(const reel_call *c, reel_tensor *const gy[],
+static void index_select_vjp(const reel__call *c, reel_tensor *const gy[],
                              reel_tensor *gx[])
 {
-    const reel_index_attrs a = {DIM(c), IN_META(c, 0)->dim[DIM(c)]};
+    const reel__index_attrs a = {DIM(c), IN_META(c, 0)->dim[DIM(c)]};
     gx[0] = APPLY(&reel__index_add, &a, G, c->in[1]);
 }
 
-static void index_add_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void index_add_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = reel_index_select(G, DIM(c), c->in[1]);
 }
@@ -66,32 +66,33 @@ static void index_add_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
 ONNX_RULE(index_select, ALONG(ONNX_NODE("Gather", o->out[0], x, y)))
 
 /* x with `src` added where `index` says: both of one shape, x's but along the dimension */
-static reel_ref add_at(reel_onnx *o, reel_ref x, reel_ref index, reel_ref src, int dim)
+static reel__ref add_at(reel_onnx *o, reel__ref x, reel__ref index, reel__ref src,
+                        int dim)
 {
     if (reel_failed()) return NULL;
-    reel_ref v = ONNX_NODE("ScatterElements", o->out[0], x, index, src);
+    reel__ref v = ONNX_NODE("ScatterElements", o->out[0], x, index, src);
     reel__onnx_int(o, "axis", dim);
     reel__onnx_str(o, "reduction", "add");
     return v;
 }
 
 /* The index is spread over the shape of g. */
-static reel_status index_add_onnx(const reel_call *c, reel_onnx *o)
+static reel_status index_add_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref g = o->in[0], index = o->in[1];
+    const reel__ref g = o->in[0], index = o->in[1];
     reel_onnx_ref column = *g, full = *g;
     column.dtype = full.dtype = index->dtype;
     for (int i = 0; i < g->rank; i++) {
         column.dim[i] = i == DIM(c) ? index->dim[0] : 1;
         column.grow[i] = i == DIM(c) ? index->grow[0] : 0;
     }
-    reel_ref at = ONNX_NODE("Expand", full, reel__onnx_reshape(o, index, column),
-                            reel__onnx_sizes(o, g->rank, g->dim, g->grow));
-    reel_ref zero = reel__onnx_full(o, reel__whole(0), o->out[0]);
+    reel__ref at = ONNX_NODE("Expand", full, reel__onnx_reshape(o, index, column),
+                             reel__onnx_sizes(o, g->rank, g->dim, g->grow));
+    reel__ref zero = reel__onnx_full(o, reel__whole(0), o->out[0]);
     return reel__onnx_give(o, 0, add_at(o, zero, at, g, DIM(c)));
 }
 
-const reel_op reel__index_select = {
+const reel__op reel__index_select = {
     .name = "index_select",
     .kernel = K_INDEX_SELECT,
     .traits = REEL_OP_FOLDS,
@@ -106,7 +107,7 @@ const reel_op reel__index_select = {
               "f[3]; i64[0] | dim=0",
 };
 
-const reel_op reel__index_add = {
+const reel__op reel__index_add = {
     .name = "index_add",
     .kernel = K_INDEX_ADD,
     .n_in = 2,
@@ -126,7 +127,7 @@ const reel_op reel__index_add = {
 reel_tensor *reel_index_select(reel_tensor *x, int dim, reel_tensor *index)
 {
     if (!reel__have("index_select", x, "x")) return NULL;
-    const reel_index_attrs a = {reel__dim("index_select", &x->meta, dim), 0};
+    const reel__index_attrs a = {reel__dim("index_select", &x->meta, dim), 0};
     return a.dim < 0 ? NULL : APPLY(&reel__index_select, &a, x, index);
 }
 
@@ -153,7 +154,7 @@ reel_tensor *reel_embedding(reel_tensor *weight, reel_tensor *index)
 
 /* ---- gather: out[i][j] = x[index[i][j]][j] for dim 0; scatter_add: its transpose -------------- */
 
-static bool index_fits(const reel_meta *index, const reel_meta *x, int dim)
+static bool index_fits(const reel__meta *index, const reel__meta *x, int dim)
 {
     bool fits = index->rank == x->rank;
     for (int i = 0; fits && i < x->rank; i++)
@@ -161,9 +162,9 @@ static bool index_fits(const reel_meta *index, const reel_meta *x, int dim)
     return fits;
 }
 
-static reel_status gather_infer(const reel_call *c, reel_meta *out)
+static reel_status gather_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0), *index = IN_META(c, 1);
+    const reel__meta *x = IN_META(c, 0), *index = IN_META(c, 1);
     reel_status st = check_index(c, 1);
     if (st) return st;
     REQUIRE(c, index_fits(index, x, DIM(c)), REEL_ERR_SHAPE,
@@ -176,14 +177,14 @@ static reel_status gather_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void gather_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void gather_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = reel_scatter_add(reel__zeros(IN_META(c, 0)), DIM(c), c->in[1], G);
 }
 
 ONNX_RULE(gather, ALONG(ONNX_NODE("GatherElements", o->out[0], x, y)))
 
-const reel_op reel__gather = {
+const reel__op reel__gather = {
     .name = "gather",
     .kernel = K_GATHER,
     .traits = REEL_OP_FOLDS,
@@ -197,9 +198,9 @@ const reel_op reel__gather = {
     .sample = "f[4,3]; i64[2,3] in 0..4 | dim=0\nf[2,5]; i64[2,6] in 0..5 | dim=1",
 };
 
-static reel_status scatter_add_infer(const reel_call *c, reel_meta *out)
+static reel_status scatter_add_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0), *index = IN_META(c, 1), *src = IN_META(c, 2);
+    const reel__meta *x = IN_META(c, 0), *index = IN_META(c, 1), *src = IN_META(c, 2);
     reel_status st = check_index(c, 1);
     if (st) return st;
     REQUIRE(c, x->dtype == src->dtype, REEL_ERR_DTYPE, "%s and %s differ in dtype",
@@ -215,7 +216,7 @@ static reel_status scatter_add_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void scatter_add_vjp(const reel_call *c, reel_tensor *const gy[],
+static void scatter_add_vjp(const reel__call *c, reel_tensor *const gy[],
                             reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = G;
@@ -224,7 +225,7 @@ static void scatter_add_vjp(const reel_call *c, reel_tensor *const gy[],
 
 ONNX_RULE(scatter_add, add_at(o, x, y, z, DIM(c)))
 
-const reel_op reel__scatter_add = {
+const reel__op reel__scatter_add = {
     .name = "scatter_add",
     .kernel = K_SCATTER_ADD,
     .n_in = 3,
@@ -240,11 +241,11 @@ const reel_op reel__scatter_add = {
               "f[2,3]; i64[2,2] in 0..3; f[2,2] | dim=1",
 };
 
-static reel_tensor *indexed(const reel_op *op, reel_tensor *x, int dim, int n,
+static reel_tensor *indexed(const reel__op *op, reel_tensor *x, int dim, int n,
                             reel_tensor *index, reel_tensor *src)
 {
     if (!reel__have(op->name, x, "x")) return NULL;
-    const reel_index_attrs a = {reel__dim(op->name, &x->meta, dim), 0};
+    const reel__index_attrs a = {reel__dim(op->name, &x->meta, dim), 0};
     reel_tensor *in[] = {x, index, src};
     return a.dim < 0 ? NULL : reel__apply1(op, &a, n, in);
 }
@@ -263,14 +264,14 @@ reel_tensor *reel_scatter_add(reel_tensor *x, int dim, reel_tensor *index,
 /* ---- one_hot: index [...]  ->  [..., classes] ---------------------------------------------------- */
 
 typedef struct one_hot_attrs {
-    reel_index_attrs kernel; /* what the kernel reads comes first */
+    reel__index_attrs kernel; /* what the kernel reads comes first */
     int64_t dtype;
 } one_hot_attrs;
 REEL_SCHEMA(one_hot_schema, one_hot_attrs,
             {"size", REEL_ATTR_INT, offsetof(one_hot_attrs, kernel.size), 1, 0, 0, 0},
             ATTR_INT(one_hot_attrs, dtype));
 
-static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
+static reel_status one_hot_infer(const reel__call *c, reel__meta *out)
 {
     const one_hot_attrs *a = ATTRS(c, one_hot_attrs);
     reel_status st = check_index(c, 0);
@@ -289,9 +290,9 @@ static reel_status one_hot_infer(const reel_call *c, reel_meta *out)
 }
 
 /* [0, 1] of the result's dtype */
-static reel_ref off_on(reel_onnx *o, reel_dtype dtype)
+static reel__ref off_on(reel_onnx *o, reel_dtype dtype)
 {
-    const reel_arange_attrs range = {.step = {.whole = 1}};
+    const reel__arange_attrs range = {.step = {.whole = 1}};
     return reel__onnx_range(o, &range, dtype, 2, 0);
 }
 ONNX_RULE(one_hot,
@@ -300,7 +301,7 @@ ONNX_RULE(one_hot,
                              off_on(o, o->out[0].dtype)),
                    "axis", -1))
 
-const reel_op reel__one_hot = {
+const reel__op reel__one_hot = {
     .name = "one_hot",
     .kernel = K_ONE_HOT,
     .traits = REEL_OP_NO_GRAD,

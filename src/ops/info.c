@@ -16,7 +16,7 @@ const char *reel_op_name(int i)
     return i >= 0 && i < reel__n_ops ? reel__ops[i]->name : NULL;
 }
 
-static const char *kind_of(const reel_op *op)
+static const char *kind_of(const reel__op *op)
 {
     if (op->traits & REEL_OP_VIEW) return "view";
     if (op->traits & REEL_OP_INPLACE)
@@ -26,14 +26,14 @@ static const char *kind_of(const reel_op *op)
     return op->traits & REEL_OP_POINTWISE ? "pointwise" : "";
 }
 
-static const char *no_gradient(const reel_op *op)
+static const char *no_gradient(const reel__op *op)
 {
     if (op->vjp) return NULL;
     if (op->no_vjp) return op->no_vjp;
     return op->traits & REEL_OP_NO_GRAD ? "none by nature" : "none is declared";
 }
 
-static int onnx_since(const reel_op *op)
+static int onnx_since(const reel__op *op)
 {
     if (!op->onnx) return 0;
     return op->onnx_since ? op->onnx_since : REEL__ONNX_OPSET_FIRST;
@@ -69,7 +69,7 @@ reel_status reel_op_info(int i, reel_op_facts *out)
     if (i < 0 || i >= reel__n_ops || !out)
         return reel_fail(REEL_ERR_ARG, "op_info: %s",
                          out ? "there is no operator of that number" : "out is NULL");
-    const reel_op *op = reel__ops[i];
+    const reel__op *op = reel__ops[i];
     int optional = 0;
     for (int k = 0; k < 8; k++) optional += op->optional >> k & 1;
     bool any = op->n_in == REEL_OP_VARIADIC;

@@ -7,16 +7,16 @@
 
 /* ---- cat: [.., a, ..] [.., b, ..] -> [.., a + b, ..] along dim ---------------------------- */
 
-static reel_status cat_infer(const reel_call *c, reel_meta *out)
+static reel_status cat_infer(const reel__call *c, reel__meta *out)
 {
-    int d = (int)ATTRS(c, reel_dim_attrs)->dim;
-    const reel_meta *x = IN_META(c, 0);
-    reel_status st = reel__check_dim(c, 0, ATTRS(c, reel_dim_attrs)->dim);
+    int d = (int)ATTRS(c, reel__dim_attrs)->dim;
+    const reel__meta *x = IN_META(c, 0);
+    reel_status st = reel__check_dim(c, 0, ATTRS(c, reel__dim_attrs)->dim);
     if (st) return st;
     *out = *x;
     out->offset = 0;
     for (int i = 1; i < c->n_in; i++) {
-        const reel_meta *y = IN_META(c, i);
+        const reel__meta *y = IN_META(c, i);
         REQUIRE(c, y->dtype == x->dtype, REEL_ERR_DTYPE, "%s and %s differ in dtype",
                 SHOW(x), SHOW(y));
         bool fits = y->rank == x->rank;
@@ -29,9 +29,9 @@ static reel_status cat_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void cat_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void cat_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    int d = (int)ATTRS(c, reel_dim_attrs)->dim;
+    int d = (int)ATTRS(c, reel__dim_attrs)->dim;
     int64_t at = 0;
     for (int i = 0; i < c->n_in; i++) {
         int64_t n = IN_META(c, i)->dim[d];
@@ -40,14 +40,14 @@ static void cat_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx
     }
 }
 
-static reel_status cat_onnx(const reel_call *c, reel_onnx *o)
+static reel_status cat_onnx(const reel__call *c, reel_onnx *o)
 {
-    reel_ref y = reel__onnx_node(o, "Concat", o->out[0], c->n_in, o->in);
-    reel__onnx_int(o, "axis", ATTRS(c, reel_dim_attrs)->dim);
+    reel__ref y = reel__onnx_emit_node(o, "Concat", o->out[0], c->n_in, o->in);
+    reel__onnx_int(o, "axis", ATTRS(c, reel__dim_attrs)->dim);
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__cat = {
+const reel__op reel__cat = {
     .name = "cat",
     .kernel = K_CAT,
     .traits = REEL_OP_FOLDS,
@@ -69,7 +69,7 @@ reel_tensor *reel_cat(reel_tensor *const x[], int n, int dim)
     if (!reel__have("cat", x[0], "x[0]")) return NULL;
     int d = reel__dim("cat", &x[0]->meta, dim);
     if (d < 0) return NULL;
-    const reel_dim_attrs a = {d};
+    const reel__dim_attrs a = {d};
     if (n <= REEL_OP_MAX_IN) return reel__apply1(&reel__cat, &a, n, x);
     /* A record takes 64 inputs: the halves first. */
     reel_scope s = reel_scope_begin();
@@ -111,9 +111,9 @@ reel_tensor *reel_stack(reel_tensor *const x[], int n, int dim)
 
 /* ---- pad: `value` around x --------------------------------------------------------------- */
 
-static reel_status pad_infer(const reel_call *c, reel_meta *out)
+static reel_status pad_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_pad_attrs *a = ATTRS(c, reel_pad_attrs);
+    const reel__pad_attrs *a = ATTRS(c, reel__pad_attrs);
     *out = *IN_META(c, 0);
     out->offset = 0;
     for (int i = 0; i < out->rank; i++) {
@@ -129,21 +129,21 @@ static reel_status pad_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void pad_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void pad_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     reel_tensor *g = gy[0];
     for (int i = 0; i < x->rank; i++)
-        g = reel_narrow(g, i, ATTRS(c, reel_pad_attrs)->before[i], x->dim[i]);
+        g = reel_narrow(g, i, ATTRS(c, reel__pad_attrs)->before[i], x->dim[i]);
     gx[0] = g;
 }
 
-static reel_status pad_onnx(const reel_call *c, reel_onnx *o)
+static reel_status pad_onnx(const reel__call *c, reel_onnx *o)
 {
-    static const reel_pad_attrs fixed = {0};
-    const reel_pad_attrs *a = ATTRS(c, reel_pad_attrs);
-    const reel_pad_attrs *k = o->per_batch ? o->per_batch : &fixed;
-    const reel_ref x = o->in[0];
+    static const reel__pad_attrs fixed = {0};
+    const reel__pad_attrs *a = ATTRS(c, reel__pad_attrs);
+    const reel__pad_attrs *k = o->per_batch ? o->per_batch : &fixed;
+    const reel__ref x = o->in[0];
     int64_t pads[2 * REEL_MAX_RANK], slopes[2 * REEL_MAX_RANK];
     for (int i = 0; i < x->rank; i++) {
         pads[i] = a->before[i];
@@ -157,10 +157,10 @@ static reel_status pad_onnx(const reel_call *c, reel_onnx *o)
                                      EXACTLY(a->value)));
 }
 
-REEL_SCHEMA(pad_schema, reel_pad_attrs, ATTR_INT(reel_pad_attrs, before),
-            ATTR_INT(reel_pad_attrs, after), ATTR_NUMBER(reel_pad_attrs, value));
+REEL_SCHEMA(pad_schema, reel__pad_attrs, ATTR_INT(reel__pad_attrs, before),
+            ATTR_INT(reel__pad_attrs, after), ATTR_NUMBER(reel__pad_attrs, value));
 
-const reel_op reel__pad = {
+const reel__op reel__pad = {
     .name = "pad",
     .kernel = K_PAD,
     .traits = REEL_OP_FOLDS,
@@ -176,7 +176,7 @@ const reel_op reel__pad = {
 };
 
 static reel_tensor *pad(reel_tensor *x, reel_shape before, reel_shape after,
-                        reel_number value)
+                        reel__number value)
 {
     if (!reel__have("pad", x, "x")) return NULL;
     if (before.rank != x->meta.rank || after.rank != x->meta.rank) {
@@ -184,7 +184,7 @@ static reel_tensor *pad(reel_tensor *x, reel_shape before, reel_shape after,
                   before.rank, after.rank, SHOW(&x->meta), x->meta.rank);
         return NULL;
     }
-    reel_pad_attrs a = {.value = value};
+    reel__pad_attrs a = {.value = value};
     memcpy(a.before, before.dim, (size_t)before.rank * sizeof *a.before);
     memcpy(a.after, after.dim, (size_t)after.rank * sizeof *a.after);
     return APPLY(&reel__pad, &a, x);
@@ -205,22 +205,22 @@ reel_tensor *reel_pad_i64(reel_tensor *x, reel_shape before, reel_shape after,
 
 /* ---- flip ---------------------------------------------------------------------------------- */
 
-static reel_status flip_infer(const reel_call *c, reel_meta *out)
+static reel_status flip_infer(const reel__call *c, reel__meta *out)
 {
-    reel_status st = reel__check_mask(c, 0, ATTRS(c, reel_mask_attrs)->mask);
+    reel_status st = reel__check_mask(c, 0, ATTRS(c, reel__mask_attrs)->mask);
     return st ? st : reel__infer_same(c, out);
 }
 
-static void flip_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void flip_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = APPLY(c->op, c->attrs, gy[0]);
 }
 
 /* A slice backwards. */
-static reel_status flip_onnx(const reel_call *c, reel_onnx *o)
+static reel_status flip_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0];
-    int64_t mask = ATTRS(c, reel_mask_attrs)->mask, axes[REEL_MAX_RANK],
+    const reel__ref x = o->in[0];
+    int64_t mask = ATTRS(c, reel__mask_attrs)->mask, axes[REEL_MAX_RANK],
             first[REEL_MAX_RANK], last[REEL_MAX_RANK];
     int n = 0;
     for (int i = 0; i < x->rank; i++) {
@@ -237,7 +237,7 @@ static reel_status flip_onnx(const reel_call *c, reel_onnx *o)
                                      reel__onnx_list(o, n, first)));
 }
 
-const reel_op reel__flip = {
+const reel__op reel__flip = {
     .name = "flip",
     .kernel = K_FLIP,
     .traits = REEL_OP_FOLDS,
@@ -252,7 +252,7 @@ const reel_op reel__flip = {
 
 reel_tensor *reel_flip(reel_tensor *x, reel_shape dims)
 {
-    reel_mask_attrs a = {0};
+    reel__mask_attrs a = {0};
     if (!reel__have("flip", x, "x") || !reel__dims_mask("flip", &x->meta, dims, &a.mask))
         return NULL;
     return APPLY(&reel__flip, &a, x);

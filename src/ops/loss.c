@@ -8,14 +8,14 @@
 #include "ops/recorder.h"
 
 #define G gy[0]
-#define CE(c) ATTRS(c, reel_cross_entropy_attrs)
+#define CE(c) ATTRS(c, reel__cross_entropy_attrs)
 
 /* ---- cross_entropy: logits [n, c]  target i64 [n]  weight [c]?  ->  loss, dlogits [n, c]? ----- */
 
-static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
+static reel_status cross_entropy_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0), *t = IN_META(c, 1);
-    const reel_meta *w = c->in[2] ? IN_META(c, 2) : NULL;
+    const reel__meta *x = IN_META(c, 0), *t = IN_META(c, 1);
+    const reel__meta *w = c->in[2] ? IN_META(c, 2) : NULL;
     REQUIRE(c, x->rank == 2 && x->dim[1] > 0, REEL_ERR_SHAPE,
             "logits %s must be [n, classes]", SHOW(x));
     REQUIRE(c, t->dtype == REEL_I64, REEL_ERR_DTYPE, "target %s must be i64", SHOW(t));
@@ -28,8 +28,9 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
     REQUIRE(c, CE(c)->reduction >= REEL_MEAN && CE(c)->reduction <= REEL_NONE,
             REEL_ERR_ARG, "%" PRId64 " is not a reduction", CE(c)->reduction);
     bool rows = CE(c)->reduction == REEL_NONE;
-    out[0] = reel__meta(rows ? REEL_SHAPE(x->dim[0]) : REEL_SCALAR, x->dtype, x->device);
-    out[1] = reel__meta(REEL_SHAPE(x->dim[0], x->dim[1]), x->dtype, x->device);
+    out[0] =
+        reel__meta_of(rows ? REEL_SHAPE(x->dim[0]) : REEL_SCALAR, x->dtype, x->device);
+    out[1] = reel__meta_of(REEL_SHAPE(x->dim[0], x->dim[1]), x->dtype, x->device);
     if (!CE(c)->want_grad) out[1].rank = -1;
     return REEL_OK;
 }
@@ -38,9 +39,9 @@ static reel_status cross_entropy_infer(const reel_call *c, reel_meta *out)
  *   loss_i = -w[t] (1 - e) lp[i, t] - e / C sum_j w[j] lp[i, j]
  * and the mean divides by the sum of w[t]. Ignored rows count nowhere: their losses are
  * replaced and not multiplied by 0, for the sum may be 0. */
-static reel_tensor *cross_entropy_composed(const reel_call *c)
+static reel_tensor *cross_entropy_composed(const reel__call *c)
 {
-    const reel_cross_entropy_attrs *a = CE(c);
+    const reel__cross_entropy_attrs *a = CE(c);
     reel_tensor *x = c->in[0], *t = c->in[1], *w = c->in[2];
     reel_dtype dt = x->meta.dtype;
     int64_t classes = x->meta.dim[1];
@@ -69,7 +70,7 @@ static reel_tensor *cross_entropy_composed(const reel_call *c)
     return reel_div(total, reel_masked_fill(divisor, none, 1));
 }
 
-static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[],
+static void cross_entropy_vjp(const reel__call *c, reel_tensor *const gy[],
                               reel_tensor *gx[])
 {
     if (c->create_graph) {
@@ -82,41 +83,41 @@ static void cross_entropy_vjp(const reel_call *c, reel_tensor *const gy[],
 
 /* As cross_entropy_composed(): the weight of each class in each row, [n, c]; `chosen` is that
  * of the target alone, by whose sum a mean divides. */
-static reel_ref class_weights(const reel_call *c, reel_onnx *o, reel_ref *chosen)
+static reel__ref class_weights(const reel__call *c, reel_onnx *o, reel__ref *chosen)
 {
-    const reel_cross_entropy_attrs *a = CE(c);
-    const reel_ref x = o->in[0], t = o->in[1], w = o->in[2];
-    const reel_arange_attrs off_on = {.step = {.whole = 1}};
+    const reel__cross_entropy_attrs *a = CE(c);
+    const reel__ref x = o->in[0], t = o->in[1], w = o->in[2];
+    const reel__arange_attrs off_on = {.step = {.whole = 1}};
     const int64_t classes = x->dim[1];
     reel_onnx_ref column = *x;
     column.dim[1] = 1;
-    reel_ref counts = NULL, safe = t;
+    reel__ref counts = NULL, safe = t;
     if (a->ignore_index != INT64_MIN) {
-        reel_ref ignored = reel__onnx_list(o, 1, &a->ignore_index);
-        reel_ref kept = ONNX_BOOL("Not", ONNX_BOOL("Equal", t, ignored));
+        reel__ref ignored = reel__onnx_list(o, 1, &a->ignore_index);
+        reel__ref kept = ONNX_BOOL("Not", ONNX_BOOL("Equal", t, ignored));
         safe = ONNX("Where", kept, t, reel__onnx_number(o, 0, REEL_I64));
         counts = reel__onnx_reshape(o, reel__onnx_cast(o, kept, x->dtype), column);
     }
-    reel_ref q = ONNX_NODE("OneHot", *x, safe, reel__onnx_list(o, 1, &classes),
-                           reel__onnx_range(o, &off_on, x->dtype, 2, 0));
+    reel__ref q = ONNX_NODE("OneHot", *x, safe, reel__onnx_list(o, 1, &classes),
+                            reel__onnx_range(o, &off_on, x->dtype, 2, 0));
     reel__onnx_int(o, "axis", -1);
     if (w) q = ONNX("Mul", q, w);
     if (counts) q = ONNX("Mul", q, counts);
     *chosen = q;
     if (a->smoothing == 0) return q;
-    reel_ref each = NUM(a->smoothing / (double)classes);
+    reel__ref each = NUM(a->smoothing / (double)classes);
     if (w) each = ONNX("Mul", w, each);
     if (counts) each = ONNX("Mul", counts, each);
     return ONNX("Add", ONNX("Mul", q, NUM(1 - a->smoothing)), each);
 }
 
 /* Result 1, the gradient, is for training and not given. */
-static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
+static reel_status cross_entropy_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0];
-    reel_ref chosen, weights = class_weights(c, o, &chosen);
-    reel_ref lp = WITH_INT(ONNX("LogSoftmax", x), "axis", 1);
-    reel_ref y =
+    const reel__ref x = o->in[0];
+    reel__ref chosen, weights = class_weights(c, o, &chosen);
+    reel__ref lp = WITH_INT(ONNX("LogSoftmax", x), "axis", 1);
+    reel__ref y =
         ONNX("Neg", reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", weights, lp), 2));
     if (CE(c)->reduction != REEL_NONE) y = reel__onnx_reduce(o, "ReduceSum", y, 1);
     if (CE(c)->reduction == REEL_MEAN)
@@ -124,13 +125,13 @@ static reel_status cross_entropy_onnx(const reel_call *c, reel_onnx *o)
     return reel__onnx_give(o, 0, reel__onnx_reshape(o, y, o->out[0]));
 }
 
-REEL_SCHEMA(cross_entropy_schema, reel_cross_entropy_attrs,
-            ATTR_REAL(reel_cross_entropy_attrs, smoothing),
-            ATTR_INT(reel_cross_entropy_attrs, ignore_index),
-            ATTR_INT(reel_cross_entropy_attrs, reduction),
-            ATTR_INT(reel_cross_entropy_attrs, want_grad));
+REEL_SCHEMA(cross_entropy_schema, reel__cross_entropy_attrs,
+            ATTR_REAL(reel__cross_entropy_attrs, smoothing),
+            ATTR_INT(reel__cross_entropy_attrs, ignore_index),
+            ATTR_INT(reel__cross_entropy_attrs, reduction),
+            ATTR_INT(reel__cross_entropy_attrs, want_grad));
 
-const reel_op reel__cross_entropy = {
+const reel__op reel__cross_entropy = {
     .name = "cross_entropy",
     .kernel = K_CROSS_ENTROPY,
     .n_in = 3,
@@ -193,7 +194,7 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
                   o->label_smoothing, (int)o->reduction);
         return NULL;
     }
-    const reel_cross_entropy_attrs a = {
+    const reel__cross_entropy_attrs a = {
         .smoothing = reel__option(o->label_smoothing, 0),
         .ignore_index = o->ignore ? o->ignore_index : INT64_MIN,
         .reduction = o->reduction,
@@ -212,7 +213,7 @@ reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
 
 /* ---- elementwise losses: a pointwise row, then a reduction -------------------------------------- */
 
-static reel_status loss_infer(const reel_call *c, reel_meta *out)
+static reel_status loss_infer(const reel__call *c, reel__meta *out)
 {
     REQUIRE(c, reel__same_shape(IN_META(c, 0), IN_META(c, 1)), REEL_ERR_SHAPE,
             "input %s and target %s must have one shape", SHOW(IN_META(c, 0)),
@@ -220,7 +221,7 @@ static reel_status loss_infer(const reel_call *c, reel_meta *out)
     return reel__infer_pointwise(c, out);
 }
 
-static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_tensor *target,
+static reel_tensor *reduce(const reel__op *op, reel_tensor *x, reel_tensor *target,
                            reel_reduction reduction)
 {
     if (reduction != REEL_MEAN && reduction != REEL_SUM && reduction != REEL_NONE) {
@@ -234,7 +235,7 @@ static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_tensor *targe
     return reel_scope_return(s, y);
 }
 
-static void squared_error_vjp(const reel_call *c, reel_tensor *const gy[],
+static void squared_error_vjp(const reel__call *c, reel_tensor *const gy[],
                               reel_tensor *gx[])
 {
     reel_tensor *g = reel_mul(G, reel_mul_scalar(reel_sub(c->in[0], c->in[1]), 2));
@@ -242,13 +243,13 @@ static void squared_error_vjp(const reel_call *c, reel_tensor *const gy[],
     if (NEEDS(c, 1)) gx[1] = reel_neg(g);
 }
 
-static reel_ref squared(reel_onnx *o, reel_ref d)
+static reel__ref squared(reel_onnx *o, reel__ref d)
 {
     return ONNX("Mul", d, d);
 }
 ONNX_RULE(squared_error, squared(o, ONNX("Sub", x, y)))
 
-const reel_op reel__squared_error = {
+const reel__op reel__squared_error = {
     .name = "squared_error",
     .kernel = K_SQUARED_ERROR,
     .traits = REEL_OP_POINTWISE,
@@ -269,7 +270,7 @@ reel_tensor *reel_mse_loss(reel_tensor *x, reel_tensor *target, reel_reduction r
 }
 
 /* d/dx = sigmoid(x) - t, d/dt = -x */
-static void bce_with_logits_vjp(const reel_call *c, reel_tensor *const gy[],
+static void bce_with_logits_vjp(const reel__call *c, reel_tensor *const gy[],
                                 reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = reel_mul(G, reel_sub(reel_sigmoid(c->in[0]), c->in[1]));
@@ -278,18 +279,18 @@ static void bce_with_logits_vjp(const reel_call *c, reel_tensor *const gy[],
 
 /* |x| times the share of the target on the other side, where it has one, and log(1 + e^-|x|): so
  * no infinity meets another, or 0. */
-static reel_ref onnx_bce(reel_onnx *o, reel_ref x, reel_ref y)
+static reel__ref onnx_bce(reel_onnx *o, reel__ref x, reel__ref y)
 {
-    reel_ref size = ONNX("Abs", x);
-    reel_ref share =
+    reel__ref size = ONNX("Abs", x);
+    reel__ref share =
         ONNX("Where", ONNX_BOOL("Greater", x, NUM(0)), ONNX("Sub", NUM(1), y), y);
-    reel_ref none = ONNX_BOOL("Equal", share, NUM(0));
-    reel_ref off = ONNX("Where", none, NUM(0), ONNX("Mul", size, share));
+    reel__ref none = ONNX_BOOL("Equal", share, NUM(0));
+    reel__ref off = ONNX("Where", none, NUM(0), ONNX("Mul", size, share));
     return ONNX("Add", off, ONNX("Softplus", ONNX("Neg", size)));
 }
 ONNX_RULE(bce_with_logits, onnx_bce(o, x, y))
 
-const reel_op reel__bce_with_logits = {
+const reel__op reel__bce_with_logits = {
     .name = "bce_with_logits",
     .kernel = K_BCE_WITH_LOGITS,
     .traits = REEL_OP_POINTWISE,

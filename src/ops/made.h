@@ -6,17 +6,17 @@
 #include "ops/op.h"
 
 /* One life, of a record and perhaps of its backward's. */
-struct reel_made {
+struct reel__made {
     atomic_int refs;
-    const reel_op *op[2]; /* NULL: there is none */
-    void (*free_fn)(struct reel_made *self);
-    struct reel_made *next;
+    const reel__op *op[2]; /* NULL: there is none */
+    void (*free_fn)(struct reel__made *self);
+    struct reel__made *next;
 };
 
 /* Lists its records, with one reference. An error if a name is taken. */
-reel_status reel__made_add(reel_made *m);
+reel_status reel__made_add(reel__made *m);
 /* The first one whose record `is_it` says yes to; retained. NULL: none. */
-const reel_op *reel__made_find(bool (*is_it)(const reel_op *op, const void *what),
-                               const void *what);
+const reel__op *reel__made_find(bool (*is_it)(const reel__op *op, const void *what),
+                                const void *what);
 
 #endif

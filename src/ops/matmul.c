@@ -6,9 +6,9 @@
 
 /* ---- matmul: x [..., m, k]  y [..., k, n]  ->  [..., m, n] --------------------------------- */
 
-static reel_status matmul_infer(const reel_call *c, reel_meta *out)
+static reel_status matmul_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0), *y = IN_META(c, 1);
+    const reel__meta *x = IN_META(c, 0), *y = IN_META(c, 1);
     int r = x->rank;
     REQUIRE(c, x->dtype == y->dtype, REEL_ERR_DTYPE, "%s and %s differ in dtype", SHOW(x),
             SHOW(y));
@@ -25,22 +25,22 @@ static reel_status matmul_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void matmul_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void matmul_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = reel_matmul(G, reel_t(c->in[1])); /* [.., m, n] [.., n, k] */
     if (NEEDS(c, 1)) gx[1] = reel_matmul(reel_t(c->in[0]), G); /* [.., k, m] [.., m, n] */
 }
 
 /* 2 m n k for each matrix of the batch */
-static double matmul_flops(const reel_call *c)
+static double matmul_flops(const reel__call *c)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     return 2. * (double)reel__numel(&c->out[0]->meta) * (double)x->dim[x->rank - 1];
 }
 
 ONNX_RULE(matmul, ONNX_NODE("MatMul", o->out[0], x, y))
 
-const reel_op reel__matmul = {
+const reel__op reel__matmul = {
     .name = "matmul",
     .kernel = K_MATMUL,
     .n_in = 2,
@@ -57,7 +57,7 @@ const reel_op reel__matmul = {
 };
 
 /* Batch dimensions of x as those of `like`, with its two matrix dimensions. */
-static reel_tensor *expand_batch(reel_tensor *x, const reel_meta *like)
+static reel_tensor *expand_batch(reel_tensor *x, const reel__meta *like)
 {
     reel_shape s = reel__shape(like);
     bool same = x->meta.rank == s.rank;
@@ -70,9 +70,9 @@ static reel_tensor *expand_batch(reel_tensor *x, const reel_meta *like)
 }
 
 /* Batch shapes broadcast, [m, k] x [k, n] aside. */
-static bool batch_shape(const reel_tensor *x, const reel_tensor *y, reel_meta *out)
+static bool batch_shape(const reel_tensor *x, const reel_tensor *y, reel__meta *out)
 {
-    reel_meta a = x->meta, b = y->meta;
+    reel__meta a = x->meta, b = y->meta;
     a.rank -= 2;
     b.rank -= 2;
     *out = a;
@@ -98,7 +98,7 @@ reel_tensor *reel_matmul(reel_tensor *x, reel_tensor *y)
     bool row = x->meta.rank == 1, column = y->meta.rank == 1;
     reel_tensor *a = row ? reel_unsqueeze(x, 0) : x,
                 *b = column ? reel_unsqueeze(y, 1) : y;
-    reel_meta batch;
+    reel__meta batch;
     reel_tensor *z = NULL;
     if (a && b && batch_shape(a, b, &batch))
         z = APPLY(&reel__matmul, NULL, expand_batch(a, &batch), expand_batch(b, &batch));
@@ -109,10 +109,10 @@ reel_tensor *reel_matmul(reel_tensor *x, reel_tensor *y)
 
 /* ---- linear: x [n, in]  weight [out, in]  bias [out], optional  ->  [n, out] ----------------- */
 
-static reel_status linear_infer(const reel_call *c, reel_meta *out)
+static reel_status linear_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0), *w = IN_META(c, 1);
-    const reel_meta *b = c->in[2] ? IN_META(c, 2) : NULL;
+    const reel__meta *x = IN_META(c, 0), *w = IN_META(c, 1);
+    const reel__meta *b = c->in[2] ? IN_META(c, 2) : NULL;
     REQUIRE(c, x->dtype == w->dtype && (!b || b->dtype == x->dtype), REEL_ERR_DTYPE,
             "input %s, weight %s and bias %s differ in dtype", SHOW(x), SHOW(w),
             b ? SHOW(b) : "none");
@@ -130,7 +130,7 @@ static reel_status linear_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void linear_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void linear_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     if (NEEDS(c, 0)) gx[0] = reel_matmul(G, c->in[1]);         /* [n, out] [out, in] */
     if (NEEDS(c, 1)) gx[1] = reel_matmul(reel_t(G), c->in[0]); /* [out, n] [n, in]   */
@@ -139,7 +139,7 @@ static void linear_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor 
 
 ONNX_RULE(linear, WITH_INT(ONNX_NODE("Gemm", o->out[0], x, y, z), "transB", 1))
 
-const reel_op reel__linear = {
+const reel__op reel__linear = {
     .name = "linear",
     .kernel = K_LINEAR,
     .n_in = 3,

@@ -9,8 +9,8 @@
 #include "ops/records.h"
 
 #define G gy[0]
-#define BN(c) ATTRS(c, reel_batch_norm_attrs)
-#define LN(c) ATTRS(c, reel_layer_norm_attrs)
+#define BN(c) ATTRS(c, reel__batch_norm_attrs)
+#define LN(c) ATTRS(c, reel__layer_norm_attrs)
 
 /* Statistics of half-precision inputs are f32. */
 static reel_dtype stat_dtype(reel_dtype dt)
@@ -18,11 +18,11 @@ static reel_dtype stat_dtype(reel_dtype dt)
     return dt == REEL_F16 || dt == REEL_BF16 ? REEL_F32 : dt;
 }
 
-static reel_status check_vector(const reel_call *c, int i, const char *what, int64_t n,
+static reel_status check_vector(const reel__call *c, int i, const char *what, int64_t n,
                                 reel_dtype dtype)
 {
     if (!c->in[i]) return REEL_OK;
-    const reel_meta *v = IN_META(c, i);
+    const reel__meta *v = IN_META(c, i);
     REQUIRE(c, v->rank == 1 && v->dim[0] == n && v->dtype == dtype, REEL_ERR_SHAPE,
             "%s %s must be %s[%" PRId64 "], as input %s says", what, SHOW(v),
             reel_dtype_name(dtype), n, SHOW(IN_META(c, 0)));
@@ -32,11 +32,11 @@ static reel_status check_vector(const reel_call *c, int i, const char *what, int
 /* ---- batch_norm: x [n, c, ...] weight? bias? mean? var? residual? -> y, save_mean [c],
  *      save_invstd [c] --------------------------------------------------------------------------- */
 
-static reel_status batch_norm_infer(const reel_call *c, reel_meta *out)
+static reel_status batch_norm_infer(const reel__call *c, reel__meta *out)
 {
     static const char *const what[] = {"", "weight", "bias", "running mean",
                                        "running variance"};
-    const reel_meta *x = IN_META(c, 0), *r = c->in[5] ? IN_META(c, 5) : NULL;
+    const reel__meta *x = IN_META(c, 0), *r = c->in[5] ? IN_META(c, 5) : NULL;
     REQUIRE(c, x->rank >= 2, REEL_ERR_SHAPE, "input %s must be [n, c, ...]", SHOW(x));
     int64_t channels = x->dim[1];
     for (int i = 1; i <= 4; i++) {
@@ -56,15 +56,15 @@ static reel_status batch_norm_infer(const reel_call *c, reel_meta *out)
     out[0] = *x;
     out[0].offset = 0;
     reel__set_strides_like(&out[0], x);
-    out[1] = reel__meta(REEL_SHAPE(channels), stat_dtype(x->dtype), x->device);
+    out[1] = reel__meta_of(REEL_SHAPE(channels), stat_dtype(x->dtype), x->device);
     out[2] = out[1];
     return REEL_OK;
 }
 
-static reel_status batch_norm_backward_infer(const reel_call *c, reel_meta *out)
+static reel_status batch_norm_backward_infer(const reel__call *c, reel__meta *out)
 {
     static const char *const what[] = {"", "", "weight", "mean", "1 / deviation"};
-    const reel_meta *x = IN_META(c, 1);
+    const reel__meta *x = IN_META(c, 1);
     int64_t want = BN(c)->want;
     reel_status st = reel__check_alike(c, 0, 1);
     if (!st && c->in[5]) st = reel__check_alike(c, 5, 1);
@@ -79,14 +79,14 @@ static reel_status batch_norm_backward_infer(const reel_call *c, reel_meta *out)
     out[0].offset = 0;
     reel__set_strides_like(&out[0], x);
     out[3] = out[0];
-    out[1] = reel__meta(REEL_SHAPE(x->dim[1]), x->dtype, x->device);
+    out[1] = reel__meta_of(REEL_SHAPE(x->dim[1]), x->dtype, x->device);
     out[2] = out[1];
     for (int i = 0; i < 4; i++)
         if (!(want >> i & 1)) out[i].rank = -1;
     return REEL_OK;
 }
 
-const reel_op reel__batch_norm_backward = {
+const reel__op reel__batch_norm_backward = {
     .name = "batch_norm_backward",
     .kernel = K_BATCH_NORM_BACKWARD,
     .traits = REEL_OP_REPLACES,
@@ -124,7 +124,7 @@ static reel_tensor *normalized(reel_tensor *x, reel_tensor *mean, reel_tensor *i
 }
 
 /* batch_norm in operators, for gradients of gradients, without residual and relu. */
-static reel_tensor *batch_norm_composed(const reel_call *c)
+static reel_tensor *batch_norm_composed(const reel__call *c)
 {
     reel_tensor *x = c->in[0];
     reel_shape dims = {.rank = 0}, column = {.rank = x->meta.rank};
@@ -142,14 +142,14 @@ static reel_tensor *batch_norm_composed(const reel_call *c)
 }
 
 /* g in the memory order of x: the fused kernels ask it of all operands. */
-static reel_tensor *in_order_of(reel_tensor *g, const reel_meta *x)
+static reel_tensor *in_order_of(reel_tensor *g, const reel__meta *x)
 {
     bool last = x->rank == 4 && reel__is_channels_last(x);
     return last ? reel_to_format(g, REEL_CHANNELS_LAST) : g;
 }
 
 /* v [c] as [1, c, 1, ...] of x's rank and dtype: one value a channel of x [n, c, ...]. */
-static reel_tensor *per_channel(reel_tensor *v, const reel_meta *x)
+static reel_tensor *per_channel(reel_tensor *v, const reel__meta *x)
 {
     reel_shape column = {.rank = x->rank};
     for (int i = 0; i < x->rank; i++) column.dim[i] = i == 1 ? x->dim[1] : 1;
@@ -159,9 +159,9 @@ static reel_tensor *per_channel(reel_tensor *v, const reel_meta *x)
 /* The gradient of x through results 1 and 2, the statistics of the batch. They have one only in
  * a graph that computes the result again from them, by batch_norm_apply:
  * d mean / dx = 1 / m, d invstd / dx = -invstd^3 (x - mean) / m. */
-static reel_tensor *by_statistics(const reel_call *c, reel_tensor *const gy[])
+static reel_tensor *by_statistics(const reel__call *c, reel_tensor *const gy[])
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     double m = (double)reel__numel(x) / (double)x->dim[1];
     reel_tensor *sum = NULL, *invstd = c->out[2];
     if (gy[1])
@@ -174,18 +174,18 @@ static reel_tensor *by_statistics(const reel_call *c, reel_tensor *const gy[])
 }
 
 /* The gradients of all inputs through result 0. */
-static void by_result(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void by_result(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     bool relu = BN(c)->relu;
     if (c->create_graph) {
         reel_tensor *g = relu ? APPLY(&reel__relu_grad, NULL, c->out[0], G) : G;
-        reel_call inner = *c;
+        reel__call inner = *c;
         inner.needs &= ~(UINT64_C(1) << 5);
         if (inner.needs) reel__vjp_composed(&inner, batch_norm_composed, g, gx);
         if (NEEDS(c, 5)) gx[5] = g;
         return;
     }
-    reel_batch_norm_attrs a = *BN(c);
+    reel__batch_norm_attrs a = *BN(c);
     a.want = (int64_t)NEEDS(c, 0) | (int64_t)NEEDS(c, 1) << 1 |
              (int64_t)NEEDS(c, 2) << 2 | (int64_t)(relu && NEEDS(c, 5)) << 3;
     reel_tensor *in[] = {
@@ -197,7 +197,8 @@ static void by_result(const reel_call *c, reel_tensor *const gy[], reel_tensor *
     if (NEEDS(c, 5)) gx[5] = relu ? out[3] : G;
 }
 
-static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void batch_norm_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     if (G) by_result(c, gy, gx);
     if ((!gy[1] && !gy[2]) || !NEEDS(c, 0) || !BN(c)->training) return;
@@ -206,25 +207,25 @@ static void batch_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 }
 
 /* The result is only read to mask relu's gradient. */
-static uint32_t batch_norm_saves(const reel_call *c)
+static uint32_t batch_norm_saves(const reel__call *c)
 {
     return BN(c)->relu ? c->op->saves : c->op->saves & ~SAVE_OUT(0);
 }
 
 /* As in eval mode. Of f16 and bf16 the statistics are f32; before opset 14 all operands must be of
  * one dtype. */
-static reel_status batch_norm_onnx(const reel_call *c, reel_onnx *o)
+static reel_status batch_norm_onnx(const reel__call *c, reel_onnx *o)
 {
     if (BN(c)->training) return reel__onnx_training(c, "statistics of the batch");
-    const reel_ref x = o->in[0];
-    reel_ref part[5] = {x, o->in[1], o->in[2], o->in[3], o->in[4]};
+    const reel__ref x = o->in[0];
+    reel__ref part[5] = {x, o->in[1], o->in[2], o->in[3], o->in[4]};
     const reel_onnx_ref channels = {
         .dtype = x->dtype, .rank = 1, .dim = {x->dim[1]}, .grow = {x->grow[1]}};
     for (int i = 1; i <= 2; i++)
         if (!part[i]) part[i] = reel__onnx_full(o, reel__whole(i == 1), channels);
     for (int i = 3; i <= 4 && o->opset < 14; i++)
         part[i] = reel__onnx_cast(o, part[i], x->dtype);
-    reel_ref y = reel__onnx_node(o, "BatchNormalization", o->out[0], 5, part);
+    reel__ref y = reel__onnx_emit_node(o, "BatchNormalization", o->out[0], 5, part);
     reel__onnx_float(o, "epsilon", BN(c)->eps);
     if (o->in[5]) y = ONNX("Add", y, o->in[5]);
     return reel__onnx_give(o, 0, BN(c)->relu ? ONNX("Relu", y) : y);
@@ -239,7 +240,7 @@ static reel_status batch_norm_onnx(const reel_call *c, reel_onnx *o)
     .attrs = &reel__batch_norm_schema, .infer = batch_norm_infer, .vjp = batch_norm_vjp, \
     .again = &reel__batch_norm_apply, .again_out = {[3] = 1, [4] = 2}
 
-const reel_op reel__batch_norm = {
+const reel__op reel__batch_norm = {
     .name = "batch_norm",
     .onnx = batch_norm_onnx,
     BATCH_NORM_RECORD,
@@ -254,7 +255,7 @@ const reel_op reel__batch_norm = {
 
 /* In training with running statistics, which it changes: what the tape and a tracer must
  * know stands in the record. */
-const reel_op reel__batch_norm_update = {
+const reel__op reel__batch_norm_update = {
     .name = "batch_norm_update",
     .no_onnx = "changes running statistics, in train mode: call reel_train(net, false) "
                "before tracing",
@@ -270,10 +271,10 @@ const reel_op reel__batch_norm_update = {
  * What batch_norm gave, from what it saved, to the last bit: a training step that is short of
  * memory makes it again (trace/passes/recompute.c). */
 
-static reel_status batch_norm_apply_infer(const reel_call *c, reel_meta *out)
+static reel_status batch_norm_apply_infer(const reel__call *c, reel__meta *out)
 {
     static const char *const what[] = {"", "weight", "bias", "mean", "1 / deviation"};
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     REQUIRE(c, x->rank >= 2, REEL_ERR_SHAPE, "input %s must be [n, c, ...]", SHOW(x));
     for (int i = 1; i <= 4; i++) {
         reel_dtype dt = i < 3 ? x->dtype : stat_dtype(x->dtype);
@@ -290,7 +291,7 @@ static reel_status batch_norm_apply_infer(const reel_call *c, reel_meta *out)
 
 /* In operators, for its gradients. The statistics are inputs of this operator; how they depend on
  * x is not its concern: their gradients go on to batch_norm, which computed them from x. */
-static reel_tensor *batch_norm_apply_composed(const reel_call *c)
+static reel_tensor *batch_norm_apply_composed(const reel__call *c)
 {
     reel_tensor *x = c->in[0];
     reel_tensor *y = reel_mul(reel_sub(x, per_channel(c->in[3], &x->meta)),
@@ -301,13 +302,13 @@ static reel_tensor *batch_norm_apply_composed(const reel_call *c)
     return BN(c)->relu ? reel_relu(y) : y;
 }
 
-static void batch_norm_apply_vjp(const reel_call *c, reel_tensor *const gy[],
+static void batch_norm_apply_vjp(const reel__call *c, reel_tensor *const gy[],
                                  reel_tensor *gx[])
 {
     reel__vjp_composed(c, batch_norm_apply_composed, G, gx);
 }
 
-const reel_op reel__batch_norm_apply = {
+const reel__op reel__batch_norm_apply = {
     .name = "batch_norm_apply",
     .kernel = K_BATCH_NORM_APPLY,
     .traits = REEL_OP_REPLACES,
@@ -332,10 +333,10 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
     REEL__CALLED("batch_norm");
     const reel_batch_norm_opts *o = REEL__OPTS("batch_norm", reel_batch_norm_opts, opts);
     if (!o) return NULL;
-    const reel_batch_norm_attrs a = {.eps = reel__option(o->eps, 1e-5),
-                                     .momentum = reel__option(o->momentum, 0.1),
-                                     .training = o->training,
-                                     .relu = o->relu};
+    const reel__batch_norm_attrs a = {.eps = reel__option(o->eps, 1e-5),
+                                      .momentum = reel__option(o->momentum, 0.1),
+                                      .training = o->training,
+                                      .relu = o->relu};
     if (a.eps < 0 || a.momentum < 0 || a.momentum > 1) {
         reel_fail(REEL_ERR_ARG,
                   "batch_norm: eps %g must be positive, momentum %g in [0, 1]", a.eps,
@@ -343,7 +344,7 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
         return NULL;
     }
     if (!reel__have("batch_norm", x, "x")) return NULL;
-    const reel_op *op =
+    const reel__op *op =
         a.training && running_mean ? &reel__batch_norm_update : &reel__batch_norm;
     reel_scope s = reel_scope_begin();
     if (residual) residual = in_order_of(residual, &x->meta);
@@ -353,7 +354,7 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
 
 /* ---- layer_norm: x [..., d...] weight [d...]? bias [d...]? -> y, mean [...], rstd [...] ------ */
 
-static reel_status check_layer_norm(const reel_call *c, const reel_meta *x)
+static reel_status check_layer_norm(const reel__call *c, const reel__meta *x)
 {
     REQUIRE(c, LN(c)->dims >= 1 && LN(c)->dims <= x->rank, REEL_ERR_ARG,
             "%" PRId64 " normalized dimensions; input %s has %d", LN(c)->dims, SHOW(x),
@@ -362,11 +363,11 @@ static reel_status check_layer_norm(const reel_call *c, const reel_meta *x)
 }
 
 /* Input i, unless absent, has the normalized sizes of x ... */
-static reel_status check_tail(const reel_call *c, const reel_meta *x, int i,
+static reel_status check_tail(const reel__call *c, const reel__meta *x, int i,
                               const char *what)
 {
     int64_t dims = LN(c)->dims;
-    const reel_meta *w = c->in[i] ? IN_META(c, i) : NULL;
+    const reel__meta *w = c->in[i] ? IN_META(c, i) : NULL;
     bool fits = !w || (w->rank == dims && w->dtype == x->dtype);
     for (int k = 0; w && fits && k < dims; k++)
         fits = w->dim[k] == x->dim[x->rank - dims + k];
@@ -377,10 +378,10 @@ static reel_status check_tail(const reel_call *c, const reel_meta *x, int i,
 }
 
 /* ... or the others. */
-static reel_status check_lead(const reel_call *c, const reel_meta *x, int i,
+static reel_status check_lead(const reel__call *c, const reel__meta *x, int i,
                               const char *what)
 {
-    const reel_meta *m = IN_META(c, i);
+    const reel__meta *m = IN_META(c, i);
     int lead = x->rank - (int)LN(c)->dims;
     bool fits = m->rank == lead && m->dtype == stat_dtype(x->dtype);
     for (int k = 0; fits && k < lead; k++) fits = m->dim[k] == x->dim[k];
@@ -389,9 +390,9 @@ static reel_status check_lead(const reel_call *c, const reel_meta *x, int i,
     return REEL_OK;
 }
 
-static reel_status layer_norm_infer(const reel_call *c, reel_meta *out)
+static reel_status layer_norm_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     reel_status st = check_layer_norm(c, x);
     if (!st) st = check_tail(c, x, 1, "weight");
     if (!st) st = check_tail(c, x, 2, "bias");
@@ -408,9 +409,9 @@ static reel_status layer_norm_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static reel_status layer_norm_backward_infer(const reel_call *c, reel_meta *out)
+static reel_status layer_norm_backward_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 1);
+    const reel__meta *x = IN_META(c, 1);
     int lead = x->rank - (int)LN(c)->dims;
     reel_status st = reel__check_alike(c, 0, 1);
     if (!st) st = check_layer_norm(c, x);
@@ -431,7 +432,7 @@ static reel_status layer_norm_backward_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-const reel_op reel__layer_norm_backward = {
+const reel__op reel__layer_norm_backward = {
     .name = "layer_norm_backward",
     .kernel = K_LAYER_NORM_BACKWARD,
     .n_in = 5,
@@ -446,7 +447,7 @@ const reel_op reel__layer_norm_backward = {
               "f[2,3,4]; f[2,3,4]; -; s[2]; s[2] in 0.5..2 | dims=2 want=3",
 };
 
-static reel_tensor *layer_norm_composed(const reel_call *c)
+static reel_tensor *layer_norm_composed(const reel__call *c)
 {
     reel_tensor *x = c->in[0];
     reel_shape dims = {.rank = (int)LN(c)->dims}, rows = reel__shape(&x->meta);
@@ -460,13 +461,14 @@ static reel_tensor *layer_norm_composed(const reel_call *c)
     return c->in[2] ? reel_add(y, c->in[2]) : y;
 }
 
-static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void layer_norm_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
     if (c->create_graph) {
         reel__vjp_composed(c, layer_norm_composed, G, gx);
         return;
     }
-    reel_layer_norm_attrs a = *LN(c);
+    reel__layer_norm_attrs a = *LN(c);
     a.want = (int64_t)(c->needs & 7);
     reel_tensor *in[] = {reel_contiguous(G), c->in[0], c->in[1], c->out[1], c->out[2]};
     reel_tensor *out[3];
@@ -475,22 +477,22 @@ static void layer_norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_ten
 }
 
 /* Before LayerNormalization: in operators, as PyTorch writes them and runtimes fuse them. */
-static reel_ref layer_norm_composed_onnx(const reel_call *c, reel_onnx *o)
+static reel__ref layer_norm_composed_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0];
+    const reel__ref x = o->in[0];
     int64_t mask = 0;
     for (int i = 0; i < LN(c)->dims; i++) mask |= INT64_C(1) << (x->rank - 1 - i);
-    reel_ref d = ONNX("Sub", x, reel__onnx_reduce(o, "ReduceMean", x, mask));
-    reel_ref var = reel__onnx_reduce(o, "ReduceMean", ONNX("Pow", d, NUM(2)), mask);
-    reel_ref y = ONNX("Div", d, ONNX("Sqrt", ONNX("Add", var, NUM(LN(c)->eps))));
+    reel__ref d = ONNX("Sub", x, reel__onnx_reduce(o, "ReduceMean", x, mask));
+    reel__ref var = reel__onnx_reduce(o, "ReduceMean", ONNX("Pow", d, NUM(2)), mask);
+    reel__ref y = ONNX("Div", d, ONNX("Sqrt", ONNX("Add", var, NUM(LN(c)->eps))));
     if (o->in[1]) y = ONNX("Mul", y, o->in[1]);
     return o->in[2] ? ONNX("Add", y, o->in[2]) : y;
 }
 
 /* Results 1 and 2, the statistics, are for training and not given. */
-static reel_status layer_norm_onnx(const reel_call *c, reel_onnx *o)
+static reel_status layer_norm_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0];
+    const reel__ref x = o->in[0];
     int lead = x->rank - (int)LN(c)->dims;
     if (!HAS("LayerNormalization"))
         return reel__onnx_give(o, 0, layer_norm_composed_onnx(c, o));
@@ -499,14 +501,14 @@ static reel_status layer_norm_onnx(const reel_call *c, reel_onnx *o)
         tail.dim[i] = x->dim[lead + i];
         tail.grow[i] = x->grow[lead + i];
     }
-    reel_ref scale = o->in[1] ? o->in[1] : reel__onnx_full(o, reel__whole(1), tail);
-    reel_ref y = ONNX_NODE("LayerNormalization", o->out[0], x, scale, o->in[2]);
+    reel__ref scale = o->in[1] ? o->in[1] : reel__onnx_full(o, reel__whole(1), tail);
+    reel__ref y = ONNX_NODE("LayerNormalization", o->out[0], x, scale, o->in[2]);
     reel__onnx_int(o, "axis", -LN(c)->dims);
     reel__onnx_float(o, "epsilon", LN(c)->eps);
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__layer_norm = {
+const reel__op reel__layer_norm = {
     .name = "layer_norm",
     .kernel = K_LAYER_NORM,
     .again = &reel__layer_norm,
@@ -534,7 +536,7 @@ reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
         reel_fail(REEL_ERR_ARG, "layer_norm: eps %g must be positive", o->eps);
         return NULL;
     }
-    const reel_layer_norm_attrs a = {.dims = dims, .eps = reel__option(o->eps, 1e-5)};
+    const reel__layer_norm_attrs a = {.dims = dims, .eps = reel__option(o->eps, 1e-5)};
     reel_scope s = reel_scope_begin();
     return reel_scope_return(
         s, APPLY(&reel__layer_norm, &a, reel_contiguous(x), weight, bias));

@@ -10,23 +10,23 @@
 #include "ops/attr.h"
 #include "tensor/tensor.h"
 
-typedef struct reel_op reel_op;
-typedef struct reel_onnx reel_onnx; /* what an ONNX rule writes to (onnx.h) */
-typedef struct reel_made reel_made; /* the life of a record made at run time (made.h) */
+typedef struct reel__op reel__op;
+typedef struct reel_onnx reel_onnx;   /* what an ONNX rule writes to (onnx.h) */
+typedef struct reel__made reel__made; /* the life of a record made at run time (made.h) */
 
 /* One call: a record with its operands. Recorders see it after the kernel ran; a vjp sees the
  * one of the forward, with ghosts (no storage) where a value was not saved. */
-typedef struct reel_call {
-    const reel_op *op;
+typedef struct reel__call {
+    const reel__op *op;
     int n_in, n_out;
     reel_tensor *const *in;  /* NULL: an optional input that is absent */
     reel_tensor *const *out; /* NULL: an output that was not asked for */
     const void *attrs;
     uint64_t needs;    /* vjp: bit i, the gradient of input i is asked for */
     bool create_graph; /* vjp: compose differentiable operators, no fused backward */
-} reel_call;
+} reel__call;
 
-enum reel_op_traits {
+enum reel__op_traits {
     REEL_OP_POINTWISE = 1 << 0, /* kernel is a PW row of kernel.def              */
     REEL_OP_VIEW = 1 << 1,      /* output 0 shares input 0's storage; no kernel    */
     REEL_OP_INPLACE = 1 << 2,   /* output 0 is input 0                             */
@@ -49,33 +49,33 @@ enum reel_op_traits {
 #define REEL_OP_VARIADIC (-1)
 #define REEL_AGAIN_IN 8
 
-struct reel_op {
+struct reel__op {
     const char *name;   /* key in graphs, errors, tests, profiles                  */
     uint16_t kernel;    /* row of kernel.def                                       */
-    uint16_t traits;    /* enum reel_op_traits                                     */
+    uint16_t traits;    /* enum reel__op_traits                                     */
     int8_t n_in, n_out; /* n_in REEL_OP_VARIADIC: 1 .. REEL_OP_MAX_IN              */
     uint8_t optional;   /* bit i: input i may be absent                            */
     uint8_t mutates;    /* bit i: input i is changed (INPLACE implies bit 0)       */
     uint32_t saves;     /* SAVE_IN(i) | SAVE_OUT(i): what the vjp reads            */
     uint32_t (*saves_for)(
-        const reel_call *); /* NULL, or a subset of `saves` for this call */
-    uint16_t dtypes;        /* DTYPE_... of the value inputs; the rest infer checks    */
+        const reel__call *); /* NULL, or a subset of `saves` for this call */
+    uint16_t dtypes;         /* DTYPE_... of the value inputs; the rest infer checks    */
     uint16_t values; /* the same for the support table, where input 0 is not a value */
-    const reel_attr_schema *attrs;
+    const reel__attr_schema *attrs;
     /* Shapes and dtypes of the outputs, strides, and for a view the offset; out[i].rank -1
      * leaves output i out. out[] comes with input 0's dtype and device. */
-    reel_status (*infer)(const reel_call *, reel_meta *out);
+    reel_status (*infer)(const reel__call *, reel__meta *out);
     /* gy[i] is NULL where output i got no gradient. Sets gx[i] where NEEDS(c, i). */
-    void (*vjp)(const reel_call *, reel_tensor *const gy[], reel_tensor *gx[]);
+    void (*vjp)(const reel__call *, reel_tensor *const gy[], reel_tensor *gx[]);
     /* Floating-point operations of a call; NULL: one for each element of the result. Bytes
      * follow from the operands. */
-    double (*flops)(const reel_call *);
+    double (*flops)(const reel__call *);
     /* Writes the call into an ONNX model (ops/onnx.h). */
-    reel_status (*onnx)(const reel_call *, reel_onnx *);
+    reel_status (*onnx)(const reel__call *, reel_onnx *);
     /* Makes result 0 again from what is there, cheaply and to the last bit: the record itself or
      * another; NULL: nothing cheap does. Its input i is ours, or where again_out[i] is k > 0 our
      * output k. POINTWISE records without effects need none (reel__op_again). */
-    const reel_op *again;
+    const reel__op *again;
     uint8_t again_out[REEL_AGAIN_IN];
     /* An attribute that chooses between 0, the cost model's choice, and algorithms with other
      * speeds: trace/execute/tune.c measures them. NULL: none. */
@@ -92,41 +92,41 @@ struct reel_op {
      * "f[2,3] in -1..1; i64[4] in 0..9; - | dim=1", samples separated by newlines. */
     const char *sample;
     /* Kernel HOST: who computes it. */
-    const reel_host *host;
+    const reel__host *host;
     /* NULL: the record is there as long as the program. */
-    reel_made *made;
+    reel__made *made;
 };
 
 /* Whether a call changes what input i holds; whether it changes any. */
-static inline bool reel__op_changes(const reel_op *op, int i)
+static inline bool reel__op_changes(const reel__op *op, int i)
 {
     return (i == 0 && (op->traits & REEL_OP_INPLACE)) ||
            (i < 8 && (op->mutates >> i & 1));
 }
-static inline bool reel__op_mutates(const reel_op *op)
+static inline bool reel__op_mutates(const reel__op *op)
 {
     return op->mutates || (op->traits & REEL_OP_INPLACE);
 }
 /* Who holds a record beyond a call (a node, a tape) counts as one of its users. */
-void reel__made_retain(reel_made *m);
-void reel__made_release(reel_made *m);
-static inline const reel_op *reel__op_retain(const reel_op *op)
+void reel__made_retain(reel__made *m);
+void reel__made_release(reel__made *m);
+static inline const reel__op *reel__op_retain(const reel__op *op)
 {
     if (op && op->made) reel__made_retain(op->made);
     return op;
 }
-static inline void reel__op_release(const reel_op *op)
+static inline void reel__op_release(const reel__op *op)
 {
     if (op && op->made) reel__made_release(op->made);
 }
 /* Whether one call may stand for several, run at another time, or not at all. */
-static inline bool reel__op_is_steady(const reel_op *op)
+static inline bool reel__op_is_steady(const reel__op *op)
 {
     return !(op->traits & REEL_OP_EFFECT);
 }
 
 /* The record that makes result 0 again; NULL: nothing cheap does. */
-static inline const reel_op *reel__op_again(const reel_op *op)
+static inline const reel__op *reel__op_again(const reel__op *op)
 {
     bool itself = (op->traits & REEL_OP_POINTWISE) && !reel__op_mutates(op);
     return itself ? op : op->again;
@@ -148,10 +148,10 @@ static inline const reel_op *reel__op_again(const reel_op *op)
 
 /* The one path. `in` is borrowed; results belong to the innermost scope, out[i] is NULL for
  * outputs left out and on an error. */
-reel_status reel__apply(const reel_op *op, const void *attrs, int n_in,
+reel_status reel__apply(const reel__op *op, const void *attrs, int n_in,
                         reel_tensor *const in[], reel_tensor *out[]);
 /* The same for output 0 alone. */
-reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,
+reel_tensor *reel__apply1(const reel__op *op, const void *attrs, int n_in,
                           reel_tensor *const in[]);
 /* APPLY(&reel__relu, NULL, x): the usual way to call it. */
 #define APPLY(op, attrs, ...)                                                            \
@@ -160,17 +160,17 @@ reel_tensor *reel__apply1(const reel_op *op, const void *attrs, int n_in,
                  (reel_tensor *const[]){__VA_ARGS__})
 
 /* Every record, in the order of ops.def. */
-extern const reel_op *const reel__ops[];
+extern const reel__op *const reel__ops[];
 extern const int reel__n_ops;
-const reel_op *reel__op_by_name(const char *name); /* NULL: none */
+const reel__op *reel__op_by_name(const char *name); /* NULL: none */
 /* The same with those that were made at run time; retained. */
-const reel_op *reel__op_take(const char *name);
+const reel__op *reel__op_take(const char *name);
 
 /* What this call costs. */
-reel_cost reel__cost(const reel_call *);
+reel_cost reel__cost(const reel__call *);
 
 /* Sets the pending error, "name: message". Returns its status. */
-reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, ...)
+reel_status reel__bad(const reel__call *c, reel_status status, const char *fmt, ...)
     REEL_PRINTF(3, 4);
 #define REQUIRE(c, condition, status, ...)                                               \
     do {                                                                                 \
@@ -182,39 +182,39 @@ reel_status reel__bad(const reel_call *c, reel_status status, const char *fmt, .
  * before they call apply(). */
 bool reel__have(const char *name, const reel_tensor *x, const char *arg);
 /* Wraps a dimension and reports one out of range; -1 then. */
-int reel__dim(const char *name, const reel_meta *m, int dim);
+int reel__dim(const char *name, const reel__meta *m, int dim);
 /* Bits of a list of dimensions (rank 0: all); false, with an error, if one is out of range
  * or stands twice. */
-bool reel__dims_mask(const char *name, const reel_meta *m, reel_shape dims,
+bool reel__dims_mask(const char *name, const reel__meta *m, reel_shape dims,
                      int64_t *mask);
 
 /* An attribute that names dimension `dim` of input i: an error unless there is one. */
-reel_status reel__check_dim(const reel_call *c, int i, int64_t dim);
+reel_status reel__check_dim(const reel__call *c, int i, int64_t dim);
 /* The same for a set of dimensions, bit d for dimension d. */
-reel_status reel__check_mask(const reel_call *c, int i, int64_t mask);
+reel_status reel__check_mask(const reel__call *c, int i, int64_t mask);
 /* Inputs i and k must have one shape and one dtype. */
-reel_status reel__check_alike(const reel_call *c, int i, int k);
+reel_status reel__check_alike(const reel__call *c, int i, int k);
 
 /* Some elements share memory: a dimension of stride 0. */
-bool reel__is_expanded(const reel_meta *m);
+bool reel__is_expanded(const reel__meta *m);
 /* Two views of one storage: their memory meets, but not element by element. */
-bool reel__meets_in_part(const reel_meta *a, const reel_meta *b);
+bool reel__meets_in_part(const reel__meta *a, const reel__meta *b);
 
 /* Shape rules that many share. */
-reel_status reel__infer_same(const reel_call *, reel_meta *out); /* like input 0 */
-reel_status reel__infer_pointwise(const reel_call *, reel_meta *out);
+reel_status reel__infer_same(const reel__call *, reel__meta *out); /* like input 0 */
+reel_status reel__infer_pointwise(const reel__call *, reel__meta *out);
 /* The shape that all inputs broadcast to, in the memory order of the first that has it. */
-reel_status reel__infer_broadcast(const reel_call *, reel_meta *out);
+reel_status reel__infer_broadcast(const reel__call *, reel__meta *out);
 /* The one reduction of a gradient to the shape of a broadcast input: all operators use it. */
-reel_tensor *reel__sum_to(reel_tensor *g, const reel_meta *target);
+reel_tensor *reel__sum_to(reel_tensor *g, const reel__meta *target);
 /* saves_for of a product of inputs 0 and 1: a factor is saved only if the other one needs its
  * gradient. */
-uint32_t reel__saves_product(const reel_call *);
+uint32_t reel__saves_product(const reel__call *);
 /* The gradient of a record that has no backward of its own, or a fused one that create_graph
  * cannot use: `composed` is the same function of the inputs in differentiable operators; fills
  * gx[i] for every input that needs it. So second and higher orders need no kernels of their
  * own. */
-void reel__vjp_composed(const reel_call *c, reel_tensor *(*composed)(const reel_call *),
+void reel__vjp_composed(const reel__call *c, reel_tensor *(*composed)(const reel__call *),
                         reel_tensor *g, reel_tensor *gx[]);
 /* The same value without its history. */
 reel_tensor *reel__constant(reel_tensor *x);
@@ -222,13 +222,13 @@ reel_tensor *reel__constant(reel_tensor *x);
 reel_tensor *reel__channels_last(reel_tensor *x);
 /* Fills in the strides with which `to`, of as many elements, looks at the memory of `from`;
  * false if there are none: reshaping then takes a contiguous copy. */
-bool reel__view_strides(const reel_meta *from, reel_meta *to);
+bool reel__view_strides(const reel__meta *from, reel__meta *to);
 /* x without the dimensions of the mask, which have size 1. */
 reel_tensor *reel__drop_dims(reel_tensor *x, int64_t mask);
 /* Every element `value`. */
-reel_tensor *reel__full_of(reel_shape shape, reel_number value, reel_dtype dtype);
+reel_tensor *reel__full_of(reel_shape shape, reel__number value, reel_dtype dtype);
 /* Zeros of a meta. */
-reel_tensor *reel__zeros(const reel_meta *m);
+reel_tensor *reel__zeros(const reel__meta *m);
 
 /* This thread's place in the random stream; advances it by `blocks`. */
 reel_rng_state reel__rng_take(int64_t blocks);

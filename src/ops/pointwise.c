@@ -11,15 +11,15 @@ _Static_assert(REEL_STEP_OUTS <= REEL_OP_MAX_OUT, "the record has as many output
 _Static_assert(REEL_STEP_INS <= 16, "all inputs are saved: bits 0 to 15 of `saves`");
 
 #define VALUES (REEL_STEP_INS + REEL_STEPS)
-#define PROGRAM(c) ATTRS(c, reel_pointwise_attrs)
+#define PROGRAM(c) ATTRS(c, reel__pointwise_attrs)
 
 /* ---- the program ------------------------------------------------------------------------ */
 
 /* The operator that a step is; NULL if the row is none. Those in place share their rows. */
-static const reel_op *op_of(int64_t row)
+static const reel__op *op_of(int64_t row)
 {
     for (int i = 0; i < reel__n_ops; i++) {
-        const reel_op *op = reel__ops[i];
+        const reel__op *op = reel__ops[i];
         if (op->kernel == row && (op->traits & REEL_OP_POINTWISE) &&
             !(op->traits & REEL_OP_INPLACE))
             return op;
@@ -27,9 +27,9 @@ static const reel_op *op_of(int64_t row)
     return NULL;
 }
 
-static reel_status check_counts(const reel_call *c)
+static reel_status check_counts(const reel__call *c)
 {
-    const reel_pointwise_attrs *p = PROGRAM(c);
+    const reel__pointwise_attrs *p = PROGRAM(c);
     REQUIRE(c, p, REEL_ERR_ARG, "without attributes");
     REQUIRE(c, p->n_in == c->n_in && c->n_in <= REEL_STEP_INS, REEL_ERR_ARG,
             "%d inputs for a program of %lld; at most %d are possible", c->n_in,
@@ -50,10 +50,10 @@ static reel_status check_counts(const reel_call *c)
 }
 
 /* What a step reads, and from the dtypes of that the dtype of its result. */
-static reel_status check_step(const reel_call *c, int s, reel_dtype dtype[VALUES])
+static reel_status check_step(const reel__call *c, int s, reel_dtype dtype[VALUES])
 {
-    const reel_pointwise_attrs *p = PROGRAM(c);
-    const reel_op *op = op_of(p->row[s]);
+    const reel__pointwise_attrs *p = PROGRAM(c);
+    const reel__op *op = op_of(p->row[s]);
     REQUIRE(c, op, REEL_ERR_ARG,
             "step %d is kernel %lld, which is not a pointwise operator", s,
             (long long)p->row[s]);
@@ -73,16 +73,16 @@ static reel_status check_step(const reel_call *c, int s, reel_dtype dtype[VALUES
             "step %d, %s, does not take operands of %s and %s", s, op->name,
             reel_dtype_name(first), reel_dtype_name(last));
     dtype[p->n_in + s] =
-        reel__pw_info((reel_kernel_id)op->kernel)->out_bool ? REEL_BOOL : last;
+        reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool ? REEL_BOOL : last;
     return REEL_OK;
 }
 
 /* Values have one float dtype; conditions are bool. */
-static reel_status check_inputs(const reel_call *c, reel_dtype dtype[VALUES])
+static reel_status check_inputs(const reel__call *c, reel_dtype dtype[VALUES])
 {
-    const reel_meta *value = NULL;
+    const reel__meta *value = NULL;
     for (int i = 0; i < c->n_in; i++) {
-        const reel_meta *x = IN_META(c, i);
+        const reel__meta *x = IN_META(c, i);
         dtype[i] = x->dtype;
         if (x->dtype == REEL_BOOL) continue;
         REQUIRE(c, reel_dtype_is_float(x->dtype), REEL_ERR_DTYPE,
@@ -95,9 +95,9 @@ static reel_status check_inputs(const reel_call *c, reel_dtype dtype[VALUES])
     return REEL_OK;
 }
 
-static reel_status pointwise_infer(const reel_call *c, reel_meta *out)
+static reel_status pointwise_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_pointwise_attrs *p = PROGRAM(c);
+    const reel__pointwise_attrs *p = PROGRAM(c);
     reel_dtype dtype[VALUES];
     reel_status st = check_counts(c);
     if (!st) st = check_inputs(c, dtype);
@@ -118,9 +118,9 @@ static reel_status pointwise_infer(const reel_call *c, reel_meta *out)
 
 /* The program once more, operator by operator: what its gradients read. */
 typedef struct chain {
-    const reel_call *call;
-    const reel_op *op[REEL_STEPS];
-    reel_scalar_attrs a[REEL_STEPS];
+    const reel__call *call;
+    const reel__op *op[REEL_STEPS];
+    reel__scalar_attrs a[REEL_STEPS];
     reel_tensor *value[VALUES], *grad[VALUES];
     bool flows[VALUES]; /* a gradient of it is asked for, or leads to one that is */
 } chain;
@@ -139,8 +139,8 @@ static const void *attrs_of(const chain *t, int s)
 
 static bool run_chain(chain *t)
 {
-    const reel_call *c = t->call;
-    const reel_pointwise_attrs *p = PROGRAM(c);
+    const reel__call *c = t->call;
+    const reel__pointwise_attrs *p = PROGRAM(c);
     reel_shape shape = reel__shape(&c->out[0]->meta);
     for (int i = 0; i < c->n_in; i++) {
         t->value[i] = reel_expand(c->in[i], shape); /* some steps do not broadcast */
@@ -151,7 +151,7 @@ static bool run_chain(chain *t)
         reel_tensor *in[3];
         int y = c->n_in + s;
         t->op[s] = op_of(p->row[s]);
-        t->a[s] = (reel_scalar_attrs){{p->a[s][0], p->a[s][1]}};
+        t->a[s] = (reel__scalar_attrs){{p->a[s][0], p->a[s][1]}};
         for (int k = 0; k < t->op[s]->n_in; k++)
             t->flows[y] = t->flows[y] || t->flows[p->src[s][k]];
         if (t->op[s]->traits & REEL_OP_NO_GRAD) t->flows[y] = false;
@@ -169,12 +169,12 @@ static void add_to(reel_tensor **sum, reel_tensor *g)
 /* The gradient of step s's result goes on to what it read. */
 static void back_step(chain *t, int s)
 {
-    const reel_call *c = t->call;
+    const reel__call *c = t->call;
     int y = c->n_in + s;
     reel_tensor *in[3], *gx[3] = {NULL, NULL, NULL};
     if (!t->flows[y] || !t->grad[y]) return;
     const int64_t *src = PROGRAM(c)->src[s];
-    reel_call step = {.op = t->op[s], .n_out = 1, .in = in, .out = &t->value[y]};
+    reel__call step = {.op = t->op[s], .n_out = 1, .in = in, .out = &t->value[y]};
     step.n_in = operands_of(t, s, in);
     step.attrs = attrs_of(t, s);
     step.create_graph = c->create_graph;
@@ -184,9 +184,9 @@ static void back_step(chain *t, int s)
         if (t->flows[src[k]]) add_to(&t->grad[src[k]], gx[k]);
 }
 
-static void pointwise_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void pointwise_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_pointwise_attrs *p = PROGRAM(c);
+    const reel__pointwise_attrs *p = PROGRAM(c);
     chain t = {.call = c};
     bool was =
         reel__tape_enable(true); /* a step's gradient may be composed on its inputs */
@@ -198,19 +198,20 @@ static void pointwise_vjp(const reel_call *c, reel_tensor *const gy[], reel_tens
     for (int i = 0; i < c->n_in; i++) gx[i] = reel__sum_to(t.grad[i], IN_META(c, i));
 }
 
-static double pointwise_flops(const reel_call *c)
+static double pointwise_flops(const reel__call *c)
 {
     return (double)PROGRAM(c)->n_step * (double)reel__numel(&c->out[0]->meta);
 }
 
 /* ---- ONNX: the steps in sequence --------------------------------------------------------- */
 
-static reel_ref step_onnx(const reel_call *c, reel_onnx *o, int s, const reel_ref value[])
+static reel__ref step_onnx(const reel__call *c, reel_onnx *o, int s,
+                           const reel__ref value[])
 {
-    const reel_pointwise_attrs *p = PROGRAM(c);
-    const reel_op *op = op_of(p->row[s]);
-    const reel_scalar_attrs a = {{p->a[s][0], p->a[s][1]}};
-    reel_ref in[3];
+    const reel__pointwise_attrs *p = PROGRAM(c);
+    const reel__op *op = op_of(p->row[s]);
+    const reel__scalar_attrs a = {{p->a[s][0], p->a[s][1]}};
+    reel__ref in[3];
     if (!op->onnx) {
         reel__bad(c, REEL_ERR_UNSUPPORTED, "step %d, %s, has no form in ONNX: %s", s,
                   op->name, op->no_onnx);
@@ -218,27 +219,27 @@ static reel_ref step_onnx(const reel_call *c, reel_onnx *o, int s, const reel_re
     }
     for (int k = 0; k < op->n_in; k++) in[k] = value[p->src[s][k]];
     reel_onnx_ref type = reel__onnx_broadcast(op->n_in, in);
-    if (reel__pw_info((reel_kernel_id)op->kernel)->out_bool) type.dtype = REEL_BOOL;
+    if (reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool) type.dtype = REEL_BOOL;
     return reel__onnx_call(o, op, &a, type, op->n_in, in);
 }
 
-static reel_status pointwise_onnx(const reel_call *c, reel_onnx *o)
+static reel_status pointwise_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_pointwise_attrs *p = PROGRAM(c);
-    reel_ref value[VALUES];
+    const reel__pointwise_attrs *p = PROGRAM(c);
+    reel__ref value[VALUES];
     for (int i = 0; i < c->n_in; i++) value[i] = o->in[i];
     for (int s = 0; s < p->n_step; s++)
         if (!(value[c->n_in + s] = step_onnx(c, o, s, value))) return reel_error_status();
     for (int i = 0; i < p->n_out; i++) {
         if (o->out[i].rank < 0) continue;
-        reel_ref y = reel__onnx_expand(o, value[c->n_in + p->out[i]], o->out[i]);
+        reel__ref y = reel__onnx_expand(o, value[c->n_in + p->out[i]], o->out[i]);
         if (reel__onnx_give(o, i, y)) break;
     }
     return reel_error_status();
 }
 
 /* tanh(x + b); two outputs of one chain, which share a step; a choice and its condition. */
-const reel_op reel__pointwise = {
+const reel__op reel__pointwise = {
     .name = "pointwise",
     .kernel = K_POINTWISE,
     .again = &reel__pointwise,

@@ -9,12 +9,12 @@
 #include "ops/records.h"
 
 #define G gy[0]
-#define A(c) ATTRS(c, reel_pool2d_attrs)
+#define A(c) ATTRS(c, reel__pool2d_attrs)
 
 /* PyTorch's rule: with ceil_mode the last window may hang over, by less than a stride, but must
  * start inside the input or its left padding. Where not even one window fits, the first is the
  * last. */
-static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
+static int64_t out_size(const reel__pool2d_attrs *a, int i, int64_t n)
 {
     int64_t pad, reach, span; /* attributes may come from a file: nothing may overflow */
     if (a->stride[i] < 1 || a->padding[i] < 0 || a->dilation[i] < 1 || a->kernel[i] < 1 ||
@@ -31,9 +31,9 @@ static int64_t out_size(const reel_pool2d_attrs *a, int i, int64_t n)
     return out;
 }
 
-static reel_status pool_infer(const reel_call *c, reel_meta *out)
+static reel_status pool_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     REQUIRE(c, x->rank == 4, REEL_ERR_SHAPE, "input %s must be [n, c, h, w]", SHOW(x));
     *out = *x;
     out->offset = 0;
@@ -54,7 +54,7 @@ static reel_status pool_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static reel_status check_rank(const reel_call *c)
+static reel_status check_rank(const reel__call *c)
 {
     REQUIRE(c, IN_META(c, 0)->rank == 4, REEL_ERR_SHAPE, "input %s must be [n, c, h, w]",
             SHOW(IN_META(c, 0)));
@@ -62,9 +62,9 @@ static reel_status check_rank(const reel_call *c)
 }
 
 /* Gradient gy must be what pooling makes of attrs.size. */
-static reel_status check_pooled(const reel_call *c)
+static reel_status check_pooled(const reel__call *c)
 {
-    const reel_meta *g = IN_META(c, 0);
+    const reel__meta *g = IN_META(c, 0);
     reel_status st = check_rank(c);
     if (st) return st;
     for (int i = 0; i < 2; i++)
@@ -75,7 +75,7 @@ static reel_status check_pooled(const reel_call *c)
 }
 
 /* gradients: the size before pooling */
-static reel_status size_infer(const reel_call *c, reel_meta *out)
+static reel_status size_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = check_rank(c);
     if (st) return st;
@@ -87,21 +87,21 @@ static reel_status size_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static reel_status unpool_infer(const reel_call *c, reel_meta *out)
+static reel_status unpool_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = check_pooled(c);
     return st ? st : size_infer(c, out);
 }
 
-static reel_pool2d_attrs sized(const reel_call *c)
+static reel__pool2d_attrs sized(const reel__call *c)
 {
-    reel_pool2d_attrs a = *A(c);
+    reel__pool2d_attrs a = *A(c);
     a.size[0] = IN_META(c, 0)->dim[2];
     a.size[1] = IN_META(c, 0)->dim[3];
     return a;
 }
 
-static double window_flops(const reel_call *c)
+static double window_flops(const reel__call *c)
 {
     return (double)reel__numel(&c->out[0]->meta) * (double)A(c)->kernel[0] *
            (double)A(c)->kernel[1];
@@ -109,7 +109,7 @@ static double window_flops(const reel_call *c)
 
 /* ---- max_pool2d: y, and the index of each winner in its plane --------------------------------- */
 
-static reel_status max_pool2d_infer(const reel_call *c, reel_meta *out)
+static reel_status max_pool2d_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = pool_infer(c, out);
     out[1] = out[0];
@@ -117,16 +117,16 @@ static reel_status max_pool2d_infer(const reel_call *c, reel_meta *out)
     return st;
 }
 
-static reel_status max_unpool_infer(const reel_call *c, reel_meta *out)
+static reel_status max_unpool_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *g = IN_META(c, 0), *index = IN_META(c, 1);
+    const reel__meta *g = IN_META(c, 0), *index = IN_META(c, 1);
     REQUIRE(c, index->dtype == REEL_I64 && reel__same_shape(g, index), REEL_ERR_SHAPE,
             "index %s must be i64 of the shape of gradient %s", SHOW(index), SHOW(g));
     return unpool_infer(c, out);
 }
 
 /* gx = the elements of gy at the indices: [n, c, ho * wo] from [n, c, h * w] */
-static void max_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
+static void max_pool2d_backward_vjp(const reel__call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
 {
     reel_tensor *flat =
@@ -134,7 +134,7 @@ static void max_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
     gx[0] = reel_reshape(flat, reel__shape(IN_META(c, 0)));
 }
 
-const reel_op reel__max_pool2d_backward = {
+const reel__op reel__max_pool2d_backward = {
     .name = "max_pool2d_backward",
     .kernel = K_MAX_POOL2D_BACKWARD,
     .n_in = 2,
@@ -150,18 +150,19 @@ const reel_op reel__max_pool2d_backward = {
               "dilation=1,1 size=4,4",
 };
 
-static void max_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void max_pool2d_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
-    reel_pool2d_attrs a = sized(c);
+    reel__pool2d_attrs a = sized(c);
     gx[0] = APPLY(&reel__max_pool2d_backward, &a, reel__channels_last(G), c->out[1]);
 }
 
-static bool follows_batch(const reel_ref x)
+static bool follows_batch(const reel__ref x)
 {
     return x->grow[2] || x->grow[3];
 }
 
-static reel_status follows(const reel_call *c, const char *what)
+static reel_status follows(const reel__call *c, const char *what)
 {
     return reel__bad(
         c, REEL_ERR_UNSUPPORTED,
@@ -172,7 +173,7 @@ static reel_status follows(const reel_call *c, const char *what)
 
 /* Rounding up is written as padding behind, which every opset understands alike: in 13 to 18
  * a last window could start in it. */
-static reel_status pads_of(const reel_call *c, const reel_ref x, reel_ref y,
+static reel_status pads_of(const reel__call *c, const reel__ref x, reel__ref y,
                            int64_t pads[4])
 {
     if (A(c)->ceil_mode && follows_batch(x)) return follows(c, "ceil_mode");
@@ -186,7 +187,7 @@ static reel_status pads_of(const reel_call *c, const reel_ref x, reel_ref y,
     return REEL_OK;
 }
 
-static void window(reel_onnx *o, const reel_pool2d_attrs *a, const int64_t pads[4])
+static void window(reel_onnx *o, const reel__pool2d_attrs *a, const int64_t pads[4])
 {
     reel__onnx_ints(o, "kernel_shape", 2, a->kernel);
     reel__onnx_ints(o, "strides", 2, a->stride);
@@ -196,9 +197,9 @@ static void window(reel_onnx *o, const reel_pool2d_attrs *a, const int64_t pads[
 
 /* More padding behind than a window has elements, which no runtime takes, becomes part of the
  * tensor: -inf never wins. */
-static reel_ref pad_behind(const reel_call *c, reel_onnx *o, int64_t pads[4])
+static reel__ref pad_behind(const reel__call *c, reel_onnx *o, int64_t pads[4])
 {
-    const reel_ref x = o->in[0];
+    const reel__ref x = o->in[0];
     int64_t more[8] = {0};
     if (pads[2] < A(c)->kernel[0] && pads[3] < A(c)->kernel[1]) return x;
     reel_onnx_ref wide = *x;
@@ -211,33 +212,33 @@ static reel_ref pad_behind(const reel_call *c, reel_onnx *o, int64_t pads[4])
 }
 
 /* ONNX numbers winners through the whole tensor; `wide` is x with what was padded. */
-static reel_ref place_in_plane(reel_onnx *o, reel_ref at, reel_ref x, reel_ref wide)
+static reel__ref place_in_plane(reel_onnx *o, reel__ref at, reel__ref x, reel__ref wide)
 {
     if (reel_failed()) return NULL;
 #define SIZE(n) reel__onnx_number(o, (double)(n), REEL_I64)
-    reel_ref plane = ONNX("Mod", at, SIZE(wide->dim[2] * wide->dim[3]));
+    reel__ref plane = ONNX("Mod", at, SIZE(wide->dim[2] * wide->dim[3]));
     if (x->dim[3] == wide->dim[3]) return plane;
-    reel_ref row = ONNX("Div", plane, SIZE(wide->dim[3]));
-    reel_ref column = ONNX("Mod", plane, SIZE(wide->dim[3]));
+    reel__ref row = ONNX("Div", plane, SIZE(wide->dim[3]));
+    reel__ref column = ONNX("Mod", plane, SIZE(wide->dim[3]));
     return ONNX("Add", ONNX("Mul", row, SIZE(x->dim[3])), column);
 #undef SIZE
 }
 
-static reel_status max_pool2d_onnx(const reel_call *c, reel_onnx *o)
+static reel_status max_pool2d_onnx(const reel__call *c, reel_onnx *o)
 {
     int64_t pads[4];
     if (pads_of(c, o->in[0], &o->out[0], pads)) return reel_error_status();
-    reel_ref wide = pad_behind(c, o, pads);
-    reel_ref y = ONNX_NODE("MaxPool", o->out[0], wide);
+    reel__ref wide = pad_behind(c, o, pads);
+    reel__ref y = ONNX_NODE("MaxPool", o->out[0], wide);
     window(o, A(c), pads);
     reel__onnx_ints(o, "dilations", 2, A(c)->dilation);
     if (o->out[1].rank < 0) return reel__onnx_give(o, 0, y);
-    reel_ref at = reel__onnx_more(o, o->out[1]);
+    reel__ref at = reel__onnx_more(o, o->out[1]);
     (void)reel__onnx_give(o, 0, y);
     return reel__onnx_give(o, 1, place_in_plane(o, at, o->in[0], wide));
 }
 
-const reel_op reel__max_pool2d = {
+const reel__op reel__max_pool2d = {
     .name = "max_pool2d",
     .kernel = K_MAX_POOL2D,
     .n_in = 1,
@@ -258,13 +259,13 @@ const reel_op reel__max_pool2d = {
 
 /* ---- avg_pool2d ------------------------------------------------------------------------------------ */
 
-static void avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
+static void avg_pool2d_backward_vjp(const reel__call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
 {
     gx[0] = APPLY(&reel__avg_pool2d, c->attrs, reel__channels_last(G));
 }
 
-const reel_op reel__avg_pool2d_backward = {
+const reel__op reel__avg_pool2d_backward = {
     .name = "avg_pool2d_backward",
     .kernel = K_AVG_POOL2D_BACKWARD,
     .n_in = 1,
@@ -280,19 +281,20 @@ const reel_op reel__avg_pool2d_backward = {
         "count_include_pad=1 ceil_mode=1 size=3,4",
 };
 
-static void avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void avg_pool2d_vjp(const reel__call *c, reel_tensor *const gy[],
+                           reel_tensor *gx[])
 {
-    reel_pool2d_attrs a = sized(c);
+    reel__pool2d_attrs a = sized(c);
     gx[0] = APPLY(&reel__avg_pool2d_backward, &a, reel__channels_last(G));
 }
 
 /* What counts as an element of a window: with count_include_pad the padding, but never what
  * rounding up adds behind it. So where there is both, the padding becomes a tensor's. */
-static reel_status avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
+static reel_status avg_pool2d_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_pool2d_attrs *a = A(c);
+    const reel__pool2d_attrs *a = A(c);
     int64_t pads[4];
-    reel_ref x = o->in[0];
+    reel__ref x = o->in[0];
     if (pads_of(c, x, &o->out[0], pads)) return reel_error_status();
     bool counted = a->count_include_pad;
     if (counted && (pads[2] > a->padding[0] || pads[3] > a->padding[1])) {
@@ -307,13 +309,13 @@ static reel_status avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
         x = ONNX_NODE("Pad", wide, x, reel__onnx_list(o, 8, around), NUM(0));
         counted = false;
     }
-    reel_ref y = ONNX_NODE("AveragePool", o->out[0], x);
+    reel__ref y = ONNX_NODE("AveragePool", o->out[0], x);
     window(o, a, pads);
     reel__onnx_int(o, "count_include_pad", counted);
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__avg_pool2d = {
+const reel__op reel__avg_pool2d = {
     .name = "avg_pool2d",
     .kernel = K_AVG_POOL2D,
     .n_in = 1,
@@ -336,9 +338,9 @@ const reel_op reel__avg_pool2d = {
 
 /* ---- adaptive_avg_pool2d: windows that cover h, w evenly -------------------------------------------- */
 
-static reel_status adaptive_infer(const reel_call *c, reel_meta *out)
+static reel_status adaptive_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     REQUIRE(c, x->rank == 4 && x->dim[2] > 0 && x->dim[3] > 0, REEL_ERR_SHAPE,
             "input %s must be [n, c, h, w] with h, w > 0", SHOW(x));
     REQUIRE(c, A(c)->size[0] > 0 && A(c)->size[1] > 0, REEL_ERR_ARG,
@@ -347,14 +349,14 @@ static reel_status adaptive_infer(const reel_call *c, reel_meta *out)
     return size_infer(c, out);
 }
 
-static void adaptive_avg_pool2d_backward_vjp(const reel_call *c, reel_tensor *const gy[],
+static void adaptive_avg_pool2d_backward_vjp(const reel__call *c, reel_tensor *const gy[],
                                              reel_tensor *gx[])
 {
-    reel_pool2d_attrs a = sized(c);
+    reel__pool2d_attrs a = sized(c);
     gx[0] = APPLY(&reel__adaptive_avg_pool2d, &a, reel__channels_last(G));
 }
 
-const reel_op reel__adaptive_avg_pool2d_backward = {
+const reel__op reel__adaptive_avg_pool2d_backward = {
     .name = "adaptive_avg_pool2d_backward",
     .kernel = K_ADAPTIVE_AVG_POOL2D_BACKWARD,
     .n_in = 1,
@@ -367,17 +369,17 @@ const reel_op reel__adaptive_avg_pool2d_backward = {
     .sample = "f[2,3,2,3] | size=5,4",
 };
 
-static void adaptive_avg_pool2d_vjp(const reel_call *c, reel_tensor *const gy[],
+static void adaptive_avg_pool2d_vjp(const reel__call *c, reel_tensor *const gy[],
                                     reel_tensor *gx[])
 {
-    reel_pool2d_attrs a = sized(c);
+    reel__pool2d_attrs a = sized(c);
     gx[0] = APPLY(&reel__adaptive_avg_pool2d_backward, &a, reel__channels_last(G));
 }
 
 /* Windows of one size, or there is no operator for it. */
-static reel_status adaptive_avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
+static reel_status adaptive_avg_pool2d_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0];
+    const reel__ref x = o->in[0];
     const int64_t *size = A(c)->size, *hw = &x->dim[2], none[4] = {0};
     if (size[0] == 1 && size[1] == 1)
         return reel__onnx_give(o, 0, ONNX_NODE("GlobalAveragePool", o->out[0], x));
@@ -387,15 +389,15 @@ static reel_status adaptive_avg_pool2d_onnx(const reel_call *c, reel_onnx *o)
                          "ONNX has windows of one size only, and %" PRId64 " x %" PRId64
                          " does not divide into %" PRId64 " x %" PRId64,
                          hw[0], hw[1], size[0], size[1]);
-    const reel_pool2d_attrs even = {.kernel = {hw[0] / size[0], hw[1] / size[1]},
-                                    .stride = {hw[0] / size[0], hw[1] / size[1]}};
-    reel_ref y = ONNX_NODE("AveragePool", o->out[0], x);
+    const reel__pool2d_attrs even = {.kernel = {hw[0] / size[0], hw[1] / size[1]},
+                                     .stride = {hw[0] / size[0], hw[1] / size[1]}};
+    reel__ref y = ONNX_NODE("AveragePool", o->out[0], x);
     window(o, &even, none);
     reel__onnx_int(o, "count_include_pad", 0);
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__adaptive_avg_pool2d = {
+const reel__op reel__adaptive_avg_pool2d = {
     .name = "adaptive_avg_pool2d",
     .kernel = K_ADAPTIVE_AVG_POOL2D,
     .n_in = 1,
@@ -410,10 +412,10 @@ const reel_op reel__adaptive_avg_pool2d = {
 
 /* ---- functions ------------------------------------------------------------------------------------------ */
 
-static reel_pool2d_attrs from_opts(int kernel, const reel_pool2d_opts *o)
+static reel__pool2d_attrs from_opts(int kernel, const reel_pool2d_opts *o)
 {
-    reel_pool2d_attrs a = {.ceil_mode = o->ceil_mode,
-                           .count_include_pad = !o->exclude_pad};
+    reel__pool2d_attrs a = {.ceil_mode = o->ceil_mode,
+                            .count_include_pad = !o->exclude_pad};
     for (int i = 0; i < 2; i++) {
         bool strides = o->stride_hw[0] || o->stride_hw[1];
         a.kernel[i] = o->kernel_hw[0] || o->kernel_hw[1] ? o->kernel_hw[i] : kernel;
@@ -425,7 +427,7 @@ static reel_pool2d_attrs from_opts(int kernel, const reel_pool2d_opts *o)
     return a;
 }
 
-static reel_tensor *pool(const reel_op *op, reel_tensor *x, int kernel,
+static reel_tensor *pool(const reel__op *op, reel_tensor *x, int kernel,
                          const reel_pool2d_opts *opts)
 {
     if (!reel__have(op->name, x, "x")) return NULL;
@@ -436,7 +438,7 @@ static reel_tensor *pool(const reel_op *op, reel_tensor *x, int kernel,
                   o->dilation);
         return NULL;
     }
-    reel_pool2d_attrs a = from_opts(kernel, o);
+    reel__pool2d_attrs a = from_opts(kernel, o);
     reel_scope s = reel_scope_begin();
     return reel_scope_return(s, APPLY(op, &a, reel__channels_last(x)));
 }
@@ -459,7 +461,7 @@ reel_tensor *reel_avg_pool2d(reel_tensor *x, int kernel, const reel_pool2d_opts 
 reel_tensor *reel_adaptive_avg_pool2d(reel_tensor *x, int h, int w)
 {
     if (!reel__have("adaptive_avg_pool2d", x, "x")) return NULL;
-    const reel_pool2d_attrs a = {.size = {h, w}};
+    const reel__pool2d_attrs a = {.size = {h, w}};
     reel_scope s = reel_scope_begin();
     return reel_scope_return(
         s, APPLY(&reel__adaptive_avg_pool2d, &a, reel__channels_last(x)));

@@ -4,7 +4,7 @@
 
 #include "ops/op.h"
 
-#define OP(name) extern const reel_op reel__##name;
+#define OP(name) extern const reel__op reel__##name;
 #include "ops/ops.def"
 #undef OP
 

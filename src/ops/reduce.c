@@ -8,9 +8,9 @@
 
 #define G gy[0]
 #define X c->in[0]
-#define MASK(c) (ATTRS(c, reel_mask_attrs)->mask)
+#define MASK(c) (ATTRS(c, reel__mask_attrs)->mask)
 
-static int64_t reduced_count(const reel_meta *x, int64_t mask)
+static int64_t reduced_count(const reel__meta *x, int64_t mask)
 {
     int64_t n = 1;
     for (int i = 0; i < x->rank; i++)
@@ -19,7 +19,7 @@ static int64_t reduced_count(const reel_meta *x, int64_t mask)
 }
 
 /* What is left keeps x's memory order. */
-static void reduced_meta(const reel_meta *x, int64_t mask, reel_meta *out)
+static void reduced_meta(const reel__meta *x, int64_t mask, reel__meta *out)
 {
     *out = *x;
     out->offset = 0;
@@ -28,9 +28,9 @@ static void reduced_meta(const reel_meta *x, int64_t mask, reel_meta *out)
     reel__set_strides_like(out, x);
 }
 
-static reel_status reduce_infer(const reel_call *c, reel_meta *out)
+static reel_status reduce_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     reel_status st = reel__check_mask(c, 0, MASK(c));
     if (st) return st;
     reduced_meta(x, MASK(c), out);
@@ -39,9 +39,9 @@ static reel_status reduce_infer(const reel_call *c, reel_meta *out)
 
 /* ---- sum and mean: scale * sum, by how many are added for a mean ----------------------------------------------------------- */
 
-static reel_status sum_infer(const reel_call *c, reel_meta *out)
+static reel_status sum_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
+    const reel__mask_attrs *a = ATTRS(c, reel__mask_attrs);
     reel_status st = reduce_infer(c, out);
     if (st || reel_dtype_is_float(out->dtype)) return st;
     REQUIRE(c, a->scale == 1 && !a->mean, REEL_ERR_DTYPE,
@@ -50,17 +50,17 @@ static reel_status sum_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void sum_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void sum_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
-    const reel_meta *x = IN_META(c, 0);
+    const reel__mask_attrs *a = ATTRS(c, reel__mask_attrs);
+    const reel__meta *x = IN_META(c, 0);
     double scale = a->mean ? a->scale / (double)reduced_count(x, a->mask) : a->scale;
     reel_tensor *g = scale == 1 ? G : reel_mul_scalar(G, scale);
     gx[0] = reel_expand(g, reel__shape(x));
 }
 
 /* How many elements are reduced, and how that grows: with one of the dims at most. */
-static int64_t count_onnx(reel_ref x, int64_t mask, int64_t *grow)
+static int64_t count_onnx(reel__ref x, int64_t mask, int64_t *grow)
 {
     int64_t n = 1;
     *grow = 0;
@@ -75,17 +75,17 @@ static int64_t count_onnx(reel_ref x, int64_t mask, int64_t *grow)
 }
 
 /* Integers are added as i64. */
-static reel_status sum_onnx(const reel_call *c, reel_onnx *o)
+static reel_status sum_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
-    const reel_ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
-    reel_ref y = reel__onnx_reduce(o, a->mean ? "ReduceMean" : "ReduceSum", x, a->mask);
+    const reel__mask_attrs *a = ATTRS(c, reel__mask_attrs);
+    const reel__ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
+    reel__ref y = reel__onnx_reduce(o, a->mean ? "ReduceMean" : "ReduceSum", x, a->mask);
     if (a->scale != 1)
         y = ONNX("Mul", y, reel__onnx_number(o, a->scale, o->out[0].dtype));
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__sum = {
+const reel__op reel__sum = {
     .name = "sum",
     .kernel = K_SUM,
     .traits = REEL_OP_FOLDS,
@@ -105,38 +105,38 @@ const reel_op reel__sum = {
 /* ---- var: mean of squared deviations, times n / (n - correction) -------------------------- */
 
 /* gx = gy 2 (x - mean) / (n - correction) */
-static void var_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void var_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
+    const reel__mask_attrs *a = ATTRS(c, reel__mask_attrs);
     double n = (double)reduced_count(IN_META(c, 0), a->mask);
-    reel_mask_attrs mean = {a->mask, 1, 1};
+    reel__mask_attrs mean = {a->mask, 1, 1};
     reel_tensor *dev = reel_sub(X, APPLY(&reel__sum, &mean, X));
     gx[0] = reel_mul(reel_mul_scalar(G, 2 / (n - a->scale)), dev);
 }
 
 /* How many are reduced, less the correction, as x's dtype. */
-static reel_ref divisor(const reel_call *c, reel_onnx *o, reel_ref x)
+static reel__ref divisor(const reel__call *c, reel_onnx *o, reel__ref x)
 {
-    const reel_mask_attrs *a = ATTRS(c, reel_mask_attrs);
+    const reel__mask_attrs *a = ATTRS(c, reel__mask_attrs);
     int64_t grow, n = count_onnx(x, a->mask, &grow);
     if (!grow) return NUM((double)n - a->scale);
-    reel_ref count = reel__onnx_cast(o, reel__onnx_sizes(o, 1, &n, &grow), x->dtype);
+    reel__ref count = reel__onnx_cast(o, reel__onnx_sizes(o, 1, &n, &grow), x->dtype);
     return ONNX("Sub", count, NUM(a->scale));
 }
 
-static reel_ref deviation(reel_onnx *o, reel_ref x, int64_t mask)
+static reel__ref deviation(reel_onnx *o, reel__ref x, int64_t mask)
 {
     return ONNX("Sub", x, reel__onnx_reduce(o, "ReduceMean", x, mask));
 }
 
-static reel_status var_onnx(const reel_call *c, reel_onnx *o)
+static reel_status var_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_ref x = o->in[0], d = deviation(o, x, MASK(c));
-    reel_ref sum = reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", d, d), MASK(c));
+    const reel__ref x = o->in[0], d = deviation(o, x, MASK(c));
+    reel__ref sum = reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", d, d), MASK(c));
     return reel__onnx_give(o, 0, ONNX("Div", sum, divisor(c, o, x)));
 }
 
-const reel_op reel__var = {
+const reel__op reel__var = {
     .name = "var",
     .kernel = K_VAR,
     .n_in = 1,
@@ -153,10 +153,10 @@ const reel_op reel__var = {
 
 /* ---- norm: sqrt(scale * sum of squares + eps), also where the squares are out of range ------ */
 
-static reel_status norm_infer(const reel_call *c, reel_meta *out)
+static reel_status norm_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
-    const reel_norm_attrs *a = ATTRS(c, reel_norm_attrs);
+    const reel__meta *x = IN_META(c, 0);
+    const reel__norm_attrs *a = ATTRS(c, reel__norm_attrs);
     reel_status st = reel__check_mask(c, 0, a->mask);
     if (st) return st;
     REQUIRE(c, a->scale >= 0 && a->eps >= 0 && isfinite(a->scale) && isfinite(a->eps),
@@ -167,34 +167,34 @@ static reel_status norm_infer(const reel_call *c, reel_meta *out)
 }
 
 /* gx = gy scale x / y, in the order that stays in range; 0 where the norm is 0. */
-static void norm_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void norm_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     const reel_dtype dtype = IN_META(c, 0)->dtype;
-    const double scale = ATTRS(c, reel_norm_attrs)->scale;
+    const double scale = ATTRS(c, reel__norm_attrs)->scale;
     reel_tensor *y = reel_cast(c->out[0], dtype), *g = reel_cast(G, dtype);
     reel_tensor *none = reel_cast(reel_logical_not(y), dtype); /* 1 where y is 0 */
     reel_tensor *unit = reel_div(X, reel_add(y, none));
     gx[0] = reel_mul(scale == 1 ? g : reel_mul_scalar(g, scale), unit);
 }
 
-static reel_status norm_onnx(const reel_call *c, reel_onnx *o)
+static reel_status norm_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_norm_attrs *a = ATTRS(c, reel_norm_attrs);
-    const reel_ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
-    if (o->per_batch && ((const reel_norm_attrs *)o->per_batch)->scale != 0)
+    const reel__norm_attrs *a = ATTRS(c, reel__norm_attrs);
+    const reel__ref x = reel__onnx_cast(o, o->in[0], o->out[0].dtype);
+    if (o->per_batch && ((const reel__norm_attrs *)o->per_batch)->scale != 0)
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "a factor that depends on the batch");
     if (a->scale == 1 && a->eps == 0)
         return reel__onnx_give(o, 0, reel__onnx_reduce(o, "ReduceL2", x, a->mask));
-    reel_ref sum = reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", x, x), a->mask);
+    reel__ref sum = reel__onnx_reduce(o, "ReduceSum", ONNX("Mul", x, x), a->mask);
     sum = ONNX("Add", ONNX("Mul", sum, NUM(a->scale)), NUM(a->eps));
     return reel__onnx_give(o, 0, ONNX("Sqrt", sum));
 }
 
-REEL_SCHEMA(norm_schema, reel_norm_attrs, ATTR_INT(reel_norm_attrs, mask),
-            ATTR_INT(reel_norm_attrs, wide), ATTR_REAL(reel_norm_attrs, scale),
-            ATTR_REAL(reel_norm_attrs, eps));
+REEL_SCHEMA(norm_schema, reel__norm_attrs, ATTR_INT(reel__norm_attrs, mask),
+            ATTR_INT(reel__norm_attrs, wide), ATTR_REAL(reel__norm_attrs, scale),
+            ATTR_REAL(reel__norm_attrs, eps));
 
-const reel_op reel__norm = {
+const reel__op reel__norm = {
     .name = "norm",
     .kernel = K_NORM,
     .n_in = 1,
@@ -211,57 +211,57 @@ const reel_op reel__norm = {
 
 /* ---- max, min: equal winners share the gradient -------------------------------------------- */
 
-static reel_status extreme_infer(const reel_call *c, reel_meta *out)
+static reel_status extreme_infer(const reel__call *c, reel__meta *out)
 {
     REQUIRE(c, reduced_count(IN_META(c, 0), MASK(c)) > 0, REEL_ERR_SHAPE,
             "no element to choose from in %s", SHOW(IN_META(c, 0)));
     return reduce_infer(c, out);
 }
 
-static void extreme_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void extreme_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    reel_mask_attrs count = {MASK(c), 0, 1};
+    reel__mask_attrs count = {MASK(c), 0, 1};
     reel_tensor *won = reel_cast(reel_eq(X, c->out[0]), IN_META(c, 0)->dtype);
     gx[0] = reel_mul(won, reel_div(G, APPLY(&reel__sum, &count, won)));
 }
 
 /* Bools are reduced as numbers. */
-static reel_ref extreme(const reel_call *c, reel_onnx *o, const char *op)
+static reel__ref extreme(const reel__call *c, reel_onnx *o, const char *op)
 {
     reel_dtype dtype = o->in[0]->dtype, as = dtype == REEL_BOOL ? REEL_I32 : dtype;
-    reel_ref x = reel__onnx_cast(o, o->in[0], as);
+    reel__ref x = reel__onnx_cast(o, o->in[0], as);
     return reel__onnx_cast(o, reel__onnx_reduce(o, op, x, MASK(c)), dtype);
 }
 ONNX_RULE(max, extreme(c, o, "ReduceMax"))
 ONNX_RULE(min, extreme(c, o, "ReduceMin"))
 
 #define EXTREME(fn, row)                                                                 \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_FOLDS,                                 \
-                                .n_in = 1,                                               \
-                                .n_out = 1,                                              \
-                                .saves = SAVE_IN(0) | SAVE_OUT(0),                       \
-                                .dtypes = DTYPES_ANY,                                    \
-                                .attrs = &reel__mask_schema,                             \
-                                .infer = extreme_infer,                                  \
-                                .vjp = extreme_vjp,                                      \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = "f[3,4] | mask=3\nf[2,3,4] | mask=2\n"         \
-                                          "f[4,3] | mask=1\nf[] | mask=0"}
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_FOLDS,                                \
+                                 .n_in = 1,                                              \
+                                 .n_out = 1,                                             \
+                                 .saves = SAVE_IN(0) | SAVE_OUT(0),                      \
+                                 .dtypes = DTYPES_ANY,                                   \
+                                 .attrs = &reel__mask_schema,                            \
+                                 .infer = extreme_infer,                                 \
+                                 .vjp = extreme_vjp,                                     \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = "f[3,4] | mask=3\nf[2,3,4] | mask=2\n"        \
+                                           "f[4,3] | mask=1\nf[] | mask=0"}
 EXTREME(max, K_AMAX);
 EXTREME(min, K_AMIN);
 
 /* ---- argmax, argmin: i64; any, all: bool ---------------------------------------------------- */
 
-static reel_status arg_infer(const reel_call *c, reel_meta *out)
+static reel_status arg_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = extreme_infer(c, out);
     out->dtype = REEL_I64;
     return st;
 }
 
-static reel_status bool_infer(const reel_call *c, reel_meta *out)
+static reel_status bool_infer(const reel__call *c, reel__meta *out)
 {
     reel_status st = reduce_infer(c, out);
     out->dtype = REEL_BOOL;
@@ -269,7 +269,7 @@ static reel_status bool_infer(const reel_call *c, reel_meta *out)
 }
 
 /* The type of all elements in one dimension. */
-static reel_onnx_ref in_line(reel_ref x)
+static reel_onnx_ref in_line(reel__ref x)
 {
     reel_onnx_ref line = {.dtype = x->dtype, .rank = 1};
     line.dim[0] = count_onnx(x, -1, &line.grow[0]);
@@ -277,17 +277,17 @@ static reel_onnx_ref in_line(reel_ref x)
 }
 
 /* Over all dimensions the index is flat. */
-static reel_ref arg_onnx(const reel_call *c, reel_onnx *o, const char *op)
+static reel__ref arg_onnx(const reel__call *c, reel_onnx *o, const char *op)
 {
     reel_dtype dtype = o->in[0]->dtype;
-    reel_ref x = reel__onnx_cast(o, o->in[0], dtype == REEL_BOOL ? REEL_I32 : dtype);
+    reel__ref x = reel__onnx_cast(o, o->in[0], dtype == REEL_BOOL ? REEL_I32 : dtype);
     int dim = 0;
     while (dim < o->in[0]->rank && !(MASK(c) >> dim & 1)) dim++;
     bool flat = MASK(c) != INT64_C(1) << dim;
     if (flat) x = reel__onnx_reshape(o, x, in_line(o->in[0]));
     reel_onnx_ref type = o->out[0];
     if (flat) type = (reel_onnx_ref){.dtype = REEL_I64, .rank = 1, .dim = {1}};
-    reel_ref y = ONNX_NODE(op, type, x);
+    reel__ref y = ONNX_NODE(op, type, x);
     reel__onnx_int(o, "axis", flat ? 0 : dim);
     reel__onnx_int(o, "keepdims", 1);
     return reel__onnx_reshape(o, y, o->out[0]);
@@ -295,25 +295,25 @@ static reel_ref arg_onnx(const reel_call *c, reel_onnx *o, const char *op)
 ONNX_RULE(argmax, arg_onnx(c, o, "ArgMax"))
 ONNX_RULE(argmin, arg_onnx(c, o, "ArgMin"))
 
-static reel_ref truth(const reel_call *c, reel_onnx *o, const char *op)
+static reel__ref truth(const reel__call *c, reel_onnx *o, const char *op)
 {
-    reel_ref x = reel__onnx_cast(o, reel__onnx_cast(o, o->in[0], REEL_BOOL), REEL_I32);
+    reel__ref x = reel__onnx_cast(o, reel__onnx_cast(o, o->in[0], REEL_BOOL), REEL_I32);
     return reel__onnx_cast(o, reel__onnx_reduce(o, op, x, MASK(c)), REEL_BOOL);
 }
 ONNX_RULE(any, truth(c, o, "ReduceMax"))
 ONNX_RULE(all, truth(c, o, "ReduceMin"))
 
 #define CHOICE(fn, row, infer_)                                                          \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_NO_GRAD | REEL_OP_FOLDS,               \
-                                .n_in = 1,                                               \
-                                .n_out = 1,                                              \
-                                .dtypes = DTYPES_ANY,                                    \
-                                .attrs = &reel__mask_schema,                             \
-                                .infer = infer_,                                         \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = "f[3,4] | mask=2\nf[2,3,4] | mask=1"}
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_NO_GRAD | REEL_OP_FOLDS,              \
+                                 .n_in = 1,                                              \
+                                 .n_out = 1,                                             \
+                                 .dtypes = DTYPES_ANY,                                   \
+                                 .attrs = &reel__mask_schema,                            \
+                                 .infer = infer_,                                        \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = "f[3,4] | mask=2\nf[2,3,4] | mask=1"}
 CHOICE(argmax, K_ARGMAX, arg_infer);
 CHOICE(argmin, K_ARGMIN, arg_infer);
 CHOICE(any, K_ANY, bool_infer);
@@ -327,10 +327,10 @@ static reel_tensor *finish(reel_tensor *y, int64_t mask, bool keepdim)
     return !y || keepdim || mask == 0 ? y : reel__drop_dims(y, mask);
 }
 
-static reel_tensor *reduce(const reel_op *op, reel_tensor *x, reel_shape dims, bool mean,
+static reel_tensor *reduce(const reel__op *op, reel_tensor *x, reel_shape dims, bool mean,
                            double scale, bool keepdim)
 {
-    reel_mask_attrs a = {.mean = mean, .scale = scale};
+    reel__mask_attrs a = {.mean = mean, .scale = scale};
     if (!reel__have(op->name, x, "x") ||
         !reel__dims_mask(op->name, &x->meta, dims, &a.mask))
         return NULL;
@@ -368,7 +368,7 @@ reel_tensor *reel_var(reel_tensor *x, reel_shape dims, double correction, bool k
 
 reel_tensor *reel_norm(reel_tensor *x, reel_shape dims, bool keepdim, reel_dtype dtype)
 {
-    reel_norm_attrs a = {.scale = 1};
+    reel__norm_attrs a = {.scale = 1};
     if (!reel__have("norm", x, "x") || !reel__dims_mask("norm", &x->meta, dims, &a.mask))
         return NULL;
     a.wide = dtype == REEL_F64;
@@ -391,7 +391,7 @@ reel_tensor *reel_min(reel_tensor *x, reel_shape dims, bool keepdim)
     return reduce(&reel__min, x, dims, false, 0, keepdim);
 }
 
-static reel_tensor *arg(const reel_op *op, reel_tensor *x, int dim, bool keepdim)
+static reel_tensor *arg(const reel__op *op, reel_tensor *x, int dim, bool keepdim)
 {
     return reduce(op, x, dim == REEL_FLAT ? REEL_ALL : REEL_DIMS(dim), false, 0, keepdim);
 }

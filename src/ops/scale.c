@@ -5,9 +5,9 @@
  * The factor keeps its f64 whatever x is: that of clipping or of a loss scale may be too small
  * for x's dtype, while the products are not. */
 
-static reel_status scale_infer(const reel_call *c, reel_meta *y)
+static reel_status scale_infer(const reel__call *c, reel__meta *y)
 {
-    const reel_meta *x = IN_META(c, 0), *factor = IN_META(c, 1);
+    const reel__meta *x = IN_META(c, 0), *factor = IN_META(c, 1);
     REQUIRE(c, factor->dtype == REEL_F64 && reel__numel(factor) == 1, REEL_ERR_SHAPE,
             "factor %s must be one f64", SHOW(factor));
     *y = *x;
@@ -16,7 +16,7 @@ static reel_status scale_infer(const reel_call *c, reel_meta *y)
     return REEL_OK;
 }
 
-static void scale_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void scale_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     reel_tensor *x = c->in[0], *factor = c->in[1];
     if (NEEDS(c, 0)) gx[0] = reel_scale(gy[0], factor);
@@ -27,16 +27,16 @@ static void scale_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *
 }
 
 /* In x's dtype: opsets know no mixed products. */
-static reel_status scale_onnx(const reel_call *c, reel_onnx *o)
+static reel_status scale_onnx(const reel__call *c, reel_onnx *o)
 {
     (void)c;
-    const reel_ref x = o->in[0];
+    const reel__ref x = o->in[0];
     const reel_onnx_ref number = {.dtype = REEL_F64};
-    reel_ref factor = reel__onnx_reshape(o, o->in[1], number);
+    reel__ref factor = reel__onnx_reshape(o, o->in[1], number);
     return reel__onnx_give(o, 0, ONNX("Mul", x, reel__onnx_cast(o, factor, x->dtype)));
 }
 
-const reel_op reel__scale = {
+const reel__op reel__scale = {
     .name = "scale",
     .kernel = K_SCALE,
     .n_in = 2,

@@ -8,23 +8,24 @@
 
 /* UNARY(name, row, saves, dtypes, sample, ONNX, gradient): one block an operator. */
 #define UNARY(fn, row, saves_, dtypes_, sample_, onnx_, gradient)                        \
-    static void fn##_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[]) \
+    static void fn##_vjp(const reel__call *c, reel_tensor *const gy[],                   \
+                         reel_tensor *gx[])                                              \
     {                                                                                    \
         (void)c;                                                                         \
         gx[0] = gradient;                                                                \
     }                                                                                    \
     ONNX_RULE(fn, onnx_)                                                                 \
-    const reel_op reel__##fn = {.name = #fn,                                             \
-                                .kernel = row,                                           \
-                                .traits = REEL_OP_POINTWISE,                             \
-                                .n_in = 1,                                               \
-                                .n_out = 1,                                              \
-                                .saves = saves_,                                         \
-                                .dtypes = dtypes_,                                       \
-                                .infer = reel__infer_same,                               \
-                                .vjp = fn##_vjp,                                         \
-                                .onnx = fn##_onnx,                                       \
-                                .sample = sample_};                                      \
+    const reel__op reel__##fn = {.name = #fn,                                            \
+                                 .kernel = row,                                          \
+                                 .traits = REEL_OP_POINTWISE,                            \
+                                 .n_in = 1,                                              \
+                                 .n_out = 1,                                             \
+                                 .saves = saves_,                                        \
+                                 .dtypes = dtypes_,                                      \
+                                 .infer = reel__infer_same,                              \
+                                 .vjp = fn##_vjp,                                        \
+                                 .onnx = fn##_onnx,                                      \
+                                 .sample = sample_};                                     \
     reel_tensor *reel_##fn(reel_tensor *x)                                               \
     {                                                                                    \
         return APPLY(&reel__##fn, NULL, x);                                              \

@@ -11,7 +11,7 @@
 
 /* Dimensions of `from` that lie in one piece are matched with runs of dimensions of `to`. The
  * idea is NumPy's and PyTorch's computeStride. */
-bool reel__view_strides(const reel_meta *from, reel_meta *to)
+bool reel__view_strides(const reel__meta *from, reel__meta *to)
 {
     if (reel__numel(from) == 0) {
         reel__set_contiguous(to);
@@ -41,7 +41,7 @@ bool reel__view_strides(const reel_meta *from, reel_meta *to)
 
 /* The shape that was asked for, of x: REEL_INFERRED is what is left, REEL_SIZE_OF(i) the size
  * of x's dimension i. */
-static bool resolve(const reel_meta *x, const reel_shape_attrs *a, reel_meta *out)
+static bool resolve(const reel__meta *x, const reel__shape_attrs *a, reel__meta *out)
 {
     int64_t known = 1, n = reel__numel(x);
     uint32_t referred = 0;
@@ -89,24 +89,24 @@ static bool resolve(const reel_meta *x, const reel_shape_attrs *a, reel_meta *ou
     return false;
 }
 
-static reel_status reshape_infer(const reel_call *c, reel_meta *out)
+static reel_status reshape_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
+    const reel__meta *x = IN_META(c, 0);
     *out = *x;
-    if (!resolve(x, ATTRS(c, reel_shape_attrs), out)) return reel_error_status();
+    if (!resolve(x, ATTRS(c, reel__shape_attrs), out)) return reel_error_status();
     REQUIRE(c, reel__view_strides(x, out), REEL_ERR_SHAPE, "%s is not a view of %s",
             SHOW(out), SHOW(x));
     return REEL_OK;
 }
 
-static void reshape_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void reshape_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = reel_reshape(gy[0], reel__shape(IN_META(c, 0)));
 }
 
 ONNX_RULE(reshape, reel__onnx_reshape(o, x, o->out[0]))
 
-const reel_op reel__reshape = {
+const reel__op reel__reshape = {
     .name = "reshape",
     .traits = REEL_OP_VIEW,
     .n_in = 1,
@@ -120,11 +120,11 @@ const reel_op reel__reshape = {
               "f[2,6] | rank=3 dim=-2,3,-1",
 };
 
-static reel_tensor *reshape(reel_tensor *x, const reel_shape_attrs *a)
+static reel_tensor *reshape(reel_tensor *x, const reel__shape_attrs *a)
 {
     if (reel__is_contiguous(&x->meta)) /* any shape is a view of it */
         return APPLY(&reel__reshape, a, x);
-    reel_meta to = x->meta;
+    reel__meta to = x->meta;
     if (!resolve(&x->meta, a, &to)) return NULL;
     reel_scope s = reel_scope_begin();
     if (!reel__view_strides(&x->meta, &to)) x = reel_contiguous(x);
@@ -135,14 +135,14 @@ reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape)
 {
     REEL__CALLED("reshape");
     if (!reel__have("reshape", x, "x")) return NULL;
-    reel_shape_attrs a = {.rank = shape.rank};
+    reel__shape_attrs a = {.rank = shape.rank};
     for (int i = 0; i < shape.rank && i < REEL_MAX_RANK; i++)
         a.dim[i] = shape.dim[i] < -1 ? INT64_MIN : shape.dim[i];
     return reshape(x, &a);
 }
 
 /* Dimensions first .. first + n - 1 of x, whatever their sizes, from place `at` on. */
-static void refer(reel_shape_attrs *a, int at, int first, int n)
+static void refer(reel__shape_attrs *a, int at, int first, int n)
 {
     for (int i = 0; i < n; i++) a->dim[at + i] = REEL_SIZE_OF(first + i);
 }
@@ -151,7 +151,7 @@ static void refer(reel_shape_attrs *a, int at, int first, int n)
 
 reel_tensor *reel__drop_dims(reel_tensor *x, int64_t mask)
 {
-    reel_shape_attrs a = {.rank = 0};
+    reel__shape_attrs a = {.rank = 0};
     for (int i = 0; i < x->meta.rank; i++)
         if (!(mask >> i & 1)) refer(&a, (int)a.rank++, i, 1);
     return reshape(x, &a);
@@ -181,7 +181,7 @@ reel_tensor *reel_unsqueeze(reel_tensor *x, int dim)
                   SHOW(&x->meta));
         return NULL;
     }
-    reel_shape_attrs a = {.rank = rank + 1};
+    reel__shape_attrs a = {.rank = rank + 1};
     refer(&a, 0, 0, d);
     a.dim[d] = 1;
     refer(&a, d + 1, d, rank - d);
@@ -200,7 +200,7 @@ reel_tensor *reel_flatten(reel_tensor *x, int start, int end)
         reel_fail(REEL_ERR_ARG, "flatten: start %d stands after end %d", start, end);
         return NULL;
     }
-    reel_shape_attrs to = {.rank = x->meta.rank - (b - a)};
+    reel__shape_attrs to = {.rank = x->meta.rank - (b - a)};
     refer(&to, 0, 0, a);
     to.dim[a] = a == b ? REEL_SIZE_OF(a) : REEL_INFERRED;
     refer(&to, a + 1, b + 1, x->meta.rank - b - 1);
@@ -209,10 +209,10 @@ reel_tensor *reel_flatten(reel_tensor *x, int start, int end)
 
 /* ---- permute: dimension i of y is dim[i] of x -------------------------------------------- */
 
-static reel_status permute_infer(const reel_call *c, reel_meta *out)
+static reel_status permute_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
-    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    const reel__meta *x = IN_META(c, 0);
+    const reel__shape_attrs *a = ATTRS(c, reel__shape_attrs);
     REQUIRE(c, a->rank == x->rank, REEL_ERR_ARG, "%" PRId64 " dimensions for %s", a->rank,
             SHOW(x));
     *out = *x;
@@ -229,23 +229,23 @@ static reel_status permute_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void permute_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void permute_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    const reel__shape_attrs *a = ATTRS(c, reel__shape_attrs);
     reel_shape back = {.rank = (int)a->rank};
     for (int i = 0; i < back.rank; i++) back.dim[a->dim[i]] = i;
     gx[0] = reel_permute(gy[0], back);
 }
 
-static reel_status permute_onnx(const reel_call *c, reel_onnx *o)
+static reel_status permute_onnx(const reel__call *c, reel_onnx *o)
 {
-    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
-    reel_ref y = ONNX_NODE("Transpose", o->out[0], o->in[0]);
+    const reel__shape_attrs *a = ATTRS(c, reel__shape_attrs);
+    reel__ref y = ONNX_NODE("Transpose", o->out[0], o->in[0]);
     reel__onnx_ints(o, "perm", (int)a->rank, a->dim);
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__permute = {
+const reel__op reel__permute = {
     .name = "permute",
     .traits = REEL_OP_VIEW,
     .n_in = 1,
@@ -267,7 +267,7 @@ reel_tensor *reel_permute(reel_tensor *x, reel_shape dims)
         return NULL;
     }
     if (!reel__dims_mask("permute", &x->meta, dims, &mask)) return NULL;
-    reel_shape_attrs a = {.rank = dims.rank};
+    reel__shape_attrs a = {.rank = dims.rank};
     for (int i = 0; i < dims.rank; i++)
         a.dim[i] = reel__wrap_dim((int)dims.dim[i], x->meta.rank);
     return APPLY(&reel__permute, &a, x);
@@ -298,9 +298,9 @@ reel_tensor *reel_t(reel_tensor *x)
 
 /* ---- slice: start, start + step, ... before end -------------------------------------------- */
 
-static reel_status slice_infer(const reel_call *c, reel_meta *out)
+static reel_status slice_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
+    const reel__slice_attrs *a = ATTRS(c, reel__slice_attrs);
     int64_t start, length;
     reel_status st = reel__check_dim(c, 0, a->dim);
     if (st) return st;
@@ -315,33 +315,33 @@ static reel_status slice_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void slice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void slice_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
-    const reel_unslice_attrs back = {*a, IN_META(c, 0)->dim[a->dim]};
+    const reel__slice_attrs *a = ATTRS(c, reel__slice_attrs);
+    const reel__unslice_attrs back = {*a, IN_META(c, 0)->dim[a->dim]};
     gx[0] = APPLY(&reel__unslice, &back, gy[0]);
 }
 
 /* ONNX clips as reel does. One element from the end has no end to name. */
-static reel_status slice_onnx(const reel_call *c, reel_onnx *o)
+static reel_status slice_onnx(const reel__call *c, reel_onnx *o)
 {
-    static const reel_slice_attrs fixed = {0};
-    const reel_slice_attrs *a = ATTRS(c, reel_slice_attrs);
-    const reel_slice_attrs *k = o->per_batch ? o->per_batch : &fixed;
-    const reel_ref x = o->in[0];
+    static const reel__slice_attrs fixed = {0};
+    const reel__slice_attrs *a = ATTRS(c, reel__slice_attrs);
+    const reel__slice_attrs *k = o->per_batch ? o->per_batch : &fixed;
+    const reel__ref x = o->in[0];
     bool one = a->how == REEL_SLICE_ONE;
     int64_t end = one ? a->start + 1 : a->end, slope = one ? k->start : k->end;
     if (one && a->start == -1) end = INT64_MAX;
     if (k->step || k->dim || k->how || (one && a->start < 0 && k->start))
         return reel__bad(c, REEL_ERR_UNSUPPORTED, "the step grows with the batch");
-    reel_ref y =
+    reel__ref y =
         ONNX_NODE("Slice", o->out[0], x, reel__onnx_sizes(o, 1, &a->start, &k->start),
                   reel__onnx_sizes(o, 1, &end, &slope), reel__onnx_list(o, 1, &a->dim),
                   reel__onnx_list(o, 1, &a->step));
     return reel__onnx_give(o, 0, y);
 }
 
-const reel_op reel__slice = {
+const reel__op reel__slice = {
     .name = "slice",
     .traits = REEL_OP_VIEW,
     .n_in = 1,
@@ -360,9 +360,9 @@ const reel_op reel__slice = {
 
 /* ---- unslice: g back at the places of the slice, in a dimension of that size, among zeros ---- */
 
-static reel_status unslice_infer(const reel_call *c, reel_meta *out)
+static reel_status unslice_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_unslice_attrs *a = ATTRS(c, reel_unslice_attrs);
+    const reel__unslice_attrs *a = ATTRS(c, reel__unslice_attrs);
     int64_t start, length;
     reel_status st = reel__check_dim(c, 0, a->slice.dim);
     if (st) return st;
@@ -381,12 +381,12 @@ static reel_status unslice_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void unslice_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void unslice_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
-    gx[0] = APPLY(&reel__slice, &ATTRS(c, reel_unslice_attrs)->slice, gy[0]);
+    gx[0] = APPLY(&reel__slice, &ATTRS(c, reel__unslice_attrs)->slice, gy[0]);
 }
 
-const reel_op reel__unslice = {
+const reel__op reel__unslice = {
     .name = "unslice",
     .kernel = K_UNSLICE,
     .n_in = 1,
@@ -410,7 +410,7 @@ reel_tensor *reel_slice(reel_tensor *x, int dim, int64_t start, int64_t end, int
         reel_fail(REEL_ERR_ARG, "slice: step %" PRId64 " must be 1 or more", step);
         return NULL;
     }
-    const reel_slice_attrs a = {d, start, end, step, REEL_SLICE_CLIPS};
+    const reel__slice_attrs a = {d, start, end, step, REEL_SLICE_CLIPS};
     return APPLY(&reel__slice, &a, x);
 }
 
@@ -427,7 +427,7 @@ reel_tensor *reel_narrow(reel_tensor *x, int dim, int64_t start, int64_t length)
                   length, start, d, SHOW(&x->meta));
         return NULL;
     }
-    const reel_slice_attrs a = {d, start, start + length, 1, REEL_SLICE_INSIDE};
+    const reel__slice_attrs a = {d, start, start + length, 1, REEL_SLICE_INSIDE};
     return APPLY(&reel__slice, &a, x);
 }
 
@@ -445,7 +445,7 @@ reel_tensor *reel_select(reel_tensor *x, int dim, int64_t index)
                   index, d, SHOW(&x->meta));
         return NULL;
     }
-    const reel_slice_attrs a = {d, index, 0, 1, REEL_SLICE_ONE};
+    const reel__slice_attrs a = {d, index, 0, 1, REEL_SLICE_ONE};
     reel_scope s = reel_scope_begin();
     return reel_scope_return(s, reel_squeeze(APPLY(&reel__slice, &a, x), d));
 }
@@ -477,10 +477,10 @@ int reel_split(reel_tensor *x, int64_t size, int dim, reel_tensor *out[], int ma
 
 /* ---- expand: size 1 becomes any size, stride 0 -------------------------------------------- */
 
-static reel_status expand_infer(const reel_call *c, reel_meta *out)
+static reel_status expand_infer(const reel__call *c, reel__meta *out)
 {
-    const reel_meta *x = IN_META(c, 0);
-    const reel_shape_attrs *a = ATTRS(c, reel_shape_attrs);
+    const reel__meta *x = IN_META(c, 0);
+    const reel__shape_attrs *a = ATTRS(c, reel__shape_attrs);
     *out = *x;
     REQUIRE(c, a->rank >= x->rank && a->rank <= REEL_MAX_RANK, REEL_ERR_SHAPE,
             "%s cannot have rank %" PRId64, SHOW(x), a->rank);
@@ -500,14 +500,14 @@ static reel_status expand_infer(const reel_call *c, reel_meta *out)
     return REEL_OK;
 }
 
-static void expand_vjp(const reel_call *c, reel_tensor *const gy[], reel_tensor *gx[])
+static void expand_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[])
 {
     gx[0] = reel__sum_to(gy[0], IN_META(c, 0));
 }
 
 ONNX_RULE(expand, reel__onnx_expand(o, x, o->out[0]))
 
-const reel_op reel__expand = {
+const reel__op reel__expand = {
     .name = "expand",
     .traits = REEL_OP_VIEW,
     .n_in = 1,
@@ -524,7 +524,7 @@ const reel_op reel__expand = {
 reel_tensor *reel_expand(reel_tensor *x, reel_shape shape)
 {
     if (!reel__have("expand", x, "x")) return NULL;
-    reel_shape_attrs a = {.rank = shape.rank};
+    reel__shape_attrs a = {.rank = shape.rank};
     memcpy(a.dim, shape.dim, sizeof a.dim);
     return APPLY(&reel__expand, &a, x);
 }

@@ -29,7 +29,7 @@ typedef struct note {
 } note;
 
 /* Where it begins, whether the tensor is a view or not. */
-enum { BEHIND = (sizeof(reel_tensor) + 15) / 16 * 16 + sizeof(reel_view) };
+enum { BEHIND = (sizeof(reel_tensor) + 15) / 16 * 16 + sizeof(reel__view) };
 
 static reel__lock lock = REEL__LOCK; /* guards what follows, and training */
 static struct {

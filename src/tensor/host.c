@@ -38,7 +38,7 @@ static reel_tensor *made(const char *by, reel_tensor *t)
 
 reel_tensor *reel_empty(reel_shape shape, reel_dtype dtype)
 {
-    reel_meta m = reel__meta(shape, dtype, default_device);
+    reel__meta m = reel__meta_of(shape, dtype, default_device);
     if (reel__meta_check("empty", &m)) return NULL;
     reel_tensor *t = made("empty", reel__tensor_new(&m, NULL));
     if (!t) reel__memory_wanted_by("empty");
@@ -48,7 +48,7 @@ reel_tensor *reel_empty(reel_shape shape, reel_dtype dtype)
 reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
 {
     REEL__CALLED("from");
-    reel_meta m = reel__meta(shape, dtype, default_device);
+    reel__meta m = reel__meta_of(shape, dtype, default_device);
     if (reel__meta_check("from", &m)) return NULL;
     size_t bytes = (size_t)reel__numel(&m) * reel_dtype_size(dtype);
     if (!data && bytes) {
@@ -57,7 +57,7 @@ reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
     }
     reel_tensor *t = reel__tensor_new(&m, NULL);
     if (t && bytes &&
-        reel__backend(m.device.type)
+        reel__backend_of(m.device.type)
             ->copy(m.device.index, t->storage->data, data, bytes, REEL_COPY_TO_DEVICE)) {
         reel__tensor_release(t);
         return NULL;
@@ -70,7 +70,7 @@ static reel_tensor *borrow(void *data, reel_shape shape, reel_dtype dtype,
                            void (*free_fn)(void *user, void *data), void *user)
 {
     REEL__CALLED("from_borrowed");
-    reel_meta m = reel__meta(shape, dtype, cpu);
+    reel__meta m = reel__meta_of(shape, dtype, cpu);
     if (reel__meta_check("from_borrowed", &m)) return NULL;
     size_t size = reel_dtype_size(dtype);
     if (!data || (uintptr_t)data % size) {
@@ -78,7 +78,7 @@ static reel_tensor *borrow(void *data, reel_shape shape, reel_dtype dtype,
                   data ? "not aligned to the dtype's size" : "NULL");
         return NULL;
     }
-    reel_storage *s = reel__storage_borrow(cpu, data, (size_t)reel__numel(&m) * size);
+    reel__storage *s = reel__storage_borrow(cpu, data, (size_t)reel__numel(&m) * size);
     if (!s) return NULL;
     reel_tensor *t = made("from_borrowed", reel__tensor_new(&m, s));
     if (t) {
@@ -99,23 +99,23 @@ reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
 
 reel_status reel__read(const char *who, const reel_tensor *x, void *out, reel_dtype dtype)
 {
-    const reel_backend *be = reel__backend(x->meta.device.type);
+    const reel__backend *be = reel__backend_of(x->meta.device.type);
     int64_t n = reel__numel(&x->meta);
     if (!reel__alive(who, x)) return reel_error_status();
     if (n == 0) return REEL_OK;
     if (!x->storage)
         return reel_fail(REEL_ERR_INTERNAL, "%s: the value was not saved", who);
     hear_read(who, x);
-    reel_meta m = reel__meta(reel__shape(&x->meta), dtype, x->meta.device);
+    reel__meta m = reel__meta_of(reel__shape(&x->meta), dtype, x->meta.device);
     if (x->meta.device.type == REEL_CPU) {
-        const reel_karg in = {reel__ptr(x), &x->meta}, to = {out, &m};
-        const reel_kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL, 0};
+        const reel__karg in = {reel__ptr(x), &x->meta}, to = {out, &m};
+        const reel__kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL, 0};
         return reel__launch(m.device, &call);
     }
     reel_tensor *tmp = reel__tensor_new(&m, NULL);
     if (!tmp) return reel_error_status();
-    const reel_karg in = {reel__ptr(x), &x->meta}, to = {tmp->storage->data, &m};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL, 0};
+    const reel__karg in = {reel__ptr(x), &x->meta}, to = {tmp->storage->data, &m};
+    const reel__kcall call = {K_COPY, 1, 1, &in, &to, NULL, NULL, 0};
     reel_status st = reel__launch(m.device, &call);
     if (!st)
         st = be->copy(m.device.index, out, tmp->storage->data,

@@ -43,7 +43,7 @@ REEL_PRINTF(2, 3) static void put(text *t, const char *fmt, ...)
 }
 
 typedef struct printer {
-    const reel_meta *m;
+    const reel__meta *m;
     const double *f; /* one of the two holds the values, in row-major order */
     const int64_t *i;
     int width, precision, edge;

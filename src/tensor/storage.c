@@ -12,12 +12,12 @@ uint64_t reel__storages_so_far(void)
     return atomic_load_explicit(&numbers, memory_order_relaxed);
 }
 
-static reel_storage *storage_of(reel_device device, void *data, size_t bytes,
-                                bool borrowed)
+static reel__storage *storage_of(reel_device device, void *data, size_t bytes,
+                                 bool borrowed)
 {
-    reel_storage *s = reel__malloc(sizeof *s);
+    reel__storage *s = reel__malloc(sizeof *s);
     if (!s) return NULL;
-    *s = (reel_storage){
+    *s = (reel__storage){
         .device = device, .data = data, .bytes = bytes, .borrowed = borrowed};
     s->born = reel__heard_by ? reel__heard_by->mark : 0;
     atomic_init(&s->refs, 1);
@@ -26,27 +26,27 @@ static reel_storage *storage_of(reel_device device, void *data, size_t bytes,
     return s;
 }
 
-reel_storage *reel__storage_new(reel_device device, size_t bytes)
+reel__storage *reel__storage_new(reel_device device, size_t bytes)
 {
     void *data = reel__device_alloc(device, bytes);
     if (!data) return NULL;
-    reel_storage *s = storage_of(device, data, bytes, false);
+    reel__storage *s = storage_of(device, data, bytes, false);
     if (!s) reel__device_free(device, data, bytes);
     return s;
 }
 
-reel_storage *reel__storage_borrow(reel_device device, void *data, size_t bytes)
+reel__storage *reel__storage_borrow(reel_device device, void *data, size_t bytes)
 {
     return storage_of(device, data, bytes, true);
 }
 
-reel_storage *reel__storage_retain(reel_storage *s)
+reel__storage *reel__storage_retain(reel__storage *s)
 {
     if (s) atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
     return s;
 }
 
-void reel__storage_release(reel_storage *s)
+void reel__storage_release(reel__storage *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1) return;
     if (!s->borrowed)
@@ -58,7 +58,7 @@ void reel__storage_release(reel_storage *s)
 }
 
 /* A tensor without memory, in front of `more` bytes that go with it. */
-static reel_tensor *ghost(const reel_meta *meta, size_t more)
+static reel_tensor *ghost(const reel__meta *meta, size_t more)
 {
     reel_tensor *t =
         reel__debugging() ? reel__debug_new() : reel__malloc(sizeof *t + more);
@@ -76,12 +76,12 @@ static reel_tensor *ghost(const reel_meta *meta, size_t more)
     return t;
 }
 
-reel_tensor *reel__tensor_ghost(const reel_meta *meta)
+reel_tensor *reel__tensor_ghost(const reel__meta *meta)
 {
     return ghost(meta, 0);
 }
 
-reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage)
+reel_tensor *reel__tensor_new(const reel__meta *meta, reel__storage *storage)
 {
     reel_tensor *t = reel__tensor_ghost(meta);
     if (!t) return NULL;
@@ -100,16 +100,16 @@ reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage)
 
 typedef struct tensor_with_view {
     reel_tensor t;
-    reel_view v;
+    reel__view v;
 } tensor_with_view;
 
-reel_tensor *reel__tensor_view(const reel_meta *meta, reel_tensor *x,
-                               const struct reel_op *op, const void *attrs,
+reel_tensor *reel__tensor_view(const reel__meta *meta, reel_tensor *x,
+                               const struct reel__op *op, const void *attrs,
                                size_t attr_size)
 {
     reel_tensor *t = ghost(meta, sizeof(tensor_with_view) - sizeof *t);
     if (!t) return NULL;
-    reel_view *v = t->view = &((tensor_with_view *)(void *)t)->v;
+    reel__view *v = t->view = &((tensor_with_view *)(void *)t)->v;
     v->from = reel__tensor_retain(x);
     v->life = x->life;
     v->op = op;
@@ -154,7 +154,7 @@ void reel__tensor_release(reel_tensor *t)
 
 void reel__tensor_unlink(reel_tensor *y)
 {
-    reel_view *v = y->view;
+    reel__view *v = y->view;
     y->view = NULL;
     if (v) reel__tensor_release(v->from);
 }
@@ -171,7 +171,7 @@ reel_status reel_set_data(reel_tensor *x, reel_tensor *src)
         return reel_fail(REEL_ERR_STATE,
                          "set_data: x takes part in gradients; "
                          "reel_requires_grad(x, false) and clear its gradient");
-    reel_storage *old = x->storage;
+    reel__storage *old = x->storage;
     x->storage = reel__storage_retain(src->storage);
     x->meta = src->meta;
     reel__tensor_unlink(x);

@@ -11,7 +11,7 @@
  * what it saved; `epoch` counts those of them that became part of a history. What depends on
  * the values without being part of the program's record, such as prepared weights, compares
  * `lent` too. */
-typedef struct reel_storage {
+typedef struct reel__storage {
     atomic_int refs;
     uint32_t version, epoch;
     uint32_t
@@ -24,58 +24,59 @@ typedef struct reel_storage {
     void (*free_fn)(void *user, void *data); /* borrowed memory; NULL if it is ours */
     void *user;
     bool borrowed;
-} reel_storage;
+} reel__storage;
 
 /* A node of the tape, as far as this room needs to know: counted, and freed by its maker
  * (autograd/tape.c), so that no arrow runs upward. */
-typedef struct reel_node_head {
+typedef struct reel__node_head {
     atomic_int refs;
-    void (*free_fn)(struct reel_node_head *node);
+    void (*free_fn)(struct reel__node_head *node);
     struct reel_tensor *leaf; /* the tensor whose own node this is; not counted */
-} reel_node_head;
+} reel__node_head;
 
 /* Room for the attributes of an operator that makes a view. */
 #define REEL__VIEW_ATTRS 80
 
 /* How a tensor came to look at the memory of another one, while gradients were enabled: a
  * change through one of them is part of the history of both (autograd/view.c). */
-typedef struct reel_view {
+typedef struct reel__view {
     struct reel_tensor *from; /* counted */
     uint32_t life;            /* of `from` then: reel_set_data() makes another of it */
-    const struct reel_op *op;
+    const struct reel__op *op;
     _Alignas(16) char attrs[REEL__VIEW_ATTRS];
-} reel_view;
+} reel__view;
 
 struct reel_tensor {
     atomic_int refs;
     int node_out; /* which output of `node` this is */
-    reel_meta meta;
-    reel_storage *storage; /* NULL: a ghost, shape without value (op.h) */
-    reel_node_head *node;  /* history, or the leaf's own node; NULL: needs no gradient */
+    reel__meta meta;
+    reel__storage *storage; /* NULL: a ghost, shape without value (op.h) */
+    reel__node_head *node;  /* history, or the leaf's own node; NULL: needs no gradient */
     atomic_uint epoch; /* of the storage when `node` was its history: else it is old */
     uint32_t life;     /* goes up when it gets other memory */
-    reel_view *view; /* in the same block; NULL: a root, which is not a view or cut off */
+    reel__view
+        *view; /* in the same block; NULL: a root, which is not a view or cut off */
     reel_tensor *grad; /* of a leaf */
     reel_tensor *next_free;
 };
 
 /* New tensors have one reference; NULL and a pending error on failure. */
-reel_storage *reel__storage_new(reel_device device, size_t bytes);
+reel__storage *reel__storage_new(reel_device device, size_t bytes);
 /* Memory of somebody else; set free_fn and user to be told when it is no longer needed. */
-reel_storage *reel__storage_borrow(reel_device device, void *data, size_t bytes);
-reel_storage *reel__storage_retain(reel_storage *s);
-void reel__storage_release(reel_storage *s);
+reel__storage *reel__storage_borrow(reel_device device, void *data, size_t bytes);
+reel__storage *reel__storage_retain(reel__storage *s);
+void reel__storage_release(reel__storage *s);
 
 /* Shares `storage` (retained), or allocates when it is NULL. meta is trusted. */
-reel_tensor *reel__tensor_new(const reel_meta *meta, reel_storage *storage);
+reel_tensor *reel__tensor_new(const reel__meta *meta, reel__storage *storage);
 /* A tensor of this meta without memory. */
-reel_tensor *reel__tensor_ghost(const reel_meta *meta);
+reel_tensor *reel__tensor_ghost(const reel__meta *meta);
 reel_tensor *reel__tensor_retain(reel_tensor *t);
 void reel__tensor_release(reel_tensor *t);
 /* A new tensor of this meta that knows that it is what `op` makes of x, whose storage it
  * shares. */
-reel_tensor *reel__tensor_view(const reel_meta *meta, reel_tensor *x,
-                               const struct reel_op *op, const void *attrs,
+reel_tensor *reel__tensor_view(const reel__meta *meta, reel_tensor *x,
+                               const struct reel__op *op, const void *attrs,
                                size_t attr_size);
 /* Forgets it: y is a root from now on. */
 void reel__tensor_unlink(reel_tensor *y);
@@ -92,12 +93,12 @@ static inline reel_tensor *reel__root(const reel_tensor *y)
 }
 /* The number of the storage that will be made next. */
 uint64_t reel__storages_so_far(void);
-static inline reel_node_head *reel__node_retain(reel_node_head *n)
+static inline reel__node_head *reel__node_retain(reel__node_head *n)
 {
     if (n) atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);
     return n;
 }
-static inline void reel__node_release(reel_node_head *n)
+static inline void reel__node_release(reel__node_head *n)
 {
     if (n && atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1)
         n->free_fn(n);

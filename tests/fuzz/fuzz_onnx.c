@@ -22,13 +22,13 @@ static void touch_text(const char *text)
 }
 
 /* What is lacking has no data. */
-static void touch_tensor(const reel_onnx_tensor *t)
+static void touch_tensor(const reel__onnx_tensor *t)
 {
     if (t->lack && (t->data || t->bytes)) __builtin_trap();
     touch(t->data, t->bytes);
 }
 
-static void touch_attribute(const reel_onnx_attribute *a)
+static void touch_attribute(const reel__onnx_attribute *a)
 {
     touch_text(a->name);
     switch (a->kind) {
@@ -48,10 +48,10 @@ static void touch_attribute(const reel_onnx_attribute *a)
     }
 }
 
-static void touch_graph(const reel_onnx_graph *g)
+static void touch_graph(const reel__onnx_graph *g)
 {
     for (size_t i = 0; i < g->node.n; i++) {
-        const reel_onnx_node *n = g->node.at[i];
+        const reel__onnx_node *n = g->node.at[i];
         for (size_t j = 0; j < n->input.n; j++) touch_text(n->input.at[j]);
         for (size_t j = 0; j < n->attribute.n; j++) touch_attribute(n->attribute.at[j]);
     }
@@ -62,7 +62,7 @@ static void touch_graph(const reel_onnx_graph *g)
 }
 
 /* Sizes in a file cost nothing: no value is computed, but of the smallest. */
-static void import(const reel_onnx_model *m)
+static void import(const reel__onnx_model *m)
 {
     reel_graph *g = reel__onnx_import(m, "fuzz", NULL);
     reel_status st = reel_error_status();
@@ -76,7 +76,7 @@ static void import(const reel_onnx_model *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    reel_onnx_model *m = reel__onnx_read_bytes("fuzz", data, size);
+    reel__onnx_model *m = reel__onnx_read_bytes("fuzz", data, size);
     reel_status st = reel_error_status();
     if (m ? st != REEL_OK : st != REEL_ERR_FORMAT && st != REEL_ERR_UNSUPPORTED)
         __builtin_trap();

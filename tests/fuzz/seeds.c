@@ -35,7 +35,7 @@ static void save_bytes(const char *target, const char *name, const void *bytes, 
 /* ---- ONNX ---------------------------------------------------------------------------------- */
 
 /* Writes the model and frees it. */
-static void save_model(const char *name, reel_onnx_model *m)
+static void save_model(const char *name, reel__onnx_model *m)
 {
     reel__onnx_write(m, place("onnx", name), NULL);
     reel__onnx_model_free(m);

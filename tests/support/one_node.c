@@ -59,7 +59,7 @@ static char *missing(const sample *s, int opset)
     return text;
 }
 
-int one_node_opset(const reel_op *op)
+int one_node_opset(const reel__op *op)
 {
     const char *text = sample_text(op);
     for (int opset = REEL__ONNX_OPSET_FIRST; opset <= REEL__ONNX_OPSET_LAST; opset++)

@@ -18,6 +18,6 @@ typedef struct one_node {
  * refuses the dtype (the error is cleared) or has no result. */
 bool one_node_make(const sample *s, reel_dtype dtype, int n_out, one_node *out);
 /* The first opset at which the record can be exported: tries all its samples; 0: at none. */
-int one_node_opset(const reel_op *op);
+int one_node_opset(const reel__op *op);
 
 #endif

@@ -61,7 +61,7 @@ static bool can(reel_graph *g, int opset)
 }
 
 /* One record, one sample, one dtype: at every opset, or at the default alone. */
-static void write_sample(const reel_op *op, int line, reel_dtype dtype)
+static void write_sample(const reel__op *op, int line, reel_dtype dtype)
 {
     sample s;
     one_node made;
@@ -89,7 +89,7 @@ static void write_sample(const reel_op *op, int line, reel_dtype dtype)
     reel_scope_end(scope);
 }
 
-static void write_record(const reel_op *op)
+static void write_record(const reel__op *op)
 {
     if (!op->onnx) {
         fprintf(list, "none %s %s\n", op->name, op->no_onnx);

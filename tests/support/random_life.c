@@ -342,7 +342,7 @@ static void plant_freeze(life *l)
 static void plant_fold(life *l)
 {
     const reel_executor *e = reel_compiled_executor(l->eval);
-    reel_program *p = e ? e->program : NULL;
+    reel__program *p = e ? e->program : NULL;
     for (int i = 0; p && i < p->n_stamp; i++) {
         p->stamp[i].version = p->stamp[i].storage->version;
         p->stamp[i].lent = p->stamp[i].storage->lent;

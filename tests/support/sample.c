@@ -12,7 +12,7 @@
 
 /* ---- text ------------------------------------------------------------------------------- */
 
-const char *sample_text(const reel_op *op)
+const char *sample_text(const reel__op *op)
 {
     return op->sample ? op->sample : "| rank=1 dim=3";
 }
@@ -120,13 +120,13 @@ static bool parse_line(const char *text, sample *out)
         if (*at == ';') at = skip_spaces(at + 1);
     }
     if (*at == '|') at++;
-    const reel_attr_schema *schema = out->op->attrs;
+    const reel__attr_schema *schema = out->op->attrs;
     if (schema && schema->size > sizeof out->attr_memory) return false;
     out->attrs = schema ? out->attr_memory : NULL;
     return reel__attr_parse(schema, at, out->attr_memory);
 }
 
-bool sample_parse(const reel_op *op, const char *text, int line, sample *out)
+bool sample_parse(const reel__op *op, const char *text, int line, sample *out)
 {
     char buf[512];
     *out = (sample){.op = op, .line = line};

@@ -54,7 +54,7 @@ typedef struct sample_input {
 #define SAMPLE_MAX_IN 8
 
 typedef struct sample {
-    const reel_op *op;
+    const reel__op *op;
     int line, n_in;
     sample_input in[SAMPLE_MAX_IN];
     int64_t attr_memory[160]; /* aligned for any attribute struct */
@@ -62,11 +62,11 @@ typedef struct sample {
 } sample;
 
 /* The record's samples; of one without inputs a text that only names attributes. */
-const char *sample_text(const reel_op *op);
+const char *sample_text(const reel__op *op);
 /* Lines of a text; 0 for NULL. */
 int sample_lines(const char *text);
 /* Line `line` of `text` for `op`. False, with a message on stderr, if it cannot be read. */
-bool sample_parse(const reel_op *op, const char *text, int line, sample *out);
+bool sample_parse(const reel__op *op, const char *text, int line, sample *out);
 
 /* How the elements of an input lie in memory. */
 typedef enum sample_layout {

@@ -18,18 +18,18 @@ enum {
 };
 
 typedef struct best {
-    reel_acc value;
+    reel__acc value;
     int64_t at; /* -1: nothing yet */
 } best;
 
 typedef struct arg_job {
-    reel_reduce_plan plan;
+    reel__reduce_plan plan;
     const char *x;
     int64_t *y;
     reel_dtype dtype, key; /* of the elements; of the buffer */
     size_t size;
     bool want_max;
-    reel_reduce_fns fns;   /* extremes of the key */
+    reel__reduce_fns fns;  /* extremes of the key */
     int64_t chunk, chunks; /* of the reduced elements of each output */
     best *partial;         /* [outputs][chunks] */
 } arg_job;
@@ -40,7 +40,7 @@ static reel_dtype key_of(reel_dtype dtype)
     return dtype == REEL_F16 || dtype == REEL_BF16 ? REEL_F32 : dtype;
 }
 
-static bool beats(const arg_job *j, reel_acc a, reel_acc b)
+static bool beats(const arg_job *j, reel__acc a, reel__acc b)
 {
     if (reel_dtype_is_float(j->key))
         return (j->want_max ? a.f > b.f : a.f < b.f) || (a.f != a.f && b.f == b.f);
@@ -48,7 +48,7 @@ static bool beats(const arg_job *j, reel_acc a, reel_acc b)
 }
 
 /* First place of `value`, which is among the n elements; NaN stands for any NaN. */
-static int64_t find(reel_dtype key, const void *x, int64_t n, reel_acc value)
+static int64_t find(reel_dtype key, const void *x, int64_t n, reel__acc value)
 {
     int64_t i = 0;
 #define FIND_AS(type, same)                                                              \
@@ -76,7 +76,7 @@ static int64_t find(reel_dtype key, const void *x, int64_t n, reel_acc value)
 }
 
 /* The next n elements of the walk, without gaps and as keys. */
-static const void *block_at(const arg_job *j, const char *x, reel_walk *w, int64_t n,
+static const void *block_at(const arg_job *j, const char *x, reel__walk *w, int64_t n,
                             void *room)
 {
     bool is_half = j->key != j->dtype;
@@ -96,16 +96,16 @@ static const void *block_at(const arg_job *j, const char *x, reel_walk *w, int64
 
 static best search(const arg_job *j, int64_t output, int64_t begin, int64_t end)
 {
-    const reel_reduce_plan *p = &j->plan;
-    reel_walk kept = reel__walk(p->kept, p->n_kept, output);
-    reel_walk w = reel__walk(p->reduced, p->n_reduced, begin);
+    const reel__reduce_plan *p = &j->plan;
+    reel__walk kept = reel__match_walk(p->kept, p->n_kept, output);
+    reel__walk w = reel__match_walk(p->reduced, p->n_reduced, begin);
     const char *x = j->x + kept.a * (int64_t)j->size;
     best found = {.at = -1};
     for (int64_t i = begin, n; i < end; i += n) {
         int64_t room[BLOCK];
         n = end - i < BLOCK ? end - i : BLOCK;
         const void *block = block_at(j, x, &w, n, room);
-        reel_acc value = {.i = j->want_max ? INT64_MIN : INT64_MAX};
+        reel__acc value = {.i = j->want_max ? INT64_MIN : INT64_MAX};
         if (reel_dtype_is_float(j->key)) value.f = j->want_max ? -INFINITY : INFINITY;
         j->fns.rows(block, 1, 0, n, NULL, &value);
         if (found.at < 0 || beats(j, value, found.value))
@@ -116,7 +116,7 @@ static best search(const arg_job *j, int64_t output, int64_t begin, int64_t end)
 
 static void store(const arg_job *j, int64_t output, best found)
 {
-    reel_walk kept = reel__walk(j->plan.kept, j->plan.n_kept, output);
+    reel__walk kept = reel__match_walk(j->plan.kept, j->plan.n_kept, output);
     j->y[kept.b] = found.at;
 }
 
@@ -152,11 +152,11 @@ static reel_status in_chunks(arg_job *j)
     return REEL_OK;
 }
 
-static reel_status arg(const reel_kcall *c, bool want_max)
+static reel_status arg(const reel__kcall *c, bool want_max)
 {
-    const reel_mask_attrs *attrs = c->attrs;
-    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
-    arg_job j = {.plan = reel__reduce_plan(x, y, attrs->mask, true),
+    const reel__mask_attrs *attrs = c->attrs;
+    const reel__meta *x = c->in[0].meta, *y = c->out[0].meta;
+    arg_job j = {.plan = reel__plan_reduction(x, y, attrs->mask, true),
                  .want_max = want_max};
     j.dtype = x->dtype;
     j.key = key_of(x->dtype);
@@ -177,11 +177,11 @@ static reel_status arg(const reel_kcall *c, bool want_max)
     return REEL_OK;
 }
 
-reel_status reel__ref_argmax(const reel_kcall *c)
+reel_status reel__ref_argmax(const reel__kcall *c)
 {
     return arg(c, true);
 }
-reel_status reel__ref_argmin(const reel_kcall *c)
+reel_status reel__ref_argmin(const reel__kcall *c)
 {
     return arg(c, false);
 }

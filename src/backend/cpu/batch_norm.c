@@ -48,7 +48,7 @@ static int64_t gcd(int64_t a, int64_t b)
     return a;
 }
 
-static bn_rows cut_rows(const reel_meta *x)
+static bn_rows cut_rows(const reel__meta *x)
 {
     bn_rows r = {.channels = x->dim[1], .fold = JOIN / gcd(x->dim[1], JOIN)};
     r.rows = reel__numel(x) / r.channels;
@@ -93,28 +93,28 @@ static void repeat(const bn_rows *r, double *values, float *narrow, bool wide)
 
 /* ---- what a call needs ------------------------------------------------------------- */
 
-static bool present(const reel_karg *args, int n, int i)
+static bool present(const reel__karg *args, int n, int i)
 {
     return i < n && args[i].data;
 }
 
 /* f32, absent or dense rows of channels. */
-static bool dense_rows(const reel_karg *args, int n, int i)
+static bool dense_rows(const reel__karg *args, int n, int i)
 {
     if (!present(args, n, i)) return true;
-    const reel_meta *m = args[i].meta;
+    const reel__meta *m = args[i].meta;
     if (m->dtype != REEL_F32) return false;
     return m->rank == 2 ? reel__is_contiguous(m) : reel__is_channels_last(m);
 }
 
 /* f32, absent or one value after the other. */
-static bool dense_channels(const reel_karg *args, int n, int i)
+static bool dense_channels(const reel__karg *args, int n, int i)
 {
     if (!present(args, n, i)) return true;
     return args[i].meta->dtype == REEL_F32 && reel__is_contiguous(args[i].meta);
 }
 
-static float *operand(const reel_karg *args, int n, int i)
+static float *operand(const reel__karg *args, int n, int i)
 {
     return present(args, n, i) ? args[i].data : NULL;
 }
@@ -124,7 +124,7 @@ static float *operand(const reel_karg *args, int n, int i)
 enum { CENTER, SCALE, OFFSET, AFFINE };
 
 typedef struct bn_forward {
-    const reel_batch_norm_isa *isa;
+    const reel__batch_norm_isa *isa;
     bn_rows rows;
     const float *x, *residual;
     float *y;
@@ -153,7 +153,7 @@ static void apply_task(void *ctx, int64_t task, int worker)
     const bn_part p = part_of(&f->rows, task);
     const float *x = f->x + p.begin,
                 *residual = f->residual ? f->residual + p.begin : NULL;
-    const reel_bn_affine a = {f->narrow[CENTER], f->narrow[SCALE], f->narrow[OFFSET]};
+    const reel__bn_affine a = {f->narrow[CENTER], f->narrow[SCALE], f->narrow[OFFSET]};
     if (f->unusual)
         reel__bn_apply_wide(x, residual, f->y + p.begin, p.rows, p.width,
                             (const double *const *)f->wide, f->relu);
@@ -196,10 +196,10 @@ static void merge_parts(const bn_forward *f, double *mean, double *deviation)
 }
 
 /* Moments of the batch in mean and var; running ones, if any, follow them. */
-static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean,
+static void batch_statistics(const reel__kcall *call, bn_forward *f, double *mean,
                              double *var)
 {
-    const reel_batch_norm_attrs *a = call->attrs;
+    const reel__batch_norm_attrs *a = call->attrs;
     const bn_rows *r = &f->rows;
     float *running_mean = operand(call->in, call->n_in, 3);
     float *running_var = operand(call->in, call->n_in, 4);
@@ -215,7 +215,7 @@ static void batch_statistics(const reel_kcall *call, bn_forward *f, double *mean
 }
 
 /* y = (x - mean) scale + b; center and scale hold mean and 1 / deviation. */
-static void set_factors(const reel_kcall *call, bn_forward *f)
+static void set_factors(const reel__kcall *call, bn_forward *f)
 {
     const float *w = operand(call->in, call->n_in, 1);
     const float *b = operand(call->in, call->n_in, 2);
@@ -230,10 +230,10 @@ static void set_factors(const reel_kcall *call, bn_forward *f)
 
 /* What is used is what is saved, rounded: so the result can be made again from it to the last
  * bit. */
-static void save_statistics(const reel_kcall *call, bn_forward *f, const double *mean,
+static void save_statistics(const reel__kcall *call, bn_forward *f, const double *mean,
                             const double *var)
 {
-    const reel_batch_norm_attrs *a = call->attrs;
+    const reel__batch_norm_attrs *a = call->attrs;
     float *save_mean = operand(call->out, call->n_out, 1);
     float *save_invstd = operand(call->out, call->n_out, 2);
     const int64_t channels = f->rows.channels;
@@ -266,9 +266,9 @@ static void take_affine(bn_forward *f, double *room)
 
 static const size_t AFFINE_ROOM = AFFINE * (sizeof(double) + sizeof(float));
 
-static reel_status run_forward(const reel_kcall *call, bn_forward *f)
+static reel_status run_forward(const reel__kcall *call, bn_forward *f)
 {
-    const reel_batch_norm_attrs *a = call->attrs;
+    const reel__batch_norm_attrs *a = call->attrs;
     const size_t width = (size_t)f->rows.width;
     const size_t parts = a->training ? (size_t)task_count(&f->rows) : 0;
     double *mean = reel__scratch(width * ((2 + 2 * parts) * sizeof *mean + AFFINE_ROOM));
@@ -293,7 +293,7 @@ static reel_status run_forward(const reel_kcall *call, bn_forward *f)
     return REEL_OK;
 }
 
-static reel_status run_apply(const reel_kcall *call, bn_forward *f)
+static reel_status run_apply(const reel__kcall *call, bn_forward *f)
 {
     const float *mean = call->in[3].data, *invstd = call->in[4].data;
     double *room = reel__scratch((size_t)f->rows.width * AFFINE_ROOM);
@@ -310,9 +310,9 @@ static reel_status run_apply(const reel_kcall *call, bn_forward *f)
 }
 
 /* Whether the operands of a forward kernel lie as it wants them; then f is set up. */
-static bool begin_forward(const reel_kcall *call, bn_forward *f)
+static bool begin_forward(const reel__kcall *call, bn_forward *f)
 {
-    const reel_batch_norm_attrs *a = call->attrs;
+    const reel__batch_norm_attrs *a = call->attrs;
     if (!dense_rows(call->in, call->n_in, 0) || !dense_rows(call->in, call->n_in, 5) ||
         !dense_rows(call->out, call->n_out, 0) || reel__numel(call->in[0].meta) == 0)
         return false;
@@ -332,9 +332,9 @@ static bool begin_forward(const reel_kcall *call, bn_forward *f)
 }
 
 /* x, w?, b?, mean?, var?, residual? -> y, save_mean, save_invstd */
-bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
+bool reel__fast_batch_norm(const reel__kcall *call, reel_status *status)
 {
-    const reel_batch_norm_attrs *a = call->attrs;
+    const reel__batch_norm_attrs *a = call->attrs;
     bool statistics =
         present(call->in, call->n_in, 3) && present(call->in, call->n_in, 4);
     bn_forward f;
@@ -344,7 +344,7 @@ bool reel__fast_batch_norm(const reel_kcall *call, reel_status *status)
 }
 
 /* x, w?, b?, save_mean, save_invstd, residual? -> y */
-bool reel__fast_batch_norm_apply(const reel_kcall *call, reel_status *status)
+bool reel__fast_batch_norm_apply(const reel__kcall *call, reel_status *status)
 {
     bn_forward f;
     if (!begin_forward(call, &f)) return false;
@@ -357,20 +357,20 @@ bool reel__fast_batch_norm_apply(const reel_kcall *call, reel_status *status)
 enum { B_CENTER, B_SCALE, B_SLOPE, B_MEAN_G, SLOPES };
 
 typedef struct bn_gradients {
-    const reel_batch_norm_isa *isa;
+    const reel__batch_norm_isa *isa;
     bn_rows rows;
-    reel_bn_backward all;   /* the operands, from their first element             */
+    reel__bn_backward all;  /* the operands, from their first element             */
     double *sum_g, *sum_gx; /* [tasks, width]: of each part                       */
     double *wide[SLOPES];   /* [width]: ((g - mean_g) - (x - center) slope) scale */
     float *narrow[SLOPES];  /* the same in f32                                    */
     bool unusual_sums, unusual;
 } bn_gradients;
 
-static reel_bn_backward slice(const bn_gradients *b, int64_t task)
+static reel__bn_backward slice(const bn_gradients *b, int64_t task)
 {
     const bn_part p = part_of(&b->rows, task);
-    const reel_bn_backward *all = &b->all;
-    return (reel_bn_backward){
+    const reel__bn_backward *all = &b->all;
+    return (reel__bn_backward){
         .gy = all->gy + p.begin,
         .x = all->x + p.begin,
         .y = all->y ? all->y + p.begin : NULL,
@@ -386,7 +386,7 @@ static void sums_task(void *ctx, int64_t task, int worker)
 {
     (void)worker;
     const bn_gradients *b = ctx;
-    const reel_bn_backward part = slice(b, task);
+    const reel__bn_backward part = slice(b, task);
     const float *mean = b->narrow[B_CENTER];
     double *sum_g = b->sum_g + task * b->rows.width;
     double *sum_gx = b->sum_gx + task * b->rows.width;
@@ -398,9 +398,9 @@ static void gradients_task(void *ctx, int64_t task, int worker)
 {
     (void)worker;
     const bn_gradients *b = ctx;
-    const reel_bn_backward part = slice(b, task);
-    const reel_bn_slopes s = {b->narrow[B_CENTER], b->narrow[B_SCALE], b->narrow[B_SLOPE],
-                              b->narrow[B_MEAN_G]};
+    const reel__bn_backward part = slice(b, task);
+    const reel__bn_slopes s = {b->narrow[B_CENTER], b->narrow[B_SCALE],
+                               b->narrow[B_SLOPE], b->narrow[B_MEAN_G]};
     if (b->unusual)
         reel__bn_backward_apply_wide(&part, (const double *const *)b->wide);
     else
@@ -421,10 +421,10 @@ static void add_parts(const bn_rows *r, const double *parts, double *sum)
 
 /* gw and gb from the sums, and the factors of
  * gx = w invstd (g - mean(g) - (x - mean) invstd^2 mean(g (x - mean))). */
-static void channel_gradients(const reel_kcall *call, bn_gradients *b,
+static void channel_gradients(const reel__kcall *call, bn_gradients *b,
                               const double *sum_g, const double *sum_gx)
 {
-    const reel_batch_norm_attrs *a = call->attrs;
+    const reel__batch_norm_attrs *a = call->attrs;
     const float *w = operand(call->in, call->n_in, 2), *invstd = call->in[4].data;
     float *gw = operand(call->out, call->n_out, 1);
     float *gb = operand(call->out, call->n_out, 2);
@@ -449,7 +449,7 @@ static void channel_gradients(const reel_kcall *call, bn_gradients *b,
         repeat(&b->rows, b->wide[i], b->narrow[i], b->unusual);
 }
 
-static void set_centers(const reel_kcall *call, bn_gradients *b)
+static void set_centers(const reel__kcall *call, bn_gradients *b)
 {
     const float *mean = call->in[3].data, *invstd = call->in[4].data;
     const int64_t channels = b->rows.channels;
@@ -464,7 +464,7 @@ static void set_centers(const reel_kcall *call, bn_gradients *b)
     repeat(&b->rows, center, b->narrow[B_CENTER], false);
 }
 
-static reel_status run_backward(const reel_kcall *call, bn_gradients *b)
+static reel_status run_backward(const reel__kcall *call, bn_gradients *b)
 {
     const bn_rows *r = &b->rows;
     const size_t width = (size_t)r->width, parts = (size_t)task_count(r);
@@ -491,7 +491,7 @@ static reel_status run_backward(const reel_kcall *call, bn_gradients *b)
 }
 
 /* gy, x, w?, save_mean, save_invstd, y? -> gx?, gw?, gb?, gres? */
-bool reel__fast_batch_norm_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_batch_norm_backward(const reel__kcall *call, reel_status *status)
 {
     if (!dense_rows(call->in, call->n_in, 0) || !dense_rows(call->in, call->n_in, 1) ||
         !dense_rows(call->in, call->n_in, 5) || !dense_rows(call->out, call->n_out, 0) ||
@@ -509,7 +509,7 @@ bool reel__fast_batch_norm_backward(const reel_kcall *call, reel_status *status)
                 .y = operand(call->in, call->n_in, 5),
                 .gx = operand(call->out, call->n_out, 0),
                 .gres = operand(call->out, call->n_out, 3),
-                .training = ((const reel_batch_norm_attrs *)call->attrs)->training != 0},
+                .training = ((const reel__batch_norm_attrs *)call->attrs)->training != 0},
     };
     *status = run_backward(call, &b);
     return true;

@@ -34,12 +34,12 @@ void reel__bn_apply_wide(const float *x, const float *residual, float *y, int64_
 }
 
 /* NaN is below no bound: what came of it passes its gradient on. */
-static double masked(const reel_bn_backward *b, int64_t at)
+static double masked(const reel__bn_backward *b, int64_t at)
 {
     return b->y && b->y[at] <= 0 ? 0 : (double)b->gy[at];
 }
 
-void reel__bn_backward_sums_wide(const reel_bn_backward *b, const float *mean,
+void reel__bn_backward_sums_wide(const reel__bn_backward *b, const float *mean,
                                  double *sum_g, double *sum_gx)
 {
     for (int64_t j = 0; j < b->width; j++) {
@@ -53,7 +53,7 @@ void reel__bn_backward_sums_wide(const reel_bn_backward *b, const float *mean,
     }
 }
 
-void reel__bn_backward_apply_wide(const reel_bn_backward *b,
+void reel__bn_backward_apply_wide(const reel__bn_backward *b,
                                   const double *const slopes[4])
 {
     const double *center = slopes[0], *scale = slopes[1], *slope = slopes[2],

@@ -11,10 +11,10 @@ void reel__bn_moments_wide(const float *x, int64_t rows, int64_t width, double *
 /* center, scale, offset: [width]. */
 void reel__bn_apply_wide(const float *x, const float *residual, float *y, int64_t rows,
                          int64_t width, const double *const affine[3], bool relu);
-void reel__bn_backward_sums_wide(const reel_bn_backward *b, const float *mean,
+void reel__bn_backward_sums_wide(const reel__bn_backward *b, const float *mean,
                                  double *sum_g, double *sum_gx);
 /* center, scale, slope, mean_g: [width]. */
-void reel__bn_backward_apply_wide(const reel_bn_backward *b,
+void reel__bn_backward_apply_wide(const reel__bn_backward *b,
                                   const double *const slopes[4]);
 
 #endif

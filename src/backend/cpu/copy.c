@@ -13,31 +13,31 @@
 #define TASK 16384
 #define PARALLEL_FROM 65536
 
-REEL_ISA_DECLARE(reel_transpose_rows, transpose_rows);
+REEL_ISA_DECLARE(reel__transpose_rows, transpose_rows);
 
-const reel_transpose_rows *reel__transpose_rows(void)
+const reel__transpose_rows *reel__transpose_rows_of_isa(void)
 {
     return REEL_ISA_PICK(transpose_rows);
 }
 
 typedef struct copy {
-    reel_cells blocks;
-    const reel_grid *grid;
-    const reel_elem_rows *elem;
+    reel__cells blocks;
+    const reel__grid *grid;
+    const reel__elem_rows *elem;
     char *dst;
     const char *src;
     int64_t dst_size, src_size; /* bytes of an element */
     /* conversions only */
-    reel_load_fn load;   /* NULL: the source is read as it lies   */
-    reel_store_fn store; /* NULL: the load writes the destination */
+    reel__load_fn load;   /* NULL: the source is read as it lies   */
+    reel__store_fn store; /* NULL: the load writes the destination */
 } copy;
 
 static void run(copy *c, int64_t cols, int64_t rows, reel__range_fn fn)
 {
-    const reel_grid *p = c->grid;
+    const reel__grid *p = c->grid;
     if (rows > p->size[1]) rows = p->size[1];
     if (cols > p->size[0]) cols = p->size[0];
-    c->blocks = reel__cells(p, cols, rows);
+    c->blocks = reel__cells_of(p, cols, rows);
     if (p->n < PARALLEL_FROM) {
         fn(c, 0, c->blocks.n);
         return;
@@ -46,12 +46,12 @@ static void run(copy *c, int64_t cols, int64_t rows, reel__range_fn fn)
     reel__parallel_range(c->blocks.n, TASK / (in_block > 0 ? in_block : 1), fn, c);
 }
 
-static char *dst_of(const copy *c, const reel_cell *b)
+static char *dst_of(const copy *c, const reel__cell *b)
 {
     return c->dst + b->at[0] * c->dst_size;
 }
 
-static const char *src_of(const copy *c, const reel_cell *b)
+static const char *src_of(const copy *c, const reel__cell *b)
 {
     return c->src + b->at[1] * c->src_size;
 }
@@ -61,9 +61,9 @@ static const char *src_of(const copy *c, const reel_cell *b)
 static void move_range(void *ctx, int64_t begin, int64_t end)
 {
     const copy *c = ctx;
-    const reel_grid *p = c->grid;
-    reel_move_fn move = c->elem->move[c->dst_size];
-    reel_cell b;
+    const reel__grid *p = c->grid;
+    reel__move_fn move = c->elem->move[c->dst_size];
+    reel__cell b;
     reel__cell_first(&c->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         move(b.rows, b.cols, dst_of(c, &b), p->step[0][1], p->step[0][0], src_of(c, &b),
@@ -75,9 +75,9 @@ static void move_range(void *ctx, int64_t begin, int64_t end)
 static void transpose_range(void *ctx, int64_t begin, int64_t end)
 {
     const copy *c = ctx;
-    const reel_grid *p = c->grid;
-    reel_transpose_fn transpose = reel__transpose_rows()->by_size[c->dst_size];
-    reel_cell b;
+    const reel__grid *p = c->grid;
+    reel__transpose_fn transpose = reel__transpose_rows_of_isa()->by_size[c->dst_size];
+    reel__cell b;
     reel__cell_first(&c->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         transpose(b.rows, b.cols, dst_of(c, &b), p->step[0][1], src_of(c, &b),
@@ -95,7 +95,7 @@ static void swap(int64_t *a, int64_t *b)
 
 /* Where the destination is contiguous along dimension 0 and the source along another,
  * makes that one dimension 1. */
-static bool is_transpose(reel_grid *p)
+static bool is_transpose(reel__grid *p)
 {
     if (p->step[0][0] != 1 || p->step[1][0] == 0 || p->step[1][0] == 1) return false;
     for (int k = 1; k < p->rank; k++) {
@@ -107,7 +107,7 @@ static bool is_transpose(reel_grid *p)
     return false;
 }
 
-static void copy_same(copy *c, reel_grid *p)
+static void copy_same(copy *c, reel__grid *p)
 {
     if (is_transpose(p)) {
         /* A few channels stay together; else pieces of 512 by 32 or so, whole tiles. */
@@ -126,9 +126,9 @@ static void copy_same(copy *c, reel_grid *p)
 static void convert_range(void *ctx, int64_t begin, int64_t end)
 {
     const copy *c = ctx;
-    const reel_grid *p = c->grid;
+    const reel__grid *p = c->grid;
     _Alignas(64) char buffer[BLOCK * sizeof(double)];
-    reel_cell b;
+    reel__cell b;
     reel__cell_first(&c->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         char *to = dst_of(c, &b);
@@ -150,17 +150,17 @@ static bool is_compute_type(reel_dtype d)
 /* The compute type by way of which a conversion goes, without loss but at its end: the
  * destination's if that is one, else the source's. Integers that an f32 holds become halves
  * by way of it. */
-static reel_pw_type between(reel_dtype to, reel_dtype from)
+static reel__pw_type between(reel_dtype to, reel_dtype from)
 {
-    if (is_compute_type(to)) return reel__pw_type(to);
+    if (is_compute_type(to)) return reel__pw_type_of(to);
     bool fits = from == REEL_I8 || from == REEL_U8 || from == REEL_BOOL;
-    return reel_dtype_is_float(to) && fits ? REEL_PW_F32 : reel__pw_type(from);
+    return reel_dtype_is_float(to) && fits ? REEL_PW_F32 : reel__pw_type_of(from);
 }
 
 /* A side that lies in blocks of the compute type needs no buffer. */
-static void copy_converted(copy *c, const reel_grid *p, reel_dtype to, reel_dtype from)
+static void copy_converted(copy *c, const reel__grid *p, reel_dtype to, reel_dtype from)
 {
-    reel_pw_type type = between(to, from);
+    reel__pw_type type = between(to, from);
     int64_t rows = p->size[0] < BLOCK ? BLOCK / p->size[0] : 1;
     if (rows > p->size[1]) rows = p->size[1];
     bool reads_blocks =
@@ -173,13 +173,13 @@ static void copy_converted(copy *c, const reel_grid *p, reel_dtype to, reel_dtyp
 
 /* ---- copies ------------------------------------------------------------------------ */
 
-void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
-                        const reel_meta *sm)
+void reel__copy_strided(void *dst, const reel__meta *dm, const void *src,
+                        const reel__meta *sm)
 {
-    reel_grid p;
-    reel__grid(&p, 2, (const reel_meta *const[]){dm, sm});
+    reel__grid p;
+    reel__make_grid(&p, 2, (const reel__meta *const[]){dm, sm});
     if (p.n == 0) return;
-    copy c = {.grid = &p, .elem = reel__elem_rows(), .dst = dst, .src = src};
+    copy c = {.grid = &p, .elem = reel__elem_rows_of_isa(), .dst = dst, .src = src};
     c.dst_size = (int64_t)reel_dtype_size(dm->dtype);
     c.src_size = (int64_t)reel_dtype_size(sm->dtype);
     if (dm->dtype == sm->dtype)
@@ -188,7 +188,7 @@ void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
         copy_converted(&c, &p, dm->dtype, sm->dtype);
 }
 
-reel_status reel__ref_copy(const reel_kcall *call)
+reel_status reel__ref_copy(const reel__kcall *call)
 {
     reel__copy_strided(call->out[0].data, call->out[0].meta, call->in[0].data,
                        call->in[0].meta);

@@ -10,44 +10,44 @@
 
 #include "backend/backend.h"
 
-typedef enum reel_isa {
+typedef enum reel__isa {
     REEL_ISA_BASELINE = 0,
     REEL_ISA_AVX2,
     REEL_ISA_AVX512,
     REEL_ISA_COUNT
-} reel_isa;
+} reel__isa;
 /* Chosen once: the best that processor, build and REEL_ISA allow. */
-reel_isa reel__isa(void);
+reel__isa reel__isa_now(void);
 
 /* Tables of kernels: NULL where a file has none. Each family file defines functions and
  * cpu_table.c lists them. A fast kernel returns false when it does not take the call. */
-typedef bool (*reel_fast_fn)(const reel_kcall *, reel_status *status);
-extern const reel_kernel_fn reel__cpu_ref[K_COUNT];
-extern const reel_fast_fn reel__cpu_fast[K_COUNT];
+typedef bool (*reel__fast_fn)(const reel__kcall *, reel_status *status);
+extern const reel__kernel_fn reel__cpu_ref[K_COUNT];
+extern const reel__fast_fn reel__cpu_fast[K_COUNT];
 /* What can be done once for operands that keep their value, see backend.h; both NULL where
  * there is nothing. */
-typedef struct reel_prepare {
-    size_t (*size)(const reel_kcall *, unsigned constant);
-    reel_status (*fill)(const reel_kcall *, void *to);
-} reel_prepare;
-extern const reel_prepare reel__cpu_prepare[K_COUNT];
+typedef struct reel__prepare {
+    size_t (*size)(const reel__kcall *, unsigned constant);
+    reel_status (*fill)(const reel__kcall *, void *to);
+} reel__prepare;
+extern const reel__prepare reel__cpu_prepare[K_COUNT];
 
 /* One element of a dtype from a number: whole ones exactly, saturating (fill.c). */
-void reel__number_store(reel_number x, reel_dtype dtype, void *element);
+void reel__number_store(reel__number x, reel_dtype dtype, void *element);
 
 /* Pointwise rows (pointwise.c): one driver for all rows. */
-reel_status reel__cpu_pointwise(const reel_kcall *);
+reel_status reel__cpu_pointwise(const reel__kcall *);
 /* A program of them (pointwise_program.c). */
-reel_status reel__ref_pointwise(const reel_kcall *);
+reel_status reel__ref_pointwise(const reel__kcall *);
 /* Strided copy with conversion (copy.c), also for use inside other kernels. */
-reel_status reel__ref_copy(const reel_kcall *);
-void reel__copy_strided(void *dst, const reel_meta *dm, const void *src,
-                        const reel_meta *sm);
+reel_status reel__ref_copy(const reel__kcall *);
+void reel__copy_strided(void *dst, const reel__meta *dm, const void *src,
+                        const reel__meta *sm);
 
 /* Matrix product (gemm.c): C[m,n] = A[m,k] * B[k,n] (+ C if accumulate), row stride
  * and column stride of each operand free. Parallel, bit-identical on any number of threads.
  * bias: n values added to each row, or NULL. Fails only for scratch memory. */
-typedef struct reel_gemm {
+typedef struct reel__gemm {
     reel_dtype dtype; /* of all operands: f32 (which 0 is) or f64 */
     int64_t m, n, k;
     const void *a;
@@ -58,10 +58,10 @@ typedef struct reel_gemm {
     int64_t c_row; /* column stride of C is 1 */
     const void *bias;
     bool accumulate;
-} reel_gemm;
-reel_status reel__gemm(const reel_gemm *g);
+} reel__gemm;
+reel_status reel__run_gemm(const reel__gemm *g);
 /* `batch` products of the same shape, operands a_step, b_step, c_step elements apart. */
-reel_status reel__gemm_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
+reel_status reel__gemm_batched(const reel__gemm *g, int64_t batch, int64_t a_step,
                                int64_t b_step, int64_t c_step);
 
 /* Half-precision conversion of n contiguous elements (half.c). */

@@ -73,7 +73,7 @@ static void cpu_discard(int device, void *p, size_t bytes)
 }
 
 static reel_status cpu_copy_bytes(int device, void *dst, const void *src, size_t bytes,
-                                  reel_copy_kind kind)
+                                  reel__copy_kind kind)
 {
     (void)device;
     (void)kind;
@@ -104,10 +104,10 @@ static const uint16_t pointwise_types[K_COUNT] = {
 #undef KERNEL
 };
 
-static reel_status unsupported(const reel_kcall *call)
+static reel_status unsupported(const reel__kcall *call)
 {
-    const reel_karg *first = call->n_in > 0 ? call->in : call->out;
-    const reel_meta *m = call->n_in + call->n_out > 0 ? first->meta : NULL;
+    const reel__karg *first = call->n_in > 0 ? call->in : call->out;
+    const reel__meta *m = call->n_in + call->n_out > 0 ? first->meta : NULL;
     return reel_fail(REEL_ERR_UNSUPPORTED, "%s: no kernel for %s on the CPU",
                      reel__kernel_name(call->kernel),
                      m ? reel_dtype_name(m->dtype) : "?");
@@ -115,9 +115,9 @@ static reel_status unsupported(const reel_kcall *call)
 
 /* Pointwise rows have one driver. Of the others the fast kernel goes first, where it takes
  * the call; the reference takes all. */
-static reel_status dispatch(const reel_kcall *call)
+static reel_status dispatch(const reel__kcall *call)
 {
-    reel_kernel_id k = call->kernel;
+    reel__kernel_id k = call->kernel;
     if (k <= K_NONE || k >= K_COUNT) return unsupported(call);
     if (pointwise_types[k]) return reel__cpu_pointwise(call);
     if (reel__needs_f32(call)) return reel__run_in_f32(call, dispatch);
@@ -128,7 +128,7 @@ static reel_status dispatch(const reel_kcall *call)
 
 /* Denormals are flushed around the whole kernel, so that its result does not depend on
  * which part of it ran in a parallel region. */
-static reel_status cpu_launch(int device, const reel_kcall *call)
+static reel_status cpu_launch(int device, const reel__kcall *call)
 {
     (void)device;
     uint64_t control = reel__flush_begin();
@@ -137,7 +137,7 @@ static reel_status cpu_launch(int device, const reel_kcall *call)
     return status;
 }
 
-static bool cpu_supports(reel_kernel_id kernel, reel_dtype dtype)
+static bool cpu_supports(reel__kernel_id kernel, reel_dtype dtype)
 {
     if (kernel <= K_NONE || kernel >= K_COUNT || reel_dtype_size(dtype) == 0)
         return false;
@@ -146,15 +146,15 @@ static bool cpu_supports(reel_kernel_id kernel, reel_dtype dtype)
     return reel_dtype_is_float(dtype) || reel__takes_ints(kernel);
 }
 
-static size_t cpu_prepare_size(int device, const reel_kcall *call, unsigned constant)
+static size_t cpu_prepare_size(int device, const reel__kcall *call, unsigned constant)
 {
     (void)device;
-    reel_kernel_id k = call->kernel;
+    reel__kernel_id k = call->kernel;
     if (k <= K_NONE || k >= K_COUNT || !reel__cpu_prepare[k].size) return 0;
     return reel__needs_f32(call) ? 0 : reel__cpu_prepare[k].size(call, constant);
 }
 
-static reel_status cpu_prepare(int device, const reel_kcall *call, unsigned constant,
+static reel_status cpu_prepare(int device, const reel__kcall *call, unsigned constant,
                                void *to)
 {
     if (cpu_prepare_size(device, call, constant) == 0)
@@ -166,7 +166,7 @@ static reel_status cpu_prepare(int device, const reel_kcall *call, unsigned cons
     return status;
 }
 
-const reel_backend reel__cpu_backend = {
+const reel__backend reel__cpu_backend = {
     .name = "cpu",
     .count = cpu_count,
     .alloc = cpu_alloc,

@@ -4,7 +4,7 @@
 
 #define PW(ID, n_in, types, out, ...)
 
-const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
+const reel__kernel_fn reel__cpu_ref[K_COUNT] = {
 #define KERNEL(ID, name, cpu, takes) [K_##ID] = reel__ref_##name,
 #include "backend/kernel.def"
 #undef KERNEL
@@ -12,13 +12,13 @@ const reel_kernel_fn reel__cpu_ref[K_COUNT] = {
 
 #define REF_FN(name) NULL
 #define FAST_FN(name) reel__fast_##name
-const reel_fast_fn reel__cpu_fast[K_COUNT] = {
+const reel__fast_fn reel__cpu_fast[K_COUNT] = {
 #define KERNEL(ID, name, cpu, takes) [K_##ID] = cpu##_FN(name),
 #include "backend/kernel.def"
 #undef KERNEL
 };
 
-const reel_prepare reel__cpu_prepare[K_COUNT] = {
+const reel__prepare reel__cpu_prepare[K_COUNT] = {
     [K_CONV2D] = {reel__prepare_conv2d_size, reel__prepare_conv2d},
     [K_CONV2D_FUSED] = {reel__prepare_conv2d_size, reel__prepare_conv2d},
     [K_MATMUL] = {reel__prepare_product_size, reel__prepare_product},

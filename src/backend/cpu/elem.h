@@ -11,46 +11,46 @@
 #include "base/counts.h"
 
 /* rows x cols elements at src, `row` and `col` elements apart, become one block. */
-typedef void (*reel_load_fn)(int64_t rows, int64_t cols, void *block, const void *src,
-                             int64_t row, int64_t col);
+typedef void (*reel__load_fn)(int64_t rows, int64_t cols, void *block, const void *src,
+                              int64_t row, int64_t col);
 /* The way back. */
-typedef void (*reel_store_fn)(int64_t rows, int64_t cols, void *dst, int64_t row,
-                              int64_t col, const void *block);
+typedef void (*reel__store_fn)(int64_t rows, int64_t cols, void *dst, int64_t row,
+                               int64_t col, const void *block);
 /* From strided to strided memory without a change of dtype. */
-typedef void (*reel_move_fn)(int64_t rows, int64_t cols, void *dst, int64_t dst_row,
-                             int64_t dst_col, const void *src, int64_t src_row,
-                             int64_t src_col);
+typedef void (*reel__move_fn)(int64_t rows, int64_t cols, void *dst, int64_t dst_row,
+                              int64_t dst_col, const void *src, int64_t src_row,
+                              int64_t src_col);
 
 /* dst[r * dst_row + c] = src[c * src_row + r] for r < rows, c < cols. */
-typedef void (*reel_transpose_fn)(int64_t rows, int64_t cols, void *dst, int64_t dst_row,
-                                  const void *src, int64_t src_row);
+typedef void (*reel__transpose_fn)(int64_t rows, int64_t cols, void *dst, int64_t dst_row,
+                                   const void *src, int64_t src_row);
 
-typedef struct reel_elem_rows {
-    reel_load_fn load[REEL_PW_TYPES][REEL__DTYPE_COUNT];
-    reel_store_fn store[REEL_PW_TYPES][REEL__DTYPE_COUNT];
-    reel_move_fn move[9]; /* by size of an element: 1, 2, 4, 8 */
+typedef struct reel__elem_rows {
+    reel__load_fn load[REEL_PW_TYPES][REEL__DTYPE_COUNT];
+    reel__store_fn store[REEL_PW_TYPES][REEL__DTYPE_COUNT];
+    reel__move_fn move[9]; /* by size of an element: 1, 2, 4, 8 */
     void (*f16_to_f32)(const uint16_t *src, float *dst, int64_t n);
     void (*f32_to_f16)(const float *src, uint16_t *dst, int64_t n);
     void (*bf16_to_f32)(const uint16_t *src, float *dst, int64_t n);
     void (*f32_to_bf16)(const float *src, uint16_t *dst, int64_t n);
-} reel_elem_rows;
+} reel__elem_rows;
 
-typedef struct reel_transpose_rows {
-    reel_transpose_fn by_size[9]; /* 1, 2, 4, 8 */
-} reel_transpose_rows;
+typedef struct reel__transpose_rows {
+    reel__transpose_fn by_size[9]; /* 1, 2, 4, 8 */
+} reel__transpose_rows;
 
 /* The functions for the instruction set in use. */
-const reel_elem_rows *reel__elem_rows(void);
-const reel_transpose_rows *reel__transpose_rows(void);
+const reel__elem_rows *reel__elem_rows_of_isa(void);
+const reel__transpose_rows *reel__transpose_rows_of_isa(void);
 
 /* Bytes of an element of a compute type. */
-static inline size_t reel__pw_size(reel_pw_type type)
+static inline size_t reel__pw_size(reel__pw_type type)
 {
     return type == REEL_PW_F32 ? 4 : 8;
 }
 
 /* The dtype that a compute type is. */
-static inline reel_dtype reel__pw_dtype(reel_pw_type type)
+static inline reel_dtype reel__pw_dtype(reel__pw_type type)
 {
     return type == REEL_PW_F32 ? REEL_F32 : type == REEL_PW_F64 ? REEL_F64 : REEL_I64;
 }

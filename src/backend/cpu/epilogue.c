@@ -1,28 +1,28 @@
 /* epilogue.c: see epilogue.h. */
 #include "backend/cpu/epilogue.h"
 
-reel_epilogue reel__epilogue(const float *bias, const float *residual, const float *out,
-                             int64_t act, const reel_number a[2])
+reel__epilogue reel__epilogue_of(const float *bias, const float *residual,
+                                 const float *out, int64_t act, const reel__number a[2])
 {
     bool other = act != K_NONE && act != K_RELU;
-    return (reel_epilogue){
+    return (reel__epilogue){
         .bias = bias,
         .residual = residual,
         .out = out,
         .relu = act == K_RELU,
-        .act = other ? reel__pw_rows()->row[act][REEL_PW_F32] : NULL,
+        .act = other ? reel__pw_rows_of_isa()->row[act][REEL_PW_F32] : NULL,
         .a = {a[0], a[1]},
     };
 }
 
-static void in_place(reel_kernel_id row, const reel_epilogue *e, float *to,
+static void in_place(reel__kernel_id row, const reel__epilogue *e, float *to,
                      const float *other, int64_t n)
 {
     const void *const x[3] = {to, other, NULL};
-    reel__pw_rows()->row[row][REEL_PW_F32](n, x, to, e->a);
+    reel__pw_rows_of_isa()->row[row][REEL_PW_F32](n, x, to, e->a);
 }
 
-void reel__epilogue_row(const reel_epilogue *e, float *to, int64_t n)
+void reel__epilogue_row(const reel__epilogue *e, float *to, int64_t n)
 {
     if (e->residual) in_place(K_ADD, e, to, reel__residual_at(e, to), n);
     if (e->relu) in_place(K_RELU, e, to, NULL, n);

@@ -5,30 +5,30 @@
 
 #include "backend/cpu/pw.h"
 
-typedef struct reel_epilogue {
+typedef struct reel__epilogue {
     const float *bias;     /* one a column, added first; NULL: none                */
     const float *residual; /* element [i] belongs to out[i]; NULL: none             */
     const float *out;      /* the whole result                                     */
     bool relu;             /* the activation that inner loops apply in registers   */
-    reel_pw_fn act;        /* any other one, on rows that have been stored; or NULL */
-    reel_number a[2];
-} reel_epilogue;
+    reel__pw_fn act;       /* any other one, on rows that have been stored; or NULL */
+    reel__number a[2];
+} reel__epilogue;
 
 /* `act` is a unary pointwise row, or K_NONE. */
-reel_epilogue reel__epilogue(const float *bias, const float *residual, const float *out,
-                             int64_t act, const reel_number a[2]);
+reel__epilogue reel__epilogue_of(const float *bias, const float *residual,
+                                 const float *out, int64_t act, const reel__number a[2]);
 /* The residual that belongs to a place of the result; NULL: none. */
-static inline const float *reel__residual_at(const reel_epilogue *e, const float *to)
+static inline const float *reel__residual_at(const reel__epilogue *e, const float *to)
 {
     return e->residual ? e->residual + (to - e->out) : NULL;
 }
 /* The activation that inner loops leave, on n elements. */
-static inline void reel__epilogue_act(const reel_epilogue *e, float *to, int64_t n)
+static inline void reel__epilogue_act(const reel__epilogue *e, float *to, int64_t n)
 {
     const void *const x[3] = {to, NULL, NULL};
     if (e->act) e->act(n, x, to, e->a);
 }
 /* Everything but the bias, on n elements from `to` on. */
-void reel__epilogue_row(const reel_epilogue *e, float *to, int64_t n);
+void reel__epilogue_row(const reel__epilogue *e, float *to, int64_t n);
 
 #endif

@@ -24,9 +24,9 @@ static int64_t within(int64_t x, limits of)
     return x < of.low ? of.low : x > of.high ? of.high : x;
 }
 
-void reel__number_store(reel_number x, reel_dtype dtype, void *element)
+void reel__number_store(reel__number x, reel_dtype dtype, void *element)
 {
-    const reel_elem_rows *rows = reel__elem_rows();
+    const reel__elem_rows *rows = reel__elem_rows_of_isa();
     if (x.is_real || reel_dtype_is_float(dtype)) {
         const double real = reel__number_f64(x);
         rows->store[REEL_PW_F64][dtype](1, 1, element, 0, 1, &real);
@@ -37,11 +37,11 @@ void reel__number_store(reel_number x, reel_dtype dtype, void *element)
 }
 
 /* One element, converted, then repeated by a copy with stride 0. */
-reel_status reel__ref_fill(const reel_kcall *call)
+reel_status reel__ref_fill(const reel__kcall *call)
 {
-    const reel_karg *out = &call->out[0];
-    const reel_fill_attrs *a = call->attrs;
-    reel_meta one = {.dtype = out->meta->dtype, .device = out->meta->device};
+    const reel__karg *out = &call->out[0];
+    const reel__fill_attrs *a = call->attrs;
+    reel__meta one = {.dtype = out->meta->dtype, .device = out->meta->device};
     double element = 0; /* as many bytes as any dtype has */
     reel__number_store(a->value, one.dtype, &element);
     reel__copy_strided(out->data, out->meta, &element, &one);
@@ -54,15 +54,15 @@ reel_status reel__ref_fill(const reel_kcall *call)
 
 /* A vector that is written block by block. */
 typedef struct line {
-    reel_store_fn store;
+    reel__store_fn store;
     char *data;
     int64_t n, stride, size;
 } line;
 
-static line line_of(const reel_karg *out, reel_pw_type type)
+static line line_of(const reel__karg *out, reel__pw_type type)
 {
-    const reel_meta *m = out->meta;
-    return (line){.store = reel__elem_rows()->store[type][m->dtype],
+    const reel__meta *m = out->meta;
+    return (line){.store = reel__elem_rows_of_isa()->store[type][m->dtype],
                   .data = out->data,
                   .n = reel__numel(m),
                   .stride = m->rank ? m->stride[0] : 1,
@@ -79,7 +79,7 @@ static void put(const line *l, int64_t at, const void *block)
     l->store(1, block_at(l, at), l->data + at * l->stride * l->size, 0, l->stride, block);
 }
 
-static void whole_range(const reel_karg *out, int64_t start, int64_t step)
+static void whole_range(const reel__karg *out, int64_t start, int64_t step)
 {
     const line l = line_of(out, REEL_PW_I64);
     const limits of = limits_of(out->meta->dtype);
@@ -94,7 +94,8 @@ static void whole_range(const reel_karg *out, int64_t start, int64_t step)
     }
 }
 
-static void real_range(const reel_karg *out, double start, double step, const double *end)
+static void real_range(const reel__karg *out, double start, double step,
+                       const double *end)
 {
     const line l = line_of(out, REEL_PW_F64);
     double block[BLOCK];
@@ -106,10 +107,10 @@ static void real_range(const reel_karg *out, double start, double step, const do
     }
 }
 
-reel_status reel__ref_arange(const reel_kcall *call)
+reel_status reel__ref_arange(const reel__kcall *call)
 {
-    const reel_arange_attrs *a = call->attrs;
-    const reel_karg *out = &call->out[0];
+    const reel__arange_attrs *a = call->attrs;
+    const reel__karg *out = &call->out[0];
     bool whole = !a->start.is_real && !a->step.is_real;
     if (whole && !reel_dtype_is_float(out->meta->dtype))
         whole_range(out, a->start.whole, a->step.whole);
@@ -118,9 +119,9 @@ reel_status reel__ref_arange(const reel_kcall *call)
     return REEL_OK;
 }
 
-reel_status reel__ref_linspace(const reel_kcall *call)
+reel_status reel__ref_linspace(const reel__kcall *call)
 {
-    const reel_linspace_attrs *a = call->attrs;
+    const reel__linspace_attrs *a = call->attrs;
     int64_t n = reel__numel(call->out[0].meta);
     double step = n > 1 ? (a->end - a->start) / (double)(n - 1) : 0;
     real_range(&call->out[0], a->start, step, n > 1 ? &a->end : NULL);

@@ -19,7 +19,7 @@ enum {
 /* ---- GATHER ------------------------------------------------------------------------ */
 
 typedef struct gathering {
-    reel_axis
+    reel__axis
         axis[REEL_MAX_RANK]; /* the output's (a), and the input's without `dim` (b) */
     int n;
     char *y;
@@ -33,7 +33,7 @@ static void gather_elements(void *ctx, int64_t begin, int64_t end)
 {
     const gathering *g = ctx;
     const int64_t a = g->axis[g->n - 1].a, b = g->axis[g->n - 1].b;
-    reel_walk w = reel__walk(g->axis, g->n, begin);
+    reel__walk w = reel__match_walk(g->axis, g->n, begin);
     for (int64_t i = begin, run; i < end; i += run) {
         const int64_t *index = g->index + i;
         char *y = g->y + w.a * g->size;
@@ -54,13 +54,13 @@ static void gather_elements(void *ctx, int64_t begin, int64_t end)
     }
 }
 
-reel_status reel__ref_gather(const reel_kcall *c)
+reel_status reel__ref_gather(const reel__kcall *c)
 {
-    const reel_index_attrs *attrs = c->attrs;
-    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
+    const reel__index_attrs *attrs = c->attrs;
+    const reel__meta *x = c->in[0].meta, *y = c->out[0].meta;
     gathering g = {.y = c->out[0].data, .x = c->in[0].data};
-    reel_meta across = *x;
-    reel_indices index;
+    reel__meta across = *x;
+    reel__indices index;
     reel_status status = reel__indices_load(&index, &c->in[1], "gather", attrs->dim,
                                             x->rank > 0 ? x->dim[attrs->dim] : 1);
     if (status != REEL_OK) return status;
@@ -83,14 +83,14 @@ reel_status reel__ref_gather(const reel_kcall *c)
  * than SUM would add in f32, a few lines of an f32 at a time become totals in f64 in a room of
  * the worker's own. */
 typedef struct scattering {
-    reel_axis axis[REEL_MAX_RANK];       /* lines in the output (a) and in src (b) */
-    reel_axis index_axis[REEL_MAX_RANK]; /* the same lines in the index (a)        */
+    reel__axis axis[REEL_MAX_RANK];       /* lines in the output (a) and in src (b) */
+    reel__axis index_axis[REEL_MAX_RANK]; /* the same lines in the index (a)        */
     int n;
     char *y;
     const char *src;
     reel_dtype dtype;
     const int64_t *index;
-    reel_axis along; /* `dim` in the output (a) and in src (b) */
+    reel__axis along; /* `dim` in the output (a) and in src (b) */
     int64_t index_step;
     int64_t length;       /* of the output along `dim`            */
     int64_t together;     /* lines that advance together          */
@@ -124,7 +124,7 @@ static void scatter_wide(const scattering *s, float *y, int64_t y_step, const fl
                          int64_t src_step, const int64_t *index, int64_t index_step,
                          int64_t lines, double *room)
 {
-    const reel_elem_rows *elem = reel__elem_rows();
+    const reel__elem_rows *elem = reel__elem_rows_of_isa();
     const bool one = lines == 1;
     const int64_t rows = one ? 1 : s->length, cols = one ? s->length : lines;
     const int64_t row = one ? 0 : s->along.a, col = one ? s->along.a : y_step;
@@ -139,8 +139,8 @@ static void scatter_task(void *ctx, int64_t task, int worker)
     const int64_t a = s->axis[s->n - 1].a, b = s->axis[s->n - 1].b;
     const int64_t i = s->index_axis[s->n - 1].a, begin = task * s->grain;
     double *room = s->rooms ? s->rooms + worker * s->room : NULL;
-    reel_walk w = reel__walk(s->axis, s->n, begin);
-    reel_walk at = reel__walk(s->index_axis, s->n, begin);
+    reel__walk w = reel__match_walk(s->axis, s->n, begin);
+    reel__walk at = reel__match_walk(s->index_axis, s->n, begin);
     for (int64_t left = min64(s->grain, s->lines - begin), run; left > 0; left -= run) {
         run = min64(min64(left, s->together), reel__walk_run(&w));
         const int64_t *index = s->index + at.a;
@@ -161,25 +161,25 @@ static void scatter_task(void *ctx, int64_t task, int worker)
     }
 }
 
-static scattering lines_of(const reel_kcall *c, int64_t dim)
+static scattering lines_of(const reel__kcall *c, int64_t dim)
 {
-    const reel_meta *index = c->in[1].meta, *src = c->in[2].meta, *y = c->out[0].meta;
+    const reel__meta *index = c->in[1].meta, *src = c->in[2].meta, *y = c->out[0].meta;
     scattering s = {.y = c->out[0].data, .src = c->in[2].data, .dtype = y->dtype};
-    reel_meta dense = *index;
+    reel__meta dense = *index;
     reel__set_contiguous(&dense); /* what reel__indices_load() makes of it */
-    s.along = (reel_axis){.size = 1};
+    s.along = (reel__axis){.size = 1};
     s.length = y->rank > 0 ? y->dim[dim] : 1;
     for (int d = 0; d < index->rank; d++) {
         if (d == dim) {
-            s.along = (reel_axis){index->dim[d], y->stride[d], src->stride[d]};
+            s.along = (reel__axis){index->dim[d], y->stride[d], src->stride[d]};
             s.index_step = dense.stride[d];
             continue;
         }
-        s.axis[s.n] = (reel_axis){index->dim[d], y->stride[d], src->stride[d]};
-        s.index_axis[s.n++] = (reel_axis){index->dim[d], dense.stride[d], 0};
+        s.axis[s.n] = (reel__axis){index->dim[d], y->stride[d], src->stride[d]};
+        s.index_axis[s.n++] = (reel__axis){index->dim[d], dense.stride[d], 0};
     }
     if (s.n == 0) {
-        s.axis[0] = s.index_axis[0] = (reel_axis){.size = 1};
+        s.axis[0] = s.index_axis[0] = (reel__axis){.size = 1};
         s.n = 1;
     }
     /* Through memory in its order: where `dim` is the nearer one, line by line. */
@@ -201,9 +201,9 @@ static bool take_rooms(scattering *s)
     return s->rooms != NULL;
 }
 
-static reel_status scatter(const reel_kcall *c, const reel_indices *index)
+static reel_status scatter(const reel__kcall *c, const reel__indices *index)
 {
-    scattering s = lines_of(c, ((const reel_index_attrs *)c->attrs)->dim);
+    scattering s = lines_of(c, ((const reel__index_attrs *)c->attrs)->dim);
     reel__copy_strided(c->out[0].data, c->out[0].meta, c->in[0].data, c->in[0].meta);
     if (index->n == 0) return REEL_OK;
     if (!take_rooms(&s)) return REEL_ERR_MEMORY;
@@ -215,12 +215,12 @@ static reel_status scatter(const reel_kcall *c, const reel_indices *index)
     return REEL_OK;
 }
 
-reel_status reel__ref_scatter_add(const reel_kcall *c)
+reel_status reel__ref_scatter_add(const reel__kcall *c)
 {
-    const reel_index_attrs *attrs = c->attrs;
-    const reel_meta *x = c->in[0].meta;
+    const reel__index_attrs *attrs = c->attrs;
+    const reel__meta *x = c->in[0].meta;
     const reel_dtype dtype = c->out[0].meta->dtype;
-    reel_indices index;
+    reel__indices index;
     if (dtype != REEL_F32 && dtype != REEL_F64 && dtype != REEL_I64)
         return reel_fail(REEL_ERR_DTYPE, "scatter_add: not for dtype %s",
                          reel_dtype_name(dtype));
@@ -235,7 +235,7 @@ reel_status reel__ref_scatter_add(const reel_kcall *c)
 /* ---- ONE_HOT ----------------------------------------------------------------------- */
 
 typedef struct hot {
-    reel_axis axis[REEL_MAX_RANK]; /* the index's dims, in the output (a) */
+    reel__axis axis[REEL_MAX_RANK]; /* the index's dims, in the output (a) */
     int n;
     char *y;
     int64_t classes, step; /* the last dimension of the output */
@@ -248,7 +248,7 @@ static void hot_rows(void *ctx, int64_t begin, int64_t end)
 {
     static const char zeros[8] = {0};
     const hot *h = ctx;
-    reel_walk w = reel__walk(h->axis, h->n, begin);
+    reel__walk w = reel__match_walk(h->axis, h->n, begin);
     for (int64_t i = begin; i < end; i++) {
         char *y = h->y + w.a * h->size;
         if (h->step == 1)
@@ -260,13 +260,13 @@ static void hot_rows(void *ctx, int64_t begin, int64_t end)
     }
 }
 
-reel_status reel__ref_one_hot(const reel_kcall *c)
+reel_status reel__ref_one_hot(const reel__kcall *c)
 {
-    const reel_meta *y = c->out[0].meta, number = {.dtype = REEL_F64};
+    const reel__meta *y = c->out[0].meta, number = {.dtype = REEL_F64};
     const int last = y->rank - 1;
     const double one = 1;
-    reel_meta rows = *y, scalar = {.dtype = y->dtype};
-    reel_indices index;
+    reel__meta rows = *y, scalar = {.dtype = y->dtype};
+    reel__indices index;
     hot h = {.y = c->out[0].data, .classes = y->dim[last], .step = y->stride[last]};
     reel_status status =
         reel__indices_load(&index, &c->in[0], "one_hot", last, h.classes);

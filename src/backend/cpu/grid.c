@@ -7,7 +7,7 @@ static int64_t magnitude(int64_t x)
 }
 
 /* Stride of `m` along dimension d of a shape of rank `rank`. */
-static int64_t stride_along(const reel_meta *m, int rank, int d)
+static int64_t stride_along(const reel__meta *m, int rank, int d)
 {
     int i = d - (rank - m->rank);
     return i < 0 || m->dim[i] == 1 ? 0 : m->stride[i];
@@ -15,9 +15,9 @@ static int64_t stride_along(const reel_meta *m, int rank, int d)
 
 /* Puts dimension d of the output into the grid, further out than all with a smaller
  * stride of the output. */
-static void insert(reel_grid *p, const reel_meta *const arg[], int d)
+static void insert(reel__grid *p, const reel__meta *const arg[], int d)
 {
-    const reel_meta *out = arg[0];
+    const reel__meta *out = arg[0];
     int64_t key = magnitude(out->stride[d]);
     int k = p->rank++;
     for (; k > 0 && magnitude(p->step[0][k - 1]) > key; k--) {
@@ -29,14 +29,14 @@ static void insert(reel_grid *p, const reel_meta *const arg[], int d)
     for (int a = 1; a < p->n_arg; a++) p->step[a][k] = stride_along(arg[a], out->rank, d);
 }
 
-static bool continues(const reel_grid *p, int inner, int outer)
+static bool continues(const reel__grid *p, int inner, int outer)
 {
     for (int a = 0; a < p->n_arg; a++)
         if (p->step[a][outer] != p->step[a][inner] * p->size[inner]) return false;
     return true;
 }
 
-static void merge(reel_grid *p)
+static void merge(reel__grid *p)
 {
     int last = 0;
     for (int k = 1; k < p->rank; k++) {
@@ -51,9 +51,9 @@ static void merge(reel_grid *p)
     if (p->rank > 0) p->rank = last + 1;
 }
 
-void reel__grid(reel_grid *p, int n_arg, const reel_meta *const arg[])
+void reel__make_grid(reel__grid *p, int n_arg, const reel__meta *const arg[])
 {
-    const reel_meta *out = arg[0];
+    const reel__meta *out = arg[0];
     p->rank = 0;
     p->n_arg = n_arg;
     p->n = 1;
@@ -68,7 +68,7 @@ void reel__grid(reel_grid *p, int n_arg, const reel_meta *const arg[])
     }
 }
 
-bool reel__grid_in_cells(const reel_grid *p, int arg, int64_t rows)
+bool reel__grid_in_cells(const reel__grid *p, int arg, int64_t rows)
 {
     bool line = p->size[0] == 1 || p->step[arg][0] == 1;
     return line && (rows == 1 || p->step[arg][1] == p->size[0]);
@@ -82,9 +82,9 @@ static int64_t pieces(int64_t size, int64_t piece)
     return size <= piece ? 1 : (size + piece - 1) / piece;
 }
 
-reel_cells reel__cells(const reel_grid *p, int64_t cols, int64_t rows)
+reel__cells reel__cells_of(const reel__grid *p, int64_t cols, int64_t rows)
 {
-    reel_cells b = {.grid = p, .cols = cols, .rows = rows};
+    reel__cells b = {.grid = p, .cols = cols, .rows = rows};
     b.n_cols = pieces(p->size[0], cols);
     b.n_rows = pieces(p->size[1], rows);
     b.n = b.n_cols * b.n_rows;
@@ -98,9 +98,9 @@ static int64_t least(int64_t a, int64_t b)
 }
 
 /* Sizes and starts from the place. */
-static void place(const reel_cells *b, reel_cell *at)
+static void place(const reel__cells *b, reel__cell *at)
 {
-    const reel_grid *p = b->grid;
+    const reel__grid *p = b->grid;
     int64_t c = at->col * b->cols, r = at->row * b->rows;
     at->cols = least(b->cols, p->size[0] - c);
     at->rows = least(b->rows, p->size[1] - r);
@@ -119,7 +119,7 @@ static int64_t take(int64_t *i, int64_t n)
     return digit;
 }
 
-void reel__cell_first(const reel_cells *b, int64_t i, reel_cell *at)
+void reel__cell_first(const reel__cells *b, int64_t i, reel__cell *at)
 {
     at->col = take(&i, b->n_cols);
     at->row = take(&i, b->n_rows);
@@ -127,7 +127,7 @@ void reel__cell_first(const reel_cells *b, int64_t i, reel_cell *at)
     place(b, at);
 }
 
-void reel__cell_next(const reel_cells *b, reel_cell *at)
+void reel__cell_next(const reel__cells *b, reel__cell *at)
 {
     if (++at->col == b->n_cols) {
         at->col = 0;

@@ -16,17 +16,17 @@ static const uint8_t row_takes[K_COUNT] = {
 #undef KERNEL
 };
 
-bool reel__takes_ints(reel_kernel_id kernel)
+bool reel__takes_ints(reel__kernel_id kernel)
 {
     return row_takes[kernel] & INTS;
 }
 
-static bool is_half(const reel_karg *a)
+static bool is_half(const reel__karg *a)
 {
     return a->meta && (a->meta->dtype == REEL_F16 || a->meta->dtype == REEL_BF16);
 }
 
-bool reel__needs_f32(const reel_kcall *call)
+bool reel__needs_f32(const reel__kcall *call)
 {
     if (row_takes[call->kernel] & HALF) return false;
     for (int i = 0; i < call->n_in; i++)
@@ -38,21 +38,21 @@ bool reel__needs_f32(const reel_kcall *call)
 
 /* A half operand and the f32 one that stands for it. */
 typedef struct stand_in {
-    reel_meta meta;
-    reel_meta half; /* without its repeated (stride 0) dimensions */
-    void *data;     /* scratch, NULL where the operand stands for itself */
+    reel__meta meta;
+    reel__meta half; /* without its repeated (stride 0) dimensions */
+    void *data;      /* scratch, NULL where the operand stands for itself */
 } stand_in;
 
-static reel_status copy(void *dst, const reel_meta *dm, void *src, const reel_meta *sm)
+static reel_status copy(void *dst, const reel__meta *dm, void *src, const reel__meta *sm)
 {
-    const reel_karg in = {src, sm}, out = {dst, dm};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
+    const reel__karg in = {src, sm}, out = {dst, dm};
+    const reel__kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
     return reel__ref_copy(&call);
 }
 
 /* Same dimensions and order of memory; repeated dimensions are stored once and stay
  * repeated. */
-static reel_status stand_in_make(stand_in *s, const reel_karg *a)
+static reel_status stand_in_make(stand_in *s, const reel__karg *a)
 {
     s->half = *a->meta;
     for (int i = 0; i < s->half.rank; i++)
@@ -65,7 +65,7 @@ static reel_status stand_in_make(stand_in *s, const reel_karg *a)
     return s->data ? REEL_OK : reel_error_status();
 }
 
-static void stand_in_expand(stand_in *s, const reel_karg *a)
+static void stand_in_expand(stand_in *s, const reel__karg *a)
 {
     for (int i = 0; i < s->meta.rank; i++)
         if (s->meta.dim[i] != a->meta->dim[i]) {
@@ -75,7 +75,7 @@ static void stand_in_expand(stand_in *s, const reel_karg *a)
 }
 
 /* Replaces operand `a` where it is a half. */
-static reel_status replace(stand_in *s, reel_karg *a, bool is_read)
+static reel_status replace(stand_in *s, reel__karg *a, bool is_read)
 {
     s->data = NULL;
     if (!is_half(a)) return REEL_OK;
@@ -83,14 +83,14 @@ static reel_status replace(stand_in *s, reel_karg *a, bool is_read)
     if (status == REEL_OK && is_read) status = copy(s->data, &s->meta, a->data, &s->half);
     if (status != REEL_OK) return status;
     stand_in_expand(s, a);
-    *a = (reel_karg){s->data, &s->meta};
+    *a = (reel__karg){s->data, &s->meta};
     return REEL_OK;
 }
 
-reel_status reel__run_in_f32(const reel_kcall *call, reel_kernel_fn run)
+reel_status reel__run_in_f32(const reel__kcall *call, reel__kernel_fn run)
 {
     stand_in stand[MAX_ARGS];
-    reel_karg arg[MAX_ARGS];
+    reel__karg arg[MAX_ARGS];
     int n = call->n_in + call->n_out, made = 0;
     if (n > MAX_ARGS)
         return reel_fail(REEL_ERR_INTERNAL,
@@ -103,7 +103,7 @@ reel_status reel__run_in_f32(const reel_kcall *call, reel_kernel_fn run)
         status = replace(&stand[made], &arg[made], is_in);
     }
     if (status == REEL_OK) {
-        reel_kcall f32 = *call;
+        reel__kcall f32 = *call;
         f32.in = arg;
         f32.out = arg + call->n_in;
         status = run(&f32);
@@ -111,7 +111,7 @@ reel_status reel__run_in_f32(const reel_kcall *call, reel_kernel_fn run)
     for (int i = 0; i < made; i++) {
         bool is_out = i >= call->n_in || (i < 8 && (call->mutates >> i & 1));
         if (stand[i].data && is_out && status == REEL_OK) {
-            const reel_karg *a =
+            const reel__karg *a =
                 i < call->n_in ? &call->in[i] : &call->out[i - call->n_in];
             status = copy(a->data, &stand[i].half, stand[i].data, &stand[i].meta);
         }

@@ -6,11 +6,11 @@
 #include "backend/cpu/cpu.h"
 
 /* True if the call has a half operand and its kernel does not take that by itself. */
-bool reel__needs_f32(const reel_kcall *call);
+bool reel__needs_f32(const reel__kcall *call);
 /* Runs the call with every half operand replaced by an f32 one in scratch memory, and
  * rounds back what the kernel writes. */
-reel_status reel__run_in_f32(const reel_kcall *call, reel_kernel_fn run);
+reel_status reel__run_in_f32(const reel__kcall *call, reel__kernel_fn run);
 /* Whether a row other than a pointwise one takes integers and bool. */
-bool reel__takes_ints(reel_kernel_id kernel);
+bool reel__takes_ints(reel__kernel_id kernel);
 
 #endif

@@ -12,26 +12,26 @@ enum { WORK = 16384 }; /* elements that are worth a task */
 
 /* A slice as rows: the dimensions other than `dim`, of output (a) and input (b). */
 typedef struct slices {
-    reel_axis axis[REEL_MAX_RANK];
+    reel__axis axis[REEL_MAX_RANK];
     int n;
-    int64_t rows;    /* runs along the innermost axis in a slice */
-    reel_axis along; /* `dim` itself; size as in the index       */
+    int64_t rows;     /* runs along the innermost axis in a slice */
+    reel__axis along; /* `dim` itself; size as in the index       */
     char *y;
     const char *x;
     reel_dtype dtype;
     int64_t size; /* bytes of an element */
-    reel_indices index;
+    reel__indices index;
     const int64_t *start, *order; /* INDEX_ADD: see sort_by_target() */
 } slices;
 
-static slices slices_of(const reel_kcall *c, int64_t dim)
+static slices slices_of(const reel__kcall *c, int64_t dim)
 {
-    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
+    const reel__meta *x = c->in[0].meta, *y = c->out[0].meta;
     slices s = {.y = c->out[0].data, .x = c->in[0].data, .dtype = x->dtype, .rows = 1};
     s.size = (int64_t)reel_dtype_size(x->dtype);
-    s.along = (reel_axis){.a = y->stride[dim], .b = x->stride[dim]};
+    s.along = (reel__axis){.a = y->stride[dim], .b = x->stride[dim]};
     for (int d = 0; d < x->rank; d++)
-        if (d != dim) s.axis[s.n++] = (reel_axis){x->dim[d], y->stride[d], x->stride[d]};
+        if (d != dim) s.axis[s.n++] = (reel__axis){x->dim[d], y->stride[d], x->stride[d]};
     reel__axes_sort(s.axis, s.n);
     s.n = reel__axes_merge(s.axis, s.n);
     for (int d = 0; d < s.n - 1; d++) s.rows *= s.axis[d].size;
@@ -44,11 +44,11 @@ static slices slices_of(const reel_kcall *c, int64_t dim)
 static void select_rows(void *ctx, int64_t begin, int64_t end)
 {
     const slices *s = ctx;
-    const reel_axis *run = &s->axis[s->n - 1];
-    reel_walk w = reel__walk(s->axis, s->n, begin % s->rows * run->size);
+    const reel__axis *run = &s->axis[s->n - 1];
+    reel__walk w = reel__match_walk(s->axis, s->n, begin % s->rows * run->size);
     for (int64_t r = begin; r < end; r++) {
         int64_t i = r / s->rows;
-        if (r % s->rows == 0) w = reel__walk(s->axis, s->n, 0);
+        if (r % s->rows == 0) w = reel__match_walk(s->axis, s->n, 0);
         reel__copy_run(s->y + (i * s->along.a + w.a) * s->size, run->a,
                        s->x + (s->index.at[i] * s->along.b + w.b) * s->size, run->b,
                        run->size, (size_t)s->size);
@@ -56,9 +56,9 @@ static void select_rows(void *ctx, int64_t begin, int64_t end)
     }
 }
 
-reel_status reel__ref_index_select(const reel_kcall *c)
+reel_status reel__ref_index_select(const reel__kcall *c)
 {
-    const reel_index_attrs *attrs = c->attrs;
+    const reel__index_attrs *attrs = c->attrs;
     slices s = slices_of(c, attrs->dim);
     reel_status status = reel__indices_load(&s.index, &c->in[1], "index_select",
                                             attrs->dim, c->in[0].meta->dim[attrs->dim]);
@@ -147,11 +147,11 @@ ADD_RUN(int64_t, uint64_t, uint64_t)
 static void add_rows(void *ctx, int64_t begin, int64_t end)
 {
     const slices *s = ctx;
-    const reel_axis *run = &s->axis[s->n - 1];
-    reel_walk w = reel__walk(s->axis, s->n, begin % s->rows * run->size);
+    const reel__axis *run = &s->axis[s->n - 1];
+    reel__walk w = reel__match_walk(s->axis, s->n, begin % s->rows * run->size);
     for (int64_t r = begin; r < end; r++) {
         int64_t target = r / s->rows;
-        if (r % s->rows == 0) w = reel__walk(s->axis, s->n, 0);
+        if (r % s->rows == 0) w = reel__match_walk(s->axis, s->n, 0);
         void *y = s->y + (target * s->along.a + w.a) * s->size;
         const void *x = s->x + w.b * s->size;
         const int64_t *order = s->order + s->start[target];
@@ -169,7 +169,7 @@ static void add_rows(void *ctx, int64_t begin, int64_t end)
 
 /* Counting sort of the positions by the slice that they go to: those of slice t are
  * order[start[t]] .. order[start[t + 1] - 1], ascending. start has targets + 2 places. */
-static void sort_by_target(const reel_indices *index, int64_t targets, int64_t *start,
+static void sort_by_target(const reel__indices *index, int64_t targets, int64_t *start,
                            int64_t *order)
 {
     memset(start, 0, (size_t)(targets + 2) * sizeof *start);
@@ -179,9 +179,9 @@ static void sort_by_target(const reel_indices *index, int64_t targets, int64_t *
     for (int64_t i = 0; i < index->n; i++) order[start[index->at[i] + 1]++] = i;
 }
 
-reel_status reel__ref_index_add(const reel_kcall *c)
+reel_status reel__ref_index_add(const reel__kcall *c)
 {
-    const reel_index_attrs *attrs = c->attrs;
+    const reel__index_attrs *attrs = c->attrs;
     const int64_t targets = attrs->size;
     slices s = slices_of(c, attrs->dim);
     if (s.dtype != REEL_F32 && s.dtype != REEL_F64 && s.dtype != REEL_I64)

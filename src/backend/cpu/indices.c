@@ -4,7 +4,7 @@
 #include "backend/cpu/walk.h"
 #include "base/alloc.h"
 
-static reel_status check(const reel_indices *x, const char *who, int64_t dim,
+static reel_status check(const reel__indices *x, const char *who, int64_t dim,
                          int64_t size)
 {
     bool ok = true;
@@ -32,18 +32,18 @@ static void widen(int64_t *room, int64_t n)
     }
 }
 
-reel_status reel__indices_load(reel_indices *out, const reel_karg *index, const char *who,
-                               int64_t dim, int64_t size)
+reel_status reel__indices_load(reel__indices *out, const reel__karg *index,
+                               const char *who, int64_t dim, int64_t size)
 {
-    const reel_meta *m = index->meta;
-    reel_axis axis[REEL_MAX_RANK];
+    const reel__meta *m = index->meta;
+    reel__axis axis[REEL_MAX_RANK];
     int n_axes = reel__axes(m, NULL, axis);
-    *out = (reel_indices){.at = index->data, .n = reel__numel(m)};
+    *out = (reel__indices){.at = index->data, .n = reel__numel(m)};
     if (m->dtype != REEL_I64 && m->dtype != REEL_I32)
         return reel_fail(REEL_ERR_DTYPE, "%s: index is %s, must be i64 or i32", who,
                          reel_dtype_name(m->dtype));
     if (m->dtype != REEL_I64 || n_axes > 1 || axis[0].a != 1) {
-        reel_walk w = reel__walk(axis, n_axes, 0);
+        reel__walk w = reel__match_walk(axis, n_axes, 0);
         bool narrow = m->dtype == REEL_I32;
         out->owned = reel__scratch((size_t)out->n * sizeof *out->owned);
         if (!out->owned) return reel_error_status();
@@ -57,7 +57,7 @@ reel_status reel__indices_load(reel_indices *out, const reel_karg *index, const 
     return status;
 }
 
-void reel__indices_free(reel_indices *indices)
+void reel__indices_free(reel__indices *indices)
 {
     reel__scratch_free(indices->owned);
     indices->owned = NULL;

@@ -9,7 +9,7 @@
 static const char *const names[REEL_ISA_COUNT] = {"baseline", "avx2", "avx512"};
 
 /* The build holds all sets of its architecture, so the processor decides. */
-static reel_isa best(void)
+static reel__isa best(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -26,9 +26,9 @@ static reel_isa best(void)
 }
 
 /* REEL_ISA lowers the choice; it cannot raise it above what the processor has. */
-static reel_isa choose(void)
+static reel__isa choose(void)
 {
-    reel_isa isa = best();
+    reel__isa isa = best();
     const char *env = getenv("REEL_ISA");
     if (!env || !*env) return isa;
     for (int i = 0; i < REEL_ISA_COUNT; i++)
@@ -36,7 +36,7 @@ static reel_isa choose(void)
             if (i > (int)isa)
                 reel__log_line(REEL_LOG_WARN, "REEL_ISA=%s: this processor has only %s",
                                env, names[isa]);
-            return i < (int)isa ? (reel_isa)i : isa;
+            return i < (int)isa ? (reel__isa)i : isa;
         }
     reel__log_line(REEL_LOG_WARN,
                    "REEL_ISA=%s: unknown, must be baseline, avx2 or avx512; using %s",
@@ -44,7 +44,7 @@ static reel_isa choose(void)
     return isa;
 }
 
-reel_isa reel__isa(void)
+reel__isa reel__isa_now(void)
 {
     static atomic_int cached = -1;
     int isa = atomic_load_explicit(&cached, memory_order_relaxed);
@@ -52,10 +52,10 @@ reel_isa reel__isa(void)
         isa = (int)choose();
         atomic_store_explicit(&cached, isa, memory_order_relaxed);
     }
-    return (reel_isa)isa;
+    return (reel__isa)isa;
 }
 
 const char *reel_cpu_isa(void)
 {
-    return names[reel__isa()];
+    return names[reel__isa_now()];
 }

@@ -2,20 +2,20 @@
 #include "backend/cpu/kernels.h"
 #include "backend/slice.h"
 
-static void *element(void *data, const reel_meta *m, int64_t place)
+static void *element(void *data, const reel__meta *m, int64_t place)
 {
     return (char *)data + place * (int64_t)reel_dtype_size(m->dtype);
 }
 
 /* in0 .. n-1 one after another along attrs.dim. */
-reel_status reel__ref_cat(const reel_kcall *c)
+reel_status reel__ref_cat(const reel__kcall *c)
 {
-    const reel_dim_attrs *attrs = c->attrs;
+    const reel__dim_attrs *attrs = c->attrs;
     const int64_t dim = attrs->dim;
-    reel_meta part = *c->out[0].meta;
+    reel__meta part = *c->out[0].meta;
     int64_t at = 0;
     for (int i = 0; i < c->n_in; i++) {
-        const reel_meta *x = c->in[i].meta;
+        const reel__meta *x = c->in[i].meta;
         part.dim[dim] = x->dim[dim];
         reel__copy_strided(element(c->out[0].data, &part, at * part.stride[dim]), &part,
                            c->in[i].data, x);
@@ -26,9 +26,9 @@ reel_status reel__ref_cat(const reel_kcall *c)
 
 /* Sets the part of y that begins at `place` and has the dims of `part` to one value of
  * its dtype: a copy from a tensor whose strides are all 0. */
-static void fill_part(void *y, const reel_meta *part, int64_t place, const void *value)
+static void fill_part(void *y, const reel__meta *part, int64_t place, const void *value)
 {
-    reel_meta one = *part;
+    reel__meta one = *part;
     for (int d = 0; d < one.rank; d++) one.stride[d] = 0;
     reel__copy_strided(element(y, part, place), part, value, &one);
 }
@@ -36,11 +36,11 @@ static void fill_part(void *y, const reel_meta *part, int64_t place, const void 
 /* The border is cut into two slabs for each dimension, which do not overlap: dimension d
  * has those before and after in0, within in0 in the dimensions before d, all across in
  * the later ones. So each element of the output is written once. */
-reel_status reel__ref_pad(const reel_kcall *c)
+reel_status reel__ref_pad(const reel__kcall *c)
 {
-    const reel_pad_attrs *attrs = c->attrs;
-    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
-    reel_meta part = *y;
+    const reel__pad_attrs *attrs = c->attrs;
+    const reel__meta *x = c->in[0].meta, *y = c->out[0].meta;
+    reel__meta part = *y;
     int64_t place = 0;
     uint64_t value;
     for (int d = 0; d < x->rank; d++)
@@ -64,17 +64,17 @@ reel_status reel__ref_pad(const reel_kcall *c)
 }
 
 /* Neighbours are put in and zeros around them, each element once; others onto zeros. */
-reel_status reel__ref_unslice(const reel_kcall *c)
+reel_status reel__ref_unslice(const reel__kcall *c)
 {
-    const reel_unslice_attrs *attrs = c->attrs;
-    const reel_meta *x = c->in[0].meta, *y = c->out[0].meta;
+    const reel__unslice_attrs *attrs = c->attrs;
+    const reel__meta *x = c->in[0].meta, *y = c->out[0].meta;
     const int64_t d = attrs->slice.dim;
     int64_t start, length;
     if (!reel__slice_at(&attrs->slice, attrs->size, &start, &length))
         return reel_fail(REEL_ERR_ARG, "unslice: the slice lies outside");
-    const reel_fill_attrs zero = {reel__whole(0)};
-    reel_pad_attrs around = {.before = {0}};
-    reel_kcall part = *c;
+    const reel__fill_attrs zero = {reel__whole(0)};
+    reel__pad_attrs around = {.before = {0}};
+    reel__kcall part = *c;
     if (attrs->slice.step == 1 || length <= 1) {
         around.before[d] = start;
         around.after[d] = attrs->size - start - length;
@@ -83,7 +83,7 @@ reel_status reel__ref_unslice(const reel_kcall *c)
     }
     part.attrs = &zero;
     reel_status st = reel__ref_fill(&part);
-    reel_meta places = *y;
+    reel__meta places = *y;
     places.dim[d] = length;
     places.stride[d] *= attrs->slice.step;
     reel__copy_strided(element(c->out[0].data, y, start * y->stride[d]), &places,
@@ -92,10 +92,10 @@ reel_status reel__ref_unslice(const reel_kcall *c)
 }
 
 /* The input read backward: from the last element, with the stride turned around. */
-reel_status reel__ref_flip(const reel_kcall *c)
+reel_status reel__ref_flip(const reel__kcall *c)
 {
-    const reel_mask_attrs *attrs = c->attrs;
-    reel_meta x = *c->in[0].meta;
+    const reel__mask_attrs *attrs = c->attrs;
+    reel__meta x = *c->in[0].meta;
     int64_t first = 0;
     for (int d = 0; d < x.rank; d++)
         if (((attrs->mask >> d) & 1) && x.dim[d] > 0) {

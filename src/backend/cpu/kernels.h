@@ -9,10 +9,10 @@
  * written. */
 #define REF_PROTOTYPE(name)
 #define FAST_PROTOTYPE(name)                                                             \
-    bool reel__fast_##name(const reel_kcall *call, reel_status *status);
+    bool reel__fast_##name(const reel__kcall *call, reel_status *status);
 #define PW(ID, n_in, types, out, ...)
 #define KERNEL(ID, name, cpu, takes)                                                     \
-    reel_status reel__ref_##name(const reel_kcall *call);                                \
+    reel_status reel__ref_##name(const reel__kcall *call);                               \
     cpu##_PROTOTYPE(name)
 #include "backend/kernel.def"
 #undef PW
@@ -20,11 +20,11 @@
 #undef REF_PROTOTYPE
 #undef FAST_PROTOTYPE
 
-/* ---- prepare: see reel_prepare in cpu.h --------------------------------------------- */
+/* ---- prepare: see reel__prepare in cpu.h --------------------------------------------- */
 
-size_t reel__prepare_conv2d_size(const reel_kcall *call, unsigned constant);
-reel_status reel__prepare_conv2d(const reel_kcall *call, void *to);
-size_t reel__prepare_product_size(const reel_kcall *call, unsigned constant);
-reel_status reel__prepare_product(const reel_kcall *call, void *to);
+size_t reel__prepare_conv2d_size(const reel__kcall *call, unsigned constant);
+reel_status reel__prepare_conv2d(const reel__kcall *call, void *to);
+size_t reel__prepare_product_size(const reel__kcall *call, unsigned constant);
+reel_status reel__prepare_product(const reel__kcall *call, void *to);
 
 #endif

@@ -16,19 +16,19 @@ enum {
 
 typedef struct stepping {
     bool is_adam;
-    reel_sgd_step sgd;
-    reel_adam_step adam;
+    reel__sgd_pass sgd;
+    reel__adam_pass adam;
     int n_operands; /* 2: no state */
     char *data[OPERANDS];
     reel_dtype dtype;
-    int64_t size;                            /* bytes of an element               */
-    reel_axis axis[OPERANDS][REEL_MAX_RANK]; /* a and b the same, logical order   */
+    int64_t size;                             /* bytes of an element               */
+    reel__axis axis[OPERANDS][REEL_MAX_RANK]; /* a and b the same, logical order   */
     int n_axes[OPERANDS];
 } stepping;
 
 static void step_dense(const stepping *s, int64_t n, char *const at[OPERANDS])
 {
-    const reel_optim_table *loops = REEL_ISA_PICK(optim);
+    const reel__optim_table *loops = REEL_ISA_PICK(optim);
     void *param = at[0], *grad = at[1], *m = at[2], *v = at[3];
     if (s->is_adam && s->dtype == REEL_F32)
         loops->adam_f32(&s->adam, n, param, grad, m, v);
@@ -51,14 +51,14 @@ static void dense_range(void *ctx, int64_t begin, int64_t end)
 static void strided_range(void *ctx, int64_t begin, int64_t end)
 {
     const stepping *s = ctx;
-    reel_walk from[OPERANDS];
+    reel__walk from[OPERANDS];
     for (int k = 0; k < s->n_operands; k++)
-        from[k] = reel__walk(s->axis[k], s->n_axes[k], begin);
+        from[k] = reel__match_walk(s->axis[k], s->n_axes[k], begin);
     for (int64_t i = begin, n; i < end; i += n) {
         double room[OPERANDS][PIECE];
         char *at[OPERANDS] = {NULL};
         n = end - i < PIECE ? end - i : PIECE;
-        reel_walk to[OPERANDS];
+        reel__walk to[OPERANDS];
         for (int k = 0; k < s->n_operands; k++) {
             to[k] = from[k];
             at[k] = (char *)room[k];
@@ -72,21 +72,21 @@ static void strided_range(void *ctx, int64_t begin, int64_t end)
 }
 
 /* Steps where both have more than one element: those decide where elements lie. */
-static bool same_layout(const reel_meta *a, const reel_meta *b)
+static bool same_layout(const reel__meta *a, const reel__meta *b)
 {
     for (int d = 0; d < a->rank; d++)
         if (a->dim[d] > 1 && a->stride[d] != b->stride[d]) return false;
     return true;
 }
 
-static reel_status run(stepping *s, const reel_kcall *c, const char *who)
+static reel_status run(stepping *s, const reel__kcall *c, const char *who)
 {
-    const reel_meta *param = c->in[0].meta;
+    const reel__meta *param = c->in[0].meta;
     bool dense = reel__is_dense(param);
     s->dtype = param->dtype;
     s->size = (int64_t)reel_dtype_size(s->dtype);
     for (int k = 0; k < s->n_operands; k++) {
-        const reel_meta *x = c->in[k].meta;
+        const reel__meta *x = c->in[k].meta;
         if (x->dtype != s->dtype || (x->dtype != REEL_F32 && x->dtype != REEL_F64))
             return reel_fail(
                 REEL_ERR_DTYPE,
@@ -102,7 +102,7 @@ static reel_status run(stepping *s, const reel_kcall *c, const char *who)
 }
 
 /* A number that is a one-element f64 tensor, so that a graph can change it. */
-static reel_status read_number(const reel_karg *arg, const char *who, const char *what,
+static reel_status read_number(const reel__karg *arg, const char *who, const char *what,
                                double *out)
 {
     if (arg->meta->dtype != REEL_F64)
@@ -112,11 +112,11 @@ static reel_status read_number(const reel_karg *arg, const char *who, const char
     return REEL_OK;
 }
 
-reel_status reel__ref_sgd_step(const reel_kcall *c)
+reel_status reel__ref_sgd_step(const reel__kcall *c)
 {
-    const reel_sgd_attrs *a = c->attrs;
+    const reel__sgd_attrs *a = c->attrs;
     stepping s = {.n_operands = c->in[2].data ? 3 : 2};
-    s.sgd = (reel_sgd_step){
+    s.sgd = (reel__sgd_pass){
         .sign = a->maximize ? -1 : 1,
         .weight_decay = a->weight_decay,
         .momentum = a->momentum,
@@ -128,15 +128,15 @@ reel_status reel__ref_sgd_step(const reel_kcall *c)
     return status == REEL_OK ? run(&s, c, "sgd_step") : status;
 }
 
-reel_status reel__ref_adam_step(const reel_kcall *c)
+reel_status reel__ref_adam_step(const reel__kcall *c)
 {
-    const reel_adam_attrs *a = c->attrs;
+    const reel__adam_attrs *a = c->attrs;
     stepping s = {.is_adam = true, .n_operands = 4};
     double lr = 0, t = 0;
     reel_status status = read_number(&c->in[4], "adam_step", "lr", &lr);
     if (status == REEL_OK) status = read_number(&c->in[5], "adam_step", "step", &t);
     if (status != REEL_OK) return status;
-    s.adam = (reel_adam_step){
+    s.adam = (reel__adam_pass){
         .sign = a->maximize ? -1 : 1,
         .shrink = a->decoupled ? 1 - lr * a->weight_decay : 1,
         .weight_decay = a->decoupled ? 0 : a->weight_decay,

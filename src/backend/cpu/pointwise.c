@@ -9,9 +9,9 @@
 
 #include <string.h>
 
-REEL_ISA_DECLARE(reel_pw_rows, pw_rows);
+REEL_ISA_DECLARE(reel__pw_rows, pw_rows);
 
-const reel_pw_rows *reel__pw_rows(void)
+const reel__pw_rows *reel__pw_rows_of_isa(void)
 {
     return REEL_ISA_PICK(pw_rows);
 }
@@ -19,10 +19,10 @@ const reel_pw_rows *reel__pw_rows(void)
 /* ---- all operands alike ------------------------------------------------------------ */
 
 typedef struct dense {
-    reel_pw_fn fn;
+    reel__pw_fn fn;
     const void *in[3];
     void *out;
-    const reel_number *a;
+    const reel__number *a;
     int n_in;
     int64_t in_size, out_size; /* bytes of an element */
 } dense;
@@ -35,7 +35,7 @@ static void dense_range(void *ctx, int64_t begin, int64_t end)
     d->fn(end - begin, x, (char *)d->out + begin * d->out_size, d->a);
 }
 
-static bool lies_like(const reel_meta *m, const reel_meta *out)
+static bool lies_like(const reel__meta *m, const reel__meta *out)
 {
     size_t bytes = (size_t)out->rank * sizeof(int64_t);
     return m->rank == out->rank && memcmp(m->dim, out->dim, bytes) == 0 &&
@@ -44,9 +44,9 @@ static bool lies_like(const reel_meta *m, const reel_meta *out)
 
 /* True if every operand has the output's strides, these leave no gap, and all are stored
  * in the compute type. */
-static bool is_dense(const reel_kcall *call, reel_dtype computed, bool out_bool)
+static bool is_dense(const reel__kcall *call, reel_dtype computed, bool out_bool)
 {
-    const reel_meta *out = call->out[0].meta;
+    const reel__meta *out = call->out[0].meta;
     if (out->dtype != (out_bool ? REEL_BOOL : computed)) return false;
     for (int i = 0; i < call->n_in; i++)
         if (call->in[i].meta->dtype != computed || !lies_like(call->in[i].meta, out))
@@ -54,9 +54,9 @@ static bool is_dense(const reel_kcall *call, reel_dtype computed, bool out_bool)
     return reel__is_contiguous(out) || reel__is_dense(out);
 }
 
-static void run_dense(const reel_pw_program *p, const reel_kcall *call)
+static void run_dense(const reel__pw_program *p, const reel__kcall *call)
 {
-    const reel_pw_step *row = &p->step[0];
+    const reel__pw_step *row = &p->step[0];
     int64_t n = reel__numel(call->out[0].meta), size = (int64_t)reel__pw_size(p->type);
     dense d = {.fn = row->fn, .out = call->out[0].data, .a = row->a, .n_in = call->n_in};
     d.in_size = size;
@@ -71,24 +71,24 @@ static void run_dense(const reel_pw_program *p, const reel_kcall *call)
 
 /* ---- driver ------------------------------------------------------------------------ */
 
-reel_status reel__cpu_pointwise(const reel_kcall *call)
+reel_status reel__cpu_pointwise(const reel__kcall *call)
 {
-    static const reel_number none[2] = {{.is_real = 0}, {.is_real = 0}};
-    const reel_pw_info *info = reel__pw_info(call->kernel);
+    static const reel__number none[2] = {{.is_real = 0}, {.is_real = 0}};
+    const reel__pw_info *info = reel__pw_info_of(call->kernel);
     reel_dtype last = call->in[call->n_in - 1].meta->dtype;
-    reel_pw_type type = reel__pw_type(last);
-    reel_pw_fn fn = info ? reel__pw_rows()->row[call->kernel][type] : NULL;
+    reel__pw_type type = reel__pw_type_of(last);
+    reel__pw_fn fn = info ? reel__pw_rows_of_isa()->row[call->kernel][type] : NULL;
     if (!fn || call->n_in != info->n_in)
         return reel_fail(REEL_ERR_UNSUPPORTED, "%s: no kernel for %s on the CPU",
                          info ? info->name : "pointwise", reel_dtype_name(last));
-    reel_pw_program
+    reel__pw_program
         p; /* only what one step needs is set: small calls come through here */
     p.type = type;
     p.n_in = call->n_in;
     p.n_step = p.n_out = 1;
     p.out[0] = 0;
-    p.step[0] = (reel_pw_step){.info = info, .fn = fn, .src = {0, 1, 2}};
-    p.step[0].a = call->attrs ? ((const reel_scalar_attrs *)call->attrs)->a : none;
+    p.step[0] = (reel__pw_step){.info = info, .fn = fn, .src = {0, 1, 2}};
+    p.step[0].a = call->attrs ? ((const reel__scalar_attrs *)call->attrs)->a : none;
     if (is_dense(call, reel__pw_dtype(type), info->out_bool))
         run_dense(&p, call);
     else

@@ -19,7 +19,7 @@
 
 #define NO_BUFFER (-1)
 
-int64_t reel__program_task(const reel_pw_program *p, int64_t n)
+int64_t reel__program_task(const reel__pw_program *p, int64_t n)
 {
     if (n < SMALLEST_TASK) return n;
     int64_t weight = 0;
@@ -41,7 +41,7 @@ typedef struct operand {
 
 typedef struct input {
     operand from;
-    reel_load_fn load;
+    reel__load_fn load;
     int buffer;
 } input;
 
@@ -54,13 +54,13 @@ typedef struct result {
 } result;
 
 typedef struct walk {
-    const reel_pw_program *program;
-    reel_cells blocks;
+    const reel__pw_program *program;
+    reel__cells blocks;
     int n_buffer;
     int64_t buffer_size; /* bytes */
     input in[REEL_STEP_INS];
     operand out[REEL_STEP_OUTS];
-    reel_store_fn store[REEL_STEP_OUTS]; /* of a result in the compute type */
+    reel__store_fn store[REEL_STEP_OUTS]; /* of a result in the compute type */
     result result[REEL_STEPS];
 } walk;
 
@@ -72,22 +72,22 @@ typedef struct held {
     int64_t cols, rows;
 } held;
 
-static bool holds(const held *h, const char *from, const reel_cell *b, bool constant)
+static bool holds(const held *h, const char *from, const reel__cell *b, bool constant)
 {
     return h->from == from && b->rows <= h->rows &&
            (b->cols == h->cols || (constant && b->cols < h->cols));
 }
 
 /* Element of an operand where a block starts. */
-static char *start_of(const operand *o, const reel_cell *b)
+static char *start_of(const operand *o, const reel__cell *b)
 {
     return o->data + b->at[o->arg] * o->size;
 }
 
-static void take_inputs(const walk *w, const reel_cell *b, char *memory, held *in_buffer,
+static void take_inputs(const walk *w, const reel__cell *b, char *memory, held *in_buffer,
                         char *value[])
 {
-    const reel_grid *p = w->blocks.grid;
+    const reel__grid *p = w->blocks.grid;
     for (int k = 0; k < w->program->n_in; k++) {
         const input *in = &w->in[k];
         char *from = start_of(&in->from, b);
@@ -102,10 +102,10 @@ static void take_inputs(const walk *w, const reel_cell *b, char *memory, held *i
 }
 
 /* One step of comparisons: bytes 0 or 1, and what later steps read. */
-static void run_bytes(const walk *w, const reel_cell *b, int s, const void *const x[3],
+static void run_bytes(const walk *w, const reel__cell *b, int s, const void *const x[3],
                       char *memory, char *y)
 {
-    const reel_pw_step *step = &w->program->step[s];
+    const reel__pw_step *step = &w->program->step[s];
     const result *r = &w->result[s];
     int64_t n = b->rows * b->cols;
     char *to = r->to ? start_of(r->to, b) : NULL;
@@ -114,17 +114,18 @@ static void run_bytes(const walk *w, const reel_cell *b, int s, const void *cons
     step->fn(n, x, bytes, step->a);
     if (to && !direct) {
         const int64_t *by = w->blocks.grid->step[r->to->arg];
-        reel__elem_rows()->move[1](b->rows, b->cols, to, by[1], by[0], bytes, b->cols, 1);
+        reel__elem_rows_of_isa()->move[1](b->rows, b->cols, to, by[1], by[0], bytes,
+                                          b->cols, 1);
     }
     if (r->buffer != NO_BUFFER)
-        reel__elem_rows()->load[w->program->type][REEL_BOOL](1, n, y, bytes, n, 1);
+        reel__elem_rows_of_isa()->load[w->program->type][REEL_BOOL](1, n, y, bytes, n, 1);
 }
 
-static void run_steps(const walk *w, const reel_cell *b, char *memory, char *value[])
+static void run_steps(const walk *w, const reel__cell *b, char *memory, char *value[])
 {
-    const reel_pw_program *p = w->program;
+    const reel__pw_program *p = w->program;
     for (int s = 0; s < p->n_step; s++) {
-        const reel_pw_step *step = &p->step[s];
+        const reel__pw_step *step = &p->step[s];
         const result *r = &w->result[s];
         const void *x[3] = {NULL, NULL, NULL};
         for (int k = 0; k < step->info->n_in; k++) x[k] = value[step->src[k]];
@@ -141,9 +142,9 @@ static void run_steps(const walk *w, const reel_cell *b, char *memory, char *val
 
 /* Outputs that could not be written at once: because of their layout or dtype, or because
  * they lie where a later step still read an input. */
-static void put_outputs(const walk *w, const reel_cell *b, char *const value[])
+static void put_outputs(const walk *w, const reel__cell *b, char *const value[])
 {
-    const reel_pw_program *p = w->program;
+    const reel__pw_program *p = w->program;
     for (int i = 0; i < p->n_out; i++) {
         int s = p->out[i];
         if (p->step[s].info->out_bool || w->result[s].buffer == NO_BUFFER) continue;
@@ -160,7 +161,7 @@ static void walk_blocks(void *ctx, int64_t begin, int64_t end)
     char *value[REEL_PROGRAM_VALUES];
     held in_buffer[REEL_STEP_INS];
     for (int k = 0; k < w->program->n_in; k++) in_buffer[k] = (held){NULL, 0, 0};
-    reel_cell b;
+    reel__cell b;
     reel__cell_first(&w->blocks, begin, &b);
     for (int64_t i = begin; i < end; i++) {
         take_inputs(w, &b, memory, in_buffer, value);
@@ -173,7 +174,7 @@ static void walk_blocks(void *ctx, int64_t begin, int64_t end)
 /* ---- buffers ------------------------------------------------------------------------ */
 
 /* The last step that reads each value; -1: none. */
-static void last_reads(const reel_pw_program *p, int last[REEL_PROGRAM_VALUES])
+static void last_reads(const reel__pw_program *p, int last[REEL_PROGRAM_VALUES])
 {
     for (int v = 0; v < p->n_in + p->n_step; v++) last[v] = -1;
     for (int s = 0; s < p->n_step; s++)
@@ -201,7 +202,7 @@ static int take_buffer(walk *w, uint32_t *unused)
  * be stored. */
 static void free_operands(const walk *w, int s, const int last[], uint32_t *unused)
 {
-    const reel_pw_program *p = w->program;
+    const reel__pw_program *p = w->program;
     for (int k = 0; k < p->step[s].info->n_in; k++) {
         int from = p->step[s].src[k] - p->n_in;
         if (from < 0 || last[p->n_in + from] != s) continue;
@@ -215,7 +216,7 @@ static void free_operands(const walk *w, int s, const int last[], uint32_t *unus
  * of its inputs, so buffers that it is the last to read are free for its result. */
 static void place_results(walk *w)
 {
-    const reel_pw_program *p = w->program;
+    const reel__pw_program *p = w->program;
     int last[REEL_PROGRAM_VALUES], spare = NO_BUFFER;
     uint32_t unused = UINT32_MAX;
     w->n_buffer = 0;
@@ -244,7 +245,7 @@ static void place_results(walk *w)
 
 /* Whether several short rows make one block: yes if each operand then is one piece, or is
  * repeated along the rows or the columns; or if rows are too short to be worth a call. */
-static bool joins_rows(const reel_grid *p, int64_t block)
+static bool joins_rows(const reel__grid *p, int64_t block)
 {
     if (p->size[0] > block / 2) return false;
     if (p->size[0] < 64) return true;
@@ -255,7 +256,7 @@ static bool joins_rows(const reel_grid *p, int64_t block)
     return true;
 }
 
-static operand operand_of(const reel_grid *p, const reel_karg *a, int arg, int64_t rows,
+static operand operand_of(const reel__grid *p, const reel__karg *a, int arg, int64_t rows,
                           reel_dtype stored)
 {
     return (operand){.data = a->data,
@@ -265,12 +266,12 @@ static operand operand_of(const reel_grid *p, const reel_karg *a, int arg, int64
                          a->meta->dtype == stored && reel__grid_in_cells(p, arg, rows)};
 }
 
-static void find_operands(walk *w, const reel_grid *grid, const reel_kcall *call,
+static void find_operands(walk *w, const reel__grid *grid, const reel__kcall *call,
                           int64_t rows)
 {
-    const reel_pw_program *p = w->program;
+    const reel__pw_program *p = w->program;
     reel_dtype computed = reel__pw_dtype(p->type);
-    const reel_elem_rows *elem = reel__elem_rows();
+    const reel__elem_rows *elem = reel__elem_rows_of_isa();
     for (int i = 0; i < p->n_out; i++) {
         bool bytes = p->step[p->out[i]].info->out_bool;
         w->out[i] =
@@ -283,13 +284,13 @@ static void find_operands(walk *w, const reel_grid *grid, const reel_kcall *call
     }
 }
 
-void reel__program_run(const reel_pw_program *p, const reel_kcall *call)
+void reel__program_run(const reel__pw_program *p, const reel__kcall *call)
 {
-    const reel_meta *meta[REEL_GRID_ARGS];
+    const reel__meta *meta[REEL_GRID_ARGS];
     for (int i = 0; i < p->n_out; i++) meta[i] = call->out[i].meta;
     for (int k = 0; k < p->n_in; k++) meta[p->n_out + k] = call->in[k].meta;
-    reel_grid grid;
-    reel__grid(&grid, p->n_out + p->n_in, meta);
+    reel__grid grid;
+    reel__make_grid(&grid, p->n_out + p->n_in, meta);
     if (grid.n == 0) return;
 
     int64_t task = reel__program_task(p, grid.n), block = 2 * BLOCK, rows;
@@ -306,7 +307,7 @@ void reel__program_run(const reel_pw_program *p, const reel_kcall *call)
     /* One row straight from memory to memory gains nothing from small blocks. */
     bool in_one = p->n_step == 1 && w.n_buffer == 0;
     int64_t cols = rows > 1 ? grid.size[0] : in_one ? task : block;
-    w.blocks = reel__cells(&grid, cols, rows);
+    w.blocks = reel__cells_of(&grid, cols, rows);
     if (task == grid.n) {
         walk_blocks(&w, 0, w.blocks.n);
         return;

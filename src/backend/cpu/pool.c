@@ -11,9 +11,9 @@ enum { TASK_FLOATS = 16384 }; /* of the larger side, in one task */
 /* ---- plan -------------------------------------------------------------------------- */
 
 /* Which outputs reach over each input. Windows come in order, so these are ranges. */
-static void invert(const reel_pool_axis *axis, reel_window *covered)
+static void invert(const reel__pool_axis *axis, reel__window *covered)
 {
-    for (int64_t i = 0; i < axis->size; i++) covered[i] = (reel_window){0, 0, 0};
+    for (int64_t i = 0; i < axis->size; i++) covered[i] = (reel__window){0, 0, 0};
     for (int64_t o = 0; o < axis->outs; o++)
         for (int64_t i = axis->window[o].begin; i < axis->window[o].end; i++) {
             if (covered[i].begin == covered[i].end) covered[i].begin = o;
@@ -22,8 +22,8 @@ static void invert(const reel_pool_axis *axis, reel_window *covered)
 }
 
 /* Fills one axis; `table` has room for outs + size windows, `share` for outs. */
-static void plan_axis(reel_pool_axis *axis, const reel_pool2d_attrs *a, int which,
-                      reel_window_rule rule, reel_window *table, float *share)
+static void plan_axis(reel__pool_axis *axis, const reel__pool2d_attrs *a, int which,
+                      reel__window_rule rule, reel__window *table, float *share)
 {
     for (int64_t o = 0; o < axis->outs; o++) {
         table[o] = rule(a, which, o, axis->outs, axis->size);
@@ -39,18 +39,18 @@ static void plan_axis(reel_pool_axis *axis, const reel_pool2d_attrs *a, int whic
 
 /* The plan of pooling x into y. Returns the tables, for reel__scratch_free; NULL if there
  * is no memory. */
-static void *make_plan(reel_pool_plan *plan, const reel_meta *x, const reel_meta *y,
-                       const reel_pool2d_attrs *a, reel_window_rule rule)
+static void *make_plan(reel__pool_plan *plan, const reel__meta *x, const reel__meta *y,
+                       const reel__pool2d_attrs *a, reel__window_rule rule)
 {
-    *plan = (reel_pool_plan){
+    *plan = (reel__pool_plan){
         .h = {.size = x->dim[2], .outs = y->dim[2]},
         .w = {.size = x->dim[3], .outs = y->dim[3]},
         .channels = x->dim[1],
     };
     const int64_t shares = plan->h.outs + plan->w.outs;
     const int64_t windows = shares + plan->h.size + plan->w.size;
-    reel_window *table = reel__scratch((size_t)windows * sizeof(reel_window) +
-                                       (size_t)shares * sizeof(float));
+    reel__window *table = reel__scratch((size_t)windows * sizeof(reel__window) +
+                                        (size_t)shares * sizeof(float));
     if (!table) return NULL;
     float *share = (float *)(table + windows);
     plan_axis(&plan->h, a, 0, rule, table, share);
@@ -62,8 +62,8 @@ static void *make_plan(reel_pool_plan *plan, const reel_meta *x, const reel_meta
 /* ---- running ----------------------------------------------------------------------- */
 
 typedef struct pool_task {
-    const reel_pool_isa *isa;
-    reel_pool_plan plan;
+    const reel__pool_isa *isa;
+    reel__pool_plan plan;
     int64_t in_image, out_row; /* elements */
     int64_t rows;              /* of the result, an image */
     const float *in;
@@ -108,17 +108,17 @@ static void average_backward_rows(void *ctx, int64_t begin, int64_t end)
 }
 
 /* f32 without gaps in channels-last order, and not empty. */
-static bool fits(const reel_karg *arg, reel_dtype dtype)
+static bool fits(const reel__karg *arg, reel_dtype dtype)
 {
     return arg->meta->dtype == dtype && reel__is_channels_last(arg->meta) &&
            reel__numel(arg->meta) > 0;
 }
 
 /* Pools `x`, the larger side, into `y`, or back; `in` -> `out` is the direction. */
-static reel_status run(const reel_kcall *call, const reel_meta *x, const reel_meta *y,
-                       reel_window_rule rule, reel__range_fn rows)
+static reel_status run(const reel__kcall *call, const reel__meta *x, const reel__meta *y,
+                       reel__window_rule rule, reel__range_fn rows)
 {
-    const reel_meta *in = call->in[0].meta, *out = call->out[0].meta;
+    const reel__meta *in = call->in[0].meta, *out = call->out[0].meta;
     pool_task t = {
         .isa = REEL_ISA_PICK(pool),
         .in_image = in->dim[1] * in->dim[2] * in->dim[3],
@@ -142,9 +142,9 @@ static reel_status run(const reel_kcall *call, const reel_meta *x, const reel_me
 /* ---- kernels ----------------------------------------------------------------------- */
 
 /* x -> y, index? */
-bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)
+bool reel__fast_max_pool2d(const reel__kcall *call, reel_status *status)
 {
-    const reel_meta *x = call->in[0].meta, *y = call->out[0].meta;
+    const reel__meta *x = call->in[0].meta, *y = call->out[0].meta;
     const bool index = call->n_out > 1 && call->out[1].data;
     if (!fits(&call->in[0], REEL_F32) || !fits(&call->out[0], REEL_F32)) return false;
     if (index && !fits(&call->out[1], REEL_I64)) return false;
@@ -155,7 +155,7 @@ bool reel__fast_max_pool2d(const reel_kcall *call, reel_status *status)
 }
 
 /* gy, index -> gx */
-bool reel__fast_max_pool2d_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_max_pool2d_backward(const reel__kcall *call, reel_status *status)
 {
     if (!fits(&call->in[0], REEL_F32) || !fits(&call->in[1], REEL_I64) ||
         !fits(&call->out[0], REEL_F32))
@@ -165,14 +165,14 @@ bool reel__fast_max_pool2d_backward(const reel_kcall *call, reel_status *status)
     return true;
 }
 
-static bool average(const reel_kcall *call, reel_window_rule rule, reel_status *status)
+static bool average(const reel__kcall *call, reel__window_rule rule, reel_status *status)
 {
     if (!fits(&call->in[0], REEL_F32) || !fits(&call->out[0], REEL_F32)) return false;
     *status = run(call, call->in[0].meta, call->out[0].meta, rule, average_rows);
     return true;
 }
 
-static bool average_backward(const reel_kcall *call, reel_window_rule rule,
+static bool average_backward(const reel__kcall *call, reel__window_rule rule,
                              reel_status *status)
 {
     if (!fits(&call->in[0], REEL_F32) || !fits(&call->out[0], REEL_F32)) return false;
@@ -181,25 +181,25 @@ static bool average_backward(const reel_kcall *call, reel_window_rule rule,
 }
 
 /* x -> y */
-bool reel__fast_avg_pool2d(const reel_kcall *call, reel_status *status)
+bool reel__fast_avg_pool2d(const reel__kcall *call, reel_status *status)
 {
     return average(call, reel__avg_window, status);
 }
 
 /* gy -> gx */
-bool reel__fast_avg_pool2d_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_avg_pool2d_backward(const reel__kcall *call, reel_status *status)
 {
     return average_backward(call, reel__avg_window, status);
 }
 
 /* x -> y */
-bool reel__fast_adaptive_avg_pool2d(const reel_kcall *call, reel_status *status)
+bool reel__fast_adaptive_avg_pool2d(const reel__kcall *call, reel_status *status)
 {
     return average(call, reel__adaptive_window, status);
 }
 
 /* gy -> gx */
-bool reel__fast_adaptive_avg_pool2d_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_adaptive_avg_pool2d_backward(const reel__kcall *call, reel_status *status)
 {
     return average_backward(call, reel__adaptive_window, status);
 }

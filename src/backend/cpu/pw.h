@@ -10,14 +10,14 @@
  * the compute type; y too, except that a BOOL row writes bytes 0 or 1. y may be one of
  * the inputs exactly, not overlap them otherwise. a: the two attributes, never NULL. An
  * element's result depends on nothing but that element: not on n, nor on its place. */
-typedef void (*reel_pw_fn)(int64_t n, const void *const x[3], void *y,
-                           const reel_number a[2]);
+typedef void (*reel__pw_fn)(int64_t n, const void *const x[3], void *y,
+                            const reel__number a[2]);
 
-typedef struct reel_pw_rows {
-    reel_pw_fn row[K_COUNT][REEL_PW_TYPES]; /* NULL: no such row, or not in that type */
-} reel_pw_rows;
+typedef struct reel__pw_rows {
+    reel__pw_fn row[K_COUNT][REEL_PW_TYPES]; /* NULL: no such row, or not in that type */
+} reel__pw_rows;
 
 /* The rows for the instruction set in use. */
-const reel_pw_rows *reel__pw_rows(void);
+const reel__pw_rows *reel__pw_rows_of_isa(void);
 
 #endif

@@ -18,16 +18,16 @@ enum {
 };
 
 typedef struct drawing {
-    reel_kernel_id kernel;
-    reel_dtype dtype;              /* that is drawn: f32 for a half              */
-    reel_store_fn to_half;         /* what makes a half of it; NULL: it is none  */
-    double last;                   /* UNIFORM: the number of y's dtype below high */
-    size_t size;                   /* bytes of an element of y */
-    reel_axis axis[REEL_MAX_RANK]; /* input (a), output (b) */
+    reel__kernel_id kernel;
+    reel_dtype dtype;               /* that is drawn: f32 for a half              */
+    reel__store_fn to_half;         /* what makes a half of it; NULL: it is none  */
+    double last;                    /* UNIFORM: the number of y's dtype below high */
+    size_t size;                    /* bytes of an element of y */
+    reel__axis axis[REEL_MAX_RANK]; /* input (a), output (b) */
     int n;
     const char *x;
     char *y;
-    reel_random_attrs attrs;
+    reel__random_attrs attrs;
     int per_block;
     int64_t total;
 } drawing;
@@ -92,7 +92,7 @@ static void randint(const uint32_t *words, int64_t n, const drawing *d, void *y)
 static void draw(const drawing *d, const uint32_t *words, int64_t n, const void *x,
                  void *y)
 {
-    const reel_random_table *loops = REEL_ISA_PICK(random);
+    const reel__random_table *loops = REEL_ISA_PICK(random);
     const double low = reel__number_f64(d->attrs.low),
                  high = reel__number_f64(d->attrs.high);
     const bool wide = d->dtype == REEL_F64;
@@ -124,8 +124,8 @@ static void draw(const drawing *d, const uint32_t *words, int64_t n, const void 
 static void draw_range(void *ctx, int64_t begin, int64_t end)
 {
     const drawing *d = ctx;
-    const reel_random_table *loops = REEL_ISA_PICK(random);
-    reel_walk from = reel__walk(d->axis, d->n, begin), to = from;
+    const reel__random_table *loops = REEL_ISA_PICK(random);
+    reel__walk from = reel__match_walk(d->axis, d->n, begin), to = from;
     bool dense_x = d->n == 1 && d->axis[0].a == 1;
     bool in_place =
         d->n == 1 && d->axis[0].b == 1 && d->kernel != K_NORMAL && !d->to_half;
@@ -157,7 +157,7 @@ static double last_below(reel_dtype dtype, double low, double high)
 {
     if (dtype == REEL_F64) return nextafter(high, low);
     if (dtype == REEL_F32) return nextafterf((float)high, (float)low);
-    const reel_elem_rows *elem = reel__elem_rows();
+    const reel__elem_rows *elem = reel__elem_rows_of_isa();
     const double bound[2] = {low, high};
     uint16_t half[2];
     double last;
@@ -170,19 +170,19 @@ static double last_below(reel_dtype dtype, double low, double high)
     return last;
 }
 
-static reel_status random_kernel(const reel_kcall *c)
+static reel_status random_kernel(const reel__kcall *c)
 {
-    const reel_meta *y = c->out[0].meta;
+    const reel__meta *y = c->out[0].meta;
     drawing d = {.kernel = c->kernel, .dtype = y->dtype, .y = c->out[0].data};
     const bool is_real = y->dtype == REEL_F32 || y->dtype == REEL_F64;
     const bool is_integer = !reel_dtype_is_float(y->dtype) && y->dtype != REEL_BOOL;
-    d.attrs = *(const reel_random_attrs *)c->attrs;
+    d.attrs = *(const reel__random_attrs *)c->attrs;
     if (c->kernel == K_UNIFORM && reel_dtype_is_float(y->dtype)) {
         d.last = last_below(y->dtype, reel__number_f64(d.attrs.low),
                             reel__number_f64(d.attrs.high));
         if (!is_real) {
             d.dtype = REEL_F32;
-            d.to_half = reel__elem_rows()->store[REEL_PW_F32][y->dtype];
+            d.to_half = reel__elem_rows_of_isa()->store[REEL_PW_F32][y->dtype];
         }
     }
     if (!is_real && !d.to_half && !(is_integer && c->kernel == K_RANDINT))
@@ -202,19 +202,19 @@ static reel_status random_kernel(const reel_kcall *c)
     return REEL_OK;
 }
 
-reel_status reel__ref_uniform(const reel_kcall *c)
+reel_status reel__ref_uniform(const reel__kcall *c)
 {
     return random_kernel(c);
 }
-reel_status reel__ref_normal(const reel_kcall *c)
+reel_status reel__ref_normal(const reel__kcall *c)
 {
     return random_kernel(c);
 }
-reel_status reel__ref_randint(const reel_kcall *c)
+reel_status reel__ref_randint(const reel__kcall *c)
 {
     return random_kernel(c);
 }
-reel_status reel__ref_dropout(const reel_kcall *c)
+reel_status reel__ref_dropout(const reel__kcall *c)
 {
     return random_kernel(c);
 }

@@ -17,12 +17,12 @@ enum {
 };
 
 typedef struct reduction {
-    reel_tiling r;
-    reel_kernel_id kernel;
-    reel_reduce_op op; /* of the sweep that gives the result */
-    double scale;      /* factor of every result              */
-    bool is_mean;      /* and by how many are added           */
-    double eps;        /* NORM: added to the sum of squares   */
+    reel__tiling r;
+    reel__kernel_id kernel;
+    reel__reduce_op op; /* of the sweep that gives the result */
+    double scale;       /* factor of every result              */
+    bool is_mean;       /* and by how many are added           */
+    double eps;         /* NORM: added to the sum of squares   */
 } reduction;
 
 /* Outputs that are computed together: one tile, or all of them where tiles are cut into
@@ -30,23 +30,23 @@ typedef struct reduction {
 typedef struct span {
     const reduction *of;
     int64_t first, tiles, n;
-    reel_acc *acc;
+    reel__acc *acc;
     double *shift;
 } span;
 
-static void sweep(const span *s, reel_reduce_op op, bool wide, const double *shift)
+static void sweep(const span *s, reel__reduce_op op, bool wide, const double *shift)
 {
-    const reel_tiling *r = &s->of->r;
+    const reel__tiling *r = &s->of->r;
     if (r->chunks > 1)
-        reel__sweep_chunks(r, (reel_sweep){op, wide}, shift, s->acc);
+        reel__sweep_chunks(r, (reel__sweep){op, wide}, shift, s->acc);
     else
-        reel__sweep_tile(r, (reel_sweep){op, wide}, s->first, shift, s->acc);
+        reel__sweep_tile(r, (reel__sweep){op, wide}, s->first, shift, s->acc);
 }
 
 /* f32 that may be finite in f64: an infinite input costs a sweep more. */
 static bool left_f32(const span *s)
 {
-    const reel_tiling *r = &s->of->r;
+    const reel__tiling *r = &s->of->r;
     return r->x_dtype == REEL_F32 && !r->loops->finite(&s->acc->f, s->n);
 }
 
@@ -66,13 +66,13 @@ static double finite_or_zero(double v)
 /* The first value of each output into `shift`; 0 for one that is not finite. */
 static void first_values(const span *s)
 {
-    const reel_tiling *r = &s->of->r;
-    const reel_reduce_plan *p = &r->plan;
+    const reel__tiling *r = &s->of->r;
+    const reel__reduce_plan *p = &r->plan;
     if (p->length == 0) memset(s->shift, 0, (size_t)s->n * sizeof *s->shift);
     if (p->length == 0) return;
     for (int64_t t = 0, n; t < s->tiles; t++) {
-        reel_walk w =
-            reel__walk(p->kept, p->n_kept, reel__reduce_tile(r, s->first + t, &n));
+        reel__walk w =
+            reel__match_walk(p->kept, p->n_kept, reel__reduce_tile(r, s->first + t, &n));
         double *shift = s->shift + t * r->tile;
         for (int64_t run; n > 0; n -= run, shift += run, reel__walk_step(&w, run)) {
             const int64_t left = reel__walk_run(&w), step = p->kept[p->n_kept - 1].a;
@@ -95,7 +95,7 @@ static void first_values(const span *s)
  * makes sums that are not. */
 static void squared_deviations(const span *s, bool wide)
 {
-    const reel_tiling *r = &s->of->r;
+    const reel__tiling *r = &s->of->r;
     const double n = (double)r->plan.length;
     first_values(s);
     sweep(s, REEL_REDUCE_DEV, wide, s->shift);
@@ -152,12 +152,12 @@ static void norm_of(const span *s, double *largest)
 /* ---- results ----------------------------------------------------------------------- */
 
 /* Writes n results to the place of outputs `first`, `first` + 1, ... */
-static void store(const reduction *of, int64_t first, const reel_acc *acc, int64_t n)
+static void store(const reduction *of, int64_t first, const reel__acc *acc, int64_t n)
 {
-    const reel_tiling *r = &of->r;
-    const reel_reduce_plan *p = &r->plan;
-    reel_walk w = reel__walk(p->kept, p->n_kept, first);
-    const bool floats = reel__sweep_in_floats(r, (reel_sweep){of->op, false});
+    const reel__tiling *r = &of->r;
+    const reel__reduce_plan *p = &r->plan;
+    reel__walk w = reel__match_walk(p->kept, p->n_kept, first);
+    const bool floats = reel__sweep_in_floats(r, (reel__sweep){of->op, false});
     const double scale = of->kernel == K_NORM ? 1 : of->scale;
     while (n > 0) {
         int64_t left = reel__walk_run(&w), run = n < left ? n : left;
@@ -211,7 +211,7 @@ static void whole_tiles(void *ctx, int64_t begin, int64_t end)
 {
     const reduction *of = ctx;
     for (int64_t t = begin; t < end; t++) {
-        reel_acc acc[REEL_REDUCE_TILE];
+        reel__acc acc[REEL_REDUCE_TILE];
         double shift[REEL_REDUCE_TILE], largest[REEL_REDUCE_TILE];
         span s = {of, t, 1, 0, acc, shift};
         reel__reduce_tile(&of->r, t, &s.n);
@@ -221,30 +221,30 @@ static void whole_tiles(void *ctx, int64_t begin, int64_t end)
 
 static reel_status in_chunks(reduction *of)
 {
-    reel_tiling *r = &of->r;
+    reel__tiling *r = &of->r;
     const size_t n = (size_t)(r->tiles * r->tile), room = n * sizeof(double);
     const size_t chunks = (size_t)r->chunks;
     char *memory = reel__scratch(n * chunks * sizeof *r->partial + 3 * room);
     if (!memory) return reel_error_status();
-    r->partial = (reel_acc *)(void *)(memory + 3 * room);
+    r->partial = (reel__acc *)(void *)(memory + 3 * room);
     memset(memory, 0, 3 * room); /* tiles at the end of a row leave some unused */
     span s = {of,
               0,
               r->tiles,
               (int64_t)n,
-              (reel_acc *)(void *)memory,
+              (reel__acc *)(void *)memory,
               (double *)(void *)(memory + room)};
     run_span(&s, (double *)(void *)(memory + 2 * room));
     reel__scratch_free(memory);
     return REEL_OK;
 }
 
-static reel_status run(const reel_kcall *c, int64_t mask, reduction *of)
+static reel_status run(const reel__kcall *c, int64_t mask, reduction *of)
 {
-    reel__tiling(c, mask, &of->r);
+    reel__find_tiling(c, mask, &of->r);
     of->kernel = c->kernel;
-    const reel_tiling *r = &of->r;
-    if (!reel__sweep_exists(r, (reel_sweep){of->op, false}))
+    const reel__tiling *r = &of->r;
+    if (!reel__sweep_exists(r, (reel__sweep){of->op, false}))
         return reel_fail(REEL_ERR_DTYPE, "%s: not for dtype %s",
                          reel__kernel_name(c->kernel), reel_dtype_name(r->x_dtype));
     if (r->plan.outputs == 0) return REEL_OK;
@@ -260,42 +260,42 @@ static reel_status run(const reel_kcall *c, int64_t mask, reduction *of)
     return REEL_OK;
 }
 
-static reel_status reduce(const reel_kcall *c, reel_reduce_op op)
+static reel_status reduce(const reel__kcall *c, reel__reduce_op op)
 {
-    const reel_mask_attrs *a = c->attrs;
+    const reel__mask_attrs *a = c->attrs;
     reduction of = {.op = op, .scale = 1};
     if (c->kernel == K_SUM || c->kernel == K_VAR) of.scale = a->scale;
     of.is_mean = c->kernel == K_SUM && a->mean;
     return run(c, a->mask, &of);
 }
 
-reel_status reel__ref_sum(const reel_kcall *c)
+reel_status reel__ref_sum(const reel__kcall *c)
 {
     return reduce(c, REEL_REDUCE_SUM);
 }
-reel_status reel__ref_var(const reel_kcall *c)
+reel_status reel__ref_var(const reel__kcall *c)
 {
     return reduce(c, REEL_REDUCE_SQDEV);
 }
-reel_status reel__ref_norm(const reel_kcall *c)
+reel_status reel__ref_norm(const reel__kcall *c)
 {
-    const reel_norm_attrs *a = c->attrs;
+    const reel__norm_attrs *a = c->attrs;
     return run(c, a->mask,
                &(reduction){.op = REEL_REDUCE_SQUARES, .scale = a->scale, .eps = a->eps});
 }
-reel_status reel__ref_amax(const reel_kcall *c)
+reel_status reel__ref_amax(const reel__kcall *c)
 {
     return reduce(c, REEL_REDUCE_AMAX);
 }
-reel_status reel__ref_amin(const reel_kcall *c)
+reel_status reel__ref_amin(const reel__kcall *c)
 {
     return reduce(c, REEL_REDUCE_AMIN);
 }
-reel_status reel__ref_any(const reel_kcall *c)
+reel_status reel__ref_any(const reel__kcall *c)
 {
     return reduce(c, REEL_REDUCE_ANY);
 }
-reel_status reel__ref_all(const reel_kcall *c)
+reel_status reel__ref_all(const reel__kcall *c)
 {
     return reduce(c, REEL_REDUCE_ALL);
 }

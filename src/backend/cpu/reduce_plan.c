@@ -2,7 +2,7 @@
 #include "backend/cpu/reduce_plan.h"
 
 /* Turns an axis that runs backward through the input; `x0` and `y0` follow its start. */
-static void run_forward(reel_axis *axis, int64_t *x0, int64_t *y0)
+static void run_forward(reel__axis *axis, int64_t *x0, int64_t *y0)
 {
     if (axis->a >= 0) return;
     *x0 += (axis->size - 1) * axis->a;
@@ -11,13 +11,13 @@ static void run_forward(reel_axis *axis, int64_t *x0, int64_t *y0)
     axis->b = -axis->b;
 }
 
-reel_reduce_plan reel__reduce_plan(const reel_meta *x, const reel_meta *y, int64_t mask,
-                                   bool ordered)
+reel__reduce_plan reel__plan_reduction(const reel__meta *x, const reel__meta *y,
+                                       int64_t mask, bool ordered)
 {
-    reel_reduce_plan p = {.outputs = 1, .length = 1};
+    reel__reduce_plan p = {.outputs = 1, .length = 1};
     for (int d = 0; d < x->rank; d++) {
         bool reduced = (mask >> d) & 1;
-        reel_axis axis = {x->dim[d], x->stride[d], reduced ? 0 : y->stride[d]};
+        reel__axis axis = {x->dim[d], x->stride[d], reduced ? 0 : y->stride[d]};
         if (reduced) {
             p.length *= axis.size;
             if (axis.size == 1) continue;

@@ -20,32 +20,32 @@ enum {
 
 /* A sweep with the inner loops that it runs. */
 typedef struct loops {
-    const reel_tiling *r;
-    reel_reduce_op op;
+    const reel__tiling *r;
+    reel__reduce_op op;
     bool floats;
-    reel_reduce_fns fns;
+    reel__reduce_fns fns;
 } loops;
 
-static loops loops_of(const reel_tiling *r, reel_sweep s)
+static loops loops_of(const reel__tiling *r, reel__sweep s)
 {
     return (loops){r, s.op, reel__sweep_in_floats(r, s),
                    s.wide ? r->loops->wide[s.op] : r->loops->fn[s.op][r->x_dtype]};
 }
 
-bool reel__sweep_exists(const reel_tiling *r, reel_sweep s)
+bool reel__sweep_exists(const reel__tiling *r, reel__sweep s)
 {
     return loops_of(r, s).fns.rows != NULL;
 }
 
-bool reel__sweep_in_floats(const reel_tiling *r, reel_sweep s)
+bool reel__sweep_in_floats(const reel__tiling *r, reel__sweep s)
 {
     return reel_dtype_is_float(r->x_dtype) && s.op != REEL_REDUCE_ANY &&
            s.op != REEL_REDUCE_ALL;
 }
 
-static void clear(const loops *l, reel_acc *acc, int64_t n)
+static void clear(const loops *l, reel__acc *acc, int64_t n)
 {
-    reel_acc start = {.i = 0};
+    reel__acc start = {.i = 0};
     if (l->op == REEL_REDUCE_ALL)
         start.i = 1;
     else if (l->floats)
@@ -59,21 +59,21 @@ static void clear(const loops *l, reel_acc *acc, int64_t n)
     for (int64_t j = 0; j < n; j++) acc[j] = start;
 }
 
-static reel_acc join(const loops *l, reel_acc a, reel_acc b)
+static reel__acc join(const loops *l, reel__acc a, reel__acc b)
 {
     bool floats = l->floats;
     switch (l->op) {
     case REEL_REDUCE_AMAX: return (floats ? b.f > a.f || b.f != b.f : b.i > a.i) ? b : a;
     case REEL_REDUCE_AMIN: return (floats ? b.f < a.f || b.f != b.f : b.i < a.i) ? b : a;
-    case REEL_REDUCE_ANY: return (reel_acc){.i = a.i | b.i};
-    case REEL_REDUCE_ALL: return (reel_acc){.i = a.i & b.i};
+    case REEL_REDUCE_ANY: return (reel__acc){.i = a.i | b.i};
+    case REEL_REDUCE_ALL: return (reel__acc){.i = a.i & b.i};
     default:
-        return floats ? (reel_acc){.f = a.f + b.f}
-                      : (reel_acc){.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i)};
+        return floats ? (reel__acc){.f = a.f + b.f}
+                      : (reel__acc){.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i)};
     }
 }
 
-static void merge(const loops *l, reel_acc *acc, const reel_acc *more, int64_t n)
+static void merge(const loops *l, reel__acc *acc, const reel__acc *more, int64_t n)
 {
     for (int64_t j = 0; j < n; j++) acc[j] = join(l, acc[j], more[j]);
 }
@@ -82,14 +82,14 @@ static void merge(const loops *l, reel_acc *acc, const reel_acc *more, int64_t n
 
 /* Outputs first .. first + n - 1 over elements begin .. end - 1, each from a run. */
 static void reduce_rows(const loops *l, int64_t first, int64_t n, int64_t begin,
-                        int64_t end, const double *shift, reel_acc *acc)
+                        int64_t end, const double *shift, reel__acc *acc)
 {
-    const reel_tiling *r = l->r;
-    const reel_reduce_plan *p = &r->plan;
-    const reel_axis *inner = &p->reduced[p->n_reduced - 1];
+    const reel__tiling *r = l->r;
+    const reel__reduce_plan *p = &r->plan;
+    const reel__axis *inner = &p->reduced[p->n_reduced - 1];
     const int64_t size = (int64_t)reel_dtype_size(r->x_dtype);
     bool dense = inner->a == 1;
-    reel_walk kept = reel__walk(p->kept, p->n_kept, first);
+    reel__walk kept = reel__match_walk(p->kept, p->n_kept, first);
     for (int64_t j = 0, run; j < n; j += run, reel__walk_step(&kept, run)) {
         if (dense && p->n_reduced == 1) {
             run = min64(n - j, reel__walk_run(&kept));
@@ -98,7 +98,7 @@ static void reduce_rows(const loops *l, int64_t first, int64_t n, int64_t begin,
             continue;
         }
         run = 1;
-        reel_walk at = reel__walk(p->reduced, p->n_reduced, begin);
+        reel__walk at = reel__match_walk(p->reduced, p->n_reduced, begin);
         for (int64_t left = end - begin, len; left > 0; left -= len) {
             int64_t room[GATHERED];
             const void *x = r->x + (kept.a + at.a) * size;
@@ -116,11 +116,11 @@ static void reduce_rows(const loops *l, int64_t first, int64_t n, int64_t begin,
 
 /* `rows` rows of n <= WIDE / 2 columns without gaps, read as fewer and wider rows. */
 static void join_cols(const loops *l, const char *x, int64_t rows, int64_t n,
-                      const double *shift, reel_acc *acc)
+                      const double *shift, reel__acc *acc)
 {
     int64_t many = n <= WIDE / 16 ? WIDE / n / 16 * 16 : WIDE / n; /* whole vectors */
     int64_t width = many * n;
-    reel_acc wide[WIDE];
+    reel__acc wide[WIDE];
     double wide_shift[WIDE];
     clear(l, wide, width);
     for (int64_t j = 0; shift && j < width; j++) wide_shift[j] = shift[j % n];
@@ -132,14 +132,14 @@ static void join_cols(const loops *l, const char *x, int64_t rows, int64_t n,
 
 /* The same outputs, which are neighbours in memory, all from the same rows. */
 static void reduce_cols(const loops *l, int64_t first, int64_t n, int64_t begin,
-                        int64_t end, const double *shift, reel_acc *acc)
+                        int64_t end, const double *shift, reel__acc *acc)
 {
-    const reel_tiling *r = l->r;
-    const reel_reduce_plan *p = &r->plan;
+    const reel__tiling *r = l->r;
+    const reel__reduce_plan *p = &r->plan;
     const int64_t size = (int64_t)reel_dtype_size(r->x_dtype),
                   step = p->reduced[p->n_reduced - 1].a;
-    reel_walk kept = reel__walk(p->kept, p->n_kept, first);
-    reel_walk at = reel__walk(p->reduced, p->n_reduced, begin);
+    reel__walk kept = reel__match_walk(p->kept, p->n_kept, first);
+    reel__walk at = reel__match_walk(p->reduced, p->n_reduced, begin);
     for (int64_t left = end - begin, rows; left > 0; left -= rows) {
         rows = min64(left, reel__walk_run(&at));
         const char *x = r->x + (kept.a + at.a) * size;
@@ -152,7 +152,7 @@ static void reduce_cols(const loops *l, int64_t first, int64_t n, int64_t begin,
 }
 
 static void reduce_tile(const loops *l, int64_t first, int64_t n, int64_t begin,
-                        int64_t end, const double *shift, reel_acc *acc)
+                        int64_t end, const double *shift, reel__acc *acc)
 {
     clear(l, acc, n);
     if (l->r->by_cols)
@@ -164,15 +164,15 @@ static void reduce_tile(const loops *l, int64_t first, int64_t n, int64_t begin,
 /* ---- all tiles --------------------------------------------------------------------- */
 
 /* First output of tile t; *n outputs. */
-int64_t reel__reduce_tile(const reel_tiling *r, int64_t t, int64_t *n)
+int64_t reel__reduce_tile(const reel__tiling *r, int64_t t, int64_t *n)
 {
     int64_t within = t % r->tiles_per_row * r->tile;
     *n = min64(r->tile, r->row - within);
     return t / r->tiles_per_row * r->row + within;
 }
 
-void reel__sweep_tile(const reel_tiling *r, reel_sweep s, int64_t t, const double *shift,
-                      reel_acc *acc)
+void reel__sweep_tile(const reel__tiling *r, reel__sweep s, int64_t t,
+                      const double *shift, reel__acc *acc)
 {
     const loops l = loops_of(r, s);
     int64_t n, first = reel__reduce_tile(r, t, &n);
@@ -187,7 +187,7 @@ typedef struct chunks {
 static void one_chunk(void *ctx, int64_t i, int worker)
 {
     const chunks *c = ctx;
-    const reel_tiling *r = c->l.r;
+    const reel__tiling *r = c->l.r;
     int64_t t = i / r->chunks, n, first = reel__reduce_tile(r, t, &n);
     int64_t begin = i % r->chunks * r->chunk;
     (void)worker;
@@ -195,13 +195,13 @@ static void one_chunk(void *ctx, int64_t i, int worker)
                 c->shift ? c->shift + t * r->tile : NULL, r->partial + i * r->tile);
 }
 
-void reel__sweep_chunks(const reel_tiling *r, reel_sweep s, const double *shift,
-                        reel_acc *acc)
+void reel__sweep_chunks(const reel__tiling *r, reel__sweep s, const double *shift,
+                        reel__acc *acc)
 {
     chunks c = {loops_of(r, s), shift};
     reel__parallel(r->tiles * r->chunks, one_chunk, &c);
     for (int64_t t = 0; t < r->tiles; t++) {
-        const reel_acc *part = r->partial + t * r->chunks * r->tile;
+        const reel__acc *part = r->partial + t * r->chunks * r->tile;
         int64_t n;
         reel__reduce_tile(r, t, &n);
         memcpy(acc + t * r->tile, part, (size_t)n * sizeof *acc);
@@ -213,10 +213,10 @@ void reel__sweep_chunks(const reel_tiling *r, reel_sweep s, const double *shift,
 /* ---- how it is cut ----------------------------------------------------------------- */
 
 /* Tiles and chunks, from the shape alone. */
-static void cut(reel_tiling *r)
+static void cut(reel__tiling *r)
 {
-    const reel_reduce_plan *p = &r->plan;
-    const reel_axis *kept = &p->kept[p->n_kept - 1];
+    const reel__reduce_plan *p = &r->plan;
+    const reel__axis *kept = &p->kept[p->n_kept - 1];
     int64_t length = max64(p->length, 1);
     r->by_cols = p->reduced[p->n_reduced - 1].a != 1 && kept->a == 1 && kept->size > 1;
     r->row = r->by_cols ? kept->size : p->outputs;
@@ -231,12 +231,12 @@ static void cut(reel_tiling *r)
     r->chunks = ceil_div(length, r->chunk);
 }
 
-void reel__tiling(const reel_kcall *call, int64_t mask, reel_tiling *r)
+void reel__find_tiling(const reel__kcall *call, int64_t mask, reel__tiling *r)
 {
-    const reel_meta *x = call->in[0].meta, *y = call->out[0].meta;
+    const reel__meta *x = call->in[0].meta, *y = call->out[0].meta;
     const int64_t x_size = (int64_t)reel_dtype_size(x->dtype);
     const int64_t y_size = (int64_t)reel_dtype_size(y->dtype);
-    r->plan = reel__reduce_plan(x, y, mask, false);
+    r->plan = reel__plan_reduction(x, y, mask, false);
     r->x_dtype = x->dtype;
     r->y_dtype = y->dtype;
     r->x = (const char *)call->in[0].data + r->plan.x0 * x_size;

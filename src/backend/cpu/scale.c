@@ -13,10 +13,10 @@ enum {
 };
 
 typedef struct scaling {
-    const reel_kcall *call;
+    const reel__kcall *call;
     double factor;
     int n;
-    reel_axis axis[REEL_MAX_RANK];
+    reel__axis axis[REEL_MAX_RANK];
 } scaling;
 
 /* Neighbours are a row of MUL_SCALAR, unless that is of another type than the product. */
@@ -36,9 +36,9 @@ static void scale(void *ctx, int64_t begin, int64_t end)
     const scaling *s = ctx;
     const double size = fabs(s->factor);
     const bool fits = size == 0 || (size >= FLT_MIN && size <= FLT_MAX);
-    const reel_pw_fn *rows = reel__pw_rows()->row[K_MUL_SCALAR];
-    const reel_number attrs[2] = {reel__real(s->factor)};
-    reel_walk w = reel__walk(s->axis, s->n, begin);
+    const reel__pw_fn *rows = reel__pw_rows_of_isa()->row[K_MUL_SCALAR];
+    const reel__number attrs[2] = {reel__real(s->factor)};
+    reel__walk w = reel__match_walk(s->axis, s->n, begin);
     for (int64_t run; begin < end; begin += run, reel__walk_step(&w, run)) {
         const int64_t left = reel__walk_run(&w);
         const int64_t xs = s->axis[s->n - 1].a, ys = s->axis[s->n - 1].b;
@@ -53,9 +53,9 @@ static void scale(void *ctx, int64_t begin, int64_t end)
 }
 
 /* x [...], a number f64 -> y [...] */
-reel_status reel__ref_scale(const reel_kcall *call)
+reel_status reel__ref_scale(const reel__kcall *call)
 {
-    const reel_meta *x = call->in[0].meta, *y = call->out[0].meta;
+    const reel__meta *x = call->in[0].meta, *y = call->out[0].meta;
     scaling s = {.call = call, .factor = *(const double *)call->in[1].data};
     const int64_t n = reel__numel(x);
     if (x->dtype != REEL_F32 && x->dtype != REEL_F64)

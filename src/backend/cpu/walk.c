@@ -3,17 +3,17 @@
 
 #include <string.h>
 
-static bool is_further_in(const reel_axis *inner, const reel_axis *outer)
+static bool is_further_in(const reel__axis *inner, const reel__axis *outer)
 {
     int64_t in = inner->a < 0 ? -inner->a : inner->a;
     int64_t out = outer->a < 0 ? -outer->a : outer->a;
     return in != 0 && (out == 0 || in < out);
 }
 
-void reel__axes_sort(reel_axis *axis, int n)
+void reel__axes_sort(reel__axis *axis, int n)
 {
     for (int i = 1; i < n; i++) {
-        reel_axis moving = axis[i];
+        reel__axis moving = axis[i];
         int at = i;
         for (; at > 0 && is_further_in(&axis[at - 1], &moving); at--)
             axis[at] = axis[at - 1];
@@ -21,7 +21,7 @@ void reel__axes_sort(reel_axis *axis, int n)
     }
 }
 
-int reel__axes_merge(reel_axis *axis, int n)
+int reel__axes_merge(reel__axis *axis, int n)
 {
     int last = -1;
     for (int i = 0; i < n; i++) {
@@ -35,20 +35,20 @@ int reel__axes_merge(reel_axis *axis, int n)
             axis[++last] = axis[i];
         }
     }
-    if (last < 0) axis[++last] = (reel_axis){.size = 1, .a = 1, .b = 1};
+    if (last < 0) axis[++last] = (reel__axis){.size = 1, .a = 1, .b = 1};
     return last + 1;
 }
 
-int reel__axes(const reel_meta *a, const reel_meta *b, reel_axis axis[REEL_MAX_RANK])
+int reel__axes(const reel__meta *a, const reel__meta *b, reel__axis axis[REEL_MAX_RANK])
 {
     for (int d = 0; d < a->rank; d++)
-        axis[d] = (reel_axis){a->dim[d], a->stride[d], b ? b->stride[d] : 0};
+        axis[d] = (reel__axis){a->dim[d], a->stride[d], b ? b->stride[d] : 0};
     return reel__axes_merge(axis, a->rank);
 }
 
-reel_walk reel__walk(const reel_axis *axis, int n, int64_t index)
+reel__walk reel__match_walk(const reel__axis *axis, int n, int64_t index)
 {
-    reel_walk w = {.n = n, .axis = axis};
+    reel__walk w = {.n = n, .axis = axis};
     for (int d = n - 1; d >= 0 && index > 0; d--) {
         w.at[d] = d > 0 ? index % axis[d].size : index;
         index /= axis[d].size;
@@ -58,7 +58,7 @@ reel_walk reel__walk(const reel_axis *axis, int n, int64_t index)
     return w;
 }
 
-void reel__walk_step(reel_walk *w, int64_t count)
+void reel__walk_step(reel__walk *w, int64_t count)
 {
     int d = w->n - 1;
     w->at[d] += count;
@@ -91,7 +91,7 @@ void reel__copy_run(void *dst, int64_t dst_step, const void *src, int64_t src_st
 #undef COPY_AS
 }
 
-void reel__walk_gather(void *dst, const void *src, reel_walk *w, int64_t n, size_t size)
+void reel__walk_gather(void *dst, const void *src, reel__walk *w, int64_t n, size_t size)
 {
     for (char *to = dst; n > 0;) {
         int64_t run = reel__walk_run(w) < n ? reel__walk_run(w) : n;
@@ -103,7 +103,7 @@ void reel__walk_gather(void *dst, const void *src, reel_walk *w, int64_t n, size
     }
 }
 
-void reel__walk_scatter(void *dst, const void *src, reel_walk *w, int64_t n, size_t size)
+void reel__walk_scatter(void *dst, const void *src, reel__walk *w, int64_t n, size_t size)
 {
     for (const char *from = src; n > 0;) {
         int64_t run = reel__walk_run(w) < n ? reel__walk_run(w) : n;

@@ -1,4 +1,4 @@
 /* no_cuda.c: what links where there is no CUDA. */
 #include "backend/registry.h"
 
-const reel_backend reel__cuda_backend = {.name = "cuda"};
+const reel__backend reel__cuda_backend = {.name = "cuda"};

@@ -12,7 +12,7 @@ typedef struct entry {
     int next;
 } entry;
 
-struct reel_onnx_name_set {
+struct reel__onnx_name_set {
     entry *slot;
     size_t n, size; /* size is a power of two */
 };
@@ -26,7 +26,7 @@ static uint64_t hash(const char *name)
 }
 
 /* Where the name stands, or the free slot where it would. */
-static entry *place(const reel_onnx_name_set *s, const char *name)
+static entry *place(const reel__onnx_name_set *s, const char *name)
 {
     size_t i = (size_t)hash(name) & (s->size - 1);
     while (s->slot[i].name && strcmp(s->slot[i].name, name) != 0)
@@ -34,9 +34,9 @@ static entry *place(const reel_onnx_name_set *s, const char *name)
     return &s->slot[i];
 }
 
-static bool resize(reel_onnx_name_set *s, size_t size)
+static bool resize(reel__onnx_name_set *s, size_t size)
 {
-    const reel_onnx_name_set old = *s;
+    const reel__onnx_name_set old = *s;
     entry *slot = reel__calloc(size, sizeof *slot);
     if (!slot) return false;
     s->slot = slot;
@@ -47,15 +47,15 @@ static bool resize(reel_onnx_name_set *s, size_t size)
     return true;
 }
 
-reel_onnx_name_set *reel__onnx_name_set_new(void)
+reel__onnx_name_set *reel__onnx_name_set_new(void)
 {
-    reel_onnx_name_set *s = reel__calloc(1, sizeof *s);
+    reel__onnx_name_set *s = reel__calloc(1, sizeof *s);
     if (s && resize(s, 64)) return s;
     reel__free(s);
     return NULL;
 }
 
-void reel__onnx_name_set_free(reel_onnx_name_set *s)
+void reel__onnx_name_set_free(reel__onnx_name_set *s)
 {
     if (!s) return;
     for (size_t i = 0; i < s->size; i++) reel__free(s->slot[i].name);
@@ -63,7 +63,7 @@ void reel__onnx_name_set_free(reel_onnx_name_set *s)
     reel__free(s);
 }
 
-bool reel__onnx_name_take(reel_onnx_name_set *s, const char *name)
+bool reel__onnx_name_take(reel__onnx_name_set *s, const char *name)
 {
     if (2 * s->n >= s->size && !resize(s, 2 * s->size)) return false;
     entry *e = place(s, name);

@@ -34,8 +34,8 @@ static void no_such(const reel_onnx *o, const char *op, reel_dtype dtype)
               reel_dtype_name(dtype), later);
 }
 
-reel_ref reel__onnx_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n,
-                         const reel_ref in[])
+reel__ref reel__onnx_emit_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n,
+                               const reel__ref in[])
 {
     if (reel_failed()) return NULL;
     int operand = reel__onnx_typed_operand(op);
@@ -53,7 +53,7 @@ reel_ref reel__onnx_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n
     return r && reel__onnx_add_output(o->model, o->node, name) ? r : NULL;
 }
 
-reel_ref reel__onnx_more(reel_onnx *o, reel_onnx_ref type)
+reel__ref reel__onnx_more(reel_onnx *o, reel_onnx_ref type)
 {
     if (reel_failed()) return NULL;
     char word[64];
@@ -87,10 +87,10 @@ reel_status reel__onnx_foreign(reel_onnx *o, const char *domain, const char *op,
 /* ---- elementwise -------------------------------------------------------------------------- */
 
 /* Broadcasts y into x's shape; a size of 1 gives way. */
-static void broadcast(reel_onnx_ref *x, reel_ref y)
+static void broadcast(reel_onnx_ref *x, reel__ref y)
 {
     reel_onnx_ref t = x->rank >= y->rank ? *x : *y;
-    reel_ref low = x->rank >= y->rank ? y : x;
+    reel__ref low = x->rank >= y->rank ? y : x;
     for (int i = 0; i < low->rank; i++) {
         int k = i + t.rank - low->rank;
         if (t.dim[k] != 1 || t.grow[k]) continue;
@@ -101,7 +101,7 @@ static void broadcast(reel_onnx_ref *x, reel_ref y)
     *x = t;
 }
 
-reel_onnx_ref reel__onnx_broadcast(int n, const reel_ref in[])
+reel_onnx_ref reel__onnx_broadcast(int n, const reel__ref in[])
 {
     reel_onnx_ref type = *in[0];
     for (int i = 1; i < n; i++)
@@ -109,34 +109,34 @@ reel_onnx_ref reel__onnx_broadcast(int n, const reel_ref in[])
     return type;
 }
 
-static reel_ref map(reel_onnx *o, const char *op, int n, const reel_ref in[], bool test)
+static reel__ref map(reel_onnx *o, const char *op, int n, const reel__ref in[], bool test)
 {
     if (reel_failed()) return NULL;
     reel_onnx_ref type = reel__onnx_broadcast(n, in);
     if (test) type.dtype = REEL_BOOL;
-    return reel__onnx_node(o, op, type, n, in);
+    return reel__onnx_emit_node(o, op, type, n, in);
 }
 
-reel_ref reel__onnx_map(reel_onnx *o, const char *op, int n, const reel_ref in[])
+reel__ref reel__onnx_map(reel_onnx *o, const char *op, int n, const reel__ref in[])
 {
     return map(o, op, n, in, false);
 }
 
-reel_ref reel__onnx_bool(reel_onnx *o, const char *op, int n, const reel_ref in[])
+reel__ref reel__onnx_bool(reel_onnx *o, const char *op, int n, const reel__ref in[])
 {
     return map(o, op, n, in, true);
 }
 
 /* ---- results ------------------------------------------------------------------------------ */
 
-static bool same_type(reel_ref a, reel_ref b)
+static bool same_type(reel__ref a, reel__ref b)
 {
     bool same = a->dtype == b->dtype && a->rank == b->rank;
     for (int i = 0; same && i < a->rank; i++) same = reel__onnx_same_size(a, i, b, i);
     return same;
 }
 
-reel_status reel__onnx_give(reel_onnx *o, int k, reel_ref v)
+reel_status reel__onnx_give(reel_onnx *o, int k, reel__ref v)
 {
     if (reel_failed()) return reel_error_status();
     if (!same_type(v, &o->out[k]))
@@ -149,17 +149,17 @@ reel_status reel__onnx_give(reel_onnx *o, int k, reel_ref v)
     return REEL_OK;
 }
 
-reel_ref reel__onnx_call(reel_onnx *o, const reel_op *op, const void *attrs,
-                         reel_onnx_ref type, int n, const reel_ref in[])
+reel__ref reel__onnx_call(reel_onnx *o, const reel__op *op, const void *attrs,
+                          reel_onnx_ref type, int n, const reel__ref in[])
 {
     if (reel_failed()) return NULL;
-    const reel_call c = {.op = op, .n_in = n, .n_out = 1, .attrs = attrs};
+    const reel__call c = {.op = op, .n_in = n, .n_out = 1, .attrs = attrs};
     reel_onnx outer = *o;
     for (int i = 0; i < REEL_OP_MAX_IN; i++) o->in[i] = i < n ? in[i] : NULL;
     o->out[0] = type;
     o->per_batch = NULL;
     (void)op->onnx(&c, o);
-    reel_ref result = reel_failed() ? NULL : o->given[0];
+    reel__ref result = reel_failed() ? NULL : o->given[0];
     memcpy(o->in, outer.in, sizeof o->in);
     memcpy(o->out, outer.out, sizeof o->out);
     memcpy(o->given, outer.given, sizeof o->given);
@@ -167,7 +167,7 @@ reel_ref reel__onnx_call(reel_onnx *o, const reel_op *op, const void *attrs,
     return result;
 }
 
-reel_status reel__onnx_training(const reel_call *c, const char *what)
+reel_status reel__onnx_training(const reel__call *c, const char *what)
 {
     return reel__bad(
         c, REEL_ERR_STATE,
@@ -197,13 +197,13 @@ void reel__onnx_ints(reel_onnx *o, const char *name, int n, const int64_t value[
         (void)reel__onnx_add_ints(o->model, o->node, name, value, (size_t)n);
 }
 
-reel_ref reel__onnx_with_int(reel_onnx *o, reel_ref v, const char *name, int64_t i)
+reel__ref reel__onnx_with_int(reel_onnx *o, reel__ref v, const char *name, int64_t i)
 {
     reel__onnx_int(o, name, i);
     return v;
 }
 
-reel_ref reel__onnx_with_float(reel_onnx *o, reel_ref v, const char *name, double f)
+reel__ref reel__onnx_with_float(reel_onnx *o, reel__ref v, const char *name, double f)
 {
     reel__onnx_float(o, name, f);
     return v;

@@ -53,8 +53,8 @@ static reel_tensor *fresh_rows(reel_tensor *x, int64_t rows)
 /* Input i of g at a batch size, in the graph's order of memory. */
 static reel_tensor *fresh(const reel_graph *g, int i, int64_t batch, reel_tensor *x)
 {
-    const reel_value *v = &g->value[g->input[i]];
-    reel_meta m;
+    const reel__value *v = &g->value[g->input[i]];
+    reel__meta m;
     reel__value_meta_at(g, g->input[i], batch, &m);
     bool batched = batch && m.rank && v->grow[0];
     reel_tensor *y = reel_dtype_is_float(m.dtype)
@@ -112,8 +112,8 @@ static reel_status compare(const reel_graph *g, int64_t batch, reel_tensor *want
 
 /* ---- the function --------------------------------------------------------------------------- */
 
-reel_status reel__call(const reel__called *fn, const char *who, reel_tensor *const x[],
-                       int n_x, reel_tensor *y[], int n_y)
+reel_status reel__call_fn(const reel__called *fn, const char *who, reel_tensor *const x[],
+                          int n_x, reel_tensor *y[], int n_y)
 {
     REEL__CALLS_BACK;
     for (int i = 0; i < n_y; i++) y[i] = NULL;
@@ -144,7 +144,7 @@ static reel_status run_both(reel_graph *g, const reel__called *fn, int64_t batch
     reel_tensor *have[REEL_OP_MAX_IN] = {NULL}, *want[REEL_OP_MAX_IN];
     if (reel_graph_run(g, x, g->n_input, have, g->n_output)) return reel_error_status();
     reel_rng_set(rng);
-    reel_status st = reel__call(fn, "trace", x, g->n_input, want, g->n_output);
+    reel_status st = reel__call_fn(fn, "trace", x, g->n_input, want, g->n_output);
     for (int i = 0; i < g->n_output && !st; i++) st = compare(g, batch, want[i], have[i]);
     return st;
 }

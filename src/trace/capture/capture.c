@@ -20,23 +20,23 @@
 #include "ops/records.h"
 #include "trace/capture/capture.h"
 
-_Thread_local reel_capture reel__capture;
+_Thread_local reel__capture reel__capture_now;
 static atomic_uint_fast64_t marks, looks;
 
 /* ---- values by storage and meta ------------------------------------------------------------ */
 
-static size_t place_of(const reel_capture *t, uint64_t key, const reel_meta *m)
+static size_t place_of(const reel__capture *t, uint64_t key, const reel__meta *m)
 {
     size_t i = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & t->mask;
     for (; t->slot[i]; i = (i + 1) & t->mask) {
         int v = t->slot[i] - 1;
-        const reel_meta *have = &t->graph->value[v].meta;
+        const reel__meta *have = &t->graph->value[v].meta;
         if (t->key[v] == key && have->look == m->look && reel__same_look(have, m)) break;
     }
     return i;
 }
 
-static bool rehash(reel_capture *t, size_t size)
+static bool rehash(reel__capture *t, size_t size)
 {
     int *slot = reel__calloc(size, sizeof *slot);
     if (!slot) return false;
@@ -49,13 +49,13 @@ static bool rehash(reel_capture *t, size_t size)
 }
 
 /* The value that x is; -1 if it is none yet. */
-int reel__capture_find(const reel_capture *t, reel_tensor *x)
+int reel__capture_find(const reel__capture *t, reel_tensor *x)
 {
     if (!t->slot) return -1;
     return t->slot[place_of(t, x->storage->number, &x->meta)] - 1;
 }
 
-int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
+int reel__capture_add(reel__capture *t, reel__value_kind kind, reel_tensor *x,
                       const char *name)
 {
     int n = t->graph->n_value;
@@ -81,9 +81,9 @@ int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
 /* ---- slices that show less than they do ------------------------------------------------------ */
 
 /* Whoever captures at several sizes must know how large they must be. */
-static reel_status note_edge(reel_graph *g, const reel_call *c)
+static reel_status note_edge(reel_graph *g, const reel__call *c)
 {
-    const reel_slice_attrs *a = c->attrs;
+    const reel__slice_attrs *a = c->attrs;
     int64_t size = IN_META(c, 0)->dim[a->dim],
             settles = reel__slice_settles(a, REEL__MOST_BATCH);
     void *list = g->edge;
@@ -91,15 +91,15 @@ static reel_status note_edge(reel_graph *g, const reel_call *c)
     if (!reel__grow(&list, g->n_edge, &g->cap_edge, sizeof *g->edge))
         return reel_error_status();
     g->edge = list;
-    g->edge[g->n_edge++] = (reel_edge){size, settles};
+    g->edge[g->n_edge++] = (reel__edge){size, settles};
     return REEL_OK;
 }
 
 /* ---- the recorder --------------------------------------------------------------------------- */
 
-static reel_status record(reel_recorder *self, const reel_call *c)
+static reel_status record(reel__recorder *self, const reel__call *c)
 {
-    reel_capture *t = (reel_capture *)(void *)self;
+    reel__capture *t = (reel__capture *)(void *)self;
     int in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
     for (int i = 0; i < c->n_in; i++) {
         in[i] = REEL_NO_VALUE;
@@ -133,16 +133,16 @@ static reel_status record(reel_recorder *self, const reel_call *c)
 /* Takes the graph out; the capture is over. */
 static reel_graph *stop(void)
 {
-    reel_graph *g = reel__capture.graph;
-    reel__recorder_remove(&reel__capture.listener);
+    reel_graph *g = reel__capture_now.graph;
+    reel__recorder_remove(&reel__capture_now.listener);
     reel__heard_by = NULL;
     (void)reel__watched_listen(NULL);
-    for (int i = 0; i < reel__capture.n_grad; i++)
-        reel__let_go(reel__capture.grad[i].leaf);
-    reel__free(reel__capture.grad);
-    reel__free(reel__capture.key);
-    reel__free(reel__capture.slot);
-    reel__capture = (reel_capture){0};
+    for (int i = 0; i < reel__capture_now.n_grad; i++)
+        reel__let_go(reel__capture_now.grad[i].leaf);
+    reel__free(reel__capture_now.grad);
+    reel__free(reel__capture_now.key);
+    reel__free(reel__capture_now.slot);
+    reel__capture_now = (reel__capture){0};
     return g;
 }
 
@@ -150,47 +150,47 @@ reel_status reel_capture_begin(void)
 {
     REEL__CALLED("capture_begin");
     if (reel_failed()) return reel_error_status();
-    if (reel__capture.graph)
+    if (reel__capture_now.graph)
         return reel_fail(REEL_ERR_STATE,
                          "capture_begin: a capture of this thread is under "
                          "way; end or cancel it first");
-    reel__capture = (reel_capture){
+    reel__capture_now = (reel__capture){
         .listener = {.record = record},
         .heard = {atomic_fetch_add(&marks, 1) + 1, reel__heard_read, reel__heard_grad},
         .graph = reel__graph_new()};
-    if (!reel__capture.graph) return reel_error_status();
-    reel__capture.graph->rng = reel_rng_get();
-    reel__capture.graph->decided = reel__decided_new();
-    if (!reel__capture.graph->decided) {
-        reel_graph_free(reel__capture.graph);
-        reel__capture.graph = NULL;
+    if (!reel__capture_now.graph) return reel_error_status();
+    reel__capture_now.graph->rng = reel_rng_get();
+    reel__capture_now.graph->decided = reel__decided_new();
+    if (!reel__capture_now.graph->decided) {
+        reel_graph_free(reel__capture_now.graph);
+        reel__capture_now.graph = NULL;
         return reel_error_status();
     }
-    reel__recorder_push(&reel__capture.listener);
-    reel__heard_by = &reel__capture.heard;
+    reel__recorder_push(&reel__capture_now.listener);
+    reel__heard_by = &reel__capture_now.heard;
     (void)reel__watched_listen(reel__heard_object);
     return REEL_OK;
 }
 
 void reel__capture_apart(void)
 {
-    reel__capture.apart = true;
+    reel__capture_now.apart = true;
 }
 
 /* Not in an operator of the user's own, which a capture hears as one. */
 bool reel_capturing(void)
 {
-    return reel__capture.graph && reel__heard_by == &reel__capture.heard;
+    return reel__capture_now.graph && reel__heard_by == &reel__capture_now.heard;
 }
 
 void reel_capture_cancel(void)
 {
-    if (reel__capture.graph) reel_graph_free(stop());
+    if (reel__capture_now.graph) reel_graph_free(stop());
 }
 
 static reel_status need_capture(const char *who, const reel_tensor *x)
 {
-    if (!reel__capture.graph)
+    if (!reel__capture_now.graph)
         return reel_fail(REEL_ERR_STATE, "%s: no capture is under way", who);
     if (!x) return reel_fail(REEL_ERR_ARG, "%s: x is NULL", who);
     return reel__alive(who, x) ? REEL_OK : reel_error_status();
@@ -201,14 +201,15 @@ reel_status reel_capture_input(reel_tensor *x, const char *name)
     REEL__CALLED("capture_input");
     if (reel_failed()) return reel_error_status();
     char text[32];
-    reel_graph *g = reel__capture.graph;
+    reel_graph *g = reel__capture_now.graph;
     if (need_capture("capture_input", x)) return reel_error_status();
-    if (reel__capture_find(&reel__capture, x) >= 0)
+    if (reel__capture_find(&reel__capture_now, x) >= 0)
         return reel_fail(REEL_ERR_ARG,
                          "capture_input: %s is a value of this capture already",
                          SHOW(&x->meta));
     (void)snprintf(text, sizeof text, "input%d", g->n_input);
-    int v = reel__capture_add(&reel__capture, REEL_VALUE_INPUT, x, name ? name : text);
+    int v =
+        reel__capture_add(&reel__capture_now, REEL_VALUE_INPUT, x, name ? name : text);
     return v < 0 ? reel_error_status() : reel__graph_add_input(g, v);
 }
 
@@ -218,22 +219,22 @@ reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)
     if (reel_failed()) return reel_error_status();
     if (need_capture("capture_state", x)) return reel_error_status();
     if (!name) return reel_fail(REEL_ERR_ARG, "capture_state: name is NULL");
-    if (reel__capture_find(&reel__capture, x) >= 0) return REEL_OK; /* tied weights */
-    reel_value_kind kind = is_param ? REEL_VALUE_PARAM : REEL_VALUE_BUFFER;
-    return reel__capture_add(&reel__capture, kind, x, name) < 0 ? reel_error_status()
-                                                                : REEL_OK;
+    if (reel__capture_find(&reel__capture_now, x) >= 0) return REEL_OK; /* tied weights */
+    reel__value_kind kind = is_param ? REEL_VALUE_PARAM : REEL_VALUE_BUFFER;
+    return reel__capture_add(&reel__capture_now, kind, x, name) < 0 ? reel_error_status()
+                                                                    : REEL_OK;
 }
 
 static reel_status set_outputs(reel_tensor *const y[], const char *const name[], int n)
 {
-    reel_graph *g = reel__capture.graph;
+    reel_graph *g = reel__capture_now.graph;
     char text[32];
     if (n < 0 || (n && !y))
         return reel_fail(REEL_ERR_ARG, "capture_end: %d outputs%s", n,
                          y ? "" : ", y is NULL");
     if (!reel__all_alive("capture_end", "output", y, n)) return reel_error_status();
     for (int i = 0; i < n; i++) {
-        int v = y[i] ? reel__capture_find(&reel__capture, y[i]) : -1;
+        int v = y[i] ? reel__capture_find(&reel__capture_now, y[i]) : -1;
         if (v < 0)
             return reel_fail(REEL_ERR_ARG, "capture_end: output %d %s", i,
                              y[i] ? "was not computed during this capture" : "is NULL");
@@ -247,7 +248,7 @@ static reel_status set_outputs(reel_tensor *const y[], const char *const name[],
 reel_graph *reel_capture_end(reel_tensor *const y[], int n, const char *const name[])
 {
     REEL__CALLED("capture_end");
-    if (!reel__capture.graph) {
+    if (!reel__capture_now.graph) {
         reel_fail(REEL_ERR_STATE, "capture_end: no capture is under way");
         return NULL;
     }

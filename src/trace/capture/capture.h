@@ -7,8 +7,8 @@
 #include "trace/graph/graph.h"
 
 /* The capture of this thread. */
-typedef struct reel_capture {
-    reel_recorder listener; /* first */
+typedef struct reel__capture {
+    reel__recorder listener; /* first */
     reel__listener heard;
     reel_graph *graph; /* NULL: no capture under way */
     reel_captured_grad *grad;
@@ -18,13 +18,13 @@ typedef struct reel_capture {
     int cap_key;
     int *slot; /* open addressing: number of a value plus 1 */
     size_t mask;
-} reel_capture;
-extern _Thread_local reel_capture reel__capture;
+} reel__capture;
+extern _Thread_local reel__capture reel__capture_now;
 
 /* The value that x is; -1 if it is none yet. */
-int reel__capture_find(const reel_capture *t, reel_tensor *x);
+int reel__capture_find(const reel__capture *t, reel_tensor *x);
 /* x as a new value; -1 with an error. */
-int reel__capture_add(reel_capture *t, reel_value_kind kind, reel_tensor *x,
+int reel__capture_add(reel__capture *t, reel__value_kind kind, reel_tensor *x,
                       const char *name);
 
 /* ---- heard.c: see reel__listener, base/watched.h ---------------------------------------------- */

@@ -25,11 +25,11 @@ static void add_line(reel_graph *g, const char *line, size_t n)
 }
 
 /* "%5, made by matmul", "input x", "parameter fc.weight", "f32[1], which is no part of it" */
-static const char *describe(const reel_capture *t, int v, const reel_tensor *x, char *buf,
-                            size_t size)
+static const char *describe(const reel__capture *t, int v, const reel_tensor *x,
+                            char *buf, size_t size)
 {
     static const char *const kind[] = {"input", "parameter", "buffer", "constant", ""};
-    const reel_value *value = v < 0 ? NULL : &t->graph->value[v];
+    const reel__value *value = v < 0 ? NULL : &t->graph->value[v];
     char name[64];
     if (!value)
         (void)snprintf(buf, size, "%s, which was there before", SHOW(&x->meta));
@@ -47,7 +47,7 @@ static const char *describe(const reel_capture *t, int v, const reel_tensor *x, 
  * itself meanwhile, and no operator knows yet, is its own: it becomes a constant. */
 void reel__heard_read(const char *who, const reel_tensor *x)
 {
-    reel_capture *t = &reel__capture;
+    reel__capture *t = &reel__capture_now;
     char line[512], what[320];
     const char *where = reel__error_where();
     int v = t->graph ? reel__capture_find(t, (reel_tensor *)(uintptr_t)x) : -1;
@@ -60,14 +60,15 @@ void reel__heard_read(const char *who, const reel_tensor *x)
 
 void reel__heard_object(uint64_t number)
 {
-    if (reel__capture.graph) (void)reel__decided_by(reel__capture.graph->decided, number);
+    if (reel__capture_now.graph)
+        (void)reel__decided_by(reel__capture_now.graph->decided, number);
 }
 
 /* ---- gradients of leaves ---------------------------------------------------------------------- */
 
 /* Optimizers and modules ask in the order of their lists: so the search begins behind the last
  * answer. */
-static reel_captured_grad *grad_of_leaf(reel_capture *t, const reel_tensor *leaf)
+static reel_captured_grad *grad_of_leaf(reel__capture *t, const reel_tensor *leaf)
 {
     for (int i = 0; i < t->n_grad; i++) {
         reel_captured_grad *c = &t->grad[(t->last_grad + i) % t->n_grad];
@@ -78,7 +79,7 @@ static reel_captured_grad *grad_of_leaf(reel_capture *t, const reel_tensor *leaf
     return NULL;
 }
 
-static reel_captured_grad *add_grad(reel_capture *t, reel_tensor *leaf)
+static reel_captured_grad *add_grad(reel__capture *t, reel_tensor *leaf)
 {
     void *list = t->grad;
     if (!reel__grow(&list, t->n_grad, &t->cap_grad, sizeof *t->grad)) return NULL;
@@ -88,7 +89,7 @@ static reel_captured_grad *add_grad(reel_capture *t, reel_tensor *leaf)
 }
 
 /* It was there before: an input if the caller takes gradients, else a constant, and a read. */
-static void take_grad(reel_capture *t, reel_captured_grad *c)
+static void take_grad(reel__capture *t, reel_captured_grad *c)
 {
     char name[256];
     reel_tensor *g = c->leaf->grad;
@@ -110,7 +111,7 @@ static void take_grad(reel_capture *t, reel_captured_grad *c)
 /* Gradients of what was made meanwhile, as in a checkpoint, go with it. */
 void reel__heard_grad(reel_tensor *leaf, bool replaced)
 {
-    reel_capture *t = &reel__capture;
+    reel__capture *t = &reel__capture_now;
     if (!t->graph || !leaf->storage || leaf->storage->born == t->heard.mark) return;
     reel_captured_grad *c = grad_of_leaf(t, leaf);
     if (!c) {
@@ -127,15 +128,15 @@ reel_status reel_capture_grads(void)
 {
     REEL__CALLED("capture_grads");
     if (reel_failed()) return reel_error_status();
-    if (!reel__capture.graph)
+    if (!reel__capture_now.graph)
         return reel_fail(REEL_ERR_STATE, "capture_grads: no capture is under way");
-    reel__capture.takes_grads = true;
+    reel__capture_now.takes_grads = true;
     return REEL_OK;
 }
 
 bool reel_capture_grad(int i, reel_captured_grad *out)
 {
-    if (i < 0 || i >= reel__capture.n_grad || !out) return false;
-    *out = reel__capture.grad[i];
+    if (i < 0 || i >= reel__capture_now.n_grad || !out) return false;
+    *out = reel__capture_now.grad[i];
     return true;
 }

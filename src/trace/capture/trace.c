@@ -27,7 +27,7 @@ static reel_graph *capture(const traced *t, reel_tensor *const x[], bool sizes)
     for (int i = 0; i < t->n && !reel_failed(); i++)
         (void)reel_capture_input(x[i], o->input_names ? o->input_names[i] : NULL);
     reel_tensor *y[REEL_OP_MAX_IN] = {NULL};
-    if (!reel_failed()) (void)reel__call(&t->fn, "trace_function", x, t->n, y, t->n_y);
+    if (!reel_failed()) (void)reel__call_fn(&t->fn, "trace_function", x, t->n, y, t->n_y);
     reel_graph *g = reel_capture_end(y, t->n_y, o->output_names);
     reel_scope_end(s);
     return g;
@@ -80,8 +80,8 @@ static reel_graph *capture_rows(const traced *t, int64_t want)
 /* A function that changes state must not run twice. */
 static bool changes_state(const reel_graph *g)
 {
-    reel_effects e;
-    if (!reel__effects(g, &e)) return false;
+    reel__effects e;
+    if (!reel__find_effects(g, &e)) return false;
     bool changes = false;
     for (int v = 0; v < g->n_value && !changes; v++)
         changes = reel__is_state(&g->value[v]) && e.changes[v];
@@ -98,7 +98,7 @@ static int64_t rows_that_settle(const reel_graph *a, int64_t few, const reel_gra
     int64_t most = few;
     if (a->n_edge != b->n_edge) return 2 * few;
     for (int i = 0; i < a->n_edge; i++) {
-        const reel_edge *x = &a->edge[i], *y = &b->edge[i];
+        const reel__edge *x = &a->edge[i], *y = &b->edge[i];
         int64_t by = y->size - x->size, missing = x->settles + 1 - x->size;
         if (by == y->settles - x->settles) continue;
         if (by <= 0 || y->settles != x->settles || missing > 4 * REEL__MOST_BATCH)

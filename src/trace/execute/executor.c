@@ -21,7 +21,7 @@ static reel_status first_plan(reel_executor *e)
     e->mine = e->copied + g->n_input + g->n_output;
     if (reel__program_settle(e->program) || reel__executor_state(e))
         return reel_error_status();
-    reel_plan *p = reel__executor_plan(e, e->opts.batch, NULL, NULL);
+    reel__plan *p = reel__executor_plan(e, e->opts.batch, NULL, NULL);
     if (!p) return reel_error_status();
     for (int i = 0; i < g->n_input; i++) e->base[reel__base_input(i)] = e->base[0];
     for (int i = 0; i < g->n_output; i++) e->base[reel__base_output(g, i)] = e->base[0];
@@ -29,7 +29,7 @@ static reel_status first_plan(reel_executor *e)
     return e->opts.plain ? REEL_OK : reel__prepared_refresh(p);
 }
 
-static reel_executor *executor_new(reel_program *program, const reel_executor_opts *opts)
+static reel_executor *executor_new(reel__program *program, const reel_executor_opts *opts)
 {
     const reel_graph *g = program->graph;
     size_t ends = (size_t)(g->n_input + g->n_output);
@@ -66,13 +66,13 @@ reel_executor *reel_executor_new(const reel_graph *g, const reel_executor_opts *
     }
     if (!o.batch) o.batch = g->batch;
     if (reel_graph_check(g)) return NULL;
-    reel_program *program = reel__program_new(g, true);
+    reel__program *program = reel__program_new(g, true);
     return program ? executor_new(program, &o) : NULL;
 }
 
 reel_executor *reel__executor_once(const reel_graph *g)
 {
-    reel_program *program = reel__program_new(g, false);
+    reel__program *program = reel__program_new(g, false);
     return program ? executor_new(program, &(reel_executor_opts){.plain = true}) : NULL;
 }
 
@@ -121,7 +121,7 @@ static bool overlap(const reel_tensor *a, const reel_tensor *b)
 }
 
 /* What output i shares memory with; NULL: nothing. */
-static const char *shared_with(const reel_program *r, reel_tensor *const x[],
+static const char *shared_with(const reel__program *r, reel_tensor *const x[],
                                reel_tensor *const y[], int i)
 {
     const reel_graph *g = r->graph;
@@ -130,18 +130,18 @@ static const char *shared_with(const reel_program *r, reel_tensor *const x[],
     for (int k = 0; k < i; k++)
         if (y[k] && overlap(y[i], y[k])) return g->output_name[k];
     for (int k = 0; k < r->n_state; k++) {
-        const reel_value *v = &g->value[r->state[k]];
+        const reel__value *v = &g->value[r->state[k]];
         if (overlap(y[i], v->tensor)) return v->name ? v->name : "a constant";
     }
     return NULL;
 }
 
-static reel_status check_outputs(const reel_executor *e, const reel_plan *p,
+static reel_status check_outputs(const reel_executor *e, const reel__plan *p,
                                  reel_tensor *const x[], reel_tensor *const y[])
 {
     const reel_graph *g = e->program->graph;
     for (int i = 0; i < g->n_output; i++) {
-        const reel_meta *want = &p->meta[g->output[i]];
+        const reel__meta *want = &p->meta[g->output[i]];
         if (!y[i]) continue;
         if (!reel__same_shape(&y[i]->meta, want) || y[i]->meta.dtype != want->dtype)
             return reel_fail(REEL_ERR_SHAPE,
@@ -176,11 +176,11 @@ static reel_status check_device(const reel_executor *e, reel_tensor *const t[], 
 }
 
 /* Makes the outputs that were not given; `mine` marks them. */
-static reel_status make_outputs(const reel_plan *p, reel_tensor *y[], bool *mine)
+static reel_status make_outputs(const reel__plan *p, reel_tensor *y[], bool *mine)
 {
     const reel_graph *g = p->program->graph;
     for (int i = 0; i < g->n_output; i++) {
-        reel_meta m = p->meta[g->output[i]];
+        reel__meta m = p->meta[g->output[i]];
         if (y[i]) continue;
         m.offset = 0;
         if (!reel__is_dense(&m)) reel__set_strides_like(&m, &p->meta[g->output[i]]);
@@ -193,7 +193,7 @@ static reel_status make_outputs(const reel_plan *p, reel_tensor *y[], bool *mine
 /* ---- a run ------------------------------------------------------------------------------------------ */
 
 /* Base addresses, and the metas of what is copied, which may differ from run to run. */
-static void point(reel_executor *e, reel_plan *p, reel_tensor *const x[],
+static void point(reel_executor *e, reel__plan *p, reel_tensor *const x[],
                   reel_tensor *const y[])
 {
     const reel_graph *g = e->program->graph;
@@ -209,12 +209,12 @@ static void point(reel_executor *e, reel_plan *p, reel_tensor *const x[],
 }
 
 /* Places in the random stream move with this thread's generator, as in reel_graph_run(). */
-static void draw(reel_plan *p)
+static void draw(reel__plan *p)
 {
     const reel_graph *g = p->program->graph;
     reel_rng_state rng = reel__rng_take((int64_t)g->rng_blocks);
     for (int i = 0; i < p->n_drawing; i++) {
-        const reel_plan_step *s = &p->step[p->drawing[i]];
+        const reel__plan_step *s = &p->step[p->drawing[i]];
         (void)reel__attrs_now(g, &g->node[s->node], p->batch, rng,
                               (void *)(uintptr_t)s->call.attrs);
     }
@@ -222,7 +222,7 @@ static void draw(reel_plan *p)
 
 /* What this thread is running, for error messages. */
 static _Thread_local struct running {
-    const reel_plan *plan;
+    const reel__plan *plan;
     int step;
 } now;
 
@@ -239,7 +239,7 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void poison(const reel_plan *p, char *arena, int step)
+static void poison(const reel__plan *p, char *arena, int step)
 {
     for (int b = 0; b < p->n_block; b++)
         if (p->block[b].last == step)
@@ -247,9 +247,9 @@ static void poison(const reel_plan *p, char *arena, int step)
 }
 
 /* One step with somebody looking. */
-static reel_status run_watched(reel_executor *e, const reel_plan *p, int i)
+static reel_status run_watched(reel_executor *e, const reel__plan *p, int i)
 {
-    const reel_plan_step *s = &p->step[i];
+    const reel__plan_step *s = &p->step[i];
     double start = e->seconds ? seconds() : 0;
     reel_status st = reel__launch(e->program->device, &s->call);
     if (e->seconds && s->node >= 0)
@@ -258,7 +258,7 @@ static reel_status run_watched(reel_executor *e, const reel_plan *p, int i)
     return st;
 }
 
-static reel_status run_steps(reel_executor *e, const reel_plan *p)
+static reel_status run_steps(reel_executor *e, const reel__plan *p)
 {
     reel_device device = e->program->device;
     bool watched = e->seconds || e->opts.poison;
@@ -273,14 +273,14 @@ static reel_status run_steps(reel_executor *e, const reel_plan *p)
 }
 
 /* As apply() does for what an operator changes: the tape and what was prepared can tell. */
-static void bump_versions(const reel_program *r)
+static void bump_versions(const reel__program *r)
 {
     for (int i = 0; i < r->n_state; i++)
         if (r->changes[r->state[i]])
             r->graph->value[r->state[i]].tensor->storage->version++;
 }
 
-static reel_status run(reel_executor *e, reel_plan *p, reel_tensor *const x[],
+static reel_status run(reel_executor *e, reel__plan *p, reel_tensor *const x[],
                        reel_tensor *const y[])
 {
     point(e, p, x, y);
@@ -288,7 +288,7 @@ static reel_status run(reel_executor *e, reel_plan *p, reel_tensor *const x[],
     draw(p);
     const struct running outer = now; /* a kernel of the user's own may run a graph */
     reel__where_fn was = reel__set_error_where(where_now);
-    reel_scratch_room *lent = reel__scratch_lend(&e->scratch);
+    reel__scratch_room *lent = reel__scratch_lend(&e->scratch);
     reel_status st = run_steps(e, p);
     (void)reel__scratch_lend(lent);
     (void)reel__set_error_where(was);
@@ -299,10 +299,10 @@ static reel_status run(reel_executor *e, reel_plan *p, reel_tensor *const x[],
 
 /* REEL_DEBUG=1: no other thread may be in the training of state that changes. */
 REEL__DEBUG_ONLY
-static reel_status run_debugged(reel_executor *e, reel_plan *p, reel_tensor *const x[],
+static reel_status run_debugged(reel_executor *e, reel__plan *p, reel_tensor *const x[],
                                 reel_tensor *const y[])
 {
-    const reel_program *r = e->program;
+    const reel__program *r = e->program;
     reel_scope s = reel_scope_begin();
     bool may = true;
     for (int i = 0; i < r->n_state && may; i++)
@@ -346,7 +346,7 @@ static reel_status run_to(reel_executor *e, reel_tensor *const x[], int n_x,
         check_device(e, y, n_y, "output") || reel__program_settle(e->program) ||
         reel__executor_state(e))
         return reel_error_status();
-    reel_plan *p = reel__executor_plan(e, batch, x, y);
+    reel__plan *p = reel__executor_plan(e, batch, x, y);
     if (!p || check_outputs(e, p, x, y)) return reel_error_status();
     memset(e->mine, 0, (size_t)n_y * sizeof *e->mine);
     st = make_outputs(p, y, e->mine);
@@ -377,7 +377,7 @@ reel_status reel_executor_run_into(reel_executor *e, reel_tensor *const x[], int
 /* ---- asking ------------------------------------------------------------------------------------------ */
 
 /* Bytes of the storages that state lies in, each once. */
-static int64_t state_bytes(const reel_program *r)
+static int64_t state_bytes(const reel__program *r)
 {
     int64_t bytes = 0;
     for (int i = 0; i < r->n_state; i++) {
@@ -395,7 +395,7 @@ reel_status reel_executor_memory(const reel_executor *e, reel_plan_memory *out)
     REEL__CALLED("executor_memory");
     if (!e || !out)
         return reel_fail(REEL_ERR_ARG, "executor_memory: %s is NULL", e ? "out" : "e");
-    const reel_plan *p = e->last;
+    const reel__plan *p = e->last;
     *out = (reel_plan_memory){
         .batch = p->batch,
         .arena = (int64_t)p->arena,

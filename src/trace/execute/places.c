@@ -10,9 +10,9 @@
 
 /* ---- what lies outside of the arena --------------------------------------------------------- */
 
-static void place_outside(reel_plan *p)
+static void place_outside(reel__plan *p)
 {
-    const reel_program *r = p->program;
+    const reel__program *r = p->program;
     const reel_graph *g = r->graph;
     for (int s = 0; s < p->n_slot; s++) p->place[s].base = -1;
     for (int i = 0; i < r->n_state; i++)
@@ -30,14 +30,14 @@ static void place_outside(reel_plan *p)
 
 /* ---- how long values live ------------------------------------------------------------------- */
 
-static size_t bytes_of(const reel_meta *m)
+static size_t bytes_of(const reel__meta *m)
 {
     size_t bytes = (size_t)reel__numel(m) * reel_dtype_size(m->dtype);
     return (bytes + 63) & ~(size_t)63;
 }
 
 /* The block of a slot in the arena, made at its first use in a step. */
-static void use(reel_plan *p, int slot, int step)
+static void use(reel__plan *p, int slot, int step)
 {
     if (slot < 0) return;
     int owner = reel__slot_owner(p->program, slot);
@@ -45,18 +45,18 @@ static void use(reel_plan *p, int slot, int step)
     int b = p->block_of[owner];
     if (b == NO_BLOCK) {
         b = p->block_of[owner] = p->n_block++;
-        p->block[b] = (reel_block){bytes_of(&p->meta[owner]), step, step, 0};
+        p->block[b] = (reel__block){bytes_of(&p->meta[owner]), step, step, 0};
         p->values += p->block[b].bytes;
         p->n_values++;
     }
     p->block[b].last = step;
 }
 
-static void find_lives(reel_plan *p)
+static void find_lives(reel__plan *p)
 {
     for (int s = 0; s < p->n_slot; s++) p->block_of[s] = NO_BLOCK;
     for (int i = 0; i < p->n_step; i++) {
-        const reel_plan_step *s = &p->step[i];
+        const reel__plan_step *s = &p->step[i];
         for (int a = 0; a < s->call.n_in + s->call.n_out; a++)
             use(p, p->arg_slot[s->first_arg + a], i);
     }
@@ -65,10 +65,10 @@ static void find_lives(reel_plan *p)
 /* ---- results in the place of an operand ------------------------------------------------------ */
 
 /* Exactly in one place: the same elements at the same distances. */
-static bool lies_alike(const reel_plan *p, int a, int b)
+static bool lies_alike(const reel__plan *p, int a, int b)
 {
-    const reel_meta *x = &p->meta[a], *y = &p->meta[b];
-    const reel_program *r = p->program;
+    const reel__meta *x = &p->meta[a], *y = &p->meta[b];
+    const reel__program *r = p->program;
     int64_t from_x = x->offset - p->meta[reel__slot_owner(r, a)].offset;
     int64_t from_y = y->offset - p->meta[reel__slot_owner(r, b)].offset;
     return x->dtype == y->dtype && from_x == from_y && reel__same_shape(x, y) &&
@@ -76,7 +76,7 @@ static bool lies_alike(const reel_plan *p, int a, int b)
 }
 
 /* Blocks that were merged into others: into[b] is b or the block that it went into. */
-static int block_at(const reel_plan *p, const int *into, int slot)
+static int block_at(const reel__plan *p, const int *into, int slot)
 {
     int b = slot < 0 ? NO_BLOCK : p->block_of[reel__slot_owner(p->program, slot)];
     while (b != NO_BLOCK && into[b] != b) b = into[b];
@@ -84,9 +84,9 @@ static int block_at(const reel_plan *p, const int *into, int slot)
 }
 
 /* True if result y of a step may lie over its input k, whose block dies with it. */
-static bool may_replace(const reel_plan *p, const int *into, int step, int k, int y)
+static bool may_replace(const reel__plan *p, const int *into, int step, int k, int y)
 {
-    const reel_plan_step *s = &p->step[step];
+    const reel__plan_step *s = &p->step[step];
     const int *slot = &p->arg_slot[s->first_arg];
     bool pointwise = p->program->graph->node[s->node].op->traits & REEL_OP_POINTWISE;
     int b = block_at(p, into, slot[k]);
@@ -101,9 +101,9 @@ static bool may_replace(const reel_plan *p, const int *into, int step, int k, in
 }
 
 /* Puts result y of a step over one of its inputs, if that can be. */
-static void replace(reel_plan *p, int *into, int step, int y)
+static void replace(reel__plan *p, int *into, int step, int y)
 {
-    const reel_plan_step *s = &p->step[step];
+    const reel__plan_step *s = &p->step[step];
     const int *slot = &p->arg_slot[s->first_arg];
     int b = block_at(p, into, slot[y]);
     for (int k = 0; k < s->call.n_in && b != NO_BLOCK; k++) {
@@ -115,10 +115,10 @@ static void replace(reel_plan *p, int *into, int step, int y)
     }
 }
 
-static void reuse_operands(reel_plan *p, int *into)
+static void reuse_operands(reel__plan *p, int *into)
 {
     for (int i = 0; i < p->n_step; i++) {
-        const reel_plan_step *s = &p->step[i];
+        const reel__plan_step *s = &p->step[i];
         unsigned traits = s->node < 0 ? 0 : p->program->graph->node[s->node].op->traits;
         if (!(traits & (REEL_OP_POINTWISE | REEL_OP_REPLACES)) ||
             (traits & REEL_OP_INPLACE))
@@ -128,7 +128,7 @@ static void reuse_operands(reel_plan *p, int *into)
 }
 
 /* Drops the blocks that were merged into others. */
-static void compact(reel_plan *p, int *into)
+static void compact(reel__plan *p, int *into)
 {
     int n = 0;
     for (int s = 0; s < p->n_slot; s++)
@@ -143,7 +143,7 @@ static void compact(reel_plan *p, int *into)
     p->n_block = n;
 }
 
-static reel_status reuse(reel_plan *p)
+static reel_status reuse(reel__plan *p)
 {
     int *into = reel__malloc(((size_t)p->n_block + 1) * sizeof *into);
     if (!into) return reel_error_status();
@@ -156,11 +156,11 @@ static reel_status reuse(reel_plan *p)
 
 /* ---- all together ------------------------------------------------------------------------------ */
 
-static void place_inside(reel_plan *p)
+static void place_inside(reel__plan *p)
 {
     for (int s = 0; s < p->n_slot; s++)
         if (p->block_of[s] != NO_BLOCK)
-            p->place[s] = (reel_place){0, (ptrdiff_t)p->block[p->block_of[s]].offset};
+            p->place[s] = (reel__place){0, (ptrdiff_t)p->block[p->block_of[s]].offset};
     for (int v = 0; v < p->program->graph->n_value; v++) {
         int owner = p->program->owner[v];
         if (owner == v || p->place[owner].base < 0) continue;
@@ -171,14 +171,14 @@ static void place_inside(reel_plan *p)
     }
 }
 
-static void find_moving(reel_plan *p)
+static void find_moving(reel__plan *p)
 {
     for (int a = 0; a < p->n_arg; a++)
         if (p->arg_slot[a] >= 0 && p->place[p->arg_slot[a]].base > 0)
             p->moving[p->n_moving++] = a;
 }
 
-reel_status reel__plan_places(reel_plan *p)
+reel_status reel__plan_places(reel__plan *p)
 {
     place_outside(p);
     find_lives(p);

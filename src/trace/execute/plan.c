@@ -14,13 +14,13 @@ static int n_temp(const reel_graph *g)
 }
 
 /* Room for the most that there can be of everything. */
-static bool make_room(reel_plan *p)
+static bool make_room(reel__plan *p)
 {
     const reel_graph *g = p->program->graph;
     size_t args = 0, attrs = 0, ends = (size_t)(g->n_input + g->n_output),
            temps = (size_t)n_temp(g);
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         args += (size_t)(n->n_in + n->n_out);
         if (n->attrs) attrs += (n->op->attrs->size + 15) & ~(size_t)15;
     }
@@ -44,7 +44,7 @@ static bool make_room(reel_plan *p)
 }
 
 /* An input that a node changes is not the caller's: the node works on a copy. */
-static void choose_inputs(reel_plan *p, const bool *copied)
+static void choose_inputs(reel__plan *p, const bool *copied)
 {
     const reel_graph *g = p->program->graph;
     for (int i = 0; i < g->n_input; i++) {
@@ -55,7 +55,7 @@ static void choose_inputs(reel_plan *p, const bool *copied)
 
 /* Shapes and strides of all values, by the records' rules: those that the graph holds may be
  * of a time when its operands lay otherwise. */
-static reel_status find_metas(reel_plan *p)
+static reel_status find_metas(reel__plan *p)
 {
     const reel_graph *g = p->program->graph;
     for (int v = 0; v < g->n_value; v++) reel__value_meta_at(g, v, p->batch, &p->meta[v]);
@@ -71,16 +71,16 @@ static reel_status find_metas(reel_plan *p)
 }
 
 /* True if v covers all the memory of its owner: then the one can lie where the other does. */
-static bool covers(const reel_plan *p, int v, int owner)
+static bool covers(const reel__plan *p, int v, int owner)
 {
-    const reel_meta *a = &p->meta[v], *b = &p->meta[owner];
+    const reel__meta *a = &p->meta[v], *b = &p->meta[owner];
     return v == owner || (a->offset == b->offset && reel__numel(a) == reel__numel(b) &&
                           reel__is_dense(a));
 }
 
 /* A value that a node makes is made where the caller wants it: once. State, inputs, parts of
  * values and second copies are copied in the end. */
-static void choose_outputs(reel_plan *p, const bool *copied)
+static void choose_outputs(reel__plan *p, const bool *copied)
 {
     const reel_graph *g = p->program->graph;
     for (int i = 0; i < g->n_output; i++) {
@@ -93,9 +93,9 @@ static void choose_outputs(reel_plan *p, const bool *copied)
     }
 }
 
-reel_plan *reel__plan_new(reel_program *program, int64_t b, const bool *copied)
+reel__plan *reel__plan_new(reel__program *program, int64_t b, const bool *copied)
 {
-    reel_plan *p = reel__calloc(1, sizeof *p);
+    reel__plan *p = reel__calloc(1, sizeof *p);
     if (!p) return NULL;
     p->program = program;
     p->batch = b;
@@ -109,7 +109,7 @@ reel_plan *reel__plan_new(reel_program *program, int64_t b, const bool *copied)
     return NULL;
 }
 
-void reel__plan_free(reel_plan *p)
+void reel__plan_free(reel__plan *p)
 {
     if (!p) return;
     reel__prepared_drop(p);
@@ -127,18 +127,18 @@ void reel__plan_free(reel_plan *p)
     reel__free(p);
 }
 
-void reel__plan_bind(reel_plan *p, char *const *base)
+void reel__plan_bind(reel__plan *p, char *const *base)
 {
     if (p->bound != base[0]) {
         for (int a = 0; a < p->n_arg; a++) {
-            const reel_place *at = p->arg_slot[a] < 0 ? NULL : &p->place[p->arg_slot[a]];
+            const reel__place *at = p->arg_slot[a] < 0 ? NULL : &p->place[p->arg_slot[a]];
             if (at && at->base == 0) p->arg[a].data = base[0] + at->offset;
         }
         p->bound = base[0];
     }
     for (int i = 0; i < p->n_moving; i++) {
         int a = p->moving[i];
-        const reel_place *at = &p->place[p->arg_slot[a]];
+        const reel__place *at = &p->place[p->arg_slot[a]];
         p->arg[a].data = base[at->base] + at->offset;
     }
 }

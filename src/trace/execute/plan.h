@@ -15,52 +15,52 @@
 /* ---- offsets.c: blocks in one arena ------------------------------------------------------ */
 
 /* Memory that is in use from step `first` to step `last`, both included. */
-typedef struct reel_block {
+typedef struct reel__block {
     size_t bytes; /* a multiple of 64 */
     int first, last;
     size_t offset; /* in the arena */
-} reel_block;
+} reel__block;
 
 /* Sets the offsets; what the arena takes goes to `arena`. */
-reel_status reel__plan_offsets(reel_block *block, int n, size_t *arena);
+reel_status reel__plan_offsets(reel__block *block, int n, size_t *arena);
 /* The most bytes alive at one step of n_step. */
-reel_status reel__plan_lower_bound(const reel_block *block, int n, int n_step,
+reel_status reel__plan_lower_bound(const reel__block *block, int n, int n_step,
                                    size_t *bytes);
 /* REEL_ERR_INTERNAL if two blocks meet in time and memory, or one leaves the arena. */
-reel_status reel__plan_check(const reel_block *block, int n, size_t arena);
+reel_status reel__plan_check(const reel__block *block, int n, size_t arena);
 
 /* ---- program.c: what all executors of a graph share ---------------------------------------- */
 
 /* A weight as a kernel likes it, and of what it was made. The storages are kept, so that
  * another one at the same address is not taken for it. */
 #define REEL__PREPARED_IN 8
-typedef struct reel_blob {
-    struct reel_blob *next;
+typedef struct reel__blob {
+    struct reel__blob *next;
     int uses; /* steps of plans that hold it; guarded by the program's lock */
     int node;
     size_t bytes;
     void *data;
     struct {
-        reel_storage *storage;
+        reel__storage *storage;
         const void *data;
         uint32_t version, lent;
     } of[REEL__PREPARED_IN]; /* storage NULL: this input is not constant */
-} reel_blob;
+} reel__blob;
 
 /* A state that was read, as it was then. */
-typedef struct reel_stamp {
-    reel_storage *storage; /* kept */
+typedef struct reel__stamp {
+    reel__storage *storage; /* kept */
     uint32_t version, lent;
-} reel_stamp;
+} reel__stamp;
 
 /* Only the list of blobs and what is settled change, under the lock. */
-typedef struct reel_program {
+typedef struct reel__program {
     atomic_int refs;
     reel_graph *graph; /* without what is settled */
     int n_node;        /* nodes of the whole graph */
-    reel_settled settled;
+    reel__settled settled;
     struct reel_executor *settler; /* computes it; NULL: there is nothing */
-    reel_stamp *stamp;             /* of the state that it read */
+    reel__stamp *stamp;            /* of the state that it read */
     int n_stamp;
     reel_device device;
     int *owner;    /* of each value: the one whose memory it looks at */
@@ -69,57 +69,57 @@ typedef struct reel_program {
     int *state, n_state; /* values that are state and used */
     int *state_of;       /* of each value: its place in `state`; -1 */
     reel__lock lock;
-    reel_blob *blobs;
-} reel_program;
+    reel__blob *blobs;
+} reel__program;
 
 /* settle false: every node runs at each run. */
-reel_program *reel__program_new(const reel_graph *g, bool settle);
+reel__program *reel__program_new(const reel_graph *g, bool settle);
 /* Computes what is settled, if state that it depends on has changed since. */
-reel_status reel__program_settle(reel_program *p);
+reel_status reel__program_settle(reel__program *p);
 /* The number in the whole graph of a node that runs each time. */
-static inline int reel__node_of(const reel_program *p, int node)
+static inline int reel__node_of(const reel__program *p, int node)
 {
     return p->settled.node_of ? p->settled.node_of[node] : node;
 }
-reel_program *reel__program_retain(reel_program *p);
-void reel__program_release(reel_program *p);
+reel__program *reel__program_retain(reel__program *p);
+void reel__program_release(reel__program *p);
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 
-typedef struct reel_place {
+typedef struct reel__place {
     int base;         /* number of a base address, see below; -1: none */
     ptrdiff_t offset; /* bytes from there */
-} reel_place;
+} reel__place;
 
-typedef struct reel_plan_step {
-    reel_kcall call;
+typedef struct reel__plan_step {
+    reel__kcall call;
     int node;      /* -1: a copy that no node asked for */
     int first_arg; /* its inputs, then its outputs */
-    reel_blob *blob;
+    reel__blob *blob;
     unsigned constant; /* inputs that a blob is made of; 0: nothing is prepared */
-} reel_plan_step;
+} reel__plan_step;
 
-typedef struct reel_plan {
-    reel_program *program;
+typedef struct reel__plan {
+    reel__program *program;
     int64_t batch;
     bool *copied;    /* of each input, then each output: it is not used where it lies */
     bool *must_copy; /* those where no layout would help */
 
     int n_slot;
-    reel_meta *meta;   /* of each slot; of the caller's, where they are copied: now */
-    reel_place *place; /* of each slot */
-    int *block_of;     /* of each slot that owns its memory: its block; -1 */
+    reel__meta *meta;   /* of each slot; of the caller's, where they are copied: now */
+    reel__place *place; /* of each slot */
+    int *block_of;      /* of each slot that owns its memory: its block; -1 */
 
-    reel_plan_step *step;
+    reel__plan_step *step;
     int n_step;
-    reel_karg *arg;
+    reel__karg *arg;
     int *arg_slot; /* -1: absent */
     int n_arg;
     int *moving, n_moving;   /* arguments that lie at an input, output or state */
     int *drawing, n_drawing; /* steps whose attributes move with the random stream */
     char *attrs;
 
-    reel_block *block;
+    reel__block *block;
     int n_block;
     size_t arena, lower_bound, values;
     int64_t n_values;
@@ -127,7 +127,7 @@ typedef struct reel_plan {
     bool searched;     /* for steps that something can be prepared for */
     const char *bound; /* the arena that the arguments point into */
     uint64_t used;     /* when, for the cache */
-} reel_plan;
+} reel__plan;
 
 /* Base addresses: the arena, inputs, outputs, state. */
 static inline int reel__base_input(int i)
@@ -156,29 +156,29 @@ static inline int reel__slot_temp(const reel_graph *g, int i)
     return g->n_value + g->n_input + g->n_output + i;
 }
 /* The slot that owns the memory of a slot. */
-static inline int reel__slot_owner(const reel_program *p, int slot)
+static inline int reel__slot_owner(const reel__program *p, int slot)
 {
     return slot < p->graph->n_value ? p->owner[slot] : slot;
 }
 
 /* A plan for batch size b. `copied`: inputs and outputs (n_input + n_output) that do not lie
  * as the graph has them. NULL with an error. */
-reel_plan *reel__plan_new(reel_program *program, int64_t b, const bool *copied);
-void reel__plan_free(reel_plan *p);
+reel__plan *reel__plan_new(reel__program *program, int64_t b, const bool *copied);
+void reel__plan_free(reel__plan *p);
 /* Points the arguments at the arena, and at what moves. */
-void reel__plan_bind(reel_plan *p, char *const *base);
+void reel__plan_bind(reel__plan *p, char *const *base);
 
 /* ---- steps.c, places.c: the parts of reel__plan_new() ------------------------------------------ */
 
-void reel__plan_steps(reel_plan *p);
-reel_status reel__plan_places(reel_plan *p);
+void reel__plan_steps(reel__plan *p);
+reel_status reel__plan_places(reel__plan *p);
 
 /* ---- prepared.c -------------------------------------------------------------------------------- */
 
 /* Makes what is missing or was made of other values. The plan is bound. */
-reel_status reel__prepared_refresh(reel_plan *p);
-void reel__prepared_drop(reel_plan *p);
+reel_status reel__prepared_refresh(reel__plan *p);
+void reel__prepared_drop(reel__plan *p);
 /* Bytes of all blobs of a program. */
-size_t reel__prepared_bytes(reel_program *p);
+size_t reel__prepared_bytes(reel__program *p);
 
 #endif

@@ -7,7 +7,7 @@
 
 /* ---- what has to be copied -------------------------------------------------------------------- */
 
-static bool lies_like(const reel_meta *a, const reel_meta *b)
+static bool lies_like(const reel__meta *a, const reel__meta *b)
 {
     for (int d = 0; d < a->rank; d++)
         if (a->dim[d] > 1 && a->stride[d] != b->stride[d]) return false;
@@ -19,14 +19,14 @@ static void ask_inputs(reel_executor *e, int64_t batch, reel_tensor *const x[])
 {
     const reel_graph *g = e->program->graph;
     for (int i = 0; i < g->n_input; i++) {
-        reel_meta m;
+        reel__meta m;
         reel__value_meta_at(g, g->input[i], batch, &m);
         e->copied[i] = x && !lies_like(&x[i]->meta, &m);
     }
 }
 
 /* Outputs in another order than the graph makes. */
-static void ask_outputs(reel_executor *e, const reel_plan *p, reel_tensor *const y[])
+static void ask_outputs(reel_executor *e, const reel__plan *p, reel_tensor *const y[])
 {
     const reel_graph *g = e->program->graph;
     for (int i = 0; i < g->n_output; i++)
@@ -35,7 +35,7 @@ static void ask_outputs(reel_executor *e, const reel_plan *p, reel_tensor *const
 }
 
 /* Whether a plan of the right batch size copies exactly what has to be. */
-static bool serves(reel_executor *e, const reel_plan *p, reel_tensor *const y[])
+static bool serves(reel_executor *e, const reel__plan *p, reel_tensor *const y[])
 {
     const reel_graph *g = e->program->graph;
     for (int i = 0; i < g->n_input; i++)
@@ -50,7 +50,7 @@ static bool serves(reel_executor *e, const reel_plan *p, reel_tensor *const y[])
 
 /* The arena as large as the plan needs: what lies in it is of no run. Never empty, because to
  * kernels an address NULL is an operand that is absent. */
-static reel_status fit_arena(reel_executor *e, const reel_plan *p)
+static reel_status fit_arena(reel_executor *e, const reel__plan *p)
 {
     size_t want = p->arena ? p->arena : 64;
     if (e->base[0] && e->arena >= want) return REEL_OK;
@@ -66,10 +66,10 @@ static reel_status fit_arena(reel_executor *e, const reel_plan *p)
 
 reel_status reel__executor_state(reel_executor *e)
 {
-    const reel_program *r = e->program;
+    const reel__program *r = e->program;
     for (int i = 0; i < r->n_state; i++) {
-        const reel_value *v = &r->graph->value[r->state[i]];
-        const reel_meta *now = &v->tensor->meta;
+        const reel__value *v = &r->graph->value[r->state[i]];
+        const reel__meta *now = &v->tensor->meta;
         if (now->dtype != v->meta.dtype || !reel__same_shape(now, &v->meta) ||
             !lies_like(now, &v->meta))
             return reel_fail(REEL_ERR_STATE,
@@ -85,7 +85,7 @@ reel_status reel__executor_state(reel_executor *e)
 
 /* ---- the cache ---------------------------------------------------------------------------------- */
 
-static reel_plan *find(reel_executor *e, int64_t batch, reel_tensor *const y[])
+static reel__plan *find(reel_executor *e, int64_t batch, reel_tensor *const y[])
 {
     for (int i = 0; i < REEL__PLANS; i++)
         if (e->plan[i] && e->plan[i]->batch == batch && serves(e, e->plan[i], y))
@@ -94,18 +94,18 @@ static reel_plan *find(reel_executor *e, int64_t batch, reel_tensor *const y[])
 }
 
 /* The first try takes outputs as the graph makes them; it tells how that is. */
-static reel_plan *make(reel_executor *e, int64_t batch, reel_tensor *const y[])
+static reel__plan *make(reel_executor *e, int64_t batch, reel_tensor *const y[])
 {
     const reel_graph *g = e->program->graph;
     for (int i = 0; i < g->n_output; i++) e->copied[g->n_input + i] = false;
-    reel_plan *p = reel__plan_new(e->program, batch, e->copied);
+    reel__plan *p = reel__plan_new(e->program, batch, e->copied);
     if (!p || serves(e, p, y)) return p;
     reel__plan_free(p);
     return reel__plan_new(e->program, batch, e->copied);
 }
 
 /* Puts p where nothing was, or the plan that has not been used for longest. */
-static void keep(reel_executor *e, reel_plan *p)
+static void keep(reel_executor *e, reel__plan *p)
 {
     int oldest = 0;
     for (int i = 0; i < REEL__PLANS; i++) {
@@ -116,11 +116,11 @@ static void keep(reel_executor *e, reel_plan *p)
     e->plan[oldest] = p;
 }
 
-reel_plan *reel__executor_plan(reel_executor *e, int64_t batch, reel_tensor *const x[],
-                               reel_tensor *const y[])
+reel__plan *reel__executor_plan(reel_executor *e, int64_t batch, reel_tensor *const x[],
+                                reel_tensor *const y[])
 {
     ask_inputs(e, batch, x);
-    reel_plan *p = find(e, batch, y);
+    reel__plan *p = find(e, batch, y);
     bool made = !p;
     if (!p && !(p = make(e, batch, y))) return NULL;
     if (made) keep(e, p);

@@ -9,9 +9,9 @@
 /* ---- which steps ------------------------------------------------------------------------------ */
 
 /* Inputs of a step that are state which the graph leaves alone. */
-static unsigned constants(const reel_plan *p, const reel_plan_step *s)
+static unsigned constants(const reel__plan *p, const reel__plan_step *s)
 {
-    const reel_program *r = p->program;
+    const reel__program *r = p->program;
     unsigned mask = 0;
     for (int k = 0; k < s->call.n_in && k < REEL__PREPARED_IN; k++) {
         int slot = p->arg_slot[s->first_arg + k];
@@ -21,14 +21,14 @@ static unsigned constants(const reel_plan *p, const reel_plan_step *s)
     return mask;
 }
 
-static void search(reel_plan *p)
+static void search(reel__plan *p)
 {
     if (p->searched) return;
     p->searched = true;
     reel_device d = p->program->device;
-    const reel_backend *backend = reel__backend(d.type);
+    const reel__backend *backend = reel__backend_of(d.type);
     for (int i = 0; i < p->n_step && backend->prepare_size; i++) {
-        reel_plan_step *s = &p->step[i];
+        reel__plan_step *s = &p->step[i];
         unsigned mask = s->node < 0 ? 0 : constants(p, s);
         if (mask && backend->prepare_size(d.index, &s->call, mask)) s->constant = mask;
     }
@@ -36,7 +36,7 @@ static void search(reel_plan *p)
 
 /* ---- blobs ---------------------------------------------------------------------------------------- */
 
-static void blob_free(reel_program *r, reel_blob *b)
+static void blob_free(reel__program *r, reel__blob *b)
 {
     if (!b) return;
     for (int k = 0; k < REEL__PREPARED_IN; k++) reel__storage_release(b->of[k].storage);
@@ -45,18 +45,18 @@ static void blob_free(reel_program *r, reel_blob *b)
 }
 
 /* The tensor behind input k of a step. */
-static const reel_tensor *state_of(const reel_plan *p, const reel_plan_step *s, int k)
+static const reel_tensor *state_of(const reel__plan *p, const reel__plan_step *s, int k)
 {
-    const reel_program *r = p->program;
+    const reel__program *r = p->program;
     return r->graph->value[r->owner[p->arg_slot[s->first_arg + k]]].tensor;
 }
 
 /* Whether b was made of the values that the step's operands have now. */
-static bool fresh(const reel_plan *p, const reel_plan_step *s, const reel_blob *b)
+static bool fresh(const reel__plan *p, const reel__plan_step *s, const reel__blob *b)
 {
     for (int k = 0; b && s->constant >> k; k++) {
         if (!(s->constant >> k & 1)) continue;
-        const reel_storage *now = state_of(p, s, k)->storage;
+        const reel__storage *now = state_of(p, s, k)->storage;
         if (b->of[k].storage != now || b->of[k].version != now->version ||
             b->of[k].lent != now->lent || b->of[k].data != s->call.in[k].data)
             return false;
@@ -64,11 +64,11 @@ static bool fresh(const reel_plan *p, const reel_plan_step *s, const reel_blob *
     return b != NULL;
 }
 
-static reel_blob *blob_new(const reel_plan *p, const reel_plan_step *s)
+static reel__blob *blob_new(const reel__plan *p, const reel__plan_step *s)
 {
     reel_device d = p->program->device;
-    const reel_backend *backend = reel__backend(d.type);
-    reel_blob *b = reel__calloc(1, sizeof *b);
+    const reel__backend *backend = reel__backend_of(d.type);
+    reel__blob *b = reel__calloc(1, sizeof *b);
     if (!b) return NULL;
     b->node = s->node;
     for (int k = 0; s->constant >> k; k++) {
@@ -86,15 +86,15 @@ static reel_blob *blob_new(const reel_plan *p, const reel_plan_step *s)
 }
 
 /* Takes the step off its blob; the last one frees it. */
-static void let_go(reel_program *r, reel_plan_step *s)
+static void let_go(reel__program *r, reel__plan_step *s)
 {
-    reel_blob *b = s->blob;
+    reel__blob *b = s->blob;
     s->blob = NULL;
     if (!b) return;
     s->call.prepared = NULL;
     reel__lock_take(&r->lock);
     bool last = --b->uses == 0;
-    for (reel_blob **at = &r->blobs; last && *at; at = &(*at)->next)
+    for (reel__blob **at = &r->blobs; last && *at; at = &(*at)->next)
         if (*at == b) {
             *at = b->next;
             break;
@@ -104,11 +104,11 @@ static void let_go(reel_program *r, reel_plan_step *s)
 }
 
 /* Adds b to the list, or finds the one there that holds the same. */
-static reel_blob *share(const reel_plan *p, const reel_plan_step *s, reel_blob *b)
+static reel__blob *share(const reel__plan *p, const reel__plan_step *s, reel__blob *b)
 {
-    reel_program *r = p->program;
+    reel__program *r = p->program;
     reel__lock_take(&r->lock);
-    reel_blob *o = r->blobs;
+    reel__blob *o = r->blobs;
     while (o && !(o->node == b->node && o->bytes == b->bytes && fresh(p, s, o) &&
                   memcmp(o->data, b->data, b->bytes) == 0))
         o = o->next;
@@ -116,21 +116,21 @@ static reel_blob *share(const reel_plan *p, const reel_plan_step *s, reel_blob *
         b->next = r->blobs;
         r->blobs = b;
     }
-    reel_blob *kept = o ? o : b;
+    reel__blob *kept = o ? o : b;
     kept->uses++;
     reel__lock_give(&r->lock);
     if (o) blob_free(r, b);
     return kept;
 }
 
-reel_status reel__prepared_refresh(reel_plan *p)
+reel_status reel__prepared_refresh(reel__plan *p)
 {
     search(p);
     for (int i = 0; i < p->n_step; i++) {
-        reel_plan_step *s = &p->step[i];
+        reel__plan_step *s = &p->step[i];
         if (!s->constant || fresh(p, s, s->blob)) continue;
         let_go(p->program, s);
-        reel_blob *b = blob_new(p, s);
+        reel__blob *b = blob_new(p, s);
         if (!b) return reel_error_status();
         s->blob = share(p, s, b);
         s->call.prepared = s->blob->data;
@@ -138,16 +138,16 @@ reel_status reel__prepared_refresh(reel_plan *p)
     return REEL_OK;
 }
 
-void reel__prepared_drop(reel_plan *p)
+void reel__prepared_drop(reel__plan *p)
 {
     for (int i = 0; p->step && i < p->n_step; i++) let_go(p->program, &p->step[i]);
 }
 
-size_t reel__prepared_bytes(reel_program *r)
+size_t reel__prepared_bytes(reel__program *r)
 {
     size_t bytes = 0;
     reel__lock_take(&r->lock);
-    for (const reel_blob *b = r->blobs; b; b = b->next) bytes += b->bytes;
+    for (const reel__blob *b = r->blobs; b; b = b->next) bytes += b->bytes;
     reel__lock_give(&r->lock);
     return bytes;
 }

@@ -7,7 +7,7 @@
 
 /* A view or an in-place result looks at the memory of input 0. A value that stands already,
  * such as one that is reshaped there and back, keeps its owner. */
-static void find_owners(reel_program *p, bool *seen)
+static void find_owners(reel__program *p, bool *seen)
 {
     const reel_graph *g = p->graph;
     for (int v = 0; v < g->n_value; v++) {
@@ -15,7 +15,7 @@ static void find_owners(reel_program *p, bool *seen)
         seen[v] = g->value[v].kind != REEL_VALUE_NODE;
     }
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         bool looks = n->op->traits & (REEL_OP_VIEW | REEL_OP_INPLACE);
         for (int k = 0; k < n->n_out; k++) {
             int v = n->out[k];
@@ -26,7 +26,7 @@ static void find_owners(reel_program *p, bool *seen)
     }
 }
 
-static void use_state(reel_program *p, int v)
+static void use_state(reel__program *p, int v)
 {
     if (v < 0) return;
     v = p->owner[v];
@@ -35,7 +35,7 @@ static void use_state(reel_program *p, int v)
     p->state[p->n_state++] = v;
 }
 
-static void find_state(reel_program *p)
+static void find_state(reel__program *p)
 {
     const reel_graph *g = p->graph;
     for (int v = 0; v < g->n_value; v++) p->state_of[v] = -1;
@@ -44,10 +44,10 @@ static void find_state(reel_program *p)
     for (int i = 0; i < g->n_output; i++) use_state(p, g->output[i]);
 }
 
-static bool find_effects(reel_program *p)
+static bool find_effects(reel__program *p)
 {
-    reel_effects e;
-    if (!reel__effects(p->graph, &e)) return false;
+    reel__effects e;
+    if (!reel__find_effects(p->graph, &e)) return false;
     for (int v = 0; v < p->graph->n_value; v++) {
         p->root[v] = e.root[v];
         p->changes[v] = !reel__never_changes(&e, v);
@@ -57,7 +57,7 @@ static bool find_effects(reel_program *p)
 }
 
 /* All values on one device: an arena is memory of one. */
-static reel_status find_device(reel_program *p)
+static reel_status find_device(reel__program *p)
 {
     const reel_graph *g = p->graph;
     if (g->n_value) p->device = g->value[0].meta.device;
@@ -67,11 +67,11 @@ static reel_status find_device(reel_program *p)
             return reel_fail(REEL_ERR_UNSUPPORTED,
                              "executor_new: values of the graph lie on several devices");
     }
-    if (reel__backend(p->device.type)) return REEL_OK;
+    if (reel__backend_of(p->device.type)) return REEL_OK;
     return reel_fail(REEL_ERR_DEVICE, "executor_new: this build has no such device");
 }
 
-static bool fill(reel_program *p)
+static bool fill(reel__program *p)
 {
     size_t n = (size_t)p->graph->n_value + 1;
     int *numbers = reel__calloc(4 * n, sizeof *numbers);
@@ -86,9 +86,9 @@ static bool fill(reel_program *p)
     return !find_device(p) && find_effects(p);
 }
 
-reel_program *reel__program_new(const reel_graph *g, bool settle)
+reel__program *reel__program_new(const reel_graph *g, bool settle)
 {
-    reel_program *p = reel__calloc(1, sizeof *p);
+    reel__program *p = reel__calloc(1, sizeof *p);
     if (!p) return NULL;
     atomic_init(&p->refs, 1);
     reel__lock_init(&p->lock);
@@ -100,13 +100,13 @@ reel_program *reel__program_new(const reel_graph *g, bool settle)
     return NULL;
 }
 
-reel_program *reel__program_retain(reel_program *p)
+reel__program *reel__program_retain(reel__program *p)
 {
     atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
     return p;
 }
 
-void reel__program_release(reel_program *p)
+void reel__program_release(reel__program *p)
 {
     if (!p || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1) return;
     reel_executor_free(p->settler);

@@ -25,13 +25,13 @@ static int *last_reads(const reel_graph *g)
 }
 
 /* Where the attribute of this role lies; NULL if the record has none. */
-static int64_t *attribute(const reel_attr_schema *s, void *attrs, int role)
+static int64_t *attribute(const reel__attr_schema *s, void *attrs, int role)
 {
-    const reel_attr_field *f = attrs ? reel__attr_role(s, role) : NULL;
+    const reel__attr_field *f = attrs ? reel__attr_of_role(s, role) : NULL;
     return f ? (int64_t *)(void *)((char *)attrs + f->offset) : NULL;
 }
 
-bool reel__draws(const reel_graph *g, const reel_gnode *n)
+bool reel__draws(const reel_graph *g, const reel__gnode *n)
 {
     const int64_t *seed = attribute(n->op->attrs, n->attrs, REEL_ATTR_SEED);
     return seed && g->rng_blocks && (uint64_t)*seed == g->rng.seed;
@@ -40,10 +40,10 @@ bool reel__draws(const reel_graph *g, const reel_gnode *n)
 /* Attributes for this run. Places in the random stream move with the stream: two nodes that
  * drew the same numbers when they were traced (a dropout and its gradient) do so again. A
  * graph that draws has a fixed batch. */
-const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t batch,
+const void *reel__attrs_now(const reel_graph *g, const reel__gnode *n, int64_t batch,
                             reel_rng_state rng, void *room)
 {
-    const reel_attr_schema *s = n->op->attrs;
+    const reel__attr_schema *s = n->op->attrs;
     if (!reel__draws(g, n)) return reel__attrs_at(g, n, batch, room);
     memcpy(room, n->attrs, s->size);
     int64_t *offset = attribute(s, room, REEL_ATTR_PLACE);
@@ -72,7 +72,7 @@ typedef struct replay {
 static reel_status run_node(const reel_graph *g, int i, const replay *r)
 {
     reel_tensor **env = r->env;
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT];
     _Alignas(16) char room[REEL_ATTRS_MAX];
     for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] >= 0 ? env[n->in[k]] : NULL;
@@ -109,8 +109,8 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
 /* An input that a node changes is not the caller's: the node works on a copy. */
 static reel_status take_inputs(const reel_graph *g, replay *r, reel_tensor *const x[])
 {
-    reel_effects e;
-    if (!reel__effects(g, &e)) return reel_error_status();
+    reel__effects e;
+    if (!reel__find_effects(g, &e)) return reel_error_status();
     for (int i = 0; i < g->n_input; i++) {
         int v = g->input[i];
         r->env[v] = reel__hold(e.changes[v] ? reel_copy(x[i]) : x[i]);

@@ -6,22 +6,22 @@
 #include "base/alloc.h"
 #include "trace/execute/executor.h"
 
-static reel_stamp stamp_of(const reel_tensor *t)
+static reel__stamp stamp_of(const reel_tensor *t)
 {
-    return (reel_stamp){t->storage, t->storage->version, t->storage->lent};
+    return (reel__stamp){t->storage, t->storage->version, t->storage->lent};
 }
 
 /* The state that the settler reads: its program's. */
-static const reel_tensor *state_of(const reel_program *p, int i)
+static const reel_tensor *state_of(const reel__program *p, int i)
 {
-    const reel_program *r = p->settler->program;
+    const reel__program *r = p->settler->program;
     return r->graph->value[r->state[i]].tensor;
 }
 
-static bool is_fresh(const reel_program *p)
+static bool is_fresh(const reel__program *p)
 {
     for (int i = 0; i < p->n_stamp; i++) {
-        reel_stamp now = stamp_of(state_of(p, i)), then = p->stamp[i];
+        reel__stamp now = stamp_of(state_of(p, i)), then = p->stamp[i];
         if (now.storage != then.storage || now.version != then.version ||
             now.lent != then.lent)
             return false;
@@ -30,13 +30,13 @@ static bool is_fresh(const reel_program *p)
 }
 
 /* Before it runs: what changes meanwhile is seen as a change. */
-static reel_status take_stamps(reel_program *p)
+static reel_status take_stamps(reel__program *p)
 {
     int n = p->settler->program->n_state;
     if (!p->stamp && !(p->stamp = reel__calloc((size_t)n + 1, sizeof *p->stamp)))
         return reel_error_status();
     for (int i = 0; i < n; i++) {
-        reel_storage *old = i < p->n_stamp ? p->stamp[i].storage : NULL;
+        reel__storage *old = i < p->n_stamp ? p->stamp[i].storage : NULL;
         p->stamp[i] = stamp_of(state_of(p, i));
         (void)reel__storage_retain(p->stamp[i].storage);
         reel__storage_release(old);
@@ -45,7 +45,7 @@ static reel_status take_stamps(reel_program *p)
     return REEL_OK;
 }
 
-static void forget_stamps(reel_program *p)
+static void forget_stamps(reel__program *p)
 {
     for (int i = 0; i < p->n_stamp; i++) reel__storage_release(p->stamp[i].storage);
     p->n_stamp = 0;
@@ -53,9 +53,9 @@ static void forget_stamps(reel_program *p)
     p->stamp = NULL;
 }
 
-static reel_status compute(reel_program *p)
+static reel_status compute(reel__program *p)
 {
-    reel_settled *s = &p->settled;
+    reel__settled *s = &p->settled;
     if (!p->settler) p->settler = reel__executor_once(s->graph);
     if (!p->settler || take_stamps(p)) return reel_error_status();
     reel_status st = reel_executor_run_into(p->settler, NULL, 0, s->tensor, s->n);
@@ -64,7 +64,7 @@ static reel_status compute(reel_program *p)
     return st;
 }
 
-reel_status reel__program_settle(reel_program *p)
+reel_status reel__program_settle(reel__program *p)
 {
     if (!p->settled.n) return REEL_OK;
     reel__lock_take(&p->lock);

@@ -8,30 +8,30 @@
 #include "trace/execute/plan.h"
 
 typedef struct builder {
-    reel_plan *plan;
+    reel__plan *plan;
     const reel_graph *graph;
     size_t attrs; /* bytes used of the plan's */
     int temp;     /* temporary copies so far */
 } builder;
 
-static void add_arg(reel_plan *p, int slot)
+static void add_arg(reel__plan *p, int slot)
 {
     p->arg_slot[p->n_arg] = slot;
     p->arg[p->n_arg].meta = slot < 0 ? NULL : &p->meta[slot];
     p->n_arg++;
 }
 
-static reel_plan_step *add_step(reel_plan *p, uint16_t kernel, int node)
+static reel__plan_step *add_step(reel__plan *p, uint16_t kernel, int node)
 {
-    reel_plan_step *s = &p->step[p->n_step++];
+    reel__plan_step *s = &p->step[p->n_step++];
     s->node = node;
     s->first_arg = p->n_arg;
-    s->call.kernel = (reel_kernel_id)kernel;
+    s->call.kernel = (reel__kernel_id)kernel;
     return s;
 }
 
 /* The operands that were added since add_step() are its inputs, but for the last n_out. */
-static void end_step(reel_plan *p, reel_plan_step *s, int n_out)
+static void end_step(reel__plan *p, reel__plan_step *s, int n_out)
 {
     s->call.n_out = n_out;
     s->call.n_in = p->n_arg - s->first_arg - n_out;
@@ -39,15 +39,15 @@ static void end_step(reel_plan *p, reel_plan_step *s, int n_out)
     s->call.out = s->call.in + s->call.n_in;
 }
 
-static void add_copy(reel_plan *p, int from, int to)
+static void add_copy(reel__plan *p, int from, int to)
 {
-    reel_plan_step *s = add_step(p, K_COPY, -1);
+    reel__plan_step *s = add_step(p, K_COPY, -1);
     add_arg(p, from);
     add_arg(p, to);
     end_step(p, s, 1);
 }
 
-static const void *add_attrs(builder *b, const reel_gnode *n)
+static const void *add_attrs(builder *b, const reel__gnode *n)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
     if (!n->attrs) return NULL;
@@ -59,12 +59,12 @@ static const void *add_attrs(builder *b, const reel_gnode *n)
 
 /* The slot that an in-place kernel reads for input k: what it would overwrite before it has
  * read it, such as the first row in x += x[0], is copied first. */
-static int part(builder *b, const reel_gnode *n, int k)
+static int part(builder *b, const reel__gnode *n, int k)
 {
-    reel_plan *p = b->plan;
+    reel__plan *p = b->plan;
     int v = n->in[k];
     if (k == 0 || v < 0) return v;
-    const reel_meta *m = &p->meta[v];
+    const reel__meta *m = &p->meta[v];
     bool same_memory = p->program->root[v] == p->program->root[n->in[0]];
     if (!reel__call_parts(n->op, k, same_memory, &p->meta[n->in[0]], m)) return v;
     int temp = reel__slot_temp(b->graph, b->temp++);
@@ -77,13 +77,13 @@ static int part(builder *b, const reel_gnode *n, int k)
 
 static void add_node(builder *b, int i)
 {
-    const reel_gnode *n = &b->graph->node[i];
-    reel_plan *p = b->plan;
+    const reel__gnode *n = &b->graph->node[i];
+    reel__plan *p = b->plan;
     int in[REEL_OP_MAX_IN], skip = n->op->traits & REEL_OP_OVERWRITE ? 1 : 0;
     if (n->op->traits & REEL_OP_VIEW) return;
     for (int k = skip; k < n->n_in; k++) in[k] = part(b, n, k);
     if (reel__draws(b->graph, n)) p->drawing[p->n_drawing++] = p->n_step;
-    reel_plan_step *s = add_step(p, n->op->kernel, i);
+    reel__plan_step *s = add_step(p, n->op->kernel, i);
     for (int k = skip; k < n->n_in; k++) add_arg(p, in[k]);
     for (int k = 0; k < n->n_out; k++) add_arg(p, n->out[k]);
     end_step(p, s, n->n_out);
@@ -92,7 +92,7 @@ static void add_node(builder *b, int i)
     s->call.prepared = n->op->host;
 }
 
-void reel__plan_steps(reel_plan *p)
+void reel__plan_steps(reel__plan *p)
 {
     builder b = {.plan = p, .graph = p->program->graph};
     const reel_graph *g = b.graph;

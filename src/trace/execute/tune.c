@@ -13,12 +13,12 @@
 #define MARGIN 0.95
 
 /* The attribute that is to be chosen for a node, 0 being the cost model's choice; NULL: none. */
-static int64_t *choice_of(const reel_gnode *n, int *choices)
+static int64_t *choice_of(const reel__gnode *n, int *choices)
 {
     const char *name = n->op->choice;
     if (!name) return NULL;
     *choices = n->op->n_choices;
-    const reel_attr_field *f = reel__attr_field(n->op->attrs, name, strlen(name));
+    const reel__attr_field *f = reel__find_attr(n->op->attrs, name, strlen(name));
     return (int64_t *)(void *)((char *)n->attrs + f->offset);
 }
 
@@ -41,7 +41,7 @@ static reel_executor *variant(const reel_graph *g, int c, int64_t batch)
 static bool make_inputs(const reel_graph *g, int64_t batch, reel_tensor **x)
 {
     for (int i = 0; i < g->n_input; i++) {
-        reel_meta m;
+        reel__meta m;
         reel__value_meta_at(g, g->input[i], batch, &m);
         x[i] = reel_dtype_is_float(m.dtype) ? reel_ones(reel__shape(&m), m.dtype)
                                             : reel_zeros(reel__shape(&m), m.dtype);
@@ -120,8 +120,8 @@ static reel_status tune(reel_graph *g, int64_t batch)
 /* Runs would change what the graph shares with a module. */
 static bool changes_state(const reel_graph *g)
 {
-    reel_effects e;
-    if (!reel__effects(g, &e)) return false;
+    reel__effects e;
+    if (!reel__find_effects(g, &e)) return false;
     bool changes = false;
     for (int v = 0; v < g->n_value && !changes; v++)
         changes = reel__is_state(&g->value[v]) && !reel__never_changes(&e, v);

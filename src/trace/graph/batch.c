@@ -15,32 +15,32 @@
 
 /* Reals and numbers are computed from the batch at most as a mean is: slope / b. All others grow
  * on a line. */
-static bool is_mean(reel_attr_type type)
+static bool is_mean(reel__attr_type type)
 {
     return type == REEL_ATTR_REAL || type == REEL_ATTR_NUMBER;
 }
 
-static reel_number number_at(const reel_graph *g, reel_attr_type type, reel_number v,
-                             reel_number slope, int64_t b)
+static reel__number number_at(const reel_graph *g, reel__attr_type type, reel__number v,
+                              reel__number slope, int64_t b)
 {
     if (is_mean(type)) return reel__real(reel__number_f64(slope) / (double)b);
     uint64_t more = (uint64_t)slope.whole * (uint64_t)(b - g->batch);
     return reel__whole((int64_t)((uint64_t)v.whole + more));
 }
 
-const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
+const void *reel__attrs_at(const reel_graph *g, const reel__gnode *n, int64_t b,
                            void *room)
 {
-    const reel_attr_schema *s = n->op->attrs;
-    const reel_number zero = reel__whole(0);
+    const reel__attr_schema *s = n->op->attrs;
+    const reel__number zero = reel__whole(0);
     if (!n->per_batch || !b || b == g->batch) return n->attrs;
     memcpy(room, n->attrs, s->size);
     for (int i = 0; i < s->n_fields; i++)
         for (int k = 0; k < s->field[i].count; k++) {
-            const reel_attr_field *f = &s->field[i];
-            const reel_number slope = reel__attr_get(f, k, n->per_batch);
+            const reel__attr_field *f = &s->field[i];
+            const reel__number slope = reel__attr_get(f, k, n->per_batch);
             if (reel__number_equal(slope, zero)) continue;
-            const reel_number v = reel__attr_get(f, k, n->attrs);
+            const reel__number v = reel__attr_get(f, k, n->attrs);
             (void)reel__attr_set(f, k, number_at(g, f->type, v, slope, b), room);
         }
     return room;
@@ -48,9 +48,9 @@ const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
 
 /* ---- shapes ------------------------------------------------------------------------------ */
 
-void reel__value_meta_at(const reel_graph *g, int value, int64_t b, reel_meta *m)
+void reel__value_meta_at(const reel_graph *g, int value, int64_t b, reel__meta *m)
 {
-    const reel_value *v = &g->value[value];
+    const reel__value *v = &g->value[value];
     *m = v->meta;
     bool same = true;
     for (int d = 0; d < m->rank; d++) {
@@ -61,12 +61,12 @@ void reel__value_meta_at(const reel_graph *g, int value, int64_t b, reel_meta *m
 }
 
 /* Metas of a node's results, by its record's shape rule. */
-static reel_status infer_node(const reel_graph *g, const reel_gnode *n, int64_t b,
-                              reel_meta *meta)
+static reel_status infer_node(const reel_graph *g, const reel__gnode *n, int64_t b,
+                              reel__meta *meta)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
-    const reel_meta *in[REEL_OP_MAX_IN];
-    reel_meta out[REEL_OP_MAX_OUT];
+    const reel__meta *in[REEL_OP_MAX_IN];
+    reel__meta out[REEL_OP_MAX_OUT];
     for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] < 0 ? NULL : &meta[n->in[k]];
     reel_status st = reel__infer(n->op, reel__attrs_at(g, n, b, room), in, n->n_in, out);
     for (int k = 0; k < n->n_out && !st; k++)
@@ -75,14 +75,14 @@ static reel_status infer_node(const reel_graph *g, const reel_gnode *n, int64_t 
     return st;
 }
 
-reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta)
+reel_status reel__metas_at(const reel_graph *g, int64_t b, reel__meta *meta)
 {
     if (b && b != g->batch) return reel__metas_anew(g, b, REEL_NO_VALUE, meta);
     for (int v = 0; v < g->n_value; v++) meta[v] = g->value[v].meta;
     return REEL_OK;
 }
 
-reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta)
+reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel__meta *meta)
 {
     if (from < 0)
         for (int v = 0; v < g->n_value; v++) reel__value_meta_at(g, v, b, &meta[v]);
@@ -107,13 +107,13 @@ int64_t reel__size_tried(int64_t k)
 }
 
 /* Windows over a plane whose sides follow the batch. */
-static bool steps_along(const reel_graph *g, const reel_gnode *n)
+static bool steps_along(const reel_graph *g, const reel__gnode *n)
 {
-    static const reel_op *const windows[] = {&reel__conv2d, &reel__conv2d_fused,
-                                             &reel__max_pool2d, &reel__avg_pool2d};
+    static const reel__op *const windows[] = {&reel__conv2d, &reel__conv2d_fused,
+                                              &reel__max_pool2d, &reel__avg_pool2d};
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
         if (n->op == windows[i]) {
-            const reel_value *x = &g->value[n->in[0]];
+            const reel__value *x = &g->value[n->in[0]];
             return x->bent || x->grow[2] || x->grow[3];
         }
     return false;
@@ -122,19 +122,19 @@ static bool steps_along(const reel_graph *g, const reel_gnode *n)
 static bool can_bend(const reel_graph *g)
 {
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         if (steps_along(g, n)) return true;
         if ((n->op == &reel__unslice || n->op == &reel__arange) && n->per_batch)
             return true;
         if (n->op != &reel__slice || n->in[0] < 0) continue;
-        const reel_slice_attrs *a = n->attrs;
-        const reel_value *x = &g->value[n->in[0]];
+        const reel__slice_attrs *a = n->attrs;
+        const reel__value *x = &g->value[n->in[0]];
         if (x->bent || n->per_batch || x->grow[a->dim]) return true;
     }
     return false;
 }
 
-reel_status reel__metas_there(const reel_graph *g, int64_t b, reel_meta *meta)
+reel_status reel__metas_there(const reel_graph *g, int64_t b, reel__meta *meta)
 {
     reel_status st = reel__metas_anew(g, b, REEL_NO_VALUE, meta);
     if (!st || st == REEL_ERR_MEMORY) return st;
@@ -146,12 +146,12 @@ reel_status reel__graph_bends(reel_graph *g)
 {
     for (int v = 0; v < g->n_value; v++) g->value[v].bent = 0;
     if (!g->batch || !can_bend(g)) return REEL_OK;
-    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     reel_status st = meta ? REEL_OK : reel_error_status();
     for (int64_t k = 0, b; (b = reel__size_tried(k)) && !st; k++) {
         st = reel__metas_there(g, b, meta);
         for (int v = 0; v < g->n_value && !st; v++) {
-            reel_value *x = &g->value[v];
+            reel__value *x = &g->value[v];
             for (int d = 0; d < x->meta.rank; d++) {
                 int64_t here = x->meta.dim[d] + x->grow[d] * (b - g->batch);
                 if (meta[v].dim[d] != here) x->bent |= (uint8_t)(1u << d);
@@ -164,7 +164,7 @@ reel_status reel__graph_bends(reel_graph *g)
     return st;
 }
 
-static bool same_strides(const reel_meta *a, const reel_meta *b)
+static bool same_strides(const reel__meta *a, const reel__meta *b)
 {
     for (int d = 0; d < a->rank; d++)
         if (a->dim[d] > 1 && a->stride[d] != b->stride[d]) return false;
@@ -174,7 +174,7 @@ static bool same_strides(const reel_meta *a, const reel_meta *b)
 bool reel__bend_alike(const reel_graph *g, int v, int by, bool strides)
 {
     if (v == by || (!g->value[v].bent && !g->value[by].bent)) return true;
-    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     bool alike = meta != NULL;
     for (int64_t k = 0, b; (b = reel__size_tried(k)) && alike; k++)
         alike = !reel__metas_there(g, b, meta) && reel__same_shape(&meta[v], &meta[by]) &&
@@ -185,11 +185,11 @@ bool reel__bend_alike(const reel_graph *g, int v, int by, bool strides)
 
 reel_status reel__graph_grow(reel_graph *g)
 {
-    reel_meta *next = reel__calloc((size_t)g->n_value + 1, sizeof *next);
+    reel__meta *next = reel__calloc((size_t)g->n_value + 1, sizeof *next);
     reel_status st =
         next ? reel__metas_there(g, g->batch + 1, next) : reel_error_status();
     for (int v = 0; v < g->n_value && !st; v++) {
-        reel_value *x = &g->value[v];
+        reel__value *x = &g->value[v];
         for (int d = 0; d < x->meta.rank && x->kind == REEL_VALUE_NODE; d++)
             x->grow[d] = next[v].dim[d] - x->meta.dim[d];
     }
@@ -214,11 +214,11 @@ reel_status reel_graph_set_batch(reel_graph *g, int64_t batch)
     if (!g->batch)
         return reel_fail(REEL_ERR_STATE,
                          "graph_set_batch: the graph has no batch dimension");
-    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     reel_status st = meta ? reel__metas_at(g, batch, meta) : reel_error_status();
     for (int i = 0; i < g->n_node && !st; i++) {
         _Alignas(16) char room[REEL_ATTRS_MAX];
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         const void *attrs = reel__attrs_at(g, n, batch, room);
         if (attrs != n->attrs) memcpy(n->attrs, attrs, n->op->attrs->size);
     }
@@ -247,8 +247,8 @@ static bool slope_of(const two *t, int64_t a, int64_t b, int64_t *slope)
 /* Results are compared when shapes can be inferred (values_agree). */
 static bool same_value(const two *t, int v)
 {
-    reel_value *a = &t->a->value[v];
-    const reel_value *b = &t->b->value[v];
+    reel__value *a = &t->a->value[v];
+    const reel__value *b = &t->b->value[v];
     if (a->kind != b->kind || a->meta.dtype != b->meta.dtype ||
         a->meta.rank != b->meta.rank)
         return false;
@@ -266,8 +266,8 @@ static bool same_real(double x, double y)
 }
 
 /* Compares one number of an attribute; its slope goes to `slope`. */
-static bool same_number(const two *t, reel_attr_type type, reel_number a, reel_number b,
-                        reel_number *slope)
+static bool same_number(const two *t, reel__attr_type type, reel__number a,
+                        reel__number b, reel__number *slope)
 {
     *slope = reel__whole(0);
     if (memcmp(&a, &b, sizeof a) == 0) return true;
@@ -279,16 +279,16 @@ static bool same_number(const two *t, reel_attr_type type, reel_number a, reel_n
 }
 
 /* Writes the slopes into the node, if there are any; false if attributes differ otherwise. */
-static bool same_attrs(const two *t, reel_gnode *a, const reel_gnode *b)
+static bool same_attrs(const two *t, reel__gnode *a, const reel__gnode *b)
 {
-    const reel_attr_schema *s = a->op->attrs;
+    const reel__attr_schema *s = a->op->attrs;
     if (!a->attrs || !s || memcmp(a->attrs, b->attrs, s->size) == 0) return true;
     if (s->n_fields == 0) return false;
     memset(a->per_batch, 0, s->size);
     for (int i = 0; i < s->n_fields; i++)
         for (int k = 0; k < s->field[i].count; k++) {
-            const reel_attr_field *f = &s->field[i];
-            reel_number slope;
+            const reel__attr_field *f = &s->field[i];
+            reel__number slope;
             if (!same_number(t, f->type, reel__attr_get(f, k, a->attrs),
                              reel__attr_get(f, k, b->attrs), &slope) ||
                 !reel__attr_set(f, k, slope, a->per_batch))
@@ -298,7 +298,7 @@ static bool same_attrs(const two *t, reel_gnode *a, const reel_gnode *b)
 }
 
 /* But for attributes. */
-static bool same_call(const reel_gnode *a, const reel_gnode *b)
+static bool same_call(const reel__gnode *a, const reel__gnode *b)
 {
     return a->op == b->op && a->n_in == b->n_in && a->n_out == b->n_out &&
            memcmp(a->in, b->in, (size_t)a->n_in * sizeof *a->in) == 0 &&
@@ -307,8 +307,8 @@ static bool same_call(const reel_gnode *a, const reel_gnode *b)
 
 static bool same_node(const two *t, int i)
 {
-    reel_gnode *a = &t->a->node[i];
-    const reel_gnode *b = &t->b->node[i];
+    reel__gnode *a = &t->a->node[i];
+    const reel__gnode *b = &t->b->node[i];
     if (!same_call(a, b)) return false;
     if (!a->attrs || memcmp(a->attrs, b->attrs, a->op->attrs->size) == 0) return true;
     a->per_batch = reel__malloc(a->op->attrs->size);
@@ -317,8 +317,8 @@ static bool same_node(const two *t, int i)
 
 static reel_status differs(const two *t, const char *what, int i)
 {
-    const reel_gnode *a = i < t->a->n_node ? &t->a->node[i] : NULL;
-    const reel_gnode *b = i < t->b->n_node ? &t->b->node[i] : NULL;
+    const reel__gnode *a = i < t->a->n_node ? &t->a->node[i] : NULL;
+    const reel__gnode *b = i < t->b->n_node ? &t->b->node[i] : NULL;
     return reel_fail(
         REEL_ERR_STATE,
         "trace: the function does different things at batch sizes %" PRId64
@@ -350,7 +350,7 @@ static reel_status compare(const two *t, bool (*same_node_is)(const two *, int),
 static reel_status values_agree(const two *t)
 {
     const reel_graph *a = t->a, *b = t->b;
-    reel_meta *meta = reel__calloc((size_t)a->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)a->n_value + 1, sizeof *meta);
     reel_status st = meta ? reel__metas_at(a, t->batch_b, meta) : reel_error_status();
     if (st && st != REEL_ERR_MEMORY) { /* sizes that fit together at one batch only */
         reel_error_clear();
@@ -380,15 +380,15 @@ reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_gr
 static bool node_confirmed(const two *t, int i)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
-    const reel_gnode *a = &t->a->node[i], *b = &t->b->node[i];
-    const reel_attr_schema *s = a->op->attrs;
+    const reel__gnode *a = &t->a->node[i], *b = &t->b->node[i];
+    const reel__attr_schema *s = a->op->attrs;
     if (!same_call(a, b)) return false;
     const void *attrs = reel__attrs_at(t->a, a, t->batch_b, room);
     if (!attrs || memcmp(attrs, b->attrs, s->size) == 0) return true;
     for (int f = 0; f < s->n_fields; f++)
         for (int k = 0; k < s->field[f].count; k++) {
-            const reel_number x = reel__attr_get(&s->field[f], k, attrs),
-                              y = reel__attr_get(&s->field[f], k, b->attrs);
+            const reel__number x = reel__attr_get(&s->field[f], k, attrs),
+                               y = reel__attr_get(&s->field[f], k, b->attrs);
             bool whole = !x.is_real && !y.is_real;
             if (whole ? x.whole != y.whole
                       : !same_real(reel__number_f64(x), reel__number_f64(y)))
@@ -399,7 +399,7 @@ static bool node_confirmed(const two *t, int i)
 
 static bool value_confirmed(const two *t, int v)
 {
-    const reel_value *a = &t->a->value[v], *b = &t->b->value[v];
+    const reel__value *a = &t->a->value[v], *b = &t->b->value[v];
     return a->kind == b->kind && a->meta.dtype == b->meta.dtype &&
            a->meta.rank == b->meta.rank;
 }
@@ -416,7 +416,7 @@ reel_status reel__graph_confirm(reel_graph *a, int64_t batch_a, const reel_graph
 
 /* The batch size that x is for, if v's dimensions depend on it; 0 if they do not, -1 if there
  * is no such size. */
-static int64_t one_batch(const reel_graph *g, const reel_value *v, const reel_meta *x)
+static int64_t one_batch(const reel_graph *g, const reel__value *v, const reel__meta *x)
 {
     for (int d = 0; g->batch && d < v->meta.rank; d++)
         if (v->grow[d]) {
@@ -431,14 +431,14 @@ int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const 
     char shape[REEL__SHAPE_TEXT];
     int64_t batch = 0;
     for (int i = 0; i < g->n_input; i++) {
-        const reel_value *want = &g->value[g->input[i]];
+        const reel__value *want = &g->value[g->input[i]];
         if (!x[i]) {
             reel_fail(REEL_ERR_ARG, "%s: input %s is NULL", who, want->name);
             return -1;
         }
         if (x[i]->meta.rank == want->meta.rank && !batch)
             batch = one_batch(g, want, &x[i]->meta);
-        reel_meta m;
+        reel__meta m;
         reel__value_meta_at(g, g->input[i], batch, &m);
         if (reel__same_shape(&x[i]->meta, &m) && x[i]->meta.dtype == m.dtype &&
             batch >= 0)

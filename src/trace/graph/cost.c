@@ -18,10 +18,10 @@ static reel_status make_ghosts(const reel_graph *g, const int *v, int n,
     return REEL_OK;
 }
 
-static reel_status cost_of(const reel_graph *g, const reel_gnode *n, reel_cost *out)
+static reel_status cost_of(const reel_graph *g, const reel__gnode *n, reel_cost *out)
 {
     reel_tensor *in[REEL_OP_MAX_IN] = {NULL}, *result[REEL_OP_MAX_OUT] = {NULL};
-    const reel_call c = {n->op, n->n_in, n->n_out, in, result, n->attrs, 0, false};
+    const reel__call c = {n->op, n->n_in, n->n_out, in, result, n->attrs, 0, false};
     reel_status st = make_ghosts(g, n->in, n->n_in, in);
     if (!st) st = make_ghosts(g, n->out, n->n_out, result);
     if (!st) *out = reel__cost(&c);
@@ -30,7 +30,7 @@ static reel_status cost_of(const reel_graph *g, const reel_gnode *n, reel_cost *
     return st;
 }
 
-static int64_t params_of(const reel_graph *g, const reel_gnode *n)
+static int64_t params_of(const reel_graph *g, const reel__gnode *n)
 {
     int64_t sum = 0;
     for (int k = 0; k < n->n_in; k++)
@@ -68,7 +68,7 @@ reel_status reel_graph_node_cost(const reel_graph *g, int node,
         return reel_fail(REEL_ERR_ARG, "graph_node_cost: node %d of %d%s", node,
                          reel_graph_nodes(g), out ? "" : ", out is NULL");
     if (reel__check_peaks("graph_node_cost", peaks)) return reel_error_status();
-    const reel_gnode *n = &g->node[node];
+    const reel__gnode *n = &g->node[node];
     *out = (reel_node_cost){
         .op = n->op->name, .where = n->where ? n->where : "", .params = params_of(g, n)};
     reel_status st = cost_of(g, n, &out->cost);
@@ -97,7 +97,7 @@ reel_cost reel_graph_cost(const reel_graph *g)
 
 static int64_t bytes_of(const reel_graph *g, int v)
 {
-    const reel_meta *m = &g->value[v].meta;
+    const reel__meta *m = &g->value[v].meta;
     return reel__numel(m) * (int64_t)reel_dtype_size(m->dtype);
 }
 
@@ -110,7 +110,7 @@ static bool is_result(const reel_graph *g, int v)
 static void last_uses(const reel_graph *g, const int *root, int *last)
 {
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         for (int k = 0; k < n->n_in; k++)
             if (n->in[k] >= 0) last[root[n->in[k]]] = i;
         for (int k = 0; k < n->n_out; k++)
@@ -143,13 +143,13 @@ int64_t reel_graph_peak_bytes(const reel_graph *g)
 int64_t reel__peak_bytes(const reel_graph *g)
 {
     enum { FREED = -1 };
-    reel_effects e;
-    if (!reel__effects(g, &e)) return -1;
+    reel__effects e;
+    if (!reel__find_effects(g, &e)) return -1;
     int *last = reel__calloc((size_t)g->n_value + 1, sizeof *last);
     int64_t now = 0, peak = last ? 0 : -1;
     if (last) last_uses(g, e.root, last);
     for (int i = 0; last && i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         for (int k = 0; k < n->n_out; k++)
             if (is_result(g, n->out[k]) && e.root[n->out[k]] == n->out[k] &&
                 g->value[n->out[k]].maker == i)

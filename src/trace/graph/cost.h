@@ -48,7 +48,7 @@ int reel__shares(const reel_graph *g, const reel__totals *t, reel__share *out, i
 
 /* Attributes for people: those that are not all zero, without trailing zeros, sizes that grow
  * with the batch as "batch". */
-const char *reel__attrs_short(const reel_graph *g, const reel_gnode *n, char *buf,
+const char *reel__attrs_short(const reel_graph *g, const reel__gnode *n, char *buf,
                               size_t size);
 
 #endif

@@ -7,20 +7,20 @@
 #include "base/watched.h"
 #include "trace/graph/graph.h"
 
-reel_decided *reel__decided_new(void)
+reel__decided *reel__decided_new(void)
 {
-    reel_decided *d = reel__calloc(1, sizeof *d);
+    reel__decided *d = reel__calloc(1, sizeof *d);
     if (d) atomic_init(&d->refs, 1);
     return d;
 }
 
-reel_decided *reel__decided_retain(reel_decided *d)
+reel__decided *reel__decided_retain(reel__decided *d)
 {
     if (d) atomic_fetch_add_explicit(&d->refs, 1, memory_order_relaxed);
     return d;
 }
 
-void reel__decided_release(reel_decided *d)
+void reel__decided_release(reel__decided *d)
 {
     if (!d || atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel) != 1) return;
     for (int i = 0; i < d->n_state; i++) reel__let_go(d->state[i].tensor);
@@ -29,7 +29,7 @@ void reel__decided_release(reel_decided *d)
     reel__free(d);
 }
 
-reel_status reel__decided_by(reel_decided *d, uint64_t number)
+reel_status reel__decided_by(reel__decided *d, uint64_t number)
 {
     uint64_t says;
     void *list = d->object;
@@ -44,7 +44,7 @@ reel_status reel__decided_by(reel_decided *d, uint64_t number)
     return REEL_OK;
 }
 
-reel_status reel__decided_by_state(reel_decided *d, reel_tensor *x)
+reel_status reel__decided_by_state(reel__decided *d, reel_tensor *x)
 {
     void *list = d->state;
     if (!reel__grow(&list, d->n_state, &d->cap_state, sizeof *d->state))
@@ -57,7 +57,7 @@ reel_status reel__decided_by_state(reel_decided *d, reel_tensor *x)
 
 bool reel_graph_current(const reel_graph *g)
 {
-    const reel_decided *d = g ? g->decided : NULL;
+    const reel__decided *d = g ? g->decided : NULL;
     if (d && !reel__watched_agree(d->object, d->n_object)) return false;
     for (int i = 0; d && i < d->n_state; i++)
         if (reel_needs_grad(d->state[i].tensor) != d->state[i].needs_grad) return false;

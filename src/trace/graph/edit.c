@@ -25,7 +25,7 @@ static int64_t place_before(const reel_graph *g, int before)
 }
 
 typedef struct emission {
-    const reel_op *op;
+    const reel__op *op;
     const void *attrs, *per_batch;
     const int *in;
     int n_in;
@@ -33,18 +33,18 @@ typedef struct emission {
 
 /* Metas of the results at batch b (0: as the graph stands). */
 static reel_status infer(const reel_graph *g, const emission *e, int64_t b,
-                         reel_meta *out)
+                         reel__meta *out)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
-    reel_meta meta[REEL_OP_MAX_IN];
-    const reel_meta *in[REEL_OP_MAX_IN];
-    const reel_gnode n = {.op = e->op,
-                          .attrs = (void *)(uintptr_t)e->attrs,
-                          .per_batch = (void *)(uintptr_t)e->per_batch};
+    reel__meta meta[REEL_OP_MAX_IN];
+    const reel__meta *in[REEL_OP_MAX_IN];
+    const reel__gnode n = {.op = e->op,
+                           .attrs = (void *)(uintptr_t)e->attrs,
+                           .per_batch = (void *)(uintptr_t)e->per_batch};
     for (int k = 0; k < e->n_in; k++) {
         in[k] = e->in[k] < 0 ? NULL : &meta[k];
         if (!in[k]) continue;
-        const reel_value *v = &g->value[e->in[k]];
+        const reel__value *v = &g->value[e->in[k]];
         bool same = true;
         meta[k] = v->meta;
         for (int d = 0; b && d < v->meta.rank; d++) {
@@ -66,7 +66,7 @@ static bool reads_bent(const reel_graph *g, const emission *e)
 /* Adds the values of the results; how they grow shows at the next batch size. */
 static reel_status add_results(reel_graph *g, const emission *e, int *out)
 {
-    reel_meta now[REEL_OP_MAX_OUT], next[REEL_OP_MAX_OUT];
+    reel__meta now[REEL_OP_MAX_OUT], next[REEL_OP_MAX_OUT];
     reel_status st = infer(g, e, 0, now);
     if (!st && g->batch) st = infer(g, e, g->batch + 1, next);
     for (int k = 0; k < e->op->n_out && !st; k++) {
@@ -86,12 +86,12 @@ static reel_status add_results(reel_graph *g, const emission *e, int *out)
     return st;
 }
 
-int reel__graph_emit(reel_graph *g, int before, const reel_op *op, const void *attrs,
+int reel__graph_emit(reel_graph *g, int before, const reel__op *op, const void *attrs,
                      const void *per_batch, const int *in, int n_in, const char *where,
                      int *out)
 {
     const emission e = {op, attrs, per_batch, in, n_in};
-    const reel_call c = {op, n_in, op->n_out, NULL, NULL, attrs, 0, false};
+    const reel__call c = {op, n_in, op->n_out, NULL, NULL, attrs, 0, false};
     if (add_results(g, &e, out)) return -1;
     int64_t place = place_before(g, before);
     int n = reel__graph_add_node(g, &c, in, out, where);
@@ -104,7 +104,7 @@ int reel__graph_emit(reel_graph *g, int before, const reel_op *op, const void *a
     return n;
 }
 
-int reel__graph_emit1(reel_graph *g, int before, const reel_op *op, const void *attrs,
+int reel__graph_emit1(reel_graph *g, int before, const reel__op *op, const void *attrs,
                       const void *per_batch, const int *in, int n_in, const char *where)
 {
     int out[REEL_OP_MAX_OUT];
@@ -127,7 +127,7 @@ void reel__graph_replace(reel_graph *g, int v, int by)
 void reel__graph_remove(reel_graph *g, int node)
 {
     reel__gnode_free(&g->node[node]);
-    g->node[node] = (reel_gnode){.place = g->node[node].place};
+    g->node[node] = (reel__gnode){.place = g->node[node].place};
 }
 
 int *reel__graph_uses(const reel_graph *g)
@@ -145,7 +145,7 @@ int *reel__graph_uses(const reel_graph *g)
 
 static int by_place(const void *a, const void *b)
 {
-    int64_t x = ((const reel_gnode *)a)->place, y = ((const reel_gnode *)b)->place;
+    int64_t x = ((const reel__gnode *)a)->place, y = ((const reel__gnode *)b)->place;
     return (x > y) - (x < y);
 }
 
@@ -222,7 +222,7 @@ reel_status reel__graph_compact(reel_graph *g)
 static bool copy_values(reel_graph *to, const reel_graph *g)
 {
     for (int v = 0; v < g->n_value; v++) {
-        const reel_value *from = &g->value[v];
+        const reel__value *from = &g->value[v];
         if (reel__graph_add_value(to, from->kind, &from->meta, from->name, from->tensor) <
             0)
             return false;
@@ -237,8 +237,8 @@ static bool copy_values(reel_graph *to, const reel_graph *g)
 static bool copy_nodes(reel_graph *to, const reel_graph *g)
 {
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
-        const reel_call c = {n->op, n->n_in, n->n_out, NULL, NULL, n->attrs, 0, false};
+        const reel__gnode *n = &g->node[i];
+        const reel__call c = {n->op, n->n_in, n->n_out, NULL, NULL, n->attrs, 0, false};
         if (reel__graph_add_node(to, &c, n->in, n->out, n->where) < 0) return false;
         if (!n->per_batch) continue;
         if (!(to->node[i].per_batch = reel__malloc(n->op->attrs->size))) return false;

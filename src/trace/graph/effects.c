@@ -28,11 +28,11 @@ static bool root_state(const reel_graph *g, int *root)
     return true;
 }
 
-static bool collect(const reel_graph *g, reel_effects *e)
+static bool collect(const reel_graph *g, reel__effects *e)
 {
     int cap_root = 0, cap_node = 0;
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         if (!n->op) continue;
         if ((n->op->traits & REEL_OP_VIEW) && n->in[0] >= 0 && n->out[0] >= 0)
             e->root[n->out[0]] = e->root[n->in[0]];
@@ -51,14 +51,14 @@ static bool collect(const reel_graph *g, reel_effects *e)
     return true;
 }
 
-static void mark_changes(const reel_graph *g, reel_effects *e)
+static void mark_changes(const reel_graph *g, reel__effects *e)
 {
     for (int i = 0; i < e->n_write; i++) e->changes[e->write_root[i]] = true;
     for (int v = 0; v < g->n_value; v++) e->changes[v] = e->changes[e->root[v]];
 }
 
 /* A view is, if what it looks at is; an expanded one would only be larger if it were kept. */
-static bool is_computed(const reel_graph *g, const reel_effects *e, const reel_gnode *n,
+static bool is_computed(const reel_graph *g, const reel__effects *e, const reel__gnode *n,
                         int v)
 {
     return !(n->op->traits & REEL_OP_VIEW) ||
@@ -66,12 +66,12 @@ static bool is_computed(const reel_graph *g, const reel_effects *e, const reel_g
 }
 
 /* Nodes in the array stand in program order, but for those that a pass has just emitted. */
-static void mark_fixed(const reel_graph *g, reel_effects *e)
+static void mark_fixed(const reel_graph *g, reel__effects *e)
 {
     for (int v = 0; v < g->n_value; v++)
         e->fixed[v] = reel__is_state(&g->value[v]) && !e->changes[v];
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         bool fixed = n->op && !n->per_batch && !reel__op_mutates(n->op) &&
                      !(n->op->traits & REEL_OP_RANDOM) && reel__op_is_steady(n->op);
         for (int k = 0; k < n->n_in && fixed; k++)
@@ -87,11 +87,11 @@ static void mark_fixed(const reel_graph *g, reel_effects *e)
     }
 }
 
-bool reel__effects(const reel_graph *g, reel_effects *e)
+bool reel__find_effects(const reel_graph *g, reel__effects *e)
 {
     size_t n = (size_t)g->n_value + 1;
-    *e = (reel_effects){.root = reel__calloc(n, sizeof(int)),
-                        .changes = reel__calloc(3 * n, sizeof(bool))};
+    *e = (reel__effects){.root = reel__calloc(n, sizeof(int)),
+                         .changes = reel__calloc(3 * n, sizeof(bool))};
     if (e->root && e->changes) {
         e->fixed = e->changes + n;
         e->settled = e->fixed + n;
@@ -105,21 +105,21 @@ bool reel__effects(const reel_graph *g, reel_effects *e)
     return false;
 }
 
-void reel__effects_free(reel_effects *e)
+void reel__effects_free(reel__effects *e)
 {
     reel__free(e->root);
     reel__free(e->changes);
     reel__free(e->write_root);
     reel__free(e->write_node);
-    *e = (reel_effects){0};
+    *e = (reel__effects){0};
 }
 
-bool reel__never_changes(const reel_effects *e, int v)
+bool reel__never_changes(const reel__effects *e, int v)
 {
     return !e->changes[v];
 }
 
-bool reel__same_between(const reel_effects *e, int v, int from, int to)
+bool reel__same_between(const reel__effects *e, int v, int from, int to)
 {
     for (int i = 0; i < e->n_write && e->changes[v]; i++)
         if (e->write_root[i] == e->root[v] && e->write_node[i] >= from &&

@@ -26,7 +26,7 @@ reel_graph *reel__graph_new(void)
     return g;
 }
 
-int reel__graph_add_value(reel_graph *g, reel_value_kind kind, const reel_meta *meta,
+int reel__graph_add_value(reel_graph *g, reel__value_kind kind, const reel__meta *meta,
                           const char *name, reel_tensor *tensor)
 {
     void *list = g->value;
@@ -34,16 +34,16 @@ int reel__graph_add_value(reel_graph *g, reel_value_kind kind, const reel_meta *
     g->value = list;
     char *copy = name ? reel__strdup(name) : NULL;
     if (name && !copy) return -1;
-    g->value[g->n_value] = (reel_value){.kind = kind,
-                                        .meta = *meta,
-                                        .name = copy,
-                                        .tensor = reel__hold(tensor),
-                                        .maker = -1};
+    g->value[g->n_value] = (reel__value){.kind = kind,
+                                         .meta = *meta,
+                                         .name = copy,
+                                         .tensor = reel__hold(tensor),
+                                         .maker = -1};
     return g->n_value++;
 }
 
 /* One block holds the numbers, then the attributes. */
-static bool fill_node(reel_gnode *n, const reel_call *c, const int *in, const int *out)
+static bool fill_node(reel__gnode *n, const reel__call *c, const int *in, const int *out)
 {
     size_t attr_size = c->attrs && c->op->attrs ? c->op->attrs->size : 0;
     size_t n_numbers = (size_t)(c->n_in + c->n_out);
@@ -62,7 +62,7 @@ static bool fill_node(reel_gnode *n, const reel_call *c, const int *in, const in
     return true;
 }
 
-void reel__gnode_free(reel_gnode *n)
+void reel__gnode_free(reel__gnode *n)
 {
     reel__op_release(n->op);
     reel__free(n->in); /* one block: numbers and attributes */
@@ -70,16 +70,16 @@ void reel__gnode_free(reel_gnode *n)
     reel__free(n->where);
 }
 
-int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const int *out,
-                         const char *where)
+int reel__graph_add_node(reel_graph *g, const reel__call *c, const int *in,
+                         const int *out, const char *where)
 {
     void *list = g->node;
     if (!reel__grow(&list, g->n_node, &g->cap_node, sizeof *g->node)) return -1;
     g->node = list;
-    reel_gnode n = {.op = c->op,
-                    .n_in = c->n_in,
-                    .n_out = c->n_out,
-                    .place = (g->n_node + 1) * REEL__PLACE_GAP};
+    reel__gnode n = {.op = c->op,
+                     .n_in = c->n_in,
+                     .n_out = c->n_out,
+                     .place = (g->n_node + 1) * REEL__PLACE_GAP};
     if (where && *where && !(n.where = reel__strdup(where))) return -1;
     if (!fill_node(&n, c, in, out)) {
         reel__free(n.where);
@@ -217,7 +217,7 @@ static int put_size(char *to, size_t size, int64_t dim, int64_t grow, int64_t ba
 
 const char *reel__value_shape_text(const reel_graph *g, int v, char *buf)
 {
-    const reel_meta *m = &g->value[v].meta;
+    const reel__meta *m = &g->value[v].meta;
     size_t at = (size_t)snprintf(buf, REEL__SHAPE_TEXT, "%s[", reel_dtype_name(m->dtype));
     for (int d = 0; d < m->rank && at < REEL__SHAPE_TEXT - 64; d++) {
         if (d) buf[at++] = ',';

@@ -12,17 +12,17 @@
 #include "base/watched.h"
 #include "ops/op.h"
 
-typedef enum reel_value_kind {
+typedef enum reel__value_kind {
     REEL_VALUE_INPUT,
     REEL_VALUE_PARAM,
     REEL_VALUE_BUFFER,
     REEL_VALUE_CONST,
     REEL_VALUE_NODE /* made by a node */
-} reel_value_kind;
+} reel__value_kind;
 
-typedef struct reel_value {
-    reel_value_kind kind;
-    reel_meta meta; /* at g->batch */
+typedef struct reel__value {
+    reel__value_kind kind;
+    reel__meta meta; /* at g->batch */
     int64_t
         grow[REEL_MAX_RANK]; /* dim[i] at batch b: dim[i] + grow[i] * (b - g->batch) */
     uint8_t bent; /* bit i: dim[i] grows on that line for a while only (batch.c), */
@@ -32,14 +32,14 @@ typedef struct reel_value {
     bool
         shared; /* a constant that the program has too, and may change: not to be folded */
     int maker;  /* node that makes it; -1 */
-} reel_value;
+} reel__value;
 
 /* An absent optional operand, or an output that was left out. */
 #define REEL_NO_VALUE (-1)
 
-typedef struct reel_gnode {
-    const reel_op *op; /* NULL: removed, until the graph is compacted */
-    void *attrs;       /* op->attrs->size bytes; NULL if it has none */
+typedef struct reel__gnode {
+    const reel__op *op; /* NULL: removed, until the graph is compacted */
+    void *attrs;        /* op->attrs->size bytes; NULL if it has none */
     void *
         per_batch; /* NULL, or the same struct: an int64_t v stands for v + k (b - g->batch)
                         * with its k here, a real for k / b where k is not 0 */
@@ -47,10 +47,10 @@ typedef struct reel_gnode {
     int *in, *out; /* numbers of values; an in-place result is its input's number */
     char *where;   /* module path; or NULL */
     int64_t place; /* program order: see reel__graph_emit() */
-} reel_gnode;
+} reel__gnode;
 
 /* What decided which operators ran, as it was then. Shared by copies of a graph. */
-typedef struct reel_decided {
+typedef struct reel__decided {
     atomic_int refs;
     reel__said *object;
     int n_object, cap_object;
@@ -59,27 +59,27 @@ typedef struct reel_decided {
         bool needs_grad;
     } * state;
     int n_state, cap_state;
-} reel_decided;
+} reel__decided;
 /* A slice of a dimension whose size does not settle what it does (reel__slice_settles). */
-typedef struct reel_edge {
+typedef struct reel__edge {
     int64_t size, settles;
-} reel_edge;
+} reel__edge;
 
 struct reel_graph {
-    reel_value *value;
+    reel__value *value;
     int n_value, cap_value;
-    reel_gnode *node; /* in program order, except while a pass edits */
+    reel__gnode *node; /* in program order, except while a pass edits */
     int n_node, cap_node;
     int *input, *output;
     char **output_name;
     int n_input, n_output, cap_input;
-    int64_t batch;   /* 0: no dimension depends on it, shapes are fixed */
-    reel_edge *edge; /* of a capture, in order */
+    int64_t batch;    /* 0: no dimension depends on it, shapes are fixed */
+    reel__edge *edge; /* of a capture, in order */
     int n_edge, cap_edge;
-    char *reads;           /* text; or NULL */
-    reel_decided *decided; /* NULL: nothing but the graph itself */
-    reel_rng_state rng;    /* where the random stream stood when the capture began */
-    uint64_t rng_blocks;   /* how far it went */
+    char *reads;            /* text; or NULL */
+    reel__decided *decided; /* NULL: nothing but the graph itself */
+    reel_rng_state rng;     /* where the random stream stood when the capture began */
+    uint64_t rng_blocks;    /* how far it went */
     /* While passes run that must keep every bit: a value may not come to lie in memory in
      * another way, for sums go along memory. */
     bool keeps_layouts;
@@ -96,12 +96,12 @@ struct reel_graph {
 
 reel_graph *reel__graph_new(void);
 /* Appends; the new number, or -1 with an error. `tensor` is retained, `name` copied. */
-int reel__graph_add_value(reel_graph *g, reel_value_kind kind, const reel_meta *meta,
+int reel__graph_add_value(reel_graph *g, reel__value_kind kind, const reel__meta *meta,
                           const char *name, reel_tensor *tensor);
-int reel__graph_add_node(reel_graph *g, const reel_call *c, const int *in, const int *out,
-                         const char *where);
+int reel__graph_add_node(reel_graph *g, const reel__call *c, const int *in,
+                         const int *out, const char *where);
 /* What a node holds. */
-void reel__gnode_free(reel_gnode *n);
+void reel__gnode_free(reel__gnode *n);
 /* "%5" or the value's name, into buf of `size` bytes; returns buf. */
 const char *reel__value_text(const reel_graph *g, int v, char *buf, size_t size);
 /* "f32[batch,3,32,32]" or, where nothing depends on the batch, "f32[10,64]". */
@@ -117,15 +117,15 @@ reel_status reel__graph_add_output(reel_graph *g, int v, const char *name);
 
 /* x with elements in the order in memory that `m` has (of x's shape and dtype): x itself if it
  * lies so, else a copy without gaps, which belongs to the innermost scope. */
-reel_tensor *reel__in_order(reel_tensor *x, const reel_meta *m);
+reel_tensor *reel__in_order(reel_tensor *x, const reel__meta *m);
 
 /* ---- infer.c ---------------------------------------------------------------------------- */
 
 /* Metas of the op->n_out results for operands of these metas (NULL: absent), by the record's
  * shape rule; rank -1: left out. Errors: what the rule says; a dtype that the record does not
  * take; a result too large to exist. */
-reel_status reel__infer(const reel_op *op, const void *attrs, const reel_meta *const in[],
-                        int n_in, reel_meta *out);
+reel_status reel__infer(const reel__op *op, const void *attrs,
+                        const reel__meta *const in[], int n_in, reel__meta *out);
 
 /* ---- batch.c: one graph, any batch size ------------------------------------------------- */
 
@@ -136,7 +136,7 @@ reel_status reel__graph_generalize(reel_graph *a, int64_t batch_a, const reel_gr
                                    int64_t batch_b);
 /* The shapes at batch b, as far as the graph has a meaning there; the rest as on a line. Errors:
  * memory. */
-reel_status reel__metas_there(const reel_graph *g, int64_t b, reel_meta *meta);
+reel_status reel__metas_there(const reel_graph *g, int64_t b, reel__meta *meta);
 /* Batch sizes that show how results grow: number k from 0 on; 0: there are no more. */
 int64_t reel__size_tried(int64_t k);
 /* Sets how results grow from g->batch on, by the shape rules; where their sizes bend, too. */
@@ -151,18 +151,18 @@ bool reel__bend_alike(const reel_graph *g, int v, int by, bool strides);
 reel_status reel__graph_confirm(reel_graph *a, int64_t batch_a, const reel_graph *b,
                                 int64_t batch_b);
 /* Attributes of node n at batch b; `room` holds REEL_ATTRS_MAX bytes. b 0: as they stand. */
-const void *reel__attrs_at(const reel_graph *g, const reel_gnode *n, int64_t b,
+const void *reel__attrs_at(const reel_graph *g, const reel__gnode *n, int64_t b,
                            void *room);
 /* Metas of all values at batch b, by the records' shape rules: meta[n_value]. State keeps its
  * own. Errors: what a shape rule says. */
-reel_status reel__metas_at(const reel_graph *g, int64_t b, reel_meta *meta);
+reel_status reel__metas_at(const reel_graph *g, int64_t b, reel__meta *meta);
 /* The same by the rules alone, the present batch size (or 0) not excepted: after an edit that
  * changed how values lie in memory. from >= 0: only nodes from that one on, meta[] holding the
  * rest, which may lie otherwise than the graph has it. */
-reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel_meta *meta);
+reel_status reel__metas_anew(const reel_graph *g, int64_t b, int from, reel__meta *meta);
 /* Meta of one value at batch b, as far as it is known without shape rules: of inputs and
  * state. */
-void reel__value_meta_at(const reel_graph *g, int v, int64_t b, reel_meta *m);
+void reel__value_meta_at(const reel_graph *g, int v, int64_t b, reel__meta *m);
 /* The batch size that these inputs are for (0: the graph has none), or an error, -1, that
  * names the input: a wrong dtype, a size that does not fit. `who` begins the message. */
 int64_t reel__batch_of(const reel_graph *g, const char *who, reel_tensor *const x[]);
@@ -182,11 +182,11 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
                             int n_x, reel_tensor *y[], int n_y);
 /* Attributes of a node for one run, at a batch size and a place in the random stream. `room`
  * holds REEL_ATTRS_MAX bytes. */
-const void *reel__attrs_now(const reel_graph *g, const reel_gnode *n, int64_t batch,
+const void *reel__attrs_now(const reel_graph *g, const reel__gnode *n, int64_t batch,
                             reel_rng_state rng, void *room);
 
 /* Whether these attributes change from run to run: the node has a place in the stream. */
-bool reel__draws(const reel_graph *g, const reel_gnode *n);
+bool reel__draws(const reel_graph *g, const reel__gnode *n);
 
 /* ---- against.c ------------------------------------------------------------------------------ */
 
@@ -200,8 +200,8 @@ typedef struct reel__called {
     void *user;
 } reel__called;
 /* Calls it for n_y results, all of which are there if it is REEL_OK. */
-reel_status reel__call(const reel__called *fn, const char *who, reel_tensor *const x[],
-                       int n_x, reel_tensor *y[], int n_y);
+reel_status reel__call_fn(const reel__called *fn, const char *who, reel_tensor *const x[],
+                          int n_x, reel_tensor *y[], int n_y);
 /* An error if fn and g, which changes no state, differ on fresh inputs like x[0..n_input-1]. */
 reel_status reel__graph_against(reel_graph *g, const reel__called *fn,
                                 reel_tensor *const x[]);
@@ -209,12 +209,12 @@ reel_status reel__graph_against(reel_graph *g, const reel__called *fn,
 /* ---- decided.c ------------------------------------------------------------------------------ */
 
 /* NULL with an error. */
-reel_decided *reel__decided_new(void);
-reel_decided *reel__decided_retain(reel_decided *d);
-void reel__decided_release(reel_decided *d);
+reel__decided *reel__decided_new(void);
+reel__decided *reel__decided_retain(reel__decided *d);
+void reel__decided_release(reel__decided *d);
 /* Remembers what it says now, unless it was asked before. */
-reel_status reel__decided_by(reel_decided *d, uint64_t number);
-reel_status reel__decided_by_state(reel_decided *d, reel_tensor *x);
+reel_status reel__decided_by(reel__decided *d, uint64_t number);
+reel_status reel__decided_by_state(reel__decided *d, reel_tensor *x);
 
 /* ---- edit.c: how passes and readers change a graph --------------------------------------- */
 
@@ -223,11 +223,11 @@ reel_status reel__decided_by_state(reel_decided *d, reel_tensor *x);
  * those emitted there earlier; -1: at the end. Its results' values are written to
  * out[op->n_out] (REEL_NO_VALUE: left out). Node order in the array is restored by
  * reel__graph_compact(). The node's number, or -1 with an error. */
-int reel__graph_emit(reel_graph *g, int before, const reel_op *op, const void *attrs,
+int reel__graph_emit(reel_graph *g, int before, const reel__op *op, const void *attrs,
                      const void *per_batch, const int *in, int n_in, const char *where,
                      int *out);
 /* The same; the value of its first result, or -1 with an error. */
-int reel__graph_emit1(reel_graph *g, int before, const reel_op *op, const void *attrs,
+int reel__graph_emit1(reel_graph *g, int before, const reel__op *op, const void *attrs,
                       const void *per_batch, const int *in, int n_in, const char *where);
 /* Everybody who reads v, outputs included, reads `by` instead. */
 void reel__graph_replace(reel_graph *g, int v, int by);
@@ -241,7 +241,7 @@ reel_graph *reel__graph_copy(const reel_graph *g);
 /* How often each value is read, by nodes and as output: n_value counts, for reel__free(). */
 int *reel__graph_uses(const reel_graph *g);
 /* Whether a value's kind means that it holds a tensor. */
-static inline bool reel__is_state(const reel_value *v)
+static inline bool reel__is_state(const reel__value *v)
 {
     return v->kind == REEL_VALUE_PARAM || v->kind == REEL_VALUE_BUFFER ||
            v->kind == REEL_VALUE_CONST;
@@ -250,7 +250,7 @@ static inline bool reel__is_state(const reel_value *v)
 /* ---- effects.c: which memory changes when ------------------------------------------------ */
 
 /* Of one state of a graph: stale after any edit. */
-typedef struct reel_effects {
+typedef struct reel__effects {
     int *root;     /* of each value: the first value that looks at the same memory */
     bool *changes; /* of each value: a node changes its memory */
     bool *fixed; /* of each value: state that no node changes, or made from such alone */
@@ -258,37 +258,37 @@ typedef struct reel_effects {
     int n_write;     /* nodes that change memory ... */
     int *write_root; /* ... of this root ... */
     int *write_node; /* ... in program order */
-} reel_effects;
+} reel__effects;
 /* False with an error. Free with reel__effects_free(). */
-bool reel__effects(const reel_graph *g, reel_effects *e);
-void reel__effects_free(reel_effects *e);
+bool reel__find_effects(const reel_graph *g, reel__effects *e);
+void reel__effects_free(reel__effects *e);
 /* True if no node changes the memory of v. */
-bool reel__never_changes(const reel_effects *e, int v);
+bool reel__never_changes(const reel__effects *e, int v);
 /* True if no node i with from <= i < to changes it: what was read at `from` can be read at
  * `to` as well. */
-bool reel__same_between(const reel_effects *e, int v, int from, int to);
+bool reel__same_between(const reel__effects *e, int v, int from, int to);
 
 /* ---- settled.c: what a graph computes from its state alone --------------------------------- */
 
 /* Folded weights and the like: nodes that read nothing but state which no run changes. Whoever
  * runs a graph often computes them once, and again when that state was changed from outside. */
-typedef struct reel_settled {
+typedef struct reel__settled {
     reel_graph
         *graph; /* computes them: no inputs, an output each; NULL: there are none */
     reel_tensor **tensor; /* room for them, not filled yet */
     int n;
     int *node_of; /* of each node that is left: its number in the graph before */
-} reel_settled;
+} reel__settled;
 /* Takes those nodes out of g: what others read of them become constants of g, which share
  * `tensor`. Free with reel__settled_free(). */
-reel_status reel__settle(reel_graph *g, reel_settled *s);
+reel_status reel__settle(reel_graph *g, reel__settled *s);
 /* Fills the tensors, through apply(). */
-reel_status reel__settled_fill(reel_settled *s);
-void reel__settled_free(reel_settled *s);
+reel_status reel__settled_fill(reel__settled *s);
+void reel__settled_free(reel__settled *s);
 /* A copy of g as an executor runs it: without those nodes; `fill`: with what they make. For
  * files, pictures and costs. NULL with an error. */
 reel_graph *reel__graph_as_run(const reel_graph *g, bool fill);
 /* Whether node i is one of them. */
-bool reel__is_settled(const reel_graph *g, const reel_effects *e, int i);
+bool reel__is_settled(const reel_graph *g, const reel__effects *e, int i);
 
 #endif

@@ -2,7 +2,7 @@
 #include "ops/call.h"
 #include "trace/graph/graph.h"
 
-static reel_status infer(const reel_call *c, reel_meta *out)
+static reel_status infer(const reel__call *c, reel__meta *out)
 {
     int k = 0;
     while (k < c->n_in && !c->in[k]) k++;
@@ -14,11 +14,11 @@ static reel_status infer(const reel_call *c, reel_meta *out)
     return st;
 }
 
-reel_status reel__infer(const reel_op *op, const void *attrs, const reel_meta *const in[],
-                        int n_in, reel_meta *out)
+reel_status reel__infer(const reel__op *op, const void *attrs,
+                        const reel__meta *const in[], int n_in, reel__meta *out)
 {
     reel_tensor *ghost[REEL_OP_MAX_IN] = {NULL}; /* shapes without values */
-    const reel_call c = {op, n_in, op->n_out, ghost, NULL, attrs, 0, false};
+    const reel__call c = {op, n_in, op->n_out, ghost, NULL, attrs, 0, false};
     reel_status st = REEL_OK;
     for (int k = 0; k < n_in && !st; k++)
         if (in[k] && !(ghost[k] = reel__tensor_ghost(in[k]))) st = reel_error_status();

@@ -16,7 +16,7 @@ static uint64_t mixed(uint64_t h, int64_t x)
 }
 
 /* As reel__same_look() compares. */
-static uint64_t mix_look(uint64_t h, const reel_meta *m)
+static uint64_t mix_look(uint64_t h, const reel__meta *m)
 {
     h = mixed(mixed(mixed(h, m->dtype), m->rank), m->offset);
     for (int d = 0; d < m->rank; d++)
@@ -26,7 +26,7 @@ static uint64_t mix_look(uint64_t h, const reel_meta *m)
 
 static reel_status mix_sizes(const reel_graph *g, uint64_t *look)
 {
-    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     reel_status st = meta ? REEL_OK : reel_error_status();
     for (int64_t k = 0, b; (b = reel__size_tried(k)) && !st && !(k && !g->batch); k++) {
         st = reel__metas_there(g, b, meta);
@@ -57,7 +57,7 @@ static void name_anew(const int *by, int *list, int n)
 static void merge(reel_graph *g, const int *by)
 {
     for (int i = 0; i < g->n_node; i++) {
-        reel_gnode *n = &g->node[i];
+        reel__gnode *n = &g->node[i];
         const int made = n->out[0];
         name_anew(by, n->in, n->n_in);
         name_anew(by, n->out, n->n_out);
@@ -69,8 +69,8 @@ static void merge(reel_graph *g, const int *by)
 static reel_status find_and_merge(reel_graph *g, uint64_t *look, int *by, int *slot,
                                   size_t mask)
 {
-    reel_effects e;
-    if (!reel__effects(g, &e)) return reel_error_status();
+    reel__effects e;
+    if (!reel__find_effects(g, &e)) return reel_error_status();
     for (int v = 0; v < g->n_value; v++) look[v] = mixed(0, e.root[v]);
     reel__effects_free(&e);
     reel_status st = mix_sizes(g, look);

@@ -11,9 +11,9 @@
 #include "ops/records.h"
 #include "trace/passes/pass.h"
 
-bool reel__is_settled(const reel_graph *g, const reel_effects *e, int i)
+bool reel__is_settled(const reel_graph *g, const reel__effects *e, int i)
 {
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     bool settled = n->op, makes = false;
     for (int k = 0; k < n->n_out && settled; k++) {
         if (n->out[k] < 0) continue;
@@ -26,7 +26,7 @@ bool reel__is_settled(const reel_graph *g, const reel_effects *e, int i)
 /* What stays in the graph, and which values that reads. */
 typedef struct split {
     reel_graph *g;
-    reel_effects e;
+    reel__effects e;
     bool *node, *value;
     bool *trained; /* of each value: a parameter, or computed from one */
 } split;
@@ -37,7 +37,7 @@ static void choose(split *s)
     const reel_graph *g = s->g;
     for (int i = 0; i < g->n_output; i++) s->value[g->output[i]] = true;
     for (int i = g->n_node - 1; i >= 0; i--) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         bool read = !(n->op->traits & REEL_OP_VIEW) || !s->e.fixed[n->out[0]] ||
                     s->value[n->out[0]];
         s->node[i] = read && !reel__is_settled(g, &s->e, i);
@@ -61,11 +61,11 @@ static void drop_ends(reel_graph *g)
     g->n_output = g->n_input = 0;
 }
 
-static reel_status add_made(const split *s, reel_settled *out)
+static reel_status add_made(const split *s, reel__settled *out)
 {
     for (int v = 0; v < s->g->n_value; v++) {
         if (!is_taken_out(s, v)) continue;
-        reel_meta m = s->g->value[v].meta;
+        reel__meta m = s->g->value[v].meta;
         m.offset = 0;
         if (!reel__is_dense(&m)) reel__set_strides_like(&m, &s->g->value[v].meta);
         if (!(out->tensor[out->n] = reel__tensor_new(&m, NULL)))
@@ -77,7 +77,7 @@ static reel_status add_made(const split *s, reel_settled *out)
 }
 
 /* Values that change, and with them inputs, belong to nodes that go. */
-static reel_status graph_of(const split *s, reel_settled *out)
+static reel_status graph_of(const split *s, reel__settled *out)
 {
     reel_graph *c = out->graph = reel__graph_copy(s->g);
     out->tensor = reel__calloc((size_t)s->g->n_value + 1, sizeof(reel_tensor *));
@@ -85,7 +85,7 @@ static reel_status graph_of(const split *s, reel_settled *out)
     drop_ends(c);
     if (add_made(s, out)) return reel_error_status();
     for (int i = 0; i < c->n_node; i++) {
-        const reel_gnode *n = &c->node[i];
+        const reel__gnode *n = &c->node[i];
         bool fixed = n->n_out > 0;
         for (int k = 0; k < n->n_out; k++)
             fixed = fixed && (n->out[k] < 0 || s->e.fixed[n->out[k]]);
@@ -99,7 +99,7 @@ static reel_status graph_of(const split *s, reel_settled *out)
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
-static bool is_layer(const reel_op *op)
+static bool is_layer(const reel__op *op)
 {
     return op == &reel__conv2d || op == &reel__conv2d_fused || op == &reel__linear ||
            op == &reel__linear_fused;
@@ -118,9 +118,9 @@ static const char *parameter_of(const reel_graph *g, int v)
         made_by = g->value[v].maker;
     }
     if (made_by < 0) return g->value[v].name;
-    const reel_gnode *maker = &g->node[made_by];
+    const reel__gnode *maker = &g->node[made_by];
     for (int k = 0; k < maker->n_in; k++) {
-        const reel_value *x = maker->in[k] < 0 ? NULL : &g->value[maker->in[k]];
+        const reel__value *x = maker->in[k] < 0 ? NULL : &g->value[maker->in[k]];
         if (!x || x->kind != REEL_VALUE_PARAM ||
             !reel__same_shape(&x->meta, &g->value[v].meta))
             continue;
@@ -134,7 +134,7 @@ static const char *parameter_of(const reel_graph *g, int v)
 static const char *name_of(const reel_graph *g, int v, char buf[NAME])
 {
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         if (!is_layer(n->op) || !n->where) continue;
         for (int k = 1; k <= 2; k++)
             if (n->in[k] == v) {
@@ -151,7 +151,7 @@ static const char *name_of(const reel_graph *g, int v, char buf[NAME])
 static bool is_taken(const split *s, const char *name)
 {
     for (int v = 0; v < s->g->n_value; v++) {
-        const reel_value *x = &s->g->value[v];
+        const reel__value *x = &s->g->value[v];
         if (x->name && (x->kind == REEL_VALUE_INPUT || s->value[v]) &&
             strcmp(x->name, name) == 0)
             return true;
@@ -177,7 +177,7 @@ static char *free_name(const split *s, int v)
 static void keep_made(split *s, int v, reel_tensor *tensor)
 {
     char *name = free_name(s, v);
-    reel_value *x = &s->g->value[v];
+    reel__value *x = &s->g->value[v];
     x->name = name;
     x->kind = s->trained[v] ? REEL_VALUE_PARAM : REEL_VALUE_CONST;
     x->tensor = reel__hold(tensor);
@@ -185,7 +185,7 @@ static void keep_made(split *s, int v, reel_tensor *tensor)
     x->maker = -1;
 }
 
-static reel_status take_out(split *s, reel_settled *out)
+static reel_status take_out(split *s, reel__settled *out)
 {
     reel_graph *g = s->g;
     int kept = 0, made = 0;
@@ -216,7 +216,7 @@ static void find_trained(split *s)
     }
 }
 
-static reel_status split_graph(split *s, reel_settled *out)
+static reel_status split_graph(split *s, reel__settled *out)
 {
     bool any = false;
     choose(s);
@@ -226,11 +226,11 @@ static reel_status split_graph(split *s, reel_settled *out)
     return take_out(s, out);
 }
 
-reel_status reel__settle(reel_graph *g, reel_settled *out)
+reel_status reel__settle(reel_graph *g, reel__settled *out)
 {
     split s = {.g = g};
-    *out = (reel_settled){0};
-    if (!reel__effects(g, &s.e)) return reel_error_status();
+    *out = (reel__settled){0};
+    if (!reel__find_effects(g, &s.e)) return reel_error_status();
     size_t n = (size_t)g->n_value + 1;
     s.node = reel__calloc((size_t)g->n_node + 1, sizeof *s.node);
     s.value = reel__calloc(2 * n, sizeof *s.value);
@@ -247,7 +247,7 @@ reel_status reel__settle(reel_graph *g, reel_settled *out)
 
 /* ---- filling ---------------------------------------------------------------------------------- */
 
-reel_status reel__settled_fill(reel_settled *s)
+reel_status reel__settled_fill(reel__settled *s)
 {
     if (!s->n) return REEL_OK;
     reel_scope scope = reel_scope_begin();
@@ -262,18 +262,18 @@ reel_status reel__settled_fill(reel_settled *s)
     return st;
 }
 
-void reel__settled_free(reel_settled *s)
+void reel__settled_free(reel__settled *s)
 {
     for (int i = 0; i < s->n; i++) reel__let_go(s->tensor[i]);
     reel_graph_free(s->graph);
     reel__free(s->tensor);
     reel__free(s->node_of);
-    *s = (reel_settled){0};
+    *s = (reel__settled){0};
 }
 
 reel_graph *reel__graph_as_run(const reel_graph *g, bool fill)
 {
-    reel_settled s = {0};
+    reel__settled s = {0};
     reel_graph *copy = reel__graph_copy(g);
     bool good = copy && !reel__settle(copy, &s) && (!fill || !reel__settled_fill(&s));
     reel__settled_free(&s);
@@ -285,10 +285,10 @@ reel_graph *reel__graph_as_run(const reel_graph *g, bool fill)
 int reel_graph_nodes_each_run(const reel_graph *g)
 {
     REEL__CALLED("graph_nodes_each_run");
-    reel_effects e;
+    reel__effects e;
     int n = 0;
     if (!g) reel_fail(REEL_ERR_ARG, "graph_nodes_each_run: the graph is NULL");
-    if (!g || !reel__effects(g, &e)) return -1;
+    if (!g || !reel__find_effects(g, &e)) return -1;
     for (int i = 0; i < g->n_node; i++) n += !reel__is_settled(g, &e, i);
     reel__effects_free(&e);
     return n;

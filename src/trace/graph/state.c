@@ -16,7 +16,7 @@ reel_status reel_graph_each_state(const reel_graph *g, reel_state_visit visit, v
     REEL__CALLS_BACK;
     reel_status st = REEL_OK;
     for (int v = 0; v < g->n_value && !st; v++) {
-        const reel_value *x = &g->value[v];
+        const reel__value *x = &g->value[v];
         if (reel__is_state(x))
             st = visit(user, x->name, x->tensor,
                        (reel_state_kind)(x->kind - REEL_VALUE_PARAM));
@@ -107,8 +107,8 @@ static reel_status name_constants(reel_graph *g, const named *names, int n)
 
 static int by_memory(const void *a, const void *b)
 {
-    const reel_value *x = *(const reel_value *const *)a,
-                     *y = *(const reel_value *const *)b;
+    const reel__value *x = *(const reel__value *const *)a,
+                      *y = *(const reel__value *const *)b;
     uintptr_t p = (uintptr_t)x->tensor->storage, q = (uintptr_t)y->tensor->storage;
     if (p != q) return p < q ? -1 : 1;
     return (x->tensor->meta.offset > y->tensor->meta.offset) -
@@ -116,9 +116,9 @@ static int by_memory(const void *a, const void *b)
 }
 
 /* One past the last element of the storage that x may touch. */
-static int64_t end_of(const reel_value *x)
+static int64_t end_of(const reel__value *x)
 {
-    const reel_meta *m = &x->tensor->meta;
+    const reel__meta *m = &x->tensor->meta;
     int64_t end = m->offset + (reel__numel(m) > 0);
     for (int d = 0; d < m->rank; d++)
         if (m->dim[d] > 1) end += (m->dim[d] - 1) * m->stride[d];
@@ -127,15 +127,15 @@ static int64_t end_of(const reel_value *x)
 
 /* Two names for one piece of memory would be two pieces in a file: that is only right for what
  * nobody changes. */
-static reel_status check_apart(const reel_graph *g, const reel_value **list,
-                               const reel_effects *e)
+static reel_status check_apart(const reel_graph *g, const reel__value **list,
+                               const reel__effects *e)
 {
     int n = 0;
     for (int v = 0; v < g->n_value; v++)
         if (reel__is_state(&g->value[v])) list[n++] = &g->value[v];
     qsort(list, (size_t)n, sizeof *list, by_memory);
     for (int i = 1; i < n; i++) {
-        const reel_value *a = list[i - 1], *b = list[i];
+        const reel__value *a = list[i - 1], *b = list[i];
         if (a->tensor->storage != b->tensor->storage ||
             end_of(a) <= b->tensor->meta.offset)
             continue;
@@ -154,9 +154,9 @@ static reel_status check_apart(const reel_graph *g, const reel_value **list,
 
 static reel_status check_memory(const reel_graph *g)
 {
-    reel_effects e;
-    if (!reel__effects(g, &e)) return reel_error_status();
-    const reel_value **list = reel__calloc((size_t)g->n_value + 1, sizeof *list);
+    reel__effects e;
+    if (!reel__find_effects(g, &e)) return reel_error_status();
+    const reel__value **list = reel__calloc((size_t)g->n_value + 1, sizeof *list);
     reel_status st = list ? check_apart(g, list, &e) : reel_error_status();
     reel__free(list);
     reel__effects_free(&e);
@@ -181,7 +181,7 @@ reel_status reel_graph_name_state(reel_graph *g)
 
 /* ---- order in memory --------------------------------------------------------------------------- */
 
-static bool same_strides(const reel_meta *a, const reel_meta *b)
+static bool same_strides(const reel__meta *a, const reel__meta *b)
 {
     for (int d = 0; d < a->rank; d++)
         if (a->dim[d] > 1 && a->stride[d] != b->stride[d]) return false;
@@ -189,12 +189,12 @@ static bool same_strides(const reel_meta *a, const reel_meta *b)
 }
 
 /* Dimensions of stride 0 hold one element, which is copied once and expanded again. */
-reel_tensor *reel__in_order(reel_tensor *x, const reel_meta *m)
+reel_tensor *reel__in_order(reel_tensor *x, const reel__meta *m)
 {
     if (same_strides(&x->meta, m)) return x;
     reel_scope s = reel_scope_begin();
     bool was = reel_set_grad_enabled(false);
-    reel_meta order = *m, once = x->meta;
+    reel__meta order = *m, once = x->meta;
     reel_tensor *from = x;
     for (int d = 0; d < m->rank; d++)
         if (m->stride[d] == 0 && m->dim[d] > 1) {

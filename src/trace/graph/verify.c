@@ -15,14 +15,14 @@ static reel_status broken(const reel_graph *g, int i, const char *what, int v)
 /* The record's shape rule against the shapes that the graph holds. */
 static reel_status check_shapes(const reel_graph *g, int i)
 {
-    const reel_gnode *n = &g->node[i];
-    const reel_meta *in[REEL_OP_MAX_IN];
-    reel_meta out[REEL_OP_MAX_OUT];
+    const reel__gnode *n = &g->node[i];
+    const reel__meta *in[REEL_OP_MAX_IN];
+    reel__meta out[REEL_OP_MAX_OUT];
     for (int k = 0; k < n->n_in; k++)
         in[k] = n->in[k] < 0 ? NULL : &g->value[n->in[k]].meta;
     reel_status st = reel__infer(n->op, n->attrs, in, n->n_in, out);
     for (int k = 0; k < n->n_out && !st && n->op->infer; k++) {
-        const reel_meta *have = n->out[k] < 0 ? NULL : &g->value[n->out[k]].meta;
+        const reel__meta *have = n->out[k] < 0 ? NULL : &g->value[n->out[k]].meta;
         bool same = have ? out[k].rank >= 0 && reel__same_shape(have, &out[k]) &&
                                have->dtype == out[k].dtype
                          : out[k].rank < 0;
@@ -33,7 +33,7 @@ static reel_status check_shapes(const reel_graph *g, int i)
 
 static reel_status check_node(const reel_graph *g, int i, bool *made)
 {
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     if (n->op->n_in >= 0 ? n->n_in != n->op->n_in
                          : n->n_in < 1 || n->n_in > REEL_OP_MAX_IN)
         return broken(g, i, "wrong number of operands", REEL_NO_VALUE);

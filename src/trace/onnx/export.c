@@ -66,9 +66,9 @@ reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_op
     (void)reel_set_grad_enabled(false);
     reel_scope s = reel_scope_begin();
     reel_graph *written = reel__graph_as_run(g, true);
-    reel_onnx_model *m = written ? reel__onnx_model_of(written, o, NULL) : NULL;
+    reel__onnx_model *m = written ? reel__onnx_model_of(written, o, NULL) : NULL;
     judged j = {g, path, o};
-    const reel_onnx_write_opts write = {
+    const reel__onnx_write_opts write = {
         .max_bytes = o->external_from, .check = judge, .user = &j};
     if (m) (void)reel__onnx_write(m, path, &write);
     reel__onnx_model_free(m);

@@ -8,20 +8,20 @@
 #include "trace/graph/graph.h"
 
 /* Which nodes the outputs need, and which of their results somebody reads. */
-typedef struct reel_needs {
+typedef struct reel__needs {
     uint16_t *node; /* REEL_NEEDED; bit k: result k is read afterwards */
     bool *state;    /* of each value: it is state or an input, and is read */
-} reel_needs;
+} reel__needs;
 #define REEL_NEEDED 0x8000
 /* False with an error. */
-bool reel__needs(const reel_graph *g, const reel_effects *e, reel_needs *n);
-void reel__needs_free(reel_needs *n);
+bool reel__needs_value(const reel_graph *g, const reel__effects *e, reel__needs *n);
+void reel__needs_free(reel__needs *n);
 
 /* The model; its weights are those of g, or of tensors in the innermost scope, and must
  * outlive it. With `missing` nothing fails for want of a rule: each node that cannot be
  * written is a line there instead. */
-reel_onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *opts,
-                                     FILE *missing);
+reel__onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *opts,
+                                      FILE *missing);
 
 /* ---- export_check.c ------------------------------------------------------------------------ */
 

@@ -34,7 +34,7 @@ static reel_status draw_inputs(const reel_graph *g, int64_t batch, reel_tensor *
     reel_rng_state before = reel_rng_get();
     reel_seed(0x0e1);
     for (int i = 0; i < g->n_input; i++) {
-        const reel_value *v = &g->value[g->input[i]];
+        const reel__value *v = &g->value[g->input[i]];
         reel_shape shape = reel__shape(&v->meta);
         for (int d = 0; d < shape.rank && batch; d++)
             shape.dim[d] += v->grow[d] * (batch - g->batch);
@@ -45,13 +45,13 @@ static reel_status draw_inputs(const reel_graph *g, int64_t batch, reel_tensor *
 }
 
 /* The model's inputs get the sizes of these. */
-static void fix_sizes(reel_onnx_model *m, reel_tensor *const x[])
+static void fix_sizes(reel__onnx_model *m, reel_tensor *const x[])
 {
     for (size_t i = 0; i < m->graph.input.n; i++) {
-        const reel_onnx_value *v = m->graph.input.at[i];
+        const reel__onnx_value *v = m->graph.input.at[i];
         for (int d = 0; d < v->rank; d++)
-            *(reel_onnx_dim *)(uintptr_t)&v->dim[d] =
-                (reel_onnx_dim){x[i]->meta.dim[d], ""};
+            *(reel__onnx_dim *)(uintptr_t)&v->dim[d] =
+                (reel__onnx_dim){x[i]->meta.dim[d], ""};
     }
 }
 
@@ -100,7 +100,7 @@ static reel_status compare_output(const char *path, const char *name, const char
 
 /* ---- the file ----------------------------------------------------------------------------- */
 
-static reel_status run_both(reel_graph *g, const reel_onnx_model *m, const char *path,
+static reel_status run_both(reel_graph *g, const reel__onnx_model *m, const char *path,
                             const reel_onnx_opts *opts, reel_tensor *x[])
 {
     reel_graph *back = reel__onnx_import(m, path, NULL);
@@ -112,8 +112,8 @@ static reel_status run_both(reel_graph *g, const reel_onnx_model *m, const char 
         (void)compare_output(path, g->output_name[i], "graph", y[i], y[n + i]);
     const reel__called fn = {opts->fn, opts->fn_n, opts->user};
     if (n && (fn.one || fn.many) && !reel_failed())
-        (void)reel__call(&fn, "onnx_export", x, g->n_input, y + 2 * n,
-                         fn.one ? 1 : (int)n);
+        (void)reel__call_fn(&fn, "onnx_export", x, g->n_input, y + 2 * n,
+                            fn.one ? 1 : (int)n);
     for (size_t i = 0; i < n && !reel_failed(); i++)
         if (y[2 * n + i])
             (void)compare_output(path, g->output_name[i], "function", y[2 * n + i],
@@ -123,7 +123,7 @@ static reel_status run_both(reel_graph *g, const reel_onnx_model *m, const char 
     return reel_error_status();
 }
 
-static reel_status compare_at(reel_graph *g, reel_onnx_model *m, const char *path,
+static reel_status compare_at(reel_graph *g, reel__onnx_model *m, const char *path,
                               const reel_onnx_opts *opts, int64_t batch)
 {
     reel_scope s = reel_scope_begin();
@@ -140,14 +140,14 @@ static reel_status compare_at(reel_graph *g, reel_onnx_model *m, const char *pat
 /* Rows that are taken by their number, say, are missing in a small batch. */
 static bool has_meaning_at(const reel_graph *g, int64_t batch)
 {
-    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     reel_status st = meta ? reel__metas_at(g, batch, meta) : reel_error_status();
     if (st && st != REEL_ERR_MEMORY) reel_error_clear();
     reel__free(meta);
     return !st;
 }
 
-static reel_status compare_all(reel_graph *g, reel_onnx_model *m, const char *path,
+static reel_status compare_all(reel_graph *g, reel__onnx_model *m, const char *path,
                                const reel_onnx_opts *opts)
 {
     const int64_t batch[] = {1, 3, reel__larger_batch(g, 5)};
@@ -160,8 +160,8 @@ static reel_status compare_all(reel_graph *g, reel_onnx_model *m, const char *pa
 reel_status reel__onnx_compare(reel_graph *g, const char *path, const char *file,
                                const char *data, const reel_onnx_opts *opts)
 {
-    const reel_onnx_read_opts read = {.data = data};
-    reel_onnx_model *m = reel__onnx_read(file, &read);
+    const reel__onnx_read_opts read = {.data = data};
+    reel__onnx_model *m = reel__onnx_read(file, &read);
     if (m && !opts->unchecked) (void)compare_all(g, m, path, opts);
     reel__onnx_model_free(m);
     return reel_error_status();

@@ -14,10 +14,10 @@ typedef struct walk {
     const char *batch_name;
     FILE *missing; /* NULL: what has no rule is an error */
     reel_onnx o;
-    reel_ref *ref; /* of each value; NULL: not made yet */
-    bool *stale;   /* its memory was changed by way of another value */
-    reel_effects effects;
-    reel_needs needs;
+    reel__ref *ref; /* of each value; NULL: not made yet */
+    bool *stale;    /* its memory was changed by way of another value */
+    reel__effects effects;
+    reel__needs needs;
 } walk;
 
 /* ---- where errors happen ------------------------------------------------------------------ */
@@ -33,7 +33,7 @@ static const char *tell_place(void)
 
 static reel_onnx_ref type_of(const walk *w, int v)
 {
-    const reel_value *value = &w->g->value[v];
+    const reel__value *value = &w->g->value[v];
     reel_onnx_ref t = {.dtype = value->meta.dtype, .rank = value->meta.rank};
     for (int d = 0; d < t.rank; d++) {
         t.dim[d] = value->meta.dim[d];
@@ -60,22 +60,22 @@ static const char *size_text(walk *w, const char *name, int d, int64_t dim, int6
     return reel__onnx_text(w->o.model, text);
 }
 
-static bool declare(walk *w, reel_onnx_place where, reel_ref r, const char *name)
+static bool declare(walk *w, reel__onnx_place where, reel__ref r, const char *name)
 {
-    reel_onnx_dim dim[REEL_MAX_RANK];
+    reel__onnx_dim dim[REEL_MAX_RANK];
     for (int d = 0; d < r->rank; d++) {
-        dim[d] = (reel_onnx_dim){r->dim[d], NULL};
+        dim[d] = (reel__onnx_dim){r->dim[d], NULL};
         if (!r->grow[d]) continue;
-        dim[d] = (reel_onnx_dim){-1, size_text(w, name, d, r->dim[d], r->grow[d])};
+        dim[d] = (reel__onnx_dim){-1, size_text(w, name, d, r->dim[d], r->grow[d])};
         if (!dim[d].param) return false;
     }
-    return reel__onnx_add_value(w->o.model, where, name, reel__onnx_dtype(r->dtype),
+    return reel__onnx_add_value(w->o.model, where, name, reel__onnx_dtype_of(r->dtype),
                                 r->rank, dim) != NULL;
 }
 
 /* ---- inputs and state --------------------------------------------------------------------- */
 
-static reel_ref keep(walk *w, reel_onnx_ref type, const char *name)
+static reel__ref keep(walk *w, reel_onnx_ref type, const char *name)
 {
     type.name = reel__onnx_text(w->o.model, name);
     return type.name ? reel__onnx_copy(w->o.model, &type, sizeof type) : NULL;
@@ -111,7 +111,7 @@ static reel_status add_inputs(walk *w)
     for (int i = 0; i < g->n_input; i++) {
         int v = g->input[i];
         reel_onnx_ref type = type_of(w, v);
-        reel_ref r = w->ref[v] = keep(w, type, g->value[v].name);
+        reel__ref r = w->ref[v] = keep(w, type, g->value[v].name);
         if (!r || !declare(w, REEL_ONNX_INPUT, r, r->name)) return reel_error_status();
         for (int d = 0; d < type.rank; d++)
             if (type.grow[d] && (!w->o.batch_from || type.grow[d] == 1)) {
@@ -124,13 +124,13 @@ static reel_status add_inputs(walk *w)
 }
 
 /* An initializer. Weights that lie otherwise in memory are copied into the scope. */
-static reel_ref add_state(walk *w, int v)
+static reel__ref add_state(walk *w, int v)
 {
-    const reel_value *value = &w->g->value[v];
+    const reel__value *value = &w->g->value[v];
     const char *name = value->name ? value->name : reel__onnx_name(&w->o, "const");
     reel_tensor *t = reel_contiguous(reel_to(value->tensor, (reel_device){REEL_CPU, 0}));
-    reel_ref r = t && name ? keep(w, type_of(w, v), name) : NULL;
-    if (!r || !reel__onnx_add_initializer(w->o.model, name, reel__onnx_dtype(r->dtype),
+    reel__ref r = t && name ? keep(w, type_of(w, v), name) : NULL;
+    if (!r || !reel__onnx_add_initializer(w->o.model, name, reel__onnx_dtype_of(r->dtype),
                                           reel__shape(&t->meta), reel__ptr(t)))
         return NULL;
     return w->ref[v] = r;
@@ -138,7 +138,7 @@ static reel_ref add_state(walk *w, int v)
 
 /* ---- nodes -------------------------------------------------------------------------------- */
 
-static reel_ref read_value(walk *w, int v)
+static reel__ref read_value(walk *w, int v)
 {
     char text[64];
     if (w->stale[v]) {
@@ -152,14 +152,14 @@ static reel_ref read_value(walk *w, int v)
     return w->ref[v] ? w->ref[v] : add_state(w, v);
 }
 
-static reel_status no_rule(const reel_op *op)
+static reel_status no_rule(const reel__op *op)
 {
     bool state = (op->traits & REEL_OP_RANDOM) || reel__op_mutates(op);
     return reel_fail(state ? REEL_ERR_STATE : REEL_ERR_UNSUPPORTED,
                      "%s: no form in ONNX: %s", op->name, op->no_onnx);
 }
 
-static reel_status check_given(const walk *w, const reel_gnode *n)
+static reel_status check_given(const walk *w, const reel__gnode *n)
 {
     for (int k = 0; k < n->n_out; k++)
         if (w->o.out[k].rank >= 0 && !w->o.given[k])
@@ -170,9 +170,9 @@ static reel_status check_given(const walk *w, const reel_gnode *n)
 }
 
 /* A rule that looks at one size only would bake it in. */
-static reel_status check_slopes(const reel_gnode *n)
+static reel_status check_slopes(const reel__gnode *n)
 {
-    const reel_attr_schema *s = n->op->attrs;
+    const reel__attr_schema *s = n->op->attrs;
     if (!n->per_batch || n->op->onnx_grows) return REEL_OK;
     for (int i = 0; i < s->n_fields; i++)
         for (int k = 0; k < s->field[i].count; k++)
@@ -183,19 +183,19 @@ static reel_status check_slopes(const reel_gnode *n)
     return REEL_OK;
 }
 
-static reel_status apply_rule(walk *w, const reel_gnode *n)
+static reel_status apply_rule(walk *w, const reel__gnode *n)
 {
     if (check_slopes(n)) return reel_error_status();
-    const reel_call c = {
+    const reel__call c = {
         .op = n->op, .n_in = n->n_in, .n_out = n->n_out, .attrs = n->attrs};
     reel_status st = n->op->onnx ? n->op->onnx(&c, &w->o) : no_rule(n->op);
     return st ? st : check_given(w, n);
 }
 
-static const reel_gnode no_results = {.n_out = 0};
+static const reel__gnode no_results = {.n_out = 0};
 
 /* What stands for the results of a node that has no form, so that the next ones are tried. */
-static reel_status note_missing(walk *w, const reel_gnode *n)
+static reel_status note_missing(walk *w, const reel__gnode *n)
 {
     reel_status st = reel_error_status();
     if (!w->missing || (st != REEL_ERR_UNSUPPORTED && st != REEL_ERR_STATE)) return st;
@@ -210,7 +210,7 @@ static reel_status note_missing(walk *w, const reel_gnode *n)
 /* Results replace what their values were; other looks at memory that changed are stale. */
 static void set_results(walk *w, int i)
 {
-    const reel_gnode *n = &w->g->node[i];
+    const reel__gnode *n = &w->g->node[i];
     for (int k = 0; k < w->effects.n_write; k++) {
         if (w->effects.write_node[k] != i) continue;
         for (int v = 0; v < w->g->n_value; v++)
@@ -225,7 +225,7 @@ static void set_results(walk *w, int i)
 
 static reel_status add_node(walk *w, int i)
 {
-    const reel_gnode *n = &w->g->node[i];
+    const reel__gnode *n = &w->g->node[i];
     reel_onnx *o = &w->o;
     o->op = n->op->name;
     o->where = place = n->where;
@@ -248,7 +248,7 @@ static reel_status add_node(walk *w, int i)
 static reel_status check_state(walk *w)
 {
     for (int k = 0; k < w->effects.n_write; k++) {
-        const reel_gnode *n = &w->g->node[w->effects.write_node[k]];
+        const reel__gnode *n = &w->g->node[w->effects.write_node[k]];
         if (!reel__is_state(&w->g->value[w->effects.write_root[k]])) continue;
         place = n->where;
         reel_fail(REEL_ERR_STATE,
@@ -264,10 +264,10 @@ static reel_status check_state(walk *w)
 /* ---- outputs ------------------------------------------------------------------------------ */
 
 /* The node that makes a name calls it otherwise, and so do its readers. */
-static void rename_value(reel_onnx_model *m, const char *from, const char *to)
+static void rename_value(reel__onnx_model *m, const char *from, const char *to)
 {
     for (size_t i = 0; i < m->graph.node.n; i++) {
-        reel_onnx_node *n = m->graph.node.at[i];
+        reel__onnx_node *n = m->graph.node.at[i];
         for (size_t k = 0; k < n->input.n; k++)
             if (strcmp(n->input.at[k], from) == 0) n->input.at[k] = to;
         for (size_t k = 0; k < n->output.n; k++)
@@ -275,9 +275,9 @@ static void rename_value(reel_onnx_model *m, const char *from, const char *to)
     }
 }
 
-static bool made_by_node(const walk *w, reel_ref r)
+static bool made_by_node(const walk *w, reel__ref r)
 {
-    for (reel_ref m = w->o.first_made; m; m = m->next)
+    for (reel__ref m = w->o.first_made; m; m = m->next)
         if (m == r) return true;
     return false;
 }
@@ -293,7 +293,7 @@ static reel_status add_outputs(walk *w)
         for (int k = 0; k < i; k++) again = again || w->ref[g->output[k]] == w->ref[v];
         w->o.where = place = NULL;
         w->o.op = "onnx_export";
-        reel_ref r = read_value(w, v);
+        reel__ref r = read_value(w, v);
         if (!r) {
             reel_status st = note_missing(w, &no_results);
             if (st) return st;
@@ -301,7 +301,7 @@ static reel_status add_outputs(walk *w)
         }
         const char *name = reel__onnx_text(w->o.model, g->output_name[i]);
         if (again || !made_by_node(w, r)) {
-            r = reel__onnx_node(&w->o, "Identity", *r, 1, &r);
+            r = reel__onnx_emit_node(&w->o, "Identity", *r, 1, &r);
         }
         if (!r || !name) return reel_error_status();
         rename_value(w->o.model, r->name, name);
@@ -314,7 +314,7 @@ static reel_status add_outputs(walk *w)
 /* All that nodes made and that is not an output. */
 static reel_status add_value_info(walk *w)
 {
-    for (reel_ref r = w->o.first_made; r; r = r->next) {
+    for (reel__ref r = w->o.first_made; r; r = r->next) {
         bool output = false;
         for (int i = 0; i < w->g->n_output && !output; i++)
             output = strcmp(w->g->output_name[i], r->name) == 0;
@@ -326,7 +326,7 @@ static reel_status add_value_info(walk *w)
 
 /* ---- the model ---------------------------------------------------------------------------- */
 
-static reel_status describe(reel_onnx_model *m, const reel_onnx_opts *opts, int opset)
+static reel_status describe(reel__onnx_model *m, const reel_onnx_opts *opts, int opset)
 {
     m->opset = opset;
     m->ir_version = reel__onnx_ir(opset);
@@ -360,11 +360,12 @@ static bool start(walk *w)
     w->ref = reel__calloc(n, sizeof *w->ref);
     w->stale = reel__calloc(n, sizeof *w->stale);
     return w->o.model && w->o.names && w->ref && w->stale &&
-           reel__effects(w->g, &w->effects) && reel__needs(w->g, &w->effects, &w->needs);
+           reel__find_effects(w->g, &w->effects) &&
+           reel__needs_value(w->g, &w->effects, &w->needs);
 }
 
-reel_onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *opts,
-                                     FILE *missing)
+reel__onnx_model *reel__onnx_model_of(const reel_graph *g, const reel_onnx_opts *opts,
+                                      FILE *missing)
 {
     walk w = {.g = g,
               .batch_name = opts->batch ? opts->batch : "batch",

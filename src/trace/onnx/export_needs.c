@@ -5,7 +5,7 @@
 #include "trace/onnx/export.h"
 
 /* Whether node i changes memory that a needed value looks at. */
-static bool writes_needed(const reel_graph *g, const reel_effects *e, int i,
+static bool writes_needed(const reel_graph *g, const reel__effects *e, int i,
                           const bool *live)
 {
     for (int w = 0; w < e->n_write; w++) {
@@ -16,10 +16,10 @@ static bool writes_needed(const reel_graph *g, const reel_effects *e, int i,
     return false;
 }
 
-static void visit(const reel_graph *g, const reel_effects *e, int i, bool *live,
+static void visit(const reel_graph *g, const reel__effects *e, int i, bool *live,
                   uint16_t *need)
 {
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     if (!n->op) return;
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] >= 0 && live[n->out[k]]) *need |= (uint16_t)(REEL_NEEDED | 1 << k);
@@ -31,10 +31,10 @@ static void visit(const reel_graph *g, const reel_effects *e, int i, bool *live,
         if (n->in[k] >= 0) live[n->in[k]] = true;
 }
 
-bool reel__needs(const reel_graph *g, const reel_effects *e, reel_needs *n)
+bool reel__needs_value(const reel_graph *g, const reel__effects *e, reel__needs *n)
 {
-    *n = (reel_needs){reel__calloc((size_t)g->n_node + 1, sizeof *n->node),
-                      reel__calloc((size_t)g->n_value + 1, sizeof *n->state)};
+    *n = (reel__needs){reel__calloc((size_t)g->n_node + 1, sizeof *n->node),
+                       reel__calloc((size_t)g->n_value + 1, sizeof *n->state)};
     if (!n->node || !n->state) {
         reel__needs_free(n);
         return false;
@@ -44,9 +44,9 @@ bool reel__needs(const reel_graph *g, const reel_effects *e, reel_needs *n)
     return true;
 }
 
-void reel__needs_free(reel_needs *n)
+void reel__needs_free(reel__needs *n)
 {
     reel__free(n->node);
     reel__free(n->state);
-    *n = (reel_needs){0};
+    *n = (reel__needs){0};
 }

@@ -14,7 +14,7 @@
 #include "onnx/limits.h"
 #include "ops/custom.h"
 
-static const reel_import_family *const families[] = {
+static const reel__import_family *const families[] = {
     &reel__import_math,   &reel__import_shape,  &reel__import_const,  &reel__import_index,
     &reel__import_reduce, &reel__import_window, &reel__import_matmul, &reel__import_norm};
 
@@ -24,17 +24,17 @@ static const reel_import_family *const families[] = {
 
 /* ---- the table of operators -------------------------------------------------------------- */
 
-static bool is_standard(const reel_onnx_node *n)
+static bool is_standard(const reel__onnx_node *n)
 {
     return !*n->domain || strcmp(n->domain, "ai.onnx") == 0;
 }
 
 /* The row of a node; NULL if there is none for the opset. */
-static const reel_import_row *row_of(const reel_onnx_node *n, int64_t opset)
+static const reel__import_row *row_of(const reel__onnx_node *n, int64_t opset)
 {
     for (size_t f = 0; is_standard(n) && f < sizeof families / sizeof *families; f++)
         for (int i = 0; i < families[f]->n; i++) {
-            const reel_import_row *r = &families[f]->row[i];
+            const reel__import_row *r = &families[f]->row[i];
             if (opset >= r->since && (!r->until || opset <= r->until) &&
                 strcmp(r->op_type, n->op_type) == 0)
                 return r;
@@ -43,7 +43,7 @@ static const reel_import_row *row_of(const reel_onnx_node *n, int64_t opset)
 }
 
 /* Finds out what stands for the node. */
-static void look_up(reel_import *im)
+static void look_up(reel__import *im)
 {
     reel__op_release(im->custom);
     im->custom = NULL;
@@ -62,12 +62,12 @@ static bool has_word(const char *words, const char *word)
 }
 
 /* Attributes that all operators of old opsets could have: which memory they may reuse. */
-static bool is_ignored(const reel_import *im, const char *attribute)
+static bool is_ignored(const reel__import *im, const char *attribute)
 {
     return im->opset < 6 && strcmp(attribute, "consumed_inputs") == 0;
 }
 
-static const char *node_text(const reel_onnx_node *n, size_t i, char *to, size_t room)
+static const char *node_text(const reel__onnx_node *n, size_t i, char *to, size_t room)
 {
     (void)snprintf(to, room, "node %zu%s%.60s%s", i, *n->name ? " \"" : "", n->name,
                    *n->name ? "\"" : "");
@@ -76,9 +76,9 @@ static const char *node_text(const reel_onnx_node *n, size_t i, char *to, size_t
 
 /* Notes all that there is no counterpart for, before the rule is asked: the operator, its
  * attributes, what its operands hold. False: there is nothing. */
-static bool note_lacks(reel_import *im, size_t i)
+static bool note_lacks(reel__import *im, size_t i)
 {
-    const reel_onnx_node *n = im->node;
+    const reel__onnx_node *n = im->node;
     char where[REEL__ONNX_WHERE];
     (void)node_text(n, i, where, sizeof where);
     if (!im->row) {
@@ -88,7 +88,7 @@ static bool note_lacks(reel_import *im, size_t i)
     }
     bool lacking = false;
     for (size_t k = 0; k < n->attribute.n; k++) {
-        const reel_onnx_attribute *a = n->attribute.at[k];
+        const reel__onnx_attribute *a = n->attribute.at[k];
         bool known = has_word(im->row->attributes, a->name) || is_ignored(im, a->name) ||
                      (im->custom && reel__im_custom_has(im->custom, a->name));
         if (known && !a->lack) continue;
@@ -102,10 +102,10 @@ static bool note_lacks(reel_import *im, size_t i)
 }
 
 /* Numbers of operands, before the rule looks at any of them. */
-static void check_node(const reel_import *im)
+static void check_node(const reel__import *im)
 {
-    const reel_onnx_node *n = im->node;
-    const reel_import_row *r = im->row;
+    const reel__onnx_node *n = im->node;
+    const reel__import_row *r = im->row;
     size_t in = n->input.n;
     if (in < (size_t)r->min_in || (r->max_in >= 0 && in > (size_t)r->max_in))
         reel_fail(REEL_ERR_FORMAT, "%zu inputs; it takes %d to %d", in, r->min_in,
@@ -119,18 +119,19 @@ static void check_node(const reel_import *im)
 
 /* ---- building --------------------------------------------------------------------------------------- */
 
-static bool begin(reel_import *im, const reel_onnx_model *m, const reel_onnx_names *names,
-                  int64_t batch, reel_import *twin, reel_import_lacks *lacks)
+static bool begin(reel__import *im, const reel__onnx_model *m,
+                  const reel__onnx_names *names, int64_t batch, reel__import *twin,
+                  reel__import_lacks *lacks)
 {
-    const reel_onnx_graph *g = &m->graph;
+    const reel__onnx_graph *g = &m->graph;
     size_t n = reel__onnx_made(g) + 1;
-    *im = (reel_import){.model = m,
-                        .names = names,
-                        .batch = batch,
-                        .opset = (int)m->opset,
-                        .twin = twin,
-                        .lacks = lacks,
-                        .g = reel__graph_new()};
+    *im = (reel__import){.model = m,
+                         .names = names,
+                         .batch = batch,
+                         .opset = (int)m->opset,
+                         .twin = twin,
+                         .lacks = lacks,
+                         .g = reel__graph_new()};
     im->value = reel__malloc(n * sizeof *im->value);
     im->data = reel__calloc(n, sizeof(*im->data));
     im->constant = reel__calloc(n, sizeof *im->constant);
@@ -143,7 +144,7 @@ static bool begin(reel_import *im, const reel_onnx_model *m, const reel_onnx_nam
     return true;
 }
 
-static void end(reel_import *im)
+static void end(reel__import *im)
 {
     for (int v = 0; v < im->cap_known; v++) reel__tensor_release(im->known[v]);
     reel__op_release(im->custom);
@@ -152,11 +153,11 @@ static void end(reel_import *im)
     reel__free((void *)im->data);
     reel__free(im->constant);
     reel_graph_free(im->g);
-    *im = (reel_import){0};
+    *im = (reel__import){0};
 }
 
 /* What a node makes that was not made: whoever needs it is passed over too. */
-static void pass_over(reel_import *im)
+static void pass_over(reel__import *im)
 {
     for (size_t k = 0; k < im->node->output.n; k++) {
         int64_t number = reel__im_name(im, im->node->output.at[k]);
@@ -169,19 +170,19 @@ static void pass_over(reel_import *im)
 /* A model in the making. With an open size there are `b`, and `one` at a batch of one, which
  * follows when sizes do not fit and is not kept. */
 typedef struct builds {
-    reel_import a, b, one;
+    reel__import a, b, one;
     const char *file;
     bool open;
     size_t ahead; /* how many nodes `one` has seen */
 } builds;
 
-static reel_import *second(builds *s)
+static reel__import *second(builds *s)
 {
     return s->open ? &s->b : NULL;
 }
 
 /* False with an error, or nothing to call. */
-static bool make(reel_import *im, size_t i)
+static bool make(reel__import *im, size_t i)
 {
     im->node = im->model->graph.node.at[i];
     look_up(im);
@@ -192,16 +193,16 @@ static bool make(reel_import *im, size_t i)
 }
 
 /* The same to see whether it can be: no error but want of memory. */
-static bool can_make(reel_import *im, size_t i)
+static bool can_make(reel__import *im, size_t i)
 {
     if (make(im, i)) return true;
     if (reel_error_status() != REEL_ERR_MEMORY) reel_error_clear();
     return false;
 }
 
-static bool was_passed_over(const reel_import *im, size_t i)
+static bool was_passed_over(const reel__import *im, size_t i)
 {
-    const reel_onnx_node *n = im->model->graph.node.at[i];
+    const reel__onnx_node *n = im->model->graph.node.at[i];
     bool over = false;
     for (size_t k = 0; k < n->output.n && !over; k++) {
         int64_t number = reel__im_name(im, n->output.at[k]);
@@ -214,7 +215,7 @@ static bool was_passed_over(const reel_import *im, size_t i)
  * asked, and none that the first build could not look at. */
 static bool right_at_one(builds *s, size_t i)
 {
-    reel_import *one = &s->one;
+    reel__import *one = &s->one;
     bool right = false;
     if (!one->g && (!begin(one, s->a.model, s->a.names, 1, &s->a, s->a.lacks) ||
                     reel__im_add_inputs(one, s->file)))
@@ -232,7 +233,8 @@ static bool right_at_one(builds *s, size_t i)
 
 /* Sizes that do not fit are an error of the file, unless they do at another batch: then another
  * reader runs the file at that. */
-static reel_status status_of(builds *s, const reel_import *im, size_t i, reel_status said)
+static reel_status status_of(builds *s, const reel__import *im, size_t i,
+                             reel_status said)
 {
     if (said == REEL_ERR_DTYPE) return REEL_ERR_UNSUPPORTED;
     if (said != REEL_ERR_ARG && said != REEL_ERR_SHAPE) return said;
@@ -242,10 +244,10 @@ static reel_status status_of(builds *s, const reel_import *im, size_t i, reel_st
 
 /* The pending error of a rule: what is lacking is noted, and the list goes on; anything else
  * ends it, with the file and the node before the message. */
-static void sort_error(builds *s, reel_import *im, size_t i)
+static void sort_error(builds *s, reel__import *im, size_t i)
 {
     char text[640], where[REEL__ONNX_WHERE], at[48] = "";
-    const reel_onnx_node *n = im->node;
+    const reel__onnx_node *n = im->node;
     const reel_status said = reel_error_status();
     (void)snprintf(text, sizeof text, "%s", reel__error_said());
     reel_error_clear();
@@ -261,7 +263,7 @@ static void sort_error(builds *s, reel_import *im, size_t i)
                   n->op_type, n->name, text);
 }
 
-static bool made(builds *s, reel_import *im, size_t i)
+static bool made(builds *s, reel__import *im, size_t i)
 {
     if (make(im, i)) return true;
     sort_error(s, im, i);
@@ -271,7 +273,7 @@ static bool made(builds *s, reel_import *im, size_t i)
 /* In both builds, side by side, or in one alone. */
 static void import_node(builds *s, size_t i)
 {
-    reel_import *a = &s->a, *b = second(s);
+    reel__import *a = &s->a, *b = second(s);
     a->node = a->model->graph.node.at[i];
     look_up(a);
     if (b) b->node = a->node;
@@ -287,7 +289,7 @@ static void import_node(builds *s, size_t i)
 
 static reel_status build(builds *s)
 {
-    reel_import *a = &s->a, *b = second(s);
+    reel__import *a = &s->a, *b = second(s);
     reel_status st = reel__im_add_inputs(a, s->file);
     if (!st && b) st = reel__im_add_inputs(b, s->file);
     for (size_t i = 0; i < a->model->graph.node.n && !st; i++) {
@@ -299,7 +301,7 @@ static reel_status build(builds *s)
 }
 
 /* What the whole file is: versions, and functions, whose nodes are listed as operators. */
-static void note_model(const reel_onnx_model *m, reel_import_lacks *lacks)
+static void note_model(const reel__onnx_model *m, reel__import_lacks *lacks)
 {
     if (m->ir_version < REEL__ONNX_IR_MIN)
         reel__lacks(lacks, "model", "IR version %" PRId64 "; %d and above are read",
@@ -315,7 +317,7 @@ static void note_model(const reel_onnx_model *m, reel_import_lacks *lacks)
 
 /* Operators of an opset that is not known: those that are not there at the newest either. What
  * the others mean there, nobody can say. */
-static void note_operators(reel_import *im)
+static void note_operators(reel__import *im)
 {
     im->opset = REEL__ONNX_OPSET_MAX;
     for (size_t i = 0; i < im->model->graph.node.n; i++) {
@@ -332,7 +334,7 @@ static reel_status prune(reel_graph *g)
     if (!live) return reel_error_status();
     for (int i = 0; i < g->n_output; i++) live[g->output[i]] = true;
     for (int i = g->n_node - 1; i >= 0; i--) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         bool needed = false;
         for (int k = 0; k < n->n_out; k++)
             needed = needed || (n->out[k] >= 0 && live[n->out[k]]);
@@ -378,7 +380,7 @@ static reel_status generalize(reel_graph *a, const reel_graph *b, const char *fi
         file, text);
 }
 
-static reel_graph *take(reel_import *im)
+static reel_graph *take(reel__import *im)
 {
     reel_graph *g = im->g;
     im->g = NULL;
@@ -402,7 +404,7 @@ static reel_status set_batch(reel_graph *g, const char *file, int64_t batch)
 
 static reel_graph *finish(builds *s, int64_t batch)
 {
-    reel_import *a = &s->a, *b = second(s);
+    reel__import *a = &s->a, *b = second(s);
     const char *file = s->file;
     reel_status st = prune(a->g);
     if (!st && b) st = prune(b->g);
@@ -417,8 +419,8 @@ static reel_graph *finish(builds *s, int64_t batch)
 /* Builds once, or at two batch sizes if the file leaves one open. */
 static reel_graph *build_all(builds *s, const reel_onnx_load_opts *o)
 {
-    reel_import *a = &s->a;
-    const reel_onnx_model *m = a->model;
+    reel__import *a = &s->a;
+    const reel__onnx_model *m = a->model;
     s->open = reel__im_open(a);
     if (o->batch && !s->open) {
         reel_fail(REEL_ERR_ARG,
@@ -437,13 +439,13 @@ static reel_graph *build_all(builds *s, const reel_onnx_load_opts *o)
     return finish(s, o->batch ? o->batch : 1);
 }
 
-reel_graph *reel__onnx_import(const reel_onnx_model *m, const char *file,
+reel_graph *reel__onnx_import(const reel__onnx_model *m, const char *file,
                               const reel_onnx_load_opts *opts)
 {
     const reel_onnx_load_opts *o = REEL__OPTS("onnx_load", reel_onnx_load_opts, opts);
     if (!o) return NULL;
-    reel_import_lacks *lacks = reel__calloc(1, sizeof *lacks);
-    reel_onnx_names *names = lacks ? reel__onnx_names_new(m, file) : NULL;
+    reel__import_lacks *lacks = reel__calloc(1, sizeof *lacks);
+    reel__onnx_names *names = lacks ? reel__onnx_names_new(m, file) : NULL;
     reel_graph *g = NULL;
     builds s = {.file = file};
     static const reel_onnx_load_opts none = {0};
@@ -471,8 +473,8 @@ reel_graph *reel_onnx_load(const char *path, const reel_onnx_load_opts *opts)
                   path ? "batch and max_bytes must not be negative" : "the path is NULL");
         return NULL;
     }
-    const reel_onnx_read_opts read = {.max_bytes = o->max_bytes};
-    reel_onnx_model *m = reel__onnx_read(path, &read);
+    const reel__onnx_read_opts read = {.max_bytes = o->max_bytes};
+    reel__onnx_model *m = reel__onnx_read(path, &read);
     reel_graph *g = m ? reel__onnx_import(m, path, o) : NULL;
     reel__onnx_model_free(m);
     return g;

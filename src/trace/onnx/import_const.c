@@ -6,13 +6,13 @@
 
 /* ---- constants ----------------------------------------------------------------------------------------- */
 
-static void constant(reel_import *im)
+static void constant(reel__import *im)
 {
-    const reel_onnx_tensor *t = reel__im_tensor(im, "value");
+    const reel__onnx_tensor *t = reel__im_tensor(im, "value");
     float f = (float)reel__im_float(im, "value_float", 0);
     int64_t i = reel__im_int(im, "value_int", 0);
-    const reel_onnx_attribute *a = reel__onnx_attribute(im->node, "value_floats");
-    reel_im_list ints = reel__im_ints(im, "value_ints");
+    const reel__onnx_attribute *a = reel__onnx_find_attribute(im->node, "value_floats");
+    reel__im_list ints = reel__im_ints(im, "value_ints");
     if (t)
         reel__im_out_data(im, 0, t);
     else if (reel__im_has(im, "value_float"))
@@ -29,13 +29,13 @@ static void constant(reel_import *im)
                   "value_ints must be there");
 }
 
-static void constant_of_shape(reel_import *im)
+static void constant_of_shape(reel__import *im)
 {
-    const reel_onnx_tensor *t = reel__im_tensor(im, "value");
-    reel_im_list list = reel__im_in_ints(im, 0);
+    const reel__onnx_tensor *t = reel__im_tensor(im, "value");
+    reel__im_list list = reel__im_in_ints(im, 0);
     reel_shape s = reel__im_shape(&list);
     reel_dtype dtype = REEL_F32;
-    reel_number value = reel__whole(0);
+    reel__number value = reel__whole(0);
     if (t && !reel__onnx_dtype_back(t->dtype, &dtype))
         reel_fail(REEL_ERR_UNSUPPORTED, "value is %s", reel__onnx_dtype_name(t->dtype));
     if (t && t->bytes != reel_dtype_size(dtype))
@@ -48,11 +48,11 @@ static void constant_of_shape(reel_import *im)
 }
 
 /* start, start + delta, ... before limit: as many as the specification says. */
-static void range(reel_import *im)
+static void range(reel__import *im)
 {
-    reel_number start = reel__im_in_number(im, 0, 0),
-                limit = reel__im_in_number(im, 1, 0),
-                delta = reel__im_in_number(im, 2, 1);
+    reel__number start = reel__im_in_number(im, 0, 0),
+                 limit = reel__im_in_number(im, 1, 0),
+                 delta = reel__im_in_number(im, 2, 1);
     OUT(0, reel__im_arange(im, start, limit, delta, META(IN(0))->dtype));
 }
 
@@ -63,16 +63,16 @@ static int64_t clip(int64_t at, int rank)
 }
 
 /* Sizes are known, at the batch size that the graph is built at. */
-static void shape(reel_import *im)
+static void shape(reel__import *im)
 {
-    const reel_meta m = *META(IN(0));
+    const reel__meta m = *META(IN(0));
     int64_t start = clip(reel__im_int(im, "start", 0), m.rank),
             end = clip(reel__im_int(im, "end", m.rank), m.rank);
     OUT(0, reel__im_const(im, REEL_SHAPE(end > start ? end - start : 0), REEL_I64,
                           m.dim + start));
 }
 
-static void size(reel_import *im)
+static void size(reel__import *im)
 {
     int64_t n = reel__numel(META(IN(0)));
     OUT(0, reel__im_const(im, REEL_SCALAR, REEL_I64, &n));
@@ -81,7 +81,7 @@ static void size(reel_import *im)
 /* ---- triangles and unit matrices: comparisons of row and column ------------------------------------ */
 
 /* [rows, columns] bool: column - row compared with k. */
-static int diagonal(reel_import *im, const reel_op *op, int64_t rows, int64_t columns,
+static int diagonal(reel__import *im, const reel__op *op, int64_t rows, int64_t columns,
                     int64_t k)
 {
     const int64_t far = INT64_C(1) << 40; /* no matrix is so large */
@@ -92,27 +92,27 @@ static int diagonal(reel_import *im, const reel_op *op, int64_t rows, int64_t co
     return reel__im_emit(im, op, NULL, 2, (int[]){column, row});
 }
 
-static void trilu(reel_import *im)
+static void trilu(reel__import *im)
 {
     int x = IN(0);
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     int64_t k = reel__number_i64(reel__im_in_number(im, 1, 0));
     if (m.rank < 2) {
         reel_fail(REEL_ERR_FORMAT, "%s is not a matrix", SHOW(&m));
         return;
     }
-    const reel_op *op = reel__im_int(im, "upper", 1) ? &reel__ge : &reel__le;
+    const reel__op *op = reel__im_int(im, "upper", 1) ? &reel__ge : &reel__le;
     int keep = diagonal(im, op, m.dim[m.rank - 2], m.dim[m.rank - 1], k);
     OUT(0, CALL(where, NULL, keep, x, reel__im_scalar(im, 0, x)));
 }
 
-static void eye_like(reel_import *im)
+static void eye_like(reel__import *im)
 {
-    const reel_meta m = *META(IN(0));
+    const reel__meta m = *META(IN(0));
     reel_dtype dtype = m.dtype;
-    int64_t to = reel__im_int(im, "dtype", reel__onnx_dtype(dtype));
+    int64_t to = reel__im_int(im, "dtype", reel__onnx_dtype_of(dtype));
     if (m.rank != 2 || to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
-        !reel__onnx_dtype_back((reel_onnx_dtype)to, &dtype)) {
+        !reel__onnx_dtype_back((reel__onnx_dtype)to, &dtype)) {
         reel_fail(REEL_ERR_UNSUPPORTED, "dtype %" PRId64 " like %s", to, SHOW(&m));
         return;
     }
@@ -127,7 +127,7 @@ static void eye_like(reel_import *im)
         name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     RULE("Constant", 1, 0, 0, 0, 1, "value value_float value_floats value_int value_ints",
          constant),
     RULE("ConstantOfShape", 9, 0, 1, 1, 1, "value", constant_of_shape),
@@ -139,4 +139,4 @@ static const reel_import_row rows[] = {
     RULE("EyeLike", 9, 0, 1, 1, 1, "dtype k", eye_like),
 };
 
-const reel_import_family reel__import_const = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_const = {rows, sizeof rows / sizeof *rows};

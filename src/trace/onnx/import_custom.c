@@ -4,7 +4,7 @@
 #include "ops/custom.h"
 #include "trace/onnx/import.h"
 
-bool reel__im_custom_has(const reel_op *op, const char *attribute)
+bool reel__im_custom_has(const reel__op *op, const char *attribute)
 {
     const reel_custom_op_opts *o = &reel__custom_record_of(op)->of->opts;
     for (int i = 0; i < o->n_attrs; i++)
@@ -12,7 +12,7 @@ bool reel__im_custom_has(const reel_op *op, const char *attribute)
     return false;
 }
 
-static void read_attrs(reel_import *im, const reel_custom_op_opts *o, int64_t *attrs)
+static void read_attrs(reel__import *im, const reel_custom_op_opts *o, int64_t *attrs)
 {
     for (int i = 0; i < o->n_attrs; i++) {
         const char *name = o->attrs[i].name;
@@ -28,7 +28,7 @@ static void read_attrs(reel_import *im, const reel_custom_op_opts *o, int64_t *a
 }
 
 /* An operator without a shape rule cannot be planned from a file, which runs nothing. */
-static void custom(reel_import *im)
+static void custom(reel__import *im)
 {
     const reel__custom_record *r = reel__custom_record_of(im->custom);
     const reel_custom_op_opts *o = &r->of->opts;
@@ -52,5 +52,5 @@ static void custom(reel_import *im)
         if (reel__im_wants_out(im, k)) reel__im_out(im, k, out[k]);
 }
 
-const reel_import_row reel__import_custom = {
+const reel__import_row reel__import_custom = {
     .since = 1, .max_in = -1, .max_out = -1, .attributes = "", .rule = custom};

@@ -10,7 +10,7 @@
 /* ---- the size that is open ---------------------------------------------------------------- */
 
 /* An input that has an initializer of its name is none: its default is taken. */
-static bool is_input(const reel_import *im, size_t i)
+static bool is_input(const reel__import *im, size_t i)
 {
     const char *name = im->model->graph.input.at[i]->name;
     int64_t number = reel__onnx_names_find(im->names, name);
@@ -21,14 +21,14 @@ static bool is_input(const reel_import *im, size_t i)
 typedef struct open_size {
     size_t i;
     int dim;
-    const reel_onnx_value *v;
+    const reel__onnx_value *v;
     const char *name; /* "": none */
 } open_size;
 
 /* The next one, in order; the first after {.dim = -1}. */
-static bool next_open(const reel_import *im, open_size *s)
+static bool next_open(const reel__import *im, open_size *s)
 {
-    const reel_onnx_graph *g = &im->model->graph;
+    const reel__onnx_graph *g = &im->model->graph;
     for (; s->i < g->input.n; s->i++, s->dim = -1) {
         s->v = g->input.at[s->i];
         if (s->dim < 0 && (!is_input(im, s->i) || s->v->lack)) continue;
@@ -57,7 +57,7 @@ static bool is_same(const open_size *a, const open_size *b)
 }
 
 /* The input is lacking: at which size it would have to be built, nobody knows. */
-static void note_second(reel_import *im, const open_size *batch, const open_size *s)
+static void note_second(reel__import *im, const open_size *batch, const open_size *s)
 {
     char where[REEL__ONNX_WHERE];
     int64_t number = reel__onnx_names_find(im->names, s->v->name);
@@ -71,7 +71,7 @@ static void note_second(reel_import *im, const open_size *batch, const open_size
                 batch->v->name);
 }
 
-bool reel__im_open(reel_import *im)
+bool reel__im_open(reel__import *im)
 {
     open_size batch = {.dim = -1};
     if (!next_open(im, &batch)) return false;
@@ -85,7 +85,7 @@ bool reel__im_open(reel_import *im)
 /* ---- inputs --------------------------------------------------------------------------------- */
 
 /* What the file says of an input that a graph cannot have; false: nothing. */
-static bool lacking_input(const reel_import *im, const reel_onnx_value *v)
+static bool lacking_input(const reel__import *im, const reel__onnx_value *v)
 {
     char where[REEL__ONNX_WHERE];
     reel_dtype dtype;
@@ -101,7 +101,8 @@ static bool lacking_input(const reel_import *im, const reel_onnx_value *v)
     return true;
 }
 
-static reel_status add_input(reel_import *im, const char *file, const reel_onnx_value *v)
+static reel_status add_input(reel__import *im, const char *file,
+                             const reel__onnx_value *v)
 {
     reel_shape s = {.rank = v->rank};
     reel_dtype dtype = REEL_F32;
@@ -120,7 +121,7 @@ static reel_status add_input(reel_import *im, const char *file, const reel_onnx_
                              "large: %" PRId64,
                              file, d, v->name, s.dim[d]);
     }
-    const reel_meta m = reel__meta(s, dtype, (reel_device){REEL_CPU, 0});
+    const reel__meta m = reel__meta_of(s, dtype, (reel_device){REEL_CPU, 0});
     if (reel__meta_check("input", &m)) {
         reel_error_clear();
         return reel_fail(
@@ -134,9 +135,9 @@ static reel_status add_input(reel_import *im, const char *file, const reel_onnx_
     return reel__graph_add_input(im->g, value);
 }
 
-reel_status reel__im_add_inputs(reel_import *im, const char *file)
+reel_status reel__im_add_inputs(reel__import *im, const char *file)
 {
-    const reel_onnx_graph *g = &im->model->graph;
+    const reel__onnx_graph *g = &im->model->graph;
     reel_status st = REEL_OK;
     for (size_t i = 0; i < g->input.n && !st; i++)
         if (is_input(im, i)) st = add_input(im, file, g->input.at[i]);
@@ -146,7 +147,8 @@ reel_status reel__im_add_inputs(reel_import *im, const char *file)
 /* ---- outputs -------------------------------------------------------------------------------- */
 
 /* What the file says of an output must be so, as far as it says it. */
-static reel_status add_output(reel_import *im, const char *file, const reel_onnx_value *v)
+static reel_status add_output(reel__import *im, const char *file,
+                              const reel__onnx_value *v)
 {
     int64_t number = reel__onnx_names_find(im->names, v->name);
     if (reel__im_lacking(im, number)) return REEL_OK;
@@ -155,9 +157,9 @@ static reel_status add_output(reel_import *im, const char *file, const reel_onnx
         return reel_fail(REEL_ERR_FORMAT,
                          "onnx_load: %.200s: output %.100s is made nowhere", file,
                          v->name);
-    const reel_meta *m = reel__im_meta(im, value);
+    const reel__meta *m = reel__im_meta(im, value);
     if (v->lack ||
-        (v->dtype != REEL_ONNX_UNDEFINED && v->dtype != reel__onnx_dtype(m->dtype)) ||
+        (v->dtype != REEL_ONNX_UNDEFINED && v->dtype != reel__onnx_dtype_of(m->dtype)) ||
         (v->rank >= 0 && v->rank != m->rank))
         return reel_fail(
             REEL_ERR_FORMAT,
@@ -168,9 +170,9 @@ static reel_status add_output(reel_import *im, const char *file, const reel_onnx
     return reel__graph_add_output(im->g, value, v->name);
 }
 
-reel_status reel__im_add_outputs(reel_import *im, const char *file)
+reel_status reel__im_add_outputs(reel__import *im, const char *file)
 {
-    const reel_onnx_graph *g = &im->model->graph;
+    const reel__onnx_graph *g = &im->model->graph;
     reel_status st = REEL_OK;
     for (size_t i = 0; i < g->output.n && !st; i++)
         st = add_output(im, file, g->output.at[i]);

@@ -14,16 +14,16 @@
 /* Bytes of all results of one file; beyond it nothing is computed while loading. */
 #define FOLD_BYTES (INT64_C(64) << 20)
 
-static bool foldable(const reel_op *op)
+static bool foldable(const reel__op *op)
 {
     if (op->traits & (REEL_OP_INPLACE | REEL_OP_RANDOM)) return false;
     return op->traits & (REEL_OP_POINTWISE | REEL_OP_VIEW | REEL_OP_FOLDS);
 }
 
-reel_tensor *reel__im_known(const reel_import *im, int v)
+reel_tensor *reel__im_known(const reel__import *im, int v)
 {
     if (v < 0) return NULL;
-    const reel_value *value = &im->g->value[v];
+    const reel__value *value = &im->g->value[v];
     reel_tensor *t = value->kind == REEL_VALUE_CONST ? value->tensor
                      : v < im->cap_known             ? im->known[v]
                                                      : NULL;
@@ -31,7 +31,7 @@ reel_tensor *reel__im_known(const reel_import *im, int v)
 }
 
 /* Takes over the caller's reference. */
-static void remember(reel_import *im, int v, reel_tensor *t)
+static void remember(reel__import *im, int v, reel_tensor *t)
 {
     if (v >= im->cap_known) {
         int more = 2 * v + 64;
@@ -48,22 +48,22 @@ static void remember(reel_import *im, int v, reel_tensor *t)
     im->known[v] = t;
 }
 
-static reel_tensor *compute(const reel_op *op, const void *attrs, int n,
-                            reel_tensor *const x[], const reel_meta *meta)
+static reel_tensor *compute(const reel__op *op, const void *attrs, int n,
+                            reel_tensor *const x[], const reel__meta *meta)
 {
     if (op->traits & REEL_OP_VIEW) return reel__tensor_new(meta, x[0]->storage);
     reel_tensor *y = reel__tensor_new(meta, NULL);
-    const reel_call call = {op, n, 1, x, &y, attrs, 0, false};
+    const reel__call call = {op, n, 1, x, &y, attrs, 0, false};
     if (y && !reel__call_launch(&call, meta->device)) return y;
     reel__tensor_release(y);
     return NULL;
 }
 
-void reel__im_fold(reel_import *im, const reel_op *op, const void *attrs, int n,
+void reel__im_fold(reel__import *im, const reel__op *op, const void *attrs, int n,
                    const int in[], const int out[])
 {
     reel_tensor *x[REEL_OP_MAX_IN];
-    const reel_meta *meta = reel__im_meta(im, out[0]);
+    const reel__meta *meta = reel__im_meta(im, out[0]);
     int64_t elements = reel__numel(meta);
     int64_t bytes = elements * (int64_t)reel_dtype_size(meta->dtype);
     if (!foldable(op) || elements > FOLD_ELEMENTS || im->folded + bytes > FOLD_BYTES)
@@ -79,10 +79,10 @@ void reel__im_fold(reel_import *im, const reel_op *op, const void *attrs, int n,
 
 reel_status reel__im_read(const reel_tensor *t, void *to, reel_dtype dtype)
 {
-    reel_meta m = reel__meta(reel__shape(&t->meta), dtype, t->meta.device);
+    reel__meta m = reel__meta_of(reel__shape(&t->meta), dtype, t->meta.device);
     if (reel__numel(&m) == 0) return REEL_OK;
-    const reel_karg in = {reel__ptr(t), &t->meta}, out = {to, &m};
-    const reel_kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
+    const reel__karg in = {reel__ptr(t), &t->meta}, out = {to, &m};
+    const reel__kcall call = {K_COPY, 1, 1, &in, &out, NULL, NULL, 0};
     return reel__launch(m.device, &call);
 }
 
@@ -101,13 +101,13 @@ bool reel__im_same(const reel_tensor *x, const reel_tensor *y)
 }
 
 /* The same tensor for both builds: what they share is equal, and costs no comparison later. */
-static void make_constant(reel_import *im, int64_t number, reel_tensor *t)
+static void make_constant(reel__import *im, int64_t number, reel_tensor *t)
 {
     int v = reel__graph_add_value(im->g, REEL_VALUE_CONST, &t->meta, NULL, t);
     if (v >= 0) im->value[number] = v;
 }
 
-void reel__im_settle(reel_import *a, reel_import *b)
+void reel__im_settle(reel__import *a, reel__import *b)
 {
     for (size_t k = 0; k < a->node->output.n && !reel_failed(); k++) {
         int64_t number = reel__im_name(a, a->node->output.at[k]);

@@ -7,7 +7,7 @@
 #include "trace/onnx/import.h"
 
 /* Whether indices are known to be in range and none negative; those out of it are an error. */
-static bool all_positive(reel_import *im, int index, int64_t n)
+static bool all_positive(reel__import *im, int index, int64_t n)
 {
     const reel_tensor *t = reel__im_known(im, index);
     int64_t count = t ? reel__numel(&t->meta) : 0;
@@ -24,7 +24,7 @@ static bool all_positive(reel_import *im, int index, int64_t n)
 }
 
 /* index < 0 ? index + n : index */
-static int wrapped(reel_import *im, int index, int64_t n)
+static int wrapped(reel__import *im, int index, int64_t n)
 {
     reel_dtype dtype = META(index)->dtype;
     if (dtype != REEL_I64 && dtype != REEL_I32)
@@ -38,9 +38,9 @@ static int wrapped(reel_import *im, int index, int64_t n)
 /* ---- Gather: x [.., m, ..] by index [i, j] -> [.., i, j, ..] ------------------------------- */
 
 /* One known index: a slice, and the dimension dropped. */
-static bool by_one(reel_import *im, int x, int index, int axis)
+static bool by_one(reel__import *im, int x, int index, int axis)
 {
-    reel_number number;
+    reel__number number;
     int64_t n = META(x)->dim[axis];
     if (META(index)->rank != 0 || !reel__im_number(im, index, &number)) return false;
     const int64_t at = reel__number_i64(number);
@@ -48,19 +48,19 @@ static bool by_one(reel_import *im, int x, int index, int axis)
         reel_fail(REEL_ERR_SHAPE, "index %" PRId64 " of a size of %" PRId64, at, n);
         return true;
     }
-    const reel_slice_attrs one = {axis, at, 0, 1, REEL_SLICE_ONE};
+    const reel__slice_attrs one = {axis, at, 0, 1, REEL_SLICE_ONE};
     int y = CALL(slice, &one, x);
     OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_drop_dims(im, y, INT64_C(1) << axis));
     return true;
 }
 
-static void gather(reel_import *im)
+static void gather(reel__import *im)
 {
     int x = IN(0), index = IN(1);
     int axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
     if (reel_failed() || by_one(im, x, index, axis)) return;
-    const reel_meta m = *META(x), i = *META(index);
-    const reel_index_attrs a = {.dim = axis};
+    const reel__meta m = *META(x), i = *META(index);
+    const reel__index_attrs a = {.dim = axis};
     reel_shape s = {.rank = m.rank - 1 + i.rank};
     if (s.rank > REEL_MAX_RANK) {
         reel_fail(REEL_ERR_UNSUPPORTED, "%s by %s has rank %d; at most %d is possible",
@@ -78,17 +78,17 @@ static void gather(reel_import *im)
 
 /* ---- GatherElements, ScatterElements --------------------------------------------------------- */
 
-static void gather_elements(reel_import *im)
+static void gather_elements(reel__import *im)
 {
     int x = IN(0);
     int axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
     if (reel_failed()) return;
-    const reel_index_attrs a = {.dim = axis};
+    const reel__index_attrs a = {.dim = axis};
     int index = wrapped(im, IN(1), META(x)->dim[axis]);
     OUT(0, CALL(gather, &a, x, index));
 }
 
-static void scatter_elements(reel_import *im)
+static void scatter_elements(reel__import *im)
 {
     int x = IN(0);
     int axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
@@ -97,18 +97,18 @@ static void scatter_elements(reel_import *im)
         reel_fail(REEL_ERR_UNSUPPORTED, "reduction \"%.20s\"; there is only add",
                   reduction);
     if (reel_failed()) return;
-    const reel_index_attrs a = {.dim = axis};
+    const reel__index_attrs a = {.dim = axis};
     int index = wrapped(im, IN(1), META(x)->dim[axis]);
     OUT(0, CALL(scatter_add, &a, x, index, IN(2)));
 }
 
 /* ---- OneHot: index [a, b] -> [a, depth, b]: on where the index says, else off -------------------- */
 
-static void one_hot(reel_import *im)
+static void one_hot(reel__import *im)
 {
     int index = reel__im_cast(im, IN(0), REEL_I64), values = IN(2);
     int64_t depth = reel__number_i64(reel__im_in_number(im, 1, 0));
-    const reel_meta m = *META(index), v = *META(values);
+    const reel__meta m = *META(index), v = *META(values);
     int axis = reel__im_axis(reel__im_int(im, "axis", -1), m.rank + 1);
     reel_shape column = {.rank = m.rank + 1}, row = column;
     if (reel_failed()) return;
@@ -138,11 +138,11 @@ static void one_hot(reel_import *im)
         name, since, 0, least, most, 1, attributes, rule, NULL, NULL, 0                  \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     RULE("Gather", 1, 2, 2, "axis", gather),
     RULE("GatherElements", 11, 2, 2, "axis", gather_elements),
     RULE("ScatterElements", 16, 3, 3, "axis reduction", scatter_elements),
     RULE("OneHot", 9, 3, 3, "axis", one_hot),
 };
 
-const reel_import_family reel__import_index = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_index = {rows, sizeof rows / sizeof *rows};

@@ -9,7 +9,7 @@
 #include "base/decimal.h"
 #include "base/error.h"
 
-void reel__lacks(reel_import_lacks *l, const char *where, const char *format, ...)
+void reel__lacks(reel__import_lacks *l, const char *where, const char *format, ...)
 {
     char what[sizeof l->row->what];
     va_list args;
@@ -32,7 +32,7 @@ void reel__lacks(reel_import_lacks *l, const char *where, const char *format, ..
 }
 
 /* "operator TopK (2 times, first node 3 "sort")" */
-static int row_text(const reel_import_lacks *l, int k, char *to, size_t room)
+static int row_text(const reel__import_lacks *l, int k, char *to, size_t room)
 {
     const int64_t n = l->row[k].count;
     if (n == 1)
@@ -42,7 +42,7 @@ static int row_text(const reel_import_lacks *l, int k, char *to, size_t room)
                     l->row[k].what, n, l->row[k].where);
 }
 
-reel_status reel__lacks_refuse(const reel_import_lacks *l, const char *file,
+reel_status reel__lacks_refuse(const reel__import_lacks *l, const char *file,
                                int64_t opset)
 {
     /* behind the list, and before it: the file's name */

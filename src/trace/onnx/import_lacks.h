@@ -8,20 +8,20 @@
 /* Kinds that are told apart; a message has no room for more. */
 #define REEL__LACKS_MAX 48
 
-typedef struct reel_import_lacks {
+typedef struct reel__import_lacks {
     int n;
     int64_t others; /* beyond the table */
     struct {
         char what[192], where[96]; /* where it was first */
         int64_t count;
     } row[REEL__LACKS_MAX];
-} reel_import_lacks;
+} reel__import_lacks;
 
 /* Something is lacking; the same words count once more. */
-void reel__lacks(reel_import_lacks *l, const char *where, const char *format, ...)
+void reel__lacks(reel__import_lacks *l, const char *where, const char *format, ...)
     REEL_PRINTF(3, 4);
 /* REEL_ERR_UNSUPPORTED with the list; REEL_OK if it is empty. */
-reel_status reel__lacks_refuse(const reel_import_lacks *l, const char *file,
+reel_status reel__lacks_refuse(const reel__import_lacks *l, const char *file,
                                int64_t opset);
 
 #endif

@@ -8,31 +8,31 @@
 /* ---- a row of a record ------------------------------------------------------------------ */
 
 /* y = record(x) */
-static void unary(reel_import *im)
+static void unary(reel__import *im)
 {
     OUT(0, reel__im_emit(im, im->row->record, NULL, 1, (int[]){IN(0)}));
 }
 
 /* y = record(x | alpha), alpha an attribute with the row's number as default */
-static void with_alpha(reel_import *im)
+static void with_alpha(reel__import *im)
 {
-    const reel_scalar_attrs a =
+    const reel__scalar_attrs a =
         reel__scalars(reel__im_float(im, "alpha", im->row->number), 0);
     OUT(0, reel__im_emit(im, im->row->record, &a, 1, (int[]){IN(0)}));
 }
 
-static int pair(reel_import *im, const reel_op *op, int x, int y)
+static int pair(reel__import *im, const reel__op *op, int x, int y)
 {
     return reel__im_emit(im, op, NULL, 2, (int[]){x, y});
 }
 
-static void binary(reel_import *im)
+static void binary(reel__import *im)
 {
     OUT(0, pair(im, im->row->record, IN(0), IN(1)));
 }
 
 /* x with a number: a record of its own, unless y would give the result more dimensions. */
-static bool by_number(reel_import *im, int x, int y, reel_number *number)
+static bool by_number(reel__import *im, int x, int y, reel__number *number)
 {
     return META(y)->rank <= META(x)->rank && reel_dtype_is_float(META(x)->dtype) &&
            META(x)->dtype == META(y)->dtype && !reel__im_known(im, x) &&
@@ -40,10 +40,10 @@ static bool by_number(reel_import *im, int x, int y, reel_number *number)
 }
 
 /* Add and Mul, in either order; record2 takes the number. */
-static void commutative(reel_import *im)
+static void commutative(reel__import *im)
 {
     int x = IN(0), y = IN(1);
-    reel_scalar_attrs a = reel__scalars(0, 0);
+    reel__scalar_attrs a = reel__scalars(0, 0);
     if (by_number(im, x, y, &a.a[0]))
         OUT(0, reel__im_emit(im, im->row->record2, &a, 1, &x));
     else if (by_number(im, y, x, &a.a[0]))
@@ -52,10 +52,10 @@ static void commutative(reel_import *im)
         OUT(0, pair(im, im->row->record, x, y));
 }
 
-static void subtract(reel_import *im)
+static void subtract(reel__import *im)
 {
     int x = IN(0), y = IN(1);
-    reel_number number;
+    reel__number number;
     if (by_number(im, x, y, &number))
         OUT(0, reel__im_shift(im, x, -reel__number_f64(number)));
     else
@@ -63,7 +63,7 @@ static void subtract(reel_import *im)
 }
 
 /* x, y, z, ... folded from the left. */
-static int fold_left(reel_import *im, const reel_op *op)
+static int fold_left(reel__import *im, const reel__op *op)
 {
     int y = IN(0);
     for (size_t k = 1; k < im->node->input.n && !reel_failed(); k++)
@@ -71,12 +71,12 @@ static int fold_left(reel_import *im, const reel_op *op)
     return y;
 }
 
-static void variadic(reel_import *im)
+static void variadic(reel__import *im)
 {
     OUT(0, fold_left(im, im->row->record));
 }
 
-static void mean(reel_import *im)
+static void mean(reel__import *im)
 {
     OUT(0, reel__im_scale(im, fold_left(im, &reel__add), 1 / (double)im->node->input.n));
 }
@@ -84,7 +84,7 @@ static void mean(reel_import *im)
 /* ---- division, power ----------------------------------------------------------------------- */
 
 /* Integers are divided toward zero. */
-static void divide(reel_import *im)
+static void divide(reel__import *im)
 {
     int x = IN(0), y = IN(1);
     if (reel_dtype_is_float(META(x)->dtype))
@@ -94,7 +94,7 @@ static void divide(reel_import *im)
 }
 
 /* The sign of y, with fmod that of x. */
-static void modulo(reel_import *im)
+static void modulo(reel__import *im)
 {
     int x = IN(0), y = IN(1);
     if (reel__im_int(im, "fmod", 0) != 0)
@@ -103,10 +103,10 @@ static void modulo(reel_import *im)
         OUT(0, CALL(remainder, NULL, x, y));
 }
 
-static void power(reel_import *im)
+static void power(reel__import *im)
 {
     int x = IN(0), y = reel__im_cast(im, IN(1), META(IN(0))->dtype);
-    reel_scalar_attrs a = reel__scalars(0, 0);
+    reel__scalar_attrs a = reel__scalars(0, 0);
     if (!by_number(im, x, y, &a.a[0]))
         OUT(0, CALL(pow, NULL, x, y));
     else if (reel__number_equal(a.a[0], reel__whole(2)))
@@ -117,13 +117,13 @@ static void power(reel_import *im)
 
 /* ---- comparisons -------------------------------------------------------------------------- */
 
-static void is_nan(reel_import *im)
+static void is_nan(reel__import *im)
 {
     int x = IN(0);
     OUT(0, CALL(ne, NULL, x, x));
 }
 
-static void is_inf(reel_import *im)
+static void is_inf(reel__import *im)
 {
     int x = IN(0);
     bool down = reel__im_int(im, "detect_negative", 1) != 0,
@@ -133,16 +133,16 @@ static void is_inf(reel_import *im)
     OUT(0, CALL(logical_or, NULL, above, below));
 }
 
-static void where(reel_import *im)
+static void where(reel__import *im)
 {
     OUT(0, CALL(where, NULL, IN(0), IN(1), IN(2)));
 }
 
 /* ---- choices of a number: Clip, PRelu and such ------------------------------------------------ */
 
-static bool bound(reel_import *im, int k, double *bound)
+static bool bound(reel__import *im, int k, double *bound)
 {
-    reel_number number;
+    reel__number number;
     if (!reel__im_has_in(im, k)) return true;
     if (!reel__im_number(im, IN(k), &number)) return false;
     *bound = reel__number_f64(number);
@@ -150,7 +150,7 @@ static bool bound(reel_import *im, int k, double *bound)
 }
 
 /* Attributes until 10; inputs since, which need not be constant. */
-static void clip(reel_import *im)
+static void clip(reel__import *im)
 {
     int x = IN(0);
     double low = reel__im_float(im, "min", -INFINITY),
@@ -158,7 +158,7 @@ static void clip(reel_import *im)
     if (reel_dtype_is_float(META(x)->dtype) && bound(im, 1, &low) &&
         bound(im, 2, &high)) {
         /* of bounds in the wrong order the upper one decides */
-        const reel_scalar_attrs a = reel__scalars(low < high ? low : high, high);
+        const reel__scalar_attrs a = reel__scalars(low < high ? low : high, high);
         OUT(0, low == 0 && high == 6 ? CALL(relu6, NULL, x) : CALL(clamp, &a, x));
         return;
     }
@@ -167,13 +167,13 @@ static void clip(reel_import *im)
     OUT(0, x);
 }
 
-static int above(reel_import *im, int x, double level)
+static int above(reel__import *im, int x, double level)
 {
     return CALL(gt, NULL, x, reel__im_scalar(im, level, x));
 }
 
 /* x > 0 ? x : slope x */
-static void prelu(reel_import *im)
+static void prelu(reel__import *im)
 {
     int x = IN(0);
     int scaled = CALL(mul, NULL, IN(1), x);
@@ -181,7 +181,7 @@ static void prelu(reel_import *im)
 }
 
 /* Before opset 7 a slope [c] was one of channels, those of x [n, c, ...]. */
-static void prelu_of_channels(reel_import *im)
+static void prelu_of_channels(reel__import *im)
 {
     int x = IN(0), slope = IN(1);
     reel_shape s = {.rank = reel_failed() ? 0 : META(x)->rank - 1};
@@ -193,7 +193,7 @@ static void prelu_of_channels(reel_import *im)
     OUT(0, CALL(where, NULL, above(im, x, 0), x, scaled));
 }
 
-static void thresholded_relu(reel_import *im)
+static void thresholded_relu(reel__import *im)
 {
     int x = IN(0);
     int zero = reel__im_scalar(im, 0, x);
@@ -202,7 +202,7 @@ static void thresholded_relu(reel_import *im)
 }
 
 /* x < -lambd ? x + bias : x > lambd ? x - bias : 0 */
-static void shrink(reel_import *im)
+static void shrink(reel__import *im)
 {
     int x = IN(0);
     double bias = reel__im_float(im, "bias", 0), lambd = reel__im_float(im, "lambd", 0.5);
@@ -214,11 +214,11 @@ static void shrink(reel_import *im)
 
 /* ---- activations ------------------------------------------------------------------------------ */
 
-static void hard_sigmoid(reel_import *im)
+static void hard_sigmoid(reel__import *im)
 {
     const double alpha = reel__im_float(im, "alpha", 0.2f),
                  beta = reel__im_float(im, "beta", 0.5);
-    const reel_scalar_attrs unit = reel__scalars(0, 1);
+    const reel__scalar_attrs unit = reel__scalars(0, 1);
     int x = IN(0);
     if (fabs(alpha - 1. / 6) < 1e-7 && beta == 0.5) {
         OUT(0, CALL(hardsigmoid, NULL, x));
@@ -228,7 +228,7 @@ static void hard_sigmoid(reel_import *im)
     OUT(0, CALL(clamp, &unit, x));
 }
 
-static void gelu(reel_import *im)
+static void gelu(reel__import *im)
 {
     const char *form = reel__im_string(im, "approximate", "none");
     int x = IN(0);
@@ -244,7 +244,7 @@ static void gelu(reel_import *im)
 }
 
 /* x sigmoid(alpha x) */
-static void swish(reel_import *im)
+static void swish(reel__import *im)
 {
     double alpha = reel__im_float(im, "alpha", 1);
     int x = IN(0);
@@ -255,40 +255,40 @@ static void swish(reel_import *im)
 }
 
 /* gamma elu(x | alpha) */
-static void selu(reel_import *im)
+static void selu(reel__import *im)
 {
     bool old = im->opset < 6; /* the defaults had four digits */
     const double alpha =
         reel__im_float(im, "alpha", old ? 1.6732f : 1.67326319217681884765625);
-    const reel_scalar_attrs a = reel__scalars(alpha, 0);
+    const reel__scalar_attrs a = reel__scalars(alpha, 0);
     double gamma = reel__im_float(im, "gamma", old ? 1.0507f : 1.05070102214813232421875);
     OUT(0, reel__im_scale(im, CALL(elu, &a, IN(0)), gamma));
 }
 
 /* alpha elu(x / alpha | 1): alpha (exp(x / alpha) - 1) below 0 */
-static void celu(reel_import *im)
+static void celu(reel__import *im)
 {
     double alpha = reel__im_float(im, "alpha", 1);
-    const reel_scalar_attrs one = reel__scalars(1, 0);
+    const reel__scalar_attrs one = reel__scalars(1, 0);
     int y = CALL(elu, &one, reel__im_scale(im, IN(0), 1 / alpha));
     OUT(0, reel__im_scale(im, y, alpha));
 }
 
 /* x tanh(softplus(x)) */
-static void mish(reel_import *im)
+static void mish(reel__import *im)
 {
     int x = IN(0);
     OUT(0, CALL(mul, NULL, x, CALL(tanh, NULL, CALL(softplus, NULL, x))));
 }
 
 /* x / (1 + |x|) */
-static void softsign(reel_import *im)
+static void softsign(reel__import *im)
 {
     int x = IN(0);
     OUT(0, CALL(div, NULL, x, reel__im_shift(im, CALL(abs, NULL, x), 1)));
 }
 
-static void tangent(reel_import *im)
+static void tangent(reel__import *im)
 {
     int x = IN(0);
     OUT(0, CALL(div, NULL, CALL(sin, NULL, x), CALL(cos, NULL, x)));
@@ -297,49 +297,49 @@ static void tangent(reel_import *im)
 /* ---- dtype, nothing --------------------------------------------------------------------------- */
 
 /* `to` is a number of a type. */
-static void cast_to(reel_import *im, int64_t to)
+static void cast_to(reel__import *im, int64_t to)
 {
     reel_dtype dtype = REEL_F32;
     if (to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
-        !reel__onnx_dtype_back((reel_onnx_dtype)to, &dtype))
+        !reel__onnx_dtype_back((reel__onnx_dtype)to, &dtype))
         reel_fail(REEL_ERR_UNSUPPORTED, "attribute to is %" PRId64 " (%s)", to,
                   to >= 0 && to < REEL_ONNX_DTYPE_COUNT
-                      ? reel__onnx_dtype_name((reel_onnx_dtype)to)
+                      ? reel__onnx_dtype_name((reel__onnx_dtype)to)
                       : "no dtype");
     OUT(0, reel__im_cast(im, IN(0), dtype));
 }
 
-static void cast(reel_import *im)
+static void cast(reel__import *im)
 {
     cast_to(im, reel__im_int(im, "to", 0));
 }
 
-static void cast_by_name(reel_import *im)
+static void cast_by_name(reel__import *im)
 {
     const char *name = reel__im_string(im, "to", "");
     int64_t to = 0;
     while (to < REEL_ONNX_DTYPE_COUNT &&
-           strcmp(name, reel__onnx_dtype_name((reel_onnx_dtype)to)) != 0)
+           strcmp(name, reel__onnx_dtype_name((reel__onnx_dtype)to)) != 0)
         to++;
     cast_to(im, to);
 }
 
-static void cast_like(reel_import *im)
+static void cast_like(reel__import *im)
 {
     OUT(0, reel__im_cast(im, IN(0), META(IN(1))->dtype));
 }
 
-static void identity(reel_import *im)
+static void identity(reel__import *im)
 {
     OUT(0, IN(0));
 }
 
 /* As in evaluation: everything passes. */
-static void dropout(reel_import *im)
+static void dropout(reel__import *im)
 {
     bool training = false;
     if (reel__im_has_in(im, 2)) {
-        reel_number on;
+        reel__number on;
         training =
             !reel__im_number(im, IN(2), &on) || !reel__number_equal(on, reel__whole(0));
     }
@@ -378,7 +378,7 @@ static void dropout(reel_import *im)
         name, 7, 0, 2, 2, 1, "", rule, rec, rec2, 0                                      \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     UNARY("Abs", 1, abs),
     UNARY("Neg", 1, neg),
     UNARY("Sign", 9, sign),
@@ -444,4 +444,4 @@ static const reel_import_row rows[] = {
     {"Dropout", 12, 0, 1, 3, 2, "seed", dropout, NULL, NULL, 0},
 };
 
-const reel_import_family reel__import_math = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_math = {rows, sizeof rows / sizeof *rows};

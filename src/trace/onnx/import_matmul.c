@@ -6,7 +6,7 @@
 
 /* ---- MatMul, Gemm ----------------------------------------------------------------------------------- */
 
-static void matmul(reel_import *im)
+static void matmul(reel__import *im)
 {
     int x = IN(0), y = IN(1);
     bool row = META(x)->rank == 1, column = META(y)->rank == 1;
@@ -24,7 +24,7 @@ static void matmul(reel_import *im)
 }
 
 /* alpha x y + beta c. What a linear layer is becomes one. */
-static void gemm(reel_import *im)
+static void gemm(reel__import *im)
 {
     static const int64_t turned[] = {1, 0};
     int x = IN(0), y = IN(1), c = IN(2);
@@ -51,10 +51,10 @@ static void gemm(reel_import *im)
 /* ---- Attention (23) ------------------------------------------------------------------------------------ */
 
 /* [b, l, heads d] -> [b, heads, l, d] */
-static int by_heads(reel_import *im, int x, int64_t heads)
+static int by_heads(reel__import *im, int x, int64_t heads)
 {
     static const int64_t order[] = {0, 2, 1, 3};
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     if (m.rank == 4) return x;
     if (m.rank != 3 || heads < 1 || m.dim[2] % heads) {
         reel_fail(REEL_ERR_SHAPE, "%s in %" PRId64 " heads", SHOW(&m), heads);
@@ -65,9 +65,9 @@ static int by_heads(reel_import *im, int x, int64_t heads)
 }
 
 /* Several heads of queries share those of keys and values: each is repeated. */
-static int share_heads(reel_import *im, int x, int64_t heads)
+static int share_heads(reel__import *im, int x, int64_t heads)
 {
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     if (m.rank != 4 || m.dim[1] == heads) return x;
     if (m.dim[1] < 1 || heads % m.dim[1]) {
         reel_fail(REEL_ERR_SHAPE, "%" PRId64 " heads share %s", heads, SHOW(&m));
@@ -79,7 +79,7 @@ static int share_heads(reel_import *im, int x, int64_t heads)
     return reel__im_reshape(im, x, REEL_SHAPE(m.dim[0], heads, m.dim[2], m.dim[3]));
 }
 
-static void attention(reel_import *im)
+static void attention(reel__import *im)
 {
     static const int64_t order[] = {0, 2, 1, 3};
     bool rank3 = META(IN(0))->rank == 3;
@@ -94,20 +94,20 @@ static void attention(reel_import *im)
     int q = by_heads(im, IN(0), q_heads), k = by_heads(im, IN(1), kv_heads),
         v = by_heads(im, IN(2), kv_heads), mask = IN(3);
     if (reel_failed()) return;
-    const reel_meta m = *META(q);
+    const reel__meta m = *META(q);
     k = share_heads(im, k, m.dim[1]);
     v = share_heads(im, v, m.dim[1]);
     if (reel_failed() || META(k)->rank != 4 || m.dim[3] < 1) {
         reel_fail(REEL_ERR_SHAPE, "queries %s, keys %s", SHOW(&m), SHOW(META(k)));
         return;
     }
-    const reel_attention_attrs a = {
+    const reel__attention_attrs a = {
         .scale = reel__im_float(im, "scale", (float)(1 / sqrt((double)m.dim[3]))),
         .causal = reel__im_int(im, "is_causal", 0) != 0};
     int y = CALL(attention, &a, q, k, v, mask);
     if (rank3 && !reel_failed()) {
         y = reel__im_permute(im, y, order);
-        const reel_meta r = *META(y);
+        const reel__meta r = *META(y);
         y = reel__im_reshape(im, y, REEL_SHAPE(r.dim[0], r.dim[1], r.dim[2] * r.dim[3]));
     }
     OUT(0, y);
@@ -120,7 +120,7 @@ static void attention(reel_import *im)
         name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     RULE("MatMul", 1, 0, 2, 2, 1, "", matmul),
     RULE("Gemm", 1, 6, 3, 3, 1, "alpha beta broadcast transA transB", gemm),
     RULE("Gemm", 7, 0, 2, 3, 1, "alpha beta transA transB", gemm),
@@ -130,4 +130,4 @@ static const reel_import_row rows[] = {
          attention),
 };
 
-const reel_import_family reel__import_matmul = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_matmul = {rows, sizeof rows / sizeof *rows};

@@ -9,13 +9,13 @@
 
 /* ---- names and values ------------------------------------------------------------------ */
 
-int64_t reel__im_name(const reel_import *im, const char *name)
+int64_t reel__im_name(const reel__import *im, const char *name)
 {
     return *name ? reel__onnx_names_find(im->names, name) : -1;
 }
 
 /* A tensor of its own: what the file maps is not aligned, and goes when it is closed. */
-static reel_tensor *copy_of(const reel_onnx_tensor *data)
+static reel_tensor *copy_of(const reel__onnx_tensor *data)
 {
     reel_dtype dtype;
     if (data->lack || !reel__onnx_dtype_back(data->dtype, &dtype)) {
@@ -24,7 +24,7 @@ static reel_tensor *copy_of(const reel_onnx_tensor *data)
                   data->lack ? "" : reel__onnx_dtype_name(data->dtype));
         return NULL;
     }
-    reel_meta m = reel__meta(data->shape, dtype, (reel_device){REEL_CPU, 0});
+    reel__meta m = reel__meta_of(data->shape, dtype, (reel_device){REEL_CPU, 0});
     if (reel__meta_check(data->name, &m)) return NULL;
     if ((size_t)reel__numel(&m) * reel_dtype_size(dtype) != data->bytes) {
         reel_fail(REEL_ERR_FORMAT, "tensor \"%s\" %s holds %zu bytes", data->name,
@@ -40,12 +40,12 @@ static reel_tensor *copy_of(const reel_onnx_tensor *data)
     return t;
 }
 
-int reel__im_value(reel_import *im, int64_t number, reel_value_kind kind)
+int reel__im_value(reel__import *im, int64_t number, reel__value_kind kind)
 {
     if (reel_failed() || number < 0 || im->value[number] >= 0 || !im->data[number])
         return reel_failed() || number < 0 ? REEL_NO_VALUE : im->value[number];
-    const reel_onnx_tensor *data = im->data[number];
-    const reel_import *twin = im->twin;
+    const reel__onnx_tensor *data = im->data[number];
+    const reel__import *twin = im->twin;
     reel_tensor *t = twin && twin->value[number] >= 0
                          ? reel__tensor_retain(twin->g->value[twin->value[number]].tensor)
                          : copy_of(data);
@@ -58,13 +58,13 @@ int reel__im_value(reel_import *im, int64_t number, reel_value_kind kind)
     return im->value[number];
 }
 
-bool reel__im_lacking(reel_import *im, int64_t number)
+bool reel__im_lacking(reel__import *im, int64_t number)
 {
     char where[REEL__ONNX_WHERE];
     reel_dtype dtype;
     if (number < 0) return false;
     if (im->twin) return im->twin->value[number] == REEL__IM_LACKING;
-    const reel_onnx_tensor *data = im->data[number];
+    const reel__onnx_tensor *data = im->data[number];
     if (im->value[number] != REEL_NO_VALUE || !data)
         return im->value[number] == REEL__IM_LACKING;
     if (!data->lack && reel__onnx_dtype_back(data->dtype, &dtype)) return false;
@@ -76,17 +76,17 @@ bool reel__im_lacking(reel_import *im, int64_t number)
     return true;
 }
 
-bool reel__im_has_in(const reel_import *im, int k)
+bool reel__im_has_in(const reel__import *im, int k)
 {
     return (size_t)k < im->node->input.n && *im->node->input.at[k];
 }
 
-bool reel__im_wants_out(const reel_import *im, int k)
+bool reel__im_wants_out(const reel__import *im, int k)
 {
     return (size_t)k < im->node->output.n && *im->node->output.at[k];
 }
 
-static int operand(reel_import *im, int k, reel_value_kind kind)
+static int operand(reel__import *im, int k, reel__value_kind kind)
 {
     if (!reel__im_has_in(im, k)) return REEL_NO_VALUE;
     const char *name = im->node->input.at[k];
@@ -97,14 +97,14 @@ static int operand(reel_import *im, int k, reel_value_kind kind)
 
 /* Before opset 7 an attribute said at which dimension of the first operand the second one
  * begins, if not at the end: it gets the dimensions that follow there. */
-static int at_axis(reel_import *im, int v)
+static int at_axis(reel__import *im, int v)
 {
     if (v < 0 || im->opset >= 7 || !reel__im_int(im, "broadcast", 0) ||
         !reel__im_has(im, "axis"))
         return v;
     int x = operand(im, 0, REEL_VALUE_PARAM);
     if (x < 0) return REEL_NO_VALUE;
-    const reel_meta *first = reel__im_meta(im, x), *m = reel__im_meta(im, v);
+    const reel__meta *first = reel__im_meta(im, x), *m = reel__im_meta(im, v);
     int axis = reel__im_axis(reel__im_int(im, "axis", 0), first->rank);
     reel_shape s = reel__shape(m);
     if (axis + s.rank > first->rank) /* such as a scalar written as [1, 1, 1, 1] */
@@ -113,25 +113,25 @@ static int at_axis(reel_import *im, int v)
     return reel_failed() ? REEL_NO_VALUE : reel__im_reshape(im, v, s);
 }
 
-int reel__im_in(reel_import *im, int k)
+int reel__im_in(reel__import *im, int k)
 {
     int v = operand(im, k, REEL_VALUE_PARAM);
     return k == 1 ? at_axis(im, v) : v;
 }
 
-int reel__im_in_buffer(reel_import *im, int k)
+int reel__im_in_buffer(reel__import *im, int k)
 {
     return operand(im, k, REEL_VALUE_BUFFER);
 }
 
-void reel__im_out(reel_import *im, int k, int v)
+void reel__im_out(reel__import *im, int k, int v)
 {
     if (reel_failed() || !reel__im_wants_out(im, k)) return;
     int64_t number = reel__im_name(im, im->node->output.at[k]);
     if (number >= 0) im->value[number] = v;
 }
 
-void reel__im_out_data(reel_import *im, int k, const reel_onnx_tensor *t)
+void reel__im_out_data(reel__import *im, int k, const reel__onnx_tensor *t)
 {
     if (reel_failed() || !reel__im_wants_out(im, k)) return;
     int64_t number = reel__im_name(im, im->node->output.at[k]);
@@ -143,13 +143,13 @@ void reel__im_out_data(reel_import *im, int k, const reel_onnx_tensor *t)
 
 /* ---- attributes ------------------------------------------------------------------------- */
 
-static const reel_onnx_attribute *attribute(const reel_import *im, const char *name,
-                                            reel_onnx_kind kind)
+static const reel__onnx_attribute *attribute(const reel__import *im, const char *name,
+                                             reel__onnx_kind kind)
 {
     static const char *const words[] = {"nothing",  "a float",       "an int",
                                         "a string", "a tensor",      "a graph",
                                         "floats",   "whole numbers", "strings"};
-    const reel_onnx_attribute *a = reel__onnx_attribute(im->node, name);
+    const reel__onnx_attribute *a = reel__onnx_find_attribute(im->node, name);
     if (a && a->kind != kind) {
         reel_fail(REEL_ERR_FORMAT, "attribute %s is %s, must be %s", name,
                   (unsigned)a->kind < 9 ? words[a->kind] : "?", words[kind]);
@@ -158,39 +158,39 @@ static const reel_onnx_attribute *attribute(const reel_import *im, const char *n
     return a;
 }
 
-bool reel__im_has(const reel_import *im, const char *name)
+bool reel__im_has(const reel__import *im, const char *name)
 {
-    return reel__onnx_attribute(im->node, name) != NULL;
+    return reel__onnx_find_attribute(im->node, name) != NULL;
 }
 
-int64_t reel__im_int(reel_import *im, const char *name, int64_t otherwise)
+int64_t reel__im_int(reel__import *im, const char *name, int64_t otherwise)
 {
-    const reel_onnx_attribute *a = attribute(im, name, REEL_ONNX_A_INT);
+    const reel__onnx_attribute *a = attribute(im, name, REEL_ONNX_A_INT);
     return a ? a->i : otherwise;
 }
 
-double reel__im_float(reel_import *im, const char *name, double otherwise)
+double reel__im_float(reel__import *im, const char *name, double otherwise)
 {
-    const reel_onnx_attribute *a = attribute(im, name, REEL_ONNX_A_FLOAT);
+    const reel__onnx_attribute *a = attribute(im, name, REEL_ONNX_A_FLOAT);
     return a ? (double)a->f : otherwise;
 }
 
-const char *reel__im_string(reel_import *im, const char *name, const char *otherwise)
+const char *reel__im_string(reel__import *im, const char *name, const char *otherwise)
 {
-    const reel_onnx_attribute *a = attribute(im, name, REEL_ONNX_A_STRING);
+    const reel__onnx_attribute *a = attribute(im, name, REEL_ONNX_A_STRING);
     return a ? a->s : otherwise;
 }
 
-const reel_onnx_tensor *reel__im_tensor(reel_import *im, const char *name)
+const reel__onnx_tensor *reel__im_tensor(reel__import *im, const char *name)
 {
-    const reel_onnx_attribute *a = attribute(im, name, REEL_ONNX_A_TENSOR);
+    const reel__onnx_attribute *a = attribute(im, name, REEL_ONNX_A_TENSOR);
     return a ? a->t : NULL;
 }
 
-reel_im_list reel__im_ints(reel_import *im, const char *name)
+reel__im_list reel__im_ints(reel__import *im, const char *name)
 {
-    const reel_onnx_attribute *a = attribute(im, name, REEL_ONNX_A_INTS);
-    reel_im_list list = {.n = -1};
+    const reel__onnx_attribute *a = attribute(im, name, REEL_ONNX_A_INTS);
+    reel__im_list list = {.n = -1};
     if (a && a->n > REEL__IM_LIST)
         reel_fail(REEL_ERR_UNSUPPORTED,
                   "attribute %s has %zu numbers, at most %d are read", name, a->n,
@@ -205,7 +205,7 @@ reel_im_list reel__im_ints(reel_import *im, const char *name)
 
 /* The tensor of a value if it is known: also a small parameter, which is not folded, but may
  * be read where an operator asks for a number. */
-static reel_tensor *readable(const reel_import *im, int v)
+static reel_tensor *readable(const reel__import *im, int v)
 {
     if (v >= 0 && reel__is_state(&im->g->value[v]) &&
         reel__numel(&im->g->value[v].meta) <= REEL__IM_LIST)
@@ -213,13 +213,13 @@ static reel_tensor *readable(const reel_import *im, int v)
     return reel__im_known(im, v);
 }
 
-reel_im_list reel__im_in_ints(reel_import *im, int k)
+reel__im_list reel__im_in_ints(reel__import *im, int k)
 {
-    reel_im_list list = {.n = -1};
+    reel__im_list list = {.n = -1};
     int v = reel__im_in(im, k);
     if (v < 0) return list;
     const reel_tensor *t = readable(im, v);
-    const reel_meta *m = reel__im_meta(im, v);
+    const reel__meta *m = reel__im_meta(im, v);
     if (!t)
         reel_fail(REEL_ERR_UNSUPPORTED,
                   "input %d \"%s\" %s is computed while the model runs; it must be a "
@@ -236,13 +236,13 @@ reel_im_list reel__im_in_ints(reel_import *im, int k)
     return list;
 }
 
-reel_im_list reel__im_list_or_in(reel_import *im, const char *name, int k)
+reel__im_list reel__im_list_or_in(reel__import *im, const char *name, int k)
 {
     return reel__im_has(im, name) ? reel__im_ints(im, name) : reel__im_in_ints(im, k);
 }
 
 /* The one number of a tensor: integers as they are. */
-static bool read_number(const reel_tensor *t, reel_number *number)
+static bool read_number(const reel_tensor *t, reel__number *number)
 {
     double real;
     int64_t whole;
@@ -256,15 +256,15 @@ static bool read_number(const reel_tensor *t, reel_number *number)
     return true;
 }
 
-bool reel__im_number(reel_import *im, int v, reel_number *number)
+bool reel__im_number(reel__import *im, int v, reel__number *number)
 {
     reel_tensor *t = reel_failed() ? NULL : reel__im_known(im, v);
     return t && reel__numel(&t->meta) == 1 && read_number(t, number);
 }
 
-reel_number reel__im_in_number(reel_import *im, int k, double other)
+reel__number reel__im_in_number(reel__import *im, int k, double other)
 {
-    reel_number otherwise = reel__real(other);
+    reel__number otherwise = reel__real(other);
     int v = reel__im_in(im, k);
     if (v < 0) return otherwise;
     const reel_tensor *t = readable(im, v);
@@ -285,7 +285,7 @@ int reel__im_axis(int64_t axis, int rank)
     return 0;
 }
 
-int64_t reel__im_mask(const reel_im_list *axes, int rank)
+int64_t reel__im_mask(const reel__im_list *axes, int rank)
 {
     int64_t mask = 0;
     for (int i = 0; i < axes->n && !reel_failed(); i++) {
@@ -297,7 +297,7 @@ int64_t reel__im_mask(const reel_im_list *axes, int rank)
     return mask;
 }
 
-reel_shape reel__im_shape(const reel_im_list *list)
+reel_shape reel__im_shape(const reel__im_list *list)
 {
     reel_shape s = {.rank = 0};
     if (list->n > REEL_MAX_RANK)

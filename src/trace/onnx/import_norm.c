@@ -4,13 +4,13 @@
 
 #include "trace/onnx/import.h"
 
-static int64_t all_dims(const reel_meta *m)
+static int64_t all_dims(const reel__meta *m)
 {
     return (INT64_C(1) << m->rank) - 1;
 }
 
 /* v [c] as [c, 1, ...], to go with x [n, c, ...]. */
-static int as_column(reel_import *im, int v, int rank)
+static int as_column(reel__import *im, int v, int rank)
 {
     reel_shape s = {.rank = rank - 1};
     if (reel_failed()) return REEL_NO_VALUE;
@@ -24,13 +24,13 @@ static int as_column(reel_import *im, int v, int rank)
 
 /* ---- BatchNormalization, with the statistics that were learned -------------------------------- */
 
-static void batch_norm(reel_import *im)
+static void batch_norm(reel__import *im)
 {
     int x = IN(0), weight = IN(1), bias = IN(2);
     int mean = reel__im_in_buffer(im, 3), var = reel__im_in_buffer(im, 4);
-    const reel_batch_norm_attrs a = {.eps = reel__im_float(im, "epsilon", 1e-5f),
-                                     .momentum =
-                                         1 - reel__im_float(im, "momentum", 0.9f)};
+    const reel__batch_norm_attrs a = {.eps = reel__im_float(im, "epsilon", 1e-5f),
+                                      .momentum =
+                                          1 - reel__im_float(im, "momentum", 0.9f)};
     if (reel__im_int(im, "training_mode", 0) || reel__im_wants_out(im, 1) ||
         (im->opset < 7 && !reel__im_int(im, "is_test", 0)))
         reel_fail(REEL_ERR_UNSUPPORTED, "training_mode is set, or running statistics are "
@@ -51,20 +51,20 @@ static void batch_norm(reel_import *im)
 /* ---- what layer, instance and group normalization have in common -------------------------------- */
 
 /* (x - mean) / sqrt(var + eps) over the last dims. */
-static int normalize(reel_import *im, int x, int64_t dims, double eps)
+static int normalize(reel__import *im, int x, int64_t dims, double eps)
 {
-    const reel_layer_norm_attrs a = {.dims = dims, .eps = eps};
+    const reel__layer_norm_attrs a = {.dims = dims, .eps = eps};
     return CALL(layer_norm, &a, reel__im_contiguous(im, x), REEL_NO_VALUE, REEL_NO_VALUE);
 }
 
-static double epsilon(reel_import *im)
+static double epsilon(reel__import *im)
 {
     double eps = reel__im_float(im, "epsilon", 1e-5f);
     if (!(eps >= 0)) reel_fail(REEL_ERR_FORMAT, "epsilon %g must not be negative", eps);
     return eps;
 }
 
-static void instance_norm(reel_import *im)
+static void instance_norm(reel__import *im)
 {
     int x = IN(0), rank = META(x)->rank;
     if (rank < 3)
@@ -76,9 +76,10 @@ static void instance_norm(reel_import *im)
 
 /* [n, c, ...] as [n, groups, c / groups ...]. Scale and bias are of groups in 18, of channels
  * from 21 on. */
-static int of_channels(reel_import *im, int v, int64_t channels, int64_t groups, int rank)
+static int of_channels(reel__import *im, int v, int64_t channels, int64_t groups,
+                       int rank)
 {
-    const reel_meta m = *META(v);
+    const reel__meta m = *META(v);
     if (m.rank == 1 && m.dim[0] == groups && groups != channels) {
         v = reel__im_reshape(im, v, REEL_SHAPE(groups, 1));
         v = reel__im_expand(im, v, REEL_SHAPE(groups, channels / groups));
@@ -87,10 +88,10 @@ static int of_channels(reel_import *im, int v, int64_t channels, int64_t groups,
     return as_column(im, v, rank);
 }
 
-static void group_norm(reel_import *im)
+static void group_norm(reel__import *im)
 {
     int x = IN(0);
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     int64_t groups = reel__im_int(im, "num_groups", 0), channels = m.dim[1];
     if (!reel_failed() && (m.rank < 3 || groups < 1 || channels % groups))
         reel_fail(REEL_ERR_SHAPE, "%s in %" PRId64 " groups", SHOW(&m), groups);
@@ -103,7 +104,7 @@ static void group_norm(reel_import *im)
 }
 
 /* v in the shape of the last dimensions of x, which it may be broadcast to. */
-static int tail(reel_import *im, int v, const reel_meta *x, int axis)
+static int tail(reel__import *im, int v, const reel__meta *x, int axis)
 {
     reel_shape s = {.rank = x->rank - axis};
     memcpy(s.dim, x->dim + axis, (size_t)s.rank * sizeof *s.dim);
@@ -121,19 +122,19 @@ static int tail(reel_import *im, int v, const reel_meta *x, int axis)
 }
 
 /* A statistic [...] as ONNX has it, [..., 1, 1]. */
-static int with_ones(reel_import *im, int v, int rank)
+static int with_ones(reel__import *im, int v, int rank)
 {
     reel_shape s = reel__shape(META(v));
     while (s.rank < rank) s.dim[s.rank++] = 1;
     return reel__im_reshape(im, v, s);
 }
 
-static void layer_norm(reel_import *im)
+static void layer_norm(reel__import *im)
 {
     int x = reel__im_contiguous(im, IN(0)), out[REEL_OP_MAX_OUT];
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     int axis = reel__im_axis(reel__im_int(im, "axis", -1), m.rank);
-    const reel_layer_norm_attrs a = {.dims = m.rank - axis, .eps = epsilon(im)};
+    const reel__layer_norm_attrs a = {.dims = m.rank - axis, .eps = epsilon(im)};
     if (reel_failed()) return;
     int in[3] = {x, tail(im, IN(1), &m, axis), tail(im, IN(2), &m, axis)};
     reel__im_emit_all(im, &reel__layer_norm, &a, 3, in, out);
@@ -146,25 +147,25 @@ static void layer_norm(reel_import *im)
 /* ---- without a mean, or over other dimensions ------------------------------------------------------ */
 
 /* x / sqrt(mean(x^2) + eps) scale */
-static void rms_norm(reel_import *im)
+static void rms_norm(reel__import *im)
 {
     int x = IN(0);
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     int axis = reel__im_axis(reel__im_int(im, "axis", -1), m.rank);
     int64_t mask = all_dims(&m) & ~((INT64_C(1) << axis) - 1);
     const double n = (double)reel__im_count(&m, axis, m.rank);
-    const reel_norm_attrs a = {.mask = mask, .scale = 1 / n, .eps = epsilon(im)};
+    const reel__norm_attrs a = {.mask = mask, .scale = 1 / n, .eps = epsilon(im)};
     int y = CALL(div, NULL, x, CALL(norm, &a, x));
     OUT(0, CALL(mul, NULL, y, IN(1)));
 }
 
 /* x / |x|, by the norm or the sum of sizes; 0 where all are. */
-static void lp_norm(reel_import *im)
+static void lp_norm(reel__import *im)
 {
     int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank);
     int64_t p = reel__im_int(im, "p", 2), mask = INT64_C(1) << axis;
     if (p != 1 && p != 2) reel_fail(REEL_ERR_FORMAT, "p %" PRId64 " must be 1 or 2", p);
-    const reel_norm_attrs a = {.mask = mask, .scale = 1};
+    const reel__norm_attrs a = {.mask = mask, .scale = 1};
     int s = p == 2 ? CALL(norm, &a, x)
                    : reel__im_reduce(im, &reel__sum, CALL(abs, NULL, x), mask, 1, true);
     int empty = CALL(eq, NULL, s, reel__im_scalar(im, 0, x));
@@ -173,12 +174,12 @@ static void lp_norm(reel_import *im)
 }
 
 /* (x - mean) / (deviation + 1e-9) */
-static void mean_variance_norm(reel_import *im)
+static void mean_variance_norm(reel__import *im)
 {
     int x = IN(0);
-    reel_im_list axes = reel__im_ints(im, "axes");
-    if (axes.n < 0) axes = (reel_im_list){3, {0, 2, 3}};
-    const reel_mask_attrs a = {reel__im_mask(&axes, META(x)->rank), 0, 0};
+    reel__im_list axes = reel__im_ints(im, "axes");
+    if (axes.n < 0) axes = (reel__im_list){3, {0, 2, 3}};
+    const reel__mask_attrs a = {reel__im_mask(&axes, META(x)->rank), 0, 0};
     int dev = CALL(sub, NULL, x, reel__im_mean(im, x, a.mask, true));
     int s = reel__im_shift(im, CALL(sqrt, NULL, CALL(var, &a, x)), 1e-9);
     OUT(0, CALL(div, NULL, dev, s));
@@ -191,7 +192,7 @@ static void mean_variance_norm(reel_import *im)
         name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     RULE("BatchNormalization", 1, 6, 5, 5, 5, "epsilon is_test momentum spatial",
          batch_norm),
     RULE("BatchNormalization", 7, 13, 5, 5, 5, "epsilon momentum spatial", batch_norm),
@@ -206,4 +207,4 @@ static const reel_import_row rows[] = {
     RULE("MeanVarianceNormalization", 9, 0, 1, 1, 1, "axes", mean_variance_norm),
 };
 
-const reel_import_family reel__import_norm = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_norm = {rows, sizeof rows / sizeof *rows};

@@ -11,11 +11,11 @@ typedef struct reduction {
     bool keep, none; /* none: an empty list, which means to leave x as it is */
 } reduction;
 
-static reduction operands(reel_import *im)
+static reduction operands(reel__import *im)
 {
     reduction r = {.x = IN(0)};
     int rank = META(r.x)->rank;
-    reel_im_list axes = reel__im_list_or_in(im, "axes", 1);
+    reel__im_list axes = reel__im_list_or_in(im, "axes", 1);
     r.keep = reel__im_int(im, "keepdims", 1) != 0;
     r.none = axes.n <= 0 && reel__im_int(im, "noop_with_empty_axes", 0) != 0;
     r.mask = axes.n > 0 ? reel__im_mask(&axes, rank)
@@ -25,7 +25,7 @@ static reduction operands(reel_import *im)
 }
 
 /* y without the dimensions of the mask. */
-static int without(reel_import *im, int y, int64_t mask)
+static int without(reel__import *im, int y, int64_t mask)
 {
     reel_shape s = {.rank = 0};
     if (y < 0) return y;
@@ -35,35 +35,35 @@ static int without(reel_import *im, int y, int64_t mask)
 }
 
 /* The largest of nothing is the lowest number in ONNX, an error in records. */
-static int reduce_extreme_of(reel_import *im, const reel_op *op, const reduction *r)
+static int reduce_extreme_of(reel__import *im, const reel__op *op, const reduction *r)
 {
-    const reel_meta *m = META(r->x);
+    const reel__meta *m = META(r->x);
     for (int d = 0; d < m->rank && !reel_failed(); d++)
         if ((r->mask >> d & 1) && m->dim[d] == 0)
             reel_fail(REEL_ERR_UNSUPPORTED, "no element to choose from in %s", SHOW(m));
     return reel__im_reduce(im, op, r->x, r->mask, 1, r->keep);
 }
 
-static int reduce(reel_import *im, const reel_op *op, int x, const reduction *r)
+static int reduce(reel__import *im, const reel__op *op, int x, const reduction *r)
 {
     return reel__im_reduce(im, op, x, r->mask, 1, r->keep);
 }
 
 /* Sums of whole numbers are i64 in records, and as x in ONNX. */
-static int sum(reel_import *im, int x, const reduction *r)
+static int sum(reel__import *im, int x, const reduction *r)
 {
     return reel__im_cast(im, reduce(im, &reel__sum, x, r), META(x)->dtype);
 }
 
 /* ---- ReduceX ------------------------------------------------------------------------------ */
 
-static void reduce_sum(reel_import *im)
+static void reduce_sum(reel__import *im)
 {
     const reduction r = operands(im);
     OUT(0, r.none ? r.x : sum(im, r.x, &r));
 }
 
-static void reduce_mean(reel_import *im)
+static void reduce_mean(reel__import *im)
 {
     const reduction r = operands(im);
     if (!reel_failed() && !reel_dtype_is_float(META(r.x)->dtype))
@@ -71,14 +71,14 @@ static void reduce_mean(reel_import *im)
     OUT(0, reel__im_mean(im, r.x, r.mask, r.keep));
 }
 
-static void reduce_extreme(reel_import *im)
+static void reduce_extreme(reel__import *im)
 {
     const reduction r = operands(im);
     OUT(0, r.none ? r.x : reduce_extreme_of(im, im->row->record, &r));
 }
 
 /* x' and then the sum of it: |x|, x^2. */
-static void reduce_sum_of(reel_import *im)
+static void reduce_sum_of(reel__import *im)
 {
     const reduction r = operands(im);
     int y = reel__im_emit(im, im->row->record, NULL, 1, &r.x);
@@ -86,22 +86,22 @@ static void reduce_sum_of(reel_import *im)
 }
 
 /* A norm of nothing but x itself is its size. */
-static void reduce_l2(reel_import *im)
+static void reduce_l2(reel__import *im)
 {
     const reduction r = operands(im);
-    const reel_norm_attrs a = {.mask = r.mask, .scale = 1};
+    const reel__norm_attrs a = {.mask = r.mask, .scale = 1};
     int y = r.none ? CALL(abs, NULL, r.x) : CALL(norm, &a, r.x);
     OUT(0, r.keep || r.none ? y : without(im, y, r.mask));
 }
 
-static void reduce_log_sum(reel_import *im)
+static void reduce_log_sum(reel__import *im)
 {
     const reduction r = operands(im);
     OUT(0, CALL(log, NULL, r.none ? r.x : sum(im, r.x, &r)));
 }
 
 /* m + log sum exp(x - m), m the largest: 0 where that is infinite, or NaN would come out. */
-static void reduce_log_sum_exp(reel_import *im)
+static void reduce_log_sum_exp(reel__import *im)
 {
     reduction r = operands(im);
     const bool keep = r.keep;
@@ -116,7 +116,7 @@ static void reduce_log_sum_exp(reel_import *im)
 
 /* No record multiplies along a dimension: one slice after the other, which suits what it is
  * used for, the number of elements of a shape. */
-static void reduce_prod(reel_import *im)
+static void reduce_prod(reel__import *im)
 {
     const reduction r = operands(im);
     int y = r.x;
@@ -144,13 +144,13 @@ static void reduce_prod(reel_import *im)
 /* ---- ArgMax, ArgMin ------------------------------------------------------------------------ */
 
 /* Of equal values records choose the first; the last is the first from behind. */
-static void arg(reel_import *im)
+static void arg(reel__import *im)
 {
     int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
     bool keep = reel__im_int(im, "keepdims", 1) != 0,
          last = reel__im_int(im, "select_last_index", 0) != 0;
     if (reel_failed()) return;
-    const reel_mask_attrs behind = {.mask = INT64_C(1) << axis};
+    const reel__mask_attrs behind = {.mask = INT64_C(1) << axis};
     const double n = (double)META(x)->dim[axis];
     if (last) x = CALL(flip, &behind, x);
     int y = reel__im_reduce(im, im->row->record, x, behind.mask, 0, keep);
@@ -159,21 +159,22 @@ static void arg(reel_import *im)
 
 /* ---- Softmax, LogSoftmax --------------------------------------------------------------------- */
 
-static void softmax(reel_import *im)
+static void softmax(reel__import *im)
 {
     int x = IN(0);
-    const reel_dim_attrs a = {reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank)};
+    const reel__dim_attrs a = {
+        reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank)};
     OUT(0, reel__im_emit(im, im->row->record, &a, 1, &x));
 }
 
 /* Until 12: over all dimensions from axis on together. */
-static void softmax_flat(reel_import *im)
+static void softmax_flat(reel__import *im)
 {
     int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 1), META(x)->rank);
     const reel_shape s = reel__shape(META(x));
     if (reel_failed()) return;
     bool last = axis == s.rank - 1;
-    const reel_dim_attrs a = {last ? axis : 1};
+    const reel__dim_attrs a = {last ? axis : 1};
     if (!last) x = reel__im_flatten(im, x, axis);
     OUT(0, reel__im_reshape(im, reel__im_emit(im, im->row->record, &a, 1, &x), s));
 }
@@ -187,7 +188,7 @@ static void softmax_flat(reel_import *im)
         name, changed, 0, 1, 2, 1, "keepdims noop_with_empty_axes", rule, rec, rec2, 0   \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     REDUCE("ReduceSum", 13, reduce_sum, NULL, NULL),
     REDUCE("ReduceMean", 18, reduce_mean, NULL, NULL),
     REDUCE("ReduceMax", 18, reduce_extreme, &reel__max, NULL),
@@ -208,4 +209,4 @@ static const reel_import_row rows[] = {
     {"LogSoftmax", 13, 0, 1, 1, 1, "axis", softmax, &reel__log_softmax, NULL, 0},
 };
 
-const reel_import_family reel__import_reduce = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_reduce = {rows, sizeof rows / sizeof *rows};

@@ -8,7 +8,7 @@
 /* ---- Reshape, Flatten, Squeeze, Unsqueeze ------------------------------------------------- */
 
 /* Puts sizes for 0 (as it was, unless `zero` means 0) and -1 (what is left). */
-static void resolve(const reel_meta *m, reel_im_list *to, bool zero)
+static void resolve(const reel__meta *m, reel__im_list *to, bool zero)
 {
     int64_t known = 1, n = reel__numel(m);
     int hole = -1;
@@ -37,12 +37,12 @@ static void resolve(const reel_meta *m, reel_im_list *to, bool zero)
         to->at[hole] = n / known;
 }
 
-static void reshape(reel_import *im)
+static void reshape(reel__import *im)
 {
     int x = IN(0);
-    reel_im_list to = reel__im_list_or_in(im, "shape", 1);
+    reel__im_list to = reel__im_list_or_in(im, "shape", 1);
     bool zero = reel__im_int(im, "allowzero", 0) != 0;
-    const reel_im_list asked = to;
+    const reel__im_list asked = to;
     int64_t dim[REEL_MAX_RANK] = {0};
     resolve(META(x), &to, zero);
     const reel_shape s = reel__im_shape(&to);
@@ -51,7 +51,7 @@ static void reshape(reel_import *im)
     OUT(0, reel__im_reshape_as(im, x, s, dim));
 }
 
-static void flatten(reel_import *im)
+static void flatten(reel__import *im)
 {
     int x = IN(0), rank = META(x)->rank;
     int64_t axis = reel__im_int(im, "axis", 1);
@@ -60,11 +60,11 @@ static void flatten(reel_import *im)
     OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_flatten(im, x, at));
 }
 
-static void squeeze(reel_import *im)
+static void squeeze(reel__import *im)
 {
     int x = IN(0);
-    const reel_meta m = *META(x);
-    reel_im_list axes = reel__im_list_or_in(im, "axes", 1);
+    const reel__meta m = *META(x);
+    reel__im_list axes = reel__im_list_or_in(im, "axes", 1);
     int64_t mask = reel__im_mask(&axes, m.rank);
     for (int d = 0; d < m.rank && !reel_failed(); d++) {
         if (axes.n < 0 && m.dim[d] == 1) mask |= INT64_C(1) << d;
@@ -74,11 +74,11 @@ static void squeeze(reel_import *im)
     OUT(0, reel_failed() ? REEL_NO_VALUE : reel__im_drop_dims(im, x, mask));
 }
 
-static void unsqueeze(reel_import *im)
+static void unsqueeze(reel__import *im)
 {
     int x = IN(0);
-    const reel_meta m = *META(x);
-    reel_im_list axes = reel__im_list_or_in(im, "axes", 1);
+    const reel__meta m = *META(x);
+    reel__im_list axes = reel__im_list_or_in(im, "axes", 1);
     int rank = m.rank + (axes.n > 0 ? axes.n : 0), from = 0;
     if (rank > REEL_MAX_RANK) {
         reel_fail(REEL_ERR_UNSUPPORTED, "rank %d; at most %d is possible", rank,
@@ -98,10 +98,10 @@ static void unsqueeze(reel_import *im)
 
 /* ---- Transpose, Expand, Tile ---------------------------------------------------------------- */
 
-static void transpose(reel_import *im)
+static void transpose(reel__import *im)
 {
     int x = IN(0), rank = META(x)->rank;
-    reel_im_list perm = reel__im_ints(im, "perm");
+    reel__im_list perm = reel__im_ints(im, "perm");
     if (perm.n < 0) {
         perm.n = rank;
         for (int d = 0; d < rank; d++) perm.at[d] = rank - 1 - d;
@@ -115,12 +115,12 @@ static void transpose(reel_import *im)
 }
 
 /* Broadcasting in both directions: a size 1 in the list keeps what x has. */
-static void expand(reel_import *im)
+static void expand(reel__import *im)
 {
     int x = IN(0);
-    reel_im_list list = reel__im_in_ints(im, 1);
+    reel__im_list list = reel__im_in_ints(im, 1);
     reel_shape s = reel__im_shape(&list);
-    reel_meta want = reel__meta(s, META(x)->dtype, META(x)->device), both = want;
+    reel__meta want = reel__meta_of(s, META(x)->dtype, META(x)->device), both = want;
     if (!reel_failed() && !reel__broadcast(META(x), &want, &both))
         reel_fail(REEL_ERR_SHAPE, "%s does not broadcast to %s", SHOW(META(x)),
                   SHOW(&want));
@@ -129,10 +129,10 @@ static void expand(reel_import *im)
 
 /* Repeats along each dimension: [a, b] times (r, s) is [r, a, s, b] of one [1, a, 1, b]. One
  * dimension at a time, so that rank 8 has room. */
-static void tile(reel_import *im)
+static void tile(reel__import *im)
 {
     int x = IN(0), rank = META(x)->rank;
-    reel_im_list times = reel__im_in_ints(im, 1);
+    reel__im_list times = reel__im_in_ints(im, 1);
     if (!reel_failed() && times.n != rank)
         reel_fail(REEL_ERR_FORMAT, "%d repeats for %s", times.n, SHOW(META(x)));
     for (int d = 0; d < rank && !reel_failed(); d++) {
@@ -155,7 +155,7 @@ static void tile(reel_import *im)
 /* ---- Concat, Split, Slice ---------------------------------------------------------------------- */
 
 /* In groups of 64, which a record takes; groups again, so that there is no limit. */
-static void concat(reel_import *im)
+static void concat(reel__import *im)
 {
     int part[REEL_OP_MAX_IN], n = 0, axis = 0;
     for (size_t k = 0; k < im->node->input.n && !reel_failed(); k++) {
@@ -171,12 +171,12 @@ static void concat(reel_import *im)
     if (!reel_failed()) OUT(0, reel__im_cat(im, n, part, axis));
 }
 
-static void split(reel_import *im)
+static void split(reel__import *im)
 {
     int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 0), META(x)->rank);
     int outs = (int)im->node->output.n;
     int64_t n = META(x)->dim[axis], start = 0;
-    reel_im_list size = reel__im_list_or_in(im, "split", 1);
+    reel__im_list size = reel__im_list_or_in(im, "split", 1);
     if (reel_failed()) return;
     if (size.n < 0 && outs <= REEL__IM_LIST) { /* equal parts, the last may be smaller */
         int64_t parts = reel__im_int(im, "num_outputs", outs);
@@ -208,22 +208,22 @@ static void split(reel_import *im)
 /* The elements start, start + step, ... before end along one dimension. A step backward is a
  * flip, then a step forward; place i becomes -1 - i, and so the ends that count from either
  * side change sides. */
-static int cut(reel_import *im, int x, int dim, int64_t start, int64_t end, int64_t step)
+static int cut(reel__import *im, int x, int dim, int64_t start, int64_t end, int64_t step)
 {
-    const reel_mask_attrs flip = {.mask = INT64_C(1) << dim};
+    const reel__mask_attrs flip = {.mask = INT64_C(1) << dim};
     if (step > 0) return reel__im_slice(im, x, dim, start, end, step);
     x = CALL(flip, &flip, x);
     return reel__im_slice(im, x, dim, -1 - start, -1 - end,
                           step == INT64_MIN ? INT64_MAX : -step);
 }
 
-static void slice(reel_import *im)
+static void slice(reel__import *im)
 {
     int x = IN(0), rank = META(x)->rank;
-    reel_im_list start = reel__im_list_or_in(im, "starts", 1),
-                 end = reel__im_list_or_in(im, "ends", 2),
-                 axis = reel__im_list_or_in(im, "axes", 3);
-    reel_im_list step = {.n = -1};
+    reel__im_list start = reel__im_list_or_in(im, "starts", 1),
+                  end = reel__im_list_or_in(im, "ends", 2),
+                  axis = reel__im_list_or_in(im, "axes", 3);
+    reel__im_list step = {.n = -1};
     if (im->opset >= 10) step = reel__im_in_ints(im, 4);
     for (int i = 0; i < start.n && axis.n < 0; i++) axis.at[i] = i;
     if (axis.n < 0) axis.n = start.n;
@@ -246,15 +246,15 @@ static void slice(reel_import *im)
 /* ---- Pad --------------------------------------------------------------------------------------------- */
 
 /* Negative padding cuts off. */
-static void pad(reel_import *im)
+static void pad(reel__import *im)
 {
     int x = IN(0), rank = META(x)->rank;
-    reel_im_list pads = reel__im_list_or_in(im, im->opset < 2 ? "paddings" : "pads", 1),
-                 axes = {.n = -1};
+    reel__im_list pads = reel__im_list_or_in(im, im->opset < 2 ? "paddings" : "pads", 1),
+                  axes = {.n = -1};
     if (im->opset >= 18) axes = reel__im_in_ints(im, 3);
-    reel_number value = reel__im_has_in(im, 2)
-                            ? reel__im_in_number(im, 2, 0)
-                            : reel__real(reel__im_float(im, "value", 0));
+    reel__number value = reel__im_has_in(im, 2)
+                             ? reel__im_in_number(im, 2, 0)
+                             : reel__real(reel__im_float(im, "value", 0));
     const char *mode = reel__im_string(im, "mode", "constant");
     int64_t before[REEL_MAX_RANK] = {0}, after[REEL_MAX_RANK] = {0};
     if (strcmp(mode, "constant") != 0)
@@ -283,9 +283,9 @@ static void pad(reel_import *im)
 
 /* ---- blocks of space and depth ---------------------------------------------------------------------- */
 
-static reel_shape blocks(reel_import *im, int x, int64_t size)
+static reel_shape blocks(reel__import *im, int x, int64_t size)
 {
-    const reel_meta *m = META(x);
+    const reel__meta *m = META(x);
     if (m->rank != 4 || size < 1 || size > 1 << 20)
         reel_fail(size > 1 << 20 ? REEL_ERR_UNSUPPORTED : REEL_ERR_FORMAT,
                   "blocks of %" PRId64 " of %s; [n, c, h, w] is needed", size, SHOW(m));
@@ -293,7 +293,7 @@ static reel_shape blocks(reel_import *im, int x, int64_t size)
 }
 
 /* DCR: [n, b, b, c, h, w] -> [n, c, h, b, w, b]; CRD: [n, c, b, b, h, w] likewise. */
-static void depth_to_space(reel_import *im)
+static void depth_to_space(reel__import *im)
 {
     static const int64_t dcr[] = {0, 3, 4, 1, 5, 2}, crd[] = {0, 1, 4, 2, 5, 3};
     int x = IN(0);
@@ -317,7 +317,7 @@ static void depth_to_space(reel_import *im)
 }
 
 /* DCR: [n, c, h, b, w, b] -> [n, b, b, c, h, w]; CRD: -> [n, c, b, b, h, w] */
-static void space_to_depth(reel_import *im)
+static void space_to_depth(reel__import *im)
 {
     static const int64_t dcr[] = {0, 3, 5, 1, 2, 4}, crd[] = {0, 1, 3, 5, 2, 4};
     int x = IN(0);
@@ -344,7 +344,7 @@ static void space_to_depth(reel_import *im)
         name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     RULE("Reshape", 1, 4, 1, 1, 1, "shape", reshape),
     RULE("Reshape", 5, 0, 2, 2, 1, "allowzero", reshape),
     RULE("Flatten", 1, 0, 1, 1, 1, "axis", flatten),
@@ -369,4 +369,4 @@ static const reel_import_row rows[] = {
     RULE("SpaceToDepth", 28, 0, 1, 1, 1, "blocksize mode", space_to_depth),
 };
 
-const reel_import_family reel__import_shape = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_shape = {rows, sizeof rows / sizeof *rows};

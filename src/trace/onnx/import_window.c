@@ -23,10 +23,10 @@ static reel_status beyond(int64_t n)
     return n > WINDOW_MAX ? REEL_ERR_UNSUPPORTED : REEL_ERR_FORMAT;
 }
 
-static void read_sides(reel_import *im, const char *name, int dims, int64_t least,
+static void read_sides(reel__import *im, const char *name, int dims, int64_t least,
                        int64_t to[2])
 {
-    reel_im_list list = reel__im_ints(im, name);
+    reel__im_list list = reel__im_ints(im, name);
     if (list.n < 0) return;
     if (list.n != dims) {
         reel_fail(REEL_ERR_FORMAT, "attribute %s has %d numbers, %d dimensions", name,
@@ -56,7 +56,7 @@ static void pad_same(window *w, const int64_t in[2], bool upper)
     }
 }
 
-static window read_window(reel_import *im, const int64_t in[2], const int64_t size[2],
+static window read_window(reel__import *im, const int64_t in[2], const int64_t size[2],
                           int dims)
 {
     window w = {dims, {size[0], size[1]}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, false};
@@ -65,7 +65,7 @@ static window read_window(reel_import *im, const int64_t in[2], const int64_t si
     read_sides(im, "strides", dims, 1, w.stride);
     read_sides(im, "dilations", dims, 1, w.dilation);
     w.ceil_mode = reel__im_int(im, "ceil_mode", 0) != 0;
-    reel_im_list pads = reel__im_ints(im, "pads");
+    reel__im_list pads = reel__im_ints(im, "pads");
     if (reel_failed()) return w;
     if (strcmp(mode, "SAME_UPPER") == 0 || strcmp(mode, "SAME_LOWER") == 0) {
         pad_same(&w, in, strcmp(mode, "SAME_UPPER") == 0);
@@ -86,7 +86,7 @@ static window read_window(reel_import *im, const int64_t in[2], const int64_t si
 }
 
 /* Dimensions of space of x [n, c, ...]; 0 with an error. */
-static int space(reel_import *im, int x)
+static int space(reel__import *im, int x)
 {
     int dims = META(x)->rank - 2;
     if (!reel_failed() && (dims < 1 || dims > 2))
@@ -98,14 +98,14 @@ static int space(reel_import *im, int x)
 }
 
 /* [a, b, l] as [a, b, 1, l]; rank 4 as it is. */
-static int as_plane(reel_import *im, int x)
+static int as_plane(reel__import *im, int x)
 {
     reel_shape s = reel__shape(META(x));
     if (s.rank != 3) return x;
     return reel__im_reshape(im, x, REEL_SHAPE(s.dim[0], s.dim[1], 1, s.dim[2]));
 }
 
-static int as_line(reel_import *im, int y, int dims)
+static int as_line(reel__import *im, int y, int dims)
 {
     reel_shape s = reel__shape(META(y));
     if (dims != 1 || s.rank != 4) return y;
@@ -113,7 +113,7 @@ static int as_line(reel_import *im, int y, int dims)
 }
 
 /* Puts padding that a record cannot have around x itself. */
-static int pad_explicitly(reel_import *im, int x, window *w, double value)
+static int pad_explicitly(reel__import *im, int x, window *w, double value)
 {
     const int64_t before[4] = {0, 0, w->before[0], w->before[1]},
                   after[4] = {0, 0, w->after[0], w->after[1]};
@@ -129,7 +129,7 @@ static bool symmetric(const window *w)
 
 /* ---- Conv ------------------------------------------------------------------------------------ */
 
-static int64_t read_group(reel_import *im)
+static int64_t read_group(reel__import *im)
 {
     int64_t group = reel__im_int(im, "group", 1);
     if (group >= 1 && group <= WINDOW_MAX) return group;
@@ -147,7 +147,7 @@ static bool kernel_agrees(const window *w, const int64_t size[2])
     return false;
 }
 
-static void conv(reel_import *im)
+static void conv(reel__import *im)
 {
     int x = IN(0), dims = space(im, x), weight = IN(1), bias = IN(2);
     x = as_plane(im, x);
@@ -158,7 +158,7 @@ static void conv(reel_import *im)
     if (reel_failed()) return;
     const int64_t size[2] = {META(weight)->dim[2], META(weight)->dim[3]};
     window w = read_window(im, META(x)->dim + 2, size, dims);
-    reel_conv2d_attrs a = {.groups = read_group(im)};
+    reel__conv2d_attrs a = {.groups = read_group(im)};
     if (reel_failed() || !kernel_agrees(&w, size)) return;
     if (!symmetric(&w)) x = pad_explicitly(im, x, &w, 0);
     memcpy(a.stride, w.stride, sizeof a.stride);
@@ -171,10 +171,10 @@ static void conv(reel_import *im)
 /* ---- ConvTranspose: the gradient of a convolution by its input --------------------------------- */
 
 /* Padding of a transposed convolution cuts off its result; pads or output_shape say which. */
-static void transposed_pads(reel_import *im, window *w, const int64_t in[2],
+static void transposed_pads(reel__import *im, window *w, const int64_t in[2],
                             int64_t extra[2])
 {
-    reel_im_list want = reel__im_ints(im, "output_shape");
+    reel__im_list want = reel__im_ints(im, "output_shape");
     const char *mode = reel__im_string(im, "auto_pad", "NOTSET");
     bool same = strncmp(mode, "SAME_", 5) == 0;
     if (want.n >= 0 && want.n != w->dims)
@@ -197,7 +197,7 @@ static void transposed_pads(reel_import *im, window *w, const int64_t in[2],
     }
 }
 
-static void conv_transpose(reel_import *im)
+static void conv_transpose(reel__import *im)
 {
     int x = IN(0), dims = space(im, x), weight = IN(1), bias = IN(2);
     x = as_plane(im, x);
@@ -207,11 +207,11 @@ static void conv_transpose(reel_import *im)
                   SHOW(META(x)));
     if (reel_failed()) return;
     const int64_t size[2] = {META(weight)->dim[2], META(weight)->dim[3]};
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     window w = read_window(im, m.dim + 2, size, dims);
     int64_t extra[2] = {0, 0};
     read_sides(im, "output_padding", dims, 0, extra);
-    reel_conv2d_attrs a = {.groups = read_group(im)};
+    reel__conv2d_attrs a = {.groups = read_group(im)};
     if (!reel_failed()) transposed_pads(im, &w, m.dim + 2, extra);
     if (reel_failed() || !kernel_agrees(&w, size)) return;
     /* the whole result, then what the padding leaves of it */
@@ -253,9 +253,9 @@ static void conv_transpose(reel_import *im)
 
 /* ---- MaxPool, AveragePool ------------------------------------------------------------------------ */
 
-static reel_pool2d_attrs pool_attrs(const window *w)
+static reel__pool2d_attrs pool_attrs(const window *w)
 {
-    reel_pool2d_attrs a = {.ceil_mode = w->ceil_mode};
+    reel__pool2d_attrs a = {.ceil_mode = w->ceil_mode};
     memcpy(a.kernel, w->size, sizeof a.kernel);
     memcpy(a.stride, w->stride, sizeof a.stride);
     memcpy(a.padding, w->before, sizeof a.padding);
@@ -271,7 +271,7 @@ static bool plain_padding(const window *w)
 }
 
 /* Records number the winners in their plane, ONNX in the whole tensor. */
-static int over_planes(reel_import *im, int index, const reel_meta *x)
+static int over_planes(reel__import *im, int index, const reel__meta *x)
 {
     const int64_t planes = x->dim[0] * x->dim[1], size = x->dim[2] * x->dim[3];
     int first = reel__im_count_from(im, 0, planes);
@@ -280,7 +280,7 @@ static int over_planes(reel_import *im, int index, const reel_meta *x)
     return CALL(add, NULL, index, first);
 }
 
-static void max_pool(reel_import *im)
+static void max_pool(reel__import *im)
 {
     int x = IN(0), dims = space(im, x), out[REEL_OP_MAX_OUT];
     static const int64_t one[2] = {1, 1};
@@ -294,17 +294,17 @@ static void max_pool(reel_import *im)
         reel_fail(REEL_ERR_UNSUPPORTED, "indices in storage_order 1 or with padding that "
                                         "differs between sides");
     if (!plain_padding(&w)) x = pad_explicitly(im, x, &w, -INFINITY);
-    const reel_pool2d_attrs a = pool_attrs(&w);
+    const reel__pool2d_attrs a = pool_attrs(&w);
     x = reel__im_channels_last(im, x);
     reel__im_emit_all(im, &reel__max_pool2d, &a, 1, &x, out);
     if (reel_failed()) return;
     OUT(0, as_line(im, out[0], dims));
     if (!indices) return;
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     OUT(1, as_line(im, over_planes(im, out[1], &m), dims));
 }
 
-static void average_pool(reel_import *im)
+static void average_pool(reel__import *im)
 {
     int x = IN(0), dims = space(im, x);
     static const int64_t one[2] = {1, 1};
@@ -322,11 +322,11 @@ static void average_pool(reel_import *im)
         reel_fail(REEL_ERR_UNSUPPORTED,
                   "padding that differs between sides, with ceil_mode");
     if (reel_failed()) return;
-    const reel_meta m = *META(x);
+    const reel__meta m = *META(x);
     window around = w;
     bool padded = !plain_padding(&w);
     if (padded) x = pad_explicitly(im, x, &w, 0);
-    reel_pool2d_attrs a = pool_attrs(&w);
+    reel__pool2d_attrs a = pool_attrs(&w);
     a.count_include_pad = count_pad || padded;
     int y = CALL(avg_pool2d, &a, reel__im_channels_last(im, x));
     if (padded && !count_pad) { /* what part of each window is not padding */
@@ -338,10 +338,10 @@ static void average_pool(reel_import *im)
     OUT(0, as_line(im, y, dims));
 }
 
-static void global_average_pool(reel_import *im)
+static void global_average_pool(reel__import *im)
 {
     int x = IN(0);
-    const reel_pool2d_attrs a = {.size = {1, 1}};
+    const reel__pool2d_attrs a = {.size = {1, 1}};
     if (META(x)->rank == 4)
         OUT(0, CALL(adaptive_avg_pool2d, &a, reel__im_channels_last(im, x)));
     else
@@ -349,7 +349,7 @@ static void global_average_pool(reel_import *im)
                              true));
 }
 
-static void global_max_pool(reel_import *im)
+static void global_max_pool(reel__import *im)
 {
     int x = IN(0);
     int64_t mask = ((INT64_C(1) << META(x)->rank) - 1) & ~INT64_C(3);
@@ -364,7 +364,7 @@ static void global_max_pool(reel_import *im)
         name, since, 0, least, most, outs, attributes, rule, NULL, NULL, 0               \
     }
 
-static const reel_import_row rows[] = {
+static const reel__import_row rows[] = {
     RULE("Conv", 1, 2, 3, 1, WINDOW "dilations group", conv),
     RULE("ConvTranspose", 1, 2, 3, 1,
          WINDOW "dilations group output_padding output_shape", conv_transpose),
@@ -375,4 +375,4 @@ static const reel_import_row rows[] = {
     RULE("GlobalMaxPool", 1, 1, 1, 1, "", global_max_pool),
 };
 
-const reel_import_family reel__import_window = {rows, sizeof rows / sizeof *rows};
+const reel__import_family reel__import_window = {rows, sizeof rows / sizeof *rows};

@@ -3,7 +3,7 @@
  * shares its gradient at a tie, is not a relu(x), which has none there (docs/edges.md). */
 #include "trace/passes/match.h"
 
-static const reel_rule rules[] = {
+static const reel__rule rules[] = {
     /* with a number instead of a tensor of one element */
     REWRITE("add(x, $a)", "add_scalar(x | $a)"),
     REWRITE("sub(x, $a)", "add_scalar(x | -1 * $a)"),
@@ -44,5 +44,5 @@ static int run(reel_graph *g)
     return REEL__APPLY_RULES(g, rules);
 }
 
-const reel_pass reel__pass_algebraic = {
+const reel__pass reel__pass_algebraic = {
     "algebraic", "writes the same function in fewer operators", false, run};

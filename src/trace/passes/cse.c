@@ -19,12 +19,12 @@ static uint64_t hash_bytes(uint64_t h, const void *data, size_t n)
     return h;
 }
 
-static size_t attrs_size(const reel_gnode *n)
+static size_t attrs_size(const reel__gnode *n)
 {
     return n->attrs ? n->op->attrs->size : 0;
 }
 
-static uint64_t hash_node(const reel_gnode *n)
+static uint64_t hash_node(const reel__gnode *n)
 {
     uint64_t h =
         hash_bytes(UINT64_C(14695981039346656037), n->op->name, strlen(n->op->name));
@@ -32,7 +32,7 @@ static uint64_t hash_node(const reel_gnode *n)
     return hash_bytes(h, n->in, (size_t)n->n_in * sizeof *n->in);
 }
 
-static bool equal_nodes(const reel_gnode *a, const reel_gnode *b)
+static bool equal_nodes(const reel__gnode *a, const reel__gnode *b)
 {
     if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out ||
         attrs_size(a) != attrs_size(b) || !a->per_batch != !b->per_batch ||
@@ -48,9 +48,9 @@ static bool equal_nodes(const reel_gnode *a, const reel_gnode *b)
 
 /* Views of one place stay equal whatever is written there; a result of its own may not be
  * written to, nor its operands between the two. */
-static bool stays_equal(const reel_graph *g, const reel_effects *e, int a, int b)
+static bool stays_equal(const reel_graph *g, const reel__effects *e, int a, int b)
 {
-    const reel_gnode *n = &g->node[a], *m = &g->node[b];
+    const reel__gnode *n = &g->node[a], *m = &g->node[b];
     if (n->op->traits & REEL_OP_VIEW)
         return !reel__changed_directly(g, n->out[0]) &&
                !reel__changed_directly(g, m->out[0]);
@@ -72,15 +72,15 @@ static int *find(const reel_graph *g, const seen *s, int i)
     return &s->slot[at];
 }
 
-static int sweep(reel_graph *g, const reel_effects *e, const seen *s)
+static int sweep(reel_graph *g, const reel__effects *e, const seen *s)
 {
     int removed = 0;
     for (int i = 0; i < g->n_node; i++) {
-        const reel_op *op = g->node[i].op;
+        const reel__op *op = g->node[i].op;
         if (reel__op_mutates(op) || !reel__op_is_steady(op)) continue;
         int *slot = find(g, s, i);
         if (*slot >= 0 && stays_equal(g, e, *slot, i)) {
-            const reel_gnode *a = &g->node[*slot], *b = &g->node[i];
+            const reel__gnode *a = &g->node[*slot], *b = &g->node[i];
             for (int k = 0; k < b->n_out; k++)
                 if (b->out[k] >= 0) reel__graph_replace(g, b->out[k], a->out[k]);
             reel__graph_remove(g, i);
@@ -94,10 +94,10 @@ static int sweep(reel_graph *g, const reel_effects *e, const seen *s)
 
 static int run(reel_graph *g)
 {
-    reel_effects e;
+    reel__effects e;
     seen s = {.size = 16};
     while (s.size < 2 * (size_t)g->n_node) s.size *= 2;
-    if (!reel__effects(g, &e)) return -1;
+    if (!reel__find_effects(g, &e)) return -1;
     s.slot = reel__malloc(s.size * sizeof *s.slot);
     for (size_t i = 0; s.slot && i < s.size; i++) s.slot[i] = -1;
     int removed = s.slot ? sweep(g, &e, &s) : -1;
@@ -106,5 +106,5 @@ static int run(reel_graph *g)
     return removed;
 }
 
-const reel_pass reel__pass_cse = {"cse", "computes once what is computed twice", true,
-                                  run};
+const reel__pass reel__pass_cse = {"cse", "computes once what is computed twice", true,
+                                   run};

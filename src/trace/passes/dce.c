@@ -6,7 +6,7 @@
 
 typedef struct liveness {
     const reel_graph *g;
-    reel_effects e;
+    reel__effects e;
     bool *value, *memory; /* of each value; of each root */
 } liveness;
 
@@ -20,14 +20,14 @@ static void need(liveness *l, int v)
 /* A capture knows values by their place in memory: permuted and permuted back is one value. */
 static bool is_there_already(const reel_graph *g, int i)
 {
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     return (n->op->traits & REEL_OP_VIEW) && g->value[n->out[0]].maker != i;
 }
 
 /* Nodes are asked from last to first: all readers of a value have been asked before. */
 static bool lives(const liveness *l, int i)
 {
-    const reel_gnode *n = &l->g->node[i];
+    const reel__gnode *n = &l->g->node[i];
     if (is_there_already(l->g, i)) return false;
     if (!reel__op_is_steady(n->op)) return true;
     for (int k = 0; k < n->n_out; k++)
@@ -45,7 +45,7 @@ static int sweep(reel_graph *g, liveness *l)
         if (g->value[v].kind != REEL_VALUE_NODE) l->memory[l->e.root[v]] = true;
     for (int i = 0; i < g->n_output; i++) need(l, g->output[i]);
     for (int i = g->n_node - 1; i >= 0; i--) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         if (lives(l, i)) {
             for (int k = 0; k < n->n_in; k++) need(l, n->in[k]);
         } else {
@@ -59,7 +59,7 @@ static int sweep(reel_graph *g, liveness *l)
 static int run(reel_graph *g)
 {
     liveness l = {.g = g};
-    if (!reel__effects(g, &l.e)) return -1;
+    if (!reel__find_effects(g, &l.e)) return -1;
     l.value = reel__calloc((size_t)g->n_value + 1, sizeof *l.value);
     l.memory = reel__calloc((size_t)g->n_value + 1, sizeof *l.memory);
     int removed = l.value && l.memory ? sweep(g, &l) : -1;
@@ -69,5 +69,5 @@ static int run(reel_graph *g)
     return removed;
 }
 
-const reel_pass reel__pass_dce = {"dce", "removes nodes whose results nobody reads", true,
-                                  run};
+const reel__pass reel__pass_dce = {"dce", "removes nodes whose results nobody reads",
+                                   true, run};

@@ -4,7 +4,7 @@
 #include "trace/passes/pass.h"
 
 /* Whether the memory of v meets an operand of n: one that n changes, if `changed` says so. */
-static bool meets(const reel_effects *e, const reel_gnode *n, int v, bool changed)
+static bool meets(const reel__effects *e, const reel__gnode *n, int v, bool changed)
 {
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] >= 0 && e->root[n->in[k]] == e->root[v] &&
@@ -13,7 +13,7 @@ static bool meets(const reel_effects *e, const reel_gnode *n, int v, bool change
     return false;
 }
 
-static bool makes(const reel_gnode *n, int v)
+static bool makes(const reel__gnode *n, int v)
 {
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] == v) return true;
@@ -22,7 +22,7 @@ static bool makes(const reel_gnode *n, int v)
 
 /* True if `late` must stay behind `n`: it reads what n makes or changes, or changes what n
  * reads; or n does what nobody knows. */
-static bool follows(const reel_effects *e, const reel_gnode *late, const reel_gnode *n)
+static bool follows(const reel__effects *e, const reel__gnode *late, const reel__gnode *n)
 {
     if (!reel__op_is_steady(n->op)) return true;
     for (int k = 0; k < late->n_in; k++) {
@@ -33,14 +33,14 @@ static bool follows(const reel_effects *e, const reel_gnode *late, const reel_gn
     return false;
 }
 
-static bool only_changes_state(const reel_gnode *n)
+static bool only_changes_state(const reel__gnode *n)
 {
     return n->n_out == 0 && reel__op_mutates(n->op);
 }
 
 /* order[]: nodes as they are to run; node i moves up as far as it may, but not past others that
  * moved up as far: they would go on changing places. */
-static int move_up(const reel_graph *g, const reel_effects *e, int *order, int at)
+static int move_up(const reel_graph *g, const reel__effects *e, int *order, int at)
 {
     int i = order[at], to = at;
     while (to > 0 && !follows(e, &g->node[i], &g->node[order[to - 1]])) to--;
@@ -52,9 +52,9 @@ static int move_up(const reel_graph *g, const reel_effects *e, int *order, int a
 
 static int run(reel_graph *g)
 {
-    reel_effects e;
+    reel__effects e;
     int moved = 0;
-    if (!reel__effects(g, &e)) return -1;
+    if (!reel__find_effects(g, &e)) return -1;
     int *order = reel__calloc((size_t)g->n_node + 1, sizeof *order);
     for (int i = 0; i < g->n_node && order; i++) {
         order[i] = i;
@@ -67,5 +67,5 @@ static int run(reel_graph *g)
     return order ? moved : -1;
 }
 
-const reel_pass reel__pass_early = {
+const reel__pass reel__pass_early = {
     "early", "runs optimizer steps as soon as their gradients are there", true, run};

@@ -9,7 +9,7 @@
 
 reel_status reel__graph_infer(reel_graph *g)
 {
-    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     if (!meta) return reel_error_status();
     reel_status st = reel__metas_anew(g, 0, REEL_NO_VALUE, meta);
     for (int v = 0; v < g->n_value && !st; v++)
@@ -20,7 +20,7 @@ reel_status reel__graph_infer(reel_graph *g)
 
 bool reel__same_kind(const reel_graph *g, int v, int by)
 {
-    const reel_value *a = &g->value[v], *b = &g->value[by];
+    const reel__value *a = &g->value[v], *b = &g->value[by];
     if (a->meta.dtype != b->meta.dtype || !reel__same_shape(&a->meta, &b->meta))
         return false;
     for (int d = 0; d < a->meta.rank; d++)
@@ -30,7 +30,7 @@ bool reel__same_kind(const reel_graph *g, int v, int by)
 
 bool reel__same_layout(const reel_graph *g, int v, int by)
 {
-    const reel_value *a = &g->value[v], *b = &g->value[by];
+    const reel__value *a = &g->value[v], *b = &g->value[by];
     if (!reel__same_kind(g, v, by)) return false;
     for (int d = 0; d < a->meta.rank; d++) /* the stride of a single element is nothing */
         if ((a->meta.dim[d] != 1 || a->grow[d]) && a->meta.stride[d] != b->meta.stride[d])
@@ -40,7 +40,7 @@ bool reel__same_layout(const reel_graph *g, int v, int by)
 
 /* The shapes of all nodes, were v `by`, at batch b. */
 static reel_status infer_with(const reel_graph *g, int v, int by, int64_t b,
-                              reel_meta *meta)
+                              reel__meta *meta)
 {
     reel_status st = reel__metas_at(g, b, meta);
     if (st) return st;
@@ -52,7 +52,7 @@ int reel__layout_fits(const reel_graph *g, int v, int by)
 {
     if (reel__same_layout(g, v, by)) return 1;
     if (g->keeps_layouts) return 0;
-    reel_meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
+    reel__meta *meta = reel__calloc((size_t)g->n_value + 1, sizeof *meta);
     if (!meta) return -1;
     reel_status st = infer_with(g, v, by, g->batch, meta);
     if (!st && g->batch) st = infer_with(g, v, by, g->batch + 1, meta);
@@ -68,14 +68,14 @@ int reel__layout_fits(const reel_graph *g, int v, int by)
 
 int reel__emit_like(reel_graph *g, int before, int node, const int *in)
 {
-    const reel_gnode n = g->node[node]; /* its blocks stay where they are */
+    const reel__gnode n = g->node[node]; /* its blocks stay where they are */
     return reel__graph_emit1(g, before, n.op, n.attrs, n.per_batch, in, n.n_in, n.where);
 }
 
 int reel__emit_reshape(reel_graph *g, int before, int x, int like)
 {
-    const reel_value *v = &g->value[like];
-    reel_shape_attrs to = {.rank = v->meta.rank}, grow = {.rank = 0};
+    const reel__value *v = &g->value[like];
+    reel__shape_attrs to = {.rank = v->meta.rank}, grow = {.rank = 0};
     bool grows = false;
     if (reel__same_kind(g, x, like)) return x;
     if (v->bent) return REEL_NO_VALUE; /* no size that could be written */
@@ -91,7 +91,7 @@ int reel__emit_reshape(reel_graph *g, int before, int x, int like)
 bool reel__changed_directly(const reel_graph *g, int v)
 {
     for (int i = 0; i < g->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         for (int k = 0; n->op && k < n->n_in; k++)
             if (n->in[k] == v && reel__op_changes(n->op, k)) return true;
     }
@@ -102,7 +102,7 @@ bool reel__changed_directly(const reel_graph *g, int v)
 
 bool reel__constant_number(const reel_graph *g, int v, double *number)
 {
-    const reel_value *x = v >= 0 ? &g->value[v] : NULL;
+    const reel__value *x = v >= 0 ? &g->value[v] : NULL;
     if (!x || x->kind != REEL_VALUE_CONST || x->tensor->node || x->shared ||
         reel__numel(&x->meta) != 1 || !reel_dtype_is_float(x->meta.dtype))
         return false;

@@ -10,21 +10,21 @@
 enum { MAX_BYTES = 64 << 20, MAX_MADE_BYTES = 4 << 10 };
 
 /* A constant that is a view of a parameter changes as that does. */
-static bool is_constant(const reel_graph *g, const reel_effects *e, int v, int n_known)
+static bool is_constant(const reel_graph *g, const reel__effects *e, int v, int n_known)
 {
-    const reel_value *x = &g->value[v];
+    const reel__value *x = &g->value[v];
     if (x->kind != REEL_VALUE_CONST || x->tensor->node || x->shared) return false;
     return v >= n_known ||
            (reel__never_changes(e, v) && g->value[e->root[v]].kind == REEL_VALUE_CONST);
 }
 
 /* Results that nobody changes and that are as large at every batch size. */
-static bool may_keep(const reel_graph *g, const reel_effects *e, const reel_gnode *n)
+static bool may_keep(const reel_graph *g, const reel__effects *e, const reel__gnode *n)
 {
     int64_t bytes = 0;
     for (int k = 0; k < n->n_out; k++) {
         if (n->out[k] < 0) continue;
-        const reel_value *v = &g->value[n->out[k]];
+        const reel__value *v = &g->value[n->out[k]];
         for (int d = 0; d < v->meta.rank; d++)
             if (v->grow[d]) return false;
         if (!reel__never_changes(e, n->out[k])) return false;
@@ -34,7 +34,7 @@ static bool may_keep(const reel_graph *g, const reel_effects *e, const reel_gnod
 }
 
 /* An expanded constant stays a view: written out it would only be larger. */
-static bool foldable(const reel_graph *g, const reel_effects *e, const reel_gnode *n,
+static bool foldable(const reel_graph *g, const reel__effects *e, const reel__gnode *n,
                      int n_known)
 {
     if (n->per_batch || reel__op_mutates(n->op) || n->op == &reel__expand ||
@@ -48,7 +48,7 @@ static bool foldable(const reel_graph *g, const reel_effects *e, const reel_gnod
 static bool fold(reel_graph *g, int i)
 {
     reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT];
-    const reel_gnode n = g->node[i];
+    const reel__gnode n = g->node[i];
     for (int k = 0; k < n.n_in; k++)
         in[k] = n.in[k] < 0 ? NULL : g->value[n.in[k]].tensor;
     reel_scope s = reel_scope_begin();
@@ -70,14 +70,14 @@ static bool fold(reel_graph *g, int i)
 
 static int run(reel_graph *g)
 {
-    reel_effects e;
+    reel__effects e;
     int folded = 0, n_known = g->n_value;
-    if (!reel__effects(g, &e)) return -1;
+    if (!reel__find_effects(g, &e)) return -1;
     for (int i = 0; i < g->n_node && folded >= 0; i++)
         if (foldable(g, &e, &g->node[i], n_known)) folded = fold(g, i) ? folded + 1 : -1;
     reel__effects_free(&e);
     return folded;
 }
 
-const reel_pass reel__pass_fold = {"fold", "computes now what depends on constants alone",
-                                   true, run};
+const reel__pass reel__pass_fold = {
+    "fold", "computes now what depends on constants alone", true, run};

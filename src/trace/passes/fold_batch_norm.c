@@ -9,7 +9,7 @@
 #include "trace/passes/match.h"
 
 /* True if no run changes these operands of the match; absent ones do not count. */
-static bool are_fixed(const reel_match *m, const char *const name[], int n)
+static bool are_fixed(const reel__match *m, const char *const name[], int n)
 {
     for (int i = 0; i < n; i++) {
         int v = reel__bound(m, name[i]);
@@ -19,10 +19,10 @@ static bool are_fixed(const reel_match *m, const char *const name[], int n)
 }
 
 /* Weight and bias with the norm in them; without a weight (w -1) s and t themselves. */
-static bool emit_weights(reel_graph *g, const reel_match *m, int w, int b,
+static bool emit_weights(reel_graph *g, const reel__match *m, int w, int b,
                          const char *where, int out[2])
 {
-    const reel_batch_norm_attrs *bn = g->node[m->root].attrs, a = {.eps = bn->eps};
+    const reel__batch_norm_attrs *bn = g->node[m->root].attrs, a = {.eps = bn->eps};
     const int in[] = {reel__bound(m, "m"), reel__bound(m, "v"), w, b,
                       reel__bound(m, "g"), reel__bound(m, "h")};
     return reel__graph_emit(g, m->root, &reel__fold_batch_norm, &a, NULL, in, 6, where,
@@ -30,9 +30,9 @@ static bool emit_weights(reel_graph *g, const reel_match *m, int w, int b,
 }
 
 /* What batch norm does after s x + t: the residual, and max(0, .) */
-static int finish(reel_graph *g, const reel_match *m, int y)
+static int finish(reel_graph *g, const reel__match *m, int y)
 {
-    const reel_batch_norm_attrs *bn = g->node[m->root].attrs;
+    const reel__batch_norm_attrs *bn = g->node[m->root].attrs;
     const char *where = g->node[m->root].where;
     int in[] = {y, reel__bound(m, "r")};
     bool relu = bn->relu;
@@ -44,13 +44,13 @@ static int finish(reel_graph *g, const reel_match *m, int y)
 }
 
 /* The channels of a norm are dimension 1; those of a linear layer the last. */
-static bool same_channels(const reel_graph *g, const reel_match *m)
+static bool same_channels(const reel_graph *g, const reel__match *m)
 {
     return g->node[reel__bound_node(g, m, "c")].op != &reel__linear ||
            g->value[reel__bound(m, "c")].meta.rank == 2;
 }
 
-static int fold_into(reel_graph *g, const reel_match *m)
+static int fold_into(reel_graph *g, const reel__match *m)
 {
     static const char *const fixed[] = {"w", "b", "g", "h", "m", "v"};
     int conv = reel__bound_node(g, m, "c"), in[3] = {reel__bound(m, "x")};
@@ -62,10 +62,10 @@ static int fold_into(reel_graph *g, const reel_match *m)
 }
 
 /* [c] as a shape that broadcasts to x [n, c, ...] */
-static int per_channel(reel_graph *g, const reel_match *m, int v)
+static int per_channel(reel_graph *g, const reel__match *m, int v)
 {
-    const reel_meta *x = &g->value[reel__bound(m, "x")].meta;
-    reel_shape_attrs column = {.rank = x->rank - 1, .dim = {x->dim[1]}};
+    const reel__meta *x = &g->value[reel__bound(m, "x")].meta;
+    reel__shape_attrs column = {.rank = x->rank - 1, .dim = {x->dim[1]}};
     for (int d = 1; d < column.rank; d++) column.dim[d] = 1;
     if (column.rank == 1) return v;
     return reel__graph_emit1(g, m->root, &reel__reshape, &column, NULL, &v, 1,
@@ -73,10 +73,10 @@ static int per_channel(reel_graph *g, const reel_match *m, int v)
 }
 
 /* In half precision the product would be rounded before the sum: not done there. */
-static int write_out(reel_graph *g, const reel_match *m)
+static int write_out(reel_graph *g, const reel__match *m)
 {
     static const char *const fixed[] = {"g", "h", "m", "v"};
-    const reel_op *const op[] = {&reel__mul, &reel__add};
+    const reel__op *const op[] = {&reel__mul, &reel__add};
     const char *where = g->node[m->root].where;
     int in[2] = {reel__bound(m, "x")}, st[2];
     reel_dtype dtype = g->value[in[0]].meta.dtype;
@@ -92,7 +92,7 @@ static int write_out(reel_graph *g, const reel_match *m)
     return finish(g, m, in[0]);
 }
 
-static const reel_rule rules[] = {
+static const reel__rule rules[] = {
     REWRITE_BY("batch_norm(conv2d(x, w, b?) as c, g?, h?, m, v, r? | training=0)",
                fold_into),
     REWRITE_BY("batch_norm(linear(x, w, b?) as c, g?, h?, m, v, r? | training=0)",
@@ -105,5 +105,5 @@ static int run(reel_graph *g)
     return REEL__APPLY_RULES(g, rules);
 }
 
-const reel_pass reel__pass_fold_batch_norm = {
+const reel__pass reel__pass_fold_batch_norm = {
     "fold_batch_norm", "folds batch norm into the weights before it", false, run};

@@ -7,7 +7,7 @@
 /* ---- operators move before the reshape ------------------------------------------------------- */
 
 /* f(reshape(y)) = reshape(f(y)) */
-static int unary_before(reel_graph *g, const reel_match *m)
+static int unary_before(reel_graph *g, const reel__match *m)
 {
     int y = reel__bound(m, "c");
     y = reel__emit_like(g, m->root, reel__bound_node(g, m, "u"), &y);
@@ -15,7 +15,7 @@ static int unary_before(reel_graph *g, const reel_match *m)
 }
 
 /* reshape(y) + r = reshape(y + reshape(r)) */
-static int sum_before(reel_graph *g, const reel_match *m)
+static int sum_before(reel_graph *g, const reel__match *m)
 {
     int c = reel__bound(m, "c"), s = reel__bound(m, "s"), r = reel__bound(m, "r");
     if (!reel__same_kind(g, r, s)) return -1; /* a broadcast sum */
@@ -27,22 +27,22 @@ static int sum_before(reel_graph *g, const reel_match *m)
 
 /* ---- fusion -------------------------------------------------------------------------------------- */
 
-static int add_residual(reel_graph *g, const reel_match *m)
+static int add_residual(reel_graph *g, const reel__match *m)
 {
-    const reel_linear_fused_attrs a = {.act = K_NONE};
+    const reel__linear_fused_attrs a = {.act = K_NONE};
     return reel__emit_fused(g, m, &reel__linear_fused, &a, reel__bound(m, "r"));
 }
 
-static int activate(reel_graph *g, const reel_match *m)
+static int activate(reel_graph *g, const reel__match *m)
 {
-    reel_linear_fused_attrs a = {.act = K_NONE};
+    reel__linear_fused_attrs a = {.act = K_NONE};
     if (!reel__fused_end(g, m, &a.act, a.a)) return -1;
     return reel__emit_fused(g, m, &reel__linear_fused, &a, reel__bound(m, "r"));
 }
 
 #define FUSED "linear_fused(x, w, b?, r? | act=0) as c"
 
-static const reel_rule rules[] = {
+static const reel__rule rules[] = {
     REWRITE_BY("any_unary(reshape(linear(x, w, b?) as c) as s) as u", unary_before),
     REWRITE_BY("any_unary(reshape(" FUSED ") as s) as u", unary_before),
     REWRITE_BY("add(reshape(linear(x, w, b?) as c) as s, r)", sum_before),
@@ -56,5 +56,5 @@ static int run(reel_graph *g)
     return REEL__APPLY_RULES(g, rules);
 }
 
-const reel_pass reel__pass_fuse_linear = {
+const reel__pass reel__pass_fuse_linear = {
     "fuse_linear", "linear layer, residual and activation in one", true, run};

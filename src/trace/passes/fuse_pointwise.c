@@ -19,7 +19,7 @@ typedef struct region {
 
 typedef struct fuser {
     reel_graph *g;
-    reel_effects e;
+    reel__effects e;
     int *first,
         *reader; /* readers of value v: reader[first[v]] .. reader[first[v + 1] - 1] */
     bool *taken; /* nodes that are in a region */
@@ -62,7 +62,7 @@ static void end(fuser *f)
 static bool begin(fuser *f, reel_graph *g)
 {
     *f = (fuser){.g = g, .n_node = g->n_node, .n_value = g->n_value};
-    if (!reel__effects(g, &f->e)) return false;
+    if (!reel__find_effects(g, &f->e)) return false;
     f->first = reel__calloc((size_t)g->n_value + 2, sizeof *f->first);
     f->taken = reel__calloc((size_t)g->n_node + 1, sizeof *f->taken);
     f->is_output = reel__calloc((size_t)g->n_value + 1, sizeof *f->is_output);
@@ -85,7 +85,7 @@ static bool is_value_dtype(reel_dtype dtype)
 
 static bool may_join(const fuser *f, int i)
 {
-    const reel_gnode *n = &f->g->node[i];
+    const reel__gnode *n = &f->g->node[i];
     if (f->taken[i] || !(n->op->traits & REEL_OP_POINTWISE) || reel__op_mutates(n->op) ||
         !reel__never_changes(&f->e, n->out[0]))
         return false;
@@ -100,7 +100,7 @@ static bool may_join(const fuser *f, int i)
 /* One float dtype in a region; a node that only knows bools fits any. */
 static bool same_dtype(const fuser *f, int i, reel_dtype *dtype)
 {
-    const reel_gnode *n = &f->g->node[i];
+    const reel__gnode *n = &f->g->node[i];
     for (int k = 0; k < n->n_in; k++) {
         reel_dtype d = f->g->value[n->in[k]].meta.dtype;
         if (d == REEL_BOOL) continue;
@@ -119,7 +119,7 @@ static int place_of(const region *r, int node)
 
 static bool same_size(const reel_graph *g, int v, int u)
 {
-    const reel_value *a = &g->value[v], *b = &g->value[u];
+    const reel__value *a = &g->value[v], *b = &g->value[u];
     return reel__same_shape(&a->meta, &b->meta) &&
            memcmp(a->grow, b->grow, (size_t)a->meta.rank * sizeof *a->grow) == 0 &&
            reel__bend_alike(g, v, u, false);
@@ -145,7 +145,7 @@ static bool feeds_only(const fuser *f, const region *r, int i, bool *outside)
 /* What node i reads is still there at the region's end. */
 static bool can_wait(const fuser *f, const region *r, int i)
 {
-    const reel_gnode *n = &f->g->node[i];
+    const reel__gnode *n = &f->g->node[i];
     for (int k = 0; k < n->n_in; k++)
         if (!reel__same_between(&f->e, n->in[k], i, r->end)) return false;
     return true;
@@ -172,7 +172,7 @@ static bool collect_inputs(const fuser *f, region *r, bool sources)
 {
     r->n_in = 0;
     for (int i = 0; i < r->n_node; i++) {
-        const reel_gnode *n = &f->g->node[r->node[i]];
+        const reel__gnode *n = &f->g->node[r->node[i]];
         for (int k = 0; k < n->n_in; k++) {
             int maker = f->g->value[n->in[k]].maker;
             if (maker < 0 || place_of(r, maker) < 0)
@@ -218,8 +218,8 @@ static bool order_inputs(const fuser *f, region *r)
     for (int i = 0; i < r->n_in && !full; i++) full = same_size(f->g, r->in[i], like);
     if (!full) (void)collect_inputs(f, r, false);
     for (int i = 0; i < r->n_in; i++) {
-        const reel_value *v = &f->g->value[r->in[i]];
-        reel_meta as = v->meta;
+        const reel__value *v = &f->g->value[r->in[i]];
+        reel__meta as = v->meta;
         if (!same_size(f->g, r->in[i], like)) continue;
         reel__set_strides_like(&as, &v->meta);
         if (memcmp(as.stride, f->g->value[like].meta.stride,
@@ -245,13 +245,13 @@ static int64_t operand(const fuser *f, const region *r, int v, bool sources)
 
 /* The program, and what of it depends on the batch. */
 static bool write_program(const fuser *f, const region *r, bool sources,
-                          reel_pointwise_attrs *p, reel_pointwise_attrs *per_batch)
+                          reel__pointwise_attrs *p, reel__pointwise_attrs *per_batch)
 {
     bool grows = false;
-    *p = (reel_pointwise_attrs){.n_in = r->n_in, .n_step = r->n_node, .n_out = r->n_out};
+    *p = (reel__pointwise_attrs){.n_in = r->n_in, .n_step = r->n_node, .n_out = r->n_out};
     memset(per_batch, 0, sizeof *per_batch);
     for (int s = 0; s < r->n_node; s++) {
-        const reel_gnode *n = &f->g->node[r->node[s]];
+        const reel__gnode *n = &f->g->node[r->node[s]];
         p->row[s] = n->op->kernel;
         for (int k = 0; k < 3; k++)
             p->src[s][k] = k < n->n_in ? operand(f, r, n->in[k], sources) : -1;
@@ -267,7 +267,7 @@ static bool write_program(const fuser *f, const region *r, bool sources,
 static int fuse(fuser *f, region *r)
 {
     reel_graph *g = f->g;
-    reel_pointwise_attrs p, per_batch;
+    reel__pointwise_attrs p, per_batch;
     int out[REEL_OP_MAX_OUT];
     bool sources = order_inputs(f, r);
     bool grows = write_program(f, r, sources, &p, &per_batch);
@@ -311,5 +311,5 @@ static int run(reel_graph *g)
     return changes;
 }
 
-const reel_pass reel__pass_fuse_pointwise = {
+const reel__pass reel__pass_fuse_pointwise = {
     "fuse_pointwise", "regions of pointwise operators in one loop", true, run};

@@ -2,7 +2,7 @@
  * every bit, of zeros the sign as well. */
 #include "trace/passes/match.h"
 
-static const reel_rule rules[] = {
+static const reel__rule rules[] = {
     REWRITE("neg(neg(x))", "x"),
     REWRITE("abs(neg(x))", "abs(x)"),
     REWRITE("abs(abs(x))", "abs(x)"),
@@ -35,5 +35,5 @@ static int run(reel_graph *g)
     return REEL__APPLY_RULES(g, rules);
 }
 
-const reel_pass reel__pass_identity = {
+const reel__pass reel__pass_identity = {
     "identity", "removes operators that change nothing", true, run};

@@ -9,7 +9,7 @@ static bool only_moves(const reel_graph *g, int v, int x)
 }
 
 /* copy(f(copy(x))) = copy(f(x)) */
-static int copy_around(reel_graph *g, const reel_match *m)
+static int copy_around(reel_graph *g, const reel__match *m)
 {
     int x = reel__bound(m, "x");
     if (!only_moves(g, reel__bound(m, "i"), x)) return -1;
@@ -18,7 +18,7 @@ static int copy_around(reel_graph *g, const reel_match *m)
 }
 
 /* copy(f(copy(x), copy(y))) = copy(f(x, y)) */
-static int copy_around_both(reel_graph *g, const reel_match *m)
+static int copy_around_both(reel_graph *g, const reel__match *m)
 {
     const int in[] = {reel__bound(m, "x"), reel__bound(m, "y")};
     if (!only_moves(g, reel__bound(m, "i"), in[0]) ||
@@ -29,10 +29,10 @@ static int copy_around_both(reel_graph *g, const reel_match *m)
 }
 
 /* permute(copy(permute(x))): no copy, if together they are nothing. */
-static int permuted_back(reel_graph *g, const reel_match *m)
+static int permuted_back(reel_graph *g, const reel__match *m)
 {
-    const reel_shape_attrs *p = g->node[reel__bound_node(g, m, "p")].attrs,
-                           *q = g->node[m->root].attrs;
+    const reel__shape_attrs *p = g->node[reel__bound_node(g, m, "p")].attrs,
+                            *q = g->node[m->root].attrs;
     int x = reel__bound(m, "x");
     if (!only_moves(g, reel__bound(m, "i"), x)) return -1;
     for (int d = 0; d < p->rank; d++)
@@ -40,7 +40,7 @@ static int permuted_back(reel_graph *g, const reel_match *m)
     return x;
 }
 
-static const reel_rule rules[] = {
+static const reel__rule rules[] = {
     REWRITE_BY("copy(any_unary(copy(x) as i) as u)", copy_around),
     REWRITE_BY("copy(any_binary(copy(x) as i, copy(y) as j) as u)", copy_around_both),
     REWRITE_BY("permute(copy(permute(x) as p) as i)", permuted_back),
@@ -51,5 +51,5 @@ static int run(reel_graph *g)
     return REEL__APPLY_RULES(g, rules);
 }
 
-const reel_pass reel__pass_layout = {
+const reel__pass reel__pass_layout = {
     "layout", "removes copies between memory formats that nobody needs", false, run};

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "trace/passes/matcher.h"
 
-static bool swaps(const reel_term *t)
+static bool swaps(const reel__term *t)
 {
     return t->kind == REEL__NODE && t->op && (t->op->traits & REEL_OP_COMMUTES);
 }
@@ -17,7 +17,7 @@ static bool swaps(const reel_term *t)
 /* ---- numbers ------------------------------------------------------------------------------- */
 
 /* A whole number means itself; another stands in a program as a rounded decimal. */
-static bool close_to(reel_number wanted, reel_number x)
+static bool close_to(reel__number wanted, reel__number x)
 {
     if (!wanted.is_real) return reel__number_equal(wanted, x);
     double a = wanted.real, b = reel__number_f64(x);
@@ -25,7 +25,7 @@ static bool close_to(reel_number wanted, reel_number x)
 }
 
 /* Number x where an expression stands: a name that is free takes it. */
-static bool number_fits(reel__walk *w, const reel_expr *e, reel_number x)
+static bool number_fits(reel__match_walk *w, const reel__expr *e, reel__number x)
 {
     if (e->name[0] < 0) return close_to(e->number[0], x);
     if (w->bound[e->name[0]]) return close_to(w->m.number[e->name[0]], x);
@@ -35,7 +35,8 @@ static bool number_fits(reel__walk *w, const reel_expr *e, reel_number x)
 }
 
 /* An attribute that depends on the batch is not a number. */
-static bool attribute_fits(reel__walk *w, const reel_gnode *n, const reel_condition *c)
+static bool attribute_fits(reel__match_walk *w, const reel__gnode *n,
+                           const reel__condition *c)
 {
     if (n->per_batch &&
         !reel__number_equal(reel__attr_get(c->field, c->place, n->per_batch),
@@ -46,7 +47,7 @@ static bool attribute_fits(reel__walk *w, const reel_gnode *n, const reel_condit
 
 /* ---- values --------------------------------------------------------------------------------- */
 
-static bool bind(reel__walk *w, int name, int v)
+static bool bind(reel__match_walk *w, int name, int v)
 {
     if (name < 0) return true;
     if (w->bound[name]) return w->m.value[name] == v;
@@ -55,14 +56,14 @@ static bool bind(reel__walk *w, int name, int v)
     return true;
 }
 
-static bool record_fits(const reel_term *t, const reel_gnode *n)
+static bool record_fits(const reel__term *t, const reel__gnode *n)
 {
     if (t->op) return n->op == t->op;
     return (n->op->traits & REEL_OP_POINTWISE) && n->op->n_in == t->n_arg &&
            !reel__op_mutates(n->op);
 }
 
-static void add_node(reel__walk *w, int node, bool shared)
+static void add_node(reel__match_walk *w, int node, bool shared)
 {
     for (int i = 0; i < w->m.n_node; i++)
         if (w->m.node[i] == node) return;
@@ -70,13 +71,13 @@ static void add_node(reel__walk *w, int node, bool shared)
     w->m.node[w->m.n_node++] = node;
 }
 
-static bool term_fits(reel__walk *w, int term, int v);
+static bool term_fits(reel__match_walk *w, int term, int v);
 
-static bool node_fits(reel__walk *w, int term, int v)
+static bool node_fits(reel__match_walk *w, int term, int v)
 {
-    const reel_term *t = &w->m.pattern->term[term];
+    const reel__term *t = &w->m.pattern->term[term];
     int maker = v >= 0 ? w->g->value[v].maker : -1;
-    const reel_gnode *n = maker >= 0 ? &w->g->node[maker] : NULL;
+    const reel__gnode *n = maker >= 0 ? &w->g->node[maker] : NULL;
     if (!n || !n->op || n->out[0] != v || !record_fits(t, n) || n->n_in != t->n_arg)
         return false;
     for (int i = 0; i < t->n_condition; i++)
@@ -89,9 +90,9 @@ static bool node_fits(reel__walk *w, int term, int v)
     return bind(w, t->name, v);
 }
 
-static bool term_fits(reel__walk *w, int term, int v)
+static bool term_fits(reel__match_walk *w, int term, int v)
 {
-    const reel_term *t = &w->m.pattern->term[term];
+    const reel__term *t = &w->m.pattern->term[term];
     double x;
     switch (t->kind) {
     case REEL__ANY: return v >= 0;
@@ -108,30 +109,30 @@ static bool term_fits(reel__walk *w, int term, int v)
 
 /* ---- whether it may be replaced --------------------------------------------------------------- */
 
-static int reads_inside(const reel__walk *w, int v)
+static int reads_inside(const reel__match_walk *w, int v)
 {
     int reads = 0;
     for (int i = 0; i < w->m.n_node; i++) {
-        const reel_gnode *n = &w->g->node[w->m.node[i]];
+        const reel__gnode *n = &w->g->node[w->m.node[i]];
         for (int k = 0; k < n->n_in; k++) reads += n->in[k] == v;
     }
     return reads;
 }
 
 /* Result 0 is read only inside, unless the pattern allows others; further ones by nobody. */
-static bool results_are_ours(const reel__walk *w, int i)
+static bool results_are_ours(const reel__match_walk *w, int i)
 {
-    const reel_gnode *n = &w->g->node[w->m.node[i]];
+    const reel__gnode *n = &w->g->node[w->m.node[i]];
     for (int k = 1; k < n->n_out && !w->shared[i]; k++)
         if (n->out[k] >= 0 && w->uses[n->out[k]]) return false;
     return i == 0 || w->shared[i] || w->uses[n->out[0]] == reads_inside(w, n->out[0]);
 }
 
 /* What node i of the match read is still there at the root, and so is what it made. */
-static bool memory_allows(const reel__walk *w, int i)
+static bool memory_allows(const reel__match_walk *w, int i)
 {
     int at = w->m.node[i];
-    const reel_gnode *n = &w->g->node[at];
+    const reel__gnode *n = &w->g->node[at];
     if (reel__op_mutates(n->op)) return false;
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] >= 0 && !reel__same_between(&w->e, n->in[k], at, w->m.root))
@@ -140,7 +141,7 @@ static bool memory_allows(const reel__walk *w, int i)
                   : reel__same_between(&w->e, n->out[0], at, w->m.root);
 }
 
-bool reel__find_match(reel__walk *w, const reel_pattern *p, int node)
+bool reel__find_match(reel__match_walk *w, const reel__pattern *p, int node)
 {
     int n_swap = 0, result = w->g->node[node].out[0];
     if (!record_fits(&p->term[0], &w->g->node[node]) || result < 0 ||
@@ -148,7 +149,7 @@ bool reel__find_match(reel__walk *w, const reel_pattern *p, int node)
         return false;
     for (int t = 0; t < p->n_term; t++) n_swap += swaps(&p->term[t]);
     for (w->orders = 0; w->orders < 1u << n_swap; w->orders++) {
-        w->m = (reel_match){.pattern = p, .effects = &w->e, .root = node};
+        w->m = (reel__match){.pattern = p, .effects = &w->e, .root = node};
         w->n_swap = 0;
         memset(w->bound, 0, sizeof w->bound);
         if (!node_fits(w, 0, result)) continue;
@@ -160,18 +161,18 @@ bool reel__find_match(reel__walk *w, const reel_pattern *p, int node)
     return false;
 }
 
-static int number_of(const reel_match *m, const char *name)
+static int number_of(const reel__match *m, const char *name)
 {
     return reel__pattern_name(m->pattern, name, strlen(name));
 }
 
-int reel__bound(const reel_match *m, const char *name)
+int reel__bound(const reel__match *m, const char *name)
 {
     int i = number_of(m, name);
     return i < 0 ? REEL_NO_VALUE : m->value[i];
 }
 
-double reel__bound_number(const reel_match *m, const char *name)
+double reel__bound_number(const reel__match *m, const char *name)
 {
     return reel__number_f64(m->number[number_of(m, name)]);
 }

@@ -28,35 +28,35 @@
 
 enum { REEL__TERMS = 40, REEL__NAMES = 24, REEL__NAME_SIZE = 8, REEL__CONDITIONS = 24 };
 
-typedef struct reel_pattern reel_pattern;
+typedef struct reel__pattern reel__pattern;
 
-typedef struct reel_match {
-    const reel_pattern *pattern;
-    const reel_effects *effects;     /* of the graph as it was matched */
-    int root;                        /* the last node: its result is replaced */
-    int n_node, node[REEL__TERMS];   /* all nodes, once each */
-    int value[REEL__NAMES];          /* by name: a value ... */
-    reel_number number[REEL__NAMES]; /* ... or a number */
-} reel_match;
+typedef struct reel__match {
+    const reel__pattern *pattern;
+    const reel__effects *effects;     /* of the graph as it was matched */
+    int root;                         /* the last node: its result is replaced */
+    int n_node, node[REEL__TERMS];    /* all nodes, once each */
+    int value[REEL__NAMES];           /* by name: a value ... */
+    reel__number number[REEL__NAMES]; /* ... or a number */
+} reel__match;
 
 /* What a name of the pattern stands for: REEL_NO_VALUE for an absent operand, and for a name
  * that the pattern has not. A number must be in it. */
-int reel__bound(const reel_match *m, const char *name);
-double reel__bound_number(const reel_match *m, const char *name);
+int reel__bound(const reel__match *m, const char *name);
+double reel__bound_number(const reel__match *m, const char *name);
 /* The node that makes that value. */
-static inline int reel__bound_node(const reel_graph *g, const reel_match *m,
+static inline int reel__bound_node(const reel_graph *g, const reel__match *m,
                                    const char *name)
 {
     return g->value[reel__bound(m, name)].maker;
 }
 
-typedef struct reel_rule {
+typedef struct reel__rule {
     const char *pattern;
     const char *by; /* what stands for it; or NULL, and then: */
     /* Emits nodes before m->root; the value that replaces its result, or -1 to decline (or with
      * an error). It may decline after it has emitted something. */
-    int (*make)(reel_graph *g, const reel_match *m);
-} reel_rule;
+    int (*make)(reel_graph *g, const reel__match *m);
+} reel__rule;
 #define REWRITE(pattern, by)                                                             \
     {                                                                                    \
         pattern, by, NULL                                                                \
@@ -68,56 +68,56 @@ typedef struct reel_rule {
 
 /* Applies rules, the first that matches each node, until none does. How often, or -1 with an
  * error. */
-int reel__apply_rules(reel_graph *g, const reel_rule *rule, int n);
+int reel__apply_rules(reel_graph *g, const reel__rule *rule, int n);
 #define REEL__APPLY_RULES(g, rules)                                                      \
     reel__apply_rules((g), (rules), (int)(sizeof(rules) / sizeof *(rules)))
 
 /* ---- pattern.c: text to terms ------------------------------------------------------------- */
 
-typedef enum reel_term_kind {
+typedef enum reel__term_kind {
     REEL__ANY,
     REEL__ABSENT,
     REEL__VALUE,  /* a name */
     REEL__NUMBER, /* an operand that is a constant */
     REEL__NODE
-} reel_term_kind;
+} reel__term_kind;
 
 /* a, a op b: each a number or, where name >= 0, that of a name. */
-typedef struct reel_expr {
-    reel_number number[2];
+typedef struct reel__expr {
+    reel__number number[2];
     int name[2];
     char op; /* 0: a alone */
-} reel_expr;
+} reel__expr;
 
 /* One attribute: where it lies, what it must be or becomes. */
-typedef struct reel_condition {
-    const reel_attr_field *field;
+typedef struct reel__condition {
+    const reel__attr_field *field;
     int place; /* within the field */
-    reel_expr expr;
-} reel_condition;
+    reel__expr expr;
+} reel__condition;
 
-typedef struct reel_term {
-    reel_term_kind kind;
-    const reel_op *op; /* NULL: any_unary, any_binary */
-    bool shared;       /* op!(...): others may read it */
-    bool optional;     /* b? */
-    int name;          /* of the value; -1 */
-    int like;          /* @c; -1 */
+typedef struct reel__term {
+    reel__term_kind kind;
+    const reel__op *op; /* NULL: any_unary, any_binary */
+    bool shared;        /* op!(...): others may read it */
+    bool optional;      /* b? */
+    int name;           /* of the value; -1 */
+    int like;           /* @c; -1 */
     int n_arg, arg[8];
     int condition, n_condition;
-    reel_expr expr; /* REEL__NUMBER */
-} reel_term;
+    reel__expr expr; /* REEL__NUMBER */
+} reel__term;
 
-struct reel_pattern {
-    reel_term term[REEL__TERMS]; /* the root is 0 */
-    reel_condition condition[REEL__CONDITIONS];
+struct reel__pattern {
+    reel__term term[REEL__TERMS]; /* the root is 0 */
+    reel__condition condition[REEL__CONDITIONS];
     char name[REEL__NAMES][REEL__NAME_SIZE];
     int n_term, n_condition, n_name;
 };
 
 /* Reads a text; names that `names` has keep their numbers (NULL: none yet). False, with
  * REEL_ERR_INTERNAL, if it is malformed. */
-bool reel__pattern_parse(reel_pattern *p, const char *text, const reel_pattern *names);
+bool reel__pattern_parse(reel__pattern *p, const char *text, const reel__pattern *names);
 /* Number of a name; -1. */
-int reel__pattern_name(const reel_pattern *p, const char *name, size_t n);
+int reel__pattern_name(const reel__pattern *p, const char *name, size_t n);
 #endif

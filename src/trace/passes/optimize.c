@@ -8,14 +8,14 @@
 #include "trace/passes/pass.h"
 
 #define PASS(name) &reel__pass_##name,
-static const reel_pass *const passes[] = {
+static const reel__pass *const passes[] = {
 #include "trace/passes/passes.def"
 };
 #undef PASS
 
 #define PASS(name)
 #define LAST_PASS(name) &reel__pass_##name,
-static const reel_pass *const last_passes[] = {
+static const reel__pass *const last_passes[] = {
 #include "trace/passes/passes.def"
 };
 #undef PASS
@@ -55,7 +55,7 @@ static bool lists(const char *list, const char *word, size_t n)
 }
 
 static reel_status unknown(const char *option, const char *word, size_t n,
-                           const reel_pass *const pass[], int n_pass)
+                           const reel__pass *const pass[], int n_pass)
 {
     char text[512];
     size_t at = 0;
@@ -67,7 +67,7 @@ static reel_status unknown(const char *option, const char *word, size_t n,
 }
 
 static reel_status check_names(const char *option, const char *list,
-                               const reel_pass *const pass[], int n_pass)
+                               const reel__pass *const pass[], int n_pass)
 {
     while (list && *list) {
         list += strspn(list, ", ");
@@ -81,7 +81,7 @@ static reel_status check_names(const char *option, const char *list,
     return REEL_OK;
 }
 
-static bool comes_last(const reel_pass *p)
+static bool comes_last(const reel__pass *p)
 {
     bool is = false;
     for (size_t i = 0; i < sizeof last_passes / sizeof *last_passes && !is; i++)
@@ -89,7 +89,7 @@ static bool comes_last(const reel_pass *p)
     return is;
 }
 
-static bool wanted(const reel_optimize_opts *o, const reel_pass *p)
+static bool wanted(const reel_optimize_opts *o, const reel__pass *p)
 {
     size_t n = strlen(p->name);
     bool asked = o->only ? lists(o->only, p->name, n) : !comes_last(p) || o->recompute;
@@ -99,7 +99,7 @@ static bool wanted(const reel_optimize_opts *o, const reel_pass *p)
 /* ---- running ------------------------------------------------------------------------------- */
 
 /* Whatever a pass says, its name comes first. */
-static reel_status blame(const reel_pass *p)
+static reel_status blame(const reel__pass *p)
 {
     char text[768];
     reel_status st = reel_error_status();
@@ -109,7 +109,7 @@ static reel_status blame(const reel_pass *p)
 }
 
 /* Changes made, or -1 with an error. */
-static int run_pass(reel_graph *g, const reel_pass *p, bool verify, FILE *log)
+static int run_pass(reel_graph *g, const reel__pass *p, bool verify, FILE *log)
 {
     int before = g->n_node, changes = p->run(g);
     bool whole = changes >= 0 && !reel__graph_compact(g) && !reel__graph_infer(g) &&
@@ -127,8 +127,8 @@ static int run_pass(reel_graph *g, const reel_pass *p, bool verify, FILE *log)
 /* The passes that come last, or the others: changes made, or -1 with an error. `busy`: the last
  * one that found something, or NULL. */
 static int run_round(reel_graph *g, const reel_optimize_opts *o,
-                     const reel_pass *const pass[], int n, bool last, bool verify,
-                     const reel_pass **busy)
+                     const reel__pass *const pass[], int n, bool last, bool verify,
+                     const reel__pass **busy)
 {
     int changes = 0;
     *busy = NULL;
@@ -143,9 +143,9 @@ static int run_round(reel_graph *g, const reel_optimize_opts *o,
 }
 
 static reel_status run_rounds(reel_graph *g, const reel_optimize_opts *o,
-                              const reel_pass *const pass[], int n, bool verify)
+                              const reel__pass *const pass[], int n, bool verify)
 {
-    const reel_pass *busy = NULL;
+    const reel__pass *busy = NULL;
     int changes = 1;
     for (int round = 0; round < MAX_ROUNDS && changes > 0; round++)
         changes = run_round(g, o, pass, n, false, verify, &busy);
@@ -159,7 +159,7 @@ static reel_status run_rounds(reel_graph *g, const reel_optimize_opts *o,
 }
 
 reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
-                           const reel_pass *const pass[], int n, bool verify)
+                           const reel__pass *const pass[], int n, bool verify)
 {
     if (reel_failed()) return reel_error_status();
     const reel_optimize_opts *o = REEL__OPTS("graph_optimize", reel_optimize_opts, opts);

@@ -7,15 +7,15 @@
 
 #include "trace/graph/graph.h"
 
-typedef struct reel_pass {
+typedef struct reel__pass {
     const char *name;
     const char *about; /* a line for people */
     bool exact;        /* results keep every bit, if values also keep their layouts */
     /* How many changes it made; -1 with an error, and the graph is then in pieces. */
     int (*run)(reel_graph *g);
-} reel_pass;
+} reel__pass;
 
-#define PASS(name) extern const reel_pass reel__pass_##name;
+#define PASS(name) extern const reel__pass reel__pass_##name;
 #include "trace/passes/passes.def"
 #undef PASS
 
@@ -23,7 +23,7 @@ typedef struct reel_pass {
 
 /* reel_graph_optimize() with passes of one's own; verify: reel_graph_check() after each. */
 reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
-                           const reel_pass *const pass[], int n, bool verify);
+                           const reel__pass *const pass[], int n, bool verify);
 
 /* ---- edits.c ------------------------------------------------------------------------------ */
 
@@ -49,7 +49,7 @@ bool reel__changed_directly(const reel_graph *g, int v);
 /* True, and the number, if v is a constant with one element. */
 bool reel__constant_number(const reel_graph *g, int v, double *number);
 /* True if v is the same at each run: state that none changes, or computed from such alone. */
-static inline bool reel__is_fixed(const reel_effects *e, int v)
+static inline bool reel__is_fixed(const reel__effects *e, int v)
 {
     return v >= 0 && e->fixed[v];
 }

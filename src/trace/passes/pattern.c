@@ -8,7 +8,7 @@
 #include "trace/passes/match.h"
 
 typedef struct reader {
-    reel_pattern *p;
+    reel__pattern *p;
     const char *text, *at;
 } reader;
 
@@ -35,7 +35,7 @@ static size_t word(reader *r)
     return n;
 }
 
-int reel__pattern_name(const reel_pattern *p, const char *name, size_t n)
+int reel__pattern_name(const reel__pattern *p, const char *name, size_t n)
 {
     for (int i = 0; i < p->n_name; i++)
         if (strlen(p->name[i]) == n && memcmp(p->name[i], name, n) == 0) return i;
@@ -45,7 +45,7 @@ int reel__pattern_name(const reel_pattern *p, const char *name, size_t n)
 /* The number of the name that stands here, perhaps a new one; -1 with an error. */
 static int name_here(reader *r)
 {
-    reel_pattern *p = r->p;
+    reel__pattern *p = r->p;
     size_t n = word(r);
     int i = reel__pattern_name(p, r->at, n);
     if (i < 0 && (n == 0 || n >= REEL__NAME_SIZE || p->n_name == REEL__NAMES)) {
@@ -63,7 +63,7 @@ static int name_here(reader *r)
 /* ---- numbers ------------------------------------------------------------------------------ */
 
 /* 0.5, -1e-3 or $a */
-static bool read_number(reader *r, reel_expr *e, int k)
+static bool read_number(reader *r, reel__expr *e, int k)
 {
     e->name[k] = -1;
     if (take(r, "$")) return (e->name[k] = name_here(r)) >= 0;
@@ -74,10 +74,10 @@ static bool read_number(reader *r, reel_expr *e, int k)
     return true;
 }
 
-static bool read_expr(reader *r, reel_expr *e)
+static bool read_expr(reader *r, reel__expr *e)
 {
     static const char *const op[] = {"*", "/", "+", "- "};
-    *e = (reel_expr){.name = {-1, -1}};
+    *e = (reel__expr){.name = {-1, -1}};
     if (!read_number(r, e, 0)) return false;
     for (int i = 0; i < 4; i++)
         if (take(r, op[i])) {
@@ -90,11 +90,11 @@ static bool read_expr(reader *r, reel_expr *e)
 /* ---- attributes ---------------------------------------------------------------------------- */
 
 /* The field of that name; or, without one, the place-th number of the struct. */
-static bool find_field(reader *r, const reel_attr_schema *s, const char *name, size_t n,
-                       int place, reel_condition *c)
+static bool find_field(reader *r, const reel__attr_schema *s, const char *name, size_t n,
+                       int place, reel__condition *c)
 {
     for (int i = 0; s && i < s->n_fields; i++) {
-        const reel_attr_field *f = &s->field[i];
+        const reel__attr_field *f = &s->field[i];
         if (n ? strlen(f->name) == n && memcmp(f->name, name, n) == 0
               : place < f->count) {
             c->field = f;
@@ -106,12 +106,12 @@ static bool find_field(reader *r, const reel_attr_schema *s, const char *name, s
     return malformed(r, "the record has no such attribute");
 }
 
-static bool read_condition(reader *r, reel_term *t, int place)
+static bool read_condition(reader *r, reel__term *t, int place)
 {
-    reel_pattern *p = r->p;
+    reel__pattern *p = r->p;
     if (take(r, "@")) return (t->like = name_here(r)) >= 0;
     if (p->n_condition == REEL__CONDITIONS) return malformed(r, "too many attributes");
-    reel_condition *c = &p->condition[p->n_condition++];
+    reel__condition *c = &p->condition[p->n_condition++];
     const char *name = r->at;
     size_t n = isalpha((unsigned char)*(name += strspn(name, " "))) ? word(r) : 0;
     if (!find_field(r, t->op ? t->op->attrs : NULL, name, n, place, c)) return false;
@@ -128,7 +128,7 @@ static int read_term(reader *r);
 static bool read_operands(reader *r, int self)
 {
     while (!take(r, ")")) {
-        reel_term *t = &r->p->term[self];
+        reel__term *t = &r->p->term[self];
         if (t->n_arg && *r->at != '|' && !take(r, ","))
             return malformed(r, "a comma is expected");
         if (take(r, "|")) {
@@ -152,7 +152,7 @@ static bool read_operands(reader *r, int self)
 static bool read_node(reader *r, int self, size_t n)
 {
     char name[64] = {0};
-    reel_term *t = &r->p->term[self];
+    reel__term *t = &r->p->term[self];
     memcpy(name, r->at, n < sizeof name ? n : sizeof name - 1);
     t->kind = REEL__NODE;
     t->op = reel__op_by_name(name);
@@ -169,7 +169,7 @@ static bool read_node(reader *r, int self, size_t n)
     return !take(r, "as ") || (t->name = name_here(r)) >= 0;
 }
 
-static bool read_leaf(reader *r, reel_term *t)
+static bool read_leaf(reader *r, reel__term *t)
 {
     r->at += strspn(r->at, " ");
     bool minus = r->at[0] == '-' && !isdigit((unsigned char)r->at[1]);
@@ -195,17 +195,17 @@ static int read_term(reader *r)
         return -1;
     }
     int self = r->p->n_term++;
-    r->p->term[self] = (reel_term){.name = -1, .like = -1};
+    r->p->term[self] = (reel__term){.name = -1, .like = -1};
     size_t n = word(r);
     bool node = n && (r->at[n] == '(' || r->at[n] == '!');
     bool good = node ? read_node(r, self, n) : read_leaf(r, &r->p->term[self]);
     return good ? self : -1;
 }
 
-bool reel__pattern_parse(reel_pattern *p, const char *text, const reel_pattern *names)
+bool reel__pattern_parse(reel__pattern *p, const char *text, const reel__pattern *names)
 {
     reader r = {p, text, text};
-    *p = (reel_pattern){0};
+    *p = (reel__pattern){0};
     if (names) {
         memcpy(p->name, names->name, sizeof p->name);
         p->n_name = names->n_name;

@@ -22,20 +22,20 @@ static int only_dim(double mask)
     return -1;
 }
 
-static int along(reel_graph *g, const reel_match *m, const reel_op *op)
+static int along(reel_graph *g, const reel__match *m, const reel__op *op)
 {
-    const reel_dim_attrs a = {only_dim(reel__bound_number(m, "m"))};
+    const reel__dim_attrs a = {only_dim(reel__bound_number(m, "m"))};
     int x = reel__bound(m, "x");
     if (a.dim < 0) return -1;
     return reel__graph_emit1(g, m->root, op, &a, NULL, &x, 1, g->node[m->root].where);
 }
 
-static int make_softmax(reel_graph *g, const reel_match *m)
+static int make_softmax(reel_graph *g, const reel__match *m)
 {
     return along(g, m, &reel__softmax);
 }
 
-static int make_log_softmax(reel_graph *g, const reel_match *m)
+static int make_log_softmax(reel_graph *g, const reel__match *m)
 {
     return along(g, m, &reel__log_softmax);
 }
@@ -53,10 +53,10 @@ static int last_dims(double mask, int rank)
 
 /* A sum with scale `s` must be a mean over dims of x: one by itself, where `q` says so, or by
  * a scale of 1 / n. */
-static bool is_mean(const reel_graph *g, const reel_match *m, int dims, const char *s,
+static bool is_mean(const reel_graph *g, const reel__match *m, int dims, const char *s,
                     const char *q)
 {
-    const reel_value *x = &g->value[reel__bound(m, "x")];
+    const reel__value *x = &g->value[reel__bound(m, "x")];
     double n = 1;
     if (reel__bound_number(m, q) != 0) return reel__bound_number(m, s) == 1;
     for (int d = x->meta.rank - dims; d < x->meta.rank; d++) {
@@ -66,19 +66,19 @@ static bool is_mean(const reel_graph *g, const reel_match *m, int dims, const ch
     return fabs(reel__bound_number(m, s) * n - 1) < 1e-6;
 }
 
-static int norm_of(reel_graph *g, const reel_match *m)
+static int norm_of(reel_graph *g, const reel__match *m)
 {
-    const reel_value *x = &g->value[reel__bound(m, "x")];
+    const reel__value *x = &g->value[reel__bound(m, "x")];
     int dims = last_dims(reel__bound_number(m, "m"), x->meta.rank);
     if (!dims || !is_mean(g, m, dims, "s", "q")) return -1;
-    const reel_layer_norm_attrs a = {.dims = dims, .eps = reel__bound_number(m, "e")};
+    const reel__layer_norm_attrs a = {.dims = dims, .eps = reel__bound_number(m, "e")};
     const int in[] = {reel__bound(m, "x"), REEL_NO_VALUE, REEL_NO_VALUE};
     return reel__graph_emit1(g, m->root, &reel__layer_norm, &a, NULL, in, 3,
                              g->node[m->root].where);
 }
 
 /* The mean of squares with a scale of its own. */
-static int norm_of_squares(reel_graph *g, const reel_match *m)
+static int norm_of_squares(reel_graph *g, const reel__match *m)
 {
     int rank = g->value[reel__bound(m, "x")].meta.rank;
     int dims = last_dims(reel__bound_number(m, "m"), rank);
@@ -86,21 +86,21 @@ static int norm_of_squares(reel_graph *g, const reel_match *m)
 }
 
 /* weight or bias, operand k, of a norm that has none yet */
-static int with_operand(reel_graph *g, const reel_match *m, int k)
+static int with_operand(reel_graph *g, const reel__match *m, int k)
 {
-    const reel_gnode n = g->node[reel__bound_node(g, m, "n")];
+    const reel__gnode n = g->node[reel__bound_node(g, m, "n")];
     int in[] = {n.in[0], n.in[1], n.in[2]};
     in[k] = reel__bound(m, "p");
     return reel__graph_emit1(g, m->root, &reel__layer_norm, n.attrs, NULL, in, 3,
                              n.where);
 }
 
-static int with_weight(reel_graph *g, const reel_match *m)
+static int with_weight(reel_graph *g, const reel__match *m)
 {
     return with_operand(g, m, 1);
 }
 
-static int with_bias(reel_graph *g, const reel_match *m)
+static int with_bias(reel_graph *g, const reel__match *m)
 {
     return with_operand(g, m, 2);
 }
@@ -108,10 +108,10 @@ static int with_bias(reel_graph *g, const reel_match *m)
 /* ---- attention ------------------------------------------------------------------------------------ */
 
 /* t [..., d, lk] -> [..., lk, d]; `reshape` cancels it with the permutation that made t. */
-static int transposed(reel_graph *g, const reel_match *m, int t)
+static int transposed(reel_graph *g, const reel__match *m, int t)
 {
     int rank = g->value[t].meta.rank;
-    reel_shape_attrs p = {.rank = rank};
+    reel__shape_attrs p = {.rank = rank};
     for (int d = 0; d < rank; d++) p.dim[d] = d;
     p.dim[rank - 1] = rank - 2;
     p.dim[rank - 2] = rank - 1;
@@ -121,13 +121,13 @@ static int transposed(reel_graph *g, const reel_match *m, int t)
 
 /* softmax(scale q t + mask) v, the softmax along the last dimension and nothing of it
  * broadcast but the mask. Scores that are all -inf stay NaN. */
-static int attend(reel_graph *g, const reel_match *m, double scale, int mask)
+static int attend(reel_graph *g, const reel__match *m, double scale, int mask)
 {
     int p = reel__bound_node(g, m, "p");
-    const reel_dim_attrs *along_dim = g->node[p].attrs;
-    const reel_value *z = &g->value[reel__bound(m, "z")],
-                     *x = &g->value[g->node[p].in[0]];
-    const reel_attention_attrs a = {.scale = scale, .nan_rows = 1};
+    const reel__dim_attrs *along_dim = g->node[p].attrs;
+    const reel__value *z = &g->value[reel__bound(m, "z")],
+                      *x = &g->value[g->node[p].in[0]];
+    const reel__attention_attrs a = {.scale = scale, .nan_rows = 1};
     if (along_dim->dim != z->meta.rank - 1 || !reel__same_shape(&x->meta, &z->meta) ||
         memcmp(x->grow, z->grow, sizeof x->grow) != 0)
         return -1;
@@ -138,42 +138,42 @@ static int attend(reel_graph *g, const reel_match *m, double scale, int mask)
                              g->node[m->root].where);
 }
 
-static int attend_scaled(reel_graph *g, const reel_match *m)
+static int attend_scaled(reel_graph *g, const reel__match *m)
 {
     return attend(g, m, reel__bound_number(m, "s"), REEL_NO_VALUE);
 }
 
-static int attend_plain(reel_graph *g, const reel_match *m)
+static int attend_plain(reel_graph *g, const reel__match *m)
 {
     return attend(g, m, 1, REEL_NO_VALUE);
 }
 
-static int attend_scaled_masked(reel_graph *g, const reel_match *m)
+static int attend_scaled_masked(reel_graph *g, const reel__match *m)
 {
     return attend(g, m, reel__bound_number(m, "s"), reel__bound(m, "b"));
 }
 
-static int attend_plain_masked(reel_graph *g, const reel_match *m)
+static int attend_plain_masked(reel_graph *g, const reel__match *m)
 {
     return attend(g, m, 1, reel__bound(m, "b"));
 }
 
 /* The bias times $u. */
-static int scaled_bias(reel_graph *g, const reel_match *m)
+static int scaled_bias(reel_graph *g, const reel__match *m)
 {
-    const reel_scalar_attrs a = {.a = {reel__real(reel__bound_number(m, "u"))}};
+    const reel__scalar_attrs a = {.a = {reel__real(reel__bound_number(m, "u"))}};
     int b = reel__bound(m, "b");
     return reel__graph_emit1(g, m->root, &reel__mul_scalar, &a, NULL, &b, 1,
                              g->node[m->root].where);
 }
 
-static int attend_scaled_both(reel_graph *g, const reel_match *m)
+static int attend_scaled_both(reel_graph *g, const reel__match *m)
 {
     int b = scaled_bias(g, m);
     return b < 0 ? -1 : attend(g, m, reel__bound_number(m, "s"), b);
 }
 
-static int attend_plain_scaled_mask(reel_graph *g, const reel_match *m)
+static int attend_plain_scaled_mask(reel_graph *g, const reel__match *m)
 {
     int b = scaled_bias(g, m);
     return b < 0 ? -1 : attend(g, m, 1, b);
@@ -182,7 +182,7 @@ static int attend_plain_scaled_mask(reel_graph *g, const reel_match *m)
 /* ---- linear layers -------------------------------------------------------------------------------- */
 
 /* x w + b with a weight [in, out] that is a parameter */
-static int make_linear(reel_graph *g, const reel_match *m)
+static int make_linear(reel_graph *g, const reel__match *m)
 {
     int w = reel__bound(m, "w"), b = reel__bound(m, "b"), x = reel__bound(m, "x");
     if (!reel__is_state(&g->value[w]) || !reel__is_state(&g->value[b]) ||
@@ -195,18 +195,18 @@ static int make_linear(reel_graph *g, const reel_match *m)
 }
 
 /* The sum with a state of the shape of a bias: a bias. */
-static int make_bias(reel_graph *g, const reel_match *m)
+static int make_bias(reel_graph *g, const reel__match *m)
 {
     const int at = reel__bound_node(g, m, "c");
-    const reel_meta *w = &g->value[reel__bound(m, "w")].meta;
+    const reel__meta *w = &g->value[reel__bound(m, "w")].meta;
     int b = reel__bound(m, "b");
-    const reel_value *v = &g->value[b];
+    const reel__value *v = &g->value[b];
     int channel = g->node[at].op == &reel__conv2d ? 3 : 1; /* its place from the end */
     int d = v->meta.rank - channel;
     if (!reel__is_state(v) || d < 0 || v->meta.dim[d] != w->dim[0] ||
         reel__numel(&v->meta) != w->dim[0])
         return -1;
-    const reel_shape_attrs flat = {.rank = 1, .dim = {w->dim[0]}};
+    const reel__shape_attrs flat = {.rank = 1, .dim = {w->dim[0]}};
     if (v->meta.rank != 1)
         b = reel__graph_emit1(g, m->root, &reel__reshape, &flat, NULL, &b, 1,
                               g->node[at].where);
@@ -222,7 +222,7 @@ static int make_bias(reel_graph *g, const reel_match *m)
 #define SCORES "matmul(q, t) as z"
 #define SCALED "matmul(mul_scalar(q | $s), t) as z"
 
-static const reel_rule rules[] = {
+static const reel__rule rules[] = {
     REWRITE_BY(
         "div(exp(sub(x, max(x | mask=$m))) as e, sum(e | mask=$m, mean=0, scale=1))",
         make_softmax),
@@ -283,5 +283,5 @@ static int run(reel_graph *g)
     return REEL__APPLY_RULES(g, rules);
 }
 
-const reel_pass reel__pass_recognize = {
+const reel__pass reel__pass_recognize = {
     "recognize", "finds softmax, norms, GELU, attention composed by hand", false, run};

@@ -17,7 +17,7 @@ enum { WORTH = 10 };
 
 typedef struct planner {
     reel_graph *g;
-    reel_effects e;
+    reel__effects e;
     int n_node, n_value; /* as they were in the beginning */
     bool *again;         /* by root: made again for its late readers */
     int *split;          /* by root: its last early reader; -1: it cannot be made again */
@@ -43,7 +43,7 @@ typedef struct score {
 /* ---- what can be made again ------------------------------------------------------------------ */
 
 /* Operands of the record that makes a node's result again. */
-static int operands(const reel_gnode *n, int in[])
+static int operands(const reel__gnode *n, int in[])
 {
     for (int k = 0; k < n->n_in; k++) {
         int saved = k < REEL_AGAIN_IN ? n->op->again_out[k] : 0;
@@ -52,7 +52,7 @@ static int operands(const reel_gnode *n, int in[])
     return n->n_in;
 }
 
-static bool is_view(const reel_gnode *n)
+static bool is_view(const reel__gnode *n)
 {
     return n->op->traits & REEL_OP_VIEW;
 }
@@ -63,7 +63,7 @@ static void find_gaps(const planner *p, int *late, int *latest, int *gap)
 {
     const reel_graph *g = p->g;
     for (int i = 0; i < p->n_node; i++) {
-        const reel_gnode *n = &g->node[i];
+        const reel__gnode *n = &g->node[i];
         for (int k = 0; k < n->n_in && !is_view(n); k++) {
             int r = n->in[k] < 0 ? -1 : p->e.root[n->in[k]];
             if (r < 0 || latest[r] < 0) continue;
@@ -81,9 +81,9 @@ static void find_gaps(const planner *p, int *late, int *latest, int *gap)
 }
 
 /* Further results as large as the first would be made for nothing. */
-static bool makes_more(const planner *p, const reel_gnode *n)
+static bool makes_more(const planner *p, const reel__gnode *n)
 {
-    const reel_op *op = reel__op_again(n->op);
+    const reel__op *op = reel__op_again(n->op);
     for (int k = 1; k < op->n_out; k++)
         if (n->out[k] >= 0 && reel__numel(&p->g->value[n->out[k]].meta) >=
                                   reel__numel(&p->g->value[n->out[0]].meta))
@@ -94,10 +94,10 @@ static bool makes_more(const planner *p, const reel_gnode *n)
 /* Whether root r can be made again for a reader at node `late`. */
 static bool can_be_made(const planner *p, int r, int late)
 {
-    const reel_value *v = &p->g->value[r];
+    const reel__value *v = &p->g->value[r];
     if (v->kind != REEL_VALUE_NODE || v->maker < 0 || !reel__never_changes(&p->e, r))
         return false;
-    const reel_gnode *n = &p->g->node[v->maker];
+    const reel__gnode *n = &p->g->node[v->maker];
     int in[REEL_OP_MAX_IN];
     if (!reel__op_again(n->op) || n->out[0] != r || makes_more(p, n)) return false;
     int n_in = operands(n, in);
@@ -144,7 +144,7 @@ static void order_events(planner *p)
     p->n_event = 0;
     for (int v = 0; v < p->n_value; v++) p->copy[v] = -1;
     for (int i = 0; i < p->n_node; i++) {
-        const reel_gnode *n = &p->g->node[i];
+        const reel__gnode *n = &p->g->node[i];
         if (is_view(n)) continue;
         for (int k = 0; k < n->n_in; k++) need(p, n->in[k], i);
         p->event[p->n_event++] = (struct event){i, false};
@@ -175,7 +175,7 @@ static int memory_of(const planner *p, int v, int now)
 static int touched(const planner *p, const struct event *e, int now, int *n_in,
                    int list[])
 {
-    const reel_gnode *n = &p->g->node[e->node];
+    const reel__gnode *n = &p->g->node[e->node];
     int in[REEL_OP_MAX_IN], count = n->n_in;
     memcpy(in, n->in, (size_t)count * sizeof *in);
     if (e->again) count = operands(n, in);
@@ -197,14 +197,14 @@ static int time_of(const planner *p, int s)
 
 static int64_t bytes_of(const planner *p, int memory)
 {
-    const reel_value *v = &p->g->value[original(p, memory)];
+    const reel__value *v = &p->g->value[original(p, memory)];
     if (v->kind != REEL_VALUE_NODE) return 0;
     return reel__numel(&v->meta) * (int64_t)reel_dtype_size(v->meta.dtype);
 }
 
 /* Whether result y of event s will lie over an input that dies in s, as execute/places.c lays
  * it: no memory comes alive then. That input is taken, and serves no other result. */
-static bool replaces(const planner *p, const reel_op *op, const int *list, int n_in,
+static bool replaces(const planner *p, const reel__op *op, const int *list, int n_in,
                      int y, int s, bool *taken)
 {
     if (!(op->traits & (REEL_OP_POINTWISE | REEL_OP_REPLACES))) return false;
@@ -233,7 +233,7 @@ static int64_t pass_event(planner *p, int s, int64_t live, int64_t *during)
 {
     int list[REEL_OP_MAX_IN + REEL_OP_MAX_OUT], n_in;
     bool taken[REEL_OP_MAX_IN] = {false};
-    const reel_op *op = p->g->node[p->event[s].node].op;
+    const reel__op *op = p->g->node[p->event[s].node].op;
     int n = touched(p, &p->event[s], time_of(p, s), &n_in, list);
     for (int k = n_in; k < n; k++) {
         if (list[k] < 0 || p->alive[list[k]]) continue;
@@ -311,12 +311,12 @@ static int late_value(planner *p, int v, int before)
     int in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
     if (!is_late(p, p->e.root[v], before)) return v;
     if (p->copy[v] >= 0) return p->copy[v];
-    const reel_gnode n = g->node[g->value[v].maker]; /* its blocks stay where they are */
+    const reel__gnode n = g->node[g->value[v].maker]; /* its blocks stay where they are */
     int n_in = is_view(&n) ? n.n_in : operands(&n, in);
     if (is_view(&n)) memcpy(in, n.in, (size_t)n_in * sizeof *in);
     for (int k = 0; k < n_in; k++)
         if (in[k] >= 0 && (in[k] = late_value(p, in[k], before)) < 0) return -1;
-    const reel_op *op = is_view(&n) ? n.op : reel__op_again(n.op);
+    const reel__op *op = is_view(&n) ? n.op : reel__op_again(n.op);
     if (reel__graph_emit(g, before, op, n.attrs, n.per_batch, in, n_in, n.where, out) < 0)
         return -1;
     return p->copy[v] = out[0];
@@ -327,7 +327,7 @@ static bool drop_views(planner *p)
 {
     int *uses = reel__graph_uses(p->g);
     for (int i = p->n_node - 1; i >= 0 && uses; i--) {
-        const reel_gnode *n = &p->g->node[i];
+        const reel__gnode *n = &p->g->node[i];
         if (!is_view(n) || uses[n->out[0]] || p->g->value[n->out[0]].maker != i) continue;
         uses[n->in[0]]--;
         reel__graph_remove(p->g, i);
@@ -363,7 +363,7 @@ static bool begin(planner *p, reel_graph *g)
 {
     *p = (planner){.g = g, .n_node = g->n_node, .n_value = g->n_value};
     size_t n = (size_t)g->n_value + 1;
-    if (!reel__effects(g, &p->e)) return false;
+    if (!reel__find_effects(g, &p->e)) return false;
     p->again = reel__calloc(3 * n, sizeof *p->again);
     p->split = reel__calloc(5 * n, sizeof *p->split);
     p->event = reel__calloc((size_t)g->n_node + n, sizeof *p->event);
@@ -388,5 +388,5 @@ static int run(reel_graph *g)
     return n;
 }
 
-const reel_pass reel__pass_recompute = {
+const reel__pass reel__pass_recompute = {
     "recompute", "makes cheap values again rather than keep them", true, run};

@@ -18,9 +18,9 @@ static bool whole_result(char op, int64_t a, int64_t b, int64_t *x)
     }
 }
 
-static bool number_of(const reel_expr *e, const reel_match *m, reel_number *x)
+static bool number_of(const reel__expr *e, const reel__match *m, reel__number *x)
 {
-    reel_number n[2];
+    reel__number n[2];
     for (int i = 0; i < 2; i++)
         n[i] = e->name[i] < 0 ? e->number[i] : m->number[e->name[i]];
     const double a = reel__number_f64(n[0]), b = reel__number_f64(n[1]);
@@ -39,16 +39,16 @@ static bool number_of(const reel_expr *e, const reel_match *m, reel_number *x)
 
 /* Attributes of a new node: as another's, or 0, and then what the text says; false where an
  * attribute cannot hold that. */
-static bool fill_attrs(const reel_graph *g, const reel_pattern *p, const reel_term *t,
-                       const reel_match *m, void *attrs)
+static bool fill_attrs(const reel_graph *g, const reel__pattern *p, const reel__term *t,
+                       const reel__match *m, void *attrs)
 {
     size_t size = t->op->attrs ? t->op->attrs->size : 0;
     memset(attrs, 0, size);
     if (t->like >= 0)
         memcpy(attrs, g->node[g->value[m->value[t->like]].maker].attrs, size);
     for (int i = 0; i < t->n_condition; i++) {
-        const reel_condition *c = &p->condition[t->condition + i];
-        reel_number x;
+        const reel__condition *c = &p->condition[t->condition + i];
+        reel__number x;
         if (!number_of(&c->expr, m, &x) || !reel__attr_set(c->field, c->place, x, attrs))
             return false;
     }
@@ -56,11 +56,11 @@ static bool fill_attrs(const reel_graph *g, const reel_pattern *p, const reel_te
 }
 
 /* The value of a term; REEL_NO_VALUE for an absent operand too, *good false if it failed. */
-static int make_term(reel_graph *g, const reel_pattern *p, int term, const reel_match *m,
-                     bool *good)
+static int make_term(reel_graph *g, const reel__pattern *p, int term,
+                     const reel__match *m, bool *good)
 {
     _Alignas(16) char attrs[REEL_ATTRS_MAX];
-    const reel_term *t = &p->term[term];
+    const reel__term *t = &p->term[term];
     int in[8];
     if (t->kind == REEL__VALUE) return m->value[t->name];
     if (t->kind != REEL__NODE) return REEL_NO_VALUE;
@@ -68,7 +68,7 @@ static int make_term(reel_graph *g, const reel_pattern *p, int term, const reel_
         in[k] = make_term(g, p, t->arg[k], m, good);
     *good = *good && fill_attrs(g, p, t, m, attrs);
     if (!*good) return REEL_NO_VALUE;
-    const reel_gnode *like =
+    const reel__gnode *like =
         t->like >= 0 ? &g->node[g->value[m->value[t->like]].maker] : NULL;
     int v = reel__graph_emit1(g, m->root, t->op, t->op->attrs ? attrs : NULL,
                               like ? like->per_batch : NULL, in, t->n_arg,
@@ -80,17 +80,17 @@ static int make_term(reel_graph *g, const reel_pattern *p, int term, const reel_
 /* ---- replacing ------------------------------------------------------------------------------------ */
 
 typedef struct rewriter {
-    const reel_rule *rule;
-    reel_pattern *pattern, *by; /* of each rule */
+    const reel__rule *rule;
+    reel__pattern *pattern, *by; /* of each rule */
     int n;
-    reel__walk w;
+    reel__match_walk w;
 } rewriter;
 
 /* The value whose memory v looks at, as far as it was there before the rule ran. */
 static int looks_at(const reel_graph *g, int v, int n_before)
 {
     while (v >= n_before) {
-        const reel_gnode *n = &g->node[g->value[v].maker];
+        const reel__gnode *n = &g->node[g->value[v].maker];
         if (!(n->op->traits & REEL_OP_VIEW)) return -1;
         v = n->in[0];
     }
@@ -128,7 +128,7 @@ static int descending(const void *a, const void *b)
 static void replace(rewriter *r, int by)
 {
     reel_graph *g = r->w.g;
-    reel_match *m = &r->w.m;
+    reel__match *m = &r->w.m;
     reel__graph_replace(g, g->node[m->root].out[0], by);
     /* readers before what they read */
     qsort(m->node, (size_t)m->n_node, sizeof *m->node, descending);
@@ -185,7 +185,7 @@ static void forget(rewriter *r)
 static bool look(rewriter *r)
 {
     forget(r);
-    return reel__effects(r->w.g, &r->w.e) && (r->w.uses = reel__graph_uses(r->w.g));
+    return reel__find_effects(r->w.g, &r->w.e) && (r->w.uses = reel__graph_uses(r->w.g));
 }
 
 static bool refresh(rewriter *r)
@@ -221,7 +221,7 @@ static int rewrite_all(rewriter *r)
     return changes;
 }
 
-int reel__apply_rules(reel_graph *g, const reel_rule *rule, int n)
+int reel__apply_rules(reel_graph *g, const reel__rule *rule, int n)
 {
     rewriter r = {.rule = rule, .n = n, .w.g = g};
     r.pattern = reel__calloc(2 * (size_t)n, sizeof *r.pattern);

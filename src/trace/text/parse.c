@@ -41,9 +41,9 @@ static bool parse_reads(reel__parser *p)
     return (p->g->reads = reel__scan_text(&p->s)) != NULL;
 }
 
-static bool scan_strides(reel__parser *p, reel_meta *m)
+static bool scan_strides(reel__parser *p, reel__meta *m)
 {
-    reel_meta order = *m;
+    reel__meta order = *m;
     if (!reel__scan_is(&p->s, " strides ")) return true;
     for (int d = 0; d < m->rank; d++)
         if ((d && !reel__scan_need(&p->s, ",")) ||
@@ -54,7 +54,7 @@ static bool scan_strides(reel__parser *p, reel_meta *m)
 }
 
 /* The tensor of a parameter, buffer or constant, as the text wants it. */
-static bool find_state(reel__parser *p, const reel__ref *r, const reel_meta *m,
+static bool find_state(reel__parser *p, const reel__text_ref *r, const reel__meta *m,
                        reel_tensor **out)
 {
     reel_tensor *t = p->find ? p->find(p->user, r->name) : NULL;
@@ -65,10 +65,10 @@ static bool find_state(reel__parser *p, const reel__ref *r, const reel_meta *m,
     return (*out = reel__in_order(t, m)) != NULL;
 }
 
-static bool parse_outside(reel__parser *p, reel_value_kind kind)
+static bool parse_outside(reel__parser *p, reel__value_kind kind)
 {
-    reel__ref r;
-    reel_meta m;
+    reel__text_ref r;
+    reel__meta m;
     int64_t grow[REEL_MAX_RANK];
     reel_tensor *t = NULL;
     if (!reel__parse_ref(p, &r) || !reel__scan_need(&p->s, " ") ||
@@ -84,7 +84,7 @@ static bool parse_outside(reel__parser *p, reel_value_kind kind)
     reel_scope s = reel_scope_begin();
     bool good = is_input || find_state(p, &r, &m, &t);
     if (is_input) {
-        reel_meta order = m;
+        reel__meta order = m;
         reel__set_strides_like(&m, &order);
     }
     int v = good ? reel__parse_define(p, &r, kind, t ? &t->meta : &m, grow, t) : -1;
@@ -127,7 +127,7 @@ static bool parse_line(reel__parser *p, reel__line *l)
     case REEL__KEY_READS: return parse_reads(p);
     case REEL__KEY_OUTPUT: return parse_output(p);
     case REEL__KEYWORDS: return reel__parse_node(p, l);
-    default: return parse_outside(p, (reel_value_kind)(key - REEL__KEY_INPUT));
+    default: return parse_outside(p, (reel__value_kind)(key - REEL__KEY_INPUT));
     }
 }
 
@@ -135,7 +135,7 @@ static bool parse_line(reel__parser *p, reel__line *l)
 static bool check_growth(reel__parser *p)
 {
     const reel_graph *g = p->g;
-    reel_meta *next =
+    reel__meta *next =
         g->batch ? reel__calloc((size_t)g->n_value + 1, sizeof *next) : NULL;
     if (!g->batch) return true;
     bool good = next != NULL;

@@ -5,12 +5,12 @@
 #include "trace/text/text.h"
 
 /* V in a text. */
-typedef struct reel__ref {
+typedef struct reel__text_ref {
     bool absent;
     int64_t number;             /* %N; -1: a name */
     char name[REEL__TEXT_NAME]; /* of a numbered one "%N" */
     reel__scan place;
-} reel__ref;
+} reel__text_ref;
 
 typedef struct reel__known {
     int64_t number; /* as in ref */
@@ -34,23 +34,23 @@ typedef struct reel__parser {
 /* A table of `size` slots, a power of two. All of these: false or -1 with an error. */
 bool reel__parse_rehash(reel__parser *p, size_t size);
 /* The value that is called so; -1, without an error, if there is none. */
-int reel__parse_lookup(const reel__parser *p, const reel__ref *r);
-bool reel__parse_ref(reel__parser *p, reel__ref *r);
+int reel__parse_lookup(const reel__parser *p, const reel__text_ref *r);
+bool reel__parse_ref(reel__parser *p, reel__text_ref *r);
 /* A value that is there; REEL_NO_VALUE for "-". */
 bool reel__parse_value(reel__parser *p, int *v);
 /* A new value; its number. */
-int reel__parse_define(reel__parser *p, const reel__ref *r, reel_value_kind kind,
-                       const reel_meta *m, const int64_t *grow, reel_tensor *tensor);
-bool reel__parse_shape(reel__parser *p, reel_meta *m, int64_t *grow);
+int reel__parse_define(reel__parser *p, const reel__text_ref *r, reel__value_kind kind,
+                       const reel__meta *m, const int64_t *grow, reel_tensor *tensor);
+bool reel__parse_shape(reel__parser *p, reel__meta *m, int64_t *grow);
 
 /* ---- parse_node.c --------------------------------------------------------------------------------- */
 
 /* A line of a node. */
 typedef struct reel__line {
-    const reel_op *op;
+    const reel__op *op;
     int n_result, n_in;
-    reel__ref result[REEL_OP_MAX_OUT];
-    reel_meta meta[REEL_OP_MAX_OUT];
+    reel__text_ref result[REEL_OP_MAX_OUT];
+    reel__meta meta[REEL_OP_MAX_OUT];
     int64_t grow[REEL_OP_MAX_OUT][REEL_MAX_RANK];
     int in[REEL_OP_MAX_IN], out[REEL_OP_MAX_OUT];
     _Alignas(16) char attrs[REEL_ATTRS_MAX];

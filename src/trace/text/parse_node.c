@@ -65,12 +65,12 @@ static bool scan_operands(reel__parser *p, reel__line *l)
 /* Attributes that grow stay far from 64 bits, as sizes do. */
 static bool check_slopes(const reel__line *l)
 {
-    const reel_attr_schema *s = l->op->attrs;
+    const reel__attr_schema *s = l->op->attrs;
     for (int i = 0; i < s->n_fields; i++)
         for (int k = 0; k < s->field[i].count; k++) {
-            const reel_number v = reel__attr_get(&s->field[i], k, l->attrs),
-                              slope = reel__attr_get(&s->field[i], k, l->slopes);
-            const reel_attr_type type = s->field[i].type;
+            const reel__number v = reel__attr_get(&s->field[i], k, l->attrs),
+                               slope = reel__attr_get(&s->field[i], k, l->slopes);
+            const reel__attr_type type = s->field[i].type;
             if (reel__number_equal(slope, reel__whole(0)) || type == REEL_ATTR_REAL ||
                 type == REEL_ATTR_NUMBER)
                 continue;
@@ -85,7 +85,7 @@ static bool check_slopes(const reel__line *l)
 
 static bool scan_attributes(reel__parser *p, reel__line *l)
 {
-    const reel_attr_schema *s = l->op->attrs;
+    const reel__attr_schema *s = l->op->attrs;
     if (s && (s->n_fields == 0 || s->size > REEL_ATTRS_MAX))
         return reel__scan_fail(&l->op_place, "attributes of %s have no text",
                                l->op->name);
@@ -114,9 +114,9 @@ static bool scan_where(reel__parser *p, reel__line *l)
 /* A result that has the name of a value: the first operand changed in place, or a view that
  * looks at memory as a value does. */
 static bool is_again(const reel__parser *p, const reel__line *l, int k, int v,
-                     const reel_meta *m)
+                     const reel__meta *m)
 {
-    const reel_meta *have = &p->g->value[v].meta;
+    const reel__meta *have = &p->g->value[v].meta;
     if (k != 0 || l->n_in == 0 || l->in[0] < 0) return false;
     if (l->op->traits & REEL_OP_INPLACE) return v == l->in[0];
     if (!(l->op->traits & REEL_OP_VIEW) || p->value[v].root != p->value[l->in[0]].root)
@@ -128,9 +128,9 @@ static bool is_again(const reel__parser *p, const reel__line *l, int k, int v,
 }
 
 /* Result k against what the shape rule says. */
-static bool add_result(reel__parser *p, reel__line *l, int k, const reel_meta *m)
+static bool add_result(reel__parser *p, reel__line *l, int k, const reel__meta *m)
 {
-    const reel__ref *r = &l->result[k];
+    const reel__text_ref *r = &l->result[k];
     l->out[k] = REEL_NO_VALUE;
     if (r->absent != (m->rank < 0))
         return reel__scan_fail(&r->place, "%s %s result %d here", l->op->name,
@@ -158,15 +158,15 @@ static bool add_result(reel__parser *p, reel__line *l, int k, const reel_meta *m
 
 static bool add_node(reel__parser *p, reel__line *l)
 {
-    const reel_meta *in[REEL_OP_MAX_IN];
-    reel_meta out[REEL_OP_MAX_OUT];
+    const reel__meta *in[REEL_OP_MAX_IN];
+    reel__meta out[REEL_OP_MAX_OUT];
     for (int k = 0; k < l->n_in; k++)
         in[k] = l->in[k] < 0 ? NULL : &p->g->value[l->in[k]].meta;
     if (reel__infer(l->op, l->attrs, in, l->n_in, out))
         return reel__scan_fail(&l->op_place, "this cannot be");
     for (int k = 0; k < l->n_result; k++)
         if (!add_result(p, l, k, &out[k])) return false;
-    const reel_call c = {l->op, l->n_in, l->n_result, NULL, NULL, l->attrs, 0, false};
+    const reel__call c = {l->op, l->n_in, l->n_result, NULL, NULL, l->attrs, 0, false};
     int n = reel__graph_add_node(p->g, &c, l->in, l->out, l->where);
     if (n < 0 || !l->has_slopes) return n >= 0;
     size_t size = l->op->attrs->size;

@@ -39,14 +39,14 @@ bool reel__parse_rehash(reel__parser *p, size_t size)
     return true;
 }
 
-int reel__parse_lookup(const reel__parser *p, const reel__ref *r)
+int reel__parse_lookup(const reel__parser *p, const reel__text_ref *r)
 {
     return p->slot[slot_of(p, r->number, r->name)] - 1;
 }
 
-bool reel__parse_ref(reel__parser *p, reel__ref *r)
+bool reel__parse_ref(reel__parser *p, reel__text_ref *r)
 {
-    *r = (reel__ref){.number = -1, .place = p->s};
+    *r = (reel__text_ref){.number = -1, .place = p->s};
     if (*p->s.at == '-' && !reel__bare_char((unsigned char)p->s.at[1])) {
         p->s.at++;
         r->absent = true;
@@ -62,15 +62,15 @@ bool reel__parse_ref(reel__parser *p, reel__ref *r)
 
 bool reel__parse_value(reel__parser *p, int *v)
 {
-    reel__ref r;
+    reel__text_ref r;
     if (!reel__parse_ref(p, &r)) return false;
     *v = r.absent ? REEL_NO_VALUE : reel__parse_lookup(p, &r);
     return r.absent || *v >= 0 ||
            reel__scan_fail(&r.place, "nothing is called %.80s here", r.name);
 }
 
-int reel__parse_define(reel__parser *p, const reel__ref *r, reel_value_kind kind,
-                       const reel_meta *m, const int64_t *grow, reel_tensor *tensor)
+int reel__parse_define(reel__parser *p, const reel__text_ref *r, reel__value_kind kind,
+                       const reel__meta *m, const int64_t *grow, reel_tensor *tensor)
 {
     void *list = p->value;
     int n = p->g->n_value;
@@ -92,7 +92,7 @@ int reel__parse_define(reel__parser *p, const reel__ref *r, reel_value_kind kind
     return v;
 }
 
-bool reel__parse_shape(reel__parser *p, reel_meta *m, int64_t *grow)
+bool reel__parse_shape(reel__parser *p, reel__meta *m, int64_t *grow)
 {
     const reel__scan begin = p->s;
     if (!reel__scan_shape(&p->s, p->g->batch, m, grow)) return false;

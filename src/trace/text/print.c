@@ -11,7 +11,7 @@
 const char *const reel__keyword[REEL__KEYWORDS] = {"batch", "rng",    "reads", "input",
                                                    "param", "buffer", "const", "output"};
 
-static const char *kind_name(reel_value_kind kind)
+static const char *kind_name(reel__value_kind kind)
 {
     return kind == REEL_VALUE_NODE ? "" : reel__keyword[REEL__KEY_INPUT + (int)kind];
 }
@@ -73,7 +73,7 @@ static void put_shape(FILE *to, const reel_graph *g, int v)
 }
 
 /* What a shape rule cannot know: the order in memory of what comes from outside. */
-static void put_strides(FILE *to, const reel_meta *m)
+static void put_strides(FILE *to, const reel__meta *m)
 {
     if (reel__is_contiguous(m)) return;
     fprintf(to, " strides ");
@@ -99,15 +99,15 @@ static bool is_zero(const void *p, size_t n)
 
 /* Slopes by name; fields that do not depend on the batch are left out. A list is as long as
  * the attribute is. */
-static void put_slopes(FILE *to, const reel_gnode *n)
+static void put_slopes(FILE *to, const reel__gnode *n)
 {
     _Alignas(16) char room[REEL_ATTRS_MAX];
     char text[REEL__ATTRS_TEXT];
-    const reel_attr_schema *s = n->op->attrs;
+    const reel__attr_schema *s = n->op->attrs;
     fprintf(to, " per batch");
     for (int i = 0; i < s->n_fields; i++) {
-        const reel_attr_field *f = &s->field[i];
-        const reel_attr_schema one = {s->size, 1, f};
+        const reel__attr_field *f = &s->field[i];
+        const reel__attr_schema one = {s->size, 1, f};
         memcpy(room, n->per_batch, s->size);
         if (is_zero(room + f->offset, (size_t)f->count * reel__attr_unit(f))) continue;
         if (f->each) memcpy(room + f->length, (char *)n->attrs + f->length, 8);
@@ -126,7 +126,7 @@ static void put_where(FILE *to, const char *where)
         put_quoted(to, where);
 }
 
-static void put_node(FILE *to, const reel_graph *g, const reel_gnode *n)
+static void put_node(FILE *to, const reel_graph *g, const reel__gnode *n)
 {
     char attrs[REEL__ATTRS_TEXT];
     for (int k = 0; k < n->n_out; k++) {

@@ -106,7 +106,7 @@ static void widen(int *width, const char *text)
 /* "f32[5,16,32,32]" of the first result; "-" if there is none. */
 static const char *result_text(const reel_graph *g, int i, char *buf)
 {
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] >= 0) return reel__meta_text(&g->value[n->out[k]].meta, buf);
     return strcpy(buf, "-");

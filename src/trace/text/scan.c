@@ -202,9 +202,9 @@ static bool scan_dtype(reel__scan *s, reel_dtype *out)
     return reel__scan_fail(&begin, "\"%s\" is not a dtype", name);
 }
 
-bool reel__scan_shape(reel__scan *s, int64_t batch, reel_meta *m, int64_t *grow)
+bool reel__scan_shape(reel__scan *s, int64_t batch, reel__meta *m, int64_t *grow)
 {
-    *m = (reel_meta){.rank = 0};
+    *m = (reel__meta){.rank = 0};
     memset(grow, 0, REEL_MAX_RANK * sizeof *grow);
     const reel__scan begin = *s;
     if (!scan_dtype(s, &m->dtype) || !reel__scan_need(s, "[")) return false;
@@ -222,7 +222,7 @@ bool reel__scan_shape(reel__scan *s, int64_t batch, reel_meta *m, int64_t *grow)
 
 /* ---- attributes ------------------------------------------------------------------------------------ */
 
-bool reel__scan_attrs(reel__scan *s, const reel_attr_schema *schema, const char *what,
+bool reel__scan_attrs(reel__scan *s, const reel__attr_schema *schema, const char *what,
                       void *attrs)
 {
     char name[64];
@@ -231,7 +231,7 @@ bool reel__scan_attrs(reel__scan *s, const reel_attr_schema *schema, const char 
         s->at++;
         const reel__scan begin = *s;
         if (!reel__scan_word(s, name, sizeof name)) return false;
-        const reel_attr_field *f = reel__attr_field(schema, name, strlen(name));
+        const reel__attr_field *f = reel__find_attr(schema, name, strlen(name));
         if (!f) return reel__scan_fail(&begin, "%s has no \"%s\"", what, name);
         if (!reel__scan_need(s, "=")) return false;
         const char *rest = reel__attr_values(f, s->at, attrs);

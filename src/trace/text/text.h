@@ -9,7 +9,7 @@ enum {
     REEL__KEY_BATCH,
     REEL__KEY_RNG,
     REEL__KEY_READS,
-    REEL__KEY_INPUT, /* then in the order of reel_value_kind */
+    REEL__KEY_INPUT, /* then in the order of reel__value_kind */
     REEL__KEY_PARAM,
     REEL__KEY_BUFFER,
     REEL__KEY_CONST,
@@ -57,9 +57,9 @@ bool reel__scan_name(reel__scan *s, char *out, size_t size);
 /* A quoted text of any length; free with reel__free(). NULL with an error. */
 char *reel__scan_text(reel__scan *s);
 /* "f32[batch,4*batch+1,10]" at a batch size (0: no dimension may name it). */
-bool reel__scan_shape(reel__scan *s, int64_t batch, reel_meta *m, int64_t *grow);
+bool reel__scan_shape(reel__scan *s, int64_t batch, reel__meta *m, int64_t *grow);
 /* " stride=2,2 groups=1" into attrs. `what` names them in messages. */
-bool reel__scan_attrs(reel__scan *s, const reel_attr_schema *schema, const char *what,
+bool reel__scan_attrs(reel__scan *s, const reel__attr_schema *schema, const char *what,
                       void *attrs);
 
 #endif

@@ -16,11 +16,11 @@ static void put_inputs(FILE *to, const reel_graph *g)
 
 static void put_node(FILE *to, const reel_graph *g, int i)
 {
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     fprintf(to, "  n%d [label=\"%s%s%s\"];\n", i, n->op->name, n->where ? "\\n" : "",
             n->where ? n->where : "");
     for (int k = 0; k < n->n_in; k++) {
-        const reel_value *v = n->in[k] >= 0 ? &g->value[n->in[k]] : NULL;
+        const reel__value *v = n->in[k] >= 0 ? &g->value[n->in[k]] : NULL;
         if (v && v->maker >= 0)
             fprintf(to, "  n%d -> n%d [label=\"%s\"];\n", v->maker, i,
                     shape(g, n->in[k]));
@@ -32,7 +32,7 @@ static void put_node(FILE *to, const reel_graph *g, int i)
 static void put_outputs(FILE *to, const reel_graph *g)
 {
     for (int i = 0; i < g->n_output; i++) {
-        const reel_value *v = &g->value[g->output[i]];
+        const reel__value *v = &g->value[g->output[i]];
         fprintf(to, "  o%d [label=\"%s\\n%s\", shape=ellipse];\n", i, g->output_name[i],
                 shape(g, g->output[i]));
         if (v->maker >= 0) fprintf(to, "  n%d -> o%d;\n", v->maker, i);

@@ -170,7 +170,7 @@ static void put_legend(FILE *to, const reel__totals *t)
 static void put_row(FILE *to, const reel_graph *g, const reel__totals *t, int i)
 {
     const reel_node_cost *n = &t->node[i];
-    const reel_gnode *node = &g->node[i];
+    const reel__gnode *node = &g->node[i];
     double share = t->weight > 0 ? reel__weight(t, i) / t->weight : 0;
     char shape[REEL__SHAPE_TEXT] = "";
     if (node->n_out && node->out[0] >= 0)

@@ -51,11 +51,11 @@ static void add_line(reel__panel *p, reel__line_kind kind, const char *fmt, ...)
 }
 
 /* One number of an attribute: a slope of the batch shows as "batch". */
-static int put_number(const reel_graph *g, const reel_gnode *n, const reel_attr_field *f,
-                      int k, char *buf, size_t size)
+static int put_number(const reel_graph *g, const reel__gnode *n,
+                      const reel__attr_field *f, int k, char *buf, size_t size)
 {
-    const reel_number v = reel__attr_get(f, k, n->attrs);
-    const reel_number by =
+    const reel__number v = reel__attr_get(f, k, n->attrs);
+    const reel__number by =
         n->per_batch ? reel__attr_get(f, k, n->per_batch) : reel__whole(0);
     if (v.is_real || f->type == REEL_ATTR_REAL || f->type == REEL_ATTR_NUMBER)
         return reel__snprint(buf, size, "%g", reel__number_f64(v));
@@ -69,7 +69,7 @@ static int put_number(const reel_graph *g, const reel_gnode *n, const reel_attr_
 /* What goes without saying: these attributes while they are 1. */
 static const char *const quiet[] = {"stride", "dilation", "groups"};
 
-static bool is_quiet(const reel_gnode *n, const reel_attr_field *f)
+static bool is_quiet(const reel__gnode *n, const reel__attr_field *f)
 {
     bool named = false, ones = true;
     for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
@@ -80,7 +80,7 @@ static bool is_quiet(const reel_gnode *n, const reel_attr_field *f)
 }
 
 /* Values of a field that are shown: all but zeros at the end. */
-static int shown(const reel_gnode *n, const reel_attr_field *f)
+static int shown(const reel__gnode *n, const reel__attr_field *f)
 {
     int last = 0;
     if (is_quiet(n, f)) return 0;
@@ -90,18 +90,18 @@ static int shown(const reel_gnode *n, const reel_attr_field *f)
     return last;
 }
 
-const char *reel__attrs_short(const reel_graph *g, const reel_gnode *n, char *buf,
+const char *reel__attrs_short(const reel_graph *g, const reel__gnode *n, char *buf,
                               size_t size)
 {
-    const reel_attr_schema *s = n->attrs ? n->op->attrs : NULL;
+    const reel__attr_schema *s = n->attrs ? n->op->attrs : NULL;
     size_t at = 0;
     buf[0] = '\0';
     for (int i = 0; s && i < s->n_fields; i++) {
-        const reel_attr_field *f = &s->field[i];
+        const reel__attr_field *f = &s->field[i];
         int count = shown(n, f);
         if (f->type == REEL_ATTR_ROW || f->each) {
             /* names and lists as the exact text has them */
-            const reel_attr_schema one = {s->size, 1, f};
+            const reel__attr_schema one = {s->size, 1, f};
             if (!count || at + 2 >= size) continue;
             if (at) buf[at++] = ' ';
             at += strlen(reel__attr_text(&one, n->attrs, buf + at, size - at));
@@ -128,7 +128,7 @@ static const char *short_name(const char *name, const char *where)
 }
 
 /* States that a node reads; those of one shape after one another share a line. */
-static void add_states(reel__panel *p, const reel_graph *g, const reel_gnode *n)
+static void add_states(reel__panel *p, const reel_graph *g, const reel__gnode *n)
 {
     char names[256] = "", shape[REEL__SHAPE_TEXT], last[REEL__SHAPE_TEXT] = "";
     for (int k = 0; k <= n->n_in; k++) {
@@ -154,7 +154,7 @@ static void add_states(reel__panel *p, const reel_graph *g, const reel_gnode *n)
 static void add_texts(reel__panel *p, const reel_graph *g, int i)
 {
     char attrs[512];
-    const reel_gnode *n = &g->node[i];
+    const reel__gnode *n = &g->node[i];
     add_line(p, REEL__LINE_NAME, "%s", n->op->name);
     if (n->where) add_line(p, REEL__LINE_WHERE, "%s", n->where);
     if (*reel__attrs_short(g, n, attrs, sizeof attrs))

@@ -96,7 +96,7 @@ static void put_operands(FILE *to, const reel_graph *g, const char *head, const 
 static void put_tip(FILE *to, const reel__picture *p, int i)
 {
     char attrs[REEL__ATTRS_TEXT];
-    const reel_gnode *n = &p->g->node[i];
+    const reel__gnode *n = &p->g->node[i];
     const reel_node_cost *c = &p->totals->node[i];
     fprintf(to, "<title>%d %s", i, n->op->name);
     if (n->where) {
@@ -141,7 +141,7 @@ static void put_box(FILE *to, const reel__picture *p, int i)
     const reel__panel *panel = &p->panel[i];
     const reel__box *b = &p->layout.box[i];
     bool node = panel->kind == REEL__BOX_NODE;
-    const reel_op *op = node ? p->g->node[panel->index].op : NULL;
+    const reel__op *op = node ? p->g->node[panel->index].op : NULL;
     fputs("<g class=\"n\"", to);
     if (node) fprintf(to, " id=\"n%d\"", panel->index);
     fputs(">", to);

@@ -21,18 +21,18 @@ enum {
 /* One matrix of every operand: rows `step` apart, elements of a row contiguous. */
 typedef struct reel__attention_mat {
     float *data;
-    const reel_meta *meta;
+    const reel__meta *meta;
     int64_t step;
 } reel__attention_mat;
 
 typedef struct reel__attention {
-    const reel_rows_isa *isa;
-    const reel_attention_attrs *attrs;
+    const reel__rows_isa *isa;
+    const reel__attention_attrs *attrs;
     float scale;
     int64_t batches, lq, lk, d, dv;
     int64_t query_block, key_block;
     reel__attention_mat q, k, v;
-    const reel_karg *mask; /* NULL: none */
+    const reel__karg *mask; /* NULL: none */
     int64_t mask_row,
         mask_col; /* steps in it from query to query, key to key; 0: repeated */
 } reel__attention;
@@ -55,9 +55,9 @@ enum {
 reel__attention_room reel__attention_room_at(float *base);
 
 /* Reads q k v mask? from in[first ..]; false if shapes or strides are the reference's. */
-bool reel__attention_take(const reel_kcall *call, int first, reel__attention *out);
+bool reel__attention_take(const reel__kcall *call, int first, reel__attention *out);
 /* An f32 operand with contiguous rows; false otherwise. */
-bool reel__attention_operand(const reel_karg *arg, reel__attention_mat *out);
+bool reel__attention_operand(const reel__karg *arg, reel__attention_mat *out);
 /* Matrix `batch` of an operand. */
 float *reel__attention_at(const reel__attention_mat *m, int64_t batch);
 
@@ -86,12 +86,12 @@ typedef struct reel__mask_sums {
     int64_t groups, group; /* matrices of the mask, batches that read each */
     int64_t slabs, length; /* at most `length` batches of a group add to a slab */
     int64_t row, col;      /* steps in a matrix; 0: repeated */
-    const reel_meta *mask, *q;
+    const reel__meta *mask, *q;
 } reel__mask_sums;
 
 /* For a call whose output 3 is wanted or not: without it each batch is a group. False if it
  * is the reference's. */
-bool reel__mask_sums_take(const reel_kcall *call, const reel__attention *t,
+bool reel__mask_sums_take(const reel__kcall *call, const reel__attention *t,
                           reel__mask_sums *out);
 /* Cuts each group into pieces for at least `tasks` tasks in all, or one for each batch, and
  * clears the slabs. */
@@ -101,7 +101,7 @@ int64_t reel__mask_sums_batch(const reel__mask_sums *m, int64_t g, int64_t i);
 /* Where its slopes go: a matrix; NULL: not wanted. */
 float *reel__mask_sums_at(const reel__mask_sums *m, int64_t g, int64_t i);
 /* Adds n slopes of query i from key k0 on to a matrix. */
-void reel__mask_sums_add(const reel__mask_sums *m, const reel_rows_isa *isa, float *to,
+void reel__mask_sums_add(const reel__mask_sums *m, const reel__rows_isa *isa, float *to,
                          int64_t i, int64_t k0, const float *slopes, int64_t n);
 /* Adds up the slabs. */
 void reel__mask_sums_end(reel__mask_sums *m);

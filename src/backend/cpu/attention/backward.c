@@ -61,18 +61,18 @@ static void times(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row
                   int64_t a_col, const float *b, int64_t b_row, int64_t b_col, float *c,
                   int64_t c_row, bool accumulate, const reel__attention_room *room)
 {
-    reel_gemm g = {.m = m,
-                   .n = n,
-                   .k = k,
-                   .a = a,
-                   .a_row = a_row,
-                   .a_col = a_col,
-                   .b = b,
-                   .b_row = b_row,
-                   .b_col = b_col,
-                   .c = c,
-                   .c_row = c_row,
-                   .accumulate = accumulate};
+    reel__gemm g = {.m = m,
+                    .n = n,
+                    .k = k,
+                    .a = a,
+                    .a_row = a_row,
+                    .a_col = a_col,
+                    .b = b,
+                    .b_row = b_row,
+                    .b_col = b_col,
+                    .c = c,
+                    .c_row = c_row,
+                    .accumulate = accumulate};
     reel__gemm_serial(&g, room->pack);
 }
 
@@ -274,14 +274,14 @@ static reel_status run_with_rooms(backward_ctx *t)
 }
 
 /* An output that may be absent. */
-static bool take_output(const reel_karg *arg, reel__attention_mat *out)
+static bool take_output(const reel__karg *arg, reel__attention_mat *out)
 {
     out->data = NULL;
     return !arg->data || reel__attention_operand(arg, out);
 }
 
 /* gy q k v mask? y stats  ->  gq? gk? gv? gmask? */
-bool reel__fast_attention_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_attention_backward(const reel__kcall *call, reel_status *status)
 {
     backward_ctx t;
     if (!reel__attention_take(call, 1, &t.at) ||

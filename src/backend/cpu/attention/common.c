@@ -18,9 +18,9 @@ reel__attention_room reel__attention_room_at(float *base)
     return r;
 }
 
-bool reel__attention_operand(const reel_karg *arg, reel__attention_mat *out)
+bool reel__attention_operand(const reel__karg *arg, reel__attention_mat *out)
 {
-    const reel_meta *m = arg->meta;
+    const reel__meta *m = arg->meta;
     if (!arg->data || m->dtype != REEL_F32 || m->rank < 2) return false;
     if (m->stride[m->rank - 1] != 1 && m->dim[m->rank - 1] != 1) return false;
     *out = (reel__attention_mat){arg->data, m, m->stride[m->rank - 2]};
@@ -29,7 +29,7 @@ bool reel__attention_operand(const reel_karg *arg, reel__attention_mat *out)
 
 /* Offset of matrix `batch`, counted in the leading dimensions of `like`, in an operand
  * that may have fewer dimensions or broadcast some. */
-static int64_t matrix_offset(const reel_meta *m, const reel_meta *like, int64_t batch)
+static int64_t matrix_offset(const reel__meta *m, const reel__meta *like, int64_t batch)
 {
     int64_t offset = 0;
     for (int d = like->rank - 3; d >= 0; d--) {
@@ -57,16 +57,16 @@ static int64_t even_block(int64_t length, int64_t most)
  * scaled, by something else than 0. */
 static bool take_mask(reel__attention *t)
 {
-    const reel_meta *m = t->mask->meta;
+    const reel__meta *m = t->mask->meta;
     int r = m->rank;
     if (r > 0 && m->dim[r - 1] != 1) t->mask_col = m->stride[r - 1];
     if (r > 1 && m->dim[r - 2] != 1) t->mask_row = m->stride[r - 2];
     return m->dtype == REEL_F32 || (m->dtype == REEL_BOOL && t->scale != 0);
 }
 
-bool reel__attention_take(const reel_kcall *call, int first, reel__attention *out)
+bool reel__attention_take(const reel__kcall *call, int first, reel__attention *out)
 {
-    const reel_attention_attrs *attrs = call->attrs;
+    const reel__attention_attrs *attrs = call->attrs;
     reel__attention t = {.isa = REEL_ISA_PICK(rows),
                          .attrs = attrs,
                          .scale = (float)attrs->scale,
@@ -75,7 +75,7 @@ bool reel__attention_take(const reel_kcall *call, int first, reel__attention *ou
         !reel__attention_operand(&call->in[first + 1], &t.k) ||
         !reel__attention_operand(&call->in[first + 2], &t.v))
         return false;
-    const reel_meta *q = t.q.meta;
+    const reel__meta *q = t.q.meta;
     if (call->n_in > first + 3 && call->in[first + 3].data) t.mask = &call->in[first + 3];
     if (t.mask && !take_mask(&t)) return false;
     for (int i = 0; i < q->rank - 2; i++) t.batches *= q->dim[i];
@@ -100,7 +100,7 @@ const float *reel__attention_mask(const reel__attention *t, int64_t batch, int64
                                   const reel__attention_room *room)
 {
     if (!t->mask) return NULL;
-    const reel_meta *m = t->mask->meta;
+    const reel__meta *m = t->mask->meta;
     int64_t step = t->mask_col;
     int64_t at = matrix_offset(m, t->q.meta, batch) + i * t->mask_row + k0 * step;
     if (m->dtype == REEL_BOOL) {

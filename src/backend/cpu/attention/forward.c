@@ -52,35 +52,35 @@ static void key_block(const forward_ctx *t, const reel__attention_room *room,
     const float *k = reel__attention_at(&at->k, batch) + k0 * at->k.step;
     const float *v = reel__attention_at(&at->v, batch) + k0 * at->v.step;
     float *y = reel__attention_at(&t->y, batch) + i0 * t->y.step;
-    reel_gemm scores = {.m = qn,
-                        .n = kn,
-                        .k = at->d,
-                        .a = q,
-                        .a_row = at->q.step,
-                        .a_col = 1,
-                        .b = k,
-                        .b_row = 1,
-                        .b_col = at->k.step,
-                        .c = room->scores,
-                        .c_row = REEL__SCORE_ROW};
+    reel__gemm scores = {.m = qn,
+                         .n = kn,
+                         .k = at->d,
+                         .a = q,
+                         .a_row = at->q.step,
+                         .a_col = 1,
+                         .b = k,
+                         .b_row = 1,
+                         .b_col = at->k.step,
+                         .c = room->scores,
+                         .c_row = REEL__SCORE_ROW};
     reel__gemm_serial(&scores, room->pack);
     for (int64_t r = 0; r < qn; r++) {
         float scale = soften(t, room, batch, i0 + r, k0, kn, r);
         float *row = y + r * t->y.step;
         if (k0 > 0 && scale != 1) at->isa->affine(row, 0, scale, 0, row, at->dv);
     }
-    reel_gemm values = {.m = qn,
-                        .n = at->dv,
-                        .k = kn,
-                        .a = room->scores,
-                        .a_row = REEL__SCORE_ROW,
-                        .a_col = 1,
-                        .b = v,
-                        .b_row = at->v.step,
-                        .b_col = 1,
-                        .c = y,
-                        .c_row = t->y.step,
-                        .accumulate = k0 > 0};
+    reel__gemm values = {.m = qn,
+                         .n = at->dv,
+                         .k = kn,
+                         .a = room->scores,
+                         .a_row = REEL__SCORE_ROW,
+                         .a_col = 1,
+                         .b = v,
+                         .b_row = at->v.step,
+                         .b_col = 1,
+                         .c = y,
+                         .c_row = t->y.step,
+                         .accumulate = k0 > 0};
     reel__gemm_serial(&values, room->pack);
 }
 
@@ -123,7 +123,7 @@ static void query_block(void *ctx, int64_t task, int worker)
 
 /* q [.., lq, d]  k [.., lk, d]  v [.., lk, dv]  mask?  ->  y [.., lq, dv],
  * stats [.., lq, 2] */
-bool reel__fast_attention(const reel_kcall *call, reel_status *status)
+bool reel__fast_attention(const reel__kcall *call, reel_status *status)
 {
     forward_ctx t;
     if (!reel__attention_take(call, 0, &t.at)) return false;

@@ -12,11 +12,11 @@ static bool own_dim(const reel__mask_sums *m, int d)
     return own >= 0 && m->mask->dim[own] != 1;
 }
 
-bool reel__mask_sums_take(const reel_kcall *call, const reel__attention *t,
+bool reel__mask_sums_take(const reel__kcall *call, const reel__attention *t,
                           reel__mask_sums *out)
 {
     *out = (reel__mask_sums){.groups = t->batches, .group = 1, .q = t->q.meta};
-    const reel_karg *to = call->n_out > 3 ? &call->out[3] : NULL;
+    const reel__karg *to = call->n_out > 3 ? &call->out[3] : NULL;
     if (!to || !to->data) return true;
     if (to->meta->dtype != REEL_F32 || !reel__is_contiguous(to->meta)) return false;
     out->mask = to->meta;
@@ -55,7 +55,7 @@ float *reel__mask_sums_at(const reel__mask_sums *m, int64_t g, int64_t i)
     return first + g * m->matrix;
 }
 
-void reel__mask_sums_add(const reel__mask_sums *m, const reel_rows_isa *isa, float *to,
+void reel__mask_sums_add(const reel__mask_sums *m, const reel__rows_isa *isa, float *to,
                          int64_t i, int64_t k0, const float *slopes, int64_t n)
 {
     to += i * m->row;

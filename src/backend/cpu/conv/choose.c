@@ -33,7 +33,7 @@
 #define WEIGHTS_PACKED 250.0 /* prepared: less what the direct sum reads them in */
 #define WEIGHTS_GRAD 350.0   /* G' p G, and adding it up                     */
 
-bool reel__conv_winograd_takes(const reel_conv *g)
+bool reel__conv_winograd_takes(const reel__conv *g)
 {
     bool takes = g->r == 3 && g->s == 3 && g->groups == 1;
     for (int i = 0; i < 2; i++)
@@ -41,8 +41,8 @@ bool reel__conv_winograd_takes(const reel_conv *g)
     return takes && g->c % 16 == 0 && g->k % 16 == 0;
 }
 
-reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool exact,
-                                 bool ready)
+reel__conv_algo reel__conv_choose(const reel__conv *g, reel__conv_pass pass, bool exact,
+                                  bool ready)
 {
     if (exact || !reel__conv_winograd_takes(g)) return REEL_CONV_DIRECT;
     bool input = pass == REEL_CONV_INPUT; /* its results are the input's pixels */

@@ -6,19 +6,19 @@
 
 /* ---- operands ---------------------------------------------------------------------- */
 
-static bool is_activation(const reel_karg *a)
+static bool is_activation(const reel__karg *a)
 {
     return a->meta->dtype == REEL_F32 && a->meta->rank == 4 &&
            reel__is_channels_last(a->meta) && reel__numel(a->meta) > 0;
 }
 
-static bool is_weight(const reel_karg *a)
+static bool is_weight(const reel__karg *a)
 {
     return a->meta->dtype == REEL_F32 && a->meta->rank == 4 && reel__numel(a->meta) > 0;
 }
 
 /* Copies between a weight as it lies in memory and contiguous [k, c, r, s]. */
-static void copy_weight(float *plain, float *strided, const reel_meta *m, bool to_plain)
+static void copy_weight(float *plain, float *strided, const reel__meta *m, bool to_plain)
 {
     for (int64_t k = 0; k < m->dim[0]; k++)
         for (int64_t c = 0; c < m->dim[1]; c++)
@@ -32,10 +32,10 @@ static void copy_weight(float *plain, float *strided, const reel_meta *m, bool t
 
 /* With strides and dilations that no place and no tap uses set to 1: they may be any number,
  * and then are too large for addresses. */
-static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x,
-                          const reel_meta *w, const reel_meta *y)
+static reel__conv geometry(const reel__conv2d_attrs *a, const reel__meta *x,
+                           const reel__meta *w, const reel__meta *y)
 {
-    reel_conv g = {
+    reel__conv g = {
         .n = x->dim[0],
         .c = x->dim[1],
         .h = x->dim[2],
@@ -59,17 +59,17 @@ static reel_conv geometry(const reel_conv2d_attrs *a, const reel_meta *x,
 
 /* ---- forward and input gradient: in, weight -> out --------------------------------- */
 
-static reel_status run(const reel_conv *g, reel_conv_pass pass, reel_conv_algo algo,
-                       const reel_conv_io *io)
+static reel_status run(const reel__conv *g, reel__conv_pass pass, reel__conv_algo algo,
+                       const reel__conv_io *io)
 {
-    return (algo == REEL_CONV_WINOGRAD ? reel__conv_winograd : reel__conv_direct)(g, pass,
-                                                                                  io);
+    return (algo == REEL_CONV_WINOGRAD ? reel__run_winograd : reel__conv_direct)(g, pass,
+                                                                                 io);
 }
 
 /* The weight in io->weight may have any strides. */
-static reel_status run_with_plain_weight(const reel_conv *g, reel_conv_pass pass,
-                                         reel_conv_algo algo, const reel_meta *weight,
-                                         reel_conv_io *io)
+static reel_status run_with_plain_weight(const reel__conv *g, reel__conv_pass pass,
+                                         reel__conv_algo algo, const reel__meta *weight,
+                                         reel__conv_io *io)
 {
     if (reel__is_contiguous(weight) || io->prepared) return run(g, pass, algo, io);
     float *plain = reel__scratch((size_t)reel__numel(weight) * sizeof(float));
@@ -81,27 +81,27 @@ static reel_status run_with_plain_weight(const reel_conv *g, reel_conv_pass pass
     return status;
 }
 
-bool reel__fast_conv2d_input(const reel_kcall *call, reel_status *status)
+bool reel__fast_conv2d_input(const reel__kcall *call, reel_status *status)
 {
-    const reel_karg *gy = &call->in[0], *w = &call->in[1], *gx = &call->out[0];
+    const reel__karg *gy = &call->in[0], *w = &call->in[1], *gx = &call->out[0];
     if (!is_activation(gy) || !is_activation(gx) || !is_weight(w)) return false;
-    reel_conv g = geometry(call->attrs, gx->meta, w->meta, gy->meta);
-    reel_conv_io io = {.in = gy->data, .weight = w->data, .out = gx->data};
-    reel_conv_algo algo = reel__conv_choose(&g, REEL_CONV_INPUT, reel_exact(), false);
+    reel__conv g = geometry(call->attrs, gx->meta, w->meta, gy->meta);
+    reel__conv_io io = {.in = gy->data, .weight = w->data, .out = gx->data};
+    reel__conv_algo algo = reel__conv_choose(&g, REEL_CONV_INPUT, reel_exact(), false);
     *status = run_with_plain_weight(&g, REEL_CONV_INPUT, algo, w->meta, &io);
     return true;
 }
 
 /* ---- forward, alone or with what follows it ---------------------------------------- */
 
-static const reel_karg *operand(const reel_kcall *call, int i)
+static const reel__karg *operand(const reel__kcall *call, int i)
 {
     return call->n_in > i && call->in[i].meta ? &call->in[i] : NULL;
 }
 
-static bool takes(const reel_kcall *call)
+static bool takes(const reel__kcall *call)
 {
-    const reel_karg *bias = operand(call, 2), *residual = operand(call, 3);
+    const reel__karg *bias = operand(call, 2), *residual = operand(call, 3);
     if (bias && (bias->meta->dtype != REEL_F32 || !reel__is_contiguous(bias->meta)))
         return false;
     return is_activation(&call->in[0]) && is_weight(&call->in[1]) &&
@@ -110,23 +110,23 @@ static bool takes(const reel_kcall *call)
 
 /* A fused convolution's weight is a constant as a rule: it chooses as if that were prepared,
  * so that preparing it changes no bit. */
-static reel_conv_algo algo_of(const reel_kcall *call, const reel_conv *g)
+static reel__conv_algo algo_of(const reel__kcall *call, const reel__conv *g)
 {
     if (call->kernel != K_CONV2D_FUSED)
         return reel__conv_choose(g, REEL_CONV_FORWARD, reel_exact(), false);
-    const reel_conv2d_fused_attrs *a = call->attrs;
+    const reel__conv2d_fused_attrs *a = call->attrs;
     if (a->algo == REEL_ALGO_DIRECT) return REEL_CONV_DIRECT;
     if (a->algo == REEL_ALGO_WINOGRAD && reel__conv_winograd_takes(g) && !reel_exact())
         return REEL_CONV_WINOGRAD;
     return reel__conv_choose(g, REEL_CONV_FORWARD, reel_exact(), true);
 }
 
-static reel_status forward(const reel_kcall *call, const reel_epilogue *end)
+static reel_status forward(const reel__kcall *call, const reel__epilogue *end)
 {
-    reel_conv g =
+    reel__conv g =
         geometry(call->attrs, call->in[0].meta, call->in[1].meta, call->out[0].meta);
-    reel_conv_algo algo = algo_of(call, &g);
-    reel_conv_io io = {
+    reel__conv_algo algo = algo_of(call, &g);
+    reel__conv_io io = {
         .in = call->in[0].data,
         .weight = call->in[1].data,
         .prepared = call->prepared,
@@ -136,42 +136,42 @@ static reel_status forward(const reel_kcall *call, const reel_epilogue *end)
     return run_with_plain_weight(&g, REEL_CONV_FORWARD, algo, call->in[1].meta, &io);
 }
 
-static const float *data_of(const reel_karg *a)
+static const float *data_of(const reel__karg *a)
 {
     return a ? a->data : NULL;
 }
 
-bool reel__fast_conv2d(const reel_kcall *call, reel_status *status)
+bool reel__fast_conv2d(const reel__kcall *call, reel_status *status)
 {
     if (!takes(call)) return false;
-    const reel_epilogue end = {.bias = data_of(operand(call, 2))};
+    const reel__epilogue end = {.bias = data_of(operand(call, 2))};
     *status = forward(call, &end);
     return true;
 }
 
-bool reel__fast_conv2d_fused(const reel_kcall *call, reel_status *status)
+bool reel__fast_conv2d_fused(const reel__kcall *call, reel_status *status)
 {
-    const reel_conv2d_fused_attrs *a = call->attrs;
+    const reel__conv2d_fused_attrs *a = call->attrs;
     if (!takes(call)) return false;
-    const reel_epilogue end =
-        reel__epilogue(data_of(operand(call, 2)), data_of(operand(call, 3)),
-                       call->out[0].data, a->act, a->a);
+    const reel__epilogue end =
+        reel__epilogue_of(data_of(operand(call, 2)), data_of(operand(call, 3)),
+                          call->out[0].data, a->act, a->a);
     *status = forward(call, &end);
     return true;
 }
 
-size_t reel__prepare_conv2d_size(const reel_kcall *call, unsigned constant)
+size_t reel__prepare_conv2d_size(const reel__kcall *call, unsigned constant)
 {
     if (!(constant & 2u) || !takes(call)) return 0;
-    reel_conv g =
+    reel__conv g =
         geometry(call->attrs, call->in[0].meta, call->in[1].meta, call->out[0].meta);
     return (size_t)reel__conv_packed_size(&g) * sizeof(float);
 }
 
-reel_status reel__prepare_conv2d(const reel_kcall *call, void *to)
+reel_status reel__prepare_conv2d(const reel__kcall *call, void *to)
 {
-    const reel_karg *w = &call->in[1];
-    reel_conv g = geometry(call->attrs, call->in[0].meta, w->meta, call->out[0].meta);
+    const reel__karg *w = &call->in[1];
+    reel__conv g = geometry(call->attrs, call->in[0].meta, w->meta, call->out[0].meta);
     float *plain = NULL;
     if (!reel__is_contiguous(w->meta)) {
         plain = reel__scratch((size_t)reel__numel(w->meta) * sizeof(float));
@@ -185,7 +185,7 @@ reel_status reel__prepare_conv2d(const reel_kcall *call, void *to)
 
 /* ---- weight gradient: gy, x -> gw -------------------------------------------------- */
 
-static reel_status run_weight(const reel_conv *g, const float *gy, const float *x,
+static reel_status run_weight(const reel__conv *g, const float *gy, const float *x,
                               float *gw)
 {
     bool winograd =
@@ -194,11 +194,11 @@ static reel_status run_weight(const reel_conv *g, const float *gy, const float *
                                                                               gw);
 }
 
-bool reel__fast_conv2d_weight(const reel_kcall *call, reel_status *status)
+bool reel__fast_conv2d_weight(const reel__kcall *call, reel_status *status)
 {
-    const reel_karg *gy = &call->in[0], *x = &call->in[1], *gw = &call->out[0];
+    const reel__karg *gy = &call->in[0], *x = &call->in[1], *gw = &call->out[0];
     if (!is_activation(gy) || !is_activation(x) || !is_weight(gw)) return false;
-    reel_conv g = geometry(call->attrs, x->meta, gw->meta, gy->meta);
+    reel__conv g = geometry(call->attrs, x->meta, gw->meta, gy->meta);
     if (reel__is_contiguous(gw->meta)) {
         *status = run_weight(&g, gy->data, x->data, gw->data);
         return true;

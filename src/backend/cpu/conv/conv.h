@@ -28,56 +28,56 @@
 
 /* One convolution. x [n,h,w,c] and y [n,oh,ow,k] as they lie in memory; weights
  * contiguous [k, c/groups, r, s]. */
-typedef struct reel_conv {
+typedef struct reel__conv {
     int64_t n, c, h, w;
     int64_t k, oh, ow;
     int64_t r, s;
     int64_t stride[2], pad[2], dil[2];
     int64_t groups;
-} reel_conv;
+} reel__conv;
 
 /* One input and one output channel a group: channels are lanes, not rows of a product. */
-static inline bool reel__conv_is_depthwise(const reel_conv *g)
+static inline bool reel__conv_is_depthwise(const reel__conv *g)
 {
     return g->groups > 1 && g->groups == g->c && g->groups == g->k;
 }
 
-typedef enum reel_conv_pass {
+typedef enum reel__conv_pass {
     REEL_CONV_FORWARD,
     REEL_CONV_INPUT,
     REEL_CONV_WEIGHT
-} reel_conv_pass;
+} reel__conv_pass;
 
-typedef enum reel_conv_algo { REEL_CONV_DIRECT, REEL_CONV_WINOGRAD } reel_conv_algo;
+typedef enum reel__conv_algo { REEL_CONV_DIRECT, REEL_CONV_WINOGRAD } reel__conv_algo;
 
 /* ready: weights are prepared, or the choice is to be as if they were. */
-reel_conv_algo reel__conv_choose(const reel_conv *g, reel_conv_pass pass, bool exact,
-                                 bool ready);
+reel__conv_algo reel__conv_choose(const reel__conv *g, reel__conv_pass pass, bool exact,
+                                  bool ready);
 /* Whether Winograd's algorithm takes this convolution at all. */
-bool reel__conv_winograd_takes(const reel_conv *g);
+bool reel__conv_winograd_takes(const reel__conv *g);
 
 /* forward: in = x, out = y. Input gradient: in = gy, out = gx, an epilogue of zeros. */
-typedef struct reel_conv_io {
+typedef struct reel__conv_io {
     const float *in, *weight;
     const float *prepared; /* the weight as reel__conv_pack() left it, or NULL */
     float *out;
-    reel_epilogue end;
+    reel__epilogue end;
     /* Stride 1: of the result's tiles (see tiles.h) those alone that are not 0; NULL: all. */
     const unsigned char *only;
-} reel_conv_io;
+} reel__conv_io;
 
-reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,
-                                const reel_conv_io *io);
-reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
-                              const reel_conv_io *io);
+reel_status reel__run_winograd(const reel__conv *g, reel__conv_pass pass,
+                               const reel__conv_io *io);
+reel_status reel__conv_direct(const reel__conv *g, reel__conv_pass pass,
+                              const reel__conv_io *io);
 /* The forward pass's weights, packed as both algorithms read them: how many floats, and the
  * packing. */
-int64_t reel__conv_packed_size(const reel_conv *g);
-void reel__conv_pack(const reel_conv *g, const float *weight, float *to);
+int64_t reel__conv_packed_size(const reel__conv *g);
+void reel__conv_pack(const reel__conv *g, const float *weight, float *to);
 /* gw, contiguous like the weight. */
-reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
+reel_status reel__conv_winograd_weight(const reel__conv *g, const float *gy,
                                        const float *x, float *gw);
-reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const float *x,
+reel_status reel__conv_direct_weight(const reel__conv *g, const float *gy, const float *x,
                                      float *gw);
 /* ---- small helpers ----------------------------------------------------------------- */
 

@@ -18,18 +18,18 @@
 
 #include <string.h>
 
-static int64_t panel_width(const reel_direct *p)
+static int64_t panel_width(const reel__direct *p)
 {
     int64_t lanes = p->gemm->lanes;
     return p->depthwise ? reel__round_up(p->k, lanes) : 2 * lanes;
 }
 
-static int64_t panels_of(const reel_direct *p)
+static int64_t panels_of(const reel__direct *p)
 {
     return ceil_div(p->k, panel_width(p));
 }
 
-static int64_t width_of(const reel_direct *p, int64_t o)
+static int64_t width_of(const reel__direct *p, int64_t o)
 {
     return min64(panel_width(p), reel__round_up(p->k - o, p->gemm->lanes));
 }
@@ -37,7 +37,7 @@ static int64_t width_of(const reel_direct *p, int64_t o)
 static void pack_panel(void *ctx, int64_t i, int worker)
 {
     (void)worker;
-    const reel_direct *p = ctx;
+    const reel__direct *p = ctx;
     int64_t o = i * panel_width(p), width = width_of(p, o);
     float *to = p->packed + o * p->taps * p->len;
     if (p->pick)
@@ -49,7 +49,7 @@ static void pack_panel(void *ctx, int64_t i, int worker)
 
 /* ---- rows of a block --------------------------------------------------------------- */
 
-static bool any_wanted(const reel_direct *p, const reel_strip_block *b, int64_t image)
+static bool any_wanted(const reel__direct *p, const reel__strip_block *b, int64_t image)
 {
     for (int64_t y = b->y; y < b->y + b->rows; y++)
         for (int64_t x = 0; x < p->strip.ow; x += REEL__TILE)
@@ -77,7 +77,7 @@ static void inside(int64_t n, int64_t stride, int64_t min, int64_t max, int64_t 
 }
 
 /* Results [begin, end) of row y of an image, whose first begins at `from`. */
-static void add_pixels(const reel_direct *p, held *h, const float *from, int64_t image,
+static void add_pixels(const reel__direct *p, held *h, const float *from, int64_t image,
                        int64_t y, int64_t begin, int64_t end)
 {
     const int64_t from_step = p->strip.stride_x * p->strip.step_pixel;
@@ -93,7 +93,7 @@ static void add_pixels(const reel_direct *p, held *h, const float *from, int64_t
 }
 
 /* The same at an edge. */
-static void add_edge(const reel_direct *p, held *h, const float *from, int64_t image,
+static void add_edge(const reel__direct *p, held *h, const float *from, int64_t image,
                      int64_t y, int64_t begin, int64_t end)
 {
     int64_t before = h->m;
@@ -101,10 +101,10 @@ static void add_edge(const reel_direct *p, held *h, const float *from, int64_t i
     for (int64_t i = before; i < h->m; i++) h->edge[h->edges++] = h->d[i];
 }
 
-static void find_rows(const reel_direct *p, held *h, float *copy)
+static void find_rows(const reel__direct *p, held *h, float *copy)
 {
-    const reel_strip *s = &p->strip;
-    const reel_strip_block b = reel__strip_block(s, p->n, h->block);
+    const reel__strip *s = &p->strip;
+    const reel__strip_block b = reel__strip_next_block(s, p->n, h->block);
     int64_t y_begin, y_end, x_begin, x_end;
     inside(s->oh, s->stride_y, s->y_min, s->y_max, s->h, &y_begin, &y_end);
     inside(s->ow, s->stride_x, s->x_min, s->x_max, s->w, &x_begin, &x_end);
@@ -125,14 +125,14 @@ static void find_rows(const reel_direct *p, held *h, float *copy)
 /* ---- panels of a block ------------------------------------------------------------- */
 
 /* Whether a weight of columns [o, o + width) is not finite. */
-static bool weights_spoilt(const reel_direct *p, int64_t o, int64_t width)
+static bool weights_spoilt(const reel__direct *p, int64_t o, int64_t width)
 {
     const float *panels = p->ready + o * p->taps * p->len;
     return !REEL_ISA_PICK(conv_check)->finite(&panels, 1, 0, width * p->taps * p->len);
 }
 
 /* Whether zeros around the input may have met such a weight. */
-static bool edges_spoilt(const reel_direct *p, const held *h, int64_t o)
+static bool edges_spoilt(const reel__direct *p, const held *h, int64_t o)
 {
     int64_t width = width_of(p, o), valid = min64(p->k - o, width);
     return p->suspect && h->edges &&
@@ -143,9 +143,9 @@ static bool edges_spoilt(const reel_direct *p, const held *h, int64_t o)
 
 /* Whether results at edges are to be looked at one by one. Where there are fewer weights,
  * these are looked at instead, once. */
-static bool is_suspect(const reel_direct *p)
+static bool is_suspect(const reel__direct *p)
 {
-    const reel_strip *s = &p->strip;
+    const reel__strip *s = &p->strip;
     int64_t y_begin, y_end, x_begin, x_end;
     if (!s->leaves) return false;
     inside(s->oh, s->stride_y, s->y_min, s->y_max, s->h, &y_begin, &y_end);
@@ -155,10 +155,10 @@ static bool is_suspect(const reel_direct *p)
            weights_spoilt(p, 0, reel__round_up(p->k, p->gemm->lanes));
 }
 
-static void run_panel(const reel_direct *p, const held *h, int64_t o)
+static void run_panel(const reel__direct *p, const held *h, int64_t o)
 {
     int64_t width = width_of(p, o), valid = min64(p->k - o, width);
-    reel__direct_gather(p, &(reel_conv_gather){
+    reel__direct_gather(p, &(reel__conv_gather){
                                .a = h->a,
                                .d = h->d,
                                .column = o,
@@ -178,7 +178,7 @@ static void run_panel(const reel_direct *p, const held *h, int64_t o)
 
 static void run_block(void *ctx, int64_t i, int worker)
 {
-    const reel_direct *p = ctx;
+    const reel__direct *p = ctx;
     held *h = &p->held[worker];
     if (h->block != i / p->groups) {
         h->block = i / p->groups;
@@ -201,15 +201,15 @@ static void run_block(void *ctx, int64_t i, int worker)
 #define FEW_TASKS 16
 
 /* Floats of a group's packed weights. */
-static int64_t packed_size(const reel_direct *p)
+static int64_t packed_size(const reel__direct *p)
 {
     return reel__round_up(p->k, p->gemm->lanes) * p->taps * p->len;
 }
 
 /* `dy`, `dx`: taps of the phase, or of runs in the forward pass. */
-static reel_status run(reel_direct *p, const int64_t *dy, const int64_t *dx)
+static reel_status run(reel__direct *p, const int64_t *dy, const int64_t *dx)
 {
-    reel_strip *s = &p->strip;
+    reel__strip *s = &p->strip;
     reel__strip_init(s, p->n, BLOCK_PIXELS, BLOCK_FLOATS);
     p->dy = dy, p->dx = dx;
     for (int64_t t = 0; t < p->taps; t++) p->tap[t] = reel__strip_at(s, 0, dy[t], dx[t]);
@@ -253,14 +253,15 @@ static void set_range(const int64_t *d, int64_t n, int64_t *min, int64_t *max)
 /* ---- forward ----------------------------------------------------------------------- */
 
 /* Group `group` of a forward pass, so far as packing its weights goes. */
-static reel_direct forward_weights(const reel_conv *g, const float *weight, int64_t group)
+static reel__direct forward_weights(const reel__conv *g, const float *weight,
+                                    int64_t group)
 {
     bool depthwise = reel__conv_is_depthwise(g);
     int64_t c = depthwise ? g->c : g->c / g->groups,
             k = depthwise ? g->k : g->k / g->groups;
     /* Without dilation the taps of a kernel's row are one run. */
     int64_t runs = g->dil[1] == 1 && !depthwise ? 1 : g->s;
-    return (reel_direct){
+    return (reel__direct){
         .gemm = REEL_ISA_PICK(conv_gemm),
         .depthwise = depthwise,
         .n = g->n,
@@ -274,10 +275,10 @@ static reel_direct forward_weights(const reel_conv *g, const float *weight, int6
     };
 }
 
-static reel_status forward(const reel_conv *g, const reel_conv_io *io, int64_t group,
+static reel_status forward(const reel__conv *g, const reel__conv_io *io, int64_t group,
                            int64_t *list)
 {
-    reel_direct p = forward_weights(g, io->weight, group);
+    reel__direct p = forward_weights(g, io->weight, group);
     int64_t c = p.depthwise ? g->c : p.w_c, runs = p.taps / g->r;
     p.tap = list;
     p.ready = io->prepared ? io->prepared + group * packed_size(&p) : NULL;
@@ -288,8 +289,8 @@ static reel_status forward(const reel_conv *g, const reel_conv_io *io, int64_t g
     p.end = io->end;
     if (p.end.bias) p.end.bias += group * p.k;
     p.only = io->only;
-    p.tiles = reel__tiles(g->n, g->oh, g->ow);
-    p.strip = (reel_strip){
+    p.tiles = reel__tiles_of(g->n, g->oh, g->ow);
+    p.strip = (reel__strip){
         .in = io->in + group * c,
         .h = g->h,
         .w = g->w,
@@ -312,21 +313,21 @@ static reel_status forward(const reel_conv *g, const reel_conv_io *io, int64_t g
     return run(&p, dy, dx);
 }
 
-static int64_t groups_of(const reel_conv *g)
+static int64_t groups_of(const reel__conv *g)
 {
     return reel__conv_is_depthwise(g) ? 1 : g->groups;
 }
 
-int64_t reel__conv_packed_size(const reel_conv *g)
+int64_t reel__conv_packed_size(const reel__conv *g)
 {
-    reel_direct p = forward_weights(g, NULL, 0);
+    reel__direct p = forward_weights(g, NULL, 0);
     return groups_of(g) * packed_size(&p);
 }
 
-void reel__conv_pack(const reel_conv *g, const float *weight, float *to)
+void reel__conv_pack(const reel__conv *g, const float *weight, float *to)
 {
     for (int64_t group = 0; group < groups_of(g); group++) {
-        reel_direct p = forward_weights(g, weight, group);
+        reel__direct p = forward_weights(g, weight, group);
         p.packed = to + group * packed_size(&p);
         reel__parallel(panels_of(&p), pack_panel, &p);
     }
@@ -349,8 +350,8 @@ static int64_t phase_taps(int64_t phase, int64_t size, int64_t stride, int64_t p
     return n;
 }
 
-static reel_status input_phase(const reel_conv *g, const reel_conv_io *io, int64_t group,
-                               int64_t py, int64_t px, int64_t *list)
+static reel_status input_phase(const reel__conv *g, const reel__conv_io *io,
+                               int64_t group, int64_t py, int64_t px, int64_t *list)
 {
     bool depthwise = reel__conv_is_depthwise(g);
     int64_t c = depthwise ? g->c : g->c / g->groups,
@@ -361,7 +362,7 @@ static reel_status input_phase(const reel_conv *g, const reel_conv_io *io, int64
     int64_t ny = phase_taps(py, g->r, g->stride[0], g->pad[0], g->dil[0], ty, ey);
     int64_t nx = phase_taps(px, g->s, g->stride[1], g->pad[1], g->dil[1], tx, ex);
     if (ny * nx == 0) return REEL_OK; /* gx is zero there already */
-    reel_direct p = {
+    reel__direct p = {
         .gemm = REEL_ISA_PICK(conv_gemm),
         .depthwise = depthwise,
         .n = g->n,
@@ -374,14 +375,14 @@ static reel_status input_phase(const reel_conv *g, const reel_conv_io *io, int64
         .out_row = g->stride[0] * g->w * g->c,
         .out_pixel = g->stride[1] * g->c,
         .only = io->only,
-        .tiles = reel__tiles(g->n, g->h, g->w),
+        .tiles = reel__tiles_of(g->n, g->h, g->w),
         .weight = io->weight + group * k * c * g->r * g->s,
         .w_k = depthwise ? 1 : k,
         .w_c = c,
         .w_taps = g->r * g->s,
         .pick = pick,
     };
-    p.strip = (reel_strip){
+    p.strip = (reel__strip){
         .in = io->in + group * k,
         .h = g->oh,
         .w = g->ow,
@@ -407,7 +408,7 @@ static void zero_image(void *ctx, int64_t begin, int64_t end)
     memset((float *)ctx + begin, 0, (size_t)(end - begin) * sizeof(float));
 }
 
-static reel_status input_grad(const reel_conv *g, const reel_conv_io *io, int64_t group,
+static reel_status input_grad(const reel__conv *g, const reel__conv_io *io, int64_t group,
                               int64_t *list)
 {
     for (int64_t py = 0; py < min64(g->stride[0], g->h); py++)
@@ -431,8 +432,8 @@ static bool covers(int64_t size, int64_t stride, int64_t pad, int64_t dil)
     return true;
 }
 
-reel_status reel__conv_direct(const reel_conv *g, reel_conv_pass pass,
-                              const reel_conv_io *io)
+reel_status reel__conv_direct(const reel__conv *g, reel__conv_pass pass,
+                              const reel__conv_io *io)
 {
     /* tap, pick, dy, dx of each tap; and four lists a dimension */
     int64_t numbers = 4 * g->r * g->s + 2 * (g->r + g->s);

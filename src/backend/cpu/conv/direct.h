@@ -7,9 +7,9 @@
 #include "backend/cpu/conv/tiles.h"
 #include "backend/cpu/isa/conv_kernels.h"
 
-typedef struct reel_direct {
-    const reel_conv_gemm *gemm;
-    reel_strip strip;
+typedef struct reel__direct {
+    const reel__conv_gemm *gemm;
+    reel__strip strip;
     bool depthwise;
     int64_t n, k;                          /* images, result channels */
     const int64_t *dy, *dx;                /* first tap of each run    */
@@ -17,9 +17,9 @@ typedef struct reel_direct {
     int64_t taps, len;                     /* runs, floats of each     */
     float *out;                            /* result (0, 0, 0)         */
     int64_t out_image, out_row, out_pixel; /* floats from one to the next */
-    reel_epilogue end;
+    reel__epilogue end;
     const unsigned char *only; /* tiles to compute; NULL: all */
-    reel_tiles tiles;
+    reel__tiles tiles;
     float *packed;      /* [panel][taps][len][width] */
     const float *ready; /* the same, prepared; NULL: packed by this call */
     bool suspect;       /* see is_suspect() */
@@ -32,27 +32,27 @@ typedef struct reel_direct {
     float **rows;        /* per worker: results, those at edges, left sides */
     int64_t copy_size, row_size;
     struct held *held; /* per worker */
-} reel_direct;
+} reel__direct;
 
-static inline bool reel__direct_wants(const reel_direct *p, int64_t image, int64_t y,
+static inline bool reel__direct_wants(const reel__direct *p, int64_t image, int64_t y,
                                       int64_t x)
 {
     return !p->only || p->only[reel__tile_of(&p->tiles, image, y, x)];
 }
 
-static inline float *reel__direct_result(const reel_direct *p, int64_t image, int64_t y,
+static inline float *reel__direct_result(const reel__direct *p, int64_t image, int64_t y,
                                          int64_t x)
 {
     return p->out + image * p->out_image + y * p->out_row + x * p->out_pixel;
 }
 
-static inline void reel__direct_gather(const reel_direct *p, const reel_conv_gather *g)
+static inline void reel__direct_gather(const reel__direct *p, const reel__conv_gather *g)
 {
     (p->depthwise ? REEL_ISA_PICK(conv_depthwise)->gather : p->gemm->gather)(g);
 }
 
 /* Computes the panel of `width` columns from o on again for the block's results whose window
  * leaves the input, from the taps inside alone; without the epilogue's `act`. */
-void reel__direct_edges(const reel_direct *p, int64_t block, int64_t o, int64_t width);
+void reel__direct_edges(const reel__direct *p, int64_t block, int64_t o, int64_t width);
 
 #endif

@@ -20,19 +20,19 @@ typedef struct place {
 } place;
 
 /* sum[0..n-1] += each tap inside the input. */
-static void sum_inside(const reel_direct *p, const place *at, float *sum)
+static void sum_inside(const reel__direct *p, const place *at, float *sum)
 {
     static const int64_t no_offset = 0;
-    const reel_strip *s = &p->strip;
+    const reel__strip *s = &p->strip;
     int64_t c = p->depthwise ? 1 : s->c, a_run = p->len / c;
-    const reel_epilogue from_sum = {.bias = sum};
+    const reel__epilogue from_sum = {.bias = sum};
     for (int64_t t = 0; t < p->taps * a_run; t++) {
         int64_t y = at->y * s->stride_y + p->dy[t / a_run];
         int64_t x = at->x * s->stride_x + p->dx[t / a_run] + t % a_run;
         if (!reel__strip_inside(s, y, x)) continue;
         const float *from = s->in + ((at->image * s->h + y) * s->w + x) * s->pixel;
         if (p->depthwise) from += at->o;
-        reel__direct_gather(p, &(reel_conv_gather){
+        reel__direct_gather(p, &(reel__conv_gather){
                                    .a = &from,
                                    .d = &sum,
                                    .m = 1,
@@ -47,16 +47,16 @@ static void sum_inside(const reel_direct *p, const place *at, float *sum)
     }
 }
 
-static void redo(const reel_direct *p, const place *at)
+static void redo(const reel__direct *p, const place *at)
 {
     float sum[COLUMNS] = {0};
     float *to = reel__direct_result(p, at->image, at->y, at->x) + at->o;
     if (p->end.bias) memcpy(sum, p->end.bias + at->o, (size_t)at->n * sizeof(float));
     sum_inside(p, at, sum);
     const float *unread = sum;
-    reel_epilogue end = p->end;
+    reel__epilogue end = p->end;
     end.bias = sum; /* and no taps more */
-    reel__direct_gather(p, &(reel_conv_gather){
+    reel__direct_gather(p, &(reel__conv_gather){
                                .a = &unread,
                                .d = &to,
                                .m = 1,
@@ -66,7 +66,7 @@ static void redo(const reel_direct *p, const place *at)
                            });
 }
 
-static void redo_columns(const reel_direct *p, place at, int64_t o, int64_t valid)
+static void redo_columns(const reel__direct *p, place at, int64_t o, int64_t valid)
 {
     at.panel = p->ready + o * p->taps * p->len;
     for (at.o = o; at.o < o + valid; at.o += COLUMNS, at.panel += COLUMNS) {
@@ -75,9 +75,9 @@ static void redo_columns(const reel_direct *p, place at, int64_t o, int64_t vali
     }
 }
 
-void reel__direct_edges(const reel_direct *p, int64_t block, int64_t o, int64_t width)
+void reel__direct_edges(const reel__direct *p, int64_t block, int64_t o, int64_t width)
 {
-    const reel_strip_block b = reel__strip_block(&p->strip, p->n, block);
+    const reel__strip_block b = reel__strip_next_block(&p->strip, p->n, block);
     int64_t valid = min64(p->k - o, width);
     place at = {.width = width};
     for (at.image = b.image; at.image < b.image + b.images; at.image++)

@@ -18,9 +18,9 @@
 #include <string.h>
 
 typedef struct direct {
-    const reel_conv *g;
-    const reel_conv_gemm *gemm;
-    reel_strip strip;
+    const reel__conv *g;
+    const reel__conv_gemm *gemm;
+    reel__strip strip;
     bool depthwise;   /* one panel, as wide as all channels  */
     bool inside;      /* leave out the zeros around the input; each tap is a run */
     int64_t c, k;     /* of a group                          */
@@ -40,7 +40,7 @@ typedef struct direct {
 /* One block on its way through the stages; the scratch of its worker. */
 typedef struct block {
     const direct *w;
-    reel_strip_block at;
+    reel__strip_block at;
     bool begins; /* the first block of its P */
     int64_t worker;
     float *p, *copy;
@@ -69,7 +69,7 @@ static void load_image(void *ctx, int64_t i, int worker)
     (void)worker;
     const block *b = ctx;
     const direct *w = b->w;
-    const reel_conv *g = w->g;
+    const reel__conv *g = w->g;
     int64_t image = b->at.image + i;
     const float *first = reel__strip_load(&w->strip, &b->at, image, b->copy);
     for (int64_t y = 0; y < b->at.rows; y++) {
@@ -98,7 +98,7 @@ static const float **copy_edge(const block *b, int64_t rows, int64_t o, int64_t 
     return to_rows;
 }
 
-static void outer(const direct *w, const reel_conv_outer *o)
+static void outer(const direct *w, const reel__conv_outer *o)
 {
     (w->depthwise ? REEL_ISA_PICK(conv_depthwise)->outer : w->gemm->outer)(o);
 }
@@ -112,15 +112,15 @@ static void places_inside(int64_t n, int64_t stride, int64_t d, int64_t size,
 }
 
 /* Row by row what outer() sums over all, in the same order, so with the same bits. */
-static void outer_inside(const block *b, int64_t dy, int64_t dx, reel_conv_outer o)
+static void outer_inside(const block *b, int64_t dy, int64_t dx, reel__conv_outer o)
 {
     const direct *w = b->w;
-    const reel_conv *g = w->g;
+    const reel__conv *g = w->g;
     int64_t y_begin, y_end, x_begin, x_end;
     places_inside(g->oh, g->stride[0], dy, g->h, &y_begin, &y_end);
     places_inside(g->ow, g->stride[1], dx, g->w, &x_begin, &x_end);
     if (!o.accumulate) memset(o.p, 0, (size_t)(w->len * o.width) * sizeof(float));
-    reel_conv_outer row = o;
+    reel__conv_outer row = o;
     row.accumulate = true;
     row.rows = 1, row.steps = x_end - x_begin;
     for (int64_t i = 0; i < o.rows && row.steps > 0; i++) {
@@ -135,11 +135,11 @@ static void multiply(void *ctx, int64_t i, int inner)
 {
     const block *b = ctx;
     const direct *w = b->w;
-    const reel_conv *g = w->g;
+    const reel__conv *g = w->g;
     int64_t run = i % w->runs, o = i / w->runs * panel_width(w), width = width_of(w, o);
     int64_t dy = run / w->row_runs * g->dil[0] - g->pad[0];
     int64_t dx = run % w->row_runs * g->dil[1] - g->pad[1];
-    reel_conv_outer piece = {
+    reel__conv_outer piece = {
         .a = b->x,
         .b = b->gy,
         .rows = b->at.images * b->at.rows,
@@ -179,7 +179,7 @@ static void run_part(void *ctx, int64_t part, int worker)
     int64_t begin = w->strip.blocks * part / w->parts;
     int64_t end = w->strip.blocks * (part + 1) / w->parts;
     for (int64_t i = begin; i < end; i++) {
-        b.at = reel__strip_block(&w->strip, w->g->n, i);
+        b.at = reel__strip_next_block(&w->strip, w->g->n, i);
         b.begins = i == begin;
         reel__parallel(b.at.images, load_image, &b);
         reel__parallel(panels_of(w) * w->runs, multiply, &b);
@@ -215,7 +215,7 @@ static void unpack(void *ctx, int64_t i, int worker)
 /* *spoilt: whether the gradient is not finite. */
 static reel_status run(direct *w, bool *spoilt)
 {
-    reel_strip *s = &w->strip;
+    reel__strip *s = &w->strip;
     bool shared = w->columns * w->runs * w->len > SMALL_P;
     reel__strip_init(s, w->g->n, shared ? SHARED_PIXELS : OWN_PIXELS,
                      shared ? SHARED_FLOATS : OWN_FLOATS);
@@ -245,14 +245,14 @@ static reel_status run(direct *w, bool *spoilt)
 
 static void set_runs(direct *w, bool inside)
 {
-    const reel_conv *g = w->g;
+    const reel__conv *g = w->g;
     w->inside = inside;
     w->row_runs = g->dil[1] == 1 && !w->depthwise && !inside ? 1 : g->s;
     w->runs = g->r * w->row_runs;
     w->len = w->depthwise ? 1 : g->s / w->row_runs * w->c;
 }
 
-reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const float *x,
+reel_status reel__conv_direct_weight(const reel__conv *g, const float *gy, const float *x,
                                      float *gw)
 {
     bool depthwise = reel__conv_is_depthwise(g);
@@ -266,7 +266,7 @@ reel_status reel__conv_direct_weight(const reel_conv *g, const float *gy, const 
     for (int64_t group = 0; group < groups; group++) {
         w.gy = gy + group * w.k;
         w.gw = gw + group * w.k * w.c * g->r * g->s;
-        w.strip = (reel_strip){
+        w.strip = (reel__strip){
             .in = x + group * w.c,
             .h = g->h,
             .w = g->w,

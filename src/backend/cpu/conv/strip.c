@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats)
+void reel__strip_init(reel__strip *s, int64_t n, int64_t pixels, int64_t floats)
 {
     s->columns = (s->ow - 1) * s->stride_x + s->x_max - s->x_min + 1;
     s->leaves =
@@ -30,14 +30,14 @@ void reel__strip_init(reel_strip *s, int64_t n, int64_t pixels, int64_t floats)
     s->rows = (s->block_rows - 1) * s->stride_y + reach;
 }
 
-int64_t reel__strip_size(const reel_strip *s)
+int64_t reel__strip_size(const reel__strip *s)
 {
     return s->copies ? s->block_images * s->rows * s->step_row : 0;
 }
 
-reel_strip_block reel__strip_block(const reel_strip *s, int64_t n, int64_t i)
+reel__strip_block reel__strip_next_block(const reel__strip *s, int64_t n, int64_t i)
 {
-    reel_strip_block b;
+    reel__strip_block b;
     b.image = i / s->per_image * s->block_images;
     b.images = min64(s->block_images, n - b.image);
     b.y = i % s->per_image * s->block_rows;
@@ -46,7 +46,7 @@ reel_strip_block reel__strip_block(const reel_strip *s, int64_t n, int64_t i)
 }
 
 /* One row of input columns [x, x + columns) between zeros. */
-static void copy_row(const reel_strip *s, const float *row, float *to)
+static void copy_row(const reel__strip *s, const float *row, float *to)
 {
     int64_t begin = min64(max64(0, -s->x_min), s->columns);
     int64_t end = max64(begin, min64(s->columns, s->w - s->x_min));
@@ -61,7 +61,7 @@ static void copy_row(const reel_strip *s, const float *row, float *to)
     }
 }
 
-const float *reel__strip_load(const reel_strip *s, const reel_strip_block *b,
+const float *reel__strip_load(const reel__strip *s, const reel__strip_block *b,
                               int64_t image, float *scratch)
 {
     const float *in = s->in + image * s->h * s->w * s->pixel;

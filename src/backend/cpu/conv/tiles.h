@@ -15,24 +15,24 @@ static inline int64_t reel__element_step(int64_t floats)
     return floats + 16;
 }
 
-typedef struct reel_activation {
+typedef struct reel__image_rows {
     const float *data; /* [n, h, w, c] */
     int64_t n, h, w, c;
-} reel_activation;
+} reel__image_rows;
 
 /* Tiles of all images, row after row; tile t is at row y, column x of its image's. */
-typedef struct reel_tiles {
+typedef struct reel__tiles {
     int64_t across, down, count;
-} reel_tiles;
+} reel__tiles;
 
-static inline reel_tiles reel__tiles(int64_t n, int64_t h, int64_t w)
+static inline reel__tiles reel__tiles_of(int64_t n, int64_t h, int64_t w)
 {
-    reel_tiles t = {.across = ceil_div(w, REEL__TILE), .down = ceil_div(h, REEL__TILE)};
+    reel__tiles t = {.across = ceil_div(w, REEL__TILE), .down = ceil_div(h, REEL__TILE)};
     t.count = n * t.across * t.down;
     return t;
 }
 
-static inline void reel__tile_place(const reel_tiles *t, int64_t tile, int64_t *image,
+static inline void reel__tile_place(const reel__tiles *t, int64_t tile, int64_t *image,
                                     int64_t *y, int64_t *x)
 {
     *image = tile / (t->across * t->down);
@@ -40,14 +40,14 @@ static inline void reel__tile_place(const reel_tiles *t, int64_t tile, int64_t *
     *x = tile % t->across * REEL__TILE;
 }
 
-static inline int64_t reel__tile_of(const reel_tiles *t, int64_t image, int64_t y,
+static inline int64_t reel__tile_of(const reel__tiles *t, int64_t image, int64_t y,
                                     int64_t x)
 {
     return (image * t->down + y / REEL__TILE) * t->across + x / REEL__TILE;
 }
 
 /* Pointers to size * size pixels from (y, x) on; `zero` where they lie outside. */
-static inline void reel__tile_pixels(const reel_activation *a, int64_t image, int64_t y,
+static inline void reel__tile_pixels(const reel__image_rows *a, int64_t image, int64_t y,
                                      int64_t x, int64_t size, const float *zero,
                                      const float **pixel)
 {
@@ -60,7 +60,7 @@ static inline void reel__tile_pixels(const reel_activation *a, int64_t image, in
 }
 
 /* reel__touch() of the pixels under tiles [first, first + count). */
-static inline void reel__tile_touch(const reel_activation *a, const reel_tiles *t,
+static inline void reel__tile_touch(const reel__image_rows *a, const reel__tiles *t,
                                     int64_t first, int64_t count)
 {
     int64_t total = a->n * a->h * a->w * a->c, an_image = t->across * t->down;

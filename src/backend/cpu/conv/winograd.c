@@ -24,18 +24,18 @@
 #include <string.h>
 
 typedef struct winograd {
-    const reel_conv_gemm *gemm;
-    const reel_conv_winograd *f43;
+    const reel__conv_gemm *gemm;
+    const reel__conv_winograd *f43;
     /* One forward convolution: in [n, h, w, c] -> out [n, oh, ow, k]. */
-    reel_activation in;
+    reel__image_rows in;
     int64_t c, k, oh, ow, pad_y, pad_x;
-    reel_epilogue end;
+    reel__epilogue end;
     float *out;
     const float *weight, *weight_end;
     int64_t o_step, i_step; /* of the weight's output and input channels */
     bool rotate;
 
-    reel_tiles tiles;
+    reel__tiles tiles;
     int64_t block, blocks; /* tiles a block            */
     int64_t v_row;         /* floats a row of V        */
     bool common;           /* U is made once for all   */
@@ -97,7 +97,7 @@ static void transform_output(const winograd *p, const block *b, const float *m, 
                              int64_t width)
 {
     if (o == 0) {
-        reel_activation y = {p->out, p->in.n, p->oh, p->ow, p->k};
+        reel__image_rows y = {p->out, p->in.n, p->oh, p->ow, p->k};
         reel__tile_touch(&y, &p->tiles, b->first, b->count);
     }
     /* Where results beyond the edge go, and come from; width is 32 at most. */
@@ -276,7 +276,7 @@ static void even_tasks(winograd *p)
 
 static void set_sizes(winograd *p)
 {
-    p->tiles = reel__tiles(p->in.n, p->oh, p->ow);
+    p->tiles = reel__tiles_of(p->in.n, p->oh, p->ow);
     /* Rows a power of two apart would fall into the same few sets of the L1 cache. */
     p->v_row = p->c >= 128 ? p->c + 16 : p->c;
     int64_t u = 36 * p->c * p->k;
@@ -298,20 +298,20 @@ static void set_sizes(winograd *p)
 
 /* The transforms spread a value that is not finite over its whole tile, and overflow where
  * a direct sum need not: such tiles are summed directly. */
-static reel_status redo_spoilt(const winograd *p, const reel_conv *g, reel_conv_pass pass,
-                               const reel_conv_io *io)
+static reel_status redo_spoilt(const winograd *p, const reel__conv *g,
+                               reel__conv_pass pass, const reel__conv_io *io)
 {
     int64_t count = p->tiles.count;
     if (!memchr(p->spoilt, true, (size_t)(panels_of(p) * count))) return REEL_OK;
     for (int64_t i = count; i < panels_of(p) * count; i++)
         p->spoilt[i % count] |= p->spoilt[i];
-    reel_conv_io those = *io;
+    reel__conv_io those = *io;
     those.only = p->spoilt;
     return reel__conv_direct(g, pass, &those);
 }
 
-static reel_status run(winograd *p, const reel_conv *g, reel_conv_pass pass,
-                       const reel_conv_io *io)
+static reel_status run(winograd *p, const reel__conv *g, reel__conv_pass pass,
+                       const reel__conv_io *io)
 {
     set_sizes(p);
     int64_t workers = reel__max_workers(), floats = 0;
@@ -338,7 +338,7 @@ static reel_status run(winograd *p, const reel_conv *g, reel_conv_pass pass,
     return status;
 }
 
-static winograd forward(const reel_conv *g, const float *weight)
+static winograd forward(const reel__conv *g, const float *weight)
 {
     winograd p = {
         .gemm = REEL_ISA_PICK(conv_gemm),
@@ -359,18 +359,18 @@ static winograd forward(const reel_conv *g, const float *weight)
 }
 
 /* The same with the weights rotated by 180 degrees and transposed. */
-static winograd input_grad(const reel_conv *g, const float *weight)
+static winograd input_grad(const reel__conv *g, const float *weight)
 {
     winograd p = forward(g, weight);
-    p.in = (reel_activation){NULL, g->n, g->oh, g->ow, g->k};
+    p.in = (reel__image_rows){NULL, g->n, g->oh, g->ow, g->k};
     p.c = g->k, p.k = g->c, p.oh = g->h, p.ow = g->w;
     p.pad_y = 2 - g->pad[0], p.pad_x = 2 - g->pad[1];
     p.o_step = 9, p.i_step = 9 * g->c, p.rotate = true;
     return p;
 }
 
-reel_status reel__conv_winograd(const reel_conv *g, reel_conv_pass pass,
-                                const reel_conv_io *io)
+reel_status reel__run_winograd(const reel__conv *g, reel__conv_pass pass,
+                               const reel__conv_io *io)
 {
     winograd p =
         pass == REEL_CONV_FORWARD ? forward(g, io->weight) : input_grad(g, io->weight);

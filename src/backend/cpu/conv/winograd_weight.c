@@ -19,12 +19,12 @@
 #include <string.h>
 
 typedef struct winograd {
-    const reel_conv_gemm *gemm;
-    const reel_conv_winograd *f43;
-    const reel_conv *g;
-    reel_activation gy, x;
+    const reel__conv_gemm *gemm;
+    const reel__conv_winograd *f43;
+    const reel__conv *g;
+    reel__image_rows gy, x;
     float *gw;
-    reel_tiles tiles;
+    reel__tiles tiles;
     int64_t block;         /* tiles a block                        */
     int64_t parts, blocks; /* blocks of all parts together         */
     bool shared;           /* the second way                       */
@@ -98,7 +98,7 @@ static void multiply(void *ctx, int64_t i, int worker)
     for (int64_t e = 0; e < 36; e++) {
         const float *v = b->v + e * reel__element_step(b->count * w->v_row);
         const float *z = b->z + e * reel__element_step(b->count * w->z_row);
-        w->gemm->outer(&(reel_conv_outer){
+        w->gemm->outer(&(reel__conv_outer){
             .a = &v,
             .b = &z,
             .rows = 1,
@@ -163,8 +163,8 @@ static void unpack(void *ctx, int64_t i, int worker)
 
 static void set_sizes(winograd *w)
 {
-    const reel_conv *g = w->g;
-    w->tiles = reel__tiles(g->n, g->oh, g->ow);
+    const reel__conv *g = w->g;
+    w->tiles = reel__tiles_of(g->n, g->oh, g->ow);
     w->v_row = g->c >= 128 ? g->c + 16 : g->c;
     w->z_row = g->k >= 128 ? g->k + 16 : g->k;
     w->shared = 36 * g->c * g->k > SMALL_P;
@@ -180,7 +180,7 @@ static void set_sizes(winograd *w)
     w->sum_size = 9 * g->c * g->k;
 }
 
-reel_status reel__conv_winograd_weight(const reel_conv *g, const float *gy,
+reel_status reel__conv_winograd_weight(const reel__conv *g, const float *gy,
                                        const float *x, float *gw)
 {
     winograd w = {.gemm = REEL_ISA_PICK(conv_gemm),

@@ -9,10 +9,10 @@
  *   else                     B packed in parallel, then tiles of C in parallel */
 #include "backend/cpu/gemm/plan.h"
 
-static reel_status one(const reel_gemm *g)
+static reel_status one(const reel__gemm *g)
 {
     if (reel__gemm_is_column(g)) {
-        reel_gemm row = reel__gemm_as_row(g);
+        reel__gemm row = reel__gemm_as_row(g);
         return one(&row);
     }
     int64_t work = work_of(g);
@@ -30,7 +30,7 @@ static reel_status one(const reel_gemm *g)
     return reel__gemm_packed(g);
 }
 
-reel_status reel__gemm_batch(const reel_gemm *g, const reel__batch *batch)
+reel_status reel__gemm_batch(const reel__gemm *g, const reel__batch *batch)
 {
     int64_t count = reel__batch_count(batch), work = work_of(g);
     if (g->m == 0 || g->n == 0 || count == 0) return REEL_OK;
@@ -40,20 +40,20 @@ reel_status reel__gemm_batch(const reel_gemm *g, const reel__batch *batch)
         return reel__gemm_each(g, batch, group);
     }
     for (int64_t i = 0; i < count; i++) {
-        reel_gemm q = reel__gemm_member(g, batch, i);
+        reel__gemm q = reel__gemm_member(g, batch, i);
         reel_status s = one(&q);
         if (s != REEL_OK) return s;
     }
     return REEL_OK;
 }
 
-reel_status reel__gemm_batched(const reel_gemm *g, int64_t batch, int64_t a_step,
+reel_status reel__gemm_batched(const reel__gemm *g, int64_t batch, int64_t a_step,
                                int64_t b_step, int64_t c_step)
 {
     return reel__gemm_batch(g, &(reel__batch){1, {batch}, {a_step}, {b_step}, {c_step}});
 }
 
-reel_status reel__gemm(const reel_gemm *g)
+reel_status reel__run_gemm(const reel__gemm *g)
 {
     return reel__gemm_batch(g, &(reel__batch){.rank = 0});
 }

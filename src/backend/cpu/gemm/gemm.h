@@ -11,7 +11,7 @@
 
 /* The product in the calling thread; room: REEL__GEMM_ROOM elements, 64-byte
  * aligned. */
-void reel__gemm_serial(const reel_gemm *g, void *room);
+void reel__gemm_serial(const reel__gemm *g, void *room);
 
 /* Where the products of a batch lie: steps, in elements, of each dimension of the
  * batch. */
@@ -28,19 +28,20 @@ typedef struct reel__batch_at {
 reel__batch_at reel__batch_offset(const reel__batch *batch, int64_t i);
 
 /* reel__gemm_batched() for batches of several dimensions. */
-reel_status reel__gemm_batch(const reel_gemm *g, const reel__batch *batch);
+reel_status reel__gemm_batch(const reel__gemm *g, const reel__batch *batch);
 
 /* ---- ready.c: B packed once for many products, f32 ----------------------------------- */
 
 /* Whether a product of these sizes and strides is computed from packed blocks of B; if so
- * reel__gemm_ready() gives what reel__gemm() gives, bit for bit. */
-bool reel__gemm_may_be_ready(const reel_gemm *g);
+ * reel__gemm_ready() gives what reel__run_gemm() gives, bit for bit. */
+bool reel__gemm_may_be_ready(const reel__gemm *g);
 /* Floats of a packed B, and the packing; `to` is 64-byte aligned. */
-int64_t reel__gemm_ready_size(const reel_gemm *g);
-void reel__gemm_make_ready(const reel_gemm *g, float *to);
+int64_t reel__gemm_ready_size(const reel__gemm *g);
+void reel__gemm_make_ready(const reel__gemm *g, float *to);
 /* g->b is not read. `end` (NULL: none) is applied, less its bias, to tiles in cache. */
-void reel__gemm_ready(const reel_gemm *g, const float *packed, const reel_epilogue *end);
+void reel__gemm_ready(const reel__gemm *g, const float *packed,
+                      const reel__epilogue *end);
 /* The same end, on a result that is stored. */
-void reel__gemm_end(const reel_gemm *g, const reel_epilogue *end);
+void reel__gemm_end(const reel__gemm *g, const reel__epilogue *end);
 
 #endif

@@ -10,9 +10,9 @@
 #define FEW_ROWS 16
 
 /* The block of k at p of a product, B still in place. */
-reel_gemm_block reel__gemm_block_at(const reel_gemm *g, int64_t p, int64_t kc)
+reel__gemm_block reel__gemm_block_at(const reel__gemm *g, int64_t p, int64_t kc)
 {
-    return (reel_gemm_block){
+    return (reel__gemm_block){
         .m = g->m,
         .n = g->n,
         .kc = kc,
@@ -30,67 +30,67 @@ reel_gemm_block reel__gemm_block_at(const reel_gemm *g, int64_t p, int64_t kc)
 }
 
 /* k = 0: an empty sum. */
-void reel__gemm_no_terms(const reel_gemm *g)
+void reel__gemm_no_terms(const reel__gemm *g)
 {
-    kernels(g)->add_up(&(reel_gemm_parts){.m = g->m,
-                                          .n = g->n,
-                                          .c = g->c,
-                                          .c_row = g->c_row,
-                                          .bias = g->bias,
-                                          .add = g->accumulate});
+    kernels(g)->add_up(&(reel__gemm_parts){.m = g->m,
+                                           .n = g->n,
+                                           .c = g->c,
+                                           .c_row = g->c_row,
+                                           .bias = g->bias,
+                                           .add = g->accumulate});
 }
 
 /* Reading B in place is cheaper than packing it for few rows or few panels. */
-bool reel__gemm_in_place(const reel_gemm *g)
+bool reel__gemm_in_place(const reel__gemm *g)
 {
-    const reel_gemm_isa *isa = kernels(g);
+    const reel__gemm_isa *isa = kernels(g);
     return g->b_col == 1 && g->b_row != 0 && (g->m <= 2 * isa->mr || g->n <= 2 * isa->nr);
 }
 
 /* Dot products along rows of both operands, for few rows of A. */
-bool reel__gemm_by_dots(const reel_gemm *g)
+bool reel__gemm_by_dots(const reel__gemm *g)
 {
     return g->b_row == 1 && g->m <= FEW_ROWS && g->k >= 16;
 }
 
-static reel_gemm_dot dot_of(const reel_gemm *g)
+static reel__gemm_dot dot_of(const reel__gemm *g)
 {
-    return (reel_gemm_dot){.m = g->m,
-                           .n = g->n,
-                           .k = g->k,
-                           .a = g->a,
-                           .a_row = g->a_row,
-                           .b = g->b,
-                           .b_row = g->b_col,
-                           .c = g->c,
-                           .c_row = g->c_row,
-                           .bias = g->bias,
-                           .add = g->accumulate};
+    return (reel__gemm_dot){.m = g->m,
+                            .n = g->n,
+                            .k = g->k,
+                            .a = g->a,
+                            .a_row = g->a_row,
+                            .b = g->b,
+                            .b_row = g->b_col,
+                            .c = g->c,
+                            .c_row = g->c_row,
+                            .bias = g->bias,
+                            .add = g->accumulate};
 }
 
-void reel__gemm_serial(const reel_gemm *g, void *room)
+void reel__gemm_serial(const reel__gemm *g, void *room)
 {
-    const reel_gemm_isa *isa = kernels(g);
+    const reel__gemm_isa *isa = kernels(g);
     if (g->k == 0) {
         reel__gemm_no_terms(g);
         return;
     }
     if (reel__gemm_is_column(g)) {
-        reel_gemm row = reel__gemm_as_row(g);
+        reel__gemm row = reel__gemm_as_row(g);
         reel__gemm_serial(&row, room);
         return;
     }
     if (reel__gemm_by_dots(g) && g->a_col == 1) {
-        reel_gemm_dot d = dot_of(g);
+        reel__gemm_dot d = dot_of(g);
         isa->dot(&d);
         return;
     }
     int64_t kb = block_of_k(g);
     int64_t cols = reel__gemm_in_place(g) ? g->n : (int64_t)REEL__GEMM_ROOM / isa->kc;
     for (int64_t j = 0; j < g->n; j += cols) {
-        reel_gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
+        reel__gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
         for (int64_t p = 0; p < g->k; p += kb) {
-            reel_gemm_block t = reel__gemm_block_at(&q, p, min64(kb, g->k - p));
+            reel__gemm_block t = reel__gemm_block_at(&q, p, min64(kb, g->k - p));
             if (!reel__gemm_in_place(g)) {
                 isa->pack_b(t.b, g->b_row, g->b_col, t.kc, t.n, room);
                 t.b = room;
@@ -124,10 +124,10 @@ reel__batch_at reel__batch_offset(const reel__batch *batch, int64_t i)
 }
 
 /* Product i of a batch. */
-reel_gemm reel__gemm_member(const reel_gemm *g, const reel__batch *batch, int64_t i)
+reel__gemm reel__gemm_member(const reel__gemm *g, const reel__batch *batch, int64_t i)
 {
     reel__batch_at at = reel__batch_offset(batch, i);
-    reel_gemm q = *g;
+    reel__gemm q = *g;
     q.a = from(g, g->a, at.a);
     q.b = from(g, g->b, at.b);
     q.c = into(g, g->c, at.c);
@@ -135,7 +135,7 @@ reel_gemm reel__gemm_member(const reel_gemm *g, const reel__batch *batch, int64_
 }
 
 typedef struct batch_ctx {
-    const reel_gemm *g;
+    const reel__gemm *g;
     const reel__batch *batch;
     int64_t count, group;
     void *rooms;
@@ -146,12 +146,12 @@ static void batch_task(void *ctx, int64_t i, int worker)
     const batch_ctx *t = ctx;
     int64_t end = min64((i + 1) * t->group, t->count);
     for (int64_t b = i * t->group; b < end; b++) {
-        reel_gemm q = reel__gemm_member(t->g, t->batch, b);
+        reel__gemm q = reel__gemm_member(t->g, t->batch, b);
         reel__gemm_serial(&q, into(&q, t->rooms, worker * (int64_t)REEL__GEMM_ROOM));
     }
 }
 
-reel_status reel__gemm_each(const reel_gemm *g, const reel__batch *batch, int64_t group)
+reel_status reel__gemm_each(const reel__gemm *g, const reel__batch *batch, int64_t group)
 {
     batch_ctx t = {
         .g = g, .batch = batch, .count = reel__batch_count(batch), .group = group};
@@ -167,8 +167,8 @@ reel_status reel__gemm_each(const reel_gemm *g, const reel__batch *batch, int64_
 /* ---- few rows ---------------------------------------------------------------------- */
 
 typedef struct dot_ctx {
-    const reel_gemm *g;
-    reel_gemm_dot whole;
+    const reel__gemm *g;
+    reel__gemm_dot whole;
     int64_t cols; /* of a task */
 } dot_ctx;
 
@@ -176,7 +176,7 @@ static void dot_task(void *ctx, int64_t i, int worker)
 {
     (void)worker;
     const dot_ctx *t = ctx;
-    reel_gemm_dot d = t->whole;
+    reel__gemm_dot d = t->whole;
     int64_t j = i * t->cols;
     d.n = min64(t->cols, d.n - j);
     d.b = from(t->g, d.b, j * d.b_row);
@@ -185,7 +185,7 @@ static void dot_task(void *ctx, int64_t i, int worker)
     kernels(t->g)->dot(&d);
 }
 
-reel_status reel__gemm_dots(const reel_gemm *g)
+reel_status reel__gemm_dots(const reel__gemm *g)
 {
     void *copy = NULL;
     size_t size = (size_t)element_size(g);

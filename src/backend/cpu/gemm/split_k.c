@@ -6,16 +6,16 @@
 #include "base/parallel.h"
 
 /* Pieces of k: enough tasks, each long enough, as many for every number of threads. */
-int64_t reel__gemm_pieces(const reel_gemm *g)
+int64_t reel__gemm_pieces(const reel__gemm *g)
 {
-    const reel_gemm_isa *isa = kernels(g);
+    const reel__gemm_isa *isa = kernels(g);
     int64_t tiles = ceil_div(g->m, 2 * isa->mr) * ceil_div(g->n, 2 * isa->nr);
     if (tiles >= 16) return 1;
     return min64(ceil_div(16, tiles), g->k / 512);
 }
 
 typedef struct split_ctx {
-    const reel_gemm *g;
+    const reel__gemm *g;
     int64_t pieces, length;
     void *sums; /* [pieces, m, n] */
     void *rooms;
@@ -24,7 +24,7 @@ typedef struct split_ctx {
 static void split_task(void *ctx, int64_t i, int worker)
 {
     const split_ctx *t = ctx;
-    reel_gemm q = *t->g;
+    reel__gemm q = *t->g;
     int64_t p = i * t->length;
     q.k = min64(t->length, q.k - p);
     q.a = from(&q, q.a, p * q.a_col);
@@ -39,19 +39,19 @@ static void split_task(void *ctx, int64_t i, int worker)
 static void sum_pieces(void *ctx, int64_t begin, int64_t end)
 {
     const split_ctx *t = ctx;
-    const reel_gemm *g = t->g;
-    kernels(g)->add_up(&(reel_gemm_parts){.m = end - begin,
-                                          .n = g->n,
-                                          .count = t->pieces,
-                                          .step = g->m * g->n,
-                                          .parts = from(g, t->sums, begin * g->n),
-                                          .c = into(g, g->c, begin * g->c_row),
-                                          .c_row = g->c_row,
-                                          .bias = g->bias,
-                                          .add = g->accumulate});
+    const reel__gemm *g = t->g;
+    kernels(g)->add_up(&(reel__gemm_parts){.m = end - begin,
+                                           .n = g->n,
+                                           .count = t->pieces,
+                                           .step = g->m * g->n,
+                                           .parts = from(g, t->sums, begin * g->n),
+                                           .c = into(g, g->c, begin * g->c_row),
+                                           .c_row = g->c_row,
+                                           .bias = g->bias,
+                                           .add = g->accumulate});
 }
 
-reel_status reel__gemm_split_k(const reel_gemm *g, int64_t pieces)
+reel_status reel__gemm_split_k(const reel__gemm *g, int64_t pieces)
 {
     split_ctx t = {.g = g, .length = ceil_div(g->k, pieces)};
     t.pieces = ceil_div(g->k, t.length);

@@ -10,22 +10,22 @@
 #define TILE_COLS 512
 
 typedef struct tile_ctx {
-    const reel_gemm *g;
+    const reel__gemm *g;
     int64_t rows, cols, col_tiles, kb;
     const void *packed; /* NULL: B in place */
     int64_t packed_cols;
-    const reel_epilogue *end; /* NULL: none */
+    const reel__epilogue *end; /* NULL: none */
 } tile_ctx;
 
 static void tile_task(void *ctx, int64_t task, int worker)
 {
     (void)worker;
     const tile_ctx *t = ctx;
-    const reel_gemm *g = t->g;
+    const reel__gemm *g = t->g;
     int64_t i = task / t->col_tiles * t->rows, j = task % t->col_tiles * t->cols;
-    reel_gemm q = part(g, i, min64(t->rows, g->m - i), j, min64(t->cols, g->n - j));
+    reel__gemm q = part(g, i, min64(t->rows, g->m - i), j, min64(t->cols, g->n - j));
     for (int64_t p = 0; p < g->k; p += t->kb) {
-        reel_gemm_block b = reel__gemm_block_at(&q, p, min64(t->kb, g->k - p));
+        reel__gemm_block b = reel__gemm_block_at(&q, p, min64(t->kb, g->k - p));
         b.a_rows = g->m - i;
         if (t->packed) {
             b.b = from(g, t->packed, p * t->packed_cols + j * b.kc);
@@ -41,8 +41,8 @@ static void tile_task(void *ctx, int64_t task, int worker)
  * wide. */
 static void run_cut(tile_ctx *t, int64_t want)
 {
-    const reel_gemm *g = t->g;
-    const reel_gemm_isa *isa = kernels(g);
+    const reel__gemm *g = t->g;
+    const reel__gemm_isa *isa = kernels(g);
     int64_t strips = ceil_div(g->m, isa->mr), panels = ceil_div(g->n, isa->nr);
     int64_t down = min64(strips, ceil_div(want, ceil_div(g->n, TILE_COLS)));
     int64_t across =
@@ -62,7 +62,7 @@ static void run_tiles(tile_ctx *t, int64_t share)
     run_cut(t, max64(want, 1));
 }
 
-void reel__gemm_tiles(const reel_gemm *g)
+void reel__gemm_tiles(const reel__gemm *g)
 {
     tile_ctx t = {.g = g, .kb = block_of_k(g)};
     run_tiles(&t, REEL__TASK_WORK);
@@ -71,7 +71,7 @@ void reel__gemm_tiles(const reel_gemm *g)
 /* ---- packed ------------------------------------------------------------------------ */
 
 typedef struct pack_ctx {
-    const reel_gemm *g;
+    const reel__gemm *g;
     int64_t kb, blocks, cols, packed_cols;
     void *packed;
 } pack_ctx;
@@ -80,7 +80,7 @@ static void pack_task(void *ctx, int64_t i, int worker)
 {
     (void)worker;
     const pack_ctx *t = ctx;
-    const reel_gemm *g = t->g;
+    const reel__gemm *g = t->g;
     int64_t p = i % t->blocks * t->kb, j = i / t->blocks * t->cols;
     int64_t kc = min64(t->kb, g->k - p);
     kernels(g)->pack_b(from(g, g->b, p * g->b_row + j * g->b_col), g->b_row, g->b_col, kc,
@@ -89,7 +89,7 @@ static void pack_task(void *ctx, int64_t i, int worker)
 }
 
 /* Block p of k begins at packed + p * packed_cols; in it, panel j at j * kc. */
-static void pack_all(const reel_gemm *g, int64_t kb, int64_t packed_cols, void *packed)
+static void pack_all(const reel__gemm *g, int64_t kb, int64_t packed_cols, void *packed)
 {
     int64_t cols = round_up(max64(1, (1 << 15) / kb), kernels(g)->nr);
     pack_ctx t = {g, kb, ceil_div(g->k, kb), cols, packed_cols, packed};
@@ -97,7 +97,7 @@ static void pack_all(const reel_gemm *g, int64_t kb, int64_t packed_cols, void *
 }
 
 /* Columns, then as long a piece of k, as are packed at once. */
-reel_status reel__gemm_packed(const reel_gemm *g)
+reel_status reel__gemm_packed(const reel__gemm *g)
 {
     int64_t nr = kernels(g)->nr, kb = block_of_k(g);
     int64_t most = PACK_BYTES / element_size(g);
@@ -108,7 +108,7 @@ reel_status reel__gemm_packed(const reel_gemm *g)
     if (!room) return REEL_ERR_MEMORY;
     for (int64_t j = 0; j < g->n; j += cols)
         for (int64_t p = 0; p < g->k; p += length) {
-            reel_gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
+            reel__gemm q = part(g, 0, g->m, j, min64(cols, g->n - j));
             q.k = min64(length, g->k - p);
             q.a = from(g, q.a, p * g->a_col);
             q.b = from(g, q.b, p * g->b_row);
@@ -125,13 +125,13 @@ reel_status reel__gemm_packed(const reel_gemm *g)
 
 /* ---- packed as a whole ------------------------------------------------------------- */
 
-void reel__gemm_pack(const reel_gemm *g, void *packed)
+void reel__gemm_pack(const reel__gemm *g, void *packed)
 {
     pack_all(g, block_of_k(g), round_up(g->n, kernels(g)->nr), packed);
 }
 
-void reel__gemm_packed_tiles(const reel_gemm *g, const void *packed,
-                             const reel_epilogue *end)
+void reel__gemm_packed_tiles(const reel__gemm *g, const void *packed,
+                             const reel__epilogue *end)
 {
     tile_ctx t = {.g = g,
                   .kb = block_of_k(g),

@@ -125,7 +125,7 @@ typedef struct factors {
     reel_vf center[BLOCK], scale[BLOCK], offset[BLOCK];
 } factors;
 
-INLINE factors load_factors(const reel_bn_affine *a, int64_t j, int n)
+INLINE factors load_factors(const reel__bn_affine *a, int64_t j, int n)
 {
     factors f;
     for (int v = 0; v < n; v++) {
@@ -152,7 +152,7 @@ INLINE void apply_block(const float *x, const float *residual, float *y, int64_t
 }
 
 INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t rows,
-                       int64_t width, const reel_bn_affine *a, bool add, bool relu)
+                       int64_t width, const reel__bn_affine *a, bool add, bool relu)
 {
     for (int64_t i = 0; i < rows * width; i += width) {
         int64_t j = 0;
@@ -174,7 +174,7 @@ INLINE void apply_rows(const float *x, const float *residual, float *y, int64_t 
 
 /* In rows of one block what belongs to the channels stays in registers. */
 INLINE void apply_all(const float *x, const float *residual, float *y, int64_t rows,
-                      int64_t width, const reel_bn_affine *a, bool add, bool relu)
+                      int64_t width, const reel__bn_affine *a, bool add, bool relu)
 {
     if (width != BLOCK * REEL_VW) {
         apply_rows(x, residual, y, rows, width, a, add, relu);
@@ -186,7 +186,7 @@ INLINE void apply_all(const float *x, const float *residual, float *y, int64_t r
 }
 
 static void apply(const float *x, const float *residual, float *y, int64_t rows,
-                  int64_t width, const reel_bn_affine *a, bool relu)
+                  int64_t width, const reel__bn_affine *a, bool relu)
 {
     if (residual && relu)
         apply_all(x, residual, y, rows, width, a, true, true);
@@ -200,7 +200,7 @@ static void apply(const float *x, const float *residual, float *y, int64_t rows,
 
 /* ---- backward ---------------------------------------------------------------------- */
 
-INLINE void backward_sums_block(const reel_bn_backward *b, int64_t j, const float *y,
+INLINE void backward_sums_block(const reel__bn_backward *b, int64_t j, const float *y,
                                 const float *mean, double *sum_g, double *sum_gx, int n)
 {
     reel_vf center[BLOCK];
@@ -227,7 +227,7 @@ INLINE void backward_sums_block(const reel_bn_backward *b, int64_t j, const floa
     }
 }
 
-INLINE void backward_sums_all(const reel_bn_backward *b, const float *y,
+INLINE void backward_sums_all(const reel__bn_backward *b, const float *y,
                               const float *mean, double *sum_g, double *sum_gx)
 {
     const int64_t width = b->width;
@@ -246,7 +246,7 @@ INLINE void backward_sums_all(const reel_bn_backward *b, const float *y,
     }
 }
 
-static bool backward_sums(const reel_bn_backward *b, const float *mean, double *sum_g,
+static bool backward_sums(const reel__bn_backward *b, const float *mean, double *sum_g,
                           double *sum_gx)
 {
     if (b->y)
@@ -257,8 +257,8 @@ static bool backward_sums(const reel_bn_backward *b, const float *mean, double *
 }
 
 /* Results may lie where operands do: each element is read before anything is written there. */
-INLINE void backward_apply_all(const reel_bn_backward *b, const float *y, float *gx,
-                               float *gres, const reel_bn_slopes *s)
+INLINE void backward_apply_all(const reel__bn_backward *b, const float *y, float *gx,
+                               float *gres, const reel__bn_slopes *s)
 {
     const int64_t width = b->width;
     const float *center = s->center, *scale = s->scale, *slope = s->slope;
@@ -282,7 +282,7 @@ INLINE void backward_apply_all(const reel_bn_backward *b, const float *y, float 
 }
 
 /* With statistics that are constants. */
-static void backward_apply_fixed(const reel_bn_backward *b, const float *scale)
+static void backward_apply_fixed(const reel__bn_backward *b, const float *scale)
 {
     for (int64_t i = 0; i < b->rows * b->width; i += b->width) {
         int64_t j = 0;
@@ -300,7 +300,7 @@ static void backward_apply_fixed(const reel_bn_backward *b, const float *scale)
 }
 
 /* One copy of the loop for each combination that training meets often. */
-static void backward_apply(const reel_bn_backward *b, const reel_bn_slopes *s)
+static void backward_apply(const reel__bn_backward *b, const reel__bn_slopes *s)
 {
     if (!b->training)
         backward_apply_fixed(b, s->scale);
@@ -314,5 +314,5 @@ static void backward_apply(const reel_bn_backward *b, const reel_bn_slopes *s)
         backward_apply_all(b, b->y, b->gx, b->gres, s);
 }
 
-const reel_batch_norm_isa ISA(batch_norm) = {moments, apply, backward_sums,
-                                             backward_apply};
+const reel__batch_norm_isa ISA(batch_norm) = {moments, apply, backward_sums,
+                                              backward_apply};

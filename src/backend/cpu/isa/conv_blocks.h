@@ -51,10 +51,10 @@ INLINE int64_t next_rows(int64_t left, int64_t most)
 }
 
 /* What conv_gemm.c puts into its table. */
-void ISA(conv_gather)(const reel_conv_gather *g);
+void ISA(conv_gather)(const reel__conv_gather *g);
 void ISA(conv_dense)(const float *a, int64_t lda, int64_t m, int64_t len,
                      const float *panel, int64_t width, float *d, int64_t ldd,
                      bool accumulate);
-void ISA(conv_outer)(const reel_conv_outer *g);
+void ISA(conv_outer)(const reel__conv_outer *g);
 
 #endif

@@ -18,4 +18,4 @@ static bool all_finite(const float *const *row, int64_t m, int64_t column, int64
     return rest == 0 && !reel_vany_nan(even + odd);
 }
 
-const reel_conv_check ISA(conv_check) = {.finite = all_finite};
+const reel__conv_check ISA(conv_check) = {.finite = all_finite};

@@ -7,11 +7,11 @@
 #define INLINE static inline __attribute__((always_inline))
 
 /* R pixels at once share the loads of weights. */
-INLINE void gather_block(const int R, const reel_conv_gather *g, int64_t first)
+INLINE void gather_block(const int R, const reel__conv_gather *g, int64_t first)
 {
     const float *const *a = g->a + first;
     float *const *d = g->d + first;
-    const reel_epilogue *end = g->end;
+    const reel__epilogue *end = g->end;
     const float *residual[R];
     UNROLL_FOR (int i = 0; i < R; i++) residual[i] = reel__residual_at(end, d[i]);
     int64_t c = 0;
@@ -39,7 +39,7 @@ INLINE void gather_block(const int R, const reel_conv_gather *g, int64_t first)
         }
 }
 
-static void gather(const reel_conv_gather *g)
+static void gather(const reel__conv_gather *g)
 {
     int64_t i = 0;
     for (; i + 4 <= g->m; i += 4) gather_block(4, g, i);
@@ -47,7 +47,7 @@ static void gather(const reel_conv_gather *g)
 }
 
 /* NV vectors of channels at once. */
-INLINE void outer_block(const int NV, const reel_conv_outer *g, int64_t c)
+INLINE void outer_block(const int NV, const reel__conv_outer *g, int64_t c)
 {
     reel_vf sum[NV];
     UNROLL_FOR (int j = 0; j < NV; j++)
@@ -61,7 +61,7 @@ INLINE void outer_block(const int NV, const reel_conv_outer *g, int64_t c)
     UNROLL_FOR (int j = 0; j < NV; j++) reel_vstore(g->p + c + j * REEL_VW, sum[j]);
 }
 
-static void outer(const reel_conv_outer *g)
+static void outer(const reel__conv_outer *g)
 {
     int64_t c = 0;
     for (; c + 4 * REEL_VW <= g->m; c += 4 * REEL_VW) outer_block(4, g, c);
@@ -76,4 +76,4 @@ static void outer(const reel_conv_outer *g)
     for (; c < g->width; c++) g->p[c] = 0;
 }
 
-const reel_conv_depthwise ISA(conv_depthwise) = {.gather = gather, .outer = outer};
+const reel__conv_depthwise ISA(conv_depthwise) = {.gather = gather, .outer = outer};

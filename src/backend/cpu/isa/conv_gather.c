@@ -5,7 +5,7 @@
 
 /* Stores the sums; `e` has a residual or relu, or is NULL. */
 INLINE void store_block(const int R, const int NV, reel_vf sum[][2],
-                        const reel_epilogue *e, float *const *d, int64_t column)
+                        const reel__epilogue *e, float *const *d, int64_t column)
 {
     REEL_UNROLL(32, int i = 0; i < R; i++)
     {
@@ -20,8 +20,8 @@ INLINE void store_block(const int R, const int NV, reel_vf sum[][2],
     }
 }
 
-INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g,
-                         int64_t first, const reel_vf *bias, const reel_epilogue *e,
+INLINE void gather_block(const int R, const int NV, const reel__conv_gather *g,
+                         int64_t first, const reel_vf *bias, const reel__epilogue *e,
                          float *const *d, int64_t column)
 {
     reel_vf sum[ROWS1][2];
@@ -48,11 +48,11 @@ INLINE void gather_block(const int R, const int NV, const reel_conv_gather *g,
         store_block(R, NV, sum, NULL, d, column);
 }
 
-typedef void (*block_fn)(const reel_conv_gather *, int64_t, const reel_vf *,
-                         const reel_epilogue *, float *const *, int64_t);
+typedef void (*block_fn)(const reel__conv_gather *, int64_t, const reel_vf *,
+                         const reel__epilogue *, float *const *, int64_t);
 #define BLOCK(R, NV)                                                                     \
-    static void block_##R##_##NV(const reel_conv_gather *g, int64_t first,               \
-                                 const reel_vf *bias, const reel_epilogue *e,            \
+    static void block_##R##_##NV(const reel__conv_gather *g, int64_t first,              \
+                                 const reel_vf *bias, const reel__epilogue *e,           \
                                  float *const *d, int64_t column)                        \
     {                                                                                    \
         gather_block(R, NV, g, first, bias, e, d, column);                               \
@@ -60,7 +60,7 @@ typedef void (*block_fn)(const reel_conv_gather *, int64_t, const reel_vf *,
 DEFINE_BLOCKS
 
 /* A row that was stored aside, to its place. */
-static void finish_edge(const reel_conv_gather *g, const float *from, float *to)
+static void finish_edge(const reel__conv_gather *g, const float *from, float *to)
 {
     const float *residual = reel__residual_at(g->end, to);
     for (int64_t c = 0; c < g->valid; c++) {
@@ -70,10 +70,10 @@ static void finish_edge(const reel_conv_gather *g, const float *from, float *to)
     }
 }
 
-void ISA(conv_gather)(const reel_conv_gather *g)
+void ISA(conv_gather)(const reel__conv_gather *g)
 {
     float part[2 * REEL_VW] = {0};
-    const reel_epilogue *end = g->end;
+    const reel__epilogue *end = g->end;
     if (end->bias) memcpy(part, end->bias + g->column, (size_t)g->valid * sizeof(float));
     const reel_vf bias[2] = {reel_vload(part), reel_vload(part + REEL_VW)};
     bool wide = g->width == 2 * REEL_VW, whole = g->valid == g->width;

@@ -59,7 +59,7 @@ static bool unpack(const float *panel, int64_t parts, int64_t part_step, int64_t
     return !reel_vany_nan(test);
 }
 
-const reel_conv_gemm ISA(conv_gemm) = {
+const reel__conv_gemm ISA(conv_gemm) = {
     .lanes = REEL_VW,
     .rows = ROWS2,
     .gather = ISA(conv_gather),

@@ -11,7 +11,7 @@
 
 /* D[i] = bias + sum over taps t, floats j of a[i][tap[t] + j] * b[t][j][0..width-1]; then
  * residual and relu. The epilogue's `act` is left to the caller. */
-typedef struct reel_conv_gather {
+typedef struct reel__conv_gather {
     const float *const *a; /* m pixels                                    */
     float *const *d;       /* m results; the panel's begin `column` floats on */
     int64_t column;
@@ -20,29 +20,29 @@ typedef struct reel_conv_gather {
     int64_t taps, len;
     const float *b; /* panel, [taps][len][width]                           */
     int64_t width, valid;
-    const reel_epilogue *end;
-} reel_conv_gather;
+    const reel__epilogue *end;
+} reel__conv_gather;
 
 /* P[i][0..width-1] (+)= sum over rows y, steps t of
  * a[y][tap + t * a_step + i] * b[y][column + t * b_step + 0..width-1],  i < m */
-typedef struct reel_conv_outer {
+typedef struct reel__conv_outer {
     const float *const *a, *const *b;
     int64_t rows, steps, tap, a_step, column, b_step;
     int64_t m;
     float *p;
     int64_t width;
     bool accumulate;
-} reel_conv_outer;
+} reel__conv_outer;
 
-typedef struct reel_conv_gemm {
+typedef struct reel__conv_gemm {
     int64_t lanes;
     /* Rows of a register block with a wide panel; callers size their blocks by it. */
     int64_t rows;
-    void (*gather)(const reel_conv_gather *g);
+    void (*gather)(const reel__conv_gather *g);
     /* D[m, width] (+)= A[m, len] * panel [len][width]; lda, ldd floats between rows. */
     void (*dense)(const float *a, int64_t lda, int64_t m, int64_t len, const float *panel,
                   int64_t width, float *d, int64_t ldd, bool accumulate);
-    void (*outer)(const reel_conv_outer *g);
+    void (*outer)(const reel__conv_outer *g);
     /* One panel of w [k][c][taps], columns o..o+width-1 of k -> [taps][c][width]. */
     void (*pack)(const float *w, int64_t k, int64_t c, int64_t taps, int64_t o,
                  int64_t width, float *panel);
@@ -55,23 +55,23 @@ typedef struct reel_conv_gemm {
      * floats apart, in order. Whether all sums are finite. */
     bool (*unpack)(const float *panel, int64_t parts, int64_t part_step, int64_t k,
                    int64_t c, int64_t taps, int64_t o, int64_t width, float *w);
-} reel_conv_gemm;
-REEL_ISA_DECLARE(reel_conv_gemm, conv_gemm);
+} reel__conv_gemm;
+REEL_ISA_DECLARE(reel__conv_gemm, conv_gemm);
 
 /* One channel a group: the same with products channel by channel. The weights are
  * [taps][width], width being the channels rounded up to whole vectors. */
-typedef struct reel_conv_depthwise {
+typedef struct reel__conv_depthwise {
     /* d[i][c] = bias[c] + sum over t of a[i][tap[t] + c] * b[t][c],  c < valid */
-    void (*gather)(const reel_conv_gather *g);
+    void (*gather)(const reel__conv_gather *g);
     /* P[c] (+)= sum over rows, steps of a[..][tap + c] * b[..][c],  c < m; 0 up to
      * width */
-    void (*outer)(const reel_conv_outer *g);
-} reel_conv_depthwise;
-REEL_ISA_DECLARE(reel_conv_depthwise, conv_depthwise);
+    void (*outer)(const reel__conv_outer *g);
+} reel__conv_depthwise;
+REEL_ISA_DECLARE(reel__conv_depthwise, conv_depthwise);
 
 /* Winograd F(4,3): points 0, 1, -1, 2, -2, infinity (Lavin and Gray 2015). Channels are
  * in multiples of 16. Element e of the 36 is at e * step floats from the first. */
-typedef struct reel_conv_winograd {
+typedef struct reel__conv_winograd {
     /* B' d B: 6x6 pixels, c channels each. */
     void (*input)(const float *const pixel[36], int64_t c, float *v, int64_t step);
     /* A' m A + bias, then residual (16 pixels, or NULL) and relu: 4x4 pixels, `width`
@@ -90,15 +90,15 @@ typedef struct reel_conv_winograd {
     /* sum[tap][i][width] += G' p G, p[e][i][width], i < n; taps sum_step floats apart. */
     void (*weight_grad)(const float *p, int64_t step, int64_t n, int64_t width,
                         float *sum, int64_t sum_step);
-} reel_conv_winograd;
-REEL_ISA_DECLARE(reel_conv_winograd, conv_winograd);
+} reel__conv_winograd;
+REEL_ISA_DECLARE(reel__conv_winograd, conv_winograd);
 
 /* What the transforms, and zeros around an image, get wrong is found by its traces: see
  * conv.h. */
-typedef struct reel_conv_check {
+typedef struct reel__conv_check {
     /* Whether n floats of each of m rows are all finite. */
     bool (*finite)(const float *const *row, int64_t m, int64_t column, int64_t n);
-} reel_conv_check;
-REEL_ISA_DECLARE(reel_conv_check, conv_check);
+} reel__conv_check;
+REEL_ISA_DECLARE(reel__conv_check, conv_check);
 
 #endif

@@ -1,7 +1,7 @@
 /* conv_outer.c: outer products: the reduction runs over pixels. */
 #include "backend/cpu/isa/conv_blocks.h"
 
-INLINE void outer_block(const int R, const int NV, const reel_conv_outer *g,
+INLINE void outer_block(const int R, const int NV, const reel__conv_outer *g,
                         int64_t first)
 {
     reel_vf sum[ROWS1][2];
@@ -26,15 +26,15 @@ INLINE void outer_block(const int R, const int NV, const reel_conv_outer *g,
     reel_vstore(p + (i * NV + j) * REEL_VW, sum[i][j]);
 }
 
-typedef void (*block_fn)(const reel_conv_outer *, int64_t);
+typedef void (*block_fn)(const reel__conv_outer *, int64_t);
 #define BLOCK(R, NV)                                                                     \
-    static void block_##R##_##NV(const reel_conv_outer *g, int64_t first)                \
+    static void block_##R##_##NV(const reel__conv_outer *g, int64_t first)               \
     {                                                                                    \
         outer_block(R, NV, g, first);                                                    \
     }
 DEFINE_BLOCKS
 
-void ISA(conv_outer)(const reel_conv_outer *g)
+void ISA(conv_outer)(const reel__conv_outer *g)
 {
     bool wide = g->width == 2 * REEL_VW;
     for (int64_t i = 0, r; i < g->m; i += r) {

@@ -216,7 +216,7 @@ static void weight_grad(const float *p, int64_t step, int64_t n, int64_t width,
     }
 }
 
-const reel_conv_winograd ISA(conv_winograd) = {
+const reel__conv_winograd ISA(conv_winograd) = {
     .input = input,
     .output = output,
     .output_grad = output_grad,

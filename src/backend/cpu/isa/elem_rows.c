@@ -317,8 +317,8 @@ MOVE(move8, uint64_t)
         [REEL_BOOL] = DO##_##CT##_BOOL                                                   \
     }
 
-REEL_ISA_DECLARE(reel_elem_rows, elem_rows);
-const reel_elem_rows ISA(elem_rows) = {
+REEL_ISA_DECLARE(reel__elem_rows, elem_rows);
+const reel__elem_rows ISA(elem_rows) = {
     .load = {EVERY_DTYPE(load, F32), EVERY_DTYPE(load, F64), EVERY_DTYPE(load, I64)},
     .store = {EVERY_DTYPE(store, F32), EVERY_DTYPE(store, F64), EVERY_DTYPE(store, I64)},
     .move = {[1] = move1, [2] = move2, [4] = move4, [8] = move8},

@@ -11,7 +11,7 @@
 
 /* C[m, n] = A[m, kc] B[kc, n] (+ C if add) (+ bias). Rows of C are contiguous. All operands
  * are of the table's type, and strides in elements. */
-typedef struct reel_gemm_block {
+typedef struct reel__gemm_block {
     int64_t m, n, kc; /* kc <= that of the table */
     const void *a;
     int64_t a_row, a_col;
@@ -22,11 +22,11 @@ typedef struct reel_gemm_block {
     int64_t c_row;
     const void *bias; /* n values or NULL */
     bool add;
-} reel_gemm_block;
+} reel__gemm_block;
 
 /* C[m, n] = sum over k of A[m, k] B[n, k], both with contiguous rows, for few rows of
  * A. */
-typedef struct reel_gemm_dot {
+typedef struct reel__gemm_dot {
     int64_t m, n, k;
     const void *a;
     int64_t a_row;
@@ -36,29 +36,29 @@ typedef struct reel_gemm_dot {
     int64_t c_row;
     const void *bias;
     bool add;
-} reel_gemm_dot;
+} reel__gemm_dot;
 
 /* C[m, n] = the sum of `count` parts [m, n], in order (+ C if add) (+ bias). */
-typedef struct reel_gemm_parts {
+typedef struct reel__gemm_parts {
     int64_t m, n, count, step; /* step: elements from a part to the next */
     const void *parts;
     void *c;
     int64_t c_row;
     const void *bias;
     bool add;
-} reel_gemm_parts;
+} reel__gemm_parts;
 
-typedef struct reel_gemm_isa {
+typedef struct reel__gemm_isa {
     int mr, nr;
     int kc; /* longest block of k: mr x kc of A and one panel of B share the L1 cache */
     /* Panels of nr columns, each [kc, nr] contiguous, the last one padded with zeros. */
     void (*pack_b)(const void *b, int64_t b_row, int64_t b_col, int64_t kc, int64_t n,
                    void *panels);
-    void (*block)(const reel_gemm_block *);
-    void (*dot)(const reel_gemm_dot *);
-    void (*add_up)(const reel_gemm_parts *);
-} reel_gemm_isa;
-REEL_ISA_DECLARE(reel_gemm_isa, gemm_f32);
-REEL_ISA_DECLARE(reel_gemm_isa, gemm_f64);
+    void (*block)(const reel__gemm_block *);
+    void (*dot)(const reel__gemm_dot *);
+    void (*add_up)(const reel__gemm_parts *);
+} reel__gemm_isa;
+REEL_ISA_DECLARE(reel__gemm_isa, gemm_f32);
+REEL_ISA_DECLARE(reel__gemm_isa, gemm_f64);
 
 #endif

@@ -19,9 +19,9 @@
 #define REEL_ISA_DECLARE(type, name)                                                     \
     extern const type reel__##name##_baseline, reel__##name##_avx2, reel__##name##_avx512
 #define REEL_ISA_PICK(name)                                                              \
-    (reel__isa() == REEL_ISA_AVX512 ? &reel__##name##_avx512                             \
-     : reel__isa() == REEL_ISA_AVX2 ? &reel__##name##_avx2                               \
-                                    : &reel__##name##_baseline)
+    (reel__isa_now() == REEL_ISA_AVX512 ? &reel__##name##_avx512                         \
+     : reel__isa_now() == REEL_ISA_AVX2 ? &reel__##name##_avx2                           \
+                                        : &reel__##name##_baseline)
 #else
 #define REEL_ISA_DECLARE(type, name) extern const type reel__##name##_baseline
 #define REEL_ISA_PICK(name) (&reel__##name##_baseline)

@@ -6,14 +6,14 @@
 #include <math.h>
 
 #define DEFINE_SGD(T, name)                                                              \
-    static void name##_plain(const reel_sgd_step *s, int64_t n, T *restrict param,       \
+    static void name##_plain(const reel__sgd_pass *s, int64_t n, T *restrict param,      \
                              const T *restrict grad)                                     \
     {                                                                                    \
         const T sign = (T)s->sign, decay = (T)s->weight_decay, lr = (T)s->lr;            \
         for (int64_t i = 0; i < n; i++)                                                  \
             param[i] -= lr * (sign * grad[i] + decay * param[i]);                        \
     }                                                                                    \
-    static void name(const reel_sgd_step *s, int64_t n, T *restrict param,               \
+    static void name(const reel__sgd_pass *s, int64_t n, T *restrict param,              \
                      const T *restrict grad, T *restrict momentum)                       \
     {                                                                                    \
         const T sign = (T)s->sign, decay = (T)s->weight_decay, lr = (T)s->lr;            \
@@ -35,7 +35,7 @@ DEFINE_SGD(double, sgd_f64)
 
 /* The blend of m and g is written in the form that is exact at the nearer end. */
 #define DEFINE_ADAM(T, name, SQRT)                                                       \
-    static void name(const reel_adam_step *s, int64_t n, T *restrict param,              \
+    static void name(const reel__adam_pass *s, int64_t n, T *restrict param,             \
                      const T *restrict grad, T *restrict m, T *restrict v)               \
     {                                                                                    \
         const T sign = (T)s->sign, shrink = (T)s->shrink, decay = (T)s->weight_decay;    \
@@ -55,4 +55,4 @@ DEFINE_SGD(double, sgd_f64)
 DEFINE_ADAM(float, adam_f32, sqrtf)
 DEFINE_ADAM(double, adam_f64, sqrt)
 
-const reel_optim_table ISA(optim) = {sgd_f32, sgd_f64, adam_f32, adam_f64};
+const reel__optim_table ISA(optim) = {sgd_f32, sgd_f64, adam_f32, adam_f64};

@@ -6,13 +6,13 @@
 
 #include "backend/cpu/isa/isa.h"
 
-typedef struct reel_sgd_step {
+typedef struct reel__sgd_pass {
     double sign; /* of the gradient: -1 climbs */
     double weight_decay, momentum, damped /* 1 - dampening */, lr;
     bool nesterov, first; /* first: the momentum buffer holds nothing yet */
-} reel_sgd_step;
+} reel__sgd_pass;
 
-typedef struct reel_adam_step {
+typedef struct reel__adam_pass {
     double sign;
     double shrink;       /* decoupled decay: param *= 1 - lr * weight_decay, else 1 */
     double weight_decay; /* added to the gradient, else 0                          */
@@ -21,20 +21,20 @@ typedef struct reel_adam_step {
     double step_size;    /* lr / (1 - beta1^t)                                     */
     double correction;   /* sqrt(1 - beta2^t)                                      */
     double eps;
-} reel_adam_step;
+} reel__adam_pass;
 
-typedef struct reel_optim_table {
+typedef struct reel__optim_table {
     /* momentum may be NULL */
-    void (*sgd_f32)(const reel_sgd_step *s, int64_t n, float *param, const float *grad,
+    void (*sgd_f32)(const reel__sgd_pass *s, int64_t n, float *param, const float *grad,
                     float *momentum);
-    void (*sgd_f64)(const reel_sgd_step *s, int64_t n, double *param, const double *grad,
+    void (*sgd_f64)(const reel__sgd_pass *s, int64_t n, double *param, const double *grad,
                     double *momentum);
-    void (*adam_f32)(const reel_adam_step *s, int64_t n, float *param, const float *grad,
+    void (*adam_f32)(const reel__adam_pass *s, int64_t n, float *param, const float *grad,
                      float *m, float *v);
-    void (*adam_f64)(const reel_adam_step *s, int64_t n, double *param,
+    void (*adam_f64)(const reel__adam_pass *s, int64_t n, double *param,
                      const double *grad, double *m, double *v);
-} reel_optim_table;
+} reel__optim_table;
 
-REEL_ISA_DECLARE(reel_optim_table, optim);
+REEL_ISA_DECLARE(reel__optim_table, optim);
 
 #endif

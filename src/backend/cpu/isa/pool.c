@@ -21,8 +21,8 @@ typedef int64_t whole_lu __attribute__((vector_size(HALF * 8), aligned(8), may_a
 
 /* n vectors of channels, of one window. NaN wins, the last of several, as
  * in the reference. */
-INLINE void max_block(const reel_pool_plan *plan, const float *x, reel_window wh,
-                      reel_window ww, float *y, int64_t *index, int n)
+INLINE void max_block(const reel__pool_plan *plan, const float *x, reel__window wh,
+                      reel__window ww, float *y, int64_t *index, int n)
 {
     reel_vf best[BLOCK];
     reel_vi where[BLOCK];
@@ -49,8 +49,8 @@ INLINE void max_block(const reel_pool_plan *plan, const float *x, reel_window wh
     }
 }
 
-INLINE void max_one(const reel_pool_plan *plan, const float *x, reel_window wh,
-                    reel_window ww, float *y, int64_t *index)
+INLINE void max_one(const reel__pool_plan *plan, const float *x, reel__window wh,
+                    reel__window ww, float *y, int64_t *index)
 {
     const bool empty = wh.begin >= wh.end || ww.begin >= ww.end;
     int64_t where = empty ? -1 : wh.begin * plan->w.size + ww.begin;
@@ -66,14 +66,14 @@ INLINE void max_one(const reel_pool_plan *plan, const float *x, reel_window wh,
     if (index) *index = where;
 }
 
-static void max_row(const reel_pool_plan *shared, const float *x, int64_t p, float *y,
+static void max_row(const reel__pool_plan *shared, const float *x, int64_t p, float *y,
                     int64_t *index)
 {
-    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
+    const reel__pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
-    const reel_window wh = plan->h.window[p];
+    const reel__window wh = plan->h.window[p];
     for (int64_t q = 0; q < plan->w.outs; q++, y += channels) {
-        const reel_window ww = plan->w.window[q];
+        const reel__window ww = plan->w.window[q];
         int64_t *at = index ? index + q * channels : NULL;
         int64_t c = 0;
         for (; c + BLOCK * REEL_VW <= channels; c += BLOCK * REEL_VW)
@@ -86,9 +86,9 @@ static void max_row(const reel_pool_plan *shared, const float *x, int64_t p, flo
 
 /* n half vectors of channels of input `here`: the gradients of the outputs ph x pw whose
  * largest element it was. */
-INLINE void max_backward_block(const reel_pool_plan *plan, const float *gy,
-                               const int64_t *index, int64_t here, reel_window ph,
-                               reel_window pw, float *gx, int n)
+INLINE void max_backward_block(const reel__pool_plan *plan, const float *gy,
+                               const int64_t *index, int64_t here, reel__window ph,
+                               reel__window pw, float *gx, int n)
 {
     half_f sum[BLOCK];
     const whole_l wanted = (whole_l){0} + here;
@@ -106,9 +106,9 @@ INLINE void max_backward_block(const reel_pool_plan *plan, const float *gy,
     for (int v = 0; v < n; v++) *(half_fu *)(gx + v * HALF) = sum[v];
 }
 
-INLINE float max_backward_one(const reel_pool_plan *plan, const float *gy,
-                              const int64_t *index, int64_t here, reel_window ph,
-                              reel_window pw)
+INLINE float max_backward_one(const reel__pool_plan *plan, const float *gy,
+                              const int64_t *index, int64_t here, reel__window ph,
+                              reel__window pw)
 {
     float sum = 0;
     for (int64_t p = ph.begin; p < ph.end; p++)
@@ -119,14 +119,14 @@ INLINE float max_backward_one(const reel_pool_plan *plan, const float *gy,
     return sum;
 }
 
-static void max_backward_row(const reel_pool_plan *shared, const float *gy,
+static void max_backward_row(const reel__pool_plan *shared, const float *gy,
                              const int64_t *index, int64_t h, float *gx)
 {
-    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
+    const reel__pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
-    const reel_window ph = plan->h.covered[h];
+    const reel__window ph = plan->h.covered[h];
     for (int64_t w = 0; w < plan->w.size; w++, gx += channels) {
-        const reel_window pw = plan->w.covered[w];
+        const reel__window pw = plan->w.covered[w];
         const int64_t here = h * plan->w.size + w;
         int64_t c = 0;
         for (; c + BLOCK * HALF <= channels; c += BLOCK * HALF)
@@ -142,8 +142,8 @@ static void max_backward_row(const reel_pool_plan *shared, const float *gy,
 
 /* ---- average ----------------------------------------------------------------------- */
 
-INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_window wh,
-                          reel_window ww, float share, float *y, int n)
+INLINE void average_block(const reel__pool_plan *plan, const float *x, reel__window wh,
+                          reel__window ww, float share, float *y, int n)
 {
     reel_vf sum[BLOCK];
     for (int v = 0; v < n; v++) sum[v] = reel_vset(0);
@@ -155,8 +155,8 @@ INLINE void average_block(const reel_pool_plan *plan, const float *x, reel_windo
     for (int v = 0; v < n; v++) reel_vstore(y + v * REEL_VW, sum[v] * share);
 }
 
-INLINE float average_one(const reel_pool_plan *plan, const float *x, reel_window wh,
-                         reel_window ww, float share)
+INLINE float average_one(const reel__pool_plan *plan, const float *x, reel__window wh,
+                         reel__window ww, float share)
 {
     float sum = 0;
     for (int64_t h = wh.begin; h < wh.end; h++)
@@ -165,13 +165,14 @@ INLINE float average_one(const reel_pool_plan *plan, const float *x, reel_window
     return sum * share;
 }
 
-static void average_row(const reel_pool_plan *shared, const float *x, int64_t p, float *y)
+static void average_row(const reel__pool_plan *shared, const float *x, int64_t p,
+                        float *y)
 {
-    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
+    const reel__pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
-    const reel_window wh = plan->h.window[p];
+    const reel__window wh = plan->h.window[p];
     for (int64_t q = 0; q < plan->w.outs; q++, y += channels) {
-        const reel_window ww = plan->w.window[q];
+        const reel__window ww = plan->w.window[q];
         const float share = plan->h.share[p] * plan->w.share[q];
         int64_t c = 0;
         for (; c + BLOCK * REEL_VW <= channels; c += BLOCK * REEL_VW)
@@ -182,8 +183,8 @@ static void average_row(const reel_pool_plan *shared, const float *x, int64_t p,
     }
 }
 
-INLINE void average_backward_block(const reel_pool_plan *plan, const float *gy,
-                                   reel_window ph, reel_window pw, float *gx, int n)
+INLINE void average_backward_block(const reel__pool_plan *plan, const float *gy,
+                                   reel__window ph, reel__window pw, float *gx, int n)
 {
     reel_vf sum[BLOCK];
     for (int v = 0; v < n; v++) sum[v] = reel_vset(0);
@@ -196,8 +197,8 @@ INLINE void average_backward_block(const reel_pool_plan *plan, const float *gy,
     for (int v = 0; v < n; v++) reel_vstore(gx + v * REEL_VW, sum[v]);
 }
 
-INLINE float average_backward_one(const reel_pool_plan *plan, const float *gy,
-                                  reel_window ph, reel_window pw)
+INLINE float average_backward_one(const reel__pool_plan *plan, const float *gy,
+                                  reel__window ph, reel__window pw)
 {
     float sum = 0;
     for (int64_t p = ph.begin; p < ph.end; p++)
@@ -207,14 +208,14 @@ INLINE float average_backward_one(const reel_pool_plan *plan, const float *gy,
     return sum;
 }
 
-static void average_backward_row(const reel_pool_plan *shared, const float *gy, int64_t h,
-                                 float *gx)
+static void average_backward_row(const reel__pool_plan *shared, const float *gy,
+                                 int64_t h, float *gx)
 {
-    const reel_pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
+    const reel__pool_plan copy = *shared, *plan = &copy; /* no store can alias it */
     const int64_t channels = plan->channels;
-    const reel_window ph = plan->h.covered[h];
+    const reel__window ph = plan->h.covered[h];
     for (int64_t w = 0; w < plan->w.size; w++, gx += channels) {
-        const reel_window pw = plan->w.covered[w];
+        const reel__window pw = plan->w.covered[w];
         int64_t c = 0;
         for (; c + BLOCK * REEL_VW <= channels; c += BLOCK * REEL_VW)
             average_backward_block(plan, gy + c, ph, pw, gx + c, BLOCK);
@@ -224,5 +225,5 @@ static void average_backward_row(const reel_pool_plan *shared, const float *gy, 
     }
 }
 
-const reel_pool_isa ISA(pool) = {max_row, max_backward_row, average_row,
-                                 average_backward_row};
+const reel__pool_isa ISA(pool) = {max_row, max_backward_row, average_row,
+                                  average_backward_row};

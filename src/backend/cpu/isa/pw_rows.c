@@ -32,7 +32,7 @@
 
 #define ROW(NAME, T, ATTR, n_in, OUT, ...)                                               \
     WRAPS static void NAME(int64_t n, const void *const x[3], void *y,                   \
-                           const reel_number a[2])                                       \
+                           const reel__number a[2])                                      \
     {                                                                                    \
         const T *p0 = x[0], *p1 = (n_in) > 1 ? x[1] : p0, *p2 = (n_in) > 2 ? x[2] : p0;  \
         const T a0 = ATTR(a[0]), a1 = ATTR(a[1]);                                        \
@@ -122,7 +122,8 @@ static bool trig_in_range(int64_t n, const float *x)
 #define TRIG_BLOCK 512
 
 #define TRIG_ROW(NAME, BOUNDED, FAST, LIBM)                                              \
-    static void NAME(int64_t n, const void *const x[3], void *y, const reel_number a[2]) \
+    static void NAME(int64_t n, const void *const x[3], void *y,                         \
+                     const reel__number a[2])                                            \
     {                                                                                    \
         const float *p = x[0];                                                           \
         float *q = y;                                                                    \
@@ -289,8 +290,8 @@ static inline int64_t remainder_i64(int64_t x, int64_t y)
         f32_##ID, f64_##ID, i64_##ID                                                     \
     }
 
-REEL_ISA_DECLARE(reel_pw_rows, pw_rows);
-const reel_pw_rows ISA(pw_rows) = {.row = {
+REEL_ISA_DECLARE(reel__pw_rows, pw_rows);
+const reel__pw_rows ISA(pw_rows) = {.row = {
 #define PW(ID, n_in, types, out, ...) [K_##ID] = TYPES_##types(ID),
 #include "backend/kernel.def"
-                                   }};
+                                    }};

@@ -106,4 +106,5 @@ static void normal(const uint32_t *restrict words, int64_t n, float mean, float 
 DEFINE_DROPOUT(float, dropout_f32)
 DEFINE_DROPOUT(double, dropout_f64)
 
-const reel_random_table ISA(random) = {philox, uniform, normal, dropout_f32, dropout_f64};
+const reel__random_table ISA(random) = {philox, uniform, normal, dropout_f32,
+                                        dropout_f64};

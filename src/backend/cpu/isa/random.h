@@ -4,7 +4,7 @@
 
 #include "backend/cpu/isa/isa.h"
 
-typedef struct reel_random_table {
+typedef struct reel__random_table {
     /* words[4 i .. 4 i + 3] = block `block` + i of the key `seed`, i < n. */
     void (*philox)(uint64_t seed, uint64_t block, int64_t n, uint32_t *words);
     /* y[i] = low + u (high - low), at most `last`. */
@@ -18,8 +18,8 @@ typedef struct reel_random_table {
                         const float *x, float *y);
     void (*dropout_f64)(const uint32_t *words, int64_t n, uint64_t threshold,
                         double scale, const double *x, double *y);
-} reel_random_table;
+} reel__random_table;
 
-REEL_ISA_DECLARE(reel_random_table, random);
+REEL_ISA_DECLARE(reel__random_table, random);
 
 #endif

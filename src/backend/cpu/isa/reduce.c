@@ -71,7 +71,7 @@ static inline double min_total(double a, double b)
 
 #define DEFINE_INT(op, type, name, TERM, bits, JOIN)                                     \
     static void op##_rows_##name(const void *p, int64_t rows, int64_t step, int64_t n,   \
-                                 const double *shift, reel_acc *acc)                     \
+                                 const double *shift, reel__acc *acc)                    \
     {                                                                                    \
         const type *x = p;                                                               \
         (void)shift;                                                                     \
@@ -82,7 +82,7 @@ static inline double min_total(double a, double b)
         }                                                                                \
     }                                                                                    \
     static void op##_cols_##name(const void *p, int64_t rows, int64_t step, int64_t n,   \
-                                 const double *shift, reel_acc *acc)                     \
+                                 const double *shift, reel__acc *acc)                    \
     {                                                                                    \
         const type *restrict x = p;                                                      \
         int64_t *restrict total = &acc->i;                                               \
@@ -151,7 +151,7 @@ static void take_rounding(const double *restrict shift, double length, int64_t n
     [REEL_BF16] = FNS(op, half), [REEL_I64] = FNS(op, w64), [REEL_I32] = FNS(op, w32),   \
     [REEL_I8] = FNS(op, w8), [REEL_U8] = FNS(op, w8), [REEL_BOOL] = FNS(op, w8)
 
-const reel_reduce_table ISA(reduce) = {
+const reel__reduce_table ISA(reduce) = {
     .fn =
         {
             [REEL_REDUCE_SUM] = {ARITHMETIC(sum)},

@@ -9,7 +9,7 @@
 #include "backend/cpu/isa/isa.h"
 #include "base/counts.h"
 
-typedef enum reel_reduce_op {
+typedef enum reel__reduce_op {
     REEL_REDUCE_SUM,
     REEL_REDUCE_DEV,     /* sum of x - shift; this and the next two: floats only */
     REEL_REDUCE_SQDEV,   /* sum of (x - shift)^2                                  */
@@ -19,27 +19,27 @@ typedef enum reel_reduce_op {
     REEL_REDUCE_ANY, /* any dtype, halves too */
     REEL_REDUCE_ALL,
     REEL_REDUCE_COUNT
-} reel_reduce_op;
+} reel__reduce_op;
 
 /* f for f32 and f64 (but not ANY and ALL), i for the rest. */
-typedef union reel_acc {
+typedef union reel__acc {
     double f;
     int64_t i;
-} reel_acc;
+} reel__acc;
 
-typedef struct reel_reduce_fns {
+typedef struct reel__reduce_fns {
     /* acc[r] joins x[r * step + i], i < n, for r < rows. shift: one a row, or NULL. */
     void (*rows)(const void *x, int64_t rows, int64_t step, int64_t n,
-                 const double *shift, reel_acc *acc);
+                 const double *shift, reel__acc *acc);
     /* acc[j] joins x[r * step + j], r < rows, for j < n. shift: one a column, or NULL. */
     void (*cols)(const void *x, int64_t rows, int64_t step, int64_t n,
-                 const double *shift, reel_acc *acc);
-} reel_reduce_fns;
+                 const double *shift, reel__acc *acc);
+} reel__reduce_fns;
 
 /* Both NULL where the operation does not take the dtype. */
-typedef struct reel_reduce_table {
-    reel_reduce_fns fn[REEL_REDUCE_COUNT][REEL__DTYPE_COUNT];
-    reel_reduce_fns wide[REEL_REDUCE_COUNT]; /* SUM, DEV, SQDEV: f32 in f64 arithmetic */
+typedef struct reel__reduce_table {
+    reel__reduce_fns fn[REEL_REDUCE_COUNT][REEL__DTYPE_COUNT];
+    reel__reduce_fns wide[REEL_REDUCE_COUNT]; /* SUM, DEV, SQDEV: f32 in f64 arithmetic */
     /* Steps between sweeps, over n outputs. No sum is infinite or NaN. */
     bool (*finite)(const double *sum, int64_t n);
     /* shift[j] += sum[j] / length. */
@@ -47,8 +47,8 @@ typedef struct reel_reduce_table {
     /* Takes length times the square of what rounding shift[j] to f32 takes off from sum[j],
      * and leaves at least 0. NaN stays. */
     void (*take_rounding)(const double *shift, double length, int64_t n, double *sum);
-} reel_reduce_table;
+} reel__reduce_table;
 
-REEL_ISA_DECLARE(reel_reduce_table, reduce);
+REEL_ISA_DECLARE(reel__reduce_table, reduce);
 
 #endif

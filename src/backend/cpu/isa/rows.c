@@ -209,14 +209,14 @@ static bool row_layer_norm(const float *x, const float *w, const float *b, doubl
     return true;
 }
 
-static inline reel_vf weighted(const reel_layer_norm_row *t, int64_t i, int64_t n)
+static inline reel_vf weighted(const reel__layer_norm_row *t, int64_t i, int64_t n)
 {
     reel_vf g = load(t->gy, i, n);
     return t->w ? g * load(t->w, i, n) : g;
 }
 
 /* With g = gy w and h = (x - mean) rstd: gx = rstd (g - mean(g) - h mean(g h)). */
-static bool row_layer_norm_gx(const reel_layer_norm_row *t, int64_t n)
+static bool row_layer_norm_gx(const reel__layer_norm_row *t, int64_t n)
 {
     reel_vf g0 = {0}, g1 = {0}, h0 = {0}, h1 = {0};
     int64_t i = 0;
@@ -242,7 +242,7 @@ static bool row_layer_norm_gx(const reel_layer_norm_row *t, int64_t n)
     return true;
 }
 
-static bool row_layer_norm_backward(const reel_layer_norm_row *t, int64_t n)
+static bool row_layer_norm_backward(const reel__layer_norm_row *t, int64_t n)
 {
     if (!is_usual_row(t->mean, t->rstd)) return false;
     if (t->gx && !row_layer_norm_gx(t, n)) return false;
@@ -297,7 +297,7 @@ static void row_slope(const float *p, float *dp, float d, float a, int64_t n)
     EACH(i, n, { store(dp, i, n, load(p, i, n) * (load(dp, i, n) - d) * a); });
 }
 
-const reel_rows_isa ISA(rows) = {
+const reel__rows_isa ISA(rows) = {
     .max = row_max,
     .exp_sum = row_exp_sum,
     .affine = row_affine,

@@ -6,13 +6,13 @@
 
 /* Backward of one row of layer norm; gx, w may be NULL. sum_w, sum_b: column sums that
  * this row is added to, both or neither. */
-typedef struct reel_layer_norm_row {
+typedef struct reel__layer_norm_row {
     const float *gy, *x, *w;
     float mean, rstd;
     float *gx, *sum_w, *sum_b;
-} reel_layer_norm_row;
+} reel__layer_norm_row;
 
-typedef struct reel_rows_isa {
+typedef struct reel__rows_isa {
     float (*max)(const float *x, int64_t n);
     /* Sum of e^(x - m), each kept in e unless NULL. */
     float (*exp_sum)(const float *x, float m, float *e, int64_t n);
@@ -34,7 +34,7 @@ typedef struct reel_rows_isa {
      * return false, and have written nothing, where f32 arithmetic is not enough (usual.h). */
     bool (*layer_norm)(const float *x, const float *w, const float *b, double eps,
                        float *y, float *mean, float *rstd, int64_t n);
-    bool (*layer_norm_backward)(const reel_layer_norm_row *row, int64_t n);
+    bool (*layer_norm_backward)(const reel__layer_norm_row *row, int64_t n);
     /* Attention: s = scale s + add (add may be NULL); returns the maximum. */
     float (*score_max)(float *s, float scale, const float *add, int64_t n);
     /* p = e^(scale s + add - m) a, in place: with the maximum m that score_max() found, the
@@ -42,7 +42,7 @@ typedef struct reel_rows_isa {
     void (*prob)(float *s, float scale, const float *add, float m, float a, int64_t n);
     /* dp = a p (dp - d), in place */
     void (*slope)(const float *p, float *dp, float d, float a, int64_t n);
-} reel_rows_isa;
-REEL_ISA_DECLARE(reel_rows_isa, rows);
+} reel__rows_isa;
+REEL_ISA_DECLARE(reel__rows_isa, rows);
 
 #endif

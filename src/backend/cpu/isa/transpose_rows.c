@@ -148,7 +148,7 @@ TRANSPOSE(transpose2, uint16_t)
 TRANSPOSE(transpose4, uint32_t)
 TRANSPOSE(transpose8, uint64_t)
 
-REEL_ISA_DECLARE(reel_transpose_rows, transpose_rows);
-const reel_transpose_rows ISA(transpose_rows) = {
+REEL_ISA_DECLARE(reel__transpose_rows, transpose_rows);
+const reel__transpose_rows ISA(transpose_rows) = {
     .by_size = {[1] = transpose1, [2] = transpose2, [4] = transpose4, [8] = transpose8},
 };

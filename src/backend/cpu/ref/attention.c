@@ -14,7 +14,7 @@
 
 /* Factor of the probability of (batch, i, j) under dropout: 0 or 1 / (1 - p). Element e
  * of the [batch, lq, lk] array draws as element e of DROPOUT does. */
-static double dropout_factor(const reel_attention_attrs *a, int64_t element)
+static double dropout_factor(const reel__attention_attrs *a, int64_t element)
 {
     if (a->dropout <= 0) return 1;
     uint32_t word[4];
@@ -25,13 +25,13 @@ static double dropout_factor(const reel_attention_attrs *a, int64_t element)
 
 /* One task for each worker's scratch memory: `width` doubles each. */
 typedef struct attention_task {
-    const reel_kcall *call;
+    const reel__kcall *call;
     double *scratch;
     int64_t width;
 } attention_task;
 
 /* Runs fn over n tasks with `width` doubles of scratch for each worker. */
-static reel_status attention_run(const reel_kcall *call, int64_t n, int64_t width,
+static reel_status attention_run(const reel__kcall *call, int64_t n, int64_t width,
                                  reel__task_fn fn)
 {
     size_t workers = (size_t)reel__max_workers();
@@ -45,11 +45,11 @@ static reel_status attention_run(const reel_kcall *call, int64_t n, int64_t widt
 
 /* Where the parts of a call lie: the backward takes gy first, and y, lse as inputs. */
 typedef struct attention_parts {
-    const reel_karg *q, *k, *v, *mask;
+    const reel__karg *q, *k, *v, *mask;
     int64_t lq, lk, d, dv, batches;
 } attention_parts;
 
-static attention_parts attention_split(const reel_kcall *call, int first)
+static attention_parts attention_split(const reel__kcall *call, int first)
 {
     attention_parts p = {
         .q = &call->in[first], .k = &call->in[first + 1], .v = &call->in[first + 2]};
@@ -66,7 +66,7 @@ static attention_parts attention_split(const reel_kcall *call, int first)
 
 /* Position of row i, column j of the matrix that a mask has for `batch`; a dimension that is
  * missing or of size 1 is repeated. */
-static int64_t mask_offset(const reel_meta *m, const reel_meta *q, int64_t batch,
+static int64_t mask_offset(const reel__meta *m, const reel__meta *q, int64_t batch,
                            int64_t i, int64_t j)
 {
     int r = m->rank;

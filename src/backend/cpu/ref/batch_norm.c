@@ -13,12 +13,12 @@ typedef struct channel_view {
 } channel_view;
 
 /* The dimension that a run follows: the last, or the only one beside the channels. */
-static int run_dim(const reel_meta *m)
+static int run_dim(const reel__meta *m)
 {
     return m->rank > 2 ? m->rank - 1 : 0;
 }
 
-static channel_view view_channel(const reel_meta *m)
+static channel_view view_channel(const reel__meta *m)
 {
     const int run = run_dim(m);
     channel_view v = {.length = m->dim[run]};
@@ -29,7 +29,7 @@ static channel_view view_channel(const reel_meta *m)
 }
 
 /* Distance of the elements of a run. */
-static int64_t run_step(const reel_meta *m)
+static int64_t run_step(const reel__meta *m)
 {
     return m->stride[run_dim(m)];
 }

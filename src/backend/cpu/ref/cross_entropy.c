@@ -11,19 +11,19 @@
 #include <math.h>
 
 /* Target of a row; -1 for a row that is ignored. */
-static int64_t target_of(const reel_kcall *call, int64_t row)
+static int64_t target_of(const reel__kcall *call, int64_t row)
 {
-    const reel_cross_entropy_attrs *a = call->attrs;
+    const reel__cross_entropy_attrs *a = call->attrs;
     const int64_t *target = call->in[1].data;
     int64_t t = target[row * call->in[1].meta->stride[0]];
     return t == a->ignore_index ? -1 : t;
 }
 
 /* Every target that counts names a class. */
-static reel_status check_targets(const reel_kcall *call)
+static reel_status check_targets(const reel__kcall *call)
 {
-    const reel_cross_entropy_attrs *a = call->attrs;
-    const reel_meta *xm = call->in[0].meta, *tm = call->in[1].meta;
+    const reel__cross_entropy_attrs *a = call->attrs;
+    const reel__meta *xm = call->in[0].meta, *tm = call->in[1].meta;
     const int64_t *target = call->in[1].data;
     for (int64_t row = 0; row < xm->dim[0]; row++) {
         int64_t t = target[row * tm->stride[0]];
@@ -38,7 +38,7 @@ static reel_status check_targets(const reel_kcall *call)
 
 /* What every row of a call shares. */
 typedef struct cross_entropy_task {
-    const reel_kcall *call;
+    const reel__kcall *call;
     double *loss;   /* [n] */
     double divisor; /* of the loss and its gradient */
 } cross_entropy_task;

@@ -5,13 +5,13 @@
 #include <math.h>
 
 /* The dimensions that number the rows; the others lie within one. */
-static uint32_t row_dims(const reel_kcall *call, const reel_meta *m)
+static uint32_t row_dims(const reel__kcall *call, const reel__meta *m)
 {
-    const reel_layer_norm_attrs *a = call->attrs;
+    const reel__layer_norm_attrs *a = call->attrs;
     return (1u << (uint32_t)(m->rank - (int)a->dims)) - 1u;
 }
 
-static uint32_t within_dims(const reel_kcall *call, const reel_meta *m)
+static uint32_t within_dims(const reel__kcall *call, const reel__meta *m)
 {
     return reel__ref_all_dims(m) & ~row_dims(call, m);
 }

@@ -12,8 +12,8 @@
 #include "base/alloc.h"
 
 typedef struct cross_entropy_ctx {
-    const reel_rows_isa *isa;
-    const reel_cross_entropy_attrs *attrs;
+    const reel__rows_isa *isa;
+    const reel__cross_entropy_attrs *attrs;
     reel__rows x, grad; /* grad.data NULL: not wanted */
     const int64_t *target;
     int64_t target_step;
@@ -78,7 +78,7 @@ static void some_rows(void *ctx, int64_t begin, int64_t end)
 }
 
 /* One order of the sum, whatever the threads. */
-static void store_loss(const cross_entropy_ctx *t, const reel_karg *out, double divisor)
+static void store_loss(const cross_entropy_ctx *t, const reel__karg *out, double divisor)
 {
     float *to = out->data;
     double sum = 0;
@@ -89,9 +89,9 @@ static void store_loss(const cross_entropy_ctx *t, const reel_karg *out, double 
     if (t->attrs->reduction != REEL_NONE) *to = (float)(sum / divisor);
 }
 
-static bool take(const reel_kcall *call, cross_entropy_ctx *t)
+static bool take(const reel__kcall *call, cross_entropy_ctx *t)
 {
-    const reel_karg *w = call->n_in > 2 && call->in[2].data ? &call->in[2] : NULL;
+    const reel__karg *w = call->n_in > 2 && call->in[2].data ? &call->in[2] : NULL;
     if (call->in[0].meta->rank != 2 || call->out[0].meta->dtype != REEL_F32) return false;
     if (call->in[1].meta->dtype != REEL_I64) return false;
     if (!reel__as_rows(&call->in[0], 1, &t->x) || t->x.width == 0) return false;
@@ -104,7 +104,7 @@ static bool take(const reel_kcall *call, cross_entropy_ctx *t)
 }
 
 /* logits [n, c]  target i64 [n]  weight [c]?  ->  loss [] or [n], dlogits [n, c] */
-bool reel__fast_cross_entropy(const reel_kcall *call, reel_status *status)
+bool reel__fast_cross_entropy(const reel__kcall *call, reel_status *status)
 {
     cross_entropy_ctx t = {.isa = REEL_ISA_PICK(rows), .attrs = call->attrs};
     double divisor;

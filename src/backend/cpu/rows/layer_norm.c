@@ -8,7 +8,7 @@
 #include "base/int64.h"
 
 /* Data of an optional f32 operand that must be contiguous; false if it is not. */
-static bool dense(const reel_karg *x, float **out)
+static bool dense(const reel__karg *x, float **out)
 {
     *out = x->data;
     return !x->data || (x->meta->dtype == REEL_F32 && reel__is_contiguous(x->meta));
@@ -17,7 +17,7 @@ static bool dense(const reel_karg *x, float **out)
 /* ---- forward ----------------------------------------------------------------------- */
 
 typedef struct forward_ctx {
-    const reel_rows_isa *isa;
+    const reel__rows_isa *isa;
     reel__rows x, y;
     float *w, *b, *mean, *rstd;
     double eps;
@@ -56,9 +56,9 @@ static void forward(void *ctx, int64_t begin, int64_t end)
 }
 
 /* x [..., d]  w [d]?  b [d]?  ->  y [..., d], mean, rstd by row */
-bool reel__fast_layer_norm(const reel_kcall *call, reel_status *status)
+bool reel__fast_layer_norm(const reel__kcall *call, reel_status *status)
 {
-    const reel_layer_norm_attrs *attrs = call->attrs;
+    const reel__layer_norm_attrs *attrs = call->attrs;
     forward_ctx t = {.isa = REEL_ISA_PICK(rows), .eps = attrs->eps};
     int dims = (int)attrs->dims;
     if (!reel__as_rows(&call->in[0], dims, &t.x) ||
@@ -77,7 +77,7 @@ bool reel__fast_layer_norm(const reel_kcall *call, reel_status *status)
 /* Rows are cut into pieces, as many as the number of rows says. Each piece adds up its
  * own gw and gb, which are then added in the order of the pieces. */
 typedef struct backward_ctx {
-    const reel_rows_isa *isa;
+    const reel__rows_isa *isa;
     reel__rows gy, x, gx;
     float *w, *mean, *rstd, *gw, *gb;
     int64_t pieces, length;
@@ -85,7 +85,7 @@ typedef struct backward_ctx {
 } backward_ctx;
 
 /* As forward_wide(). */
-static void backward_wide(const reel_layer_norm_row *t, int64_t n)
+static void backward_wide(const reel__layer_norm_row *t, int64_t n)
 {
     const double mean = (double)t->mean, rstd = (double)t->rstd;
     double sum_g = 0, sum_gh = 0;
@@ -113,14 +113,14 @@ static void backward(void *ctx, int64_t piece, int worker)
     float *sums = t->sums ? t->sums + piece * 2 * d : NULL;
     if (sums) memset(sums, 0, (size_t)(2 * d) * sizeof *sums);
     for (int64_t i = piece * t->length; i < end; i++) {
-        reel_layer_norm_row row = {.gy = reel__row(&t->gy, i),
-                                   .x = reel__row(&t->x, i),
-                                   .w = t->w,
-                                   .mean = t->mean[i],
-                                   .rstd = t->rstd[i],
-                                   .gx = t->gx.data ? reel__row(&t->gx, i) : NULL,
-                                   .sum_w = sums,
-                                   .sum_b = sums ? sums + d : NULL};
+        reel__layer_norm_row row = {.gy = reel__row(&t->gy, i),
+                                    .x = reel__row(&t->x, i),
+                                    .w = t->w,
+                                    .mean = t->mean[i],
+                                    .rstd = t->rstd[i],
+                                    .gx = t->gx.data ? reel__row(&t->gx, i) : NULL,
+                                    .sum_w = sums,
+                                    .sum_b = sums ? sums + d : NULL};
         if (!t->isa->layer_norm_backward(&row, d)) backward_wide(&row, d);
     }
 }
@@ -157,9 +157,9 @@ static reel_status run_backward(backward_ctx *t)
 }
 
 /* gy x [..., d]  w [d]?  mean rstd by row  ->  gx [..., d]?  gw gb [d]? */
-bool reel__fast_layer_norm_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_layer_norm_backward(const reel__kcall *call, reel_status *status)
 {
-    const reel_layer_norm_attrs *attrs = call->attrs;
+    const reel__layer_norm_attrs *attrs = call->attrs;
     backward_ctx t = {.isa = REEL_ISA_PICK(rows)};
     int dims = (int)attrs->dims;
     if (!reel__as_rows(&call->in[0], dims, &t.gy) ||

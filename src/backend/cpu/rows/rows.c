@@ -1,10 +1,10 @@
 /* rows.c: operands seen as rows. */
 #include "backend/cpu/rows/rows.h"
 
-bool reel__as_rows(const reel_karg *x, int dims, reel__rows *out)
+bool reel__as_rows(const reel__karg *x, int dims, reel__rows *out)
 {
     if (!x->data || x->meta->dtype != REEL_F32 || x->meta->rank < dims) return false;
-    const reel_meta *m = x->meta;
+    const reel__meta *m = x->meta;
     *out = (reel__rows){.data = x->data, .n = 1, .width = 1};
     int d = m->rank - 1;
     for (; d >= m->rank - dims; d--) {

@@ -14,7 +14,7 @@ typedef struct reel__rows {
 
 /* False if the last `dims` dimensions are not contiguous, or the others not evenly
  * spaced, or the operand is absent or not f32. */
-bool reel__as_rows(const reel_karg *x, int dims, reel__rows *out);
+bool reel__as_rows(const reel__karg *x, int dims, reel__rows *out);
 
 static inline float *reel__row(const reel__rows *r, int64_t i)
 {

@@ -4,15 +4,15 @@
 #include "backend/cpu/rows/rows.h"
 
 typedef struct softmax_ctx {
-    const reel_rows_isa *isa;
+    const reel__rows_isa *isa;
     reel__rows a, b, out; /* forward: a is x; backward: a is gy, b is y */
     bool log;
 } softmax_ctx;
 
 /* Fills t for a call with these inputs; false if it is the reference's. */
-static bool take(const reel_kcall *call, softmax_ctx *t)
+static bool take(const reel__kcall *call, softmax_ctx *t)
 {
-    const reel_dim_attrs *attrs = call->attrs;
+    const reel__dim_attrs *attrs = call->attrs;
     t->isa = REEL_ISA_PICK(rows);
     if (call->in[0].meta->rank < 1 || attrs->dim != call->in[0].meta->rank - 1)
         return false;
@@ -20,7 +20,7 @@ static bool take(const reel_kcall *call, softmax_ctx *t)
     return call->n_in < 2 || reel__as_rows(&call->in[1], 1, &t->b);
 }
 
-static bool run(const reel_kcall *call, softmax_ctx *t, reel__range_fn fn, bool log,
+static bool run(const reel__kcall *call, softmax_ctx *t, reel__range_fn fn, bool log,
                 reel_status *status)
 {
     if (!take(call, t) || !reel__as_rows(&call->out[0], 1, &t->out)) return false;
@@ -62,22 +62,22 @@ static void backward(void *ctx, int64_t begin, int64_t end)
     }
 }
 
-bool reel__fast_softmax(const reel_kcall *call, reel_status *status)
+bool reel__fast_softmax(const reel__kcall *call, reel_status *status)
 {
     return run(call, &(softmax_ctx){0}, forward, false, status);
 }
 
-bool reel__fast_log_softmax(const reel_kcall *call, reel_status *status)
+bool reel__fast_log_softmax(const reel__kcall *call, reel_status *status)
 {
     return run(call, &(softmax_ctx){0}, forward, true, status);
 }
 
-bool reel__fast_softmax_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_softmax_backward(const reel__kcall *call, reel_status *status)
 {
     return run(call, &(softmax_ctx){0}, backward, false, status);
 }
 
-bool reel__fast_log_softmax_backward(const reel_kcall *call, reel_status *status)
+bool reel__fast_log_softmax_backward(const reel__kcall *call, reel_status *status)
 {
     return run(call, &(softmax_ctx){0}, backward, true, status);
 }
@@ -96,7 +96,7 @@ static void logsumexp(void *ctx, int64_t begin, int64_t end)
 }
 
 /* x [..., n] -> [...] or [..., 1] */
-bool reel__fast_logsumexp(const reel_kcall *call, reel_status *status)
+bool reel__fast_logsumexp(const reel__kcall *call, reel_status *status)
 {
     softmax_ctx t;
     if (!take(call, &t)) return false;
