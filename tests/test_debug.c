@@ -841,6 +841,68 @@ static void test_what_is_left(void **state)
     OK();
 }
 
+/* ---- what code of the program hands back --------------------------------------------------------- */
+
+static reel_tensor *ended_square(void *user, reel_tensor *g)
+{
+    (void)user;
+    return ended(reel_square, g);
+}
+
+enum { DEAD_Y = 1, DEAD_GX = 2 };
+static reel_tensor *dead_or(int bit, const void *user, reel_tensor *x)
+{
+    return *(const int *)user & bit ? ended(reel_neg, x) : reel_neg(x);
+}
+static reel_status negates(void *user, reel_custom_call *c, reel_tensor *const x[],
+                           reel_tensor *y[])
+{
+    (void)c;
+    y[0] = dead_or(DEAD_Y, user, x[0]);
+    return reel_error_status();
+}
+static reel_status negates_back(void *user, reel_custom_call *c, reel_tensor *const x[],
+                                reel_tensor *const y[], reel_tensor *const gy[],
+                                reel_tensor *gx[])
+{
+    (void)c, (void)x, (void)y;
+    gx[0] = dead_or(DEAD_GX, user, gy[0]);
+    return reel_error_status();
+}
+
+static void test_what_is_handed_back(void **state)
+{
+    (void)state;
+    for (int inner = 0; inner < 2; inner++) {
+        reel_tensor *x = reel_requires_grad(reel_ones(REEL_SHAPE(3), REEL_F32), true);
+        reel_tensor *y = inner ? reel_mul(x, x) : x;
+        reel_register_hook(y, ended_square, NULL);
+        assert_int_equal(reel_backward(reel_sum(y, REEL_ALL, false), NULL),
+                         REEL_ERR_STATE);
+        SAID(
+            "backward: hook: the tensor, f32[3] made by square, is used after its scope");
+        reel_scope_end(0);
+        assert_int_equal(reel_live_objects(), 0);
+    }
+    for (int what = DEAD_Y; what <= DEAD_GX; what++)
+        for (int operators = 0; operators < 2; operators++) {
+            reel_custom_op *op = reel_custom_op_new(
+                "negates", &(reel_custom_op_opts){.n_in = 1,
+                                                  .n_out = 1,
+                                                  .forward = negates,
+                                                  .backward = negates_back,
+                                                  .backward_in_operators = operators,
+                                                  .user = &what});
+            reel_tensor *x = reel_requires_grad(reel_ones(REEL_SHAPE(3), REEL_F32), true);
+            reel_tensor *y = reel_custom(op, &x, 1, NULL);
+            if (y) reel_backward(reel_sum(y, REEL_ALL, false), NULL);
+            SAID("...negates: the tensor, f32[3] made by neg, is used after its scope");
+            reel_scope_end(0);
+            reel_custom_op_free(op);
+            assert_int_equal(reel_live_objects(), 0);
+        }
+}
+
 static int each(void **state)
 {
     (void)state;
@@ -874,6 +936,7 @@ int main(void)
         TEST(test_fork),
         TEST(test_tensors_that_are_right),
         TEST(test_graphs_that_are_right),
+        TEST(test_what_is_handed_back),
         TEST(test_what_is_left),
     };
     if (setenv("REEL_DEBUG", "1", 1)) return 2;

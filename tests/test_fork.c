@@ -17,10 +17,12 @@
 
 #include "base/lock.h"
 
+/* AddressSanitizer's allocator has locks that a fork does not wait for (gcc 12): a child that
+ * allocates waits for ever for a thread that it does not have. */
 #ifdef __SANITIZE_ADDRESS__
-enum { FORKS = 20 };
+enum { FORKS = 20, CHILD_CAN_ALLOCATE = 0 };
 #else
-enum { FORKS = 150 };
+enum { FORKS = 150, CHILD_CAN_ALLOCATE = 1 };
 #endif
 enum { SECONDS = 60 }; /* a child takes some milliseconds */
 
@@ -153,6 +155,7 @@ static int wait_for(pid_t pid)
 static void test_fork_while_others_work(void **state)
 {
     (void)state;
+    if (!CHILD_CAN_ALLOCATE) skip();
     void *(*const work[])(void *) = {allocates, computes, plans, loads, allocates};
     enum { N = sizeof work / sizeof *work };
     pthread_t thread[N];

@@ -469,7 +469,9 @@ static void test_errors(void **state)
     reel_tensor *wrong = reel_ones(REEL_SHAPE(4, 2), REEL_F32);
     assert_int_equal(reel_graph_run(g, &wrong, 1, &y, 1), REEL_ERR_SHAPE);
     expect(REEL_ERR_SHAPE, "input0 is f32[4,2], the graph takes f32[batch]");
-    assert_int_equal(reel_graph_run(g, &x, 1, &y, 2), REEL_ERR_ARG);
+    reel_tensor *two[2] = {x, x};
+    assert_int_equal(reel_graph_run(g, &x, 1, two, 2), REEL_ERR_ARG);
+    assert_true(!two[0] && !two[1]);
     expect(REEL_ERR_ARG, "outputs");
     reel_capture_cancel(); /* nothing under way: nothing happens */
     reel_graph_free(g);

@@ -66,7 +66,8 @@ REEL_API reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, voi
 
 /** A function of n tensors, for checkpoint and gradcheck. NULL on an error. */
 typedef reel_tensor *(*reel_function)(void *user, reel_tensor *const x[], int n);
-/** A function of n_x tensors that writes n_y results to y, for tracing and steps. An error if it
+/** A function of n_x tensors that writes n_y results to y, for tracing and
+ *  reel_compile(). An error if it
  *  is not REEL_OK. */
 typedef reel_status (*reel_function_n)(void *user, reel_tensor *const x[], int n_x,
                                        reel_tensor *y[], int n_y);

@@ -3,7 +3,7 @@
  *     reel_executor *e = reel_executor_new(g, NULL);
  *     reel_tensor *y = NULL;
  *     reel_executor_run(e, &x, 1, &y, 1);                // y: a new tensor
- *     reel_executor_run(e, &x2, 1, &y, 1);               // y is filled again: no allocation
+ *     reel_executor_run_into(e, &x2, 1, &y, 1);          // y is filled again: no allocation
  *     reel_executor_free(e);
  *
  * reel_graph_run() calls every operator as a program would. An executor decides beforehand

@@ -90,9 +90,9 @@ REEL_API void reel_safetensors_close(reel_safetensors *st);
 /** Opens, copies all tensors and texts into a new map, closes. The caller frees it. */
 REEL_API reel_tensor_map *reel_safetensors_load(const char *path);
 
-/* ---- checkpoints ------------------------------------------------------------------- */
+/* ---- maps as files ------------------------------------------------------------------ */
 
-/** Writes a checkpoint: a safetensors file with two more texts, reel.checkpoint (version)
+/** Writes a map as a checkpoint file: a safetensors file with two more texts, reel.checkpoint (version)
  *  and reel.crc32 (of the data), so that a damaged file is found out. Errors: as
  *  reel_safetensors_save. */
 REEL_API reel_status reel_tensor_map_save(const reel_tensor_map *map, const char *path);

@@ -218,7 +218,7 @@ typedef struct reel_params {
     int n;
 } reel_params;
 /** Every parameter of `m` and below, once each, frozen ones too. The lists belong to `m`:
- *  valid until something below it is added, replaced, tied or freed, or `m` goes.
+ *  valid until something below it is added, replaced, taken, tied or freed, or `m` goes.
  *  Empty on an error. Errors: REEL_ERR_ARG for NULL, REEL_ERR_MEMORY. */
 REEL_API reel_params reel_parameters(reel_module *m);
 /** Number of elements of all parameters of `m` and below. Errors: as reel_parameters. */
@@ -309,7 +309,7 @@ typedef struct reel_kaiming_opts {
 typedef struct reel_nn_conv2d_opts {
     reel_conv2d_opts conv; /* stride, padding, dilation, groups */
     bool no_bias;
-    int kernel_hw[2];                 /* wins over `kernel` if not zero */
+    int kernel_hw[2];                 /* wins over `kernel` unless both are 0 */
     const reel_kaiming_opts *kaiming; /* weights by reel_init_kaiming_normal() with these
                                        * instead of PyTorch's default */
     REEL_FUTURE;

@@ -339,7 +339,7 @@ typedef struct reel_pool2d_opts {
     int dilation; /* max_pool2d only; 0 means 1 */
     bool ceil_mode;
     bool exclude_pad; /* avg_pool2d: padding does not count in the divisor */
-    int kernel_hw[2]; /* wins over `kernel` if not zero */
+    int kernel_hw[2]; /* wins over `kernel` unless both are 0 */
     int stride_hw[2], padding_hw[2];
     REEL_FUTURE;
 } reel_pool2d_opts;

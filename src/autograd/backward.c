@@ -170,6 +170,7 @@ static reel_status run_hooks(reel__node *n, reel_tensor **grad)
         reel_tensor *g = h->fn(h->user, grad[h->out]);
         if (reel_failed()) return reel_error_status();
         if (!g) continue;
+        if (!reel__alive("hook", g)) return reel_error_status();
         const reel__meta *want = &grad[h->out]->meta;
         if (!reel__same_shape(&g->meta, want) || g->meta.dtype != want->dtype)
             return reel_fail(REEL_ERR_SHAPE, "hook: returned %s for a gradient %s",

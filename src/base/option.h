@@ -33,7 +33,8 @@ static inline int reel__option_int(int value, int fallback)
                               offsetof(type, future)))
 const void *reel__opts(const char *who, const void *given, size_t size, size_t future);
 
-/* The same of a struct that is not optional, such as a table of functions. */
+/* The same of a struct that is not optional, such as a table of functions. Where it is refused no
+ * member is looked at, those that are taken over neither: they may be anything. */
 #define REEL__KNOWN(who, given) reel__future_known(who, (given)->future)
 bool reel__future_known(const char *who, const uint64_t *future);
 

@@ -154,8 +154,8 @@ reel_progress *reel_progress_new(FILE *to, int64_t total, const reel_progress_op
     double every = o->every;
     if (total < 0 || !(every >= 0)) {
         reel_fail(REEL_ERR_ARG,
-                  "progress: total %" PRId64 ", every %g s, must not be negative", total,
-                  every);
+                  "progress_new: total %" PRId64 ", every %g s, must not be negative",
+                  total, every);
         return NULL;
     }
     if (!to) return NULL;

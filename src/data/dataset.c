@@ -17,9 +17,10 @@ reel_dataset *reel_dataset_new(const reel_dataset_fns *fns, void *self)
 {
     REEL__CALLED("dataset_new");
     reel_dataset *ds = NULL;
+    if (fns && !REEL__KNOWN("dataset_new", fns)) return NULL;
     if (!fns || !fns->length || !fns->get)
         reel_fail(REEL_ERR_ARG, "dataset_new: needs the functions `length` and `get`");
-    else if (!reel_failed() && REEL__KNOWN("dataset_new", fns))
+    else if (!reel_failed())
         ds = reel__malloc(sizeof *ds);
     if (!ds) {
         if (fns && fns->free) fns->free(self);

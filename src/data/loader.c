@@ -96,13 +96,15 @@ static void stop_workers(void *loader)
 reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
 {
     REEL__CALLED("loader_new");
-    reel_loader_opts o = opts ? *opts : (reel_loader_opts){0}; /* it owns parts of them */
+    const reel_loader_opts *given = REEL__OPTS("loader_new", reel_loader_opts, opts);
+    if (!given) return NULL;
+    reel_loader_opts o = *given; /* from here on it owns parts of them */
     if (o.batch == 0) o.batch = DEFAULT_BATCH;
     int64_t samples = reel_dataset_length(ds);
     reel_loader *l = NULL;
     if (!ds)
         reel_fail(REEL_ERR_ARG, "loader_new: dataset is NULL");
-    else if (!reel_failed() && REEL__KNOWN("loader_new", &o) && !check_opts(&o, samples))
+    else if (!reel_failed() && !check_opts(&o, samples))
         l = reel__calloc(1, sizeof *l);
     if (!l) {
         reel_transform_free(o.transform);

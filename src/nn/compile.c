@@ -158,8 +158,15 @@ static reel_status call(const reel_compiled *s, reel_tensor *const x[], int n_x,
     REEL__CALLS_BACK;
     reel_status st = s->fn(s->user, x, n_x, y, n_y);
     if (reel_failed()) return reel_error_status();
-    return st ? reel_fail(st, "compiled_run: the function returned status %d", (int)st)
-              : REEL_OK;
+    if (st)
+        return reel_fail(st, "compiled_run: the function returned status %d", (int)st);
+    for (int i = 0; i < n_y; i++)
+        if (!y[i])
+            return reel_fail(REEL_ERR_ARG,
+                             "compiled_run: the function did not set "
+                             "output %d",
+                             i);
+    return REEL_OK;
 }
 
 static int input_of(const compiled *c, reel_tensor *const x[], const reel_tensor *t)
@@ -226,13 +233,13 @@ static reel_status refuse_reads(const reel_graph *g)
     if (!*reads) return REEL_OK;
     return reel_fail(
         REEL_ERR_STATE,
-        "compiled_run: values were read while the step was captured, and what "
+        "compiled_run: values were read while the function was captured, and what "
         "depends on them would be frozen: %.*s; return what you want to read "
-        "as a result of the step",
+        "as a result of the function",
         (int)strcspn(reads, "\n"), reads);
 }
 
-/* The step has run, whatever becomes of its graph: an error here is one of the call. A graph
+/* The function has run, whatever becomes of its graph: an error here is one of the call. A graph
  * that is out of date at once, because an optimizer made its state just now, is not kept. */
 static reel_status compile(reel_compiled *s, compiled *to, reel_tensor *const x[],
                            int n_x, reel_tensor *y[], int n_y)
@@ -287,20 +294,9 @@ static reel_status run(compiled *c, reel_tensor *const x[], reel_tensor *y[])
     return set_grads(c, x, out + c->n_y);
 }
 
-reel_status reel_compiled_run(reel_compiled *s, reel_tensor *const x[], int n_x,
-                              reel_tensor *y[], int n_y)
+static reel_status run_or_call(reel_compiled *s, reel_tensor *const x[], int n_x,
+                               reel_tensor *y[], int n_y)
 {
-    REEL__CALLED("compiled_run");
-    reel__no_results(y, n_y);
-    if (reel_failed()) return reel_error_status();
-    bool whole =
-        s && n_x >= 0 && n_x <= MOST_INPUTS && n_y >= 0 && (!n_x || x) && (!n_y || y);
-    for (int i = 0; i < n_x && whole; i++) whole = x[i] != NULL;
-    if (!whole)
-        return reel_fail(REEL_ERR_ARG, "compiled_run: %s",
-                         !s ? "the step is NULL"
-                            : "an input is missing, or more than 16");
-    if (!reel__all_alive("compiled_run", "input", x, n_x)) return reel_error_status();
     s->latest = NULL;
     s->calls++;
     for (int i = 0; i < s->n; i++)
@@ -312,4 +308,23 @@ reel_status reel_compiled_run(reel_compiled *s, reel_tensor *const x[], int n_x,
     compiled *to =
         s->calls > s->opts.warmup && s->misses < MOST_MISSES ? room_for(s) : NULL;
     return to ? compile(s, to, x, n_x, y, n_y) : call(s, x, n_x, y, n_y);
+}
+
+reel_status reel_compiled_run(reel_compiled *s, reel_tensor *const x[], int n_x,
+                              reel_tensor *y[], int n_y)
+{
+    REEL__CALLED("compiled_run");
+    reel__no_results(y, n_y);
+    if (reel_failed()) return reel_error_status();
+    bool whole =
+        s && n_x >= 0 && n_x <= MOST_INPUTS && n_y >= 0 && (!n_x || x) && (!n_y || y);
+    for (int i = 0; i < n_x && whole; i++) whole = x[i] != NULL;
+    if (!whole)
+        return reel_fail(REEL_ERR_ARG, "compiled_run: %s",
+                         !s ? "what is to run is NULL"
+                            : "an input is missing, or more than 16");
+    if (!reel__all_alive("compiled_run", "input", x, n_x)) return reel_error_status();
+    reel_status st = run_or_call(s, x, n_x, y, n_y);
+    if (st) reel__no_results(y, n_y);
+    return st;
 }

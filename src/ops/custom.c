@@ -226,10 +226,9 @@ reel_custom_op *reel_custom_op_new(const char *name, const reel_custom_op_opts *
     REEL__CALLED("custom_op_new");
     reel_custom_op *op = NULL;
     if (!opts) reel_fail(REEL_ERR_ARG, "custom_op_new: opts is NULL");
-    if (opts && !reel_failed() && REEL__KNOWN("custom_op_new", opts) &&
-        !check_options(name, opts))
-        op = make(name, opts);
-    if (!op && opts && opts->free_user) opts->free_user(opts->user);
+    if (!opts || !REEL__KNOWN("custom_op_new", opts)) return NULL;
+    if (!reel_failed() && !check_options(name, opts)) op = make(name, opts);
+    if (!op && opts->free_user) opts->free_user(opts->user);
     return op;
 }
 
@@ -391,7 +390,7 @@ static reel_status ask_rule(const reel__call *c, reel__meta *out)
     }
     for (int k = 0; k < c->n_out; k++) y[k] = x[0];
     if (reel_failed()) return reel_error_status();
-    REEL__CALLS_BACK;
+    REEL__CALLS_BACK_AS(c->op->name);
     reel_status st = o->shape(o->user, &call, x, y);
     if (st || reel_failed())
         return reel__bad(c, st ? st : reel_error_status(), "its shape rule failed");

@@ -1,6 +1,7 @@
 /* custom_grad.c: the gradient of an operator of the user's own. Its backward is called here where
  * it is written in operators, and everybody hears them; otherwise it is a call of a record of its
  * own, which nobody looks into. */
+#include "base/debug.h"
 #include "base/error.h"
 #include "ops/custom.h"
 
@@ -34,6 +35,8 @@ static void check_gradients(const reel__call *c, reel_tensor *gx[])
         if (!gx[i])
             reel_fail(REEL_ERR_STATE,
                       "%s: the backward did not set the gradient of input %d", name, i);
+        else if (!reel__alive(name, gx[i]))
+            return;
         else if (!reel__same_shape(&gx[i]->meta, want))
             reel_fail(REEL_ERR_SHAPE,
                       "%s: the backward gives %s as the gradient of input %d %s", name,
@@ -55,7 +58,7 @@ static void in_operators(const reel__call *c, reel_tensor *const gy[], reel_tens
     reel_tensor *x[REEL_OP_MAX_IN], *y[REEL_OP_MAX_OUT];
     for (int i = 0; i < c->n_in; i++) x[i] = if_saved(c->in[i]);
     for (int k = 0; k < c->n_out; k++) y[k] = if_saved(c->out[k]);
-    REEL__CALLS_BACK;
+    REEL__CALLS_BACK_AS(c->op->name);
     reel_status st = op->opts.backward(op->opts.user, &call, x, y, gy, gx);
     if (st) reel_fail(st, "%s: its backward failed", c->op->name);
     check_gradients(c, gx);

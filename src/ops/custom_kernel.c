@@ -1,6 +1,7 @@
 /* custom_kernel.c: running the functions of an operator of the user's own. They see tensors that
  * look at the memory of the call, and give tensors whose values are copied there, unless they lie
  * there already. */
+#include "base/debug.h"
 #include "base/error.h"
 #include "ops/custom.h"
 
@@ -125,7 +126,7 @@ static reel_status call_backward(reel_custom_call *c, reel_tensor *const given[]
     for (c->n_in = REEL_CUSTOM_MAX_IN; c->n_in > 0; c->n_in--)
         if (at[c->n_in - 1] || (mask[0] >> (c->n_in - 1) & 1)) break;
     if (op->opts.n_in >= 0) c->n_in = op->opts.n_in;
-    REEL__CALLS_BACK;
+    REEL__CALLS_BACK_AS(op->forward.name);
     return failed(c, op->opts.backward(op->opts.user, c, at, at + 16, at + 32, gx));
 }
 
@@ -138,7 +139,7 @@ static reel_status compute(reel_custom_call *c, int n, const reel__karg in[],
     for (int k = 0; k < c->n_result; k++) y[k] = NULL;
     if (reel_failed() || lend_inputs(c->lent, n, in, x)) return reel_error_status();
     if (c->record->is_backward) return call_backward(c, x, n, y);
-    REEL__CALLS_BACK;
+    REEL__CALLS_BACK_AS(op->forward.name);
     return failed(c, op->opts.forward(op->opts.user, c, x, y));
 }
 
@@ -158,6 +159,7 @@ static reel_status check_result(const reel_custom_call *c, const reel_tensor *y,
     if (!y)
         return reel_fail(REEL_ERR_STATE, "%s: the %s did not set the %s %d", name, what,
                          word(c), k);
+    if (!reel__alive(name, y)) return reel_error_status();
     if (y->meta.device.type != REEL_CPU || !y->storage)
         return reel_fail(REEL_ERR_DEVICE, "%s: the %s %d is not on the CPU", name,
                          word(c), k);

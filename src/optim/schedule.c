@@ -19,7 +19,7 @@ static bool is_kind(const reel_schedule_kind *kind)
         reel_fail(REEL_ERR_ARG, "schedule_new: %s has a %s but no %s", kind->name,
                   kind->state ? "state" : "load_state",
                   kind->state ? "load_state" : "state");
-    return !reel_failed() && REEL__KNOWN("schedule_new", kind);
+    return !reel_failed();
 }
 
 /* Without rates. */
@@ -58,6 +58,7 @@ static reel_schedule *start(reel_optim *optim, const reel_schedule_kind *kind, v
                             const reel_schedule *like)
 {
     reel_schedule *s = NULL;
+    if (kind && !REEL__KNOWN("schedule_new", kind)) return NULL;
     if (is_kind(kind) && !optim)
         reel_fail(REEL_ERR_ARG, "%s: the optimizer is NULL", kind->name);
     if (!reel_failed()) s = make(optim, kind);

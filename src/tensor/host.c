@@ -138,6 +138,8 @@ static bool one_element(const char *who, const reel_tensor *x)
     char text[REEL__META_TEXT];
     if (!x)
         reel_fail(REEL_ERR_ARG, "%s: the tensor is NULL", who);
+    else if (!reel__alive(who, x))
+        return false;
     else if (reel__numel(&x->meta) != 1)
         reel_fail(REEL_ERR_SHAPE, "%s: %s must have exactly one element", who,
                   reel__meta_text(&x->meta, text));

@@ -22,7 +22,8 @@ static reel_graph *capture(const traced *t, reel_tensor *const x[], bool sizes)
     reel_scope s = reel_scope_begin();
     if (o->declare) {
         REEL__CALLS_BACK;
-        (void)o->declare(t->fn.user);
+        reel_status st = o->declare(t->fn.user);
+        if (st) reel_fail(st, "trace_function: declare returned status %d", (int)st);
     }
     for (int i = 0; i < t->n && !reel_failed(); i++)
         (void)reel_capture_input(x[i], o->input_names ? o->input_names[i] : NULL);

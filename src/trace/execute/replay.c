@@ -101,6 +101,11 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
     if (reel_failed()) return reel_error_status();
     if (g && n_x == g->n_input && n_y == g->n_output && (!n_x || x) && (!n_y || y))
         return reel__all_alive(who, "input", x, n_x) ? REEL_OK : reel_error_status();
+    if (!g || (n_x > 0 && !x) || (n_y > 0 && !y))
+        return reel_fail(REEL_ERR_ARG, "%s: the %s is NULL", who,
+                         !g              ? "graph"
+                         : n_x > 0 && !x ? "list of inputs"
+                                         : "list of outputs");
     return reel_fail(REEL_ERR_ARG,
                      "%s: %d inputs and %d outputs for a graph of %d and %d", who, n_x,
                      n_y, reel_graph_inputs(g), reel_graph_outputs(g));
