@@ -1,6 +1,6 @@
-/* test_module_exchange.c: children that are replaced, taken out or freed. For every kind of module that has
- * children, and each of its children at any depth: what runs afterwards is the new child, or an
- * error that says what is wrong, and never the memory of the old one. */
+/* test_module_exchange.c: children that are replaced, taken out or freed. For every kind of
+ * module that has children, and each of its children at any depth: what runs afterwards is the
+ * new child, or an error that says what is wrong, and never the memory of the old one. */
 #include "module_check.h"
 
 #include "nn/models/resnet.h"

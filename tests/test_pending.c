@@ -1,9 +1,10 @@
 /* A command refuses to run while an error is pending: it returns the pending status and changes
- * nothing; reading still works. Every function that returns a status, or changes what it is given, stands here with a
- * call that is right, or is let off with a reason; the headers are read to see that none is
- * missing. Each is called with an error pending, while a digest of everything in reach (weights,
- * gradients, modes, optimizers, graphs, files, settings) must stay the same; then without, and
- * must do its work, so that the call is known to be right and the digest to see it. */
+ * nothing; reading still works. Every function that returns a status, or changes what it is
+ * given, stands here with a call that is right, or is let off with a reason; the headers are read
+ * to see that none is missing. Each is called with an error pending, while a digest of everything
+ * in reach (weights, gradients, modes, optimizers, graphs, files, settings) must stay the same;
+ * then without, and must do its work, so that the call is known to be right and the digest to see
+ * it. */
 #include "temp_folder.h"
 
 #include <math.h>

@@ -65,10 +65,10 @@ typedef enum reel_status {
 REEL_API bool reel_failed(void);
 /** Status of the pending error; REEL_OK when there is none. */
 REEL_API reel_status reel_error_status(void);
-/** Message of the pending error; "" when there is none. It begins with the function that you called,
- *  without reel_, or the operator; an error in a module's forward ends with the module's place:
- *  "forward: linear: ... (in layer1.0.fc)". Valid until the next
- *  reel_error_clear() of this thread. Never NULL. */
+/** Message of the pending error; "" when there is none. It begins with the function that you
+ *  called, without reel_, or the operator; an error in a module's forward ends with the module's
+ *  place: "forward: linear: ... (in layer1.0.fc)". Valid until the next reel_error_clear() of
+ *  this thread. Never NULL. */
 REEL_API const char *reel_error_message(void);
 /** Forgets the pending error of this thread. */
 REEL_API void reel_error_clear(void);
@@ -117,9 +117,9 @@ typedef enum reel_reduction { REEL_MEAN = 0, REEL_SUM, REEL_NONE } reel_reductio
 #define REEL_ZERO_INT (-2147483647 - 1)
 
 /** The last member of structs that a later version may give more members: of options, results and
- *  functions. They take this room, so the size stays, and a program runs with a library of another
- *  version. Zero in what you fill, as in every member that is not written; a member set here is
- *  one that this version does not know, which is an error (REEL_ERR_UNSUPPORTED). */
+ *  functions. They take this room, so the size stays, and a program runs with a library of
+ *  another version. Zero in what you fill, as in every member that is not written; a member set
+ *  here is one that this version does not know, which is an error (REEL_ERR_UNSUPPORTED). */
 #define REEL_FUTURE uint64_t future[4]
 
 /* ---- devices ----------------------------------------------------------------------- */

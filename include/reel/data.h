@@ -2,8 +2,9 @@
  *
  *     reel_dataset *train = reel_cifar10("cifar-10-batches-bin", REEL_TRAIN);
  *     reel_transform *augment =
- *         reel_transform_compose(reel_transform_random_crop(32, 4), reel_transform_random_hflip(0.5f),
- *                      reel_transform_normalize(mean, std, 3));
+ *         reel_transform_compose(reel_transform_random_crop(32, 4),
+ *                                reel_transform_random_hflip(0.5f),
+ *                                reel_transform_normalize(mean, std, 3));
  *     reel_loader *loader = reel_loader_new(train, &(reel_loader_opts){
  *                               .batch = 128, .shuffle = true, .transform = augment });
  *     for (reel_batch b = reel_loader_begin(loader); reel_loader_next(loader, &b); )
@@ -150,13 +151,12 @@ typedef struct reel_image_opts {
     REEL_FUTURE;
 } reel_image_opts;
 
-/** Images in one folder a class: dir/<class>/<file>.{jpg,jpeg,png} (any case). Classes
- *  are the folder names in byte order, files likewise; hidden files and other names are
- *  left out, links to files are followed. Fields: image x u8 [h, w, channels], label y. A
- *  file is corrupt if it is not a regular file, is empty, too large (256 MB), cut short, or does not decode;
- *  PNG checksums are checked.
- *  Errors: REEL_ERR_IO for a folder that cannot be read; REEL_ERR_FORMAT for a corrupt
- *  file (named), no class, no image; REEL_ERR_SHAPE for images of unequal size;
+/** Images in one folder a class: dir/<class>/<file>.{jpg,jpeg,png} (any case). Classes are the
+ *  folder names in byte order, files likewise; hidden files and other names are left out, links
+ *  to files are followed. Fields: image x u8 [h, w, channels], label y. A file is corrupt if it
+ *  is not a regular file, is empty, too large (256 MB), cut short, or does not decode; PNG
+ *  checksums are checked. Errors: REEL_ERR_IO for a folder that cannot be read; REEL_ERR_FORMAT
+ *  for a corrupt file (named), no class, no image; REEL_ERR_SHAPE for images of unequal size;
  *  REEL_ERR_UNSUPPORTED if reel was built without stb_image. */
 REEL_API reel_dataset *reel_image_folder(const char *dir, const reel_image_opts *opts);
 
@@ -287,9 +287,9 @@ REEL_API float reel_draw_f32(reel_draw *d);
  *  arXiv:1805.10941. */
 REEL_API uint32_t reel_draw_below(reel_draw *d, uint32_t n);
 
-/* reel_transform_random_crop, reel_transform_random_hflip and reel_transform_resize change every image of a sample
- * alike, so that an image and its mask or target stay together. reel_transform_cutout changes the
- * first image, reel_transform_normalize the first field. */
+/* reel_transform_random_crop, reel_transform_random_hflip and reel_transform_resize change every
+ * image of a sample alike, so that an image and its mask or target stay together.
+ * reel_transform_cutout changes the first image, reel_transform_normalize the first field. */
 
 /** Pads with zeros on each side, then cuts size x size out at a random place. Images of
  *  equal size, of any dtype. Errors when applied: REEL_ERR_SHAPE if the padded image is
@@ -297,15 +297,15 @@ REEL_API uint32_t reel_draw_below(reel_draw *d, uint32_t n);
 REEL_API reel_transform *reel_transform_random_crop(int size, int padding);
 /** Mirrors left and right with probability p. Images of any dtype. */
 REEL_API reel_transform *reel_transform_random_hflip(float p);
-/** (x - mean[c]) / std[c] over the last dimension, which must be `channels` (1..65536)
- *  long,
- *  of u8, which is first divided by 255, or f32. Result f32. Both arrays are copied. std must not be 0. */
+/** (x - mean[c]) / std[c] over the last dimension, which must be `channels` (1..65536) long, of
+ *  u8, which is first divided by 255, or f32. Result f32. Both arrays are copied. std must not be
+ *  0. */
 REEL_API reel_transform *reel_transform_normalize(const float *mean, const float *std,
                                                   int channels);
-/** reel_transform_normalize with the mean and the deviation (divided by n) of the samples of `ds`, of
- *  which every one is read: give it the training set. A channel that is constant becomes 0.
- *  Errors: as reel_transform_normalize; those of reading; REEL_ERR_SHAPE for samples of unequal
- *  channels. */
+/** reel_transform_normalize with the mean and the deviation (divided by n) of the samples of
+ *  `ds`, of which every one is read: give it the training set. A channel that is constant becomes
+ *  0. Errors: as reel_transform_normalize; those of reading; REEL_ERR_SHAPE for samples of
+ *  unequal channels. */
 REEL_API reel_transform *reel_transform_standardize(reel_dataset *ds);
 /** Sets a square of side `size` to 0 around a random place; what hangs over the border is
  *  cut off. After reel_transform_normalize 0 is the mean. Images.

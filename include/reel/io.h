@@ -92,8 +92,8 @@ REEL_API reel_tensor_map *reel_safetensors_load(const char *path);
 
 /* ---- maps as files ------------------------------------------------------------------ */
 
-/** Writes a map as a checkpoint file: a safetensors file with two more texts, reel.checkpoint (version)
- *  and reel.crc32 (of the data), so that a damaged file is found out. Errors: as
+/** Writes a map as a checkpoint file: a safetensors file with two more texts, reel.checkpoint
+ *  (version) and reel.crc32 (of the data), so that a damaged file is found out. Errors: as
  *  reel_safetensors_save. */
 REEL_API reel_status reel_tensor_map_save(const reel_tensor_map *map, const char *path);
 /** Reads it back; the two texts are left out. The caller frees the map.

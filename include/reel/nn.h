@@ -178,9 +178,8 @@ typedef struct reel_module_hook {
                     reel_tensor *y[], int n_y);
     REEL_FUTURE;
 } reel_module_hook;
-/** Adds a hook (copied); hooks run in the order in which they were added, and must not add or remove
- *  any on `m`. Returns its number, above 0, for reel_module_remove_hook(); 0 on an
- *  error. */
+/** Adds a hook (copied); hooks run in the order in which they were added, and must not add or
+ *  remove any on `m`. Returns its number, above 0, for reel_module_remove_hook(); 0 on an error. */
 REEL_API int reel_module_add_hook(reel_module *m, const reel_module_hook *hook);
 /** Removes a hook of `m`. Errors: REEL_ERR_ARG if there is none of that number. */
 REEL_API reel_status reel_module_remove_hook(reel_module *m, int number);

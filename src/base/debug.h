@@ -26,8 +26,9 @@ static inline bool reel__debugging(void)
 
 /* ---- is it there? ------------------------------------------------------------------------- */
 
-/* True if x lives, or is NULL; else an error of `who`: "who: the tensor, f32[3] made by mul, is used after ...".
- * Every public function that looks at a tensor before it gives it to another one asks. */
+/* True if x lives, or is NULL; else an error of `who`: "who: the tensor, f32[3] made by mul, is
+ * used after ...". Every public function that looks at a tensor before it gives it to another one
+ * asks. */
 REEL__DEBUG_ONLY bool reel__debug_alive(const char *who, const struct reel_tensor *x);
 static inline bool reel__alive(const char *who, const struct reel_tensor *x)
 {

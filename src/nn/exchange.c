@@ -1,7 +1,7 @@
-/* exchange.c: another child or parameter in the place of one, or none for now. A module's own struct holds the
- * addresses of its children and tensors besides the tree; the library made that struct and knows
- * its size, so what it exchanges in the tree it exchanges in the structs too, and forward
- * functions, ours and users', need not look anything up. */
+/* exchange.c: another child or parameter in the place of one, or none for now. A module's own
+ * struct holds the addresses of its children and tensors besides the tree; the library made that
+ * struct and knows its size, so what it exchanges in the tree it exchanges in the structs too, and
+ * forward functions, ours and users', need not look anything up. */
 #include <string.h>
 
 #include "base/alloc.h"

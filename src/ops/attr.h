@@ -16,8 +16,8 @@ typedef enum reel__attr_type {
 /* What a whole number is, besides a number. Places in the random stream move with the stream. */
 enum reel__attr_role { REEL_ATTR_PLAIN, REEL_ATTR_SEED, REEL_ATTR_PLACE };
 
-/* `count` values of int64_t, double or reel__number at `offset` of the struct. A list with a length: only
- * `each` values for every one that the int64_t at `length` counts mean something. */
+/* `count` values of int64_t, double or reel__number at `offset` of the struct. A list with a
+ * length: only `each` values for every one that the int64_t at `length` counts mean something. */
 typedef struct reel__attr_field {
     const char *name;
     reel__attr_type type;
@@ -47,8 +47,8 @@ typedef struct reel__attr_schema {
 #define ATTR_REAL(type, f) REEL__ATTR(type, f, REEL_ATTR_REAL, double, 0, 0)
 #define ATTR_NUMBER(type, f) REEL__ATTR(type, f, REEL_ATTR_NUMBER, reel__number, 0, 0)
 #define ATTR_ROW(type, f) REEL__ATTR(type, f, REEL_ATTR_ROW, int64_t, 0, 0)
-/* kind INT, REAL, NUMBER, BOUND or ROW; unit its type; n the field that counts, each the values of
- * one. */
+/* kind INT, REAL, NUMBER, BOUND or ROW; unit its type; n the field that counts, each the values
+ * of one. */
 #define ATTR_LIST(type, f, kind, unit, n, each)                                          \
     REEL__ATTR(type, f, REEL_ATTR_##kind, unit, (uint16_t)offsetof(type, n), each)
 /* REEL_SCHEMA(name, type, fields...) defines `const reel__attr_schema name`. */

@@ -62,7 +62,8 @@ reel__ref reel__onnx_emit_node(reel_onnx *o, const char *op, reel_onnx_ref type,
  * n_out results. */
 reel_status reel__onnx_foreign(reel_onnx *o, const char *domain, const char *op, int n_in,
                                int n_out);
-/* The same as reel__onnx_emit_node(), elementwise: the shape is what operands broadcast to, the dtype that of the last. */
+/* The same as reel__onnx_emit_node(), elementwise: the shape is what operands broadcast to, the
+ * dtype that of the last. */
 reel__ref reel__onnx_map(reel_onnx *o, const char *op, int n, const reel__ref in[]);
 /* What operands broadcast to, with the dtype of the last. Absent ones do not count. */
 reel_onnx_ref reel__onnx_broadcast(int n, const reel__ref in[]);
