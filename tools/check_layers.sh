@@ -108,6 +108,15 @@ function offence(from, target, public,    to)
 }
 END { exit bad }' || bad=1
 
+# REEL__CALLED gives the name of the function in which it stands: one of the public ones.
+grep -rnE '^[a-z][^;]*[ *][a-z0-9_]+\(|REEL__CALLED;$' src --include='*.c' | awk '
+/REEL__CALLED;$/ {
+    if (name !~ /^reel_[a-z]/) { print $0 "   <-- in " name "(), which no program calls"; bad = 1 }
+    next
+}
+{ line = $0; sub(/\(.*/, "", line); sub(/.*[ *:]/, "", line); name = line }
+END { exit bad }' || bad=1
+
 # A type that only the source knows begins with reel__, as its functions do.
 public=$(cat include/reel/*.h | grep -Eo '\breel_[a-z0-9_]+' | sort -u)
 grep -rnE '^(\} |typedef [^;{]*[ *(])reel_[a-z][a-z0-9_]*[);]' src --include='*.[ch]' |

@@ -391,7 +391,7 @@ static reel_status do_run(run *r, reel_tensor *const y[], int n_y,
 
 reel_status reel_backward(reel_tensor *y, const reel_backward_opts *opts)
 {
-    REEL__CALLED("backward");
+    REEL__CALLED;
     const reel_backward_opts *o = REEL__OPTS("backward", reel_backward_opts, opts);
     if (!o) return reel_error_status();
     run r = {.create_graph = o->create_graph,
@@ -451,7 +451,7 @@ reel_status reel_grad(reel_tensor *const y[], int n_y, reel_tensor *const gy[],
                       reel_tensor *const x[], int n_x, reel_tensor *gx[],
                       const reel_backward_opts *opts)
 {
-    REEL__CALLED("grad");
+    REEL__CALLED;
     return grad(y, n_y, gy, x, n_x, gx, opts, false);
 }
 

@@ -139,7 +139,7 @@ static bool arguments(reel_function fn, reel_tensor *const x[], int n)
 
 reel_tensor *reel_checkpoint(reel_function fn, void *user, reel_tensor *const x[], int n)
 {
-    REEL__CALLED("checkpoint");
+    REEL__CALLED;
     if (!arguments(fn, x, n)) return NULL;
     if (!reel_grad_enabled()) return call(fn, user, x, n);
     const checkpoint_attrs a = {fn, user, n, reel_rng_get(), reel__state_log_new()};

@@ -261,7 +261,7 @@ static reel_status gradcheck(const char *who, reel_function fn, void *user,
 reel_status reel_gradcheck(reel_function fn, void *user, reel_tensor *const x[], int n,
                            const reel_gradcheck_opts *opts)
 {
-    REEL__CALLED("gradcheck");
+    REEL__CALLED;
     reel_status st = check_arguments("gradcheck", fn, x, n);
     return st ? st : gradcheck("gradcheck", fn, user, x, n, opts);
 }
@@ -318,7 +318,7 @@ static reel_tensor *make_gy(const gradient_of *g, reel_tensor *const x[], uint64
 reel_status reel_gradgradcheck(reel_function fn, void *user, reel_tensor *const x[],
                                int n, const reel_gradcheck_opts *opts)
 {
-    REEL__CALLED("gradgradcheck");
+    REEL__CALLED;
     reel_status st = check_arguments("gradgradcheck", fn, x, n);
     if (st) return st;
     reel_tensor **list = reel__malloc((3 * (size_t)n + 1) * sizeof(reel_tensor *));

@@ -219,7 +219,7 @@ static void free_leaf(reel__node_head *head)
 
 reel_tensor *reel_requires_grad(reel_tensor *x, bool on)
 {
-    REEL__CALLED("requires_grad");
+    REEL__CALLED;
     if (!reel__have("requires_grad", x, "x")) return NULL;
     if (reel__renew("requires_grad", x)) return NULL;
     reel__node *n = reel__node_behind(x);
@@ -268,7 +268,7 @@ reel_tensor *reel_grad_of(reel_tensor *x)
 
 reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 {
-    REEL__CALLED("set_grad");
+    REEL__CALLED;
     if (!x) return reel_fail(REEL_ERR_ARG, "set_grad: x is NULL");
     if (!reel__alive("set_grad", x) || !reel__alive("set_grad", grad))
         return reel_error_status();
@@ -297,7 +297,7 @@ reel_status reel_set_grad(reel_tensor *x, reel_tensor *grad)
 
 reel_tensor *reel_detach(reel_tensor *x)
 {
-    REEL__CALLED("detach");
+    REEL__CALLED;
     if (!reel__have("detach", x, "x")) return NULL;
     if (!x->storage) {
         reel_fail(REEL_ERR_INTERNAL, "detach: the value was not saved");
@@ -308,7 +308,7 @@ reel_tensor *reel_detach(reel_tensor *x)
 
 reel_status reel_register_hook(reel_tensor *x, reel_grad_hook hook, void *user)
 {
-    REEL__CALLED("register_hook");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!x || !hook)
         return reel_fail(REEL_ERR_ARG, "register_hook: %s is NULL", x ? "hook" : "x");

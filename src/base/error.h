@@ -20,8 +20,12 @@ const char *reel__error_where(void);
  * functions of ours that call one another the outermost counts; it is named where it begins,
  * before anything in it can fail:
  *
- *     REEL__CALLED("mse_loss"); */
-#define REEL__CALLED(name)                                                               \
+ *     REEL__CALLED;
+ *
+ * The name is that of the function in which this stands, without reel_. */
+#define REEL__CALLED REEL__CALLED_AS(&__func__[sizeof "reel_" - 1])
+/* The same of a function that does the work of `name`, on another thread. */
+#define REEL__CALLED_AS(name)                                                            \
     __attribute__((cleanup(reel__callers_end), unused))                                  \
     const reel__callers_then called_before = reel__caller_named(name)
 

@@ -148,7 +148,7 @@ static void make_printable(char *s)
 
 reel_progress *reel_progress_new(FILE *to, int64_t total, const reel_progress_opts *opts)
 {
-    REEL__CALLED("progress_new");
+    REEL__CALLED;
     const reel_progress_opts *o = REEL__OPTS("progress_new", reel_progress_opts, opts);
     if (!o) return NULL;
     double every = o->every;

@@ -95,7 +95,7 @@ static reel_status check_all(const reel_array *arrays, int n)
 
 reel_dataset *reel_arrays_n(const reel_array *arrays, int n)
 {
-    REEL__CALLED("arrays_n");
+    REEL__CALLED;
     if (reel_failed() || check_all(arrays, n)) return NULL;
     reel__memory_data *m =
         reel__memory_data_new("arrays", reel_size(arrays[0].tensor, 0));
@@ -110,7 +110,7 @@ reel_dataset *reel_arrays_n(const reel_array *arrays, int n)
 
 reel_dataset *reel_arrays(reel_tensor *x, reel_tensor *y)
 {
-    REEL__CALLED("arrays");
+    REEL__CALLED;
     if (!x || !y) {
         reel_fail(REEL_ERR_ARG, "%s is NULL", x ? "y" : "x");
         return NULL;

@@ -125,7 +125,7 @@ static reel_status apply_crop(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_random_crop(int size, int padding)
 {
-    REEL__CALLED("transform_random_crop");
+    REEL__CALLED;
     if (size < 1 || size > MAX_SIDE || padding < 0 || padding > MAX_SIDE) {
         reel_fail(
             REEL_ERR_ARG,
@@ -165,7 +165,7 @@ static reel_status apply_hflip(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_random_hflip(float p)
 {
-    REEL__CALLED("transform_random_hflip");
+    REEL__CALLED;
     if (!(p >= 0.0f && p <= 1.0f)) {
         reel_fail(REEL_ERR_ARG, "transform_random_hflip: probability %g, expected 0 to 1",
                   (double)p);
@@ -199,7 +199,7 @@ static reel_status apply_cutout(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_cutout(int size)
 {
-    REEL__CALLED("transform_cutout");
+    REEL__CALLED;
     if (size < 1 || size > MAX_SIDE) {
         reel_fail(REEL_ERR_ARG, "transform_cutout: size %d, expected 1 to %d", size,
                   MAX_SIDE);

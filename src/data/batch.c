@@ -28,7 +28,7 @@ static const char *name_of(const void *batch, int i)
 
 reel_tensor *reel_batch_get(const reel_batch *b, const char *name)
 {
-    REEL__CALLED("batch_get");
+    REEL__CALLED;
     if (!b || !name) {
         reel_fail(REEL_ERR_ARG, "batch_get: %s is NULL", b ? "name" : "batch");
         return NULL;
@@ -51,7 +51,7 @@ static bool grow(reel_batch *b)
 
 reel_status reel_batch_put(reel_batch *out, const char *name, reel_tensor *t)
 {
-    REEL__CALLED("batch_put");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!out || !name || !*name || !t)
         return reel_fail(REEL_ERR_ARG, "batch_put: %s",

@@ -81,7 +81,7 @@ static reel__memory_data *read_all(const char *dir, const char *const *files, in
 
 reel_dataset *reel_cifar10(const char *dir, reel_part part)
 {
-    REEL__CALLED("cifar10");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (!dir || (part != REEL_TRAIN && part != REEL_TEST)) {
         reel_fail(REEL_ERR_ARG, "cifar10: %s, part %d, expected REEL_TRAIN or REEL_TEST",

@@ -21,7 +21,7 @@ struct reel_collate {
 reel_collate *reel_collate_new(reel_collate_fn fn, void *user,
                                void (*free_user)(void *user))
 {
-    REEL__CALLED("collate_new");
+    REEL__CALLED;
     reel_collate *c = NULL;
     if (!fn)
         reel_fail(REEL_ERR_ARG, "collate_new: the function is NULL");
@@ -89,7 +89,7 @@ static int64_t number(const reel_batch *out, int64_t i)
 reel_status reel_collate_stack(const reel_sample *samples, int64_t n, const char *name,
                                reel_batch *out)
 {
-    REEL__CALLED("collate_stack");
+    REEL__CALLED;
     if (check_call("collate_stack", samples, n, name, out)) return reel_error_status();
     reel__rows rows;
     for (int64_t i = 0; i < n; i++) {
@@ -238,7 +238,7 @@ static reel_status put_beside(const reel_sample *samples, int64_t n,
 reel_status reel_collate_pad(const reel_sample *samples, int64_t n,
                              const reel_pad_field *p, reel_batch *out)
 {
-    REEL__CALLED("collate_pad");
+    REEL__CALLED;
     reel_field all;
     if (p && !REEL__KNOWN("collate_pad", p)) return reel_error_status();
     if (check_call("collate_pad", samples, n, p ? p->name : NULL, out) ||
@@ -306,7 +306,7 @@ static void free_padding(void *user)
 
 reel_collate *reel_pad_collate(const reel_pad_field *fields, int n)
 {
-    REEL__CALLED("pad_collate");
+    REEL__CALLED;
     bool named = fields && n > 0;
     for (int i = 0; named && i < n; i++) named = fields[i].name && *fields[i].name;
     if (!named) {

@@ -122,7 +122,7 @@ static reel_status add_up(chain *c)
 
 reel_dataset *reel_dataset_concat(reel_dataset *const *parts, int n)
 {
-    REEL__CALLED("dataset_concat");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     bool whole = parts && n > 0;
     for (int i = 0; whole && i < n; i++) whole = parts[i];

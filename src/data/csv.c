@@ -316,7 +316,7 @@ static reel_status check_opts(const char *path, reel_csv_opts *o)
 
 reel_dataset *reel_csv(const char *path, const reel_csv_opts *opts)
 {
-    REEL__CALLED("csv");
+    REEL__CALLED;
     const reel_csv_opts *given = REEL__OPTS("csv", reel_csv_opts, opts);
     if (!given) return NULL;
     reel_csv_opts o = *given;

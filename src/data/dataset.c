@@ -15,7 +15,7 @@ struct reel_dataset {
 
 reel_dataset *reel_dataset_new(const reel_dataset_fns *fns, void *self)
 {
-    REEL__CALLED("dataset_new");
+    REEL__CALLED;
     reel_dataset *ds = NULL;
     if (fns && !REEL__KNOWN("dataset_new", fns)) return NULL;
     if (!fns || !fns->length || !fns->get)
@@ -52,7 +52,7 @@ int64_t reel_dataset_length(const reel_dataset *ds)
 
 reel_status reel_dataset_get(reel_dataset *ds, int64_t index, reel_sample *out)
 {
-    REEL__CALLED("dataset_get");
+    REEL__CALLED;
     if (!ds || !out)
         return reel_fail(REEL_ERR_ARG, "dataset_get: %s is NULL", ds ? "out" : "dataset");
     if (reel_failed()) return reel_error_status();
@@ -90,7 +90,7 @@ static int64_t decoded_label(reel_dataset *ds, int64_t index)
 
 int64_t reel_dataset_label(reel_dataset *ds, int64_t index)
 {
-    REEL__CALLED("dataset_label");
+    REEL__CALLED;
     if (reel_failed()) return INT64_MIN;
     int64_t n = reel_dataset_length(ds);
     if (!ds || index < 0 || index >= n) {

@@ -279,7 +279,7 @@ static void draw_range(void *ctx, int64_t begin, int64_t end)
 
 reel_dataset *reel_drawn_images(int64_t n, uint64_t seed, reel_part part)
 {
-    REEL__CALLED("drawn_images");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (n < 1 || n > MAX_IMAGES || (part != REEL_TRAIN && part != REEL_TEST)) {
         reel_fail(REEL_ERR_ARG,

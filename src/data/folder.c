@@ -392,7 +392,7 @@ static reel_status check_opts(reel_image_opts *o)
 
 reel_dataset *reel_image_folder(const char *dir, const reel_image_opts *opts)
 {
-    REEL__CALLED("image_folder");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     const reel_image_opts *given = REEL__OPTS("image_folder", reel_image_opts, opts);
     if (!given) return NULL;

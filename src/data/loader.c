@@ -95,7 +95,7 @@ static void stop_workers(void *loader)
 
 reel_loader *reel_loader_new(reel_dataset *ds, const reel_loader_opts *opts)
 {
-    REEL__CALLED("loader_new");
+    REEL__CALLED;
     const reel_loader_opts *given = REEL__OPTS("loader_new", reel_loader_opts, opts);
     if (!given) return NULL;
     reel_loader_opts o = *given; /* from here on it owns parts of them */
@@ -186,7 +186,7 @@ static bool is_left_out(const reel_loader *l)
 
 bool reel_loader_next(reel_loader *l, reel_batch *out)
 {
-    REEL__CALLED("loader_next");
+    REEL__CALLED;
     if (out) *out = (reel_batch){0};
     if (!l || !out) {
         reel_fail(REEL_ERR_ARG, "loader_next: %s is NULL", l ? "out" : "loader");
@@ -239,7 +239,7 @@ static void go(reel_loader *l, uint64_t seed, int64_t epoch, int64_t position)
 
 reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
 {
-    REEL__CALLED("loader_set_state");
+    REEL__CALLED;
     if (!l) return reel_fail(REEL_ERR_ARG, "loader_set_state: loader is NULL");
     if (reel_failed()) return reel_error_status();
     if (!REEL__KNOWN("loader_set_state", &s)) return reel_error_status();
@@ -259,7 +259,7 @@ reel_status reel_loader_set_state(reel_loader *l, reel_loader_state s)
 
 reel_status reel_loader_reset(reel_loader *l, int64_t epoch)
 {
-    REEL__CALLED("loader_reset");
+    REEL__CALLED;
     if (!l) return reel_fail(REEL_ERR_ARG, "loader_reset: loader is NULL");
     if (reel_failed()) return reel_error_status();
     if (epoch == REEL_NEXT_EPOCH) epoch = l->epoch + (l->position > 0);
@@ -274,7 +274,7 @@ reel_status reel_loader_reset(reel_loader *l, int64_t epoch)
 
 reel_batch reel_loader_begin(reel_loader *l)
 {
-    REEL__CALLED("loader_begin");
+    REEL__CALLED;
     if (!l)
         reel_fail(REEL_ERR_ARG, "loader_begin: loader is NULL");
     else if (l->entered)

@@ -188,7 +188,7 @@ static reel_status make(const reel_loader *l, reel__workbench *w, reel_batch *b)
 void reel__loader_fill(const reel_loader *l, int64_t g, const int64_t *order,
                        reel__workbench *w, reel__filled *out)
 {
-    REEL__CALLED("loader_next"); /* of workers too */
+    REEL__CALLED_AS("loader_next"); /* of workers too */
     int64_t epoch = g / l->batches, begin = g % l->batches * l->batch;
     int64_t end = begin + l->batch < l->length ? begin + l->batch : l->length;
     *out = (reel__filled){.batch = {.epoch = epoch, .index = g % l->batches}};

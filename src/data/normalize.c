@@ -101,7 +101,7 @@ static reel_status make_table(normal *n)
 reel_transform *reel_transform_normalize(const float *mean, const float *std,
                                          int channels)
 {
-    REEL__CALLED("transform_normalize");
+    REEL__CALLED;
     if (!mean || !std || channels < 1 || channels > MAX_CHANNELS) {
         reel_fail(REEL_ERR_ARG, "transform_normalize: %s, %d channels, expected 1 to %d",
                   mean && std ? "mean and std given" : "mean or std is NULL", channels,
@@ -205,7 +205,7 @@ static reel_transform *from_moments(const moments *m)
 
 reel_transform *reel_transform_standardize(reel_dataset *ds)
 {
-    REEL__CALLED("transform_standardize");
+    REEL__CALLED;
     if (!ds) reel_fail(REEL_ERR_ARG, "transform_standardize: dataset is NULL");
     if (reel_failed()) return NULL;
     reel_sample s = {0};

@@ -28,7 +28,7 @@ static reel_dataset *open_images(const char *dir, const char *part_name,
 
 reel_dataset *reel_open_data(const char *dir, reel_part part, const reel_image_opts *opts)
 {
-    REEL__CALLED("open_data");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     const reel_image_opts *o = REEL__OPTS("open_data", reel_image_opts, opts);
     if (!o) return NULL;

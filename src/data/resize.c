@@ -171,7 +171,7 @@ static reel_status apply_resize(void *self, reel_sample *s, reel_draw *d)
 
 reel_transform *reel_transform_resize(int height, int width)
 {
-    REEL__CALLED("transform_resize");
+    REEL__CALLED;
     if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE) {
         reel_fail(REEL_ERR_ARG, "transform_resize: to %dx%d, expected sides of 1 to %d",
                   height, width, MAX_SIDE);

@@ -83,7 +83,7 @@ static reel_status measure(const char *who, reel_dtype dtype, const reel_shape *
 
 void *reel_field_out(reel_field *f, reel_shape shape, reel_dtype dtype)
 {
-    REEL__CALLED("field_out");
+    REEL__CALLED;
     size_t bytes = 0;
     if (reel_failed()) return NULL;
     if (!f) reel_fail(REEL_ERR_ARG, "field_out: field is NULL");
@@ -123,7 +123,7 @@ static const char *name_of(const void *sample, int i)
 
 reel_field *reel_sample_field(const reel_sample *s, const char *name)
 {
-    REEL__CALLED("sample_field");
+    REEL__CALLED;
     if (!s || !name) {
         reel_fail(REEL_ERR_ARG, "sample_field: %s is NULL", s ? "name" : "sample");
         return NULL;
@@ -180,7 +180,7 @@ static reel_field *begin_field(const char *who, reel_sample *s, const char *name
 void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
                       reel_shape shape, reel_dtype dtype)
 {
-    REEL__CALLED("sample_add");
+    REEL__CALLED;
     size_t bytes = 0;
     reel_field *f = begin_field("sample_add", s, name, kind, dtype, &shape, &bytes);
     void *p = f ? buffer(f, bytes) : NULL;
@@ -193,7 +193,7 @@ void *reel_sample_add(reel_sample *s, const char *name, reel_field_kind kind,
 reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind kind,
                                const void *data, reel_shape shape, reel_dtype dtype)
 {
-    REEL__CALLED("sample_borrow");
+    REEL__CALLED;
     size_t bytes;
     reel_field *f = begin_field("sample_borrow", s, name, kind, dtype, &shape, &bytes);
     if (!f) return reel_error_status();
@@ -206,7 +206,7 @@ reel_status reel_sample_borrow(reel_sample *s, const char *name, reel_field_kind
 
 reel_status reel_sample_label(reel_sample *s, int64_t label)
 {
-    REEL__CALLED("sample_label");
+    REEL__CALLED;
     int64_t *y = reel_sample_add(s, "y", REEL_LABEL, REEL_SCALAR, REEL_I64);
     if (!y) return reel_error_status();
     *y = label;

@@ -87,7 +87,7 @@ static reel_status check(const reel_dataset *ds, const int64_t *indices, int64_t
 
 reel_dataset *reel_dataset_subset(reel_dataset *ds, const int64_t *indices, int64_t n)
 {
-    REEL__CALLED("dataset_subset");
+    REEL__CALLED;
     if (reel_failed() || check(ds, indices, n)) return NULL;
     subset *s = reel__calloc(1, sizeof *s);
     if (!s) return NULL;
@@ -141,7 +141,7 @@ static reel_status measure(const double *lengths, int n, int64_t samples, int64_
 reel_status reel_dataset_random_split(reel_dataset *ds, const double *lengths, int n,
                                       uint64_t seed, reel_dataset **out)
 {
-    REEL__CALLED("dataset_random_split");
+    REEL__CALLED;
     for (int i = 0; out && i < n; i++) out[i] = NULL;
     if (reel_failed()) return reel_error_status();
     int64_t samples = reel_dataset_length(ds);

@@ -16,7 +16,7 @@ struct reel_transform {
 reel_transform *reel_transform_new(reel_transform_fn fn, void *self,
                                    void (*free_fn)(void *self))
 {
-    REEL__CALLED("transform_new");
+    REEL__CALLED;
     reel_transform *t = NULL;
     if (!fn)
         reel_fail(REEL_ERR_ARG, "transform_new: the function is NULL");
@@ -48,7 +48,7 @@ void reel_transform_free(reel_transform *t)
 
 reel_status reel_transform_apply(reel_transform *t, reel_sample *s, reel_draw *d)
 {
-    REEL__CALLED("transform_apply");
+    REEL__CALLED;
     if (!t || !s || !d)
         return reel_fail(REEL_ERR_ARG, "transform_apply: %s is NULL",
                          !t   ? "transform"
@@ -87,7 +87,7 @@ static void free_chain(void *self)
 
 reel_transform *reel_transform_compose_n(reel_transform *const *parts, int n)
 {
-    REEL__CALLED("transform_compose_n");
+    REEL__CALLED;
     if (!parts || n < 0) {
         reel_fail(REEL_ERR_ARG, "transform_compose_n: %d parts%s", n,
                   parts ? "" : " at NULL");

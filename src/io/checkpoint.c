@@ -10,7 +10,7 @@
 
 reel_status reel_tensor_map_save(const reel_tensor_map *map, const char *path)
 {
-    REEL__CALLED("tensor_map_save");
+    REEL__CALLED;
     return reel__safetensors_write(path, map, true);
 }
 
@@ -59,7 +59,7 @@ static reel_tensor_map *user_part(reel_safetensors *st)
 
 reel_tensor_map *reel_tensor_map_load(const char *path)
 {
-    REEL__CALLED("tensor_map_load");
+    REEL__CALLED;
     reel_safetensors *st = reel_safetensors_open(path);
     reel_tensor_map *map = st && !check(path, st) ? user_part(st) : NULL;
     reel_safetensors_close(st);

@@ -39,7 +39,7 @@ static reel_status fill(reel_tensor_map *map, const reel_graph *g, const char *t
 
 reel_status reel_graph_save(const reel_graph *g, const char *path)
 {
-    REEL__CALLED("graph_save");
+    REEL__CALLED;
     if (!g || !path)
         return reel_fail(REEL_ERR_ARG, "graph_save: the %s is NULL",
                          g ? "path" : "graph");
@@ -99,7 +99,7 @@ static reel_graph *from_map(const char *path, reel_tensor_map *map)
 
 reel_graph *reel_graph_load(const char *path)
 {
-    REEL__CALLED("graph_load");
+    REEL__CALLED;
     if (!path) reel_fail(REEL_ERR_ARG, "graph_load: the path is NULL");
     if (reel_failed()) return NULL;
     reel_tensor_map *map = reel_safetensors_load(path);

@@ -88,7 +88,7 @@ static void paint(const sheet *t, int64_t i, const float *x, uint8_t *pixels)
 reel_status reel_image_grid_save(reel_tensor *images, const char *path,
                                  const reel_image_grid_opts *opts)
 {
-    REEL__CALLED("image_grid_save");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!path || !images)
         return reel_fail(REEL_ERR_ARG, "image_grid_save: %s",

@@ -223,7 +223,7 @@ static reel_tensor *read_data(const reel__file *f, const header *h, int64_t offs
 
 reel_tensor *reel_npy_load(const char *path)
 {
-    REEL__CALLED("npy_load");
+    REEL__CALLED;
     reel__file f;
     if (reel_failed() || reel__file_open(&f, path, INT64_MAX)) return NULL;
     header h = {0};
@@ -265,7 +265,7 @@ static size_t format_header(char *buf, size_t room, const char *descr, reel_shap
 
 reel_status reel_npy_save(reel_tensor *x, const char *path)
 {
-    REEL__CALLED("npy_save");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!path || !x)
         return reel_fail(REEL_ERR_ARG, "npy_save: %s is NULL",

@@ -89,7 +89,7 @@ static reel_status write_png(const char *path, const uint8_t *zlib, size_t n, in
 reel_status reel_png_save(const uint8_t *pixels, int height, int width, int channels,
                           const char *path)
 {
-    REEL__CALLED("png_save");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!path || !pixels)
         return reel_fail(REEL_ERR_ARG, "png_save: %s is NULL",

@@ -244,7 +244,7 @@ static reel_status map_file(reel_safetensors *st)
 
 reel_safetensors *reel_safetensors_open(const char *path)
 {
-    REEL__CALLED("safetensors_open");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (!path) {
         reel_fail(REEL_ERR_ARG, "safetensors_open: the path is NULL");
@@ -327,7 +327,7 @@ static reel_tensor *copy_out(const reel_safetensors *st, const entry *e)
 
 reel_tensor *reel_safetensors_get(reel_safetensors *st, const char *name)
 {
-    REEL__CALLED("safetensors_get");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (!st || !name) {
         reel_fail(REEL_ERR_ARG, "safetensors_get: %s is NULL",
@@ -363,7 +363,7 @@ reel_tensor_map *reel__safetensors_to_map(reel_safetensors *st)
 
 reel_tensor_map *reel_safetensors_load(const char *path)
 {
-    REEL__CALLED("safetensors_load");
+    REEL__CALLED;
     reel_safetensors *st = reel_safetensors_open(path);
     reel_tensor_map *map = st ? reel__safetensors_to_map(st) : NULL;
     reel_safetensors_close(st);

@@ -193,7 +193,7 @@ reel_status reel__safetensors_write(const char *path, const reel_tensor_map *map
 
 reel_status reel_safetensors_save(const reel_tensor_map *map, const char *path)
 {
-    REEL__CALLED("safetensors_save");
+    REEL__CALLED;
     return reel__safetensors_write(path, map, false);
 }
 

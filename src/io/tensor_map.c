@@ -60,7 +60,7 @@ static void clear(list *l)
 
 reel_tensor_map *reel_tensor_map_new(void)
 {
-    REEL__CALLED("tensor_map_new");
+    REEL__CALLED;
     return reel_failed() ? NULL : reel__calloc(1, sizeof(reel_tensor_map));
 }
 
@@ -76,7 +76,7 @@ void reel_tensor_map_free(reel_tensor_map *map)
 
 reel_status reel_tensor_map_set(reel_tensor_map *map, const char *name, reel_tensor *t)
 {
-    REEL__CALLED("tensor_map_set");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!map || !name || !t)
         return reel_fail(REEL_ERR_ARG, "tensor_map_set: %s is NULL",
@@ -117,7 +117,7 @@ reel_tensor *reel_tensor_map_at(const reel_tensor_map *map, int64_t i)
 reel_status reel_tensor_map_set_text(reel_tensor_map *map, const char *key,
                                      const char *text)
 {
-    REEL__CALLED("tensor_map_set_text");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!map || !key || !text)
         return reel_fail(REEL_ERR_ARG, "tensor_map_set_text: %s is NULL",

@@ -49,7 +49,7 @@ const char *reel_activation_name(reel_activation kind)
 
 reel_tensor *reel_activate(reel_tensor *x, reel_activation kind)
 {
-    REEL__CALLED("activate");
+    REEL__CALLED;
     const struct row *r = row_of(kind);
     if (r && x) return r->fn(x);
     reel_fail(REEL_ERR_ARG, "activate: %s",
@@ -80,7 +80,7 @@ static reel_tensor *elu_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_activation(reel_activation kind)
 {
-    REEL__CALLED("nn_activation");
+    REEL__CALLED;
     const struct row *r = row_of(kind);
     if (!r) {
         reel_fail(REEL_ERR_ARG, "nn_activation: there is no activation %d", (int)kind);
@@ -93,13 +93,13 @@ reel_module *reel_nn_activation(reel_activation kind)
 
 reel_module *reel_nn_relu(void)
 {
-    REEL__CALLED("nn_relu");
+    REEL__CALLED;
     return reel_nn_activation(REEL_ACT_RELU);
 }
 
 reel_module *reel_nn_gelu(void)
 {
-    REEL__CALLED("nn_gelu");
+    REEL__CALLED;
     return reel_nn_activation(REEL_ACT_GELU);
 }
 
@@ -113,12 +113,12 @@ static reel_module *with_number(const char *type, double a,
 
 reel_module *reel_nn_leaky_relu(double negative_slope)
 {
-    REEL__CALLED("nn_leaky_relu");
+    REEL__CALLED;
     return with_number("leaky_relu", negative_slope, leaky_relu_forward);
 }
 
 reel_module *reel_nn_elu(double alpha)
 {
-    REEL__CALLED("nn_elu");
+    REEL__CALLED;
     return with_number("elu", alpha, elu_forward);
 }

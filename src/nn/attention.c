@@ -96,7 +96,7 @@ reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query,
                                        reel_tensor *key, reel_tensor *value,
                                        reel_tensor *mask)
 {
-    REEL__CALLED("nn_attention_forward");
+    REEL__CALLED;
     if (!query || !key || !value || !mha || mha->type != attention_type) {
         reel_fail(REEL_ERR_ARG, "nn_attention_forward: %s",
                   query && key && value ? "the module is not an attention"
@@ -111,7 +111,7 @@ reel_tensor *reel_nn_attention_forward(reel_module *mha, reel_tensor *query,
 
 reel_module *reel_nn_attention(int64_t dim, int heads, const reel_nn_attention_opts *opts)
 {
-    REEL__CALLED("nn_attention");
+    REEL__CALLED;
     const reel_nn_attention_opts *o =
         REEL__OPTS("nn_attention", reel_nn_attention_opts, opts);
     if (!o) return NULL;
@@ -199,7 +199,7 @@ static reel_status encoder_forward_n(reel_module *self, reel_tensor *const x[], 
 reel_module *reel_nn_encoder_layer(int64_t dim, int heads,
                                    const reel_nn_encoder_layer_opts *opts)
 {
-    REEL__CALLED("nn_encoder_layer");
+    REEL__CALLED;
     const reel_nn_encoder_layer_opts *o =
         REEL__OPTS("nn_encoder_layer", reel_nn_encoder_layer_opts, opts);
     if (!o) return NULL;

@@ -48,7 +48,7 @@ struct reel_compiled {
 
 reel_compiled *reel_compile(reel_function_n fn, void *user, const reel_compile_opts *opts)
 {
-    REEL__CALLED("compile");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     const reel_compile_opts *o = REEL__OPTS("compile", reel_compile_opts, opts);
     if (!o) return NULL;
@@ -313,7 +313,7 @@ static reel_status run_or_call(reel_compiled *s, reel_tensor *const x[], int n_x
 reel_status reel_compiled_run(reel_compiled *s, reel_tensor *const x[], int n_x,
                               reel_tensor *y[], int n_y)
 {
-    REEL__CALLED("compiled_run");
+    REEL__CALLED;
     reel__no_results(y, n_y);
     if (reel_failed()) return reel_error_status();
     bool whole =

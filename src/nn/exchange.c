@@ -64,7 +64,7 @@ static void put_in_place(reel_module *parent, reel_module *old, char *name,
 
 reel_module *reel_module_replace(reel_module *m, const char *path, reel_module *child)
 {
-    REEL__CALLED("module_replace");
+    REEL__CALLED;
     if (!child) {
         reel_fail(REEL_ERR_ARG, "module_replace: the child \"%s\" is NULL",
                   path ? path : "");
@@ -93,7 +93,7 @@ static reel_module *hole_new(void)
 
 reel_module *reel_module_take(reel_module *m, const char *path)
 {
-    REEL__CALLED("module_take");
+    REEL__CALLED;
     reel_module *old = reel_failed() ? NULL : child_at("module_take", m, path);
     if (!old || !reel__module_there("module_take", old)) return NULL;
     reel_module *parent = old->tree->parent, *hole = hole_new();
@@ -160,7 +160,7 @@ static void put_tensor(reel_module *owner, reel__slot *slot, reel_tensor *t)
 
 reel_status reel_module_tie(reel_module *m, const char *path, const char *same_as)
 {
-    REEL__CALLED("module_tie");
+    REEL__CALLED;
     static const char who[] = "module_tie";
     if (!reel__module_there(who, m) || reel_failed()) return reel_error_status();
     reel_module *owner = NULL, *other = NULL;

@@ -203,7 +203,7 @@ static bool hook_known(const reel_module_hook *hook)
 
 int reel_module_add_hook(reel_module *m, const reel_module_hook *hook)
 {
-    REEL__CALLED("module_add_hook");
+    REEL__CALLED;
     if (!reel__module_there("module_add_hook", m) || reel_failed() || !hook_known(hook))
         return 0;
     struct reel_module_tree *t = m->tree;
@@ -218,7 +218,7 @@ int reel_module_add_hook(reel_module *m, const reel_module_hook *hook)
 
 reel_status reel_module_remove_hook(reel_module *m, int number)
 {
-    REEL__CALLED("module_remove_hook");
+    REEL__CALLED;
     for (int i = 0; m && i < m->tree->n_hook; i++) {
         struct reel_module_tree *t = m->tree;
         if (t->hook[i].number != number) continue;

@@ -65,7 +65,7 @@ static reel_status add(void *user, const char *name, reel_tensor *t, reel_state_
 
 reel_module *reel_graph_module(const reel_graph *g)
 {
-    REEL__CALLED("graph_module");
+    REEL__CALLED;
     if (!g || reel_graph_outputs(g) < 1) {
         reel_fail(REEL_ERR_ARG, "graph_module: %s",
                   g ? "the graph has no outputs" : "the graph is NULL");

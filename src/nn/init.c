@@ -62,7 +62,7 @@ static reel_tensor *fill(const char *who, reel_tensor *t, bool normal, double a,
 
 reel_tensor *reel_init_constant(reel_tensor *t, double value)
 {
-    REEL__CALLED("init_constant");
+    REEL__CALLED;
     if (!t) reel_fail(REEL_ERR_ARG, "init_constant: the tensor is NULL");
     if (!t || reel_failed()) return NULL;
     bool was = reel_set_grad_enabled(false);
@@ -73,13 +73,13 @@ reel_tensor *reel_init_constant(reel_tensor *t, double value)
 
 reel_tensor *reel_init_uniform(reel_tensor *t, double low, double high)
 {
-    REEL__CALLED("init_uniform");
+    REEL__CALLED;
     return fill("init_uniform", t, false, low, high);
 }
 
 reel_tensor *reel_init_normal(reel_tensor *t, double mean, double std)
 {
-    REEL__CALLED("init_normal");
+    REEL__CALLED;
     return fill("init_normal", t, true, mean, std);
 }
 
@@ -110,7 +110,7 @@ static double kaiming_std(const reel_kaiming_opts *o, double in, double out)
 
 reel_tensor *reel_init_kaiming_uniform(reel_tensor *t, const reel_kaiming_opts *opts)
 {
-    REEL__CALLED("init_kaiming_uniform");
+    REEL__CALLED;
     const reel_kaiming_opts *o =
         REEL__OPTS("init_kaiming_uniform", reel_kaiming_opts, opts);
     double in, out;
@@ -121,7 +121,7 @@ reel_tensor *reel_init_kaiming_uniform(reel_tensor *t, const reel_kaiming_opts *
 
 reel_tensor *reel_init_kaiming_normal(reel_tensor *t, const reel_kaiming_opts *opts)
 {
-    REEL__CALLED("init_kaiming_normal");
+    REEL__CALLED;
     const reel_kaiming_opts *o =
         REEL__OPTS("init_kaiming_normal", reel_kaiming_opts, opts);
     double in, out;
@@ -136,7 +136,7 @@ static double xavier_std(double gain, double in, double out)
 
 reel_tensor *reel_init_xavier_uniform(reel_tensor *t, double gain)
 {
-    REEL__CALLED("init_xavier_uniform");
+    REEL__CALLED;
     double in, out;
     if (!fans("init_xavier_uniform", t, &in, &out)) return NULL;
     double bound = sqrt(3) * xavier_std(gain, in, out);
@@ -145,7 +145,7 @@ reel_tensor *reel_init_xavier_uniform(reel_tensor *t, double gain)
 
 reel_tensor *reel_init_xavier_normal(reel_tensor *t, double gain)
 {
-    REEL__CALLED("init_xavier_normal");
+    REEL__CALLED;
     double in, out;
     if (!fans("init_xavier_normal", t, &in, &out)) return NULL;
     return fill("init_xavier_normal", t, true, 0, xavier_std(gain, in, out));

@@ -68,7 +68,7 @@ static double normal_quantile(double p, double low, double high)
 reel_tensor *reel_init_trunc_normal(reel_tensor *t, double mean, double std, double low,
                                     double high)
 {
-    REEL__CALLED("init_trunc_normal");
+    REEL__CALLED;
     if (!t || !(std > 0) || !(low < high)) {
         reel_fail(REEL_ERR_ARG, "init_trunc_normal: %s",
                   t ? "needs std > 0 and low < high" : "the tensor is NULL");
@@ -114,7 +114,7 @@ static void gram_schmidt(double *q, int64_t rows, int64_t n)
 
 reel_tensor *reel_init_orthogonal(reel_tensor *t, double gain)
 {
-    REEL__CALLED("init_orthogonal");
+    REEL__CALLED;
     if (reel_rank(t) < 2) {
         reel_fail(t ? REEL_ERR_SHAPE : REEL_ERR_ARG, "init_orthogonal: %s",
                   t ? "needs rank 2 or more, [out, rest...]" : "the tensor is NULL");

@@ -36,7 +36,7 @@ static reel_tensor *linear_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_linear(int64_t in, int64_t out, const reel_nn_linear_opts *opts)
 {
-    REEL__CALLED("nn_linear");
+    REEL__CALLED;
     const reel_nn_linear_opts *o = REEL__OPTS("nn_linear", reel_nn_linear_opts, opts);
     if (!o) return NULL;
     if (in < 1 || out < 1) {
@@ -70,7 +70,7 @@ static reel_tensor *conv2d_forward(reel_module *self, reel_tensor *x)
 reel_module *reel_nn_conv2d(int64_t in, int64_t out, int kernel,
                             const reel_nn_conv2d_opts *opts)
 {
-    REEL__CALLED("nn_conv2d");
+    REEL__CALLED;
     const reel_nn_conv2d_opts *o = REEL__OPTS("nn_conv2d", reel_nn_conv2d_opts, opts);
     if (!o || !REEL__KNOWN("nn_conv2d", &o->conv)) return NULL;
     bool pair = o->kernel_hw[0] || o->kernel_hw[1];
@@ -115,7 +115,7 @@ static reel_tensor *embedding_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_embedding(int64_t n, int64_t dim)
 {
-    REEL__CALLED("nn_embedding");
+    REEL__CALLED;
     if (n < 1 || dim < 1) {
         reel_fail(REEL_ERR_ARG,
                   "nn_embedding: %lld rows of %lld, expected 1 or more each",

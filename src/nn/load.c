@@ -23,7 +23,7 @@ struct reel_load_report {
 
 reel_load_report *reel_load_report_new(void)
 {
-    REEL__CALLED("load_report_new");
+    REEL__CALLED;
     return reel_failed() ? NULL : reel__calloc(1, sizeof(reel_load_report));
 }
 
@@ -234,7 +234,7 @@ static reel_status load(loading *l, reel_module *m, const reel_load_opts *o)
 reel_status reel_load_state_dict(reel_module *m, const reel_tensor_map *map,
                                  const reel_load_opts *opts)
 {
-    REEL__CALLED("load_state_dict");
+    REEL__CALLED;
     if (!reel__module_there("load_state_dict", m)) return reel_error_status();
     if (!map) return reel_fail(REEL_ERR_ARG, "load_state_dict: the map is NULL");
     if (reel_failed()) return reel_error_status();

@@ -13,7 +13,7 @@ void reel_train(reel_module *m, bool on)
 
 reel_status reel_freeze(reel_module *m, bool on)
 {
-    REEL__CALLED("freeze");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     reel_params p = reel_parameters(m);
     for (int i = 0; i < p.n; i++)
@@ -93,14 +93,14 @@ static reel_status change_all(reel_module *m, change *c)
 
 reel_status reel_module_to(reel_module *m, reel_device device)
 {
-    REEL__CALLED("module_to");
+    REEL__CALLED;
     if (!reel__module_there("module_to", m) || reel_failed()) return reel_error_status();
     return change_all(m, &(change){.to_device = true, .device = device});
 }
 
 reel_status reel_module_cast(reel_module *m, reel_dtype dtype)
 {
-    REEL__CALLED("module_cast");
+    REEL__CALLED;
     if (!reel__module_there("module_cast", m) || reel_failed())
         return reel_error_status();
     if (!reel_dtype_is_float(dtype))

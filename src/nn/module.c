@@ -21,7 +21,7 @@ static uint64_t says(const void *object)
 void *reel_module_new(size_t size, const char *type,
                       reel_tensor *(*forward)(reel_module *self, reel_tensor *x))
 {
-    REEL__CALLED("module_new");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (size < sizeof(reel_module)) {
         reel_fail(REEL_ERR_ARG,
@@ -156,7 +156,7 @@ static void take_out(reel_module *parent, const reel_module *child)
 
 void reel_module_free(reel_module *m)
 {
-    REEL__CALLED("module_free");
+    REEL__CALLED;
     if (!m || !(m->tree->is_hole || reel__module_there("module_free", m))) return;
     reel_module *parent = m->tree->parent;
     if (!parent) {
@@ -235,7 +235,7 @@ static bool name_fits(const char *who, const reel_module *m, const char *name)
 
 reel_module *reel_module_add(reel_module *parent, const char *name, reel_module *child)
 {
-    REEL__CALLED("module_add");
+    REEL__CALLED;
     if (!child) {
         reel_fail(REEL_ERR_ARG, "module_add: the child \"%s\" is NULL", name ? name : "");
         return NULL;
@@ -285,12 +285,12 @@ static reel_tensor *add_slot(const char *who, reel_module *m, const char *name,
 
 reel_tensor *reel_module_param(reel_module *m, const char *name, reel_tensor *t)
 {
-    REEL__CALLED("module_param");
+    REEL__CALLED;
     return add_slot("module_param", m, name, t, true);
 }
 
 reel_tensor *reel_module_buffer(reel_module *m, const char *name, reel_tensor *t)
 {
-    REEL__CALLED("module_buffer");
+    REEL__CALLED;
     return add_slot("module_buffer", m, name, t, false);
 }

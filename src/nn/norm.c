@@ -45,7 +45,7 @@ bool reel__is_batch_norm2d(const reel_module *m)
 reel_tensor *reel_nn_batch_norm2d_forward(reel_module *bn, reel_tensor *x,
                                           reel_tensor *residual, bool relu)
 {
-    REEL__CALLED("nn_batch_norm2d_forward");
+    REEL__CALLED;
     if (!x || !bn || !reel__is_batch_norm2d(bn)) {
         reel_fail(REEL_ERR_ARG, "nn_batch_norm2d_forward: %s",
                   x ? "the module is not a batch_norm2d" : "the input is NULL");
@@ -57,7 +57,7 @@ reel_tensor *reel_nn_batch_norm2d_forward(reel_module *bn, reel_tensor *x,
 
 reel_module *reel_nn_batch_norm2d(int64_t channels, const reel_nn_batch_norm2d_opts *opts)
 {
-    REEL__CALLED("nn_batch_norm2d");
+    REEL__CALLED;
     const reel_nn_batch_norm2d_opts *o =
         REEL__OPTS("nn_batch_norm2d", reel_nn_batch_norm2d_opts, opts);
     if (!o) return NULL;
@@ -114,7 +114,7 @@ static reel_tensor *layer_norm_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_layer_norm(reel_shape shape, const reel_nn_layer_norm_opts *opts)
 {
-    REEL__CALLED("nn_layer_norm");
+    REEL__CALLED;
     const reel_nn_layer_norm_opts *o =
         REEL__OPTS("nn_layer_norm", reel_nn_layer_norm_opts, opts);
     if (!o) return NULL;

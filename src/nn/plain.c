@@ -43,13 +43,13 @@ static reel_module *pool_new(const char *who, const char *type,
 
 reel_module *reel_nn_max_pool2d(int kernel, const reel_pool2d_opts *opts)
 {
-    REEL__CALLED("nn_max_pool2d");
+    REEL__CALLED;
     return pool_new("nn_max_pool2d", "max_pool2d", max_pool_forward, kernel, opts);
 }
 
 reel_module *reel_nn_avg_pool2d(int kernel, const reel_pool2d_opts *opts)
 {
-    REEL__CALLED("nn_avg_pool2d");
+    REEL__CALLED;
     return pool_new("nn_avg_pool2d", "avg_pool2d", avg_pool_forward, kernel, opts);
 }
 
@@ -79,7 +79,7 @@ static reel_tensor *adaptive_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_adaptive_avg_pool2d(int h, int w)
 {
-    REEL__CALLED("nn_adaptive_avg_pool2d");
+    REEL__CALLED;
     if (h >= 1 && w >= 1)
         return two_ints_new("adaptive_avg_pool2d", adaptive_forward, h, w);
     reel_fail(REEL_ERR_ARG, "nn_adaptive_avg_pool2d: %d x %d, expected 1 or more each", h,
@@ -95,7 +95,7 @@ static reel_tensor *flatten_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_flatten(int start, int end)
 {
-    REEL__CALLED("nn_flatten");
+    REEL__CALLED;
     return two_ints_new("flatten", flatten_forward, start, end);
 }
 
@@ -113,7 +113,7 @@ static reel_tensor *dropout_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_dropout(double p)
 {
-    REEL__CALLED("nn_dropout");
+    REEL__CALLED;
     if (!(p >= 0 && p < 1)) {
         reel_fail(REEL_ERR_ARG, "nn_dropout: p is %g, expected 0 <= p < 1", p);
         return NULL;

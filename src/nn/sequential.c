@@ -28,7 +28,7 @@ static reel_tensor *sequential_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_nn_sequential_n(reel_module *const modules[], int n)
 {
-    REEL__CALLED("nn_sequential_n");
+    REEL__CALLED;
     bool whole = modules || n == 0;
     for (int i = 0; i < n && whole; i++) whole = modules[i] != NULL;
     if (!whole) reel_fail(REEL_ERR_ARG, "nn_sequential: a module is NULL");

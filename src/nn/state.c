@@ -10,7 +10,7 @@ static reel_status put(void *user, const char *path, reel_tensor *t, bool is_par
 
 reel_status reel_state_dict(reel_module *m, reel_tensor_map *map)
 {
-    REEL__CALLED("state_dict");
+    REEL__CALLED;
     if (!reel__module_there("state_dict", m)) return reel_error_status();
     if (!map) return reel_fail(REEL_ERR_ARG, "state_dict: the map is NULL");
     if (reel_failed()) return reel_error_status();
@@ -33,7 +33,7 @@ static reel_status put_once(void *user, const char *path, reel_tensor *t, bool i
 
 reel_status reel_module_save(reel_module *m, const char *path)
 {
-    REEL__CALLED("module_save");
+    REEL__CALLED;
     if (!reel__module_there("module_save", m)) return reel_error_status();
     reel_tensor_map *map = reel_tensor_map_new();
     reel_status st = map ? reel_tensor_each(m, put_once, map) : reel_error_status();
@@ -44,7 +44,7 @@ reel_status reel_module_save(reel_module *m, const char *path)
 
 reel_status reel_module_load(reel_module *m, const char *path, const reel_load_opts *opts)
 {
-    REEL__CALLED("module_load");
+    REEL__CALLED;
     if (!reel__module_there("module_load", m)) return reel_error_status();
     reel_tensor_map *map = reel_safetensors_load(path);
     reel_status st = map ? reel_load_state_dict(m, map, opts) : reel_error_status();

@@ -186,7 +186,7 @@ static reel_status run(summary *s, reel_module *m, reel_shape input, reel_dtype 
 
 char *reel_summary(reel_module *m, reel_shape input, const reel_summary_opts *opts)
 {
-    REEL__CALLED("summary");
+    REEL__CALLED;
     const reel_summary_opts *o = REEL__OPTS("summary", reel_summary_opts, opts);
     if (!o) return NULL;
     if (!m) reel_fail(REEL_ERR_ARG, "summary: the module is NULL");
@@ -210,7 +210,7 @@ char *reel_summary(reel_module *m, reel_shape input, const reel_summary_opts *op
 reel_status reel_summary_write(reel_module *m, reel_shape input, FILE *to,
                                const reel_summary_opts *opts)
 {
-    REEL__CALLED("summary_write");
+    REEL__CALLED;
     if (!to) return reel_fail(REEL_ERR_ARG, "summary_write: the file is NULL");
     char *text = reel_summary(m, input, opts);
     if (!text) return reel_error_status();

@@ -22,7 +22,7 @@ static reel_status decides(void *user, const char *path, reel_module *m)
 
 reel_status reel_capture_module(reel_module *m)
 {
-    REEL__CALLED("capture_module");
+    REEL__CALLED;
     reel_status st = reel_tensor_each(m, declare, NULL);
     return st ? st : reel_module_each(m, decides, NULL);
 }
@@ -34,7 +34,7 @@ static reel_status declare_module(void *user)
 
 reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n)
 {
-    REEL__CALLED("module_function");
+    REEL__CALLED;
     if (n == 1 && x) return reel_forward(module, x[0]);
     reel_fail(REEL_ERR_ARG, "module_function: %d inputs, a module takes one", n);
     return NULL;
@@ -43,13 +43,13 @@ reel_tensor *reel_module_function(void *module, reel_tensor *const x[], int n)
 reel_status reel_module_function_n(void *module, reel_tensor *const x[], int n_x,
                                    reel_tensor *y[], int n_y)
 {
-    REEL__CALLED("module_function_n");
+    REEL__CALLED;
     return reel_forward_n(module, x, n_x, y, n_y);
 }
 
 reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *opts)
 {
-    REEL__CALLED("trace");
+    REEL__CALLED;
     if (!m || !x) {
         reel_fail(REEL_ERR_ARG, "trace: the %s is NULL", m ? "input" : "module");
         return NULL;
@@ -64,7 +64,7 @@ reel_graph *reel_trace(reel_module *m, reel_tensor *x, const reel_trace_opts *op
 reel_graph *reel_trace_n(reel_module *m, reel_tensor *const x[], int n_x, int n_y,
                          const reel_trace_opts *opts)
 {
-    REEL__CALLED("trace_n");
+    REEL__CALLED;
     if (!reel__module_there("trace", m)) return NULL;
     const reel_trace_opts *given = REEL__OPTS("trace_n", reel_trace_opts, opts);
     if (!given) return NULL;
@@ -76,7 +76,7 @@ reel_graph *reel_trace_n(reel_module *m, reel_tensor *const x[], int n_x, int n_
 reel_status reel_module_export(reel_module *m, reel_tensor *x, const char *path,
                                const reel_onnx_opts *opts)
 {
-    REEL__CALLED("module_export");
+    REEL__CALLED;
     const reel_onnx_opts *given = REEL__OPTS("module_export", reel_onnx_opts, opts);
     if (!given) return reel_error_status();
     reel_onnx_opts o = *given;
@@ -92,7 +92,7 @@ reel_status reel_module_export_n(reel_module *m, reel_tensor *const x[], int n_x
                                  const char *path, const reel_trace_opts *trace,
                                  const reel_onnx_opts *opts)
 {
-    REEL__CALLED("module_export_n");
+    REEL__CALLED;
     const reel_onnx_opts *given = REEL__OPTS("module_export_n", reel_onnx_opts, opts);
     if (!given) return reel_error_status();
     reel_onnx_opts o = *given;

@@ -83,7 +83,7 @@ static reel_status walk_modules(walk *w, reel_module *m)
 
 reel_status reel_module_each(reel_module *m, reel_module_visit visit, void *user)
 {
-    REEL__CALLED("module_each");
+    REEL__CALLED;
     if (!reel__module_there("module_each", m)) return reel_error_status();
     if (!visit) return reel_fail(REEL_ERR_ARG, "module_each: visit is NULL");
     REEL__CALLS_BACK;
@@ -118,7 +118,7 @@ static reel_status visit_slots(void *user, const char *path, reel_module *m)
 
 reel_status reel_tensor_each(reel_module *m, reel_tensor_visit visit, void *user)
 {
-    REEL__CALLED("tensor_each");
+    REEL__CALLED;
     if (!reel__module_there("tensor_each", m)) return reel_error_status();
     if (!visit) return reel_fail(REEL_ERR_ARG, "tensor_each: visit is NULL");
     tensor_walk w = {.visit = visit, .user = user};
@@ -177,7 +177,7 @@ static bool make_list(reel_module *m, reel__param_list *list)
 
 reel_params reel_parameters(reel_module *m)
 {
-    REEL__CALLED("parameters");
+    REEL__CALLED;
     if (!reel__module_there("parameters", m)) return (reel_params){0};
     reel__param_list *list = &m->tree->params;
     if (!list->valid && !make_list(m, list)) {

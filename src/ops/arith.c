@@ -347,13 +347,13 @@ static reel_tensor *masked_fill(reel_tensor *x, reel_tensor *mask, reel__number 
 
 reel_tensor *reel_masked_fill(reel_tensor *x, reel_tensor *mask, double value)
 {
-    REEL__CALLED("masked_fill");
+    REEL__CALLED;
     return masked_fill(x, mask, reel__real(value));
 }
 
 reel_tensor *reel_masked_fill_i64(reel_tensor *x, reel_tensor *mask, int64_t value)
 {
-    REEL__CALLED("masked_fill_i64");
+    REEL__CALLED;
     return masked_fill(x, mask, reel__whole(value));
 }
 
@@ -484,7 +484,7 @@ static reel_tensor *with_number(const reel__op *op, reel_tensor *x, reel__number
     }                                                                                    \
     reel_tensor *fn_i64(reel_tensor *x, int64_t value)                                   \
     {                                                                                    \
-        REEL__CALLED(&#fn_i64[sizeof "reel_" - 1]);                                      \
+        REEL__CALLED;                                                                    \
         return with_number(&record, x, reel__whole(value));                              \
     }
 WITH_NUMBER(reel_add_scalar, reel_add_scalar_i64, reel__add_scalar)
@@ -512,7 +512,7 @@ static reel_tensor *clamp(const reel__op *op, reel_tensor *x, reel__number low,
     }                                                                                    \
     reel_tensor *fn_i64(reel_tensor *x, int64_t low, int64_t high)                       \
     {                                                                                    \
-        REEL__CALLED(&#fn_i64[sizeof "reel_" - 1]);                                      \
+        REEL__CALLED;                                                                    \
         return clamp(&record, x, reel__whole(low), reel__whole(high));                   \
     }
 CLAMP(reel_clamp, reel_clamp_i64, reel__clamp)

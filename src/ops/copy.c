@@ -62,14 +62,14 @@ reel_tensor *reel_copy(reel_tensor *x)
 
 reel_tensor *reel_contiguous(reel_tensor *x)
 {
-    REEL__CALLED("contiguous");
+    REEL__CALLED;
     if (!reel__have("contiguous", x, "x")) return NULL;
     return reel__is_contiguous(&x->meta) ? x : copy_as(x, x->meta.dtype, REEL_CONTIGUOUS);
 }
 
 reel_tensor *reel_to_format(reel_tensor *x, reel_memory_format format)
 {
-    REEL__CALLED("to_format");
+    REEL__CALLED;
     if (!reel__have("to_format", x, "x")) return NULL;
     if (format == REEL_CONTIGUOUS) return reel_contiguous(x);
     if (format == REEL_PRESERVE) return x;
@@ -137,7 +137,7 @@ const reel__op reel__copy_ = {
 
 reel_tensor *reel_copy_(reel_tensor *dst, reel_tensor *src)
 {
-    REEL__CALLED("copy_");
+    REEL__CALLED;
     if (!reel__have("copy_", dst, "dst") || !reel__have("copy_", src, "src")) return NULL;
     reel__meta sum;
     if (!reel__broadcast(&dst->meta, &src->meta, &sum) ||
@@ -183,13 +183,13 @@ reel_tensor *reel_fill_(reel_tensor *x, double value)
 
 reel_tensor *reel_fill_i64_(reel_tensor *x, int64_t value)
 {
-    REEL__CALLED("fill_i64_");
+    REEL__CALLED;
     const reel__fill_attrs a = {reel__whole(value)};
     return APPLY(&reel__fill_, &a, x);
 }
 
 reel_tensor *reel_zero_(reel_tensor *x)
 {
-    REEL__CALLED("zero_");
+    REEL__CALLED;
     return reel_fill_(x, 0);
 }

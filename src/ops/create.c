@@ -186,31 +186,31 @@ reel_tensor *reel_full(reel_shape shape, double value, reel_dtype dtype)
 
 reel_tensor *reel_full_i64(reel_shape shape, int64_t value, reel_dtype dtype)
 {
-    REEL__CALLED("full_i64");
+    REEL__CALLED;
     return reel__full_of(shape, reel__whole(value), dtype);
 }
 
 reel_tensor *reel_zeros(reel_shape shape, reel_dtype dtype)
 {
-    REEL__CALLED("zeros");
+    REEL__CALLED;
     return reel_full(shape, 0, dtype);
 }
 
 reel_tensor *reel_ones(reel_shape shape, reel_dtype dtype)
 {
-    REEL__CALLED("ones");
+    REEL__CALLED;
     return reel_full(shape, 1, dtype);
 }
 
 reel_tensor *reel_scalar(double value, reel_dtype dtype)
 {
-    REEL__CALLED("scalar");
+    REEL__CALLED;
     return reel_full(REEL_SCALAR, value, dtype);
 }
 
 reel_tensor *reel_scalar_i64(int64_t value, reel_dtype dtype)
 {
-    REEL__CALLED("scalar_i64");
+    REEL__CALLED;
     return reel_full_i64(REEL_SCALAR, value, dtype);
 }
 
@@ -229,13 +229,13 @@ static reel_tensor *full_like(const char *who, reel_tensor *x, int64_t value)
 
 reel_tensor *reel_zeros_like(reel_tensor *x)
 {
-    REEL__CALLED("zeros_like");
+    REEL__CALLED;
     return full_like("zeros_like", x, 0);
 }
 
 reel_tensor *reel_ones_like(reel_tensor *x)
 {
-    REEL__CALLED("ones_like");
+    REEL__CALLED;
     return full_like("ones_like", x, 1);
 }
 
@@ -254,7 +254,7 @@ reel_tensor *reel_arange(double start, double end, double step, reel_dtype dtype
 
 reel_tensor *reel_arange_i64(int64_t start, int64_t end, int64_t step, reel_dtype dtype)
 {
-    REEL__CALLED("arange_i64");
+    REEL__CALLED;
     return arange(reel__whole(start), reel__whole(end), reel__whole(step), dtype);
 }
 
@@ -274,7 +274,7 @@ reel_tensor *reel_linspace(double start, double end, int64_t n, reel_dtype dtype
 
 reel_tensor *reel_eye(int64_t n, int64_t m, reel_dtype dtype)
 {
-    REEL__CALLED("eye");
+    REEL__CALLED;
     if (n < 0 || m < 0) {
         reel_fail(REEL_ERR_ARG, "eye: sizes %" PRId64 " and %" PRId64 " must be >= 0", n,
                   m);
@@ -387,7 +387,7 @@ static void shuffle(int64_t *item, const int64_t *draw, int64_t n)
 
 reel_tensor *reel_randperm(int64_t n)
 {
-    REEL__CALLED("randperm");
+    REEL__CALLED;
     if (n < 0 || n > INT32_MAX) { /* hi * m above stays below 2^58 */
         reel_fail(REEL_ERR_ARG, "randperm: n %" PRId64 " must be 0 to %d", n, INT32_MAX);
         return NULL;

@@ -223,7 +223,7 @@ static reel_custom_op *make(const char *name, const reel_custom_op_opts *o)
 
 reel_custom_op *reel_custom_op_new(const char *name, const reel_custom_op_opts *opts)
 {
-    REEL__CALLED("custom_op_new");
+    REEL__CALLED;
     reel_custom_op *op = NULL;
     if (!opts) reel_fail(REEL_ERR_ARG, "custom_op_new: opts is NULL");
     if (!opts || !REEL__KNOWN("custom_op_new", opts)) return NULL;
@@ -305,14 +305,14 @@ static const void *attr_of(const reel_custom_call *c, const char *name, bool is_
 
 int64_t reel_custom_int(const reel_custom_call *c, const char *name)
 {
-    REEL__CALLED("custom_int");
+    REEL__CALLED;
     const int64_t *at = attr_of(c, name, false);
     return at ? *at : 0;
 }
 
 double reel_custom_real(const reel_custom_call *c, const char *name)
 {
-    REEL__CALLED("custom_real");
+    REEL__CALLED;
     const double *at = attr_of(c, name, true);
     return at ? *at : 0;
 }
@@ -332,7 +332,7 @@ bool reel_custom_needs(const reel_custom_call *c, int i)
 reel_status reel_custom_same(void *user, const reel_custom_call *c,
                              const reel_custom_type x[], reel_custom_type y[])
 {
-    REEL__CALLED("custom_same");
+    REEL__CALLED;
     (void)user, (void)c, (void)x, (void)y; /* they come so */
     return reel_error_status();
 }

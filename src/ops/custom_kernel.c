@@ -68,7 +68,7 @@ static reel_status take_back(reel__lent *l, int *changed)
 
 reel_tensor *reel_custom_result(reel_custom_call *c, int k)
 {
-    REEL__CALLED("custom_result");
+    REEL__CALLED;
     if (!c || k < 0 || k >= c->n_result) {
         reel_fail(REEL_ERR_ARG, "custom_result: %s",
                   c ? "there is no result of that number" : "c is NULL");

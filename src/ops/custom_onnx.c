@@ -10,13 +10,13 @@
 
 const reel_onnx_ref *reel_onnx_in(reel_onnx *o, int i)
 {
-    REEL__CALLED("onnx_in");
+    REEL__CALLED;
     return o && !reel_failed() && i >= 0 && i < REEL_OP_MAX_IN ? o->in[i] : NULL;
 }
 
 const reel_onnx_ref *reel_onnx_out(reel_onnx *o, int k)
 {
-    REEL__CALLED("onnx_out");
+    REEL__CALLED;
     if (!o || reel_failed() || k < 0 || k >= REEL_OP_MAX_OUT) return NULL;
     return o->out[k].rank < 0 ? NULL : &o->out[k];
 }
@@ -25,7 +25,7 @@ const reel_onnx_ref *reel_onnx_emit(reel_onnx *o, const char *op_type,
                                     const reel_onnx_ref *type, int n,
                                     const reel_onnx_ref *const in[])
 {
-    REEL__CALLED("onnx_emit");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (!o || !op_type || n < 1 || n > REEL_OP_MAX_IN || !in || !in[0]) {
         reel_fail(REEL_ERR_ARG, "onnx_emit: %s",
@@ -49,19 +49,19 @@ static bool has_node(const reel_onnx *o, const char *name)
 
 void reel_onnx_set_int(reel_onnx *o, const char *name, int64_t value)
 {
-    REEL__CALLED("onnx_set_int");
+    REEL__CALLED;
     if (has_node(o, name)) reel__onnx_int(o, name, value);
 }
 
 void reel_onnx_set_real(reel_onnx *o, const char *name, double value)
 {
-    REEL__CALLED("onnx_set_real");
+    REEL__CALLED;
     if (has_node(o, name)) reel__onnx_float(o, name, value);
 }
 
 const reel_onnx_ref *reel_onnx_number(reel_onnx *o, double value, const reel_onnx_ref *x)
 {
-    REEL__CALLED("onnx_number");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (o && x) return reel__onnx_number(o, value, x->dtype);
     reel_fail(REEL_ERR_ARG, "onnx_number: %s is NULL", o ? "x" : "o");
@@ -70,7 +70,7 @@ const reel_onnx_ref *reel_onnx_number(reel_onnx *o, double value, const reel_onn
 
 reel_status reel_onnx_give(reel_onnx *o, int k, const reel_onnx_ref *v)
 {
-    REEL__CALLED("onnx_give");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!o || k < 0 || k >= REEL_OP_MAX_OUT || !v)
         return reel_fail(REEL_ERR_ARG, "onnx_give: %s",

@@ -133,7 +133,7 @@ reel_tensor *reel_index_select(reel_tensor *x, int dim, reel_tensor *index)
 
 reel_tensor *reel_embedding(reel_tensor *weight, reel_tensor *index)
 {
-    REEL__CALLED("embedding");
+    REEL__CALLED;
     if (!reel__have("embedding", weight, "weight") ||
         !reel__have("embedding", index, "index"))
         return NULL;

@@ -92,7 +92,7 @@ static reel_tensor *stack_some(reel_tensor *const x[], int n, int d)
 
 reel_tensor *reel_stack(reel_tensor *const x[], int n, int dim)
 {
-    REEL__CALLED("stack");
+    REEL__CALLED;
     if (!x || n < 1) {
         reel_fail(REEL_ERR_ARG, "stack: needs one tensor or more");
         return NULL;
@@ -192,14 +192,14 @@ static reel_tensor *pad(reel_tensor *x, reel_shape before, reel_shape after,
 
 reel_tensor *reel_pad(reel_tensor *x, reel_shape before, reel_shape after, double value)
 {
-    REEL__CALLED("pad");
+    REEL__CALLED;
     return pad(x, before, after, reel__real(value));
 }
 
 reel_tensor *reel_pad_i64(reel_tensor *x, reel_shape before, reel_shape after,
                           int64_t value)
 {
-    REEL__CALLED("pad_i64");
+    REEL__CALLED;
     return pad(x, before, after, reel__whole(value));
 }
 

@@ -179,7 +179,7 @@ static bool rows_of(reel_tensor **x, reel_tensor **target)
 reel_tensor *reel_cross_entropy(reel_tensor *logits, reel_tensor *target,
                                 const reel_cross_entropy_opts *opts)
 {
-    REEL__CALLED("cross_entropy");
+    REEL__CALLED;
     const reel_cross_entropy_opts *o =
         REEL__OPTS("cross_entropy", reel_cross_entropy_opts, opts);
     if (!o) return NULL;
@@ -265,7 +265,7 @@ const reel__op reel__squared_error = {
 
 reel_tensor *reel_mse_loss(reel_tensor *x, reel_tensor *target, reel_reduction reduction)
 {
-    REEL__CALLED("mse_loss");
+    REEL__CALLED;
     return reduce(&reel__squared_error, x, target, reduction);
 }
 

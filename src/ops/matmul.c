@@ -87,7 +87,7 @@ static bool batch_shape(const reel_tensor *x, const reel_tensor *y, reel__meta *
 
 reel_tensor *reel_matmul(reel_tensor *x, reel_tensor *y)
 {
-    REEL__CALLED("matmul");
+    REEL__CALLED;
     if (!reel__have("matmul", x, "x") || !reel__have("matmul", y, "y")) return NULL;
     if (x->meta.rank == 0 || y->meta.rank == 0) {
         reel_fail(REEL_ERR_SHAPE, "matmul: %s and %s must have rank 1 or more",
@@ -157,7 +157,7 @@ const reel__op reel__linear = {
 
 reel_tensor *reel_linear(reel_tensor *x, reel_tensor *weight, reel_tensor *bias)
 {
-    REEL__CALLED("linear");
+    REEL__CALLED;
     if (!reel__have("linear", x, "x") || !reel__have("linear", weight, "weight"))
         return NULL;
     int r = x->meta.rank;

@@ -330,7 +330,7 @@ reel_tensor *reel_batch_norm(reel_tensor *x, reel_tensor *weight, reel_tensor *b
                              reel_tensor *running_mean, reel_tensor *running_var,
                              reel_tensor *residual, const reel_batch_norm_opts *opts)
 {
-    REEL__CALLED("batch_norm");
+    REEL__CALLED;
     const reel_batch_norm_opts *o = REEL__OPTS("batch_norm", reel_batch_norm_opts, opts);
     if (!o) return NULL;
     const reel__batch_norm_attrs a = {.eps = reel__option(o->eps, 1e-5),
@@ -529,7 +529,7 @@ const reel__op reel__layer_norm = {
 reel_tensor *reel_layer_norm(reel_tensor *x, int dims, reel_tensor *weight,
                              reel_tensor *bias, const reel_layer_norm_opts *opts)
 {
-    REEL__CALLED("layer_norm");
+    REEL__CALLED;
     const reel_layer_norm_opts *o = REEL__OPTS("layer_norm", reel_layer_norm_opts, opts);
     if (!o || !reel__have("layer_norm", x, "x")) return NULL;
     if (!(o->eps >= 0)) {

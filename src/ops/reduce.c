@@ -345,7 +345,7 @@ reel_tensor *reel_sum(reel_tensor *x, reel_shape dims, bool keepdim)
 
 reel_tensor *reel_mean(reel_tensor *x, reel_shape dims, bool keepdim)
 {
-    REEL__CALLED("mean");
+    REEL__CALLED;
     int64_t mask;
     if (!reel__have("mean", x, "x") || !reel__dims_mask("mean", &x->meta, dims, &mask))
         return NULL;

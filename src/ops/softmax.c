@@ -129,7 +129,7 @@ const reel__op reel__logsumexp = {
 
 reel_tensor *reel_logsumexp(reel_tensor *x, int dim, bool keepdim)
 {
-    REEL__CALLED("logsumexp");
+    REEL__CALLED;
     reel_scope s = reel_scope_begin();
     reel_tensor *y = along(&reel__logsumexp, x, dim);
     return reel_scope_return(s, y && !keepdim ? reel_squeeze(y, dim) : y);

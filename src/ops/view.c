@@ -133,7 +133,7 @@ static reel_tensor *reshape(reel_tensor *x, const reel__shape_attrs *a)
 
 reel_tensor *reel_reshape(reel_tensor *x, reel_shape shape)
 {
-    REEL__CALLED("reshape");
+    REEL__CALLED;
     if (!reel__have("reshape", x, "x")) return NULL;
     reel__shape_attrs a = {.rank = shape.rank};
     for (int i = 0; i < shape.rank && i < REEL_MAX_RANK; i++)
@@ -159,7 +159,7 @@ reel_tensor *reel__drop_dims(reel_tensor *x, int64_t mask)
 
 reel_tensor *reel_squeeze(reel_tensor *x, int dim)
 {
-    REEL__CALLED("squeeze");
+    REEL__CALLED;
     if (!reel__have("squeeze", x, "x")) return NULL;
     int d = reel__dim("squeeze", &x->meta, dim);
     if (d < 0) return NULL;
@@ -173,7 +173,7 @@ reel_tensor *reel_squeeze(reel_tensor *x, int dim)
 
 reel_tensor *reel_unsqueeze(reel_tensor *x, int dim)
 {
-    REEL__CALLED("unsqueeze");
+    REEL__CALLED;
     if (!reel__have("unsqueeze", x, "x")) return NULL;
     int rank = x->meta.rank, d = dim < 0 ? dim + rank + 1 : dim;
     if (d < 0 || d > rank || rank == REEL_MAX_RANK) {
@@ -190,7 +190,7 @@ reel_tensor *reel_unsqueeze(reel_tensor *x, int dim)
 
 reel_tensor *reel_flatten(reel_tensor *x, int start, int end)
 {
-    REEL__CALLED("flatten");
+    REEL__CALLED;
     if (!reel__have("flatten", x, "x")) return NULL;
     if (x->meta.rank == 0) return reel_reshape(x, REEL_SHAPE(1));
     int a = reel__dim("flatten", &x->meta, start),
@@ -275,7 +275,7 @@ reel_tensor *reel_permute(reel_tensor *x, reel_shape dims)
 
 reel_tensor *reel_transpose(reel_tensor *x, int dim0, int dim1)
 {
-    REEL__CALLED("transpose");
+    REEL__CALLED;
     if (!reel__have("transpose", x, "x")) return NULL;
     int a = reel__dim("transpose", &x->meta, dim0);
     int b = reel__dim("transpose", &x->meta, dim1);
@@ -287,7 +287,7 @@ reel_tensor *reel_transpose(reel_tensor *x, int dim0, int dim1)
 
 reel_tensor *reel_t(reel_tensor *x)
 {
-    REEL__CALLED("t");
+    REEL__CALLED;
     if (!reel__have("t", x, "x")) return NULL;
     if (x->meta.rank < 2) {
         reel_fail(REEL_ERR_SHAPE, "t: %s must have rank 2 or more", SHOW(&x->meta));
@@ -416,7 +416,7 @@ reel_tensor *reel_slice(reel_tensor *x, int dim, int64_t start, int64_t end, int
 
 reel_tensor *reel_narrow(reel_tensor *x, int dim, int64_t start, int64_t length)
 {
-    REEL__CALLED("narrow");
+    REEL__CALLED;
     if (!reel__have("narrow", x, "x")) return NULL;
     int d = reel__dim("narrow", &x->meta, dim);
     if (d < 0) return NULL;
@@ -433,7 +433,7 @@ reel_tensor *reel_narrow(reel_tensor *x, int dim, int64_t start, int64_t length)
 
 reel_tensor *reel_select(reel_tensor *x, int dim, int64_t index)
 {
-    REEL__CALLED("select");
+    REEL__CALLED;
     if (!reel__have("select", x, "x")) return NULL;
     int d = reel__dim("select", &x->meta, dim);
     if (d < 0) return NULL;

@@ -66,20 +66,20 @@ static const reel_optim_kind adamw = {.name = "adamw",
 
 reel_optim *reel_adam(reel_params params, const reel_adam_opts *opts)
 {
-    REEL__CALLED("adam");
+    REEL__CALLED;
     return reel_optim_new(&adam, params, opts);
 }
 
 reel_optim *reel_adamw(reel_params params, const reel_adam_opts *opts)
 {
-    REEL__CALLED("adamw");
+    REEL__CALLED;
     return reel_optim_new(&adamw, params, opts);
 }
 
 reel_status reel_adam_add(reel_optim *optim, reel_params params,
                           const reel_adam_opts *opts)
 {
-    REEL__CALLED("adam_add");
+    REEL__CALLED;
     bool decoupled = optim && optim->kind == &adamw;
     return reel__optim_add_as(decoupled ? &adamw : &adam, optim, params, opts);
 }

@@ -57,7 +57,7 @@ static reel_status scale_all(reel_params params, reel_tensor *scale)
 /* As torch.nn.utils.clip_grad_norm_: multiplied by min(1, max_norm / (norm + 1e-6)). */
 reel_tensor *reel_clip_grad_norm_tensor(reel_params params, double max_norm)
 {
-    REEL__CALLED("clip_grad_norm_tensor");
+    REEL__CALLED;
     if (reel_failed() || !is_list("clip_grad_norm", params, max_norm)) return NULL;
     bool was = reel_set_grad_enabled(false);
     reel_scope s = reel_scope_begin();
@@ -73,7 +73,7 @@ reel_tensor *reel_clip_grad_norm_tensor(reel_params params, double max_norm)
 
 double reel_clip_grad_norm(reel_params params, double max_norm)
 {
-    REEL__CALLED("clip_grad_norm");
+    REEL__CALLED;
     reel_scope s = reel_scope_begin();
     reel_tensor *norm = reel_clip_grad_norm_tensor(params, max_norm);
     double value = norm ? reel_item(norm) : -1;
@@ -83,7 +83,7 @@ double reel_clip_grad_norm(reel_params params, double max_norm)
 
 reel_status reel_clip_grad_value(reel_params params, double limit)
 {
-    REEL__CALLED("clip_grad_value");
+    REEL__CALLED;
     if (!is_list("clip_grad_value", params, limit)) return reel_error_status();
     reel_status st = REEL_OK;
     for (int i = 0; i < params.n && !st; i++) {

@@ -44,7 +44,7 @@ static reel_status add_entry(void *user, const char *path, reel_tensor *t, bool 
 
 reel_ema *reel_ema_new(reel_module *m, double decay, const reel_ema_opts *opts)
 {
-    REEL__CALLED("ema_new");
+    REEL__CALLED;
     const reel_ema_opts *o = REEL__OPTS("ema_new", reel_ema_opts, opts);
     if (!m || !(decay >= 0 && decay < 1))
         reel_fail(REEL_ERR_ARG, "ema_new: %s",
@@ -114,7 +114,7 @@ static void move(const reel_ema *e, const entry *it, reel_tensor *weight)
 
 reel_status reel_ema_update(reel_ema *ema)
 {
-    REEL__CALLED("ema_update");
+    REEL__CALLED;
     if (!ready("ema_update", ema, false)) return reel_error_status();
     reel__quiet q = reel__quiet_begin();
     reel_tensor *weight = ema->warmup ? warm_weight(ema) : NULL;
@@ -139,7 +139,7 @@ static void swap(reel_ema *e)
 
 reel_status reel_ema_swap(reel_ema *ema)
 {
-    REEL__CALLED("ema_swap");
+    REEL__CALLED;
     if (!ready("ema_swap", ema, true)) return reel_error_status();
     reel__quiet q = reel__quiet_begin();
     swap(ema);
@@ -152,7 +152,7 @@ reel_status reel_ema_swap(reel_ema *ema)
 
 reel_status reel_ema_state(reel_ema *ema, reel_tensor_map *map)
 {
-    REEL__CALLED("ema_state");
+    REEL__CALLED;
     if (!map) reel_fail(REEL_ERR_ARG, "ema_state: the map is NULL");
     if (!ready("ema_state", ema, false)) return reel_error_status();
     reel_scope s = reel_scope_begin();
@@ -187,7 +187,7 @@ static reel_status check(const reel_ema *e, const reel_tensor_map *map)
 
 reel_status reel_ema_load_state(reel_ema *ema, const reel_tensor_map *map)
 {
-    REEL__CALLED("ema_load_state");
+    REEL__CALLED;
     if (!map) reel_fail(REEL_ERR_ARG, "ema_load_state: the map is NULL");
     if (!ready("ema_load_state", ema, false) || check(ema, map))
         return reel_error_status();

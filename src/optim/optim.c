@@ -144,7 +144,7 @@ static bool make_group(const reel_optim_kind *kind, const void *opts, reel__opt_
 
 reel_status reel_optim_add_group(reel_optim *optim, reel_params params, const void *opts)
 {
-    REEL__CALLED("optim_add_group");
+    REEL__CALLED;
     if (!optim) return reel_fail(REEL_ERR_ARG, "optim_add_group: the optimizer is NULL");
     if (reel_failed()) return reel_error_status();
     if (params.n < 0 || (params.n > 0 && !params.tensor))
@@ -212,7 +212,7 @@ static bool is_kind(const reel_optim_kind *kind)
 reel_optim *reel_optim_new(const reel_optim_kind *kind, reel_params params,
                            const void *opts)
 {
-    REEL__CALLED("optim_new");
+    REEL__CALLED;
     if (!is_kind(kind) || reel_failed()) return NULL;
     reel_optim *o = reel__calloc(1, sizeof *o);
     if (!o) return NULL;
@@ -248,13 +248,13 @@ static bool has_group(const char *who, const reel_optim *o, int group)
 
 double reel_optim_lr(const reel_optim *optim, int group)
 {
-    REEL__CALLED("optim_lr");
+    REEL__CALLED;
     return has_group("optim_lr", optim, group) ? reel_item(optim->group[group].lr) : NAN;
 }
 
 reel_status reel_optim_set_lr(reel_optim *optim, int group, double lr)
 {
-    REEL__CALLED("optim_set_lr");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (reel_capturing())
         return reel_fail(
@@ -352,7 +352,7 @@ static reel_status step_watched(reel_optim *o)
 
 reel_status reel_optim_step(reel_optim *optim)
 {
-    REEL__CALLED("optim_step");
+    REEL__CALLED;
     if (!optim) return reel_fail(REEL_ERR_ARG, "optim_step: the optimizer is NULL");
     if (reel_failed()) return reel_error_status();
     reel__watched_used(optim->watched);

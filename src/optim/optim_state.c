@@ -20,7 +20,7 @@ static const char *rate_name(int group, char text[REEL__STATE_NAME])
 
 reel_status reel_optim_state(reel_optim *optim, reel_tensor_map *map)
 {
-    REEL__CALLED("optim_state");
+    REEL__CALLED;
     if (!optim || !map)
         return reel_fail(REEL_ERR_ARG, "optim_state: the %s is NULL",
                          optim ? "map" : "optimizer");
@@ -143,7 +143,7 @@ static reel_status copy_in(reel_optim *o, const reel_tensor_map *map)
 
 reel_status reel_optim_load_state(reel_optim *optim, const reel_tensor_map *map)
 {
-    REEL__CALLED("optim_load_state");
+    REEL__CALLED;
     if (!optim || !map)
         return reel_fail(REEL_ERR_ARG, "optim_load_state: the %s is NULL",
                          optim ? "map" : "optimizer");

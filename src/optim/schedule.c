@@ -76,7 +76,7 @@ static reel_schedule *start(reel_optim *optim, const reel_schedule_kind *kind, v
 reel_schedule *reel_schedule_new(reel_optim *optim, const reel_schedule_kind *kind,
                                  void *user)
 {
-    REEL__CALLED("schedule_new");
+    REEL__CALLED;
     return start(optim, kind, user, NULL);
 }
 
@@ -88,7 +88,7 @@ reel_schedule *reel__schedule_over(const reel_schedule *inner,
 
 reel_status reel_schedule_step(reel_schedule *schedule)
 {
-    REEL__CALLED("schedule_step");
+    REEL__CALLED;
     if (!schedule) return reel_fail(REEL_ERR_ARG, "schedule_step: the schedule is NULL");
     if (reel_failed()) return reel_error_status();
     if (reel_capturing())
@@ -107,7 +107,7 @@ int64_t reel_schedule_count(const reel_schedule *schedule)
 
 double reel_schedule_at(const reel_schedule *schedule, int group, int64_t t)
 {
-    REEL__CALLED("schedule_at");
+    REEL__CALLED;
     if (schedule && group >= 0 && group < schedule->n && t >= 0)
         return rate_at(schedule, group, t);
     reel_fail(REEL_ERR_ARG, "schedule_at: there is no group %d, or t %lld is below 0",
@@ -134,7 +134,7 @@ static bool have(const char *who, const reel_schedule *s, const reel_tensor_map 
 
 reel_status reel_schedule_state(reel_schedule *schedule, reel_tensor_map *map)
 {
-    REEL__CALLED("schedule_state");
+    REEL__CALLED;
     if (!have("schedule_state", schedule, map)) return reel_error_status();
     reel_scope s = reel_scope_begin();
     reel_tensor *t = reel_from(&schedule->t, REEL_SCALAR, REEL_I64);
@@ -151,7 +151,7 @@ reel_status reel_schedule_state(reel_schedule *schedule, reel_tensor_map *map)
 
 reel_status reel_schedule_load_state(reel_schedule *schedule, const reel_tensor_map *map)
 {
-    REEL__CALLED("schedule_load_state");
+    REEL__CALLED;
     if (!have("schedule_load_state", schedule, map)) return reel_error_status();
     reel_tensor *t = reel_tensor_map_get(map, "step");
     reel_tensor *base = reel_tensor_map_get(map, "base_lr");

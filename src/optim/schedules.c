@@ -44,7 +44,7 @@ static const reel_schedule_kind constant = {.name = "schedule_constant",
 
 reel_schedule *reel_schedule_constant(reel_optim *optim)
 {
-    REEL__CALLED("schedule_constant");
+    REEL__CALLED;
     return reel_schedule_new(optim, &constant, NULL);
 }
 
@@ -59,7 +59,7 @@ static const reel_schedule_kind step_decay = {
 
 reel_schedule *reel_schedule_step_decay(reel_optim *optim, int64_t every, double gamma)
 {
-    REEL__CALLED("schedule_step_decay");
+    REEL__CALLED;
     if (!good("schedule_step_decay", every >= 1 && gamma >= 0, "every >= 1, gamma >= 0"))
         return NULL;
     return make(optim, &step_decay, (numbers){.steps = every, .a = gamma});
@@ -79,7 +79,7 @@ static const reel_schedule_kind multistep = {
 reel_schedule *reel_schedule_multistep(reel_optim *optim, const int64_t *milestones,
                                        int n, double gamma)
 {
-    REEL__CALLED("schedule_multistep");
+    REEL__CALLED;
     bool ok = n >= 0 && (milestones || n == 0) && gamma >= 0;
     for (int i = 1; i < n && ok; i++) ok = milestones[i - 1] < milestones[i];
     if (!good("schedule_multistep", ok, "milestones that ascend, gamma >= 0"))
@@ -104,7 +104,7 @@ static const reel_schedule_kind cosine = {
 
 reel_schedule *reel_schedule_cosine(reel_optim *optim, int64_t steps, double low)
 {
-    REEL__CALLED("schedule_cosine");
+    REEL__CALLED;
     if (!good("schedule_cosine", steps >= 1 && low >= 0, "steps >= 1, low >= 0"))
         return NULL;
     return make(optim, &cosine, (numbers){.steps = steps, .a = low});
@@ -123,7 +123,7 @@ static const reel_schedule_kind linear = {
 reel_schedule *reel_schedule_linear(reel_optim *optim, int64_t steps, double start,
                                     double end)
 {
-    REEL__CALLED("schedule_linear");
+    REEL__CALLED;
     if (!good("schedule_linear", steps >= 1 && start >= 0 && end >= 0,
               "steps >= 1, start >= 0, end >= 0"))
         return NULL;
@@ -162,7 +162,7 @@ static const reel_schedule_kind one_cycle_kind = {
 reel_schedule *reel_schedule_one_cycle(reel_optim *optim, int64_t steps, double max_lr,
                                        const reel_one_cycle_opts *opts)
 {
-    REEL__CALLED("schedule_one_cycle");
+    REEL__CALLED;
     const reel_one_cycle_opts *given =
         REEL__OPTS("schedule_one_cycle", reel_one_cycle_opts, opts);
     if (!given) return NULL;
@@ -223,7 +223,7 @@ static const reel_schedule_kind warmup_kind = {.name = "schedule_warmup",
 
 reel_schedule *reel_schedule_warmup(reel_schedule *after, int64_t steps, double start)
 {
-    REEL__CALLED("schedule_warmup");
+    REEL__CALLED;
     bool ok = after && steps >= 0 && start >= 0;
     warmup *w = NULL;
     if (good("schedule_warmup", ok, "a schedule, steps >= 0, start >= 0"))

@@ -51,12 +51,12 @@ static const reel_optim_kind sgd = {.name = "sgd",
 
 reel_optim *reel_sgd(reel_params params, const reel_sgd_opts *opts)
 {
-    REEL__CALLED("sgd");
+    REEL__CALLED;
     return reel_optim_new(&sgd, params, opts);
 }
 
 reel_status reel_sgd_add(reel_optim *optim, reel_params params, const reel_sgd_opts *opts)
 {
-    REEL__CALLED("sgd_add");
+    REEL__CALLED;
     return reel__optim_add_as(&sgd, optim, params, opts);
 }

@@ -47,7 +47,7 @@ reel_tensor *reel_empty(reel_shape shape, reel_dtype dtype)
 
 reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
 {
-    REEL__CALLED("from");
+    REEL__CALLED;
     reel__meta m = reel__meta_of(shape, dtype, default_device);
     if (reel__meta_check("from", &m)) return NULL;
     size_t bytes = (size_t)reel__numel(&m) * reel_dtype_size(dtype);
@@ -69,7 +69,6 @@ reel_tensor *reel_from(const void *data, reel_shape shape, reel_dtype dtype)
 static reel_tensor *borrow(void *data, reel_shape shape, reel_dtype dtype,
                            void (*free_fn)(void *user, void *data), void *user)
 {
-    REEL__CALLED("from_borrowed");
     reel__meta m = reel__meta_of(shape, dtype, cpu);
     if (reel__meta_check("from_borrowed", &m)) return NULL;
     size_t size = reel_dtype_size(dtype);
@@ -92,6 +91,7 @@ static reel_tensor *borrow(void *data, reel_shape shape, reel_dtype dtype,
 reel_tensor *reel_from_borrowed(void *data, reel_shape shape, reel_dtype dtype,
                                 void (*free_fn)(void *user, void *data), void *user)
 {
+    REEL__CALLED;
     reel_tensor *t = borrow(data, shape, dtype, free_fn, user);
     if (!t && free_fn) free_fn(user, data);
     return t;

@@ -171,7 +171,7 @@ char *reel_to_string(reel_tensor *x, const reel_print_opts *opts)
 
 reel_status reel_print(reel_tensor *x)
 {
-    REEL__CALLED("print");
+    REEL__CALLED;
     char *s = reel_to_string(x, NULL);
     if (!s) return reel_error_status();
     int ok = puts(s);

@@ -237,7 +237,7 @@ static void collect(const reel_training *run, reel_tensor_map *map)
 
 reel_status reel_training_save(const reel_training *run, const char *path)
 {
-    REEL__CALLED("training_save");
+    REEL__CALLED;
     if (!path || !run)
         return reel_fail(REEL_ERR_ARG, "training_save: the %s is NULL",
                          path ? "run" : "path");
@@ -287,7 +287,7 @@ static void distribute(const reel_tensor_map *map, reel_training *run)
 
 reel_status reel_training_load(reel_training *run, const char *path)
 {
-    REEL__CALLED("training_load");
+    REEL__CALLED;
     if (!path || !run)
         return reel_fail(REEL_ERR_ARG, "training_load: the %s is NULL",
                          path ? "run" : "path");

@@ -28,7 +28,7 @@ static reel_tensor *mlp_forward(reel_module *self, reel_tensor *x)
 
 reel_module *reel_mlp(int64_t in, int64_t out, const reel_mlp_opts *opts)
 {
-    REEL__CALLED("mlp");
+    REEL__CALLED;
     const reel_mlp_opts *o = REEL__OPTS("mlp", reel_mlp_opts, opts);
     if (!o) return NULL;
     if (in < 1 || out < 1 || !(o->dropout >= 0 && o->dropout < 1)) {

@@ -97,19 +97,19 @@ static reel_module *cifar(const char *type, int blocks, const reel_resnet_opts *
 
 reel_module *reel_resnet20(const reel_resnet_opts *opts)
 {
-    REEL__CALLED("resnet20");
+    REEL__CALLED;
     return cifar("resnet20", 3, opts);
 }
 
 reel_module *reel_resnet32(const reel_resnet_opts *opts)
 {
-    REEL__CALLED("resnet32");
+    REEL__CALLED;
     return cifar("resnet32", 5, opts);
 }
 
 reel_module *reel_resnet56(const reel_resnet_opts *opts)
 {
-    REEL__CALLED("resnet56");
+    REEL__CALLED;
     return cifar("resnet56", 9, opts);
 }
 
@@ -131,21 +131,21 @@ static reel_module *imagenet(reel__resnet_plan plan, const reel_resnet_opts *opt
 
 reel_module *reel_resnet18(const reel_resnet_opts *opts)
 {
-    REEL__CALLED("resnet18");
+    REEL__CALLED;
     return imagenet((reel__resnet_plan){.type = "resnet18", .blocks = {2, 2, 2, 2}},
                     opts);
 }
 
 reel_module *reel_resnet34(const reel_resnet_opts *opts)
 {
-    REEL__CALLED("resnet34");
+    REEL__CALLED;
     return imagenet((reel__resnet_plan){.type = "resnet34", .blocks = {3, 4, 6, 3}},
                     opts);
 }
 
 reel_module *reel_resnet50(const reel_resnet_opts *opts)
 {
-    REEL__CALLED("resnet50");
+    REEL__CALLED;
     return imagenet((reel__resnet_plan){.type = "resnet50",
                                         .blocks = {3, 4, 6, 3},
                                         .bottleneck = true},

@@ -87,7 +87,7 @@ static reel_module *build(const reel_vit_opts *o)
 
 reel_module *reel_vit_tiny(const reel_vit_opts *opts)
 {
-    REEL__CALLED("vit_tiny");
+    REEL__CALLED;
     const reel_vit_opts *given = REEL__OPTS("vit_tiny", reel_vit_opts, opts);
     if (!given) return NULL;
     reel_vit_opts o = *given;

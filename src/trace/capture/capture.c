@@ -148,7 +148,7 @@ static reel_graph *stop(void)
 
 reel_status reel_capture_begin(void)
 {
-    REEL__CALLED("capture_begin");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (reel__capture_now.graph)
         return reel_fail(REEL_ERR_STATE,
@@ -198,7 +198,7 @@ static reel_status need_capture(const char *who, const reel_tensor *x)
 
 reel_status reel_capture_input(reel_tensor *x, const char *name)
 {
-    REEL__CALLED("capture_input");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     char text[32];
     reel_graph *g = reel__capture_now.graph;
@@ -215,7 +215,7 @@ reel_status reel_capture_input(reel_tensor *x, const char *name)
 
 reel_status reel_capture_state(reel_tensor *x, const char *name, bool is_param)
 {
-    REEL__CALLED("capture_state");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (need_capture("capture_state", x)) return reel_error_status();
     if (!name) return reel_fail(REEL_ERR_ARG, "capture_state: name is NULL");
@@ -247,7 +247,7 @@ static reel_status set_outputs(reel_tensor *const y[], const char *const name[],
 
 reel_graph *reel_capture_end(reel_tensor *const y[], int n, const char *const name[])
 {
-    REEL__CALLED("capture_end");
+    REEL__CALLED;
     if (!reel__capture_now.graph) {
         reel_fail(REEL_ERR_STATE, "capture_end: no capture is under way");
         return NULL;

@@ -126,7 +126,7 @@ void reel__heard_grad(reel_tensor *leaf, bool replaced)
 
 reel_status reel_capture_grads(void)
 {
-    REEL__CALLED("capture_grads");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!reel__capture_now.graph)
         return reel_fail(REEL_ERR_STATE, "capture_grads: no capture is under way");

@@ -214,13 +214,13 @@ static reel_graph *trace(reel__called fn, reel_tensor *const x[], int n, int n_y
 reel_graph *reel_trace_function(reel_function fn, void *user, reel_tensor *const x[],
                                 int n, const reel_trace_opts *opts)
 {
-    REEL__CALLED("trace_function");
+    REEL__CALLED;
     return trace((reel__called){.one = fn, .user = user}, x, n, 1, opts);
 }
 
 reel_graph *reel_trace_function_n(reel_function_n fn, void *user, reel_tensor *const x[],
                                   int n_x, int n_y, const reel_trace_opts *opts)
 {
-    REEL__CALLED("trace_function_n");
+    REEL__CALLED;
     return trace((reel__called){.many = fn, .user = user}, x, n_x, n_y, opts);
 }

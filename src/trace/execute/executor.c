@@ -50,7 +50,7 @@ static reel_executor *executor_new(reel__program *program, const reel_executor_o
 
 reel_executor *reel_executor_new(const reel_graph *g, const reel_executor_opts *opts)
 {
-    REEL__CALLED("executor_new");
+    REEL__CALLED;
     const reel_executor_opts *given =
         REEL__OPTS("executor_new", reel_executor_opts, opts);
     if (!given) return NULL;
@@ -78,7 +78,7 @@ reel_executor *reel__executor_once(const reel_graph *g)
 
 reel_executor *reel_executor_clone(const reel_executor *e)
 {
-    REEL__CALLED("executor_clone");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (e) return executor_new(reel__program_retain(e->program), &e->opts);
     reel_fail(REEL_ERR_ARG, "executor_clone: e is NULL");
@@ -333,7 +333,6 @@ static reel_status hand_out(reel_tensor *y[], const bool *mine, int n, reel_stat
 static reel_status run_to(reel_executor *e, reel_tensor *const x[], int n_x,
                           reel_tensor *y[], int n_y)
 {
-    REEL__CALLED("executor_run");
     const reel_graph *g = e ? e->program->graph : NULL;
     reel_status st = reel__check_run(g, "executor_run", x, n_x, y, n_y);
     if (!st && reel_capturing())
@@ -357,6 +356,7 @@ static reel_status run_to(reel_executor *e, reel_tensor *const x[], int n_x,
 reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
                               reel_tensor *y[], int n_y)
 {
+    REEL__CALLED;
     reel__no_results(y, n_y);
     return run_to(e, x, n_x, y, n_y);
 }
@@ -364,7 +364,7 @@ reel_status reel_executor_run(reel_executor *e, reel_tensor *const x[], int n_x,
 reel_status reel_executor_run_into(reel_executor *e, reel_tensor *const x[], int n_x,
                                    reel_tensor *const y[], int n_y)
 {
-    REEL__CALLED("executor_run_into");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     for (int i = 0; i < n_y; i++)
         if (!y || !y[i])
@@ -392,7 +392,7 @@ static int64_t state_bytes(const reel__program *r)
 
 reel_status reel_executor_memory(const reel_executor *e, reel_plan_memory *out)
 {
-    REEL__CALLED("executor_memory");
+    REEL__CALLED;
     if (!e || !out)
         return reel_fail(REEL_ERR_ARG, "executor_memory: %s is NULL", e ? "out" : "e");
     const reel__plan *p = e->last;
@@ -411,7 +411,7 @@ reel_status reel_executor_memory(const reel_executor *e, reel_plan_memory *out)
 
 reel_status reel_executor_profile(reel_executor *e, bool on)
 {
-    REEL__CALLED("executor_profile");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!e) return reel_fail(REEL_ERR_ARG, "executor_profile: e is NULL");
     reel__free(e->seconds);
@@ -424,7 +424,7 @@ reel_status reel_executor_profile(reel_executor *e, bool on)
 
 reel_status reel_executor_time(const reel_executor *e, int node, double *out)
 {
-    REEL__CALLED("executor_time");
+    REEL__CALLED;
     int n = e ? e->program->n_node : 0;
     if (!e || !out || node < 0 || node >= n)
         return reel_fail(REEL_ERR_ARG, "executor_time: node %d of a graph of %d%s", node,

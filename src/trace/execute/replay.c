@@ -144,7 +144,7 @@ static reel_status run_all(reel_graph *g, replay *r, reel_tensor *const x[],
 reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
                            reel_tensor *y[], int n_y)
 {
-    REEL__CALLED("graph_run");
+    REEL__CALLED;
     return reel_graph_run_watched(g, x, n_x, y, n_y, NULL, NULL);
 }
 
@@ -152,7 +152,7 @@ reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_
                                    reel_tensor *y[], int n_y, reel_watch_fn watch,
                                    void *user)
 {
-    REEL__CALLED("graph_run_watched");
+    REEL__CALLED;
     reel__no_results(y, n_y);
     reel_status st = reel__check_run(g, "graph_run", x, n_x, y, n_y);
     if (st) return st;

@@ -131,7 +131,7 @@ static bool changes_state(const reel_graph *g)
 
 reel_status reel_graph_tune(reel_graph *g, int64_t batch)
 {
-    REEL__CALLED("graph_tune");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!g || batch < 0 || (batch && !g->batch))
         return reel_fail(REEL_ERR_ARG, "graph_tune: %s",

@@ -201,7 +201,7 @@ reel_status reel__graph_grow(reel_graph *g)
 
 reel_status reel_graph_set_batch(reel_graph *g, int64_t batch)
 {
-    REEL__CALLED("graph_set_batch");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!g || batch < 1)
         return reel_fail(REEL_ERR_ARG, "graph_set_batch: %s",

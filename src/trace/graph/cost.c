@@ -63,7 +63,7 @@ reel_status reel__check_peaks(const char *who, const reel_roofline *peaks)
 reel_status reel_graph_node_cost(const reel_graph *g, int node,
                                  const reel_roofline *peaks, reel_node_cost *out)
 {
-    REEL__CALLED("graph_node_cost");
+    REEL__CALLED;
     if (!g || !out || node < 0 || node >= g->n_node)
         return reel_fail(REEL_ERR_ARG, "graph_node_cost: node %d of %d%s", node,
                          reel_graph_nodes(g), out ? "" : ", out is NULL");
@@ -80,7 +80,7 @@ reel_status reel_graph_node_cost(const reel_graph *g, int node,
 
 reel_cost reel_graph_cost(const reel_graph *g)
 {
-    REEL__CALLED("graph_cost");
+    REEL__CALLED;
     reel_cost sum = {0}, one;
     reel_graph *r = g ? reel__graph_as_run(g, false) : NULL;
     for (int i = 0; r && i < r->n_node && !cost_of(r, &r->node[i], &one); i++) {
@@ -129,7 +129,7 @@ static int64_t change(const reel_graph *g, int r, int *last, int mark)
 
 int64_t reel_graph_peak_bytes(const reel_graph *g)
 {
-    REEL__CALLED("graph_peak_bytes");
+    REEL__CALLED;
     if (!g) {
         reel_fail(REEL_ERR_ARG, "graph_peak_bytes: the graph is NULL");
         return -1;

@@ -270,7 +270,7 @@ reel_graph *reel__graph_copy(const reel_graph *g)
 
 reel_graph *reel_graph_copy(const reel_graph *g)
 {
-    REEL__CALLED("graph_copy");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (g) return reel__graph_copy(g);
     reel_fail(REEL_ERR_ARG, "graph_copy: the graph is NULL");

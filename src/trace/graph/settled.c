@@ -284,7 +284,7 @@ reel_graph *reel__graph_as_run(const reel_graph *g, bool fill)
 
 int reel_graph_nodes_each_run(const reel_graph *g)
 {
-    REEL__CALLED("graph_nodes_each_run");
+    REEL__CALLED;
     reel__effects e;
     int n = 0;
     if (!g) reel_fail(REEL_ERR_ARG, "graph_nodes_each_run: the graph is NULL");

@@ -9,7 +9,7 @@
 
 reel_status reel_graph_each_state(const reel_graph *g, reel_state_visit visit, void *user)
 {
-    REEL__CALLED("graph_each_state");
+    REEL__CALLED;
     if (!g || !visit)
         return reel_fail(REEL_ERR_ARG, "graph_each_state: %s is NULL",
                          g ? "visit" : "the graph");
@@ -165,7 +165,7 @@ static reel_status check_memory(const reel_graph *g)
 
 reel_status reel_graph_name_state(reel_graph *g)
 {
-    REEL__CALLED("graph_name_state");
+    REEL__CALLED;
     named *names = NULL;
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_name_state: the graph is NULL");
     if (reel_failed() || check_memory(g)) return reel_error_status();

@@ -53,7 +53,7 @@ static reel_status check_node(const reel_graph *g, int i, bool *made)
 
 reel_status reel_graph_check(const reel_graph *g)
 {
-    REEL__CALLED("graph_check");
+    REEL__CALLED;
     if (!g) return reel_fail(REEL_ERR_ARG, "graph_check: the graph is NULL");
     bool *made = reel__calloc((size_t)g->n_value + 1, sizeof *made);
     if (!made) return reel_error_status();

@@ -56,7 +56,7 @@ static reel_status judge(void *user, const char *file, const char *data)
 
 reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_opts *opts)
 {
-    REEL__CALLED("onnx_export");
+    REEL__CALLED;
     const reel_onnx_opts *o = REEL__OPTS("onnx_export", reel_onnx_opts, opts);
     if (!o) return reel_error_status();
     if (check_arguments("onnx_export", g, o->opset) || check_opts(o) || check_reads(g, o))
@@ -80,7 +80,7 @@ reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_op
 
 char *reel_onnx_missing(const reel_graph *g, int opset)
 {
-    REEL__CALLED("onnx_missing");
+    REEL__CALLED;
     char *text = NULL;
     size_t size = 0;
     if (check_arguments("onnx_missing", g, opset)) return NULL;

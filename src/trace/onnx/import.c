@@ -464,7 +464,7 @@ reel_graph *reel__onnx_import(const reel__onnx_model *m, const char *file,
 
 reel_graph *reel_onnx_load(const char *path, const reel_onnx_load_opts *opts)
 {
-    REEL__CALLED("onnx_load");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     const reel_onnx_load_opts *o = REEL__OPTS("onnx_load", reel_onnx_load_opts, opts);
     if (!o) return NULL;

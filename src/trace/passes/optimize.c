@@ -188,7 +188,7 @@ reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
 
 reel_status reel_graph_optimize(reel_graph *g, const reel_optimize_opts *opts)
 {
-    REEL__CALLED("graph_optimize");
+    REEL__CALLED;
 #ifdef NDEBUG
     const bool verify = false;
 #else

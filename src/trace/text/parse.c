@@ -164,7 +164,7 @@ reel_graph *reel_graph_parse(const char *text,
                              reel_tensor *(*find)(void *user, const char *name),
                              void *user)
 {
-    REEL__CALLED("graph_parse");
+    REEL__CALLED;
     if (reel_failed()) return NULL;
     if (!text) {
         reel_fail(REEL_ERR_ARG, "graph_parse: the text is NULL");

@@ -173,7 +173,7 @@ static void put_graph(FILE *to, const reel_graph *g)
 
 char *reel_graph_to_string(const reel_graph *g)
 {
-    REEL__CALLED("graph_to_string");
+    REEL__CALLED;
     char *text = NULL;
     size_t size = 0;
     if (!g) {

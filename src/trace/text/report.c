@@ -170,7 +170,7 @@ static reel_status put_totals(FILE *to, const reel_graph *g, const reel__totals 
 
 reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline *peaks)
 {
-    REEL__CALLED("graph_report");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     reel__totals t;
     if (!g || !to)

@@ -42,7 +42,7 @@ static void put_outputs(FILE *to, const reel_graph *g)
 /* Parameters and constants would crowd the picture: only inputs and nodes are drawn. */
 reel_status reel_graph_write_dot(const reel_graph *g, FILE *to)
 {
-    REEL__CALLED("graph_write_dot");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "graph_write_dot: %s is NULL",

@@ -37,21 +37,21 @@ static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *
 reel_status reel_graph_write_svg(const reel_graph *g, FILE *to,
                                  const reel_view_opts *opts)
 {
-    REEL__CALLED("graph_write_svg");
+    REEL__CALLED;
     return draw("graph_write_svg", reel__put_svg, g, to, opts);
 }
 
 reel_status reel_graph_write_html(const reel_graph *g, FILE *to,
                                   const reel_view_opts *opts)
 {
-    REEL__CALLED("graph_write_html");
+    REEL__CALLED;
     return draw("graph_write_html", reel__put_page, g, to, opts);
 }
 
 reel_status reel_graph_save_html(const reel_graph *g, const char *path,
                                  const reel_view_opts *opts)
 {
-    REEL__CALLED("graph_save_html");
+    REEL__CALLED;
     if (reel_failed()) return reel_error_status();
     char *text = NULL;
     size_t size = 0;
