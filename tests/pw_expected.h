@@ -52,9 +52,35 @@ static inline double clip(double x, double lo, double hi)
     return x < lo ? lo : x > hi ? hi : x;
 }
 
+/* Rows of quantization, whose every step is rounded: an f32 is what arithmetic of f32 gives. */
+#define QUANTIZED(NAME, T)                                                               \
+    static inline double NAME(reel__kernel_id k, T x, T s, T z, T low, T high)           \
+    {                                                                                    \
+        const T u = x / s, r = (T)nearbyint((double)u),                                  \
+                round_z = (T)nearbyint((double)z);                                       \
+        const T zero = round_z < low ? low : round_z > high ? high : round_z;            \
+        const T q = r + (k == K_QUANTIZE ? z : zero);                                    \
+        const T cut = q < low ? low : q > high ? high : q;                               \
+        if (k == K_QUANTIZE) return (double)(isnan(q) ? low : cut);                      \
+        if (k == K_FAKE_QUANTIZE) return (double)((cut - zero) * s);                     \
+        if (k == K_FAKE_QUANTIZE_INSIDE) return q >= low && q <= high;                   \
+        if (k == K_FAKE_QUANTIZE_SLOPE)                                                  \
+            return (double)(q < low || q > high ? cut - zero : r - u);                   \
+        return (double)((x - z) * s);                                                    \
+    }
+QUANTIZED(quantized_f32, float)
+QUANTIZED(quantized_f64, double)
+
+static inline bool is_quantized(reel__kernel_id k)
+{
+    return k == K_QUANTIZE || k == K_DEQUANTIZE || k == K_FAKE_QUANTIZE ||
+           k == K_FAKE_QUANTIZE_INSIDE || k == K_FAKE_QUANTIZE_SLOPE;
+}
+
 static inline double expected(reel__kernel_id k, double x, double y, double z,
                               const double *a)
 {
+    if (is_quantized(k)) return quantized_f64(k, x, y, z, a[0], a[1]);
     switch ((int)k) {
     case K_ADD: return x + y;
     case K_SUB: return x - y;

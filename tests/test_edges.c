@@ -151,7 +151,9 @@ static void compare_paths(const sample *s, reel_dtype dtype)
 
 static bool is_asked(const reel__op *op)
 {
-    return (op->traits & REEL_OP_POINTWISE) && op->vjp && !(op->traits & REEL_OP_INPLACE);
+    bool floats = op->dtypes & (DTYPE(REEL_F32) | DTYPE(REEL_BOOL));
+    return (op->traits & REEL_OP_POINTWISE) && op->vjp && floats &&
+           !(op->traits & REEL_OP_INPLACE);
 }
 
 static void both_paths(void **state)

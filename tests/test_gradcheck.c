@@ -173,7 +173,8 @@ static int check_all(int seeds, bool second)
     int cases = 0, records = 0;
     failures = 0;
     for (int i = 0; i < reel__n_ops; i++) {
-        if (!reel__ops[i]->vjp) continue;
+        /* test_quantize compares surrogates with their formulas */
+        if (!reel__ops[i]->vjp || reel__ops[i]->surrogate) continue;
         cases += check_record(reel__ops[i], seeds, second);
         records++;
     }

@@ -119,7 +119,12 @@ static const char ROUNDED[] =
 static const char STATISTICS[] =
     "ADR 14: probabilities are made of scores and what forward saved of them, not of any";
 
+static const char QUOTIENT[] =
+    "edges.md, values: what is left of a quotient that was rounded, as of div_trunc";
+
 static const declared DECLARED[] = {
+    {"fake_quantize_slope", IS(SAMPLE_PLAIN) | IS(SAMPLE_TINY) | IS(SAMPLE_OUTLIER),
+     IN(REEL_F32), VALUES, QUOTIENT},
     {"div_trunc", IS(SAMPLE_OUTLIER), IN(REEL_F32), VALUES, STEPS},
     {"fmod", ENDS, IN(REEL_F32), GRADIENTS, FORMULA},
     {"remainder", ENDS, IN(REEL_F32), GRADIENTS, FORMULA},

@@ -16,6 +16,7 @@
 
 #include "base/counts.h"
 #include "base/debug.h"
+#include "backend/pw_info.h"
 #include "ops/op.h"
 #include "support/misuse.h"
 #include "support/sample.h"
@@ -108,7 +109,10 @@ static void replace_dtypes(const sample *s, reel_tensor *in[])
             reel_tensor *was = in[i];
             in[i] = reel_cast(was, (reel_dtype)d);
             assert_non_null(in[i]);
-            bool other = (s->op->traits & REEL_OP_POINTWISE) && i > 0;
+            /* one dtype, but where a row is computed in that of an operand of its own */
+            const reel__pw_info *row = reel__pw_info_of((reel__kernel_id)s->op->kernel);
+            bool one = row && row->typed_by == s->op->n_in - 1;
+            bool other = (s->op->traits & REEL_OP_POINTWISE) && one && i > 0;
             call(s, s->n_in, in,
                  (i == 0 && values && !(s->op->dtypes >> d & 1)) || other);
             in[i] = was;
@@ -275,6 +279,21 @@ static void test_with_numbers(void **state)
     NONE("clamp", reel_clamp(t.f, NAN, 1));
     NONE("clamp_", reel_clamp_(t.f, 1, 0));
     NONE("clamp_", reel_clamp_(NULL, 0, 1));
+    NONE("quantize", reel_quantize(NULL, t.f, t.i));
+    NONE("quantize", reel_quantize(t.f, NULL, t.i));
+    NONE("quantize", reel_quantize(t.f, t.f, NULL));
+    NONE("quantize", reel_quantize(t.f, t.f, t.f));
+    NONE("quantize", reel_quantize(t.i, t.f, t.i));
+    NONE("quantize", reel_quantize(t.f, t.other, t.i));
+    NONE("dequantize", reel_dequantize(NULL, t.f, t.i));
+    NONE("dequantize", reel_dequantize(t.i, NULL, t.i));
+    NONE("dequantize", reel_dequantize(t.f, t.f, t.f));
+    NONE("dequantize", reel_dequantize(t.i, t.f, t.f));
+    NONE("fake_quantize", reel_fake_quantize(NULL, t.f, NULL, 0, 255));
+    NONE("fake_quantize", reel_fake_quantize(t.f, NULL, NULL, 0, 255));
+    NONE("fake_quantize", reel_fake_quantize(t.f, t.f, NULL, 7, 7));
+    NONE("fake_quantize", reel_fake_quantize(t.f, t.f, NULL, 0, 1 << 24));
+    NONE("fake_quantize", reel_fake_quantize(t.f, t.f, t.i, 0, 255));
     NONE("leaky_relu", reel_leaky_relu(NULL, 0.1));
     NONE("elu", reel_elu(t.i, 1));
     NONE("fill_", reel_fill_(NULL, 1));

@@ -44,6 +44,9 @@ static int candidates(const reel__op *list[], bool smooth)
     for (int i = 0; i < reel__n_ops; i++) {
         const reel__op *op = reel__ops[i];
         if (!(op->traits & REEL_OP_POINTWISE) || (op->traits & REEL_OP_INPLACE)) continue;
+        /* values of a program have one dtype */
+        if (reel__pw_info_of((reel__kernel_id)op->kernel)->typed_by != op->n_in - 1)
+            continue;
         if (reel__pw_info_of((reel__kernel_id)op->kernel)->floats &&
             (!smooth || is_smooth(op)))
             list[n++] = op;
@@ -69,17 +72,21 @@ static bool add_step(program *g, const reel__op *op)
     int src[3] = {-1, -1, -1};
     src[0] = pick(g, n, op->dtypes);
     if (src[0] < 0) return false;
-    src[1] = op->n_in == 1   ? -1
-             : op->n_in == 2 ? pick(g, n, DTYPE(g->dtype[src[0]]))
-                             : (int)random_below(n);
+    src[1] = op->n_in == 1 ? -1
+             : op->dtypes == DTYPE(REEL_BOOL) && op->n_in == 3
+                 ? (int)random_below(n) /* the values of `where` */
+                 : pick(g, n, DTYPE(g->dtype[src[0]]));
     if (op->n_in == 3) src[2] = pick(g, n, DTYPE(g->dtype[src[1]]));
     bool is_bool = reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool;
     g->op[s] = op;
     g->dtype[n] = is_bool ? REEL_BOOL : g->dtype[src[op->n_in - 1]];
     p->row[s] = op->kernel;
     for (int k = 0; k < 3; k++) p->src[s][k] = src[k];
-    for (int k = 0; k < 2; k++)
-        p->a[s][k] = reel__real((double)random_below(400) / 100 - 2);
+    for (int k = 0; k < 2; k++) /* bounds of quantization are integers */
+        p->a[s][k] = op->infer == reel__fake_quantize.infer ||
+                             op->infer == reel__fake_quantize_inside.infer
+                         ? reel__real(k ? 5 : -3)
+                         : reel__real((double)random_below(400) / 100 - 2);
     p->n_step++;
     return true;
 }

@@ -286,8 +286,11 @@ static void test_f32_rows(void **state)
         if (!info || !info->floats) continue;
         rows++;
         for (int i = 0; i < N_INPUTS; i++)
-            want[i] = expected((reel__kernel_id)k, (double)x[0][i], (double)x[1][i],
-                               (double)x[2][i], attributes);
+            want[i] = is_quantized((reel__kernel_id)k)
+                          ? quantized_f32((reel__kernel_id)k, x[0][i], x[1][i], x[2][i],
+                                          (float)attributes[0], (float)attributes[1])
+                          : expected((reel__kernel_id)k, (double)x[0][i], (double)x[1][i],
+                                     (double)x[2][i], attributes);
         check_f32_row((reel__kernel_id)k, info, (const float *const *)x, want);
     }
     assert_true(rows > 50);

@@ -274,6 +274,30 @@ REEL_API reel_tensor *reel_hardswish(reel_tensor *x);
 /** log(1 + exp(x)). ONNX: Softplus. */
 REEL_API reel_tensor *reel_softplus(reel_tensor *x);
 
+/* ---- quantization: integers for numbers ------------------------------------------------
+ * Scale and zero point are tensors. Each is [] for the whole of x, or has x's rank, and along
+ * each dimension size 1, x's size, or, along one, a number of blocks that x's size is a multiple
+ * of: [k,1,1,1] for each output channel of a weight [k,c,h,w], [n,k/32] for blocks of 32 of a
+ * weight [n,k]. Rounding is that of ONNX: quotient, half to even, saturated. */
+
+/** q = saturate(round(x / scale) + zero_point). x: [...] floating. scale: x's dtype, > 0.
+ *  zero_point: u8, i8 or i32, which the result has too. A NaN gives the lowest integer.
+ *  No gradient; reel_fake_quantize() has one. Source: ONNX QuantizeLinear. */
+REEL_API reel_tensor *reel_quantize(reel_tensor *x, reel_tensor *scale,
+                                    reel_tensor *zero_point);
+/** x = (q - zero_point) * scale. q: [...] u8, i8 or i32. scale: floating, the result's dtype.
+ *  zero_point: q's dtype; NULL: 0. Gradient by the scale alone. Source: ONNX DequantizeLinear. */
+REEL_API reel_tensor *reel_dequantize(reel_tensor *q, reel_tensor *scale,
+                                      reel_tensor *zero_point);
+/** What quantizing x to integers of low..high and back gives, in x's dtype, for training: bit for
+ *  bit reel_dequantize(reel_quantize(x)), where those have integers for it. scale, zero_point:
+ *  x's dtype; a zero point is rounded and kept in low..high; NULL: 0. NaN stays NaN.
+ *  Gradients: by x straight through where x is inside the range, 0 outside; by scale and zero
+ *  point as in LSQ and LSQ+. Sources: Jacob et al. 2018, arXiv:1712.05877; Esser et al. 2020,
+ *  arXiv:1902.08153; Bhalgat et al. 2020, arXiv:2004.09576. */
+REEL_API reel_tensor *reel_fake_quantize(reel_tensor *x, reel_tensor *scale,
+                                         reel_tensor *zero_point, int low, int high);
+
 /* ---- reductions -------------------------------------------------------------------- */
 
 /** Every element as one flat list, for reel_argmax and reel_argmin. */

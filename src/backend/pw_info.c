@@ -7,12 +7,14 @@
 #define INTS_F false
 #define INTS_I true
 #define INTS_FI true
-#define BOOL_SAME false
-#define BOOL_BOOL true
+#define TYPED_SAME(n_in) (n_in) - 1, (n_in)-1, false
+#define TYPED_BOOL(n_in) (n_in) - 1, -1, true
+#define TYPED_AS1(n_in) 1, 1, false
+#define TYPED_AS2(n_in) 1, 2, false
 
 static const reel__pw_info rows[K_COUNT] = {
 #define PW(ID, n_in, types, out, ...)                                                    \
-    [K_##ID] = {#ID, #__VA_ARGS__, n_in, FLOATS_##types, INTS_##types, BOOL_##out},
+    [K_##ID] = {#ID, #__VA_ARGS__, n_in, FLOATS_##types, INTS_##types, TYPED_##out(n_in)},
 #define KERNEL(ID, name, cpu, takes)
 #include "backend/kernel.def"
 #undef PW

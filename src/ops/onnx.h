@@ -20,12 +20,19 @@ static inline bool reel__onnx_bent(int64_t grow)
 {
     return grow < INT64_MIN / 2;
 }
+/* What a model keeps: an initializer, written when a node reads it, in the shape that it reads. */
+typedef struct reel__onnx_state {
+    const char *name;
+    const void *data; /* row-major, the caller's */
+    struct reel__onnx_written *written;
+} reel__onnx_state;
 /* A value of the model. dim[i] is its size at o->batch; dim[i] + grow[i] (b - o->batch) at b. */
 typedef struct reel_onnx_ref {
     const char *name;
     reel_dtype dtype;
     int rank;
     int64_t dim[REEL_MAX_RANK], grow[REEL_MAX_RANK];
+    reel__onnx_state *state;    /* NULL: a node makes it, or it is an input */
     struct reel_onnx_ref *next; /* made after it */
 } reel_onnx_ref;
 typedef const reel_onnx_ref *reel__ref;
@@ -115,6 +122,8 @@ reel__ref reel__onnx_cast(reel_onnx *o, reel__ref x, reel_dtype dtype);
 reel__ref reel__onnx_reshape(reel_onnx *o, reel__ref x, reel_onnx_ref type);
 /* ReduceSum and its like over the dims of the mask, which stay as 1; x itself for none. */
 reel__ref reel__onnx_reduce(reel_onnx *o, const char *op, reel__ref x, int64_t mask);
+/* The same of few elements; what the model keeps is kept in that shape, without a node. */
+reel__ref reel__onnx_as(reel_onnx *o, reel__ref x, reel_onnx_ref type);
 /* x in the shape of `type`, to which it broadcasts. */
 reel__ref reel__onnx_expand(reel_onnx *o, reel__ref x, reel_onnx_ref type);
 /* What a call of another record, with one result of this type, gives. */

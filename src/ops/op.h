@@ -81,6 +81,9 @@ struct reel__op {
      * speeds: trace/execute/tune.c measures them. NULL: none. */
     const char *choice;
     uint8_t n_choices;
+    bool
+        surrogate; /* the gradient is meant to be another function than the derivative, which is 0
+                     * almost everywhere: straight through a rounding */
     /* Why a slot is empty, where it is: for the support table. */
     const char *no_vjp, *no_onnx;
     bool

@@ -15,13 +15,19 @@ _Static_assert(REEL_STEP_INS <= 16, "all inputs are saved: bits 0 to 15 of `save
 
 /* ---- the program ------------------------------------------------------------------------ */
 
+/* Not those that change the dtype: values of a program have one. */
+static bool keeps_dtype(const reel__op *op)
+{
+    return reel__pw_info_of((reel__kernel_id)op->kernel)->typed_by == op->n_in - 1;
+}
+
 /* The operator that a step is; NULL if the row is none. Those in place share their rows. */
 static const reel__op *op_of(int64_t row)
 {
     for (int i = 0; i < reel__n_ops; i++) {
         const reel__op *op = reel__ops[i];
         if (op->kernel == row && (op->traits & REEL_OP_POINTWISE) &&
-            !(op->traits & REEL_OP_INPLACE))
+            !(op->traits & REEL_OP_INPLACE) && keeps_dtype(op))
             return op;
     }
     return NULL;
@@ -68,10 +74,12 @@ static reel_status check_step(const reel__call *c, int s, reel_dtype dtype[VALUE
     }
     reel_dtype first = dtype[p->src[s][0]], last = dtype[p->src[s][op->n_in - 1]];
     /* `where` has a bool condition before two values, as its dtypes say. */
+    bool chooses = op->dtypes == DTYPE(REEL_BOOL) && op->n_in == 3;
     reel_dtype second = dtype[p->src[s][op->n_in == 3]];
-    REQUIRE(c, (op->dtypes & DTYPE(first)) && second == last, REEL_ERR_DTYPE,
-            "step %d, %s, does not take operands of %s and %s", s, op->name,
-            reel_dtype_name(first), reel_dtype_name(last));
+    REQUIRE(c,
+            (op->dtypes & DTYPE(first)) && second == last && (chooses || first == last),
+            REEL_ERR_DTYPE, "step %d, %s, does not take operands of %s and %s", s,
+            op->name, reel_dtype_name(first), reel_dtype_name(last));
     dtype[p->n_in + s] =
         reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool ? REEL_BOOL : last;
     return REEL_OK;

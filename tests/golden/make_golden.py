@@ -31,6 +31,7 @@ DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int
 F32, F64, F16, BF16 = DTYPES[:4]
 HALVES = (F16, BF16)
 INTS = DTYPES[4:8]
+INTEGERS = dict(zip(("i64", "i32", "i8", "u8"), INTS))  # as samples name them
 AFTER = 128  # place of input i after the call
 
 
@@ -230,6 +231,27 @@ def made(a):
     return [a.dim[i] for i in range(a.rank)]
 
 
+def steps(a, x, s, z):
+    """The zero point of faked quantization, which is learned straight through; x / s, rounded;
+    where that is inside; and the bound where it is not."""
+    low, high = a.a
+    zero = z + (torch.clamp(torch.round(z), low, high) - z).detach()
+    q = torch.round(x / s) + zero.detach()
+    return zero, torch.round(x / s), (q >= low) & (q <= high), \
+        torch.where(q < low, low, high).to(x.dtype)
+
+
+def fake_quantize(a, x, s, z):  # LSQ, LSQ+
+    zero, rounded, inside, bound = steps(a, x, s, z)
+    through_ = x / s + (rounded - x / s).detach()
+    return torch.where(inside, through_, bound - zero) * s
+
+
+def fake_quantize_slope(a, x, s, z):
+    zero, rounded, inside, bound = steps(a, x, s, z)
+    return torch.where(inside, rounded.detach() - x / s, bound - zero)
+
+
 RELUS = dict(
     relu=lambda a, x: F.relu(x), relu6=lambda a, x: F.relu6(x),
     leaky_relu=lambda a, x: F.leaky_relu(x, a.a[0]), elu=lambda a, x: F.elu(x, a.a[0]),
@@ -274,6 +296,10 @@ TABLE = dict(
     logical_xor=lambda a, x, y: torch.logical_xor(x, y),
     logical_not=lambda a, x: torch.logical_not(x), isfinite=lambda a, x: torch.isfinite(x),
     where=lambda a, c, x, y: torch.where(c, x, y),
+    quantize=lambda a, x, s, z: torch.clamp(torch.round(x / s) + z, *a.a).to(z.dtype),
+    dequantize=lambda a, q, s, z: (q.to(F64) - z.to(F64)) * s,
+    fake_quantize=fake_quantize, fake_quantize_slope=fake_quantize_slope,
+    fake_quantize_inside=lambda a, *x: steps(a, *x)[2].expand(x[0].shape),
     **{name: lambda a, x, f=getattr(torch, name): f(x) for name in (
         "neg abs sign square exp log log1p expm1 sqrt rsqrt reciprocal sin cos tanh erf "
         "floor ceil round sigmoid").split()},
@@ -441,8 +467,8 @@ def draw(rng, text, dtype):
     kind, shape, low, high = parse_input(text)
     if kind == "bool":
         return torch.randint(0, 2, shape, generator=rng).to(torch.bool)
-    if kind == "i64":
-        return torch.randint(int(low), int(high), shape, generator=rng)
+    if kind in INTEGERS:
+        return torch.randint(int(low), int(high), shape, generator=rng).to(INTEGERS[kind])
     if dtype in INTS:
         least = 0 if dtype == torch.uint8 else -4
         return torch.randint(least, 6, shape, generator=rng).to(dtype)
@@ -545,10 +571,11 @@ def sampled_cases(record):
         for dtype in INTS:
             if record.takes(dtype) and not (dtype == torch.uint8 and record.name in NO_U8):
                 yield sampled_case(record, text, dtype, 0)
-    if record.name == "where":  # its dtype mask speaks of the condition
-        for dtype in (F32, F16, BF16, *INTS):
-            for text in record.samples:
-                yield sampled_case(record, text, dtype, 0)
+    # Their dtype masks speak of an operand that is no value.
+    values = dict(where=(F32, F16, BF16, *INTS), dequantize=(F64, F32, F16, BF16))
+    for dtype in values.get(record.name, ()):
+        for text in record.samples:
+            yield sampled_case(record, text, dtype, 0)
 
 
 # ---- NaN, infinities, zeros, numbers that overflow ---------------------------------------------

@@ -87,6 +87,17 @@ static bool parse_hard(const char **at, sample_input *in)
     return false;
 }
 
+static bool parse_integer(const char **at, sample_input *in)
+{
+    static const reel_dtype dtype[] = {REEL_I64, REEL_I32, REEL_I8, REEL_U8};
+    for (size_t i = 0; i < sizeof dtype / sizeof *dtype; i++) {
+        if (!starts(at, reel_dtype_name(dtype[i]))) continue;
+        in->integer = dtype[i];
+        return true;
+    }
+    return false;
+}
+
 static bool parse_input(const char **at, sample_input *in)
 {
     *in = (sample_input){.low = -1, .high = 1};
@@ -99,8 +110,8 @@ static bool parse_input(const char **at, sample_input *in)
         in->kind = SAMPLE_CONST;
     else if (starts(at, "s"))
         in->kind = SAMPLE_STATISTIC;
-    else if (starts(at, "i64"))
-        in->kind = SAMPLE_I64;
+    else if (parse_integer(at, in))
+        in->kind = SAMPLE_INT;
     else if (starts(at, "bool"))
         in->kind = SAMPLE_BOOL;
     else
@@ -266,7 +277,7 @@ static reel_tensor *draw(const sample_input *in, reel_shape shape, reel_dtype dt
         double u = reel__u01(w[0], w[1]);
         v[i] = in->kind == SAMPLE_BOOL ? (double)(w[2] & 1)
                                        : in->low + (in->high - in->low) * u;
-        if (in->kind == SAMPLE_I64) v[i] = (double)(int64_t)v[i];
+        if (in->kind == SAMPLE_INT) v[i] = floor(v[i]);
         if (reel_dtype_is_float(dtype))
             v[i] = hard_value(in->hard, dtype, u, v[i], i, n, w[2] % 5 == 0);
     }
@@ -280,7 +291,7 @@ reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtyp
 {
     const sample_input *in = &s->in[i];
     if (in->kind == SAMPLE_ABSENT) return NULL;
-    if (in->kind == SAMPLE_I64) dtype = REEL_I64;
+    if (in->kind == SAMPLE_INT) dtype = in->integer;
     if (in->kind == SAMPLE_BOOL) dtype = REEL_BOOL;
     if (in->kind == SAMPLE_CONST64) dtype = REEL_F64;
     if (in->kind == SAMPLE_STATISTIC && (dtype == REEL_F16 || dtype == REEL_BF16))

@@ -75,12 +75,13 @@ reel_status reel__cpu_pointwise(const reel__kcall *call)
 {
     static const reel__number none[2] = {{.is_real = 0}, {.is_real = 0}};
     const reel__pw_info *info = reel__pw_info_of(call->kernel);
-    reel_dtype last = call->in[call->n_in - 1].meta->dtype;
-    reel__pw_type type = reel__pw_type_of(last);
-    reel__pw_fn fn = info ? reel__pw_rows_of_isa()->row[call->kernel][type] : NULL;
-    if (!fn || call->n_in != info->n_in)
+    bool fits = info && call->n_in == info->n_in;
+    reel_dtype by = call->in[fits ? info->typed_by : 0].meta->dtype;
+    reel__pw_type type = reel__pw_type_of(by);
+    reel__pw_fn fn = fits ? reel__pw_rows_of_isa()->row[call->kernel][type] : NULL;
+    if (!fn)
         return reel_fail(REEL_ERR_UNSUPPORTED, "%s: no kernel for %s on the CPU",
-                         info ? info->name : "pointwise", reel_dtype_name(last));
+                         info ? info->name : "pointwise", reel_dtype_name(by));
     reel__pw_program
         p; /* only what one step needs is set: small calls come through here */
     p.type = type;

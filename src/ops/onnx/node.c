@@ -8,6 +8,7 @@
 static reel_onnx_ref *make(reel_onnx *o, const char *name, reel_onnx_ref type)
 {
     type.name = name;
+    type.state = NULL;
     type.next = NULL;
     reel_onnx_ref *r = name ? reel__onnx_copy(o->model, &type, sizeof type) : NULL;
     if (!r) return NULL;
@@ -34,6 +35,52 @@ static void no_such(const reel_onnx *o, const char *op, reel_dtype dtype)
               reel_dtype_name(dtype), later);
 }
 
+/* ---- what a model keeps ------------------------------------------------------------------- */
+
+/* A shape in which it was written, under this name: the state's own for the first. */
+typedef struct reel__onnx_written {
+    const char *name;
+    reel_shape shape;
+    struct reel__onnx_written *next;
+} reel__onnx_written;
+
+static bool has_shape(reel__ref r, reel_shape s)
+{
+    return r->rank == s.rank &&
+           memcmp(r->dim, s.dim, (size_t)s.rank * sizeof *s.dim) == 0;
+}
+
+/* The name by which a node reads it; NULL with an error. */
+static const char *name_to_read(reel_onnx *o, reel__ref r)
+{
+    reel__onnx_state *s = r->state;
+    if (!s) return r->name;
+    for (const reel__onnx_written *w = s->written; w; w = w->next)
+        if (has_shape(r, w->shape)) return w->name;
+    reel__onnx_written w = {.shape = {.rank = r->rank}, .next = s->written};
+    memcpy(w.shape.dim, r->dim, sizeof w.shape.dim);
+    w.name = s->written ? reel__onnx_name(o, s->name) : s->name;
+    reel__onnx_written *kept = reel__onnx_copy(o->model, &w, sizeof w);
+    if (!w.name || !kept ||
+        !reel__onnx_add_initializer(o->model, w.name, reel__onnx_dtype_of(r->dtype),
+                                    w.shape, s->data))
+        return NULL;
+    s->written = kept;
+    return w.name;
+}
+
+static bool add_inputs(reel_onnx *o, int n, const reel__ref in[])
+{
+    bool ok = true;
+    for (int i = 0; i < n && ok; i++) {
+        const char *name = in[i] ? name_to_read(o, in[i]) : "";
+        ok = name && reel__onnx_add_input(o->model, o->node, name);
+    }
+    return ok;
+}
+
+/* ---- nodes ---------------------------------------------------------------------------------- */
+
 reel__ref reel__onnx_emit_node(reel_onnx *o, const char *op, reel_onnx_ref type, int n,
                                const reel__ref in[])
 {
@@ -46,9 +93,7 @@ reel__ref reel__onnx_emit_node(reel_onnx *o, const char *op, reel_onnx_ref type,
     while (n && !in[n - 1]) n--;
     const char *name = reel__onnx_name(o, op);
     o->node = name ? reel__onnx_add_node(o->model, op, name) : NULL;
-    bool ok = o->node != NULL;
-    for (int i = 0; i < n && ok; i++)
-        ok = reel__onnx_add_input(o->model, o->node, in[i] ? in[i]->name : "");
+    bool ok = o->node && add_inputs(o, n, in);
     reel_onnx_ref *r = ok ? make(o, name, type) : NULL;
     return r && reel__onnx_add_output(o->model, o->node, name) ? r : NULL;
 }
@@ -69,9 +114,8 @@ reel_status reel__onnx_foreign(reel_onnx *o, const char *domain, const char *op,
     while (n_in && !o->in[n_in - 1]) n_in--;
     const char *name = reel__onnx_name(o, op);
     o->node = name ? reel__onnx_add_node(o->model, op, name) : NULL;
-    bool ok = o->node && reel__onnx_set_domain(o->model, o->node, domain);
-    for (int i = 0; i < n_in && ok; i++)
-        ok = reel__onnx_add_input(o->model, o->node, o->in[i] ? o->in[i]->name : "");
+    bool ok = o->node && reel__onnx_set_domain(o->model, o->node, domain) &&
+              add_inputs(o, n_in, o->in);
     for (int k = 0; k < n_out && ok; k++) {
         bool wanted = o->out[k].rank >= 0;
         char word[128];

@@ -9,6 +9,7 @@
 #define NUMBER DTYPES_NUMBER
 #define FLOAT DTYPES_FLOAT
 #define NO_BF16 (DTYPES_FLOAT & ~DTYPE(REEL_BF16))
+#define HALF_OR_F32 (DTYPES_FLOAT & ~DTYPE(REEL_F64))
 #define NO_BYTE (DTYPES_FLOAT | DTYPE(REEL_I64) | DTYPE(REEL_I32))
 
 /* `operand` is the one whose dtype counts; versions in order, the last one of them that is
@@ -36,6 +37,7 @@ static const struct row {
     {"Conv", 0, {{13, NO_BF16}, {22, FLOAT}}},
     {"ConvTranspose", 0, {{13, NO_BF16}, {22, FLOAT}}},
     {"Cos", 0, {{13, NO_BF16}, {22, FLOAT}}},
+    {"DequantizeLinear", 1, {{13, DTYPE(REEL_F32)}, {19, HALF_OR_F32}}},
     {"Div", 0, {{13, NO_BYTE}, {14, NUMBER}}},
     {"Elu", 0, {{13, NO_BF16}, {22, FLOAT}}},
     {"Equal", 0, {{13, ANY}}},
@@ -74,6 +76,7 @@ static const struct row {
     {"Or", 0, {{13, DTYPE(REEL_BOOL)}}},
     {"Pad", 0, {{13, ANY}}},
     {"Pow", 0, {{13, NO_BYTE}}},
+    {"QuantizeLinear", 1, {{13, DTYPE(REEL_F32)}, {19, HALF_OR_F32}}},
     {"Range",
      0,
      {{13, DTYPE(REEL_F32) | DTYPE(REEL_F64) | DTYPE(REEL_I64) | DTYPE(REEL_I32)}}},

@@ -206,6 +206,15 @@ reel__ref reel__onnx_reshape(reel_onnx *o, reel__ref x, reel_onnx_ref type)
     return y;
 }
 
+reel__ref reel__onnx_as(reel_onnx *o, reel__ref x, reel_onnx_ref type)
+{
+    if (reel_failed() || !x->state) return reel__onnx_reshape(o, x, type);
+    type.name = x->name;
+    type.dtype = x->dtype;
+    type.state = x->state;
+    return reel__onnx_copy(o->model, &type, sizeof type);
+}
+
 /* Sizes that x has already are left 1, which Expand takes for x's. */
 reel__ref reel__onnx_expand(reel_onnx *o, reel__ref x, reel_onnx_ref type)
 {

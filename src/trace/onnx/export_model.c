@@ -123,17 +123,17 @@ static reel_status add_inputs(walk *w)
     return REEL_OK;
 }
 
-/* An initializer. Weights that lie otherwise in memory are copied into the scope. */
+/* Weights that lie otherwise in memory are copied into the scope. */
 static reel__ref add_state(walk *w, int v)
 {
     const reel__value *value = &w->g->value[v];
     const char *name = value->name ? value->name : reel__onnx_name(&w->o, "const");
     reel_tensor *t = reel_contiguous(reel_to(value->tensor, (reel_device){REEL_CPU, 0}));
-    reel__ref r = t && name ? keep(w, type_of(w, v), name) : NULL;
-    if (!r || !reel__onnx_add_initializer(w->o.model, name, reel__onnx_dtype_of(r->dtype),
-                                          reel__shape(&t->meta), reel__ptr(t)))
-        return NULL;
-    return w->ref[v] = r;
+    if (!t || !name || !(name = reel__onnx_text(w->o.model, name))) return NULL;
+    const reel__onnx_state s = {.name = name, .data = reel__ptr(t)};
+    reel_onnx_ref type = type_of(w, v);
+    type.state = reel__onnx_copy(w->o.model, &s, sizeof s);
+    return w->ref[v] = type.state ? keep(w, type, name) : NULL;
 }
 
 /* ---- nodes -------------------------------------------------------------------------------- */

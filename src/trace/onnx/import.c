@@ -15,8 +15,9 @@
 #include "ops/custom.h"
 
 static const reel__import_family *const families[] = {
-    &reel__import_math,   &reel__import_shape,  &reel__import_const,  &reel__import_index,
-    &reel__import_reduce, &reel__import_window, &reel__import_matmul, &reel__import_norm};
+    &reel__import_math,   &reel__import_shape,  &reel__import_const,
+    &reel__import_index,  &reel__import_reduce, &reel__import_window,
+    &reel__import_matmul, &reel__import_norm,   &reel__import_quantize};
 
 /* Two sizes that nothing else is likely to depend on; 1 would make views of what is none. */
 #define BATCH_A 2

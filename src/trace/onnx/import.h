@@ -68,7 +68,7 @@ typedef struct reel__import_family {
 } reel__import_family;
 extern const reel__import_family reel__import_math, reel__import_shape,
     reel__import_const, reel__import_index, reel__import_reduce, reel__import_window,
-    reel__import_matmul, reel__import_norm;
+    reel__import_matmul, reel__import_norm, reel__import_quantize;
 
 /* ---- import.c ------------------------------------------------------------------------------- */
 

@@ -29,6 +29,9 @@
 
 #define OUT_SAME(T) T
 #define OUT_BOOL(T) uint8_t
+/* The driver converts what is stored in another dtype. */
+#define OUT_AS1(T) T
+#define OUT_AS2(T) T
 
 #define ROW(NAME, T, ATTR, n_in, OUT, ...)                                               \
     WRAPS static void NAME(int64_t n, const void *const x[3], void *y,                   \

@@ -16,6 +16,7 @@
 
 /* A choice that compilers turn into a blend: both sides are computed. */
 #define SEL(c, a, b) ((c) ? (a) : (b))
+#define BETWEEN(x, low, high) SEL((x) < (low), (low), SEL((x) > (high), (high), (x)))
 
 /* a * b + c, rounded once where the processor can. Said explicitly, so that an element's
  * result is the same in the vector loop and in its remainder. */
