@@ -44,6 +44,16 @@ static reel_module *resnet18_224(void)
     return reel_resnet18(&(reel_resnet_opts){.classes = 1000});
 }
 
+static reel_module *mobilenet_v2_32(void)
+{
+    return reel_mobilenet_v2(&(reel_mobilenet_opts){.classes = 10, .cifar_stem = true});
+}
+
+static reel_module *mobilenet_v2_224(void)
+{
+    return reel_mobilenet_v2(NULL);
+}
+
 static reel_module *encoder(void)
 {
     const reel_nn_encoder_layer_opts opts = {
@@ -56,11 +66,14 @@ static reel_module *vit(void)
     return reel_vit_tiny(NULL);
 }
 
-static const model models[] = {{"resnet20", resnet20, {4, {2, 3, 32, 32}}},
-                               {"resnet18_32", resnet18_32, {4, {2, 3, 32, 32}}},
-                               {"resnet18_224", resnet18_224, {4, {2, 3, 224, 224}}},
-                               {"encoder", encoder, {3, {2, 64, 256}}},
-                               {"vit", vit, {4, {2, 3, 32, 32}}}};
+static const model models[] = {
+    {"resnet20", resnet20, {4, {2, 3, 32, 32}}},
+    {"resnet18_32", resnet18_32, {4, {2, 3, 32, 32}}},
+    {"resnet18_224", resnet18_224, {4, {2, 3, 224, 224}}},
+    {"mobilenet_v2_32", mobilenet_v2_32, {4, {2, 3, 32, 32}}},
+    {"mobilenet_v2_224", mobilenet_v2_224, {4, {2, 3, 224, 224}}},
+    {"encoder", encoder, {3, {2, 64, 256}}},
+    {"vit", vit, {4, {2, 3, 32, 32}}}};
 
 static reel_status write_one(const model *m, const char *folder)
 {

@@ -21,6 +21,7 @@ BENCH = os.path.join(HERE, "..", "build", "release", "bench", "bench_onnx")
 FOLDER = os.path.join(HERE, "..", "build", "onnx-models")
 # Of one row; bench_onnx writes these models.
 SHAPES = {"resnet20": (3, 32, 32), "resnet18_32": (3, 32, 32), "resnet18_224": (3, 224, 224),
+          "mobilenet_v2_32": (3, 32, 32), "mobilenet_v2_224": (3, 224, 224),
           "encoder": (64, 256), "vit": (3, 32, 32)}
 REST = 0.02  # seconds after a turn, until threads that spin have gone to sleep
 
@@ -176,13 +177,13 @@ def main():
     a = arguments()
     subprocess.run([BENCH, "write", FOLDER], check=True)
     rows = []
-    print(f"{'model':14} {'batch':>5} {'reel ms':>9} {'ORT ms':>9} {'time':>6}   "
+    print(f"{'model':16} {'batch':>5} {'reel ms':>9} {'ORT ms':>9} {'time':>6}   "
           f"{'reel MiB':>8} {'ORT MiB':>8} {'memory':>6}")
     for model in a.model:
         for batch in a.batch:
             r = compare(model, batch, a)
             rows.append(r)
-            print(f"{model:14} {batch:5} {r['reel_ms']:9.3f} {r['ort_ms']:9.3f} "
+            print(f"{model:16} {batch:5} {r['reel_ms']:9.3f} {r['ort_ms']:9.3f} "
                   f"{r['time_ratio']:6.2f}   {r['reel_mib']:8.1f} {r['ort_mib']:8.1f} "
                   f"{r['memory_ratio']:6.2f}", flush=True)
     gains = what_passes_give(a) if a.passes else []

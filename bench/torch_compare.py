@@ -19,7 +19,8 @@ REEL = os.path.join(HERE, "..", "build", "release", "bench", "bench")
 # Ways to run a case: PyTorch's, and reel's. Only convolutional models have a choice of layout;
 # operators alone are not compiled, nor are they graphs.
 MODES = {"train_resnet": ["channels-last", "contiguous", "compile"],
-         "infer_resnet": ["channels-last", "contiguous", "compile"],
+         "train_mobilenet": ["channels-last", "contiguous", "compile"],
+         "infer_": ["channels-last", "contiguous", "compile"],
          "train_": ["channels-last", "compile"]}
 OURS = {"reel": [], "reel graph": ["--traced"]}
 

@@ -74,6 +74,60 @@ def resnet18(classes=10):
     return ResNet(64, [2, 2, 2, 2], classes)
 
 
+def conv_norm(c, k, size, stride, groups, *activation):
+    return [nn.Conv2d(c, k, size, stride, size // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(k), *activation]
+
+
+def conv_norm_relu6(c, k, size=1, stride=1, groups=1):
+    return nn.Sequential(*conv_norm(c, k, size, stride, groups, nn.ReLU6(inplace=True)))
+
+
+class InvertedResidual(nn.Module):
+    def __init__(self, c, k, stride, expand):
+        super().__init__()
+        wide = c * expand
+        widen = [conv_norm_relu6(c, wide)] if expand != 1 else []
+        self.conv = nn.Sequential(*widen, conv_norm_relu6(wide, wide, 3, stride, wide),
+                                  *conv_norm(wide, k, 1, 1, 1))
+        self.has_shortcut = stride == 1 and c == k
+
+    def forward(self, x):
+        return x + self.conv(x) if self.has_shortcut else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """At width 1; state-dict names are torchvision's."""
+
+    def __init__(self, classes, small, dropout):
+        super().__init__()
+        layers, c = [conv_norm_relu6(3, 32, 3, 1 if small else 2)], 32
+        for expand, k, n, stride in ((1, 16, 1, 1), (6, 24, 2, 1 if small else 2),
+                                     (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+                                     (6, 160, 3, 2), (6, 320, 1, 1)):
+            for i in range(n):
+                layers.append(InvertedResidual(c, k, 1 if i else stride, expand))
+                c = k
+        self.features = nn.Sequential(*layers, conv_norm_relu6(c, 1280))
+        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(1280, classes))
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.classifier[1].weight, 0, 0.01)
+        nn.init.zeros_(self.classifier[1].bias)
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+def mobilenet(classes=10, small=True, dropout=0.2):
+    return MobileNetV2(classes, small, dropout)
+
+
+def mobilenet_224():
+    return mobilenet(small=False)
+
+
 class Gpt(nn.Module):
     def __init__(self, vocab, length, dim, depth, heads):
         super().__init__()
@@ -111,15 +165,15 @@ def format_of(mode):
     return torch.contiguous_format if mode == "contiguous" else LAST
 
 
-def train_resnet(make, n, mode):
+def train_images(make, n, mode, side=32):
     memory_format = format_of(mode)
     net = make().to(memory_format=memory_format).train()
-    x = torch.randn(n, 3, 32, 32).to(memory_format=memory_format)
+    x = torch.randn(n, 3, side, side).to(memory_format=memory_format)
     optim = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True)
     return trainer(compiled(net, mode), optim, x, torch.randint(0, 10, (n,)))
 
 
-def infer_resnet(make, n, mode):
+def infer_images(make, n, mode):
     memory_format = format_of(mode)
     net = compiled(make().to(memory_format=memory_format).eval(), mode)
     x = torch.randn(n, 3, 32, 32).to(memory_format=memory_format)
@@ -181,15 +235,19 @@ def batch_norm(n, c, h):
 
 
 CASES = {
-    "train_resnet20_b128": lambda f: train_resnet(resnet20, 128, f),
-    "train_resnet18_b32": lambda f: train_resnet(resnet18, 32, f),
-    "train_resnet18_b128": lambda f: train_resnet(resnet18, 128, f),
+    "train_resnet20_b128": lambda f: train_images(resnet20, 128, f),
+    "train_resnet18_b32": lambda f: train_images(resnet18, 32, f),
+    "train_resnet18_b128": lambda f: train_images(resnet18, 128, f),
+    "train_mobilenet_b32": lambda f: train_images(mobilenet, 32, f),
+    "train_mobilenet_224_b8": lambda f: train_images(mobilenet_224, 8, f, 224),
     "train_mlp_b128": lambda f: train_mlp(128, f),
     "train_gpt_b12": lambda f: train_gpt(12, 64, 128, 4, 4, 65, f),
-    "infer_resnet20_b1": lambda f: infer_resnet(resnet20, 1, f),
-    "infer_resnet20_b64": lambda f: infer_resnet(resnet20, 64, f),
-    "infer_resnet18_b1": lambda f: infer_resnet(resnet18, 1, f),
-    "infer_resnet18_b64": lambda f: infer_resnet(resnet18, 64, f),
+    "infer_resnet20_b1": lambda f: infer_images(resnet20, 1, f),
+    "infer_resnet20_b64": lambda f: infer_images(resnet20, 64, f),
+    "infer_resnet18_b1": lambda f: infer_images(resnet18, 1, f),
+    "infer_resnet18_b64": lambda f: infer_images(resnet18, 64, f),
+    "infer_mobilenet_b1": lambda f: infer_images(mobilenet, 1, f),
+    "infer_mobilenet_b64": lambda f: infer_images(mobilenet, 64, f),
     "op_add_1": lambda f: add(1, False, 1000),
     "op_add_4m": lambda f: add(4 << 20, True, 1),
     "op_conv_16x32": lambda f: conv(128, 16, 32, 16, 3, 1),

@@ -149,6 +149,7 @@ static int member; /* which of `future` is set */
     ROW(resnet18, reel_resnet_opts, reel_resnet18(&o))                                   \
     ROW(resnet34, reel_resnet_opts, reel_resnet34(&o))                                   \
     ROW(resnet50, reel_resnet_opts, reel_resnet50(&o))                                   \
+    ROW(mobilenet_v2, reel_mobilenet_opts, reel_mobilenet_v2(&o))                        \
     ROW(vit_tiny, reel_vit_opts, reel_vit_tiny(&o))                                      \
     ROW(trace, reel_trace_opts, reel_trace(net, x, &o))                                  \
     ROW(trace_n, reel_trace_opts, reel_trace_n(net, &x, 1, 1, &o))                       \

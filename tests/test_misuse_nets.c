@@ -145,6 +145,10 @@ static void test_layers(void **state)
     NO_MODULE("", reel_resnet18(&bad));
     NO_MODULE("", reel_resnet34(&(reel_resnet_opts){.channels = -3}));
     NO_MODULE("", reel_resnet50(&bad));
+    NO_MODULE("", reel_mobilenet_v2(&(reel_mobilenet_opts){.classes = -1}));
+    NO_MODULE("", reel_mobilenet_v2(&(reel_mobilenet_opts){.channels = -3}));
+    NO_MODULE("", reel_mobilenet_v2(&(reel_mobilenet_opts){.width = INFINITY}));
+    NO_MODULE("", reel_mobilenet_v2(&(reel_mobilenet_opts){.dropout = 1}));
     NO_MODULE("", reel_vit_tiny(&(reel_vit_opts){.image = 30, .patch = 4}));
     NO_MODULE("", reel_vit_tiny(&(reel_vit_opts){.dim = 10, .heads = 3}));
     /* what is made behind an error is not made */

@@ -41,6 +41,7 @@ static void test_names(void **state)
     check_names(reel_resnet18(NULL), "resnet18", 11689512);
     check_names(reel_resnet34(NULL), "resnet34", 21797672);
     check_names(reel_resnet50(NULL), "resnet50", 25557032);
+    check_names(reel_mobilenet_v2(NULL), "mobilenet_v2", 3504872);
     check_names(reel_nn_attention(8, 2, NULL), "attention", 288);
     check_names(reel_nn_encoder_layer(8, 2, &(reel_nn_encoder_layer_opts){.hidden = 16}),
                 "encoder_layer", 600);
@@ -59,6 +60,13 @@ static void test_counts(void **state)
     check_count(reel_resnet20(&(reel_resnet_opts){.pad_shortcut = true}), 269722);
     check_count(reel_resnet18(&(reel_resnet_opts){.classes = 10, .cifar_stem = true}),
                 11173962);
+    /* torchvision's figures at its width_mult; of 0.1 all layers but the last have 8 to 32 */
+    check_count(reel_mobilenet_v2(&(reel_mobilenet_opts){.width = 0.1}), 1367080);
+    check_count(reel_mobilenet_v2(&(reel_mobilenet_opts){.width = 0.35}), 1677128);
+    check_count(reel_mobilenet_v2(&(reel_mobilenet_opts){.width = 1.4}), 6108776);
+    check_count(
+        reel_mobilenet_v2(&(reel_mobilenet_opts){.classes = 10, .cifar_stem = true}),
+        2236682);
     /* patch 3*16*192+192, positions 64*192, 6 layers of 4*192^2 + 8*192^2 weights and
      * (4 + 4 + 1 + 4) * 192 biases and norms, norm, head */
     int64_t layer = 12 * 192 * 192 + 13 * 192;
@@ -108,6 +116,11 @@ static void test_steps(void **state)
                REEL_SHAPE(2, 3, 16, 16), 10);
     check_step(reel_resnet50(&(reel_resnet_opts){.classes = 5, .channels = 1}),
                REEL_SHAPE(2, 1, 32, 32), 5);
+    check_step(reel_mobilenet_v2(&(reel_mobilenet_opts){.classes = 5, .channels = 1}),
+               REEL_SHAPE(2, 1, 64, 64), 5);
+    check_step(reel_mobilenet_v2(&(reel_mobilenet_opts){
+                   .classes = 10, .width = 0.35, .cifar_stem = true}),
+               REEL_SHAPE(2, 3, 32, 32), 10);
     check_step(reel_vit_tiny(&(reel_vit_opts){.dim = 48, .depth = 2}),
                REEL_SHAPE(2, 3, 32, 32), 10);
     check_step(reel_mlp(48, 10, &(reel_mlp_opts){.hidden = {16}, .dropout = 0.1}),
@@ -146,6 +159,94 @@ static void test_pad_shortcut(void **state)
     assert_true(distance(middle, want) == 0);
     assert_near(reel_item(reel_sum(reel_narrow(y, 1, 0, 8), REEL_ALL, false)), 0, 0);
     assert_near(reel_item(reel_sum(reel_narrow(y, 1, 24, 8), REEL_ALL, false)), 0, 0);
+    reel_module_free(net);
+}
+
+/* An inverted residual with a shortcut, by operators: the sizes of its layers, where activations
+ * stand and where none does. */
+static void test_inverted_residual(void **state)
+{
+    (void)state;
+    reel_module *net = reel_mobilenet_v2(&(reel_mobilenet_opts){.width = 0.25});
+    reel_module_cast(net, REEL_F64);
+    reel_train(net, false);
+    reel_module *b = reel_module_at(net, "features.3.conv");
+    reel_tensor *x = reel_randn(REEL_SHAPE(2, 8, 6, 5), REEL_F64), *h = x;
+    const char *const conv[] = {"0.0", "1.0", "2"}, *const norm[] = {"0.1", "1.1", "3"};
+    for (int i = 0; i < 3; i++) {
+        reel_tensor *w = reel_module_find(reel_module_at(b, conv[i]), "weight");
+        h = reel_conv2d(
+            h, w, NULL,
+            &(reel_conv2d_opts){.padding = i == 1, .groups = i == 1 ? 48 : 1});
+        h = reel_forward(reel_module_at(b, norm[i]), h);
+        if (i < 2) h = reel_clamp(h, 0, 6);
+    }
+    assert_true(distance(reel_forward(reel_module_at(net, "features.3"), x),
+                         reel_add(x, h)) < 1e-10);
+    reel_module_free(net);
+}
+
+/* Sizes [h, w] at the end of the features, of a stem for 224 and for 32. */
+static void test_mobilenet_strides(void **state)
+{
+    (void)state;
+    for (int cifar = 0; cifar < 2; cifar++) {
+        reel_module *net =
+            reel_mobilenet_v2(&(reel_mobilenet_opts){.width = 0.1, .cifar_stem = cifar});
+        reel_tensor *y = reel_forward(reel_module_at(net, "features"),
+                                      reel_randn(REEL_SHAPE(2, 3, 64, 32), REEL_F32));
+        assert_int_equal(reel_size(y, 1), 1280);
+        assert_int_equal(reel_size(y, 2), cifar ? 8 : 2);
+        assert_int_equal(reel_size(y, 3), cifar ? 4 : 1);
+        reel_module_free(net);
+    }
+}
+
+/* Standard deviations within a hundredth or so of torchvision's: normal by fan out, which of a
+ * depthwise layer is all channels times the window; 0.01 of the classifier; its bias 0. */
+static void test_mobilenet_start(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double std;
+    } row[] = {{"features.17.conv.2.weight", 0.079056942},   /* sqrt(2 / 320) */
+               {"features.17.conv.1.0.weight", 0.015214515}, /* sqrt(2 / (9 * 960)) */
+               {"features.18.0.weight", 0.039528471},        /* sqrt(2 / 1280) */
+               {"classifier.1.weight", 0.01}};
+    reel_seed(1);
+    reel_module *net = reel_mobilenet_v2(NULL);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        reel_tensor *w = reel_module_find(net, row[i].name);
+        double std = sqrt(reel_item(reel_var(w, REEL_ALL, 0, false)));
+        if (!(fabs(std / row[i].std - 1) < 0.03))
+            fail_msg("%s: %g, expected %g", row[i].name, std, row[i].std);
+    }
+    reel_tensor *b = reel_module_find(net, "classifier.1.bias");
+    assert_near(reel_item(reel_sum(reel_abs(b), REEL_ALL, false)), 0, 0);
+    reel_module_free(net);
+}
+
+static void check_mobilenet_error(reel_mobilenet_opts o, const char *says)
+{
+    assert_null(reel_mobilenet_v2(&o));
+    expect_error(REEL_ERR_ARG, says);
+}
+
+static void test_mobilenet_errors(void **state)
+{
+    (void)state;
+    check_mobilenet_error((reel_mobilenet_opts){.classes = -1}, "-1 classes");
+    check_mobilenet_error((reel_mobilenet_opts){.channels = -3}, "-3 channels");
+    check_mobilenet_error((reel_mobilenet_opts){.width = -1}, "width -1");
+    check_mobilenet_error((reel_mobilenet_opts){.width = REEL_ZERO}, "width 0");
+    check_mobilenet_error((reel_mobilenet_opts){.width = NAN}, "width nan");
+    check_mobilenet_error((reel_mobilenet_opts){.width = INFINITY}, "width inf");
+    check_mobilenet_error((reel_mobilenet_opts){.dropout = 1}, "dropout 1");
+    check_mobilenet_error((reel_mobilenet_opts){.dropout = NAN}, "dropout nan");
+    reel_module *net = reel_mobilenet_v2(&(reel_mobilenet_opts){.width = 0.1});
+    assert_null(reel_forward(net, reel_ones(REEL_SHAPE(1, 4, 32, 32), REEL_F32)));
+    expect_error(REEL_ERR_SHAPE, "(in features.0.0)");
     reel_module_free(net);
 }
 
@@ -213,9 +314,18 @@ static void test_memory_of_a_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_names),   TEST(test_counts),           TEST(test_steps),
-        TEST(test_block),   TEST(test_pad_shortcut),     TEST(test_errors),
-        TEST(test_summary), TEST(test_memory_of_a_step),
+        TEST(test_names),
+        TEST(test_counts),
+        TEST(test_steps),
+        TEST(test_block),
+        TEST(test_pad_shortcut),
+        TEST(test_inverted_residual),
+        TEST(test_mobilenet_strides),
+        TEST(test_mobilenet_start),
+        TEST(test_mobilenet_errors),
+        TEST(test_errors),
+        TEST(test_summary),
+        TEST(test_memory_of_a_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

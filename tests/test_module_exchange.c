@@ -117,6 +117,27 @@ static reel_module *resnet_bottleneck(void)
     return resnet(true, false, SHORTCUT_CONV);
 }
 
+static reel_module *narrow_mobilenet(void)
+{
+    return reel_mobilenet_v2(&(reel_mobilenet_opts){.classes = 3, .width = 0.1});
+}
+
+/* With one layer in place of its many. */
+static reel_module *mobilenet(void)
+{
+    reel_module *net = narrow_mobilenet();
+    reel_module_replace(net, "features", reel_nn_conv2d(3, 1280, 3, NULL));
+    return net;
+}
+
+/* One that has a shortcut. */
+static reel_module *inverted_residual(void)
+{
+    reel_module *net = narrow_mobilenet(), *block = reel_module_take(net, "features.3");
+    reel_module_free(net);
+    return block;
+}
+
 static reel_module *vit(void)
 {
     return reel_vit_tiny(
@@ -139,6 +160,8 @@ static const struct kind {
     {"resnet, basic", resnet_basic, {.rank = 4, .dim = {1, 3, 8, 8}}, false},
     {"resnet, padded", resnet_padded, {.rank = 4, .dim = {1, 3, 8, 8}}, false},
     {"resnet, bottleneck", resnet_bottleneck, {.rank = 4, .dim = {1, 3, 32, 32}}, false},
+    {"mobilenet_v2", mobilenet, {.rank = 4, .dim = {1, 3, 5, 5}}, false},
+    {"inverted residual", inverted_residual, {.rank = 4, .dim = {1, 8, 5, 5}}, false},
     {"vit", vit, {.rank = 4, .dim = {1, 3, 8, 8}}, false},
 };
 

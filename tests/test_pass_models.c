@@ -63,6 +63,12 @@ static reel_module *resnet20(void)
     return reel_resnet20(&(reel_resnet_opts){.classes = 10});
 }
 
+static reel_module *mobilenet(void)
+{
+    return reel_mobilenet_v2(
+        &(reel_mobilenet_opts){.classes = 10, .width = 0.1, .cifar_stem = true});
+}
+
 /* The kinds of ResNet-18, narrow: strides of two, a large stem, max pooling. */
 static reel_module *small_resnet18(void)
 {
@@ -102,10 +108,12 @@ typedef struct model {
     const char *alone; /* passes that are also tried alone; NULL: each */
 } model;
 
-static const model models[] = {{"resnet20", resnet20, 25, "fold_batch_norm fuse_conv"},
-                               {"small resnet18", small_resnet18, 9, NULL},
-                               {"vit", vit, 62, "reshape fuse_linear fuse_pointwise"},
-                               {"mlp", mlp, 4, NULL}};
+static const model models[] = {
+    {"resnet20", resnet20, 25, "fold_batch_norm fuse_conv"},
+    {"mobilenet_v2", mobilenet, 56, "fold_batch_norm fuse_conv"},
+    {"small resnet18", small_resnet18, 9, NULL},
+    {"vit", vit, 62, "reshape fuse_linear fuse_pointwise"},
+    {"mlp", mlp, 4, NULL}};
 enum { N_MODELS = (int)(sizeof models / sizeof *models), BATCHES = 3, MOST = 255 };
 
 static reel_tensor *images(int64_t n, reel_dtype dtype)

@@ -52,7 +52,9 @@ static reel_status add_weight(void *map, const char *path, reel_tensor *t, bool 
     if (shape.rank == 1) {
         scale = 0.125f;
         shift = ends_with(path, "bias") ? 0 : 1;
-        if (ends_with(path, "bn2.weight")) scale /= 4, shift /= 4;
+        if (strncmp(path, "features.", 9) == 0 && ends_with(path, ".1.bias")) shift = 2;
+        if (ends_with(path, "bn2.weight") || ends_with(path, "conv.3.weight"))
+            scale /= 4, shift /= 4;
     }
     float *w = malloc((size_t)n * sizeof *w);
     assert_non_null(w);
@@ -194,6 +196,19 @@ static void resnet20_without_winograd_equals_pytorch(void **state)
     reel_set_exact(false);
 }
 
+static void mobilenet_v2_equals_pytorch(void **state)
+{
+    (void)state;
+    needs_json();
+    reel_module *net = reel_mobilenet_v2(
+        &(reel_mobilenet_opts){.classes = 10, .dropout = REEL_ZERO, .cifar_stem = true});
+    compare("mobilenet_v2", 16, net,
+            reel_sgd(reel_parameters(net), &(reel_sgd_opts){.lr = 0.001,
+                                                            .momentum = 0.9,
+                                                            .weight_decay = 5e-4,
+                                                            .nesterov = true}));
+}
+
 static void vit_tiny_equals_pytorch(void **state)
 {
     (void)state;
@@ -209,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resnet20_equals_pytorch),
         cmocka_unit_test(resnet20_without_winograd_equals_pytorch),
+        cmocka_unit_test(mobilenet_v2_equals_pytorch),
         cmocka_unit_test(vit_tiny_equals_pytorch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -463,6 +463,43 @@ static double vit_dropout(double v, const double *r)
     return training_differs(m, reel_full(REEL_SHAPE(1, 3, 8, 8), r[0], REEL_F64));
 }
 
+/* ---- MobileNetV2: what its first layer and its dropout are made of ------------------------ */
+
+static double first_width(double v, const double *r)
+{
+    (void)r;
+    reel_module *m = reel_mobilenet_v2(&(reel_mobilenet_opts){.classes = 1, .width = v});
+    reel_tensor *w = reel_module_find(m, "features.0.0.weight");
+    double channels = w ? (double)reel_size(w, 0) : NAN;
+    reel_module_free(m);
+    return channels;
+}
+/* 32 v, to the nearest multiple of 8 that is not more than a tenth below */
+static double first_width_formula(double v, const double *r)
+{
+    (void)r;
+    if (v == 0) return NAN;
+    double n = fmax(8, 8 * floor((32 * v + 4) / 8));
+    return n < 0.9 * 32 * v ? n + 8 : n;
+}
+/* What is left of ones: the largest of many. */
+static double last_dropout(double v, const double *r)
+{
+    (void)r;
+    reel_module *m = reel_mobilenet_v2(
+        &(reel_mobilenet_opts){.classes = 1, .width = 0.1, .dropout = v});
+    reel_tensor *y = reel_forward(reel_module_at(m, "classifier.0"),
+                                  reel_ones(REEL_SHAPE(1280), REEL_F64));
+    double most = reel_item(reel_max(y, REEL_ALL, false));
+    reel_module_free(m);
+    return most;
+}
+static double last_dropout_formula(double v, const double *r)
+{
+    (void)r;
+    return 1 / (1 - v);
+}
+
 /* ---- initializers: the factor by which they stretch what they draw ------------------------ */
 
 static double stretch(reel_tensor *t)
@@ -652,6 +689,8 @@ static const row rows[] = {
     {"reel_nn_attention_opts.dropout", mha_dropout, nothing, 0, 0, 0},
     {"reel_nn_encoder_layer_opts.dropout", encoder_dropout, nothing, 0, 0, 0},
     {"reel_vit_opts.dropout", vit_dropout, nothing, 0, 0, 0},
+    {"reel_mobilenet_opts.width", first_width, first_width_formula, 1, 0.1, 0.9},
+    {"reel_mobilenet_opts.dropout", last_dropout, last_dropout_formula, 0.2, 0.1, 0.9},
     {"reel_kaiming_opts.slope", kaiming, kaiming_formula, 0, 0.1, 0.9},
     {"reel_init_xavier gain", xavier, xavier_formula, 1, 0.1, 0.9},
     {"reel_init_orthogonal gain", orthogonal, orthogonal_formula, 1, 0.1, 0.9},

@@ -97,23 +97,37 @@ static reel_tensor *images(int64_t n, int64_t side)
     return reel_keep(reel_to_format(x, REEL_CHANNELS_LAST));
 }
 
-/* size: depth of the ResNet, batch, 1 for training */
-static void *resnet_open(const bench_case *c)
+/* Takes `net` over, to be trained or run on `n` images. */
+static void *net_open(reel_module *net, int64_t n, int64_t side, bool training)
 {
-    const reel_resnet_opts o = {.classes = 10, .cifar_stem = true};
     model *m = calloc(1, sizeof *m);
     reel_scope s = reel_scope_begin();
-    m->net = c->size[0] == 20 ? reel_resnet20(&o) : reel_resnet18(&o);
-    m->x = images(c->size[1], 32);
-    m->y = reel_keep(reel_randint(0, 10, REEL_SHAPE(c->size[1]), REEL_I64));
-    reel_train(m->net, c->size[2]);
-    if (c->size[2])
+    m->net = net;
+    m->x = images(n, side);
+    m->y = reel_keep(reel_randint(0, 10, REEL_SHAPE(n), REEL_I64));
+    reel_train(m->net, training);
+    if (training)
         m->optim = reel_sgd(
             reel_parameters(m->net),
             &(reel_sgd_opts){
                 .lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4, .nesterov = true});
     reel_scope_end(s);
     return m;
+}
+
+/* size: depth of the ResNet, batch, 1 for training */
+static void *resnet_open(const bench_case *c)
+{
+    const reel_resnet_opts o = {.classes = 10, .cifar_stem = true};
+    return net_open(c->size[0] == 20 ? reel_resnet20(&o) : reel_resnet18(&o), c->size[1],
+                    32, c->size[2]);
+}
+
+/* size: side of the images, batch, 1 for training */
+static void *mobilenet_open(const bench_case *c)
+{
+    const reel_mobilenet_opts o = {.classes = 10, .cifar_stem = c->size[0] == 32};
+    return net_open(reel_mobilenet_v2(&o), c->size[1], c->size[0], c->size[2]);
 }
 
 /* size: batch */
@@ -195,6 +209,10 @@ const bench_case bench_models[] = {
           1),
     MODEL("train_resnet18_b128", "ResNet-18 training step, batch 128", resnet_open, 18,
           128, 1),
+    MODEL("train_mobilenet_b32", "MobileNetV2 training step, batch 32", mobilenet_open,
+          32, 32, 1),
+    MODEL("train_mobilenet_224_b8", "MobileNetV2 training step, 224 x 224, batch 8",
+          mobilenet_open, 224, 8, 1),
     MODEL("train_mlp_b128", "MLP 3072-512-256-10 training step, batch 128", mlp_open,
           128),
     MODEL("train_gpt_b12", "GPT 4 layers, 128 wide, 12 x 64 tokens, training step",
@@ -203,5 +221,9 @@ const bench_case bench_models[] = {
     MODEL("infer_resnet20_b64", "ResNet-20 inference, batch 64", resnet_open, 20, 64, 0),
     MODEL("infer_resnet18_b1", "ResNet-18 inference, batch 1", resnet_open, 18, 1, 0),
     MODEL("infer_resnet18_b64", "ResNet-18 inference, batch 64", resnet_open, 18, 64, 0),
+    MODEL("infer_mobilenet_b1", "MobileNetV2 inference, batch 1", mobilenet_open, 32, 1,
+          0),
+    MODEL("infer_mobilenet_b64", "MobileNetV2 inference, batch 64", mobilenet_open, 32,
+          64, 0),
 };
 const int bench_n_models = (int)(sizeof bench_models / sizeof *bench_models);

@@ -32,7 +32,7 @@ static const row rows[] = {
      "crop: padded crop and mirror (default); cutout: the same and a hole;\nnone"},
 
     {"--model", "NAME", TEXT, AT(model), 0, 0,
-     "resnet20 (default), resnet32, resnet56, resnet18, mlp, vit-tiny"},
+     "resnet20 (default), resnet32, resnet56, resnet18, mobilenet_v2, mlp,\nvit-tiny"},
     {"--init", "FILE", TEXT, AT(init), 0, 0, "first weights, a safetensors file"},
     {"--epochs", "N", WHOLE, AT(epochs), 1, 1e6,
      "passes over the data (default 6; 4 over drawn data)"},
@@ -136,11 +136,12 @@ static void set_defaults(options *o)
     if (o->weight_decay < 0) o->weight_decay = o->adamw ? 0.05 : 5e-4;
 }
 
+#define MODELS "resnet20 resnet32 resnet56 resnet18 mobilenet_v2 mlp vit-tiny"
+
 static int check(const options *o)
 {
-    if (!one_of(o->model, "resnet20 resnet32 resnet56 resnet18 mlp vit-tiny"))
-        return bad("--model", o->model,
-                   ": is none of resnet20 resnet32 resnet56 resnet18 mlp vit-tiny");
+    if (!one_of(o->model, MODELS))
+        return bad("--model", o->model, ": is none of " MODELS);
     if (!one_of(o->schedule, "onecycle cosine step constant"))
         return bad("--schedule", o->schedule,
                    ": is none of onecycle cosine step constant");

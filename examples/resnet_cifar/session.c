@@ -53,6 +53,9 @@ static reel_module *make_model(const char *name, int64_t classes)
     if (strcmp(name, "resnet32") == 0) return reel_resnet32(&resnet);
     if (strcmp(name, "resnet56") == 0) return reel_resnet56(&resnet);
     if (strcmp(name, "resnet18") == 0) return reel_resnet18(&resnet);
+    if (strcmp(name, "mobilenet_v2") == 0)
+        return reel_mobilenet_v2(
+            &(reel_mobilenet_opts){.classes = classes, .cifar_stem = true});
     if (strcmp(name, "vit-tiny") == 0)
         return reel_vit_tiny(
             &(reel_vit_opts){.classes = classes, .dim = 128, .heads = 4});

@@ -499,6 +499,23 @@ REEL_API reel_module *reel_resnet18(const reel_resnet_opts *opts);
 REEL_API reel_module *reel_resnet34(const reel_resnet_opts *opts);
 REEL_API reel_module *reel_resnet50(const reel_resnet_opts *opts);
 
+/** Options of reel_mobilenet_v2. Zero is the default, REEL_ZERO for 0. */
+typedef struct reel_mobilenet_opts {
+    int64_t classes;  /* 0 means 1000 */
+    int64_t channels; /* of the input; 0 means 3 */
+    double width;     /* times the channels of layers, to multiples of 8; 0 means 1 */
+    double dropout;   /* before the classifier, in training; 0 means 0.2 */
+    bool cifar_stem;  /* stride 1 in first layer and second stage, for 32x32 images */
+    REEL_FUTURE;
+} reel_mobilenet_opts;
+/** MobileNetV2: inverted residuals, which widen, filter channel by channel and narrow, with
+ *  ReLU6, for 224x224 images; names, initialization and rounding of widths are torchvision's
+ *  [features.0.0, features.0.1, features.1.conv.0.0, ..., features.18.1, classifier.1]. `opts`
+ *  may be NULL. Errors: REEL_ERR_ARG for classes or channels below 1, a width that is not in
+ *  (0, 100], a dropout that is not in [0, 1).
+ *  Source: Sandler et al. 2018, arXiv:1801.04381. */
+REEL_API reel_module *reel_mobilenet_v2(const reel_mobilenet_opts *opts);
+
 /** Options of reel_vit_tiny. Zero is the default, REEL_ZERO for 0. */
 typedef struct reel_vit_opts {
     int64_t classes;  /* 0 means 10 */

@@ -243,6 +243,10 @@ static void write_models(void)
     write_model("mlp", reel_mlp(48, 10, &(reel_mlp_opts){.activation = REEL_ACT_GELU}),
                 REEL_SHAPE(2, 3, 4, 4), first, 1);
     write_model("resnet20", reel_resnet20(NULL), REEL_SHAPE(4, 3, 32, 32), first, 1);
+    write_model("mobilenet_v2",
+                reel_mobilenet_v2(&(reel_mobilenet_opts){
+                    .classes = 10, .width = 0.35, .cifar_stem = true}),
+                REEL_SHAPE(4, 3, 32, 32), usual, REEL__ONNX_OPSET_LAST);
     write_model("vit", reel_vit_tiny(&(reel_vit_opts){.dim = 48, .depth = 2}),
                 REEL_SHAPE(4, 3, 32, 32), first, 1);
     write_model("resnet18", reel_resnet18(&(reel_resnet_opts){.classes = 10}),
