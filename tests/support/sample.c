@@ -95,12 +95,20 @@ static bool parse_input(const char **at, sample_input *in)
         in->kind = SAMPLE_FLOAT;
     else if (starts(at, "c64"))
         in->kind = SAMPLE_CONST64;
+    else if (starts(at, "c32"))
+        in->kind = SAMPLE_CONST32;
     else if (starts(at, "c"))
         in->kind = SAMPLE_CONST;
     else if (starts(at, "s"))
         in->kind = SAMPLE_STATISTIC;
     else if (starts(at, "i64"))
         in->kind = SAMPLE_I64;
+    else if (starts(at, "i32"))
+        in->kind = SAMPLE_I32;
+    else if (starts(at, "i8"))
+        in->kind = SAMPLE_I8, in->low = -128, in->high = 128;
+    else if (starts(at, "u8"))
+        in->kind = SAMPLE_U8, in->low = 0, in->high = 256;
     else if (starts(at, "bool"))
         in->kind = SAMPLE_BOOL;
     else
@@ -159,6 +167,29 @@ static bool is_float(const sample_input *in)
 {
     return in->kind == SAMPLE_FLOAT || in->kind == SAMPLE_CONST ||
            in->kind == SAMPLE_STATISTIC;
+}
+
+static bool is_whole(const sample_input *in)
+{
+    return in->kind == SAMPLE_I64 || in->kind == SAMPLE_I32 || in->kind == SAMPLE_I8 ||
+           in->kind == SAMPLE_U8;
+}
+
+/* The dtype that inputs of a kind have; `tested` where it is the one under test. */
+static reel_dtype dtype_of(const sample_input *in, reel_dtype tested)
+{
+    const bool half = tested == REEL_F16 || tested == REEL_BF16;
+    switch (in->kind) {
+    case SAMPLE_STATISTIC: return half ? REEL_F32 : tested;
+    case SAMPLE_CONST64: return REEL_F64;
+    case SAMPLE_CONST32: return REEL_F32;
+    case SAMPLE_I64: return REEL_I64;
+    case SAMPLE_I32: return REEL_I32;
+    case SAMPLE_I8: return REEL_I8;
+    case SAMPLE_U8: return REEL_U8;
+    case SAMPLE_BOOL: return REEL_BOOL;
+    default: return tested;
+    }
 }
 
 /* The first dimension larger than 1; -1: none. */
@@ -266,7 +297,7 @@ static reel_tensor *draw(const sample_input *in, reel_shape shape, reel_dtype dt
         double u = reel__u01(w[0], w[1]);
         v[i] = in->kind == SAMPLE_BOOL ? (double)(w[2] & 1)
                                        : in->low + (in->high - in->low) * u;
-        if (in->kind == SAMPLE_I64) v[i] = (double)(int64_t)v[i];
+        if (is_whole(in)) v[i] = floor(v[i]);
         if (reel_dtype_is_float(dtype))
             v[i] = hard_value(in->hard, dtype, u, v[i], i, n, w[2] % 5 == 0);
     }
@@ -280,11 +311,7 @@ reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtyp
 {
     const sample_input *in = &s->in[i];
     if (in->kind == SAMPLE_ABSENT) return NULL;
-    if (in->kind == SAMPLE_I64) dtype = REEL_I64;
-    if (in->kind == SAMPLE_BOOL) dtype = REEL_BOOL;
-    if (in->kind == SAMPLE_CONST64) dtype = REEL_F64;
-    if (in->kind == SAMPLE_STATISTIC && (dtype == REEL_F16 || dtype == REEL_BF16))
-        dtype = REEL_F32;
+    dtype = dtype_of(in, dtype);
     reel_tensor *f64 = draw(in, base_shape(in, layout), dtype, stream_of(s, i, seed));
     reel_set_flush_denormals(false); /* what is drawn arrives */
     reel_tensor *t = f64 ? reel_cast(f64, dtype) : NULL;
