@@ -18,11 +18,12 @@ static char *gather_taps(const reel__int8_job *job, const uint8_t *line, int64_t
     if (line && g->groups == 1 && g->dil[1] == 1) { /* neighbours in memory */
         const int64_t before = min64(max64(-x, 0), g->s);
         const int64_t inside = max64(min64(g->w - x, g->s), before) - before;
-        reel__int8_fill(job, to, before * c);
+        if (before) reel__int8_fill(job, to, before * c);
         isa->widen(to + before * c * size, line + (x + before) * c, inside * c,
                    job->flip);
-        reel__int8_fill(job, to + (before + inside) * c * size,
-                        (g->s - before - inside) * c);
+        if (before + inside < g->s)
+            reel__int8_fill(job, to + (before + inside) * c * size,
+                            (g->s - before - inside) * c);
         return to + g->s * c * size;
     }
     for (int64_t s = 0; s < g->s; s++, to += c * size) {
