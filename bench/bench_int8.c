@@ -53,9 +53,9 @@ static operand made(reel_shape shape, reel_dtype dtype, double value)
     o.data = aligned_alloc(64, ((size_t)n * size + 64) / 64 * 64);
     if (!o.data) exit(1);
     for (int64_t i = 0; i < n; i++) {
-        const int64_t drawn = value ? 0 : i * 7919 % 251 - 125;
+        const int64_t drawn = value != 0 ? 0 : i * 7919 % 251 - 125;
         if (dtype == REEL_F32)
-            ((float *)o.data)[i] = (float)(value ? value : (double)drawn / 250);
+            ((float *)o.data)[i] = (float)(value != 0 ? value : (double)drawn / 250);
         else if (dtype == REEL_I32)
             ((int32_t *)o.data)[i] = (int32_t)drawn;
         else

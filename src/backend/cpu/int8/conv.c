@@ -14,7 +14,7 @@ static char *gather_taps(const reel__int8_job *job, const uint8_t *line, int64_t
 {
     const reel__conv *g = job->geometry;
     const reel__int8_isa *isa = job->w.isa;
-    const int64_t c = job->w.dim[1], size = 4 / isa->per;
+    const int64_t c = job->w.dim[1], size = isa->per == 4 ? 1 : 2;
     if (line && g->groups == 1 && g->dil[1] == 1) { /* neighbours in memory */
         const int64_t before = min64(max64(-x, 0), g->s);
         const int64_t inside = max64(min64(g->w - x, g->s), before) - before;
@@ -40,9 +40,9 @@ static void conv_gather(const reel__int8_job *job, int64_t group, int64_t row, i
                         char *to)
 {
     const reel__conv *g = job->geometry;
-    const int64_t bytes = job->w.words * 4, per_image = g->oh * g->ow;
-    for (int64_t i = row; i < row + n; i++, to += bytes) {
-        const int64_t image = i / per_image, p = i % per_image / g->ow, q = i % g->ow;
+    const int64_t bytes = job->w.words * 4;
+    int64_t q = row % g->ow, p = row / g->ow % g->oh, image = row / g->ow / g->oh;
+    for (int64_t i = 0; i < n; i++, to += bytes) {
         char *at = to;
         for (int64_t r = 0; r < g->r; r++) {
             const int64_t y = p * g->stride[0] - g->pad[0] + r * g->dil[0];
@@ -52,6 +52,11 @@ static void conv_gather(const reel__int8_job *job, int64_t group, int64_t row, i
                              q * g->stride[1] - g->pad[1], at);
         }
         memset(at, 0, (size_t)(to + bytes - at));
+        if (++q < g->ow) continue; /* divisions would take longer than the copying */
+        q = 0;
+        if (++p < g->oh) continue;
+        p = 0;
+        image++;
     }
 }
 
