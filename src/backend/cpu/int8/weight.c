@@ -173,9 +173,10 @@ static void fill_end(reel__int8_job *job, int64_t low, int64_t high, int32_t *ar
                                 .high = (int32_t)high,
                                 .floats = job->call->out[0].meta->dtype == REEL_F32};
     if (!job->end.floats) job->end.zero = byte_of(&job->call->in[REEL_INT8_Y_ZERO], 0);
-    for (int64_t k = 0; k < w->groups * w->columns; k++)
-        fill_column(job, k, k / w->columns * w->padded + k % w->columns, offset, b_zero,
-                    scale);
+    for (int64_t g = 0; g < w->groups; g++)
+        for (int64_t c = 0; c < w->columns; c++)
+            fill_column(job, g * w->columns + c, g * w->padded + c, offset, b_zero,
+                        scale);
 }
 
 static size_t lines(size_t bytes)
