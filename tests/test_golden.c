@@ -28,6 +28,8 @@ static const struct {
     {"pointwise", "is compared with its steps, bit by bit (test_pointwise_program.c)"},
     {"batch_norm_apply", "the bits of batch_norm (test_batch_norm.c)"},
     {"dropout", "draws from reel's own stream (test_random.c)"},
+    {"linear_int8", "is compared with sums in 64 bits (test_int8.c)"},
+    {"conv2d_int8", "is compared with sums in 64 bits (test_int8.c)"},
     {"conv2d_fused", "conv2d, add and an activation, which have cases (test_fused.c)"},
     {"linear_fused", "linear, add and an activation, which have cases (test_fused.c)"},
 };

@@ -55,11 +55,28 @@ static bool has_float(const sample *s)
     return false;
 }
 
+/* Bits of the dtypes in which the record's samples draw input 0, if it takes them. */
+static unsigned dtypes_drawn(const reel__op *op)
+{
+    unsigned bits = 0;
+    for (int line = 0; line < sample_lines(op->sample); line++) {
+        sample s;
+        assert_true(sample_parse(op, op->sample, line, &s));
+        reel_scope scope = reel_scope_begin();
+        reel_tensor *first = sample_base(&s, 0, SAMPLE_CONTIGUOUS, REEL_F32, 1);
+        if (accepts(&s, REEL_F32)) bits |= DTYPE(reel_dtype_of(first));
+        reel_scope_end(scope);
+    }
+    return bits;
+}
+
 /* Bits of the dtypes that the record takes; or makes, where an attribute says it. */
 static unsigned dtypes_of(const reel__op *op)
 {
     unsigned bits = 0;
     const char *drawn = sample_text(op);
+    if (op->attrs && (op->dtypes & DTYPES_FLOAT) == 0 && op->dtypes)
+        return dtypes_drawn(op);
     for (int d = 0; d < REEL__DTYPE_COUNT; d++) {
         sample s;
         char dtype[16];

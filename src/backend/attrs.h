@@ -147,6 +147,29 @@ typedef struct reel__linear_fused_attrs {
     int64_t act;
     reel__number a[2];
 } reel__linear_fused_attrs;
+/* Products of 8-bit operands: bounds of the result, in its own steps, which is where an
+ * activation that only clips ends up. */
+typedef struct reel__linear_int8_attrs {
+    int64_t low, high;
+} reel__linear_int8_attrs;
+typedef struct reel__conv2d_int8_attrs {
+    reel__conv2d_attrs conv; /* first, as in reel__conv2d_fused_attrs */
+    int64_t low, high;
+} reel__conv2d_int8_attrs;
+/* Their operands. Kernels and records count them alike; those that may be absent come early,
+ * where reel__op has a bit for each. */
+enum reel__int8_operand {
+    REEL_INT8_X,
+    REEL_INT8_W,
+    REEL_INT8_BIAS,
+    REEL_INT8_Y_SCALE,
+    REEL_INT8_Y_ZERO,
+    REEL_INT8_X_SCALE,
+    REEL_INT8_W_SCALE,
+    REEL_INT8_X_ZERO,
+    REEL_INT8_W_ZERO,
+    REEL_INT8_INS
+};
 typedef struct reel__pool2d_attrs {
     int64_t kernel[2], stride[2], padding[2], dilation[2];
     int64_t ceil_mode, count_include_pad;

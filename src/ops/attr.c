@@ -40,16 +40,21 @@ REEL_SCHEMA(reel__random_schema, reel__random_attrs,
 REEL_SCHEMA(reel__conv2d_schema, reel__conv2d_attrs, I(reel__conv2d_attrs, stride),
             I(reel__conv2d_attrs, padding), I(reel__conv2d_attrs, dilation),
             I(reel__conv2d_attrs, groups), I(reel__conv2d_attrs, input));
-/* The convolution's own, by the same names. */
-#define CONV(f)                                                                          \
+/* The convolution's own, by the same names, in a struct that begins with it. */
+#define CONV(T, f)                                                                       \
     {                                                                                    \
-#f, REEL_ATTR_INT, offsetof(reel__conv2d_fused_attrs, conv.f),                   \
+#f, REEL_ATTR_INT, offsetof(T, conv.f),                                          \
             REEL__ATTR_N(reel__conv2d_attrs, f, int64_t), 0, 0, 0                        \
     }
-REEL_SCHEMA(reel__conv2d_fused_schema, reel__conv2d_fused_attrs, CONV(stride),
-            CONV(padding), CONV(dilation), CONV(groups),
-            ATTR_ROW(reel__conv2d_fused_attrs, act), N(reel__conv2d_fused_attrs, a),
-            I(reel__conv2d_fused_attrs, algo));
+#define CONVS(T) CONV(T, stride), CONV(T, padding), CONV(T, dilation), CONV(T, groups)
+REEL_SCHEMA(reel__conv2d_fused_schema, reel__conv2d_fused_attrs,
+            CONVS(reel__conv2d_fused_attrs), ATTR_ROW(reel__conv2d_fused_attrs, act),
+            N(reel__conv2d_fused_attrs, a), I(reel__conv2d_fused_attrs, algo));
+REEL_SCHEMA(reel__conv2d_int8_schema, reel__conv2d_int8_attrs,
+            CONVS(reel__conv2d_int8_attrs), I(reel__conv2d_int8_attrs, low),
+            I(reel__conv2d_int8_attrs, high));
+REEL_SCHEMA(reel__linear_int8_schema, reel__linear_int8_attrs,
+            I(reel__linear_int8_attrs, low), I(reel__linear_int8_attrs, high));
 REEL_SCHEMA(reel__linear_fused_schema, reel__linear_fused_attrs,
             ATTR_ROW(reel__linear_fused_attrs, act), N(reel__linear_fused_attrs, a));
 REEL_SCHEMA(reel__pool2d_schema, reel__pool2d_attrs, I(reel__pool2d_attrs, kernel),

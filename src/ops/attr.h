@@ -90,6 +90,6 @@ extern const reel__attr_schema reel__scalar_schema, reel__dim_schema, reel__mask
     reel__cast_schema, reel__random_schema, reel__conv2d_schema, reel__pool2d_schema,
     reel__conv2d_fused_schema, reel__linear_fused_schema, reel__batch_norm_schema,
     reel__layer_norm_schema, reel__attention_schema, reel__index_schema,
-    reel__pointwise_schema;
+    reel__pointwise_schema, reel__linear_int8_schema, reel__conv2d_int8_schema;
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/option.h"
+#include "ops/conv.h"
 #include "ops/onnx.h"
 
 #define G gy[0]
@@ -46,14 +47,11 @@ static bool padded_fits(const reel__conv2d_attrs *a, const int64_t x[4])
 
 /* ---- conv2d: x [n, c, h, w]  weight [k, c/g, r, s]  bias [k]?  ->  y [n, k, ho, wo] -------- */
 
-static reel_status conv2d_infer(const reel__call *c, reel__meta *out)
+reel_status reel__conv2d_shape(const reel__call *c, reel__meta *out)
 {
     const reel__conv2d_attrs *a = ATTRS(c, reel__conv2d_attrs);
     const reel__meta *x = IN_META(c, 0), *w = IN_META(c, 1);
     const reel__meta *b = c->n_in > 2 && c->in[2] ? IN_META(c, 2) : NULL;
-    REQUIRE(c, x->dtype == w->dtype && (!b || b->dtype == x->dtype), REEL_ERR_DTYPE,
-            "input %s, weight %s and bias %s differ in dtype", SHOW(x), SHOW(w),
-            b ? SHOW(b) : "none");
     REQUIRE(c, x->rank == 4 && w->rank == 4, REEL_ERR_SHAPE,
             "input %s must be [n, c, h, w], weight %s [k, c/groups, r, s]", SHOW(x),
             SHOW(w));
@@ -89,6 +87,16 @@ static reel_status conv2d_infer(const reel__call *c, reel__meta *out)
     return REEL_OK;
 }
 
+static reel_status conv2d_infer(const reel__call *c, reel__meta *out)
+{
+    const reel__meta *x = IN_META(c, 0), *w = IN_META(c, 1);
+    const reel__meta *b = c->n_in > 2 && c->in[2] ? IN_META(c, 2) : NULL;
+    REQUIRE(c, x->dtype == w->dtype && (!b || b->dtype == x->dtype), REEL_ERR_DTYPE,
+            "input %s, weight %s and bias %s differ in dtype", SHOW(x), SHOW(w),
+            b ? SHOW(b) : "none");
+    return reel__conv2d_shape(c, out);
+}
+
 static void conv2d_vjp(const reel__call *c, reel_tensor *const gy[], reel_tensor *gx[]);
 
 /* All three records do the same multiply-adds: one for each place of y and tap of a weight.
@@ -98,7 +106,7 @@ static double conv_flops(const reel__meta *y, const reel__meta *w)
     return 2. * (double)reel__numel(y) * (double)(w->dim[1] * w->dim[2] * w->dim[3]);
 }
 
-static double conv2d_flops(const reel__call *c)
+double reel__conv2d_flops(const reel__call *c)
 {
     return conv_flops(&c->out[0]->meta, IN_META(c, 1));
 }
@@ -161,7 +169,7 @@ const reel__op reel__conv2d = {
     .infer = conv2d_infer,
     .vjp = conv2d_vjp,
     .onnx = conv2d_onnx,
-    .flops = conv2d_flops,
+    .flops = reel__conv2d_flops,
     .sample =
         "f[2,3,5,5]; f[4,3,3,3]; f[4] | stride=1,1 padding=1,1 dilation=1,1 groups=1\n"
         "f[1,2,6,5]; f[2,2,3,2]; - | stride=2,1 padding=1,0 dilation=1,2 groups=1\n"

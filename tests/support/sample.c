@@ -93,6 +93,8 @@ static bool parse_integer(const char **at, sample_input *in)
     for (size_t i = 0; i < sizeof dtype / sizeof *dtype; i++) {
         if (!starts(at, reel_dtype_name(dtype[i]))) continue;
         in->integer = dtype[i];
+        if (dtype[i] == REEL_I8) in->low = -128, in->high = 128;
+        if (dtype[i] == REEL_U8) in->low = 0, in->high = 256;
         return true;
     }
     return false;
@@ -106,6 +108,8 @@ static bool parse_input(const char **at, sample_input *in)
         in->kind = SAMPLE_FLOAT;
     else if (starts(at, "c64"))
         in->kind = SAMPLE_CONST64;
+    else if (starts(at, "c32"))
+        in->kind = SAMPLE_CONST32;
     else if (starts(at, "c"))
         in->kind = SAMPLE_CONST;
     else if (starts(at, "s"))
@@ -170,6 +174,20 @@ static bool is_float(const sample_input *in)
 {
     return in->kind == SAMPLE_FLOAT || in->kind == SAMPLE_CONST ||
            in->kind == SAMPLE_STATISTIC;
+}
+
+/* The dtype that inputs of a kind have; `tested` where it is the one under test. */
+static reel_dtype dtype_of(const sample_input *in, reel_dtype tested)
+{
+    const bool half = tested == REEL_F16 || tested == REEL_BF16;
+    switch (in->kind) {
+    case SAMPLE_STATISTIC: return half ? REEL_F32 : tested;
+    case SAMPLE_CONST64: return REEL_F64;
+    case SAMPLE_CONST32: return REEL_F32;
+    case SAMPLE_INT: return in->integer;
+    case SAMPLE_BOOL: return REEL_BOOL;
+    default: return tested;
+    }
 }
 
 /* The first dimension larger than 1; -1: none. */
@@ -291,11 +309,7 @@ reel_tensor *sample_base(const sample *s, int i, sample_layout layout, reel_dtyp
 {
     const sample_input *in = &s->in[i];
     if (in->kind == SAMPLE_ABSENT) return NULL;
-    if (in->kind == SAMPLE_INT) dtype = in->integer;
-    if (in->kind == SAMPLE_BOOL) dtype = REEL_BOOL;
-    if (in->kind == SAMPLE_CONST64) dtype = REEL_F64;
-    if (in->kind == SAMPLE_STATISTIC && (dtype == REEL_F16 || dtype == REEL_BF16))
-        dtype = REEL_F32;
+    dtype = dtype_of(in, dtype);
     reel_tensor *f64 = draw(in, base_shape(in, layout), dtype, stream_of(s, i, seed));
     reel_set_flush_denormals(false); /* what is drawn arrives */
     reel_tensor *t = f64 ? reel_cast(f64, dtype) : NULL;

@@ -6,7 +6,9 @@
  *     c[3] in 0.5..2      float, constant: no gradient is asked for
  *     s[3] in 0.5..2      the same, a statistic: f32 where the dtype under test is a half
  *     c64[]               the same, f64 whatever the dtype under test
- *     i64[4] in 0..5      integers below the upper bound; also i32, i8 and u8
+ *     c32[]               the same, f32 whatever the dtype under test
+ *     i64[4] in 0..5      integers below the upper bound
+ *     i32[4], i8[4], u8[4]  the same in other dtypes; of bytes everything unless said
  *     bool[3,4]           either
  *     -                   an optional input that is absent
  * Attributes are read by the record's schema into zeroed memory. Values depend on the seed,
@@ -22,6 +24,7 @@ typedef enum sample_kind {
     SAMPLE_CONST,
     SAMPLE_STATISTIC,
     SAMPLE_CONST64,
+    SAMPLE_CONST32,
     SAMPLE_INT, /* of the dtype `integer` */
     SAMPLE_BOOL
 } sample_kind;
@@ -52,7 +55,7 @@ typedef struct sample_input {
     reel_dtype integer;
 } sample_input;
 
-#define SAMPLE_MAX_IN 8
+#define SAMPLE_MAX_IN 9
 
 typedef struct sample {
     const reel__op *op;

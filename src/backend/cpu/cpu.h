@@ -18,6 +18,8 @@ typedef enum reel__isa {
 } reel__isa;
 /* Chosen once: the best that processor, build and REEL_ISA allow. */
 reel__isa reel__isa_now(void);
+/* Whether the processor multiplies and adds up bytes (AVX-512 VNNI), beside REEL_ISA_AVX512. */
+bool reel__has_vnni(void);
 
 /* Tables of kernels: NULL where a file has none. Each family file defines functions and
  * cpu_table.c lists them. A fast kernel returns false when it does not take the call. */

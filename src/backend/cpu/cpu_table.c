@@ -24,4 +24,6 @@ const reel__prepare reel__cpu_prepare[K_COUNT] = {
     [K_MATMUL] = {reel__prepare_product_size, reel__prepare_product},
     [K_LINEAR] = {reel__prepare_product_size, reel__prepare_product},
     [K_LINEAR_FUSED] = {reel__prepare_product_size, reel__prepare_product},
+    [K_LINEAR_INT8] = {reel__prepare_linear_int8_size, reel__prepare_linear_int8},
+    [K_CONV2D_INT8] = {reel__prepare_conv2d_int8_size, reel__prepare_conv2d_int8},
 };

@@ -25,6 +25,15 @@ static reel__isa best(void)
 #endif
 }
 
+bool reel__has_vnni(void)
+{
+#if defined(__x86_64__)
+    return reel__isa_now() == REEL_ISA_AVX512 && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
 /* REEL_ISA lowers the choice; it cannot raise it above what the processor has. */
 static reel__isa choose(void)
 {

@@ -26,5 +26,9 @@ size_t reel__prepare_conv2d_size(const reel__kcall *call, unsigned constant);
 reel_status reel__prepare_conv2d(const reel__kcall *call, void *to);
 size_t reel__prepare_product_size(const reel__kcall *call, unsigned constant);
 reel_status reel__prepare_product(const reel__kcall *call, void *to);
+size_t reel__prepare_linear_int8_size(const reel__kcall *call, unsigned constant);
+reel_status reel__prepare_linear_int8(const reel__kcall *call, void *to);
+size_t reel__prepare_conv2d_int8_size(const reel__kcall *call, unsigned constant);
+reel_status reel__prepare_conv2d_int8(const reel__kcall *call, void *to);
 
 #endif

@@ -30,10 +30,8 @@ static void copy_weight(float *plain, float *strided, const reel__meta *m, bool 
                 }
 }
 
-/* With strides and dilations that no place and no tap uses set to 1: they may be any number,
- * and then are too large for addresses. */
-static reel__conv geometry(const reel__conv2d_attrs *a, const reel__meta *x,
-                           const reel__meta *w, const reel__meta *y)
+reel__conv reel__conv_geometry(const reel__conv2d_attrs *a, const reel__meta *x,
+                               const reel__meta *w, const reel__meta *y)
 {
     reel__conv g = {
         .n = x->dim[0],
@@ -85,7 +83,7 @@ bool reel__fast_conv2d_input(const reel__kcall *call, reel_status *status)
 {
     const reel__karg *gy = &call->in[0], *w = &call->in[1], *gx = &call->out[0];
     if (!is_activation(gy) || !is_activation(gx) || !is_weight(w)) return false;
-    reel__conv g = geometry(call->attrs, gx->meta, w->meta, gy->meta);
+    reel__conv g = reel__conv_geometry(call->attrs, gx->meta, w->meta, gy->meta);
     reel__conv_io io = {.in = gy->data, .weight = w->data, .out = gx->data};
     reel__conv_algo algo = reel__conv_choose(&g, REEL_CONV_INPUT, reel_exact(), false);
     *status = run_with_plain_weight(&g, REEL_CONV_INPUT, algo, w->meta, &io);
@@ -123,8 +121,8 @@ static reel__conv_algo algo_of(const reel__kcall *call, const reel__conv *g)
 
 static reel_status forward(const reel__kcall *call, const reel__epilogue *end)
 {
-    reel__conv g =
-        geometry(call->attrs, call->in[0].meta, call->in[1].meta, call->out[0].meta);
+    reel__conv g = reel__conv_geometry(call->attrs, call->in[0].meta, call->in[1].meta,
+                                       call->out[0].meta);
     reel__conv_algo algo = algo_of(call, &g);
     reel__conv_io io = {
         .in = call->in[0].data,
@@ -163,15 +161,16 @@ bool reel__fast_conv2d_fused(const reel__kcall *call, reel_status *status)
 size_t reel__prepare_conv2d_size(const reel__kcall *call, unsigned constant)
 {
     if (!(constant & 2u) || !takes(call)) return 0;
-    reel__conv g =
-        geometry(call->attrs, call->in[0].meta, call->in[1].meta, call->out[0].meta);
+    reel__conv g = reel__conv_geometry(call->attrs, call->in[0].meta, call->in[1].meta,
+                                       call->out[0].meta);
     return (size_t)reel__conv_packed_size(&g) * sizeof(float);
 }
 
 reel_status reel__prepare_conv2d(const reel__kcall *call, void *to)
 {
     const reel__karg *w = &call->in[1];
-    reel__conv g = geometry(call->attrs, call->in[0].meta, w->meta, call->out[0].meta);
+    reel__conv g =
+        reel__conv_geometry(call->attrs, call->in[0].meta, w->meta, call->out[0].meta);
     float *plain = NULL;
     if (!reel__is_contiguous(w->meta)) {
         plain = reel__scratch((size_t)reel__numel(w->meta) * sizeof(float));
@@ -198,7 +197,7 @@ bool reel__fast_conv2d_weight(const reel__kcall *call, reel_status *status)
 {
     const reel__karg *gy = &call->in[0], *x = &call->in[1], *gw = &call->out[0];
     if (!is_activation(gy) || !is_activation(x) || !is_weight(gw)) return false;
-    reel__conv g = geometry(call->attrs, x->meta, gw->meta, gy->meta);
+    reel__conv g = reel__conv_geometry(call->attrs, x->meta, gw->meta, gy->meta);
     if (reel__is_contiguous(gw->meta)) {
         *status = run_weight(&g, gy->data, x->data, gw->data);
         return true;

@@ -36,6 +36,11 @@ typedef struct reel__conv {
     int64_t groups;
 } reel__conv;
 
+/* The convolution of a call, with strides and dilations that no place and no tap uses set to 1: they
+ * may be any number, and then are too large for addresses. */
+reel__conv reel__conv_geometry(const reel__conv2d_attrs *a, const reel__meta *x,
+                               const reel__meta *w, const reel__meta *y);
+
 /* One input and one output channel a group: channels are lanes, not rows of a product. */
 static inline bool reel__conv_is_depthwise(const reel__conv *g)
 {

@@ -1,0 +1,186 @@
+/* int8.c: linear layers and convolutions on 8-bit operands, what a pass makes of dequantize,
+ * operator and quantize. A number q of an operand stands for scale * (q - zero).
+ *
+ *   acc = sum of (x - x_zero) (w - w_zero) + bias      32 bits; a sum beyond them wraps (two's
+ *                                                      complement), in every kernel alike
+ *   y   = clip(round(acc * (x_scale w_scale / y_scale)) + y_zero, low, high)
+ *         acc * (x_scale w_scale)                      f32, without y_scale and y_zero
+ *
+ * The factor and the product are f32, rounded to nearest, halves to even; a NaN gives `low`.
+ * w_scale and w_zero are one number, or one for each output channel. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "ops/conv.h"
+#include "ops/records.h"
+
+#define BYTES (DTYPE(REEL_I8) | DTYPE(REEL_U8))
+#define IS_BYTE(m) (DTYPE((m)->dtype) & BYTES)
+
+/* ---- operands --------------------------------------------------------------------------- */
+
+/* Input i, `name`, of dtype `dtype`: a number; or with `channels` (-1: none) one for each. */
+static reel_status check_parameter(const reel__call *c, int i, const char *name,
+                                   reel_dtype dtype, int64_t channels)
+{
+    const reel__meta *m = IN_META(c, i), *w = IN_META(c, REEL_INT8_W);
+    REQUIRE(c, m->dtype == dtype, REEL_ERR_DTYPE, "%s %s must be %s", name, SHOW(m),
+            reel_dtype_name(dtype));
+    bool each = channels >= 0 && m->rank == w->rank && reel__numel(m) == channels &&
+                m->dim[0] == channels;
+    REQUIRE(c, m->rank == 0 || each, REEL_ERR_SHAPE,
+            "%s %s must be one number []%s, weight %s", name, SHOW(m),
+            channels >= 0 ? ", or one for each row of the weight, with its rank"
+                          : " for the whole tensor",
+            SHOW(w));
+    return REEL_OK;
+}
+
+static reel_status check_quantized(const reel__call *c, int i, const char *name,
+                                   int scale, int zero, int64_t channels)
+{
+    const reel__meta *m = IN_META(c, i);
+    char text[32];
+    REQUIRE(c, IS_BYTE(m), REEL_ERR_DTYPE, "%s %s must be i8 or u8", name, SHOW(m));
+    snprintf(text, sizeof text, "%s's scale", name);
+    reel_status st = check_parameter(c, scale, text, REEL_F32, channels);
+    snprintf(text, sizeof text, "%s's zero point", name);
+    return st ? st : check_parameter(c, zero, text, m->dtype, channels);
+}
+
+/* The dtype of the result, and that low and high lie in it. */
+static reel_status check_result(const reel__call *c, int64_t low, int64_t high,
+                                reel_dtype *dtype)
+{
+    const reel_tensor *scale = c->in[REEL_INT8_Y_SCALE], *zero = c->in[REEL_INT8_Y_ZERO];
+    REQUIRE(c, !scale == !zero, REEL_ERR_ARG,
+            "the result has a scale or a zero point alone; give both, or none for f32");
+    *dtype = zero ? zero->meta.dtype : REEL_F32;
+    if (!zero) {
+        REQUIRE(c, low == 0 && high == 0, REEL_ERR_ARG,
+                "low %" PRId64 " and high %" PRId64
+                " must be 0: a result without a scale is f32, which they do not bound",
+                low, high);
+        return REEL_OK;
+    }
+    REQUIRE(c, IS_BYTE(&zero->meta), REEL_ERR_DTYPE,
+            "the result's zero point %s must be i8 or u8", SHOW(&zero->meta));
+    reel_status st =
+        check_parameter(c, REEL_INT8_Y_SCALE, "the result's scale", REEL_F32, -1);
+    if (!st)
+        st = check_parameter(c, REEL_INT8_Y_ZERO, "the result's zero point", *dtype, -1);
+    if (st) return st;
+    const int64_t least = *dtype == REEL_U8 ? 0 : -128;
+    REQUIRE(c, least <= low && low <= high && high <= least + 255, REEL_ERR_ARG,
+            "low %" PRId64 " and high %" PRId64 " must be %" PRId64 " <= low <= high <= "
+            "%" PRId64 " for a result of %s",
+            low, high, least, least + 255, reel_dtype_name(*dtype));
+    return REEL_OK;
+}
+
+/* Everything but the shapes of input, weight and bias. */
+static reel_status check_operands(const reel__call *c, int64_t low, int64_t high,
+                                  reel_dtype *dtype)
+{
+    const reel_tensor *bias = c->in[REEL_INT8_BIAS];
+    const int64_t channels = IN_META(c, REEL_INT8_W)->dim[0];
+    REQUIRE(c, !bias || bias->meta.dtype == REEL_I32, REEL_ERR_DTYPE,
+            "bias %s must be i32, in steps of the input's scale times the weight's",
+            bias ? SHOW(&bias->meta) : "none");
+    reel_status st =
+        check_quantized(c, REEL_INT8_X, "input", REEL_INT8_X_SCALE, REEL_INT8_X_ZERO, -1);
+    if (!st)
+        st = check_quantized(c, REEL_INT8_W, "weight", REEL_INT8_W_SCALE,
+                             REEL_INT8_W_ZERO, channels);
+    return st ? st : check_result(c, low, high, dtype);
+}
+
+#define OPTIONAL (1 << REEL_INT8_BIAS | 1 << REEL_INT8_Y_SCALE | 1 << REEL_INT8_Y_ZERO)
+#define NO_VJP "made for inference; fake_quantize is what is trained"
+#define NO_ONNX                                                                          \
+    "files hold the dequantize, the operator and the quantize that it stands for"
+
+/* ---- linear: x [..., in]  w [out, in]  bias [out]?  ->  [..., out] ------------------------ */
+
+static reel_status linear_int8_infer(const reel__call *c, reel__meta *out)
+{
+    const reel__linear_int8_attrs *a = ATTRS(c, reel__linear_int8_attrs);
+    const reel__meta *x = IN_META(c, REEL_INT8_X), *w = IN_META(c, REEL_INT8_W);
+    const reel__meta *b = c->in[REEL_INT8_BIAS] ? IN_META(c, REEL_INT8_BIAS) : NULL;
+    REQUIRE(c, x->rank >= 1 && w->rank == 2 && x->dim[x->rank - 1] == w->dim[1],
+            REEL_ERR_SHAPE,
+            "input %s and weight %s: the weight must be [out, in] with the input's last "
+            "size as `in`",
+            SHOW(x), SHOW(w));
+    REQUIRE(c, !b || (b->rank == 1 && b->dim[0] == w->dim[0]), REEL_ERR_SHAPE,
+            "bias %s must be [%" PRId64 "], as weight %s says", b ? SHOW(b) : "none",
+            w->dim[0], SHOW(w));
+    reel_dtype dtype;
+    reel_status st = check_operands(c, a->low, a->high, &dtype);
+    if (st) return st;
+    *out = *x;
+    out->dtype = dtype;
+    out->offset = 0;
+    out->dim[out->rank - 1] = w->dim[0];
+    reel__set_contiguous(out);
+    return REEL_OK;
+}
+
+static double linear_int8_flops(const reel__call *c)
+{
+    return 2. * (double)reel__numel(&c->out[0]->meta) * (double)IN_META(c, 1)->dim[1];
+}
+
+const reel__op reel__linear_int8 = {
+    .name = "linear_int8",
+    .kernel = K_LINEAR_INT8,
+    .traits = REEL_OP_NO_GRAD,
+    .n_in = REEL_INT8_INS,
+    .n_out = 1,
+    .optional = OPTIONAL,
+    .dtypes = BYTES,
+    .attrs = &reel__linear_int8_schema,
+    .infer = linear_int8_infer,
+    .no_vjp = NO_VJP,
+    .no_onnx = NO_ONNX,
+    .flops = linear_int8_flops,
+    .sample = "u8[5,4]; i8[3,4]; i32[3] in -99..99; c32[] in 0.01..0.1; u8[]; c32[] in "
+              "0.01..0.1; "
+              "c32[3,1] in 0.01..0.1; u8[]; i8[3,1] | low=0 high=255\n"
+              "i8[2,3,4]; u8[2,4]; -; -; -; c32[] in 0.01..0.1; c32[] in 0.01..0.1; "
+              "i8[]; u8[] | "
+              "low=0 high=0",
+};
+
+/* ---- conv2d: x [n, c, h, w]  w [k, c/g, r, s]  bias [k]?  ->  y [n, k, ho, wo] ------------- */
+
+static reel_status conv2d_int8_infer(const reel__call *c, reel__meta *out)
+{
+    const reel__conv2d_int8_attrs *a = ATTRS(c, reel__conv2d_int8_attrs);
+    reel_dtype dtype;
+    reel_status st = reel__conv2d_shape(c, out);
+    if (!st) st = check_operands(c, a->low, a->high, &dtype);
+    if (!st) out->dtype = dtype;
+    return st;
+}
+
+const reel__op reel__conv2d_int8 = {
+    .name = "conv2d_int8",
+    .kernel = K_CONV2D_INT8,
+    .traits = REEL_OP_NO_GRAD,
+    .n_in = REEL_INT8_INS,
+    .n_out = 1,
+    .optional = OPTIONAL,
+    .dtypes = BYTES,
+    .attrs = &reel__conv2d_int8_schema,
+    .infer = conv2d_int8_infer,
+    .no_vjp = NO_VJP,
+    .no_onnx = NO_ONNX,
+    .flops = reel__conv2d_flops,
+    .sample = "u8[2,3,5,5]; i8[4,3,3,3]; i32[4] in -99..99; c32[] in 0.01..0.1; i8[]; "
+              "c32[] in 0.01..0.1; c32[4,1,1,1] in 0.01..0.1; u8[]; i8[] | stride=1,1 "
+              "padding=1,1 dilation=1,1 groups=1 low=-128 high=127\n"
+              "i8[1,4,6,5]; i8[4,1,3,2]; -; -; -; c32[] in 0.01..0.1; c32[] in "
+              "0.01..0.1; i8[]; "
+              "i8[] | stride=2,1 padding=1,0 dilation=1,2 groups=4",
+};
