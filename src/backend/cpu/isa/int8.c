@@ -35,7 +35,7 @@ static inline reel_vi repeat(const char *p)
 #if defined(__AVX512F__)
 static inline __mmask16 lanes_of(int64_t left)
 {
-    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+    return (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1);
 }
 
 static inline reel_vi load_bytes(const uint8_t *p, int64_t left)
