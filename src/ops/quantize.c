@@ -6,9 +6,7 @@
  * of floats, for training, `fake_quantize`, which is both at once, bit for bit.
  * Sources: ONNX QuantizeLinear, DequantizeLinear; Jacob et al. 2018, arXiv:1712.05877; Esser et
  * al. 2020 (LSQ), arXiv:1902.08153; Bhalgat et al. 2020 (LSQ+), arXiv:2004.09576. */
-#include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "ops/onnx.h"
@@ -46,14 +44,6 @@ static reel_status check_parameters(const reel__call *c)
                 "but along the channels",
                 what[i], SHOW(IN_META(c, i)), SHOW(x));
     }
-    return REEL_OK;
-}
-
-static reel_status check_integer(const reel__call *c, int i, const char *what)
-{
-    reel_dtype dtype = IN_META(c, i)->dtype;
-    REQUIRE(c, DTYPES_QUANTIZED & DTYPE(dtype), REEL_ERR_DTYPE,
-            "%s %s must be u8, i8 or i32", what, SHOW(IN_META(c, i)));
     return REEL_OK;
 }
 
@@ -209,11 +199,13 @@ static reel_status same_dtype(const reel__call *c, int i, const char *what)
 
 static reel_status quantize_infer(const reel__call *c, reel__meta *out)
 {
+    const reel__meta *zero = IN_META(c, 2);
+    REQUIRE(c, DTYPES_QUANTIZED & DTYPE(zero->dtype), REEL_ERR_DTYPE,
+            "zero_point %s must be u8, i8 or i32", SHOW(zero));
     reel_status st = same_dtype(c, 1, "scale");
-    if (!st) st = check_integer(c, 2, "zero_point");
     if (!st) st = check_parameters(c);
-    if (!st) st = check_bounds(c, range_of(IN_META(c, 2)->dtype));
-    if (!st) like_x(c, IN_META(c, 2)->dtype, out);
+    if (!st) st = check_bounds(c, range_of(zero->dtype));
+    if (!st) like_x(c, zero->dtype, out);
     return st;
 }
 
