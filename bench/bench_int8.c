@@ -92,9 +92,8 @@ static void make(way *w, const layer *s, int kind)
     w->y = made(linear ? REEL_SHAPE(s->n, s->k) : REEL_SHAPE(s->n, s->k, o, o), x, 0);
     const reel__conv2d_attrs conv = {
         {s->stride, s->stride}, {pad, pad}, {1, 1}, s->groups, {0}};
-    w->conv8 =
-        (reel__conv2d_int8_attrs){conv, 128, 255}; /* relu: from the zero point on */
-    w->linear8 = (reel__linear_int8_attrs){128, 255};
+    w->conv8 = (reel__conv2d_int8_attrs){.conv = conv, .act = K_RELU};
+    w->linear8 = (reel__linear_int8_attrs){.act = K_RELU};
     w->conv = (reel__conv2d_fused_attrs){.conv = conv, .act = K_RELU};
     w->linear = (reel__linear_fused_attrs){.act = K_RELU};
     if (bytes) {

@@ -140,7 +140,7 @@ static bool optimize(reel_graph *g, const char *pass)
 /* Nodes that run each time; the others make weights of weights, once. */
 static int each_time(const reel_graph *g)
 {
-    reel_graph *r = reel__graph_as_run(g, false);
+    reel_graph *r = reel__graph_as_run(g);
     int n = reel_graph_nodes(r);
     reel_graph_free(r);
     return n;

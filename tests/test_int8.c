@@ -104,14 +104,14 @@ static void draw_rest(problem *p, reel_shape y, int64_t depth)
     p->operand[REEL_INT8_W_ZERO] =
         zeros_of(parameter_shape(channels, w->rank), w->dtype, random_below(3) != 0);
     if (random_bits() & 1) {
-        layout b = random_layout(REEL_SHAPE(channels), REEL_I32, GAPS);
-        const bool whole = random_below(4) == 0; /* then sums leave 32 bits */
-        for (size_t i = 0; i < b.bytes / sizeof(int32_t); i++)
-            ((int32_t *)b.memory)[i] = whole ? (int32_t)(random_bits() * 2u)
-                                             : (int32_t)random_below(4001) - 2000;
+        layout b = random_layout(REEL_SHAPE(channels), REEL_F32, GAPS);
+        const double step = pow(10, span - 2);
+        for (size_t i = 0; i < b.bytes / sizeof(float); i++)
+            ((float *)b.memory)[i] =
+                (float)(step * ((double)random_below(400001) / 100 - 2000));
         p->operand[REEL_INT8_BIAS] = b;
     }
-    p->linear = (reel__linear_int8_attrs){0, 0};
+    p->linear = (reel__linear_int8_attrs){.act = K_NONE};
     reel_dtype dtype = REEL_F32;
     if (quantizes) {
         dtype = some_byte();
@@ -119,13 +119,15 @@ static void draw_rest(problem *p, reel_shape y, int64_t depth)
         p->operand[REEL_INT8_Y_SCALE] =
             scales_of(REEL_SCALAR, wild ? (double)random_below(70) - 40 : steps);
         p->operand[REEL_INT8_Y_ZERO] = zeros_of(REEL_SCALAR, dtype, false);
-        int64_t a = random_below(256), b = random_below(256);
-        if (random_below(3) != 0) a = 0, b = 255;
-        p->linear.low = least_of(dtype) + (a < b ? a : b);
-        p->linear.high = least_of(dtype) + (a < b ? b : a);
+        static const reel__kernel_id act[] = {K_NONE, K_RELU, K_RELU6, K_CLAMP};
+        const double step = pow(10, steps);
+        p->linear.act = act[random_below(4)];
+        p->linear.a[0] = reel__real(step * ((double)random_below(400) - 250));
+        p->linear.a[1] = reel__real(reel__number_f64(p->linear.a[0]) +
+                                    step * (double)random_below(300));
     }
-    p->conv.low = p->linear.low;
-    p->conv.high = p->linear.high;
+    p->conv.act = p->linear.act;
+    memcpy(p->conv.a, p->linear.a, sizeof p->conv.a);
     p->y = dense(y, dtype);
 }
 
@@ -255,33 +257,67 @@ static int64_t sum_at(const problem *o, int64_t n, int64_t k, int64_t p, int64_t
     return sum;
 }
 
+/* As `clamp` and its kind do it, in f32. */
+static float activated(const problem *o, float x)
+{
+    const int64_t act = o->linear.act;
+    const float low = act == K_CLAMP ? (float)reel__number_f64(o->linear.a[0]) : 0;
+    const float high = act == K_CLAMP ? (float)reel__number_f64(o->linear.a[1]) : 6;
+    if (act != K_NONE && x < low) x = low;
+    if ((act == K_CLAMP || act == K_RELU6) && x > high) x = high;
+    return x;
+}
+
+/* The number q steps from zero, saturated. */
+static int64_t saturated(const problem *o, double q)
+{
+    const int64_t zero = number(&o->operand[REEL_INT8_Y_ZERO], 0);
+    const int64_t least = least_of(o->y.meta.dtype);
+    const double r = rint(q) + (double)zero;
+    if (!(r > (double)least)) return least;
+    return r < (double)(least + 255) ? (int64_t)r : least + 255;
+}
+
+/* What is quantized is clipped before, in the definition; the bounds are on its grid. */
+static int64_t quantized(const problem *o, float steps)
+{
+    const float scale = *(const float *)o->operand[REEL_INT8_Y_SCALE].data;
+    int64_t y = saturated(o, (double)steps);
+    const int64_t low = saturated(o, (double)(activated(o, -INFINITY) / scale));
+    const int64_t high = saturated(o, (double)(activated(o, INFINITY) / scale));
+    if (y < low) y = low;
+    return y < high ? y : high;
+}
+
 static void check_element(const problem *o, int64_t at, int64_t sum, int64_t k)
 {
-    const layout *bias = &o->operand[REEL_INT8_BIAS],
+    const layout *biases = &o->operand[REEL_INT8_BIAS],
                  *ws = &o->operand[REEL_INT8_W_SCALE];
-    if (bias->memory) sum += number(bias, k * bias->meta.stride[0]);
+    volatile float bias =
+        biases->memory ? ((const float *)biases->data)[k * biases->meta.stride[0]] : 0;
     const int32_t acc = (int32_t)(uint32_t)(uint64_t)sum; /* wraps */
     volatile float f = *(const float *)o->operand[REEL_INT8_X_SCALE].data *
                        ((const float *)ws->data)[parameter_at(ws, k)];
     if (o->y.meta.dtype == REEL_F32) {
-        float want = (float)acc * f, got = ((const float *)o->y.data)[at];
+        volatile float product = (float)acc * f;
+        float want = product + bias, got = ((const float *)o->y.data)[at];
         if (memcmp(&want, &got, sizeof want) != 0)
             fail_msg("%s: element %" PRId64 " is %.9g, must be %.9g", o->text, at,
                      (double)got, (double)want);
         return;
     }
-    f /= *(const float *)o->operand[REEL_INT8_Y_SCALE].data;
-    volatile float v = (float)acc * f;
-    int64_t zero = number(&o->operand[REEL_INT8_Y_ZERO], 0), want;
-    double r = rint((double)v) + (double)zero;
-    if (!(r > (double)o->linear.low))
-        want = o->linear.low;
-    else
-        want = r < (double)o->linear.high ? (int64_t)r : o->linear.high;
+    const float step = *(const float *)o->operand[REEL_INT8_Y_SCALE].data;
+    f /= step;
+    bias /= step;
+    volatile float product = (float)acc * f, v = product + bias;
+    const int64_t want = quantized(o, v);
     if (number(&o->y, at) != want)
         fail_msg("%s: element %" PRId64 " is %" PRId64 ", must be %" PRId64
-                 " (sum %" PRId64 ", %.9g steps)",
-                 o->text, at, number(&o->y, at), want, sum, (double)v);
+                 " (sum %" PRId64 ", %.9g steps of %.9g from %" PRId64 ", act %" PRId64
+                 " %.9g %.9g)",
+                 o->text, at, number(&o->y, at), want, sum, (double)v, (double)step,
+                 number(&o->operand[REEL_INT8_Y_ZERO], 0), o->linear.act,
+                 reel__number_f64(o->linear.a[0]), reel__number_f64(o->linear.a[1]));
 }
 
 static void check_definition(const problem *o)
@@ -427,11 +463,11 @@ static void test_record(void **state)
     reel_scope scope = reel_scope_begin();
     const uint8_t x[] = {10, 20, 30, 40}, zero = 10;
     const int8_t w[] = {1, -1, 2, 0, 3, -128}, w_zero = 0, y_zero = -5;
-    const int32_t b[] = {4, -4, 0};
+    const float b[] = {1, -1, 0};
     reel_tensor *in[REEL_INT8_INS] = {
         [REEL_INT8_X] = reel_from(x, REEL_SHAPE(2, 2), REEL_U8),
         [REEL_INT8_W] = reel_from(w, REEL_SHAPE(3, 2), REEL_I8),
-        [REEL_INT8_BIAS] = reel_from(b, REEL_SHAPE(3), REEL_I32),
+        [REEL_INT8_BIAS] = reel_from(b, REEL_SHAPE(3), REEL_F32),
         [REEL_INT8_Y_SCALE] = reel_scalar(2, REEL_F32),
         [REEL_INT8_Y_ZERO] = reel_from(&y_zero, REEL_SCALAR, REEL_I8),
         [REEL_INT8_X_SCALE] = reel_scalar(0.5, REEL_F32),
@@ -439,14 +475,15 @@ static void test_record(void **state)
         [REEL_INT8_X_ZERO] = reel_from(&zero, REEL_SCALAR, REEL_U8),
         [REEL_INT8_W_ZERO] = reel_from(&w_zero, REEL_SCALAR, REEL_I8),
     };
-    /* sums -6 -4 -1280 and -6 36 -3780; eighths of them, halves to even, -5 more */
-    const int8_t want[] = {-6, -5, -100, -6, -1, -100};
-    const reel__linear_int8_attrs a = {-100, 127};
+    /* sums -10 0 -1280 and -10 40 -3780; eighths of them, half of the bias, halves to even, -5
+     * more; from -100 = 2 (-55 + 5) on */
+    const int8_t want[] = {-6, -5, -55, -6, -1, -55};
+    const reel__linear_int8_attrs a = {K_CLAMP, {reel__whole(-100), reel__whole(1000)}};
     reel_tensor *y[1];
     assert_int_equal(reel__apply(&reel__linear_int8, &a, REEL_INT8_INS, in, y), REEL_OK);
     assert_memory_equal(reel__ptr(y[0]), want, sizeof want);
     const float plain[] = {-1.5f, -1, -320, -1.5f, 9, -945};
-    const reel__linear_int8_attrs none = {0, 0};
+    const reel__linear_int8_attrs none = {.act = K_NONE};
     in[REEL_INT8_Y_SCALE] = in[REEL_INT8_Y_ZERO] = NULL;
     assert_int_equal(reel__apply(&reel__linear_int8, &none, REEL_INT8_INS, in, y),
                      REEL_OK);
@@ -473,8 +510,8 @@ static void test_refused(void **state)
         {REEL_INT8_X, REEL_I32, {4, {1, 4, 3, 3}}, REEL_ERR_DTYPE, "input 0"},
         {REEL_INT8_X, REEL_U8, {4, {1, 3, 3, 3}}, REEL_ERR_SHAPE, "channels"},
         {REEL_INT8_W, REEL_F32, {4, {2, 4, 1, 1}}, REEL_ERR_DTYPE, "weight"},
-        {REEL_INT8_BIAS, REEL_F32, {1, {2}}, REEL_ERR_DTYPE, "bias"},
-        {REEL_INT8_BIAS, REEL_I32, {1, {3}}, REEL_ERR_SHAPE, "bias"},
+        {REEL_INT8_BIAS, REEL_I32, {1, {2}}, REEL_ERR_DTYPE, "bias"},
+        {REEL_INT8_BIAS, REEL_F32, {1, {3}}, REEL_ERR_SHAPE, "bias"},
         {REEL_INT8_X_SCALE, REEL_F64, {0, {0}}, REEL_ERR_DTYPE, "input's scale"},
         {REEL_INT8_X_SCALE, REEL_F32, {1, {1}}, REEL_ERR_SHAPE, "input's scale"},
         {REEL_INT8_W_SCALE, REEL_F32, {1, {2}}, REEL_ERR_SHAPE, "weight's scale"},
@@ -492,14 +529,14 @@ static void test_refused(void **state)
         {REEL_INT8_Y_ZERO, REEL_I32, {0, {0}}, REEL_ERR_DTYPE, "zero point"},
     };
     static const reel_shape one = {.rank = 0};
-    for (int i = -5; i < (int)(sizeof wrong / sizeof *wrong); i++) {
+    for (int i = -3; i < (int)(sizeof wrong / sizeof *wrong); i++) {
         reel_scope scope = reel_scope_begin();
         reel__conv2d_int8_attrs a = {
-            .conv = {.stride = {1, 1}, .dilation = {1, 1}, .groups = 1}, .high = 255};
+            .conv = {.stride = {1, 1}, .dilation = {1, 1}, .groups = 1}, .act = K_RELU};
         reel_tensor *in[REEL_INT8_INS] = {
             [REEL_INT8_X] = ones(REEL_SHAPE(1, 4, 3, 3), REEL_U8),
             [REEL_INT8_W] = ones(REEL_SHAPE(2, 4, 1, 1), REEL_I8),
-            [REEL_INT8_BIAS] = ones(REEL_SHAPE(2), REEL_I32),
+            [REEL_INT8_BIAS] = ones(REEL_SHAPE(2), REEL_F32),
             [REEL_INT8_Y_SCALE] = ones(one, REEL_F32),
             [REEL_INT8_Y_ZERO] = ones(one, REEL_U8),
             [REEL_INT8_X_SCALE] = ones(one, REEL_F32),
@@ -508,16 +545,14 @@ static void test_refused(void **state)
             [REEL_INT8_W_ZERO] = ones(one, REEL_I8),
         };
         reel_status status = i == -1 ? REEL_OK : REEL_ERR_ARG;
-        const char *names = "low";
+        const char *names = "act";
         if (i >= 0) {
             in[wrong[i].operand] =
                 wrong[i].shape.rank < 0 ? NULL : ones(wrong[i].shape, wrong[i].dtype);
             status = wrong[i].status, names = wrong[i].names;
         }
-        if (i == -2) a.low = -1;
-        if (i == -3) a.high = 256;
-        if (i == -4) a.low = 20, a.high = 19;
-        if (i == -5) in[REEL_INT8_Y_SCALE] = in[REEL_INT8_Y_ZERO] = NULL;
+        if (i == -2) a.act = K_GELU;
+        if (i == -3) in[REEL_INT8_Y_SCALE] = in[REEL_INT8_Y_ZERO] = NULL;
         reel_tensor *y[1];
         assert_int_equal(reel__apply(&reel__conv2d_int8, &a, REEL_INT8_INS, in, y),
                          status);

@@ -138,7 +138,7 @@ static reel_module *trained(const model *m)
 /* Nodes that run each time: the others compute weights, once. */
 static int nodes_as_run(const reel_graph *g)
 {
-    reel_graph *r = reel__graph_as_run(g, false);
+    reel_graph *r = reel__graph_as_run(g);
     int n = reel_graph_nodes(r);
     reel_graph_free(r);
     return n;
@@ -272,7 +272,7 @@ static void test_folded_names(void **state)
     reel_graph *g = reel_trace(net, images(2, REEL_F32), NULL);
     assert_int_equal(optimize(g, NULL), REEL_OK);
     reel_graph *whole = g;
-    g = reel__graph_as_run(whole, false);
+    g = reel__graph_as_run(whole);
     no_error();
     int found = 0;
     for (int v = 0; v < g->n_value; v++) {
@@ -378,7 +378,7 @@ static void fold_one(const bn_case *c)
     no_error();
     assert_int_equal(
         optimize(g, &(reel_optimize_opts){.only = "cse,dce,fold_batch_norm"}), REEL_OK);
-    reel_graph *r = reel__graph_as_run(g, false);
+    reel_graph *r = reel__graph_as_run(g);
     no_error();
     node_names(r, names, sizeof names);
     if (strcmp(names, c->nodes) != 0)

@@ -150,11 +150,13 @@ typedef struct reel__linear_fused_attrs {
 /* Products of 8-bit operands: bounds of the result, in its own steps, which is where an
  * activation that only clips ends up. */
 typedef struct reel__linear_int8_attrs {
-    int64_t low, high;
+    int64_t act; /* K_NONE, K_RELU, K_RELU6, K_CLAMP */
+    reel__number a[2];
 } reel__linear_int8_attrs;
 typedef struct reel__conv2d_int8_attrs {
     reel__conv2d_attrs conv; /* first, as in reel__conv2d_fused_attrs */
-    int64_t low, high;
+    int64_t act;
+    reel__number a[2];
 } reel__conv2d_int8_attrs;
 /* Their operands. Kernels and records count them alike; those that may be absent come early,
  * where reel__op has a bit for each. */

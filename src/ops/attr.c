@@ -51,10 +51,10 @@ REEL_SCHEMA(reel__conv2d_fused_schema, reel__conv2d_fused_attrs,
             CONVS(reel__conv2d_fused_attrs), ATTR_ROW(reel__conv2d_fused_attrs, act),
             N(reel__conv2d_fused_attrs, a), I(reel__conv2d_fused_attrs, algo));
 REEL_SCHEMA(reel__conv2d_int8_schema, reel__conv2d_int8_attrs,
-            CONVS(reel__conv2d_int8_attrs), I(reel__conv2d_int8_attrs, low),
-            I(reel__conv2d_int8_attrs, high));
+            CONVS(reel__conv2d_int8_attrs), ATTR_ROW(reel__conv2d_int8_attrs, act),
+            N(reel__conv2d_int8_attrs, a));
 REEL_SCHEMA(reel__linear_int8_schema, reel__linear_int8_attrs,
-            I(reel__linear_int8_attrs, low), I(reel__linear_int8_attrs, high));
+            ATTR_ROW(reel__linear_int8_attrs, act), N(reel__linear_int8_attrs, a));
 REEL_SCHEMA(reel__linear_fused_schema, reel__linear_fused_attrs,
             ATTR_ROW(reel__linear_fused_attrs, act), N(reel__linear_fused_attrs, a));
 REEL_SCHEMA(reel__pool2d_schema, reel__pool2d_attrs, I(reel__pool2d_attrs, kernel),

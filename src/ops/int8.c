@@ -1,13 +1,15 @@
 /* int8.c: linear layers and convolutions on 8-bit operands, what a pass makes of dequantize,
  * operator and quantize. A number q of an operand stands for scale * (q - zero).
  *
- *   acc = sum of (x - x_zero) (w - w_zero) + bias      32 bits; a sum beyond them wraps (two's
- *                                                      complement), in every kernel alike
- *   y   = clip(round(acc * (x_scale w_scale / y_scale)) + y_zero, low, high)
- *         acc * (x_scale w_scale)                      f32, without y_scale and y_zero
+ *   acc = sum of (x - x_zero) (w - w_zero)      32 bits; a sum beyond them wraps (two's
+ *                                               complement), in every kernel alike
+ *   y   = clip(round(acc * (x_scale w_scale / y_scale) + bias / y_scale) + y_zero)
+ *         acc * (x_scale w_scale) + bias        f32, without y_scale and y_zero
  *
- * The factor and the product are f32, rounded to nearest, halves to even; a NaN gives `low`.
- * w_scale and w_zero are one number, or one for each output channel. */
+ * Each step is rounded to f32, to nearest, halves to even; a NaN gives the lowest. The bias is
+ * f32: however small the scales, it does not overflow. An activation (relu, relu6, clamp)
+ * narrows the clip to what its bounds are when quantized as y, which is the same as quantizing
+ * after it. w_scale and w_zero are one number, or one for each output channel. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -48,51 +50,43 @@ static reel_status check_quantized(const reel__call *c, int i, const char *name,
     return st ? st : check_parameter(c, zero, text, m->dtype, channels);
 }
 
-/* The dtype of the result, and that low and high lie in it. */
-static reel_status check_result(const reel__call *c, int64_t low, int64_t high,
-                                reel_dtype *dtype)
+/* The dtype of the result, and whether it can have the activation. */
+static reel_status check_result(const reel__call *c, int64_t act, reel_dtype *dtype)
 {
     const reel_tensor *scale = c->in[REEL_INT8_Y_SCALE], *zero = c->in[REEL_INT8_Y_ZERO];
     REQUIRE(c, !scale == !zero, REEL_ERR_ARG,
             "the result has a scale or a zero point alone; give both, or none for f32");
     *dtype = zero ? zero->meta.dtype : REEL_F32;
-    if (!zero) {
-        REQUIRE(c, low == 0 && high == 0, REEL_ERR_ARG,
-                "low %" PRId64 " and high %" PRId64
-                " must be 0: a result without a scale is f32, which they do not bound",
-                low, high);
-        return REEL_OK;
-    }
+    REQUIRE(c, act == K_NONE || act == K_RELU || act == K_RELU6 || act == K_CLAMP,
+            REEL_ERR_ARG, "act %s must be none, relu, relu6 or clamp",
+            act >= 0 && act < K_COUNT ? reel__kernel_name((reel__kernel_id)act) : "?");
+    REQUIRE(
+        c, zero || act == K_NONE, REEL_ERR_ARG,
+        "act %s must be none: a result without a scale is f32, which it does not bound",
+        reel__kernel_name((reel__kernel_id)act));
+    if (!zero) return REEL_OK;
     REQUIRE(c, IS_BYTE(&zero->meta), REEL_ERR_DTYPE,
             "the result's zero point %s must be i8 or u8", SHOW(&zero->meta));
     reel_status st =
         check_parameter(c, REEL_INT8_Y_SCALE, "the result's scale", REEL_F32, -1);
-    if (!st)
-        st = check_parameter(c, REEL_INT8_Y_ZERO, "the result's zero point", *dtype, -1);
-    if (st) return st;
-    const int64_t least = *dtype == REEL_U8 ? 0 : -128;
-    REQUIRE(c, least <= low && low <= high && high <= least + 255, REEL_ERR_ARG,
-            "low %" PRId64 " and high %" PRId64 " must be %" PRId64 " <= low <= high <= "
-            "%" PRId64 " for a result of %s",
-            low, high, least, least + 255, reel_dtype_name(*dtype));
-    return REEL_OK;
+    return st ? st
+              : check_parameter(c, REEL_INT8_Y_ZERO, "the result's zero point", *dtype,
+                                -1);
 }
 
 /* Everything but the shapes of input, weight and bias. */
-static reel_status check_operands(const reel__call *c, int64_t low, int64_t high,
-                                  reel_dtype *dtype)
+static reel_status check_operands(const reel__call *c, int64_t act, reel_dtype *dtype)
 {
     const reel_tensor *bias = c->in[REEL_INT8_BIAS];
     const int64_t channels = IN_META(c, REEL_INT8_W)->dim[0];
-    REQUIRE(c, !bias || bias->meta.dtype == REEL_I32, REEL_ERR_DTYPE,
-            "bias %s must be i32, in steps of the input's scale times the weight's",
-            bias ? SHOW(&bias->meta) : "none");
+    REQUIRE(c, !bias || bias->meta.dtype == REEL_F32, REEL_ERR_DTYPE,
+            "bias %s must be f32", bias ? SHOW(&bias->meta) : "none");
     reel_status st =
         check_quantized(c, REEL_INT8_X, "input", REEL_INT8_X_SCALE, REEL_INT8_X_ZERO, -1);
     if (!st)
         st = check_quantized(c, REEL_INT8_W, "weight", REEL_INT8_W_SCALE,
                              REEL_INT8_W_ZERO, channels);
-    return st ? st : check_result(c, low, high, dtype);
+    return st ? st : check_result(c, act, dtype);
 }
 
 #define OPTIONAL (1 << REEL_INT8_BIAS | 1 << REEL_INT8_Y_SCALE | 1 << REEL_INT8_Y_ZERO)
@@ -116,7 +110,7 @@ static reel_status linear_int8_infer(const reel__call *c, reel__meta *out)
             "bias %s must be [%" PRId64 "], as weight %s says", b ? SHOW(b) : "none",
             w->dim[0], SHOW(w));
     reel_dtype dtype;
-    reel_status st = check_operands(c, a->low, a->high, &dtype);
+    reel_status st = check_operands(c, a->act, &dtype);
     if (st) return st;
     *out = *x;
     out->dtype = dtype;
@@ -144,12 +138,10 @@ const reel__op reel__linear_int8 = {
     .no_vjp = NO_VJP,
     .no_onnx = NO_ONNX,
     .flops = linear_int8_flops,
-    .sample = "u8[5,4]; i8[3,4]; i32[3] in -99..99; c32[] in 0.01..0.1; u8[]; c32[] in "
-              "0.01..0.1; "
-              "c32[3,1] in 0.01..0.1; u8[]; i8[3,1] | low=0 high=255\n"
+    .sample = "u8[5,4]; i8[3,4]; c32[3]; c32[] in 0.01..0.1; u8[]; c32[] in 0.01..0.1; "
+              "c32[3,1] in 0.01..0.1; u8[]; i8[3,1] | act=relu\n"
               "i8[2,3,4]; u8[2,4]; -; -; -; c32[] in 0.01..0.1; c32[] in 0.01..0.1; "
-              "i8[]; u8[] | "
-              "low=0 high=0",
+              "i8[]; u8[] | act=none",
 };
 
 /* ---- conv2d: x [n, c, h, w]  w [k, c/g, r, s]  bias [k]?  ->  y [n, k, ho, wo] ------------- */
@@ -159,7 +151,7 @@ static reel_status conv2d_int8_infer(const reel__call *c, reel__meta *out)
     const reel__conv2d_int8_attrs *a = ATTRS(c, reel__conv2d_int8_attrs);
     reel_dtype dtype;
     reel_status st = reel__conv2d_shape(c, out);
-    if (!st) st = check_operands(c, a->low, a->high, &dtype);
+    if (!st) st = check_operands(c, a->act, &dtype);
     if (!st) out->dtype = dtype;
     return st;
 }
@@ -177,10 +169,10 @@ const reel__op reel__conv2d_int8 = {
     .no_vjp = NO_VJP,
     .no_onnx = NO_ONNX,
     .flops = reel__conv2d_flops,
-    .sample = "u8[2,3,5,5]; i8[4,3,3,3]; i32[4] in -99..99; c32[] in 0.01..0.1; i8[]; "
+    .sample = "u8[2,3,5,5]; i8[4,3,3,3]; c32[4]; c32[] in 0.01..0.1; i8[]; "
               "c32[] in 0.01..0.1; c32[4,1,1,1] in 0.01..0.1; u8[]; i8[] | stride=1,1 "
-              "padding=1,1 dilation=1,1 groups=1 low=-128 high=127\n"
+              "padding=1,1 dilation=1,1 groups=1 act=clamp a=-1,2\n"
               "i8[1,4,6,5]; i8[4,1,3,2]; -; -; -; c32[] in 0.01..0.1; c32[] in "
               "0.01..0.1; i8[]; "
-              "i8[] | stride=2,1 padding=1,0 dilation=1,2 groups=4",
+              "i8[] | stride=2,1 padding=1,0 dilation=1,2 groups=4 act=none",
 };

@@ -40,8 +40,10 @@ enum reel__op_traits {
     REEL_OP_COMMUTES = 1 << 7, /* inputs 0 and 1 may change places                 */
     REEL_OP_FOLDS = 1 << 8,    /* work in proportion to what it reads and writes: a
                                 * loader of files may compute it on constants        */
-    REEL_OP_EFFECT = 1 << 9    /* a call does more than its results say, or need not
+    REEL_OP_EFFECT = 1 << 9,   /* a call does more than its results say, or need not
                                 * give the same again: each runs, once, in its place */
+    REEL_OP_UNPACKS = 1 << 10  /* the result says the same as the first operand in more
+                                * memory: a constant is kept as what it is made of   */
 };
 
 #define REEL_OP_MAX_IN 64

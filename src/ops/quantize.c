@@ -252,7 +252,7 @@ static void dequantize_vjp(const reel__call *c, reel_tensor *const gy[],
 const reel__op reel__dequantize = {
     .name = "dequantize",
     .kernel = K_DEQUANTIZE,
-    .traits = REEL_OP_POINTWISE,
+    .traits = REEL_OP_POINTWISE | REEL_OP_UNPACKS,
     .n_in = 3,
     .n_out = 1,
     .saves = SAVE_IN(0) | SAVE_IN(2),

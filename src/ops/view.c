@@ -509,7 +509,7 @@ ONNX_RULE(expand, reel__onnx_expand(o, x, o->out[0]))
 
 const reel__op reel__expand = {
     .name = "expand",
-    .traits = REEL_OP_VIEW,
+    .traits = REEL_OP_VIEW | REEL_OP_UNPACKS,
     .n_in = 1,
     .n_out = 1,
     .attrs = &reel__shape_schema,

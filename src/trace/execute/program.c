@@ -94,7 +94,7 @@ reel__program *reel__program_new(const reel_graph *g, bool settle)
     reel__lock_init(&p->lock);
     p->n_node = g->n_node;
     p->graph = reel__graph_copy(g);
-    bool good = p->graph && (!settle || !reel__settle(p->graph, &p->settled));
+    bool good = p->graph && (!settle || !reel__settle(p->graph, false, &p->settled));
     if (good && fill(p)) return p;
     reel__program_release(p);
     return NULL;

@@ -82,7 +82,7 @@ reel_cost reel_graph_cost(const reel_graph *g)
 {
     REEL__CALLED;
     reel_cost sum = {0}, one;
-    reel_graph *r = g ? reel__graph_as_run(g, false) : NULL;
+    reel_graph *r = g ? reel__graph_as_run(g) : NULL;
     for (int i = 0; r && i < r->n_node && !cost_of(r, &r->node[i], &one); i++) {
         sum.flops += one.flops;
         sum.bytes_read += one.bytes_read;
@@ -134,7 +134,7 @@ int64_t reel_graph_peak_bytes(const reel_graph *g)
         reel_fail(REEL_ERR_ARG, "graph_peak_bytes: the graph is NULL");
         return -1;
     }
-    reel_graph *r = reel__graph_as_run(g, false);
+    reel_graph *r = reel__graph_as_run(g);
     int64_t peak = r ? reel__peak_bytes(r) : -1;
     reel_graph_free(r);
     return peak;

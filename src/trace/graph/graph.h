@@ -280,14 +280,17 @@ typedef struct reel__settled {
     int *node_of; /* of each node that is left: its number in the graph before */
 } reel__settled;
 /* Takes those nodes out of g: what others read of them become constants of g, which share
- * `tensor`. Free with reel__settled_free(). */
-reel_status reel__settle(reel_graph *g, reel__settled *s);
+ * `tensor`. packed: but for those that only unpack, such as integers into floats. Free with
+ * reel__settled_free(). */
+reel_status reel__settle(reel_graph *g, bool packed, reel__settled *s);
 /* Fills the tensors, through apply(). */
 reel_status reel__settled_fill(reel__settled *s);
 void reel__settled_free(reel__settled *s);
-/* A copy of g as an executor runs it: without those nodes; `fill`: with what they make. For
- * files, pictures and costs. NULL with an error. */
-reel_graph *reel__graph_as_run(const reel_graph *g, bool fill);
+/* A copy of g as an executor runs it, without those nodes and what they make: for pictures and
+ * costs. NULL with an error. */
+reel_graph *reel__graph_as_run(const reel_graph *g);
+/* A copy of g as a file holds it: with what they make, packed. NULL with an error. */
+reel_graph *reel__graph_as_filed(const reel_graph *g);
 /* Whether node i is one of them. */
 bool reel__is_settled(const reel_graph *g, const reel__effects *e, int i);
 

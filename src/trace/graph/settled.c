@@ -27,9 +27,17 @@ bool reel__is_settled(const reel_graph *g, const reel__effects *e, int i)
 typedef struct split {
     reel_graph *g;
     reel__effects e;
+    bool packed; /* what only unpacks stays, and with it the smaller form */
     bool *node, *value;
     bool *trained; /* of each value: a parameter, or computed from one */
 } split;
+
+/* Whether node i is computed once. */
+static bool is_once(const split *s, int i)
+{
+    return reel__is_settled(s->g, &s->e, i) &&
+           !(s->packed && (s->g->node[i].op->traits & REEL_OP_UNPACKS));
+}
 
 /* From last to first: views of what is taken out stay only where they are read. */
 static void choose(split *s)
@@ -40,7 +48,7 @@ static void choose(split *s)
         const reel__gnode *n = &g->node[i];
         bool read = !(n->op->traits & REEL_OP_VIEW) || !s->e.fixed[n->out[0]] ||
                     s->value[n->out[0]];
-        s->node[i] = read && !reel__is_settled(g, &s->e, i);
+        s->node[i] = read && !is_once(s, i);
         for (int k = 0; k < n->n_in && s->node[i]; k++)
             if (n->in[k] >= 0) s->value[n->in[k]] = true;
     }
@@ -50,7 +58,7 @@ static bool is_taken_out(const split *s, int v)
 {
     int maker = s->g->value[v].maker;
     return s->value[v] && s->g->value[v].kind == REEL_VALUE_NODE && maker >= 0 &&
-           reel__is_settled(s->g, &s->e, maker);
+           is_once(s, maker);
 }
 
 /* ---- the graph that computes them ----------------------------------------------------------- */
@@ -226,9 +234,9 @@ static reel_status split_graph(split *s, reel__settled *out)
     return take_out(s, out);
 }
 
-reel_status reel__settle(reel_graph *g, reel__settled *out)
+reel_status reel__settle(reel_graph *g, bool packed, reel__settled *out)
 {
-    split s = {.g = g};
+    split s = {.g = g, .packed = packed};
     *out = (reel__settled){0};
     if (!reel__find_effects(g, &s.e)) return reel_error_status();
     size_t n = (size_t)g->n_value + 1;
@@ -271,15 +279,26 @@ void reel__settled_free(reel__settled *s)
     *s = (reel__settled){0};
 }
 
-reel_graph *reel__graph_as_run(const reel_graph *g, bool fill)
+static reel_graph *without_settled(const reel_graph *g, bool for_file)
 {
     reel__settled s = {0};
     reel_graph *copy = reel__graph_copy(g);
-    bool good = copy && !reel__settle(copy, &s) && (!fill || !reel__settled_fill(&s));
+    bool good = copy && !reel__settle(copy, for_file, &s) &&
+                (!for_file || !reel__settled_fill(&s));
     reel__settled_free(&s);
     if (good) return copy;
     reel_graph_free(copy);
     return NULL;
+}
+
+reel_graph *reel__graph_as_run(const reel_graph *g)
+{
+    return without_settled(g, false);
+}
+
+reel_graph *reel__graph_as_filed(const reel_graph *g)
+{
+    return without_settled(g, true);
 }
 
 int reel_graph_nodes_each_run(const reel_graph *g)

@@ -65,7 +65,7 @@ reel_status reel_onnx_export(reel_graph *g, const char *path, const reel_onnx_op
     bool grad = reel_grad_enabled();
     (void)reel_set_grad_enabled(false);
     reel_scope s = reel_scope_begin();
-    reel_graph *written = reel__graph_as_run(g, true);
+    reel_graph *written = reel__graph_as_filed(g);
     reel__onnx_model *m = written ? reel__onnx_model_of(written, o, NULL) : NULL;
     judged j = {g, path, o};
     const reel__onnx_write_opts write = {
@@ -90,7 +90,7 @@ char *reel_onnx_missing(const reel_graph *g, int opset)
         return NULL;
     }
     reel_scope s = reel_scope_begin();
-    reel_graph *written = reel__graph_as_run(g, true);
+    reel_graph *written = reel__graph_as_filed(g);
     const reel_onnx_opts opts = {.opset = opset};
     if (written) reel__onnx_model_free(reel__onnx_model_of(written, &opts, to));
     reel_graph_free(written);

@@ -33,12 +33,11 @@ static bool may_keep(const reel_graph *g, const reel__effects *e, const reel__gn
     return bytes <= (n->n_in ? MAX_BYTES : MAX_MADE_BYTES);
 }
 
-/* An expanded constant stays a view: written out it would only be larger. */
 static bool foldable(const reel_graph *g, const reel__effects *e, const reel__gnode *n,
                      int n_known)
 {
-    if (n->per_batch || reel__op_mutates(n->op) || n->op == &reel__expand ||
-        (n->op->traits & REEL_OP_RANDOM) || !reel__op_is_steady(n->op))
+    if (n->per_batch || reel__op_mutates(n->op) || !reel__op_is_steady(n->op) ||
+        (n->op->traits & (REEL_OP_RANDOM | REEL_OP_UNPACKS)))
         return false;
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] >= 0 && !is_constant(g, e, n->in[k], n_known)) return false;

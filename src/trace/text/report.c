@@ -176,7 +176,7 @@ reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "graph_report: %s is NULL",
                          g ? "to" : "the graph");
-    reel_graph *r = reel__graph_as_run(g, false);
+    reel_graph *r = reel__graph_as_run(g);
     if (!r || reel__totals_of(r, "graph_report", peaks, &t)) {
         reel_graph_free(r);
         return reel_error_status();

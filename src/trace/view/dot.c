@@ -47,7 +47,7 @@ reel_status reel_graph_write_dot(const reel_graph *g, FILE *to)
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "graph_write_dot: %s is NULL",
                          g ? "to" : "the graph");
-    reel_graph *r = reel__graph_as_run(g, false);
+    reel_graph *r = reel__graph_as_run(g);
     if (!r) return reel_error_status();
     fprintf(to,
             "digraph reel {\n  node [shape=box, fontname=\"sans-serif\", fontsize=10];\n"

@@ -98,7 +98,7 @@ bool reel__fast_conv2d_int8(const reel__kcall *call, reel_status *status)
     reel__meta dense = *call->in[REEL_INT8_X].meta;
     reel__set_channels_last(&dense);
     reel__int8_job job;
-    *status = reel__int8_begin(&job, call, &w, &dense, a->low, a->high,
+    *status = reel__int8_begin(&job, call, &w, &dense, a->act, a->a,
                                w.depthwise ? (size_t)g.c : reel__int8_tiles_size(&w, m));
     if (*status) return true;
     job.m = m;

@@ -72,7 +72,7 @@ struct reel__int8_job {
  * dense in the order of memory `dense`; `rest` bytes are the caller's. Free job->room. */
 reel_status reel__int8_begin(reel__int8_job *job, const reel__kcall *call,
                              const reel__int8_weight *w, const reel__meta *dense,
-                             int64_t low, int64_t high, size_t rest);
+                             int64_t act, const reel__number a[2], size_t rest);
 /* The product in tiles; job->rest has reel__int8_tiles_size() bytes. */
 size_t reel__int8_tiles_size(const reel__int8_weight *w, int64_t m);
 void reel__int8_tiles(const reel__int8_job *job);

@@ -133,7 +133,7 @@ bool reel__fast_linear_int8(const reel__kcall *call, reel_status *status)
         reel__int8_weight_of(call->in[REEL_INT8_W].meta, 1, false);
     const int64_t m = reel__numel(y->meta) / w.columns;
     reel__int8_job job;
-    *status = reel__int8_begin(&job, call, &w, &dense, a->low, a->high,
+    *status = reel__int8_begin(&job, call, &w, &dense, a->act, a->a,
                                reel__int8_tiles_size(&w, m));
     if (*status) return true;
     const bool as_it_lies = w.isa->per == 4 && w.depth % 4 == 0 && !job.flip;

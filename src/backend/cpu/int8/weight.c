@@ -1,5 +1,6 @@
 /* weight.c: the right operand of a product of bytes, packed; and what a call needs beside it. */
 #include "backend/cpu/int8/int8.h"
+#include "backend/int8.h"
 #include "base/alloc.h"
 #include "base/int64.h"
 #include "base/parallel.h"
@@ -144,39 +145,59 @@ static float scale_of(const reel__karg *a, int64_t k)
 
 /* The arrays of the end for output channel k at `at`. */
 static void fill_column(reel__int8_job *job, int64_t k, int64_t at, int32_t *offset,
-                        int32_t *b_zero, float *scale)
+                        int32_t *b_zero, float *scale, float *bias)
 {
-    const reel__karg *in = job->call->in, *bias = &in[REEL_INT8_BIAS];
+    const reel__karg *in = job->call->in, *from = &in[REEL_INT8_BIAS];
     const uint32_t a_zero = job->a_zero,
                    sum = (uint32_t)((const int32_t *)job->packed)[at];
     const int32_t moved = in[REEL_INT8_W].meta->dtype == REEL_U8 ? 128 : 0;
     b_zero[at] = byte_of(&in[REEL_INT8_W_ZERO], k) - moved;
-    uint32_t all = a_zero * ((uint32_t)job->w.depth * (uint32_t)b_zero[at] - sum);
-    if (bias->data)
-        all += (uint32_t)((const int32_t *)bias->data)[k * bias->meta->stride[0]];
-    offset[at] = (int32_t)all;
+    offset[at] =
+        (int32_t)(a_zero * ((uint32_t)job->w.depth * (uint32_t)b_zero[at] - sum));
     scale[at] = scale_of(&in[REEL_INT8_X_SCALE], 0) * scale_of(&in[REEL_INT8_W_SCALE], k);
-    if (!job->end.floats) scale[at] /= scale_of(&in[REEL_INT8_Y_SCALE], 0);
+    bias[at] = from->data ? ((const float *)from->data)[k * from->meta->stride[0]] : 0;
+    if (!job->end.floats) {
+        const float step = scale_of(&in[REEL_INT8_Y_SCALE], 0);
+        scale[at] /= step;
+        bias[at] /= step;
+    }
     if (b_zero[at]) job->end.b_zero = b_zero;
 }
 
-static void fill_end(reel__int8_job *job, int64_t low, int64_t high, int32_t *arrays)
+/* Bounds of a quantized result. */
+static void bound(reel__int8_job *job, int64_t act, const reel__number a[2])
+{
+    const reel__kcall *call = job->call;
+    const reel__int8_grid grid = {
+        .scale = scale_of(&call->in[REEL_INT8_Y_SCALE], 0),
+        .zero = byte_of(&call->in[REEL_INT8_Y_ZERO], 0),
+        .least = call->out[0].meta->dtype == REEL_U8 ? 0 : -128,
+    };
+    const reel__int8_bounds b = reel__int8_bounds_of(&grid, act, a);
+    job->end.zero = grid.zero;
+    job->end.low = b.low;
+    job->end.high = b.high;
+}
+
+enum { ARRAYS = 4 }; /* of the end */
+
+static void fill_end(reel__int8_job *job, int64_t act, const reel__number a[2],
+                     int32_t *arrays)
 {
     const reel__int8_weight *w = &job->w;
     const int64_t n = w->groups * w->padded;
     int32_t *offset = arrays, *b_zero = arrays + n;
-    float *scale = (float *)(arrays + 2 * n);
-    memset(arrays, 0, (size_t)(3 * n) * sizeof *arrays);
+    float *scale = (float *)(arrays + 2 * n), *bias = scale + n;
+    memset(arrays, 0, (size_t)(ARRAYS * n) * sizeof *arrays);
     job->end = (reel__int8_end){.offset = offset,
                                 .scale = scale,
-                                .low = (int32_t)low,
-                                .high = (int32_t)high,
+                                .bias = bias,
                                 .floats = job->call->out[0].meta->dtype == REEL_F32};
-    if (!job->end.floats) job->end.zero = byte_of(&job->call->in[REEL_INT8_Y_ZERO], 0);
+    if (!job->end.floats) bound(job, act, a);
     for (int64_t g = 0; g < w->groups; g++)
         for (int64_t c = 0; c < w->columns; c++)
-            fill_column(job, g * w->columns + c, g * w->padded + c, offset, b_zero,
-                        scale);
+            fill_column(job, g * w->columns + c, g * w->padded + c, offset, b_zero, scale,
+                        bias);
 }
 
 static size_t lines(size_t bytes)
@@ -186,13 +207,14 @@ static size_t lines(size_t bytes)
 
 reel_status reel__int8_begin(reel__int8_job *job, const reel__kcall *call,
                              const reel__int8_weight *w, const reel__meta *dense,
-                             int64_t low, int64_t high, size_t rest)
+                             int64_t act, const reel__number a[2], size_t rest)
 {
     const reel__karg *x = &call->in[REEL_INT8_X], *y = &call->out[0];
     *job = (reel__int8_job){.call = call, .w = *w, .x = x->data, .y = y->data};
     const bool copies = memcmp(x->meta->stride, dense->stride,
                                sizeof *dense->stride * (size_t)dense->rank);
-    const size_t arrays = lines((size_t)(3 * w->groups * w->padded) * sizeof(int32_t));
+    const size_t arrays =
+        lines((size_t)(ARRAYS * w->groups * w->padded) * sizeof(int32_t));
     const size_t packed = call->prepared ? 0 : lines(reel__int8_packed_size(w));
     const size_t copy = copies ? lines((size_t)reel__numel(dense)) : 0;
     char *room = job->room = reel__scratch(arrays + packed + copy + rest);
@@ -211,7 +233,7 @@ reel_status reel__int8_begin(reel__int8_job *job, const reel__kcall *call,
     job->a_zero = (uint8_t)((uint8_t)byte_of(&call->in[REEL_INT8_X_ZERO], 0) ^ job->flip);
     job->y_element = (int64_t)reel_dtype_size(y->meta->dtype);
     job->y_row = w->dim[0] * job->y_element;
-    fill_end(job, low, high, (int32_t *)room);
+    fill_end(job, act, a, (int32_t *)room);
     return REEL_OK;
 }
 

@@ -4,6 +4,14 @@
 
 #include <string.h>
 
+/* As the reference: where there are fused multiply-adds, too, a product is rounded before the
+ * bias comes to it. */
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

@@ -13,7 +13,7 @@
 typedef struct reel__int8_end {
     const int32_t *offset; /* added to a sum                                            */
     const int32_t *b_zero; /* NULL, or what the sum of a row of `a` is subtracted times */
-    const float *scale;
+    const float *scale, *bias;
     int32_t low, high, zero;
     bool floats; /* the result is f32: no rounding, no bounds */
 } reel__int8_end;

@@ -1,8 +1,14 @@
 /* int8.c: reference products of 8-bit operands. Sums are taken modulo 2^32, so that their order
  * does not matter. */
+#include "backend/int8.h"
 #include "backend/cpu/ref/ref.h"
 
-#include <math.h>
+/* Products and sums are rounded one by one, as fast kernels do. */
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
 
 /* Element `at` of an operand of bytes. */
 static int32_t byte_at(const reel__kcall *call, int i, int64_t at)
@@ -24,22 +30,28 @@ static float scale_at(const reel__kcall *call, int i, int64_t k)
 }
 
 /* The result of output channel k at `at`, from the sum of its products. */
-static void finish(const reel__kcall *call, int64_t low, int64_t high, int64_t k,
-                   uint32_t sum, int64_t at)
+static void finish(const reel__kcall *call, int64_t act, const reel__number a[2],
+                   int64_t k, uint32_t sum, int64_t at)
 {
-    const int32_t *bias = reel__ref_in(call, REEL_INT8_BIAS);
-    if (bias) sum += (uint32_t)bias[k * call->in[REEL_INT8_BIAS].meta->stride[0]];
+    const float *biases = reel__ref_in(call, REEL_INT8_BIAS);
+    float bias = biases ? biases[k * call->in[REEL_INT8_BIAS].meta->stride[0]] : 0;
     void *y = call->out[0].data;
     float factor =
         scale_at(call, REEL_INT8_X_SCALE, 0) * scale_at(call, REEL_INT8_W_SCALE, k);
     if (call->out[0].meta->dtype == REEL_F32) {
-        ((float *)y)[at] = (float)(int32_t)sum * factor;
+        ((float *)y)[at] = (float)(int32_t)sum * factor + bias;
         return;
     }
-    int32_t zero = byte_at(call, REEL_INT8_Y_ZERO, 0);
-    factor /= scale_at(call, REEL_INT8_Y_SCALE, 0);
-    float value = rintf((float)(int32_t)sum * factor);
-    float least = (float)(low - zero), most = (float)(high - zero);
+    const reel__int8_grid grid = {
+        .scale = scale_at(call, REEL_INT8_Y_SCALE, 0),
+        .zero = byte_at(call, REEL_INT8_Y_ZERO, 0),
+        .least = call->out[0].meta->dtype == REEL_U8 ? 0 : -128,
+    };
+    const reel__int8_bounds bounds = reel__int8_bounds_of(&grid, act, a);
+    const int32_t zero = grid.zero;
+    factor /= grid.scale;
+    float value = rintf((float)(int32_t)sum * factor + bias / grid.scale);
+    float least = (float)(bounds.low - zero), most = (float)(bounds.high - zero);
     value = value > least ? value : least; /* also for NaN */
     value = value < most ? value : most;
     ((uint8_t *)y)[at] = (uint8_t)((int32_t)value + zero); /* the bits of an i8 too */
@@ -66,7 +78,7 @@ static void linear_rows(void *ctx, int64_t begin, int64_t end)
                                    x_zero) *
                                   (byte_at(call, REEL_INT8_W, w + l * wm->stride[1]) -
                                    w_zero));
-            finish(call, a->low, a->high, k, sum,
+            finish(call, a->act, a->a, k, sum,
                    reel__ref_offset(ym, outer, i) + k * ym->stride[last]);
         }
 }
@@ -121,7 +133,7 @@ static void conv_rows(void *ctx, int64_t begin, int64_t end)
         int64_t n = i / (ym->dim[1] * ym->dim[2]), k = i / ym->dim[2] % ym->dim[1];
         int64_t p = i % ym->dim[2];
         for (int64_t q = 0; q < ym->dim[3]; q++)
-            finish(call, a->low, a->high, k, conv_sum(call, n, k, p, q),
+            finish(call, a->act, a->a, k, conv_sum(call, n, k, p, q),
                    reel__ref_at4(ym, n, k, p, q));
     }
 }
