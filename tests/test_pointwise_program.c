@@ -44,9 +44,6 @@ static int candidates(const reel__op *list[], bool smooth)
     for (int i = 0; i < reel__n_ops; i++) {
         const reel__op *op = reel__ops[i];
         if (!(op->traits & REEL_OP_POINTWISE) || (op->traits & REEL_OP_INPLACE)) continue;
-        /* values of a program have one dtype */
-        if (reel__pw_info_of((reel__kernel_id)op->kernel)->typed_by != op->n_in - 1)
-            continue;
         if (reel__pw_info_of((reel__kernel_id)op->kernel)->floats &&
             (!smooth || is_smooth(op)))
             list[n++] = op;
@@ -65,33 +62,57 @@ static int pick(const program *g, int n, unsigned dtypes)
     return -1;
 }
 
+/* What integers are on a grid of. */
+#define INTEGERS (DTYPE(REEL_U8) | DTYPE(REEL_I8) | DTYPE(REEL_I32))
+#define COMPUTED (DTYPES_FLOAT | DTYPE(REEL_BOOL))
+
+/* Operands in the order in which one says what the next may be; -1: there is none. */
+static bool pick_operands(const program *g, int n, const reel__op *op, int src[3])
+{
+    if (op == &reel__dequantize) {
+        src[0] = pick(g, n, INTEGERS);
+        src[1] = pick(g, n, DTYPES_FLOAT);
+        src[2] = src[0] < 0 ? -1 : pick(g, n, DTYPE(g->dtype[src[0]]));
+        return src[0] >= 0 && src[1] >= 0;
+    }
+    src[0] = pick(g, n, op->dtypes & COMPUTED);
+    if (src[0] < 0) return false;
+    bool chooses = op->dtypes == DTYPE(REEL_BOOL) && op->n_in == 3; /* `where` */
+    if (op->n_in > 1) src[1] = pick(g, n, chooses ? COMPUTED : DTYPE(g->dtype[src[0]]));
+    if (op->n_in > 2)
+        src[2] = pick(g, n, op == &reel__quantize ? INTEGERS : DTYPE(g->dtype[src[1]]));
+    return op->n_in < 3 || src[2] >= 0;
+}
+
+/* Bounds of quantization are integers, here such as every dtype has. */
+static void draw_attrs(const reel__op *op, reel__number a[2])
+{
+    bool fakes = op->infer == reel__fake_quantize.infer ||
+                 op->infer == reel__fake_quantize_inside.infer;
+    for (int k = 0; k < 2; k++)
+        a[k] = fakes                   ? reel__real(k ? 5 : -3)
+               : op == &reel__quantize ? reel__whole(k ? 100 : 3)
+                                       : reel__real((double)random_below(400) / 100 - 2);
+}
+
 static bool add_step(program *g, const reel__op *op)
 {
     reel__pointwise_attrs *p = &g->p;
     int s = (int)p->n_step, n = (int)p->n_in + s;
     int src[3] = {-1, -1, -1};
-    src[0] = pick(g, n, op->dtypes);
-    if (src[0] < 0) return false;
-    src[1] = op->n_in == 1 ? -1
-             : op->dtypes == DTYPE(REEL_BOOL) && op->n_in == 3
-                 ? (int)random_below(n) /* the values of `where` */
-                 : pick(g, n, DTYPE(g->dtype[src[0]]));
-    if (op->n_in == 3) src[2] = pick(g, n, DTYPE(g->dtype[src[1]]));
-    bool is_bool = reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool;
+    const reel__pw_info *info = reel__pw_info_of((reel__kernel_id)op->kernel);
+    if (!pick_operands(g, n, op, src)) return false;
     g->op[s] = op;
-    g->dtype[n] = is_bool ? REEL_BOOL : g->dtype[src[op->n_in - 1]];
+    g->dtype[n] = info->out_bool ? REEL_BOOL : g->dtype[src[info->stored_as]];
     p->row[s] = op->kernel;
     for (int k = 0; k < 3; k++) p->src[s][k] = src[k];
-    for (int k = 0; k < 2; k++) /* bounds of quantization are integers */
-        p->a[s][k] = op->infer == reel__fake_quantize.infer ||
-                             op->infer == reel__fake_quantize_inside.infer
-                         ? reel__real(k ? 5 : -3)
-                         : reel__real((double)random_below(400) / 100 - 2);
+    draw_attrs(op, p->a[s]);
     p->n_step++;
     return true;
 }
 
-/* n_in inputs of `dtype`, perhaps one a condition; the last step is an output. */
+/* n_in inputs of `dtype`, perhaps one a condition and one of integers; the last step is an
+ * output. */
 static program random_program(int n_in, reel_dtype dtype, bool smooth, int seen[])
 {
     const reel__op *list[256];
@@ -99,6 +120,9 @@ static program random_program(int n_in, reel_dtype dtype, bool smooth, int seen[
     program g = {.p.n_in = n_in};
     for (int i = 0; i < n_in; i++) g.dtype[i] = dtype;
     if (n_in > 1 && random_below(3) == 0) g.dtype[random_below(n_in)] = REEL_BOOL;
+    static const reel_dtype integer[] = {REEL_U8, REEL_I8, REEL_I32};
+    if (n_in > 1 && random_below(3) == 0)
+        g.dtype[1 + random_below(n_in - 1)] = integer[random_below(3)];
     while (g.p.n_step < steps) {
         int k = (int)random_below(n);
         if (add_step(&g, list[k]) && seen) seen[k]++;
@@ -219,7 +243,8 @@ static void check_equal(const program *g, reel_tensor *const in[], reel_dtype dt
     reel_tensor *out[REEL_OP_MAX_OUT], *value[VALUES], *whole[REEL_STEP_INS];
     run_program(g, in, out);
     for (int i = 0; i < g->p.n_in; i++)
-        whole[i] = half && g->dtype[i] != REEL_BOOL ? reel_cast(in[i], REEL_F32) : in[i];
+        whole[i] =
+            half && reel_dtype_is_float(g->dtype[i]) ? reel_cast(in[i], REEL_F32) : in[i];
     run_steps(g, whole, reel__shape(&out[0]->meta), value);
     for (int i = 0; i < g->p.n_out; i++) {
         reel_tensor *y = value[g->p.n_in + g->p.out[i]];
@@ -408,7 +433,7 @@ static reel_tensor *weighed(const program *g, reel_tensor *const out[])
 {
     reel_tensor *sum = NULL;
     for (int i = 0; i < g->p.n_out; i++) {
-        if (out[i]->meta.dtype == REEL_BOOL) continue;
+        if (!reel_dtype_is_float(out[i]->meta.dtype)) continue;
         reel_tensor *part =
             reel_mul_scalar(reel_sum(out[i], (reel_shape){.rank = 0}, false), 1 + i);
         sum = sum ? reel_add(sum, part) : part;
@@ -435,7 +460,7 @@ static bool check_gradient(const program *g, reel_tensor *in[], reel_shape shape
     const reel_backward_opts opts = {.allow_unused = true};
     int n = 0;
     for (int k = 0; k < g->p.n_in; k++)
-        if (g->dtype[k] != REEL_BOOL) x[n++] = reel_requires_grad(in[k], true);
+        if (reel_dtype_is_float(g->dtype[k])) x[n++] = reel_requires_grad(in[k], true);
     run_program(g, in, out);
     reel_tensor *y = weighed(g, out);
     if (!y) return false;
@@ -565,8 +590,9 @@ static const struct {
     {"src=0,1,-1,3", "step 1, tanh, reads value 3; it may read 0 to 2"},
     {"src=0,1,-1,-9", "step 1, tanh, reads value -9"},
     {"src=0,1,0", "step 0, add, reads value 0 as operand 2; it has 2 operands"},
-    {"row=gt,tanh", "step 1, tanh, does not take operands of bool and bool"},
-    {"row=where src=0,0,1", "step 0, where, does not take operands of f32 and f32"},
+    {"row=gt,tanh", "step 1: tanh: input 0 is bool[]; this operator does not take"},
+    {"row=where src=0,0,1",
+     "step 0: where: input 0 is f32[]; this operator does not take"},
 };
 
 static void expect_refused(const reel__pointwise_attrs *p, int n, reel_tensor *const in[],
@@ -605,7 +631,7 @@ static void test_refused(void **state)
     expect_refused(&good, 2, (reel_tensor *[]){f32, reel_ones(REEL_SHAPE(3), REEL_F64)},
                    "differ in dtype");
     expect_refused(&good, 2, (reel_tensor *[]){f32, reel_ones(REEL_SHAPE(3), REEL_I64)},
-                   "must be floating or bool");
+                   "would be computed in i64; programs are in floats");
     for (int i = 0; i <= REEL_STEP_INS; i++) many[i] = f32;
     good.n_in = REEL_STEP_INS + 1;
     expect_refused(&good, REEL_STEP_INS + 1, many, "at most 12 are possible");

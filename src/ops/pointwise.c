@@ -1,8 +1,13 @@
 /* pointwise.c: a program of pointwise operators as one operator, which reads and writes memory
  * once. A step is a row of kernel.def with numbers of values: the inputs, then the results of
- * the steps before. Graph passes make such programs; anything may stand in one that was read
- * from a file, so it is checked here. */
+ * the steps before. All are computed in one float type; integers come in by dequantize and go
+ * out by quantize. Graph passes make such programs; anything may stand in one that was read from
+ * a file, so it is checked here. */
+#include <stdio.h>
+
 #include "backend/pw_info.h"
+#include "base/error.h"
+#include "ops/call.h"
 #include "ops/onnx.h"
 #include "ops/recorder.h"
 #include "ops/records.h"
@@ -15,19 +20,13 @@ _Static_assert(REEL_STEP_INS <= 16, "all inputs are saved: bits 0 to 15 of `save
 
 /* ---- the program ------------------------------------------------------------------------ */
 
-/* Not those that change the dtype: values of a program have one. */
-static bool keeps_dtype(const reel__op *op)
-{
-    return reel__pw_info_of((reel__kernel_id)op->kernel)->typed_by == op->n_in - 1;
-}
-
 /* The operator that a step is; NULL if the row is none. Those in place share their rows. */
 static const reel__op *op_of(int64_t row)
 {
     for (int i = 0; i < reel__n_ops; i++) {
         const reel__op *op = reel__ops[i];
         if (op->kernel == row && (op->traits & REEL_OP_POINTWISE) &&
-            !(op->traits & REEL_OP_INPLACE) && keeps_dtype(op))
+            !(op->traits & REEL_OP_INPLACE))
             return op;
     }
     return NULL;
@@ -55,6 +54,42 @@ static reel_status check_counts(const reel__call *c)
     return REEL_OK;
 }
 
+/* What a step's record says, as what the program says. */
+static reel_status blame_step(const reel__call *c, int s, reel_status status)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, "%s", reel__error_said());
+    reel_error_clear();
+    return reel__bad(c, status, "step %d: %s", s, text);
+}
+
+/* By the record's own rules, on numbers: which dtypes and attributes it takes, what comes out. */
+static reel_status infer_step(const reel__call *c, int s, const reel__op *op,
+                              reel_dtype dtype[VALUES])
+{
+    const reel__pointwise_attrs *p = PROGRAM(c);
+    const reel__pw_info *info = reel__pw_info_of((reel__kernel_id)op->kernel);
+    const reel__scalar_attrs a = {{p->a[s][0], p->a[s][1]}};
+    reel_tensor number[3], *in[3]; /* shapes without values */
+    reel__meta out;
+    reel_dtype by = dtype[p->src[s][info->typed_by]];
+    REQUIRE(c, by == REEL_BOOL || reel_dtype_is_float(by), REEL_ERR_DTYPE,
+            "step %d, %s, would be computed in %s; programs are in floats", s, op->name,
+            reel_dtype_name(by));
+    for (int k = 0; k < op->n_in; k++) {
+        number[k] = (reel_tensor){.meta = reel__meta_of(REEL_SCALAR, dtype[p->src[s][k]],
+                                                        IN_META(c, 0)->device)};
+        in[k] = &number[k];
+    }
+    const reel__call step = {
+        .op = op, .n_in = op->n_in, .n_out = 1, .in = in, .attrs = op->attrs ? &a : NULL};
+    reel_status st = reel__call_check(&step);
+    if (!st) st = reel__call_infer(&step, IN_META(c, 0)->device, &out);
+    if (st) return blame_step(c, s, st);
+    dtype[p->n_in + s] = out.dtype;
+    return REEL_OK;
+}
+
 /* What a step reads, and from the dtypes of that the dtype of its result. */
 static reel_status check_step(const reel__call *c, int s, reel_dtype dtype[VALUES])
 {
@@ -72,29 +107,17 @@ static reel_status check_step(const reel__call *c, int s, reel_dtype dtype[VALUE
                 "step %d, %s, reads value %lld; it may read 0 to %lld", s, op->name,
                 (long long)v, (long long)below - 1);
     }
-    reel_dtype first = dtype[p->src[s][0]], last = dtype[p->src[s][op->n_in - 1]];
-    /* `where` has a bool condition before two values, as its dtypes say. */
-    bool chooses = op->dtypes == DTYPE(REEL_BOOL) && op->n_in == 3;
-    reel_dtype second = dtype[p->src[s][op->n_in == 3]];
-    REQUIRE(c,
-            (op->dtypes & DTYPE(first)) && second == last && (chooses || first == last),
-            REEL_ERR_DTYPE, "step %d, %s, does not take operands of %s and %s", s,
-            op->name, reel_dtype_name(first), reel_dtype_name(last));
-    dtype[p->n_in + s] =
-        reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool ? REEL_BOOL : last;
-    return REEL_OK;
+    return infer_step(c, s, op, dtype);
 }
 
-/* Values have one float dtype; conditions are bool. */
+/* Inputs have one float dtype, are bool, or integers that a step dequantizes. */
 static reel_status check_inputs(const reel__call *c, reel_dtype dtype[VALUES])
 {
     const reel__meta *value = NULL;
     for (int i = 0; i < c->n_in; i++) {
         const reel__meta *x = IN_META(c, i);
         dtype[i] = x->dtype;
-        if (x->dtype == REEL_BOOL) continue;
-        REQUIRE(c, reel_dtype_is_float(x->dtype), REEL_ERR_DTYPE,
-                "input %d %s must be floating or bool", i, SHOW(x));
+        if (!reel_dtype_is_float(x->dtype)) continue; /* steps say what they take */
         REQUIRE(c, !value || value->dtype == x->dtype, REEL_ERR_DTYPE,
                 "inputs %s and %s differ in dtype; use reel_cast()", SHOW(value),
                 SHOW(x));
@@ -227,7 +250,8 @@ static reel__ref step_onnx(const reel__call *c, reel_onnx *o, int s,
     }
     for (int k = 0; k < op->n_in; k++) in[k] = value[p->src[s][k]];
     reel_onnx_ref type = reel__onnx_broadcast(op->n_in, in);
-    if (reel__pw_info_of((reel__kernel_id)op->kernel)->out_bool) type.dtype = REEL_BOOL;
+    const reel__pw_info *info = reel__pw_info_of((reel__kernel_id)op->kernel);
+    type.dtype = info->out_bool ? REEL_BOOL : in[info->stored_as]->dtype;
     return reel__onnx_call(o, op, &a, type, op->n_in, in);
 }
 
@@ -255,18 +279,24 @@ const reel__op reel__pointwise = {
     .n_in = REEL_OP_VARIADIC,
     .n_out = REEL_STEP_OUTS,
     .saves = (1u << REEL_STEP_INS) - 1,
-    .dtypes = DTYPES_FLOAT | DTYPE(REEL_BOOL),
+    .dtypes = DTYPES_FLOAT | DTYPE(REEL_BOOL) | DTYPE(REEL_U8) | DTYPE(REEL_I8) |
+              DTYPE(REEL_I32),
+    .values = DTYPES_FLOAT | DTYPE(REEL_BOOL),
     .attrs = &reel__pointwise_schema,
     .infer = pointwise_infer,
     .vjp = pointwise_vjp,
     .onnx = pointwise_onnx,
     .flops = pointwise_flops,
-    .sample = "f[3,4]; f[4] | n_in=2 n_step=2 n_out=1 row=add,tanh src=0,1,-1,2,-1,-1 "
-              "out=1\n"
-              "f[2,3,4]; f[3,1]; f[] | n_in=3 n_step=4 n_out=2 "
-              "row=mul,sigmoid,add_scaled,leaky_relu "
-              "src=0,1,-1,3,-1,-1,4,2,-1,5,-1,-1 a=0,0,0,0,0.7,0,0.1,0 out=2,3\n"
-              "f[3,4]; f[4]; bool[3,1] | n_in=3 n_step=4 n_out=1 row=gt,where,mul,where "
-              "src=0,1,-1,3,0,1,4,0,-1,2,5,4 out=3\n"
-              "f[0,3]; f[3] | n_in=2 n_step=1 n_out=1 row=mul src=0,1,-1 out=0",
+    .sample =
+        "f[3,4]; f[4] | n_in=2 n_step=2 n_out=1 row=add,tanh src=0,1,-1,2,-1,-1 "
+        "out=1\n"
+        "f[2,3,4]; f[3,1]; f[] | n_in=3 n_step=4 n_out=2 "
+        "row=mul,sigmoid,add_scaled,leaky_relu "
+        "src=0,1,-1,3,-1,-1,4,2,-1,5,-1,-1 a=0,0,0,0,0.7,0,0.1,0 out=2,3\n"
+        "f[3,4]; f[4]; bool[3,1] | n_in=3 n_step=4 n_out=1 row=gt,where,mul,where "
+        "src=0,1,-1,3,0,1,4,0,-1,2,5,4 out=3\n"
+        "f[0,3]; f[3] | n_in=2 n_step=1 n_out=1 row=mul src=0,1,-1 out=0\n"
+        "u8[3,4]; c[] in 0.1..1; u8[]; c[3,4]; c[] in 0.1..1; i8[] | n_in=6 n_step=3 "
+        "n_out=1 row=dequantize,add,quantize src=0,1,2,6,3,-1,7,4,5 "
+        "a=0,0,0,0,-128,127 out=2",
 };

@@ -6,6 +6,7 @@
  * stands between a region's nodes, and it can run at its end. */
 #include <string.h>
 
+#include "backend/pw_info.h"
 #include "base/alloc.h"
 #include "ops/records.h"
 #include "trace/passes/pass.h"
@@ -83,31 +84,40 @@ static bool is_value_dtype(reel_dtype dtype)
     return dtype == REEL_F32 || dtype == REEL_F64;
 }
 
+/* The operand in whose dtype a pointwise node is computed. */
+static int typed_by(const reel__gnode *n)
+{
+    return reel__pw_info_of((reel__kernel_id)n->op->kernel)->typed_by;
+}
+
 static bool may_join(const fuser *f, int i)
 {
     const reel__gnode *n = &f->g->node[i];
     if (f->taken[i] || !(n->op->traits & REEL_OP_POINTWISE) || reel__op_mutates(n->op) ||
         !reel__never_changes(&f->e, n->out[0]))
         return false;
-    bool good = true;
-    for (int k = 0; k < n->n_in && good; k++) {
-        reel_dtype dtype = f->g->value[n->in[k]].meta.dtype;
-        good = is_value_dtype(dtype) || dtype == REEL_BOOL;
-    }
-    return good;
+    reel_dtype by = f->g->value[n->in[typed_by(n)]].meta.dtype;
+    return is_value_dtype(by) || by == REEL_BOOL;
 }
 
-/* One float dtype in a region; a node that only knows bools fits any. */
+/* One float dtype in a region; a node that only knows bools fits any. Integers are what a node
+ * makes floats of, or the grid on which it puts them. */
 static bool same_dtype(const fuser *f, int i, reel_dtype *dtype)
 {
     const reel__gnode *n = &f->g->node[i];
     for (int k = 0; k < n->n_in; k++) {
         reel_dtype d = f->g->value[n->in[k]].meta.dtype;
-        if (d == REEL_BOOL) continue;
+        if (!is_value_dtype(d)) continue;
         if (*dtype == REEL_BOOL) *dtype = d;
         if (*dtype != d) return false;
     }
     return true;
+}
+
+/* Executors compute it once; in a program it would be computed each time. */
+static bool is_once(const fuser *f, int i)
+{
+    return f->e.settled[f->g->node[i].out[0]];
 }
 
 static int place_of(const region *r, int node)
@@ -191,7 +201,8 @@ static void grow(const fuser *f, region *r, int at)
     for (int i = at - 1; i >= 0 && r->n_node < REEL_STEPS; i--) {
         bool outside = false;
         reel_dtype with = dtype;
-        if (!may_join(f, i) || !feeds_only(f, r, i, &outside) ||
+        if (!may_join(f, i) || is_once(f, i) != is_once(f, at) ||
+            !feeds_only(f, r, i, &outside) ||
             !same_size(f->g, f->g->node[i].out[0], size_of) || !can_wait(f, r, i) ||
             !same_dtype(f, i, &with) || (outside && r->n_out == REEL_STEP_OUTS))
             continue;
