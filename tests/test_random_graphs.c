@@ -36,6 +36,7 @@ struct trial {
 };
 
 static int failures;
+static int integer_layers; /* in graphs after all passes */
 
 static bool fail(const trial *t, const char *what, double off)
 {
@@ -152,12 +153,13 @@ static bool agrees(trial *t, const char *what, const reel_optimize_opts *opts,
 
 /* ---- gradients ------------------------------------------------------------------------------- */
 
-/* Gradients of the sum of y by inputs and parameters, one after another. */
+/* Gradients of the sum of y by inputs and parameters, one after another: zeros where none flows,
+ * as where an integer is between; a program of rows asks for one all the same. */
 static double *gradients(const trial *t, reel_tensor *y, int64_t *n)
 {
     double *all = NULL;
     *n = 0;
-    if (!y || !reel_needs_grad(y) || reel_backward(reel_sum(y, REEL_ALL, false), NULL))
+    if (!y || (reel_needs_grad(y) && reel_backward(reel_sum(y, REEL_ALL, false), NULL)))
         return NULL;
     for (int i = 0; i < RANDOM_NET_INPUTS + t->net.n_param; i++) {
         reel_tensor *x =
@@ -238,12 +240,21 @@ static bool each_pass(trial *t)
     return good;
 }
 
+static void count_integer_layers(const reel_graph *g)
+{
+    for (int i = 0; i < reel_graph_nodes(g); i++) {
+        const char *op = reel_graph_node_op(g, i);
+        integer_layers += !strcmp(op, "conv2d_int8") || !strcmp(op, "linear_int8");
+    }
+}
+
 static bool all_passes(trial *t, bool exact)
 {
     const char *what = exact ? "all exact passes" : "all passes";
     reel_graph *g = reel_graph_copy(t->graph);
     const reel_optimize_opts opts = {.exact = exact};
     bool good = !reel_graph_optimize(g, &opts) || fail(t, what, INFINITY);
+    count_integer_layers(g);
     good =
         good && replayed(t, what, &opts, g, exact ? 0 : tolerance(t)) &&
         planned(t, exact ? "exact passes, planned" : "all passes, planned", &opts, g,
@@ -308,7 +319,8 @@ int main(int argc, char **argv)
     int64_t live = reel_live_objects();
     for (long long i = 0; i < count && failures < 10; i++)
         tried += try_seed((uint64_t)(seed + i));
-    printf("%lld of %lld functions compared, %d failures\n", tried, count, failures);
+    printf("%lld of %lld functions compared, %d integer layers, %d failures\n", tried,
+           count, integer_layers, failures);
     if (reel_live_objects() != live) {
         fprintf(stderr, "%lld objects are left\n",
                 (long long)(reel_live_objects() - live));
@@ -316,6 +328,10 @@ int main(int argc, char **argv)
     }
     if (count > 100 && !own_calls()) {
         fprintf(stderr, "no operator of a user's own was drawn\n");
+        failures++;
+    }
+    if (count > 100 && !integer_layers) {
+        fprintf(stderr, "no layer was computed in integers\n");
         failures++;
     }
     if (count > 100 && tried < count * 8 / 10) {

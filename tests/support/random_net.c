@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "own_ops.h"
+#include "random_quantized.h"
 
 enum { POOL = 64 };
 
@@ -27,6 +28,11 @@ static uint64_t next(random_net *net)
 static int draw(random_net *net, int n)
 {
     return (int)(next(net) % (uint64_t)n);
+}
+
+int random_net_draw(random_net *net, int n)
+{
+    return draw(net, n);
 }
 
 static double uniform(random_net *net, double low, double high)
@@ -55,6 +61,11 @@ static reel_tensor *param(random_net *net, reel_shape shape, double low, double 
     reel_tensor *t = reel_cast(reel_from(data, shape, REEL_F64), net->dtype);
     net->n_param++;
     return net->param[i] = reel_keep(reel_requires_grad(t, true));
+}
+
+reel_tensor *random_net_param(random_net *net, reel_shape shape, double low, double high)
+{
+    return param(net, shape, low, high);
 }
 
 /* Names of the process, for several nets may be there. */
@@ -401,6 +412,13 @@ static reel_tensor *own(pool *p, reel_tensor *x)
     return draw(p->net, 2) ? y[0] : reel_mul(y[0], reel_unsqueeze(y[1], -1));
 }
 
+/* Of an input of the net, whatever x is. */
+static reel_tensor *quantized(pool *p, reel_tensor *x)
+{
+    (void)x;
+    return random_quantized(p->net, p->x[draw(p->net, RANDOM_NET_INPUTS)]);
+}
+
 typedef struct row {
     int weight;
     reel_tensor *(*make)(pool *p, reel_tensor *x);
@@ -411,7 +429,7 @@ static const row rows[] = {{6, unary},      {1, jump},      {1, positive}, {4, s
                            {2, reduce},     {3, linear},    {2, norm},     {4, conv},
                            {2, batch_norm}, {4, conv_norm}, {2, pool2d},   {2, attention},
                            {1, matmul},     {4, by_hand},   {2, masked},   {1, emptied},
-                           {3, own}};
+                           {3, own},        {3, quantized}};
 
 static reel_tensor *one_more(pool *p)
 {

@@ -27,4 +27,9 @@ void random_net_inputs(const random_net *net, int64_t batch, reel_tensor *x[]);
 /* The function itself: `user` is the random_net. Makes missing parameters. */
 reel_tensor *random_net_run(void *user, reel_tensor *const x[], int n);
 
+/* For rows of the table in other files: a number in 0 .. n - 1, and the next parameter, uniform
+ * in a range; NULL: there are enough. */
+int random_net_draw(random_net *net, int n);
+reel_tensor *random_net_param(random_net *net, reel_shape shape, double low, double high);
+
 #endif
