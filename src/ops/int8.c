@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "ops/conv.h"
+#include "ops/onnx.h"
 #include "ops/records.h"
 
 #define BYTES (DTYPE(REEL_I8) | DTYPE(REEL_U8))
@@ -91,8 +92,51 @@ static reel_status check_operands(const reel__call *c, int64_t act, reel_dtype *
 
 #define OPTIONAL (1 << REEL_INT8_BIAS | 1 << REEL_INT8_Y_SCALE | 1 << REEL_INT8_Y_ZERO)
 #define NO_VJP "made for inference; fake_quantize is what is trained"
-#define NO_ONNX                                                                          \
-    "files hold the dequantize, the operator and the quantize that it stands for"
+
+/* ---- ONNX: the dequantize, the operator and the quantize that it stands for ----------------- */
+
+static reel__ref dequantized(reel_onnx *o, int value, int scale, int zero)
+{
+    const reel__ref in[] = {o->in[value], o->in[scale], o->in[zero]};
+    reel_onnx_ref type = *in[0];
+    type.dtype = REEL_F32;
+    return reel__onnx_call(o, &reel__dequantize, NULL, type, 3, in);
+}
+
+static reel__ref activated(reel_onnx *o, reel__ref y, int64_t act,
+                           const reel__number a[2])
+{
+    const reel__scalar_attrs bounds = {{a[0], a[1]}};
+    const reel__op *op = act == K_RELU    ? &reel__relu
+                         : act == K_RELU6 ? &reel__relu6
+                                          : &reel__clamp;
+    if (act == K_NONE || !y) return y;
+    return reel__onnx_call(o, op, op->attrs ? &bounds : NULL, *y, 1, &y);
+}
+
+static reel__ref quantized(reel_onnx *o, reel__ref y)
+{
+    const reel__ref in[] = {y, o->in[REEL_INT8_Y_SCALE], o->in[REEL_INT8_Y_ZERO]};
+    if (!y || !in[1]) return y;
+    const bool is_u8 = in[2]->dtype == REEL_U8;
+    const reel__scalar_attrs all =
+        is_u8 ? reel__scalars(0, 255) : reel__scalars(-128, 127);
+    return reel__onnx_call(o, &reel__quantize, &all, o->out[0], 3, in);
+}
+
+static reel_status as_onnx(reel_onnx *o, const reel__op *op, const void *attrs,
+                           int64_t act, const reel__number a[2])
+{
+    const reel__ref in[] = {
+        dequantized(o, REEL_INT8_X, REEL_INT8_X_SCALE, REEL_INT8_X_ZERO),
+        dequantized(o, REEL_INT8_W, REEL_INT8_W_SCALE, REEL_INT8_W_ZERO),
+        o->in[REEL_INT8_BIAS],
+    };
+    reel_onnx_ref type = o->out[0];
+    type.dtype = REEL_F32;
+    reel__ref y = in[0] && in[1] ? reel__onnx_call(o, op, attrs, type, 3, in) : NULL;
+    return reel__onnx_give(o, 0, quantized(o, activated(o, y, act, a)));
+}
 
 /* ---- linear: x [..., in]  w [out, in]  bias [out]?  ->  [..., out] ------------------------ */
 
@@ -120,6 +164,12 @@ static reel_status linear_int8_infer(const reel__call *c, reel__meta *out)
     return REEL_OK;
 }
 
+static reel_status linear_int8_onnx(const reel__call *c, reel_onnx *o)
+{
+    const reel__linear_int8_attrs *a = ATTRS(c, reel__linear_int8_attrs);
+    return as_onnx(o, &reel__linear, NULL, a->act, a->a);
+}
+
 static double linear_int8_flops(const reel__call *c)
 {
     return 2. * (double)reel__numel(&c->out[0]->meta) * (double)IN_META(c, 1)->dim[1];
@@ -136,7 +186,7 @@ const reel__op reel__linear_int8 = {
     .attrs = &reel__linear_int8_schema,
     .infer = linear_int8_infer,
     .no_vjp = NO_VJP,
-    .no_onnx = NO_ONNX,
+    .onnx = linear_int8_onnx,
     .flops = linear_int8_flops,
     .sample = "u8[5,4]; i8[3,4]; c32[3]; c32[] in 0.01..0.1; u8[]; c32[] in 0.01..0.1; "
               "c32[3,1] in 0.01..0.1; u8[]; i8[3,1] | act=relu\n"
@@ -156,6 +206,12 @@ static reel_status conv2d_int8_infer(const reel__call *c, reel__meta *out)
     return st;
 }
 
+static reel_status conv2d_int8_onnx(const reel__call *c, reel_onnx *o)
+{
+    const reel__conv2d_int8_attrs *a = ATTRS(c, reel__conv2d_int8_attrs);
+    return as_onnx(o, &reel__conv2d, &a->conv, a->act, a->a);
+}
+
 const reel__op reel__conv2d_int8 = {
     .name = "conv2d_int8",
     .kernel = K_CONV2D_INT8,
@@ -167,7 +223,7 @@ const reel__op reel__conv2d_int8 = {
     .attrs = &reel__conv2d_int8_schema,
     .infer = conv2d_int8_infer,
     .no_vjp = NO_VJP,
-    .no_onnx = NO_ONNX,
+    .onnx = conv2d_int8_onnx,
     .flops = reel__conv2d_flops,
     .sample = "u8[2,3,5,5]; i8[4,3,3,3]; c32[4]; c32[] in 0.01..0.1; i8[]; "
               "c32[] in 0.01..0.1; c32[4,1,1,1] in 0.01..0.1; u8[]; i8[] | stride=1,1 "
