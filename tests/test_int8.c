@@ -119,6 +119,8 @@ static void draw_rest(problem *p, reel_shape y, int64_t depth)
         p->operand[REEL_INT8_Y_SCALE] =
             scales_of(REEL_SCALAR, wild ? (double)random_below(70) - 40 : steps);
         p->operand[REEL_INT8_Y_ZERO] = zeros_of(REEL_SCALAR, dtype, false);
+        if (random_below(20) == 0)
+            *(float *)p->operand[REEL_INT8_Y_SCALE].data *= -1;
         static const reel__kernel_id act[] = {K_NONE, K_RELU, K_RELU6, K_CLAMP};
         const double step = pow(10, steps);
         p->linear.act = act[random_below(4)];
@@ -283,8 +285,13 @@ static int64_t quantized(const problem *o, float steps)
 {
     const float scale = *(const float *)o->operand[REEL_INT8_Y_SCALE].data;
     int64_t y = saturated(o, (double)steps);
-    const int64_t low = saturated(o, (double)(activated(o, -INFINITY) / scale));
-    const int64_t high = saturated(o, (double)(activated(o, INFINITY) / scale));
+    int64_t low = saturated(o, (double)(activated(o, -INFINITY) / scale));
+    int64_t high = saturated(o, (double)(activated(o, INFINITY) / scale));
+    if (low > high) { /* a scale below 0 turns the order */
+        const int64_t t = low;
+        low = high;
+        high = t;
+    }
     if (y < low) y = low;
     return y < high ? y : high;
 }

@@ -25,18 +25,20 @@ static inline int32_t reel__int8_on(const reel__int8_grid *g, float x)
     return q < low + 255 ? (int32_t)q + g->zero : g->least + 255;
 }
 
-/* Quantizing keeps order, so clipping before it is clipping after it to what the bounds become. */
+/* Quantizing keeps order, or turns it where the scale is below 0: so clipping before it is clipping
+ * after it to what the bounds become. */
 static inline reel__int8_bounds reel__int8_bounds_of(const reel__int8_grid *g,
                                                      int64_t act, const reel__number a[2])
 {
-    reel__int8_bounds b = {g->least, g->least + 255};
-    if (act == K_RELU || act == K_RELU6) b.low = reel__int8_on(g, 0);
-    if (act == K_RELU6) b.high = reel__int8_on(g, 6);
-    if (act == K_CLAMP) {
-        b.high = reel__int8_on(g, (float)reel__number_f64(a[1]));
-        b.low = reel__int8_on(g, (float)reel__number_f64(a[0]));
-    }
-    return b;
+    const bool clamps = act == K_CLAMP;
+    const float low = clamps          ? (float)reel__number_f64(a[0])
+                      : act == K_NONE ? -INFINITY
+                                      : 0;
+    const float high = clamps           ? (float)reel__number_f64(a[1])
+                       : act == K_RELU6 ? 6
+                                        : INFINITY;
+    const int32_t p = reel__int8_on(g, low), q = reel__int8_on(g, high);
+    return p < q ? (reel__int8_bounds){p, q} : (reel__int8_bounds){q, p};
 }
 
 #endif

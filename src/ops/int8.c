@@ -124,17 +124,28 @@ static reel__ref quantized(reel_onnx *o, reel__ref y)
     return reel__onnx_call(o, &reel__quantize, &all, o->out[0], 3, in);
 }
 
-static reel_status as_onnx(reel_onnx *o, const reel__op *op, const void *attrs,
-                           int64_t act, const reel__number a[2])
+/* What the two are between: the layer of floats. */
+static reel__ref layer(reel_onnx *o, const reel__op *op, const void *attrs)
 {
-    const reel__ref in[] = {
+    reel__ref in[] = {
         dequantized(o, REEL_INT8_X, REEL_INT8_X_SCALE, REEL_INT8_X_ZERO),
         dequantized(o, REEL_INT8_W, REEL_INT8_W_SCALE, REEL_INT8_W_ZERO),
         o->in[REEL_INT8_BIAS],
     };
     reel_onnx_ref type = o->out[0];
     type.dtype = REEL_F32;
-    reel__ref y = in[0] && in[1] ? reel__onnx_call(o, op, attrs, type, 3, in) : NULL;
+    if (!in[0] || !in[1]) return NULL;
+    if (op == &reel__conv2d || type.rank == 2)
+        return reel__onnx_call(o, op, attrs, type, 3, in);
+    in[1] = reel__onnx_transpose(o, in[1]); /* Gemm is of matrices */
+    reel__ref y = in[1] ? ONNX_NODE("MatMul", type, in[0], in[1]) : NULL;
+    return y && in[2] ? ONNX("Add", y, in[2]) : y;
+}
+
+static reel_status as_onnx(reel_onnx *o, const reel__op *op, const void *attrs,
+                           int64_t act, const reel__number a[2])
+{
+    reel__ref y = layer(o, op, attrs);
     return reel__onnx_give(o, 0, quantized(o, activated(o, y, act, a)));
 }
 

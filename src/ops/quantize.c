@@ -91,7 +91,7 @@ static reel__ref linear_node(reel_onnx *o, const char *op, reel_dtype dtype)
     if (reel_failed() || !fits) return NULL;
     if (axis_of(x, zero) != axis) {
         reel_onnx_ref type = *scale;
-        zero = reel__onnx_expand(o, zero, type);
+        if (!(zero = reel__onnx_expand(o, zero, type))) return NULL;
     }
     reel_onnx_ref type = *x;
     type.dtype = dtype;

@@ -78,9 +78,9 @@ static int activate_earlier(reel_graph *g, const reel__match *m)
 #define ACTIVATED(f) REWRITE_BY(f "(reshape(" LAYER ") as v)", activate_earlier)
 
 static const reel__rule views[] = {
-    LATER("reshape"),  LATER("permute"),   LATER("slice"),     LATER("copy"),
-    EARLIER("copy"),   LATER("expand"),    EARLIER("reshape"), EARLIER("permute"),
-    ACTIVATED("relu"), ACTIVATED("relu6"), ACTIVATED("clamp"),
+    LATER("reshape"),   LATER("permute"),   LATER("slice"),     LATER("copy"),
+    EARLIER("copy"),    EARLIER("reshape"), EARLIER("permute"), ACTIVATED("relu"),
+    ACTIVATED("relu6"), ACTIVATED("clamp"),
 };
 
 /* ---- operands of the records --------------------------------------------------------------- */
@@ -216,14 +216,19 @@ static int product(reel_graph *g, const reel__match *m)
 
 #define OPERANDS "(dequantize!(x, s, z), dequantize!(w, t, u), b?) as c"
 #define FACTORS "(dequantize!(x, s, z), dequantize!(w, t, u)) as c"
+/* As a product of more dimensions reads a matrix. */
+#define EXPANDED "(dequantize!(x, s, z), expand!(dequantize!(w, t, u))) as c"
+
+/* A layer alone, and with an activation. */
+#define ENDS(layer, make)                                                                \
+    REWRITE_BY("quantize(" layer ", p, q)", make),                                       \
+        REWRITE_BY("quantize(any_unary(" layer ") as a, p, q)", make)
 
 static const reel__rule ends[] = {
-    REWRITE_BY("quantize(conv2d" OPERANDS ", p, q)", conv),
-    REWRITE_BY("quantize(any_unary(conv2d" OPERANDS ") as a, p, q)", conv),
-    REWRITE_BY("quantize(linear" OPERANDS ", p, q)", linear),
-    REWRITE_BY("quantize(any_unary(linear" OPERANDS ") as a, p, q)", linear),
-    REWRITE_BY("quantize(matmul" FACTORS ", p, q)", product),
-    REWRITE_BY("quantize(any_unary(matmul" FACTORS ") as a, p, q)", product),
+    ENDS("conv2d" OPERANDS, conv),
+    ENDS("linear" OPERANDS, linear),
+    ENDS("matmul" FACTORS, product),
+    ENDS("matmul" EXPANDED, product),
 };
 
 /* Without a quantize behind them; what has one was taken before. */
@@ -231,6 +236,7 @@ static const reel__rule floats[] = {
     REWRITE_BY("conv2d" OPERANDS, conv),
     REWRITE_BY("linear" OPERANDS, linear),
     REWRITE_BY("matmul" FACTORS, product),
+    REWRITE_BY("matmul" EXPANDED, product),
 };
 
 static int run(reel_graph *g)
