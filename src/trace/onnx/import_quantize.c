@@ -128,11 +128,10 @@ static int extreme(reel__import *im, const reel__op *op, const reel__op *with_ze
                          REEL__IM_ARGS(y, reel__im_scalar(im, 0, x)));
 }
 
-static void dynamic_quantize_linear(reel__import *im)
+void reel__im_dynamic_quantize(reel__import *im, int x, int out[3])
 {
     static const reel__scalar_attrs u8 = {
         {{.is_real = 1, .real = 0}, {.is_real = 1, .real = 255}}};
-    int x = IN(0);
     int low = extreme(im, &reel__min, &reel__minimum, x);
     int span = CALL(sub, NULL, extreme(im, &reel__max, &reel__maximum, x), low);
     int none = CALL(eq, NULL, span, reel__im_scalar(im, 0, x));
@@ -140,17 +139,22 @@ static void dynamic_quantize_linear(reel__import *im)
                      CALL(div, NULL, span, reel__im_scalar(im, 255, x)));
     int zero = CALL(clamp, &u8, CALL(div, NULL, CALL(neg, NULL, low), scale));
     zero = reel__im_cast(im, CALL(round, NULL, zero), REEL_U8);
-    OUT(0, CALL(quantize, &u8, x, scale, zero));
-    OUT(1, scale);
-    OUT(2, zero);
+    out[0] = CALL(quantize, &u8, x, scale, zero);
+    out[1] = scale;
+    out[2] = zero;
+}
+
+static void dynamic_quantize_linear(reel__import *im)
+{
+    int out[3];
+    reel__im_dynamic_quantize(im, IN(0), out);
+    for (int k = 0; k < 3; k++) OUT(k, out[k]);
 }
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
-#define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {                                                                                    \
-        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
-    }
+#define RULE(name, from, to, least, most, outs, words, function)                         \
+    ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("QuantizeLinear", 10, 12, 2, 3, 1, "", quantize_linear),
@@ -162,6 +166,10 @@ static const reel__import_row rows[] = {
     RULE("DequantizeLinear", 13, 20, 2, 3, 1, "axis", dequantize_linear),
     RULE("DequantizeLinear", 21, 0, 2, 3, 1, "axis block_size", dequantize_linear),
     RULE("DynamicQuantizeLinear", 11, 0, 1, 1, 3, "", dynamic_quantize_linear),
+    ROW("QuantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = quantize_linear,
+        .domain = REEL__IM_MICROSOFT),
+    ROW("DequantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = dequantize_linear,
+        .domain = REEL__IM_MICROSOFT),
 };
 
 const reel__import_family reel__import_quantize = {rows, sizeof rows / sizeof *rows};
