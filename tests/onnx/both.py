@@ -5,6 +5,7 @@ import numpy as np
 import onnxruntime as ort
 
 OFF = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+BASIC = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
 EXTENDED = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 ALL = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 
@@ -19,12 +20,15 @@ def exact():
         return False
 
 
-def session(model, level=ALL, optimized=None):
-    """`model`: bytes, or a path."""
+def session(model, level=ALL, optimized=None, entries=None):
+    """`model`: bytes, or a path; `optimized`: where its graph is written; `entries`: of the
+    configuration."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.graph_optimization_level = level
+    for key, value in (entries or {}).items():
+        options.add_session_config_entry(key, value)
     if optimized:
         options.optimized_model_filepath = str(optimized)
     return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options,
