@@ -372,6 +372,18 @@ def dequantize_21(d):
     dequantize(d, ("one", "axis", "blocks"))
 
 
+def dequantize_23(d):
+    d.opset = 23
+    dequantize(d, ("one", "axis", "blocks"))
+    d.attributes["output_dtype"] = d.one_of(TensorProto.FLOAT, TensorProto.FLOAT16)
+
+
+def quantize_23(d):
+    d.opset = 23
+    quantize(d)
+    d.attributes["precision"] = TensorProto.FLOAT
+
+
 def dequantize_i32(d):
     d.opset = d.one_of(13, 17, 21)
     d.add(d.rng.integers(-99999, 99999, (4, 6)).astype(np.int32), fed=True)
@@ -409,6 +421,8 @@ ROWS = [
     ("QuantizeLinear", MICROSOFT, quantize),
     ("DequantizeLinear", "", dequantize_13),
     ("DequantizeLinear", "", dequantize_21),
+    ("DequantizeLinear", "", dequantize_23),
+    ("QuantizeLinear", "", quantize_23),
     ("DequantizeLinear", "", dequantize_i32),
     ("DequantizeLinear", MICROSOFT, dequantize),
     ("DynamicQuantizeLinear", "", dynamic_quantize),

@@ -125,6 +125,8 @@ void reel__im_out_data(reel__import *im, int k, const reel__onnx_tensor *t);
 int64_t reel__im_int(reel__import *im, const char *name, int64_t otherwise);
 double reel__im_float(reel__import *im, const char *name, double otherwise);
 const char *reel__im_string(reel__import *im, const char *name, const char *otherwise);
+/* The dtype of a number that the attribute `name` has. */
+reel_dtype reel__im_dtype(const char *name, int64_t number);
 const reel__onnx_tensor *reel__im_tensor(reel__import *im, const char *name);
 bool reel__im_has(const reel__import *im, const char *name);
 

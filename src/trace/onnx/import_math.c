@@ -299,14 +299,7 @@ static void tangent(reel__import *im)
 /* `to` is a number of a type. */
 static void cast_to(reel__import *im, int64_t to)
 {
-    reel_dtype dtype = REEL_F32;
-    if (to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
-        !reel__onnx_dtype_back((reel__onnx_dtype)to, &dtype))
-        reel_fail(REEL_ERR_UNSUPPORTED, "attribute to is %" PRId64 " (%s)", to,
-                  to >= 0 && to < REEL_ONNX_DTYPE_COUNT
-                      ? reel__onnx_dtype_name((reel__onnx_dtype)to)
-                      : "no dtype");
-    OUT(0, reel__im_cast(im, IN(0), dtype));
+    OUT(0, reel__im_cast(im, IN(0), reel__im_dtype("to", to)));
 }
 
 static void cast(reel__import *im)
