@@ -28,5 +28,5 @@ judge() # script, arguments
 "$build/tests/test_onnx_fusion" --write "$folder" || exit 1
 judge quantized_nodes.py "$build/tools/reel" "$folder"
 judge fusion.py "$folder"
-judge quantized_files.py "$build/tools/reel" "$folder"
+judge quantized_files.py "$build/tools/reel" "$build/tests/test_graph_fake" "$folder"
 exit $failed

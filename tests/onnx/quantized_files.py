@@ -1,5 +1,6 @@
 """Files that ONNX Runtime's quantizer makes of our float exports, in reel and in ONNX Runtime:
-quantized_files.py REEL FOLDER, where `test_onnx_fusion --write FOLDER` wrote the nets.
+quantized_files.py REEL TRAINER FOLDER, where `test_onnx_fusion --write FOLDER` wrote the nets and
+TRAINER is test_graph_fake. Static files go on training for a step too, dynamic ones say why not.
 
 Measure: distance of outputs in steps of the last quantizer, which a dynamic file has not: there it
 is 1/255 of the output's range. ONNX Runtime runs without optimizations, for with them it is up to 5
@@ -78,7 +79,15 @@ def layers_left(path, reel, folder):
     return [sum(have.get(name, 0) for name in names) for names in (FLOAT, INTEGER)]
 
 
-def check(net, kind, reel, folder, rng):
+def trained(path, kind, trainer):
+    """What is wrong, or None; and what it said."""
+    done = subprocess.run([trainer, "--train", path], capture_output=True, text=True, check=False)
+    right = (done.returncode == 1 and "no gradient goes through" in done.stdout
+             if kind == "dynamic" else done.returncode == 0)
+    return not right, done.stdout.strip()
+
+
+def check(net, kind, reel, trainer, folder, rng):
     """What is wrong, or None; and what was seen."""
     path = quantized(net, kind, folder, rng)
     step, plain, fused = last_step(path), both.session(path, both.OFF), both.session(path)
@@ -100,20 +109,22 @@ def check(net, kind, reel, folder, rng):
     seen = (f"{apart.max():.2f} steps apart, {100 * beyond:.1f} % beyond one "
             f"(unoptimized {unoptimized.max():.2f}; ONNX Runtime from itself {itself.max():.2f}); "
             f"{integers} layers in integers, {floats} not")
-    wrong = (apart.max() > WORST or beyond > BEYOND or floats or not integers or
+    untrained, said = trained(path, kind, trainer)
+    seen += f"\n    {said}"
+    wrong = (untrained or apart.max() > WORST or beyond > BEYOND or floats or not integers or
              (kind == "dynamic" and unoptimized.max() > 1.001))
     return wrong, seen
 
 
 def main():
-    reel, folder = sys.argv[1], Path(sys.argv[2])
+    reel, trainer, folder = *sys.argv[1:3], Path(sys.argv[3])
     logging.disable(logging.WARNING)  # what the quantizer would like to be given
     rng = np.random.default_rng(1)
     failed = 0
     for net in SHAPES:
         for kind in KINDS:
             try:
-                wrong, seen = check(net, kind, reel, folder, rng)
+                wrong, seen = check(net, kind, reel, trainer, folder, rng)
             except (both.Refused, ValueError) as error:
                 wrong, seen = True, str(error)
             print(f"{'FAILED: ' if wrong else ''}{net} {kind}: {seen}")
