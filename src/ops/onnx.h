@@ -111,6 +111,8 @@ reel__ref reel__onnx_range(reel_onnx *o, const reel__arange_attrs *a, reel_dtype
 /* The same with equal steps; n may not grow. */
 reel__ref reel__onnx_linspace(reel_onnx *o, const reel__linspace_attrs *a,
                               reel_dtype dtype, int64_t n, int64_t grow);
+/* Whether the model keeps the value, integers, and all of them are 0. */
+bool reel__onnx_is_zero(const reel_onnx *o, reel__ref x);
 /* A tensor full of a value, of the type's shape and dtype. */
 reel__ref reel__onnx_full(reel_onnx *o, reel__number value, reel_onnx_ref type);
 

@@ -80,22 +80,26 @@ static reel__ref flat(reel_onnx *o, reel__ref x, reel__ref p)
     return reel__onnx_as(o, p, type);
 }
 
-/* QuantizeLinear or DequantizeLinear; NULL without an error: it cannot say this. */
+/* QuantizeLinear or DequantizeLinear; NULL without an error: it cannot say this. Integers of 32
+ * bits have no zero point there. */
 static reel__ref linear_node(reel_onnx *o, const char *op, reel_dtype dtype)
 {
     const reel__ref x = o->in[0], scale = o->in[1];
     reel__ref zero = o->in[2];
+    const bool none = zero->dtype == REEL_I32;
     int axis = axis_of(x, scale);
     bool fits = axis != SEVERAL_AXES && reel__onnx_has(o, op, scale->dtype) &&
-                (axis_of(x, zero) == axis || axis_of(x, zero) == NO_AXIS);
+                (none ? reel__onnx_is_zero(o, zero)
+                      : axis_of(x, zero) == axis || axis_of(x, zero) == NO_AXIS);
     if (reel_failed() || !fits) return NULL;
-    if (axis_of(x, zero) != axis) {
+    if (!none && axis_of(x, zero) != axis) {
         reel_onnx_ref type = *scale;
         if (!(zero = reel__onnx_expand(o, zero, type))) return NULL;
     }
     reel_onnx_ref type = *x;
     type.dtype = dtype;
-    reel__ref y = ONNX_NODE(op, type, x, flat(o, x, scale), flat(o, x, zero));
+    reel__ref y =
+        ONNX_NODE(op, type, x, flat(o, x, scale), none ? NULL : flat(o, x, zero));
     return WITH_INT(y, "axis", axis >= 0 ? axis : 1);
 }
 

@@ -53,6 +53,21 @@ reel__ref reel__onnx_list(reel_onnx *o, int n, const int64_t value[])
     return reel__onnx_const(o, REEL_SHAPE(n), REEL_I64, value);
 }
 
+bool reel__onnx_is_zero(const reel_onnx *o, reel__ref x)
+{
+    if (reel_failed()) return false;
+    const reel__onnx_graph *g = &o->model->graph;
+    const unsigned char *data = x->state ? x->state->data : NULL;
+    size_t bytes = reel_dtype_size(x->dtype);
+    for (int d = 0; d < x->rank; d++) bytes *= (size_t)x->dim[d];
+    for (size_t i = g->initializer.n; !data && i > 0; i--)
+        if (strcmp(g->initializer.at[i - 1]->name, x->name) == 0)
+            data = g->initializer.at[i - 1]->data;
+    for (size_t i = 0; data && i < bytes; i++)
+        if (data[i]) return false;
+    return data != NULL;
+}
+
 /* ---- sizes --------------------------------------------------------------------------------- */
 
 static reel_onnx_ref list_type(int64_t n)

@@ -17,7 +17,8 @@
 static const reel__import_family *const families[] = {
     &reel__import_math,   &reel__import_shape,  &reel__import_const,
     &reel__import_index,  &reel__import_reduce, &reel__import_window,
-    &reel__import_matmul, &reel__import_norm,   &reel__import_quantize};
+    &reel__import_matmul, &reel__import_norm,   &reel__import_quantize,
+    &reel__import_qlinear};
 
 /* Two sizes that nothing else is likely to depend on; 1 would make views of what is none. */
 #define BATCH_A 2
@@ -25,33 +26,40 @@ static const reel__import_family *const families[] = {
 
 /* ---- the table of operators -------------------------------------------------------------- */
 
-static bool is_standard(const reel__onnx_node *n)
+/* The name of a node's domain as rows have it: NULL for ONNX's own. */
+static const char *domain_of(const reel__onnx_node *n)
 {
-    return !*n->domain || strcmp(n->domain, "ai.onnx") == 0;
+    return !*n->domain || strcmp(n->domain, "ai.onnx") == 0 ? NULL : n->domain;
 }
 
-/* The row of a node; NULL if there is none for the opset. */
+static bool same_domain(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* The row of a node; NULL if there is none for the opset. Other domains that are read have one
+ * version. */
 static const reel__import_row *row_of(const reel__onnx_node *n, int64_t opset)
 {
-    for (size_t f = 0; is_standard(n) && f < sizeof families / sizeof *families; f++)
+    const char *domain = domain_of(n);
+    if (domain) opset = 1;
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
         for (int i = 0; i < families[f]->n; i++) {
             const reel__import_row *r = &families[f]->row[i];
             if (opset >= r->since && (!r->until || opset <= r->until) &&
-                strcmp(r->op_type, n->op_type) == 0)
+                strcmp(r->op_type, n->op_type) == 0 && same_domain(r->domain, domain))
                 return r;
         }
     return NULL;
 }
 
-/* Finds out what stands for the node. */
+/* Finds out what stands for the node: of other domains first what the user says. */
 static void look_up(reel__import *im)
 {
+    const reel__onnx_node *n = im->node;
     reel__op_release(im->custom);
-    im->custom = NULL;
-    im->row = row_of(im->node, im->opset);
-    if (im->row || is_standard(im->node)) return;
-    im->custom = reel__custom_by_onnx(im->node->domain, im->node->op_type);
-    if (im->custom) im->row = &reel__import_custom;
+    im->custom = domain_of(n) ? reel__custom_by_onnx(n->domain, n->op_type) : NULL;
+    im->row = im->custom ? &reel__import_custom : row_of(n, im->opset);
 }
 
 static bool has_word(const char *words, const char *word)

@@ -24,6 +24,8 @@ typedef struct reel__import reel__import;
 
 /* Of a name whose value could not be made, for want of something that the list says. */
 #define REEL__IM_LACKING (-2)
+/* The domain of ONNX Runtime's own operators. */
+#define REEL__IM_MICROSOFT "com.microsoft"
 /* A place in a file, for the list. */
 #define REEL__ONNX_WHERE 96
 
@@ -35,10 +37,19 @@ typedef struct reel__import_row {
     int max_out;            /* -1: any number */
     const char *attributes; /* those it may have, "axis keepdims" */
     void (*rule)(reel__import *);
-    const reel__op *record;  /* for rules that many rows share */
-    const reel__op *record2; /* a second one */
-    double number;           /* what else tells rows of one rule apart */
+    const reel__op *record;           /* for rules that many rows share */
+    const reel__op *record2;          /* a second one */
+    double number;                    /* what else tells rows of one rule apart */
+    const struct reel__im_form *form; /* of quantized operands (import_qlinear.c) */
+    const char *domain; /* NULL: ONNX's own; opsets are those of the domain */
 } reel__import_row;
+
+/* ROW("Relu", 1, 0, 1, 1, 1, "", .rule = unary, .record = &reel__relu) */
+#define ROW(name, from, to, least, most, outs, words, ...)                               \
+    {                                                                                    \
+        .op_type = (name), .since = (from), .until = (to), .min_in = (least),            \
+        .max_in = (most), .max_out = (outs), .attributes = (words), __VA_ARGS__          \
+    }
 
 struct reel__import {
     const reel__onnx_model *model;
@@ -68,7 +79,7 @@ typedef struct reel__import_family {
 } reel__import_family;
 extern const reel__import_family reel__import_math, reel__import_shape,
     reel__import_const, reel__import_index, reel__import_reduce, reel__import_window,
-    reel__import_matmul, reel__import_norm, reel__import_quantize;
+    reel__import_matmul, reel__import_norm, reel__import_quantize, reel__import_qlinear;
 
 /* ---- import.c ------------------------------------------------------------------------------- */
 
@@ -114,6 +125,8 @@ void reel__im_out_data(reel__import *im, int k, const reel__onnx_tensor *t);
 int64_t reel__im_int(reel__import *im, const char *name, int64_t otherwise);
 double reel__im_float(reel__import *im, const char *name, double otherwise);
 const char *reel__im_string(reel__import *im, const char *name, const char *otherwise);
+/* The dtype of a number that the attribute `name` has. */
+reel_dtype reel__im_dtype(const char *name, int64_t number);
 const reel__onnx_tensor *reel__im_tensor(reel__import *im, const char *name);
 bool reel__im_has(const reel__import *im, const char *name);
 
@@ -178,6 +191,8 @@ int reel__im_cast(reel__import *im, int x, reel_dtype dtype);
 int reel__im_contiguous(reel__import *im, int x);
 int reel__im_channels_last(reel__import *im, int x);
 int reel__im_matmul(reel__import *im, int x, int y);
+/* The same, where vectors are a row and a column: MatMul. */
+int reel__im_product(reel__import *im, int x, int y);
 /* x with the size of dimensions of the mask 1, or without them. A mean is a sum. */
 int reel__im_reduce(reel__import *im, const reel__op *op, int x, int64_t mask,
                     double scale, bool keep);
@@ -196,10 +211,33 @@ int reel__im_count_from(reel__import *im, int64_t start, int64_t n);
 /* A constant; `data` is copied. */
 int reel__im_const(reel__import *im, reel_shape shape, reel_dtype dtype,
                    const void *data);
+/* Along `axis`, and over all dimensions from it on together, as opsets until 12 have it. */
+int reel__im_softmax(reel__import *im, const reel__op *op, int x, int64_t axis);
+int reel__im_softmax_flat(reel__import *im, const reel__op *op, int x, int64_t axis);
 /* Merges or splits dimensions: all before `axis`, all from it on. */
 int reel__im_flatten(reel__import *im, int x, int axis);
 /* Number of elements of dimensions from .. to - 1. */
 int64_t reel__im_count(const reel__meta *m, int from, int to);
+
+/* ---- import_window.c: what the node does with windows, for operators on quantized operands -- */
+
+/* Operands and attributes as records of convolutions take them: planes, channels last. */
+typedef struct reel__im_conv {
+    int x, weight;
+    reel__conv2d_attrs attrs;
+    int dims; /* of space, in the file */
+} reel__im_conv;
+/* Where padding differs between sides, x gets it: of `zero`, a value, or of 0 without one. */
+reel__im_conv reel__im_conv_of(reel__import *im, int x, int weight, int zero);
+/* A plane as the file has it: with one dimension of space [n, c, l]. */
+int reel__im_as_line(reel__import *im, int y, int dims);
+int reel__im_average_pool(reel__import *im, int x);
+int reel__im_global_average_pool(reel__import *im, int x);
+
+/* ---- import_quantize.c ---------------------------------------------------------------------- */
+
+/* x as u8, its scale and its zero point: DynamicQuantizeLinear. */
+void reel__im_dynamic_quantize(reel__import *im, int x, int out[3]);
 
 /* ---- import_fold.c: what is known while loading -------------------------------------------- */
 

@@ -122,10 +122,8 @@ static void eye_like(reel__import *im)
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
-#define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {                                                                                    \
-        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
-    }
+#define RULE(name, from, to, least, most, outs, words, function)                         \
+    ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("Constant", 1, 0, 0, 0, 1, "value value_float value_floats value_int value_ints",

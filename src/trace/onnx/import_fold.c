@@ -14,8 +14,10 @@
 /* Bytes of all results of one file; beyond it nothing is computed while loading. */
 #define FOLD_BYTES (INT64_C(64) << 20)
 
+/* What a file holds quantized stays so, or a small layer would run on floats. */
 static bool foldable(const reel__op *op)
 {
+    if (op == &reel__dequantize) return false;
     if (op->traits & (REEL_OP_INPLACE | REEL_OP_RANDOM)) return false;
     if (op == &reel__dequantize) return false; /* a weight stays the integers that it is */
     return op->traits & (REEL_OP_POINTWISE | REEL_OP_VIEW | REEL_OP_FOLDS);

@@ -133,10 +133,8 @@ static void one_hot(reel__import *im)
     OUT(0, CALL(where, NULL, hit, on, off));
 }
 
-#define RULE(name, since, least, most, attributes, rule)                                 \
-    {                                                                                    \
-        name, since, 0, least, most, 1, attributes, rule, NULL, NULL, 0                  \
-    }
+#define RULE(name, from, least, most, words, function)                                   \
+    ROW(name, from, 0, least, most, 1, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("Gather", 1, 2, 2, "axis", gather),

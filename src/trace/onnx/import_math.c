@@ -299,14 +299,7 @@ static void tangent(reel__import *im)
 /* `to` is a number of a type. */
 static void cast_to(reel__import *im, int64_t to)
 {
-    reel_dtype dtype = REEL_F32;
-    if (to < 0 || to >= REEL_ONNX_DTYPE_COUNT ||
-        !reel__onnx_dtype_back((reel__onnx_dtype)to, &dtype))
-        reel_fail(REEL_ERR_UNSUPPORTED, "attribute to is %" PRId64 " (%s)", to,
-                  to >= 0 && to < REEL_ONNX_DTYPE_COUNT
-                      ? reel__onnx_dtype_name((reel__onnx_dtype)to)
-                      : "no dtype");
-    OUT(0, reel__im_cast(im, IN(0), dtype));
+    OUT(0, reel__im_cast(im, IN(0), reel__im_dtype("to", to)));
 }
 
 static void cast(reel__import *im)
@@ -355,28 +348,25 @@ static void dropout(reel__import *im)
 
 /* ---- the table ---------------------------------------------------------------------------------- */
 
-#define UNARY(name, since, rec)                                                          \
-    {                                                                                    \
-        name, since, 0, 1, 1, 1, "", unary, &reel__##rec, NULL, 0                        \
-    }
+#define UNARY(name, from, rec)                                                           \
+    ROW(name, from, 0, 1, 1, 1, "", .rule = unary, .record = &reel__##rec)
 #define ALPHA(name, rec, otherwise)                                                      \
-    {                                                                                    \
-        name, 1, 0, 1, 1, 1, "alpha", with_alpha, &reel__##rec, NULL, otherwise          \
-    }
-#define BINARY(name, since, rec)                                                         \
-    {                                                                                    \
-        name, since, 0, 2, 2, 1, "", binary, &reel__##rec, NULL, 0                       \
-    }
-#define RULE(name, since, until, least, most, attributes, rule)                          \
-    {                                                                                    \
-        name, since, until, least, most, 1, attributes, rule, NULL, NULL, 0              \
-    }
+    ROW(name, 1, 0, 1, 1, 1, "alpha", .rule = with_alpha, .record = &reel__##rec,        \
+        .number = (otherwise))
+#define BINARY(name, from, rec)                                                          \
+    ROW(name, from, 0, 2, 2, 1, "", .rule = binary, .record = &reel__##rec)
+#define RULE(name, from, to, least, most, words, function)                               \
+    ROW(name, from, to, least, most, 1, words, .rule = (function))
+#define MANY(name, rec)                                                                  \
+    ROW(name, 1, 0, 1, -1, 1, "", .rule = variadic, .record = &reel__##rec)
+#define DROPOUT(from, to, most, words)                                                   \
+    ROW("Dropout", from, to, 1, most, 2, words, .rule = dropout)
 /* Before opset 7 the second of two operands stood where an attribute said: reel__im_in(). */
-#define PAIR(name, rule, rec, rec2)                                                      \
-    {name, 1, 6, 2, 2, 1, "axis broadcast", rule, rec, rec2, 0},                         \
-    {                                                                                    \
-        name, 7, 0, 2, 2, 1, "", rule, rec, rec2, 0                                      \
-    }
+#define PAIR(name, function, rec, rec2)                                                  \
+    ROW(name, 1, 6, 2, 2, 1, "axis broadcast", .rule = (function), .record = (rec),      \
+        .record2 = (rec2)),                                                              \
+        ROW(name, 7, 0, 2, 2, 1, "", .rule = (function), .record = (rec),                \
+            .record2 = (rec2))
 
 static const reel__import_row rows[] = {
     UNARY("Abs", 1, abs),
@@ -406,9 +396,9 @@ static const reel__import_row rows[] = {
     PAIR("Div", divide, NULL, NULL),
     RULE("Mod", 10, 0, 2, 2, "fmod", modulo),
     PAIR("Pow", power, NULL, NULL),
-    {"Max", 1, 0, 1, -1, 1, "", variadic, &reel__maximum, NULL, 0},
-    {"Min", 1, 0, 1, -1, 1, "", variadic, &reel__minimum, NULL, 0},
-    {"Sum", 1, 0, 1, -1, 1, "", variadic, &reel__add, NULL, 0},
+    MANY("Max", maximum),
+    MANY("Min", minimum),
+    MANY("Sum", add),
     RULE("Mean", 1, 0, 1, -1, "", mean),
     PAIR("Equal", binary, &reel__eq, NULL),
     PAIR("Less", binary, &reel__lt, NULL),
@@ -439,9 +429,9 @@ static const reel__import_row rows[] = {
     RULE("Cast", 6, 0, 1, 1, "to saturate round_mode", cast),
     RULE("CastLike", 15, 0, 2, 2, "saturate round_mode", cast_like),
     RULE("Identity", 1, 0, 1, 1, "", identity),
-    {"Dropout", 1, 6, 1, 1, 2, "is_test ratio", dropout, NULL, NULL, 0},
-    {"Dropout", 7, 11, 1, 1, 2, "ratio", dropout, NULL, NULL, 0},
-    {"Dropout", 12, 0, 1, 3, 2, "seed", dropout, NULL, NULL, 0},
+    DROPOUT(1, 6, 1, "is_test ratio"),
+    DROPOUT(7, 11, 1, "ratio"),
+    DROPOUT(12, 0, 3, "seed"),
 };
 
 const reel__import_family reel__import_math = {rows, sizeof rows / sizeof *rows};

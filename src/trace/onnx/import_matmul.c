@@ -6,21 +6,26 @@
 
 /* ---- MatMul, Gemm ----------------------------------------------------------------------------------- */
 
-static void matmul(reel__import *im)
+int reel__im_product(reel__import *im, int x, int y)
 {
-    int x = IN(0), y = IN(1);
     bool row = META(x)->rank == 1, column = META(y)->rank == 1;
     if (row) x = reel__im_reshape(im, x, REEL_SHAPE(1, META(x)->dim[0]));
     if (column) y = reel__im_reshape(im, y, REEL_SHAPE(META(y)->dim[0], 1));
     int z = reel_failed() ? REEL_NO_VALUE : reel__im_matmul(im, x, y);
-    if (reel_failed()) return;
+    if (reel_failed()) return REEL_NO_VALUE;
     reel_shape s = reel__shape(META(z));
     if (column) s.rank--;
     if (row) { /* the dimension before the last, or the last if that is gone */
         if (!column) s.dim[s.rank - 2] = s.dim[s.rank - 1];
         s.rank--;
     }
-    OUT(0, reel__im_reshape(im, z, s));
+    return reel__im_reshape(im, z, s);
+}
+
+static void matmul(reel__import *im)
+{
+    int x = IN(0), y = IN(1);
+    OUT(0, reel__im_product(im, x, y));
 }
 
 /* alpha x y + beta c. What a linear layer is becomes one. */
@@ -115,10 +120,8 @@ static void attention(reel__import *im)
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
-#define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {                                                                                    \
-        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
-    }
+#define RULE(name, from, to, least, most, outs, words, function)                         \
+    ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("MatMul", 1, 0, 2, 2, 1, "", matmul),

@@ -181,6 +181,16 @@ const char *reel__im_string(reel__import *im, const char *name, const char *othe
     return a ? a->s : otherwise;
 }
 
+reel_dtype reel__im_dtype(const char *name, int64_t number)
+{
+    reel_dtype dtype = REEL_F32;
+    bool known = number >= 0 && number < REEL_ONNX_DTYPE_COUNT;
+    if (!known || !reel__onnx_dtype_back((reel__onnx_dtype)number, &dtype))
+        reel_fail(REEL_ERR_UNSUPPORTED, "attribute %s is %" PRId64 " (%s)", name, number,
+                  known ? reel__onnx_dtype_name((reel__onnx_dtype)number) : "no dtype");
+    return dtype;
+}
+
 const reel__onnx_tensor *reel__im_tensor(reel__import *im, const char *name)
 {
     const reel__onnx_attribute *a = attribute(im, name, REEL_ONNX_A_TENSOR);

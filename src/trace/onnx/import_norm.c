@@ -187,10 +187,8 @@ static void mean_variance_norm(reel__import *im)
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
-#define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {                                                                                    \
-        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
-    }
+#define RULE(name, from, to, least, most, outs, words, function)                         \
+    ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("BatchNormalization", 1, 6, 5, 5, 5, "epsilon is_test momentum spatial",

@@ -72,17 +72,17 @@ static grid grid_of(reel__import *im, const reel__meta *x, const reel__meta *s)
 }
 
 /* The record on x [...] with a scale and a zero point as the node has them. */
-static void emit(reel__import *im, const reel__op *op, const void *attrs, int x,
-                 int scale, int zero)
+static int emit(reel__import *im, const reel__op *op, const void *attrs, int x, int scale,
+                int zero)
 {
-    if (reel_failed()) return;
+    if (reel_failed()) return REEL_NO_VALUE;
     const reel_shape shape = reel__shape(META(x));
     const grid g = grid_of(im, META(x), META(scale));
     x = reel__im_reshape(im, x, g.x);
     scale = reel__im_reshape(im, scale, g.parameter);
     zero = reel__im_reshape(im, zero, g.parameter);
     int y = reel__im_emit(im, op, attrs, REEL__IM_ARGS(x, scale, zero));
-    OUT(0, reel__im_reshape(im, y, shape));
+    return reel__im_reshape(im, y, shape);
 }
 
 /* The zero point, or 0 of the dtype for each scale. */
@@ -103,18 +103,25 @@ static void quantize_linear(reel__import *im)
                   "possible",
                   to);
     int zero = zero_of(im, scale, to == REEL_ONNX_INT8 ? REEL_I8 : REEL_U8);
-    if (reel_failed()) return;
-    bool is_signed = META(zero)->dtype == REEL_I8;
+    const reel_dtype dtype = META(zero)->dtype;
+    if (!reel_failed() && dtype != REEL_I8 && dtype != REEL_U8)
+        reel_fail(REEL_ERR_FORMAT, "zero point %s must be u8 or i8", SHOW(META(zero)));
+    int64_t precision = reel__im_int(im, "precision", 0);
+    if (precision)
+        scale = reel__im_cast(im, scale, reel__im_dtype("precision", precision));
+    x = reel__im_cast(im, x, META(scale)->dtype);
     const reel__scalar_attrs a =
-        is_signed ? reel__scalars(-128, 127) : reel__scalars(0, 255);
-    emit(im, &reel__quantize, &a, reel__im_cast(im, x, META(scale)->dtype), scale, zero);
+        dtype == REEL_I8 ? reel__scalars(-128, 127) : reel__scalars(0, 255);
+    OUT(0, emit(im, &reel__quantize, &a, x, scale, zero));
 }
 
 static void dequantize_linear(reel__import *im)
 {
     int x = reel__im_in_buffer(im, 0), scale = reel__im_in_buffer(im, 1);
     int zero = reel_failed() ? REEL_NO_VALUE : zero_of(im, scale, META(x)->dtype);
-    emit(im, &reel__dequantize, NULL, x, scale, zero);
+    int y = emit(im, &reel__dequantize, NULL, x, scale, zero);
+    int64_t to = reel__im_int(im, "output_dtype", 0);
+    OUT(0, to ? reel__im_cast(im, y, reel__im_dtype("output_dtype", to)) : y);
 }
 
 /* ---- DynamicQuantizeLinear: the range is that of x and 0 -------------------------------------------- */
@@ -128,11 +135,10 @@ static int extreme(reel__import *im, const reel__op *op, const reel__op *with_ze
                          REEL__IM_ARGS(y, reel__im_scalar(im, 0, x)));
 }
 
-static void dynamic_quantize_linear(reel__import *im)
+void reel__im_dynamic_quantize(reel__import *im, int x, int out[3])
 {
     static const reel__scalar_attrs u8 = {
         {{.is_real = 1, .real = 0}, {.is_real = 1, .real = 255}}};
-    int x = IN(0);
     int low = extreme(im, &reel__min, &reel__minimum, x);
     int span = CALL(sub, NULL, extreme(im, &reel__max, &reel__maximum, x), low);
     int none = CALL(eq, NULL, span, reel__im_scalar(im, 0, x));
@@ -140,28 +146,41 @@ static void dynamic_quantize_linear(reel__import *im)
                      CALL(div, NULL, span, reel__im_scalar(im, 255, x)));
     int zero = CALL(clamp, &u8, CALL(div, NULL, CALL(neg, NULL, low), scale));
     zero = reel__im_cast(im, CALL(round, NULL, zero), REEL_U8);
-    OUT(0, CALL(quantize, &u8, x, scale, zero));
-    OUT(1, scale);
-    OUT(2, zero);
+    out[0] = CALL(quantize, &u8, x, scale, zero);
+    out[1] = scale;
+    out[2] = zero;
+}
+
+static void dynamic_quantize_linear(reel__import *im)
+{
+    int out[3];
+    reel__im_dynamic_quantize(im, IN(0), out);
+    for (int k = 0; k < 3; k++) OUT(k, out[k]);
 }
 
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
-#define RULE(name, since, until, least, most, outs, attributes, rule)                    \
-    {                                                                                    \
-        name, since, until, least, most, outs, attributes, rule, NULL, NULL, 0           \
-    }
+#define RULE(name, from, to, least, most, outs, words, function)                         \
+    ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("QuantizeLinear", 10, 12, 2, 3, 1, "", quantize_linear),
     RULE("QuantizeLinear", 13, 18, 2, 3, 1, "axis", quantize_linear),
     RULE("QuantizeLinear", 19, 20, 2, 3, 1, "axis saturate", quantize_linear),
-    RULE("QuantizeLinear", 21, 0, 2, 3, 1, "axis block_size output_dtype saturate",
+    RULE("QuantizeLinear", 21, 22, 2, 3, 1, "axis block_size output_dtype saturate",
          quantize_linear),
+    RULE("QuantizeLinear", 23, 0, 2, 3, 1,
+         "axis block_size output_dtype precision saturate", quantize_linear),
     RULE("DequantizeLinear", 10, 12, 2, 3, 1, "", dequantize_linear),
     RULE("DequantizeLinear", 13, 20, 2, 3, 1, "axis", dequantize_linear),
-    RULE("DequantizeLinear", 21, 0, 2, 3, 1, "axis block_size", dequantize_linear),
+    RULE("DequantizeLinear", 21, 22, 2, 3, 1, "axis block_size", dequantize_linear),
+    RULE("DequantizeLinear", 23, 0, 2, 3, 1, "axis block_size output_dtype",
+         dequantize_linear),
     RULE("DynamicQuantizeLinear", 11, 0, 1, 1, 3, "", dynamic_quantize_linear),
+    ROW("QuantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = quantize_linear,
+        .domain = REEL__IM_MICROSOFT),
+    ROW("DequantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = dequantize_linear,
+        .domain = REEL__IM_MICROSOFT),
 };
 
 const reel__import_family reel__import_quantize = {rows, sizeof rows / sizeof *rows};

@@ -159,54 +159,64 @@ static void arg(reel__import *im)
 
 /* ---- Softmax, LogSoftmax --------------------------------------------------------------------- */
 
-static void softmax(reel__import *im)
+int reel__im_softmax(reel__import *im, const reel__op *op, int x, int64_t at)
 {
-    int x = IN(0);
-    const reel__dim_attrs a = {
-        reel__im_axis(reel__im_int(im, "axis", -1), META(x)->rank)};
-    OUT(0, reel__im_emit(im, im->row->record, &a, 1, &x));
+    const reel__dim_attrs a = {reel__im_axis(at, META(x)->rank)};
+    return reel__im_emit(im, op, &a, 1, &x);
 }
 
-/* Until 12: over all dimensions from axis on together. */
-static void softmax_flat(reel__import *im)
+int reel__im_softmax_flat(reel__import *im, const reel__op *op, int x, int64_t at)
 {
-    int x = IN(0), axis = reel__im_axis(reel__im_int(im, "axis", 1), META(x)->rank);
     const reel_shape s = reel__shape(META(x));
-    if (reel_failed()) return;
+    int axis = reel__im_axis(at, s.rank);
+    if (reel_failed()) return REEL_NO_VALUE;
     bool last = axis == s.rank - 1;
     const reel__dim_attrs a = {last ? axis : 1};
     if (!last) x = reel__im_flatten(im, x, axis);
-    OUT(0, reel__im_reshape(im, reel__im_emit(im, im->row->record, &a, 1, &x), s));
+    return reel__im_reshape(im, reel__im_emit(im, op, &a, 1, &x), s);
+}
+
+static void softmax(reel__import *im)
+{
+    OUT(0, reel__im_softmax(im, im->row->record, IN(0), reel__im_int(im, "axis", -1)));
+}
+
+static void softmax_flat(reel__import *im)
+{
+    OUT(0,
+        reel__im_softmax_flat(im, im->row->record, IN(0), reel__im_int(im, "axis", 1)));
 }
 
 /* ---- the table --------------------------------------------------------------------------------- */
 
 /* Axes became an input in 13 for the sum, in 18 for the others. */
-#define REDUCE(name, changed, rule, rec, rec2)                                           \
-    {name, 1, (changed)-1, 1, 1, 1, "axes keepdims", rule, rec, rec2, 0},                \
-    {                                                                                    \
-        name, changed, 0, 1, 2, 1, "keepdims noop_with_empty_axes", rule, rec, rec2, 0   \
-    }
+#define REDUCE(name, changed, function, rec)                                             \
+    ROW(name, 1, (changed)-1, 1, 1, 1, "axes keepdims", .rule = (function),              \
+        .record = (rec)),                                                                \
+        ROW(name, changed, 0, 1, 2, 1, "keepdims noop_with_empty_axes",                  \
+            .rule = (function), .record = (rec))
+#define ARG(name, rec)                                                                   \
+    ROW(name, 1, 0, 1, 1, 1, "axis keepdims select_last_index", .rule = arg,             \
+        .record = &reel__##rec)
+#define SOFTMAX(name, rec)                                                               \
+    ROW(name, 1, 12, 1, 1, 1, "axis", .rule = softmax_flat, .record = &reel__##rec),     \
+        ROW(name, 13, 0, 1, 1, 1, "axis", .rule = softmax, .record = &reel__##rec)
 
 static const reel__import_row rows[] = {
-    REDUCE("ReduceSum", 13, reduce_sum, NULL, NULL),
-    REDUCE("ReduceMean", 18, reduce_mean, NULL, NULL),
-    REDUCE("ReduceMax", 18, reduce_extreme, &reel__max, NULL),
-    REDUCE("ReduceMin", 18, reduce_extreme, &reel__min, NULL),
-    REDUCE("ReduceProd", 18, reduce_prod, NULL, NULL),
-    REDUCE("ReduceL1", 18, reduce_sum_of, &reel__abs, NULL),
-    REDUCE("ReduceL2", 18, reduce_l2, NULL, NULL),
-    REDUCE("ReduceSumSquare", 18, reduce_sum_of, &reel__square, NULL),
-    REDUCE("ReduceLogSum", 18, reduce_log_sum, NULL, NULL),
-    REDUCE("ReduceLogSumExp", 18, reduce_log_sum_exp, NULL, NULL),
-    {"ArgMax", 1, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmax, NULL,
-     0},
-    {"ArgMin", 1, 0, 1, 1, 1, "axis keepdims select_last_index", arg, &reel__argmin, NULL,
-     0},
-    {"Softmax", 1, 12, 1, 1, 1, "axis", softmax_flat, &reel__softmax, NULL, 0},
-    {"Softmax", 13, 0, 1, 1, 1, "axis", softmax, &reel__softmax, NULL, 0},
-    {"LogSoftmax", 1, 12, 1, 1, 1, "axis", softmax_flat, &reel__log_softmax, NULL, 0},
-    {"LogSoftmax", 13, 0, 1, 1, 1, "axis", softmax, &reel__log_softmax, NULL, 0},
+    REDUCE("ReduceSum", 13, reduce_sum, NULL),
+    REDUCE("ReduceMean", 18, reduce_mean, NULL),
+    REDUCE("ReduceMax", 18, reduce_extreme, &reel__max),
+    REDUCE("ReduceMin", 18, reduce_extreme, &reel__min),
+    REDUCE("ReduceProd", 18, reduce_prod, NULL),
+    REDUCE("ReduceL1", 18, reduce_sum_of, &reel__abs),
+    REDUCE("ReduceL2", 18, reduce_l2, NULL),
+    REDUCE("ReduceSumSquare", 18, reduce_sum_of, &reel__square),
+    REDUCE("ReduceLogSum", 18, reduce_log_sum, NULL),
+    REDUCE("ReduceLogSumExp", 18, reduce_log_sum_exp, NULL),
+    ARG("ArgMax", argmax),
+    ARG("ArgMin", argmin),
+    SOFTMAX("Softmax", softmax),
+    SOFTMAX("LogSoftmax", log_softmax),
 };
 
 const reel__import_family reel__import_reduce = {rows, sizeof rows / sizeof *rows};

@@ -105,7 +105,7 @@ static int as_plane(reel__import *im, int x)
     return reel__im_reshape(im, x, REEL_SHAPE(s.dim[0], s.dim[1], 1, s.dim[2]));
 }
 
-static int as_line(reel__import *im, int y, int dims)
+int reel__im_as_line(reel__import *im, int y, int dims)
 {
     reel_shape s = reel__shape(META(y));
     if (dims != 1 || s.rank != 4) return y;
@@ -113,13 +113,13 @@ static int as_line(reel__import *im, int y, int dims)
 }
 
 /* Puts padding that a record cannot have around x itself. */
-static int pad_explicitly(reel__import *im, int x, window *w, double value)
+static int pad_explicitly(reel__import *im, int x, window *w, reel__number value)
 {
     const int64_t before[4] = {0, 0, w->before[0], w->before[1]},
                   after[4] = {0, 0, w->after[0], w->after[1]};
     memset(w->before, 0, sizeof w->before);
     memset(w->after, 0, sizeof w->after);
-    return reel__im_pad(im, x, before, after, reel__real(value));
+    return reel__im_pad(im, x, before, after, value);
 }
 
 static bool symmetric(const window *w)
@@ -147,25 +147,46 @@ static bool kernel_agrees(const window *w, const int64_t size[2])
     return false;
 }
 
+/* Padding of integers is what stands for 0, which may be known only when the model runs. */
+static int pad_with(reel__import *im, int x, window *w, int zero)
+{
+    const reel_dtype dtype = META(x)->dtype;
+    reel__number number = reel__real(0);
+    if (zero < 0 || reel__im_number(im, zero, &number))
+        return pad_explicitly(im, x, w, number);
+    zero = reel__im_cast(im, zero, REEL_F32);
+    x = CALL(sub, NULL, reel__im_cast(im, x, REEL_F32), zero);
+    x = pad_explicitly(im, x, w, number);
+    return reel__im_cast(im, CALL(add, NULL, x, zero), dtype);
+}
+
+reel__im_conv reel__im_conv_of(reel__import *im, int x, int weight, int zero)
+{
+    reel__im_conv c = {.dims = space(im, x)};
+    c.x = as_plane(im, x);
+    c.weight = as_plane(im, weight);
+    if (META(c.weight)->rank != 4)
+        reel_fail(REEL_ERR_FORMAT, "weight %s does not fit input %s",
+                  SHOW(META(c.weight)), SHOW(META(c.x)));
+    if (reel_failed()) return c;
+    const int64_t size[2] = {META(c.weight)->dim[2], META(c.weight)->dim[3]};
+    window w = read_window(im, META(c.x)->dim + 2, size, c.dims);
+    c.attrs.groups = read_group(im);
+    if (reel_failed() || !kernel_agrees(&w, size)) return c;
+    if (!symmetric(&w)) c.x = pad_with(im, c.x, &w, zero);
+    memcpy(c.attrs.stride, w.stride, sizeof w.stride);
+    memcpy(c.attrs.padding, w.before, sizeof w.before);
+    memcpy(c.attrs.dilation, w.dilation, sizeof w.dilation);
+    c.x = reel__im_channels_last(im, c.x);
+    return c;
+}
+
 static void conv(reel__import *im)
 {
-    int x = IN(0), dims = space(im, x), weight = IN(1), bias = IN(2);
-    x = as_plane(im, x);
-    weight = as_plane(im, weight);
-    if (META(weight)->rank != 4)
-        reel_fail(REEL_ERR_FORMAT, "weight %s does not fit input %s", SHOW(META(weight)),
-                  SHOW(META(x)));
-    if (reel_failed()) return;
-    const int64_t size[2] = {META(weight)->dim[2], META(weight)->dim[3]};
-    window w = read_window(im, META(x)->dim + 2, size, dims);
-    reel__conv2d_attrs a = {.groups = read_group(im)};
-    if (reel_failed() || !kernel_agrees(&w, size)) return;
-    if (!symmetric(&w)) x = pad_explicitly(im, x, &w, 0);
-    memcpy(a.stride, w.stride, sizeof a.stride);
-    memcpy(a.padding, w.before, sizeof a.padding);
-    memcpy(a.dilation, w.dilation, sizeof a.dilation);
-    x = reel__im_channels_last(im, x);
-    OUT(0, as_line(im, CALL(conv2d, &a, x, weight, bias), dims));
+    int x = IN(0), weight = IN(1);
+    const reel__im_conv c = reel__im_conv_of(im, x, weight, REEL_NO_VALUE);
+    int y = CALL(conv2d, &c.attrs, c.x, c.weight, IN(2));
+    OUT(0, reel__im_as_line(im, y, c.dims));
 }
 
 /* ---- ConvTranspose: the gradient of a convolution by its input --------------------------------- */
@@ -248,7 +269,7 @@ static void conv_transpose(reel__import *im)
         y = CALL(add, NULL, y,
                  reel__im_reshape(im, bias, REEL_SHAPE(1, a.input[1], 1, 1)));
     }
-    OUT(0, as_line(im, y, dims));
+    OUT(0, reel__im_as_line(im, y, dims));
 }
 
 /* ---- MaxPool, AveragePool ------------------------------------------------------------------------ */
@@ -280,39 +301,41 @@ static int over_planes(reel__import *im, int index, const reel__meta *x)
     return CALL(add, NULL, index, first);
 }
 
+/* The records are of floats, which hold what bytes do. */
 static void max_pool(reel__import *im)
 {
     int x = IN(0), dims = space(im, x), out[REEL_OP_MAX_OUT];
+    const reel_dtype dtype = META(x)->dtype;
     static const int64_t one[2] = {1, 1};
     bool indices = reel__im_wants_out(im, 1);
     if (!reel_failed() && !reel__im_has(im, "kernel_shape"))
         reel_fail(REEL_ERR_FORMAT, "attribute kernel_shape is missing");
-    x = as_plane(im, x);
+    x = as_plane(im, reel_dtype_is_float(dtype) ? x : reel__im_cast(im, x, REEL_F32));
     if (reel_failed()) return;
     window w = read_window(im, META(x)->dim + 2, one, dims);
     if (indices && (reel__im_int(im, "storage_order", 0) || !plain_padding(&w)))
         reel_fail(REEL_ERR_UNSUPPORTED, "indices in storage_order 1 or with padding that "
                                         "differs between sides");
-    if (!plain_padding(&w)) x = pad_explicitly(im, x, &w, -INFINITY);
+    if (!plain_padding(&w)) x = pad_explicitly(im, x, &w, reel__real(-INFINITY));
     const reel__pool2d_attrs a = pool_attrs(&w);
     x = reel__im_channels_last(im, x);
     reel__im_emit_all(im, &reel__max_pool2d, &a, 1, &x, out);
     if (reel_failed()) return;
-    OUT(0, as_line(im, out[0], dims));
+    OUT(0, reel__im_as_line(im, reel__im_cast(im, out[0], dtype), dims));
     if (!indices) return;
     const reel__meta m = *META(x);
-    OUT(1, as_line(im, over_planes(im, out[1], &m), dims));
+    OUT(1, reel__im_as_line(im, over_planes(im, out[1], &m), dims));
 }
 
-static void average_pool(reel__import *im)
+int reel__im_average_pool(reel__import *im, int x)
 {
-    int x = IN(0), dims = space(im, x);
+    int dims = space(im, x);
     static const int64_t one[2] = {1, 1};
     bool count_pad = reel__im_int(im, "count_include_pad", 0) != 0;
     if (!reel_failed() && !reel__im_has(im, "kernel_shape"))
         reel_fail(REEL_ERR_FORMAT, "attribute kernel_shape is missing");
     x = as_plane(im, x);
-    if (reel_failed()) return;
+    if (reel_failed()) return REEL_NO_VALUE;
     window w = read_window(im, META(x)->dim + 2, one, dims);
     if (w.dilation[0] != 1 || w.dilation[1] != 1)
         reel_fail(REEL_ERR_UNSUPPORTED,
@@ -321,32 +344,40 @@ static void average_pool(reel__import *im)
     if (!plain_padding(&w) && w.ceil_mode)
         reel_fail(REEL_ERR_UNSUPPORTED,
                   "padding that differs between sides, with ceil_mode");
-    if (reel_failed()) return;
+    if (reel_failed()) return REEL_NO_VALUE;
     const reel__meta m = *META(x);
     window around = w;
     bool padded = !plain_padding(&w);
-    if (padded) x = pad_explicitly(im, x, &w, 0);
+    if (padded) x = pad_explicitly(im, x, &w, reel__real(0));
     reel__pool2d_attrs a = pool_attrs(&w);
     a.count_include_pad = count_pad || padded;
     int y = CALL(avg_pool2d, &a, reel__im_channels_last(im, x));
     if (padded && !count_pad) { /* what part of each window is not padding */
         int part = reel__im_full(im, REEL_SHAPE(1, 1, m.dim[2], m.dim[3]), reel__whole(1),
                                  m.dtype);
-        part = reel__im_channels_last(im, pad_explicitly(im, part, &around, 0));
+        part = pad_explicitly(im, part, &around, reel__real(0));
+        part = reel__im_channels_last(im, part);
         y = CALL(div, NULL, y, CALL(avg_pool2d, &a, part));
     }
-    OUT(0, as_line(im, y, dims));
+    return reel__im_as_line(im, y, dims);
+}
+
+static void average_pool(reel__import *im)
+{
+    OUT(0, reel__im_average_pool(im, IN(0)));
+}
+
+int reel__im_global_average_pool(reel__import *im, int x)
+{
+    const reel__pool2d_attrs a = {.size = {1, 1}};
+    if (META(x)->rank == 4)
+        return CALL(adaptive_avg_pool2d, &a, reel__im_channels_last(im, x));
+    return reel__im_mean(im, x, ((INT64_C(1) << META(x)->rank) - 1) & ~INT64_C(3), true);
 }
 
 static void global_average_pool(reel__import *im)
 {
-    int x = IN(0);
-    const reel__pool2d_attrs a = {.size = {1, 1}};
-    if (META(x)->rank == 4)
-        OUT(0, CALL(adaptive_avg_pool2d, &a, reel__im_channels_last(im, x)));
-    else
-        OUT(0, reel__im_mean(im, x, ((INT64_C(1) << META(x)->rank) - 1) & ~INT64_C(3),
-                             true));
+    OUT(0, reel__im_global_average_pool(im, IN(0)));
 }
 
 static void global_max_pool(reel__import *im)
@@ -359,10 +390,8 @@ static void global_max_pool(reel__import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define WINDOW "auto_pad kernel_shape strides pads "
-#define RULE(name, since, least, most, outs, attributes, rule)                           \
-    {                                                                                    \
-        name, since, 0, least, most, outs, attributes, rule, NULL, NULL, 0               \
-    }
+#define RULE(name, from, least, most, outs, words, function)                             \
+    ROW(name, from, 0, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("Conv", 1, 2, 3, 1, WINDOW "dilations group", conv),

@@ -25,6 +25,14 @@ typedef struct reel__pass {
 reel_status reel__optimize(reel_graph *g, const reel_optimize_opts *opts,
                            const reel__pass *const pass[], int n, bool verify);
 
+/* ---- fake.c ------------------------------------------------------------------------------- */
+
+/* Makes a graph of quantize and dequantize trainable: each pair becomes fake_quantize, integers
+ * that the graph holds become parameters of their names, faked in turn (biases are not). Same
+ * results, bit for bit. Not optimized before, as files give it. Errors: REEL_ERR_UNSUPPORTED
+ * naming what stays in integers, such as what a dynamic file computes; g is in pieces then. */
+reel_status reel__graph_fake(reel_graph *g);
+
 /* ---- edits.c ------------------------------------------------------------------------------ */
 
 /* Brings the metas of all values up to date with the shape rules: an edit may have changed how
