@@ -179,8 +179,7 @@ static void try_net(reel_quantize_target target)
     reel_graph *g = trace(net);
     reel_tensor *x = images(16);
     double before = digest(net);
-    reel_module *q =
-        reel_quantize_prepare(g, &(reel_quantize_opts){.target = target});
+    reel_module *q = reel_quantize_prepare(g, &(reel_quantize_opts){.target = target});
     assert_ok();
     calibrate(q, x);
     check_quantizers(q);
@@ -240,7 +239,8 @@ static bool makes(const char *text, const char *operand, size_t n, const char *o
     snprintf(name, sizeof name, "%.*s", (int)n, operand);
     snprintf(call, sizeof call, " = %s(", op);
     const char *line = line_of(text, name);
-    const char *end = line ? strchr(line, '\n') : NULL, *at = line ? strstr(line, call) : NULL;
+    const char *end = line ? strchr(line, '\n') : NULL,
+               *at = line ? strstr(line, call) : NULL;
     return at && at < end;
 }
 
@@ -306,9 +306,9 @@ static void test_what_stays_in_f32(void **state)
         &net, (reel_quantize_opts){
                   .exclude = "layer2, *.1.conv1", .keep_first = true, .keep_last = true});
     char *text = reel_graph_to_string(ints);
-    static const char *const kept[] = {"param conv1.weight f32", "param layer2.0.conv1.weight",
-                                       "param layer1.1.conv1.weight f32",
-                                       "param fc.weight f32"};
+    static const char *const kept[] = {
+        "param conv1.weight f32", "param layer2.0.conv1.weight",
+        "param layer1.1.conv1.weight f32", "param fc.weight f32"};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
         if (!strstr(text, kept[i])) fail_msg("no %s", kept[i]);
     assert_non_null(strstr(text, "layer1.1.conv2.weight i8"));
@@ -334,12 +334,13 @@ static reel_tensor *several(void *user, reel_tensor *const x[], int n)
 {
     (void)n;
     reel_tensor *a = reel_relu(reel_conv2d(x[0], user, NULL, NULL));
-    reel_tensor *b = reel_max_pool2d(a, 2, &(reel_pool2d_opts){.stride = 1, .padding = 1});
+    reel_tensor *b =
+        reel_max_pool2d(a, 2, &(reel_pool2d_opts){.stride = 1, .padding = 1});
     b = reel_narrow(reel_narrow(b, 2, 0, 8), 3, 0, 8);
     reel_tensor *both[] = {a, b};
     reel_tensor *all = reel_softmax(reel_cat(both, 2, 1), 1);
-    return reel_matmul(reel_flatten(all, 2, -1), reel_permute(reel_flatten(a, 2, -1),
-                                                             REEL_DIMS(0, 2, 1)));
+    return reel_matmul(reel_flatten(all, 2, -1),
+                       reel_permute(reel_flatten(a, 2, -1), REEL_DIMS(0, 2, 1)));
 }
 
 static void test_shared_scales(void **state)
@@ -377,8 +378,8 @@ static void test_shared_scales(void **state)
 static reel_module *observer(const reel_observer_kind *kind, bool symmetric)
 {
     return reel_observer_new(
-        kind, &(reel_observer_opts){.grid = {symmetric ? -127 : 0, symmetric ? 127 : 255,
-                                             symmetric}});
+        kind, &(reel_observer_opts){
+                  .grid = {symmetric ? -127 : 0, symmetric ? 127 : 255, symmetric}});
 }
 
 static void see(reel_module *o, double a, double b)
@@ -390,11 +391,11 @@ static void see(reel_module *o, double a, double b)
 
 static void expect_parameters(reel_module *o, double scale, double zero)
 {
-    reel_tensor *s, *z;
-    assert_int_equal(reel_observer_parameters(o, &s, &z), REEL_OK);
-    if (fabs(reel_item(s) - scale) > 1e-6 * scale || reel_item(z) != zero)
-        fail_msg("scale %.9g zero %g, expected %.9g and %g", reel_item(s), reel_item(z),
-                 scale, zero);
+    reel_observed is;
+    assert_int_equal(reel_observer_range(o, &is), REEL_OK);
+    double s = reel_item(is.scale), z = reel_item(is.zero_point);
+    if (fabs(s - scale) > 1e-6 * scale || z != zero)
+        fail_msg("scale %.9g zero %g, expected %.9g and %g", s, z, scale, zero);
 }
 
 /* Values of torch.ao.quantization's MinMaxObserver and MovingAverageMinMaxObserver. */
@@ -427,14 +428,15 @@ static void test_channels(void **state)
 {
     (void)state;
     const float x[] = {1, -4, 0, 0, 2, 1e-6f}; /* [3, 2] */
-    reel_tensor *scale, *zero, *t = reel_from(x, REEL_SHAPE(3, 2), REEL_F32);
+    reel_tensor *t = reel_from(x, REEL_SHAPE(3, 2), REEL_F32);
+    reel_observed seen;
     double s[3];
-    reel_module *o =
-        reel_observer_new(reel_observer_min_max(),
-                          &(reel_observer_opts){.channels = 3, .grid = {-127, 127, true}});
+    reel_module *o = reel_observer_new(
+        reel_observer_min_max(),
+        &(reel_observer_opts){.channels = 3, .grid = {-127, 127, true}});
     (void)reel_forward(o, t);
-    assert_int_equal(reel_observer_parameters(o, &scale, &zero), REEL_OK);
-    (void)reel_read(scale, s, REEL_F64);
+    assert_int_equal(reel_observer_range(o, &seen), REEL_OK);
+    (void)reel_read(seen.scale, s, REEL_F64);
     assert_true(fabs(s[0] - 4.0 / 127) < 1e-8 && fabs(s[2] - 2.0 / 127) < 1e-8);
     assert_true(fabs(s[1] - 4.0 / 127 / 4096) < 1e-10); /* a channel of zeros */
     assert_null(reel_forward(o, reel_permute(t, REEL_DIMS(1, 0))));
@@ -485,9 +487,8 @@ static void test_own_observer(void **state)
     dice = reel_draw_at(3, 0, 0);
     reel_module *net = draw_net();
     reel_graph *g = trace(net);
-    reel_quantize_override only_input = {.names = "input*",
-                                         .kind = &own,
-                                         .kind_opts = &(own_opts){2}};
+    reel_quantize_override only_input = {
+        .names = "input*", .kind = &own, .kind_opts = &(own_opts){2}};
     reel_module *q = reel_quantize_prepare(
         g, &(reel_quantize_opts){.overrides = &only_input, .n_overrides = 1});
     reel_tensor *x = images(4);
@@ -597,7 +598,8 @@ static void test_captured_step(void **state)
         for (int i = 0; i < STEPS; i++) {
             reel_tensor *in[] = {x[i], y[i]}, *out = NULL;
             if (i == 4) (void)reel_quantize_freeze_observers(q, true);
-            (void)(graph ? reel_compiled_run(c, in, 2, &out, 1) : step(&t, in, 2, &out, 1));
+            (void)(graph ? reel_compiled_run(c, in, 2, &out, 1)
+                         : step(&t, in, 2, &out, 1));
             assert_ok();
             loss[graph][i] = reel_item(out);
         }
@@ -711,7 +713,8 @@ static void test_hard_cases(void **state)
     try_conv(zero, b, x, 0.03);
     try_conv(w, b, reel_zeros_like(x), 0.03);
     reel_tensor *wild = reel_copy(x);
-    reel_fill_(reel_narrow(reel_narrow(reel_narrow(wild, 0, 0, 1), 2, 0, 1), 3, 0, 1), 3e37);
+    reel_fill_(reel_narrow(reel_narrow(reel_narrow(wild, 0, 0, 1), 2, 0, 1), 3, 0, 1),
+               3e37);
     try_conv(w, b, wild, 0.03);
     /* a bias that 32 bits of the product of the scales do not hold */
     reel_tensor *small = reel_copy(w);
@@ -756,20 +759,13 @@ static void test_what_cannot_be(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_drawn_nets),
-        TEST(test_resnet_in_integers),
-        TEST(test_what_stays_in_f32),
-        TEST(test_exclude_that_names_nothing),
-        TEST(test_shared_scales),
-        TEST(test_observers),
-        TEST(test_channels),
-        TEST(test_own_observer),
-        TEST(test_state_dict),
-        TEST(test_frozen_observers),
-        TEST(test_captured_step),
-        TEST(test_calibrate),
-        TEST(test_hard_cases),
-        TEST(test_what_cannot_be),
+        TEST(test_drawn_nets),        TEST(test_resnet_in_integers),
+        TEST(test_what_stays_in_f32), TEST(test_exclude_that_names_nothing),
+        TEST(test_shared_scales),     TEST(test_observers),
+        TEST(test_channels),          TEST(test_own_observer),
+        TEST(test_state_dict),        TEST(test_frozen_observers),
+        TEST(test_captured_step),     TEST(test_calibrate),
+        TEST(test_hard_cases),        TEST(test_what_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

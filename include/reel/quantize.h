@@ -44,8 +44,8 @@ typedef struct reel_observer_state_row {
 /** What one observer works on. All borrowed. */
 typedef struct reel_observer_slot {
     reel_tensor *const *state; /* in the order of the kind's rows */
-    int64_t channels;          /* 0: all values together, and states without that dimension */
-    reel_shape dims; /* of x to reduce over: all, or all but that of the channels */
+    int64_t channels; /* 0: all values together, and states without that dimension */
+    reel_shape dims;  /* of x to reduce over: all, or all but that of the channels */
     reel_quantize_grid grid;
 } reel_observer_slot;
 
@@ -93,16 +93,17 @@ typedef struct reel_observer_opts {
  *  name; for a grid that is not low < high within -2^23 .. 2^23; what its check says. */
 REEL_API reel_module *reel_observer_new(const reel_observer_kind *kind,
                                         const reel_observer_opts *opts);
-/** The range so far, f32 [] or [channels]. Errors: REEL_ERR_ARG if `observer` is none. Both are
- *  NULL on an error. */
-REEL_API reel_status reel_observer_range(reel_module *observer, reel_tensor **low,
-                                         reel_tensor **high);
-/** Scale and zero point of that range for its grid, f32 [] or [channels]. An affine range is
- *  widened to hold 0, a symmetric one is max|x| on both sides. A channel's scale is at least
- *  2^-12 of the largest channel's, so that one of zeros has one too. Errors: as
- *  reel_observer_range(); REEL_ERR_STATE if it has seen nothing. */
-REEL_API reel_status reel_observer_parameters(reel_module *observer, reel_tensor **scale,
-                                              reel_tensor **zero_point);
+/** What an observer has seen, f32 [] or [channels] each, of the innermost scope. */
+typedef struct reel_observed {
+    reel_tensor *low, *high;
+    reel_tensor *scale, *zero_point; /* of that range, for its grid */
+    REEL_FUTURE;
+} reel_observed;
+/** Its range, and scale and zero point for it. An affine range is widened to hold 0, a
+ *  symmetric one is max|x| on both sides. A channel's scale is at least 2^-12 of the largest
+ *  channel's, so that one of zeros has one too. All are NULL on an error: REEL_ERR_ARG if
+ *  `observer` is none; REEL_ERR_STATE if it has seen nothing. */
+REEL_API reel_status reel_observer_range(reel_module *observer, reel_observed *out);
 /** It forgets what it saw. Errors: REEL_ERR_ARG if `observer` is none. */
 REEL_API reel_status reel_observer_reset(reel_module *observer);
 
@@ -162,9 +163,9 @@ REEL_API reel_module *reel_quantize_prepare(const reel_graph *g,
 
 /** One quantizer of a prepared module. Texts and tensors are borrowed. */
 typedef struct reel_quantizer {
-    const char *name;           /* "layer1.0.conv1.weight", "layer1.0.relu" */
-    reel_tensor *scale;         /* f32; 0 until it is calibrated */
-    reel_tensor *zero_point;    /* f32 [] */
+    const char *name;        /* "layer1.0.conv1.weight", "layer1.0.relu" */
+    reel_tensor *scale;      /* f32; 0 until it is calibrated */
+    reel_tensor *zero_point; /* f32 [] */
     reel_quantize_grid grid;
     bool weight;
     int axis; /* of the channels; -1: one scale for all */

@@ -54,8 +54,8 @@ reel_status reel_quantize_calibrate(reel_module *m, reel_loader *loader,
                          (long long)o->batches);
     int64_t total = reel_loader_batches(loader);
     if (o->batches && o->batches < total) total = o->batches;
-    reel_progress *line = reel_progress_new(
-        o->progress, total, &(reel_progress_opts){.label = "calibrate"});
+    reel_progress *line = reel_progress_new(o->progress, total,
+                                            &(reel_progress_opts){.label = "calibrate"});
     reel_status st = observe(q, loader, o, line);
     reel_progress_free(line);
     return st;

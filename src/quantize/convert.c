@@ -59,8 +59,7 @@ static bool layer_at(const conversion *c, int node, layer *out)
 {
     const reel__gnode *n = &c->q->graph->node[node];
     const reel__quantize_rule *r = reel__quantize_rule_of(n, c->q->target);
-    if (!r || r->bias < 0 || n->in[r->bias] < 0 ||
-        !c->fixed[n->in[r->bias]])
+    if (!r || r->bias < 0 || n->in[r->bias] < 0 || !c->fixed[n->in[r->bias]])
         return false;
     *out = (layer){.node = node,
                    .bias = r->bias,
@@ -149,8 +148,8 @@ static int convert_activation(conversion *c, int node, int quantizer, int *state
     int *made = &state[2 * quantizer];
     if (made[0] < 0) {
         reel_dtype dtype = c->q->profile->activation_dtype;
-        made[0] = add_state(c, z->name, "_scale",
-                            tensor_of(c->scale[quantizer], REEL_SCALAR));
+        made[0] =
+            add_state(c, z->name, "_scale", tensor_of(c->scale[quantizer], REEL_SCALAR));
         made[1] = add_state(c, z->name, "_zero_point", reel_cast(z->zero_point, dtype));
     }
     if (reel_failed()) return -1;

@@ -15,10 +15,11 @@ static reel_status check_values(const reel__quantizer *z, reel_tensor *x)
     reel_tensor *all = reel_all(reel_isfinite(x), REEL_ALL, false);
     double finite = 0;
     if (!reel__peek(all, &finite) && !finite)
-        reel_fail(REEL_ERR_NUMERIC,
-                  "quantize_observe: %s has values that are not finite; a range of them is "
-                  "none. Look for NaN in the data",
-                  z->name);
+        reel_fail(
+            REEL_ERR_NUMERIC,
+            "quantize_observe: %s has values that are not finite; a range of them is "
+            "none. Look for NaN in the data",
+            z->name);
     return reel_error_status();
 }
 
@@ -42,15 +43,12 @@ static reel_tensor *as_scale(const reel__quantizer *z, reel_tensor *x)
     return reel_reshape(x, reel_shape_of(z->scale));
 }
 
-/* What the observer says now becomes the state. */
-static reel_status take_range(reel__quantizer *z, reel_tensor **scale, reel_tensor **zero)
+/* What the observer says becomes the state. */
+static reel_status take_range(reel__quantizer *z, const reel_observed *seen)
 {
-    if (reel__observer_parameters(z->observer, scale, zero)) return reel_error_status();
-    *scale = as_scale(z, *scale);
-    *zero = reel_reshape(z->weight ? reel_zeros(REEL_SCALAR, REEL_F32) : *zero,
-                         REEL_SCALAR);
-    reel_copy_(z->scale, *scale);
-    reel_copy_(z->zero_point, *zero);
+    reel_copy_(z->scale, as_scale(z, seen->scale));
+    reel_copy_(z->zero_point, z->weight ? reel_zeros(REEL_SCALAR, REEL_F32)
+                                        : reel_reshape(seen->zero_point, REEL_SCALAR));
     return reel_error_status();
 }
 
@@ -59,18 +57,15 @@ static reel_status take_range(reel__quantizer *z, reel_tensor **scale, reel_tens
 static reel_tensor *train(reel__quantized *q, int node, reel_tensor *const in[])
 {
     reel__quantizer *z = &q->quantizer[q->of_node[node]];
-    reel_tensor *scale = NULL, *zero = NULL;
-    bool was = reel_set_grad_enabled(false);
-    reel_status st = REEL_OK;
-    if (q->observed[node]) {
-        if (!(st = observe(z, in[0]))) st = take_range(z, &scale, &zero);
-    } else {
-        scale = reel_copy(z->scale);
-        zero = reel_copy(z->zero_point);
-    }
-    (void)reel_set_grad_enabled(was);
     const reel__gnode *n = &q->graph->node[node];
-    return st ? NULL : APPLY(n->op, n->attrs, in[0], scale, zero);
+    reel_observed seen;
+    bool was = reel_set_grad_enabled(false);
+    if (q->observed[node] && !observe(z, in[0]) &&
+        !reel__observer_range(z->observer, &seen))
+        (void)take_range(z, &seen);
+    reel_tensor *scale = reel_copy(z->scale), *zero = reel_copy(z->zero_point);
+    (void)reel_set_grad_enabled(was);
+    return reel_failed() ? NULL : APPLY(n->op, n->attrs, in[0], scale, zero);
 }
 
 static bool instead(void *user, int node, reel_tensor *const in[], reel_tensor *out[])
@@ -191,14 +186,15 @@ static reel_status settle(reel__quantized *q)
 {
     for (int i = 0; i < q->n_quantizer; i++) {
         reel__quantizer *z = &q->quantizer[i];
-        reel_tensor *scale, *zero;
-        if (!reel__observer_has_seen(z->observer))
+        reel_observed seen;
+        if (reel__observer_range(z->observer, &seen)) return reel_error_status();
+        if (!reel__has_seen(&seen))
             return reel_failed() ? reel_error_status()
                                  : reel_fail(REEL_ERR_STATE,
                                              "quantize_observe: %s was not seen: run the "
                                              "module over data while it observes",
                                              z->name);
-        if (take_range(z, &scale, &zero)) return reel_error_status();
+        if (take_range(z, &seen)) return reel_error_status();
     }
     return REEL_OK;
 }

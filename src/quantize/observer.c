@@ -101,10 +101,10 @@ static reel_status check_kind(const reel_observer_kind *k)
 {
     if (!k || !k->name || !k->see || !k->range)
         return reel_fail(REEL_ERR_ARG, "observer_new: the kind%s is NULL",
-                         !k            ? ""
-                         : !k->name    ? "'s name"
-                         : !k->see     ? "'s see"
-                                       : "'s range");
+                         !k         ? ""
+                         : !k->name ? "'s name"
+                         : !k->see  ? "'s see"
+                                    : "'s range");
     if (!REEL__KNOWN("observer_new", k)) return reel_error_status();
     if (k->n_state < 0 || k->n_state > REEL_OBSERVER_MOST_STATES)
         return reel_fail(REEL_ERR_ARG, "%s: %d states, expected 0 to %d", k->name,
@@ -113,6 +113,8 @@ static reel_status check_kind(const reel_observer_kind *k)
         if (!k->state[i].name || k->state[i].size < 0)
             return reel_fail(REEL_ERR_ARG, "%s: state %d has no name or a size below 0",
                              k->name, i);
+    for (int i = 0; i < k->n_state; i++)
+        if (!REEL__KNOWN("observer_new", &k->state[i])) return reel_error_status();
     return REEL_OK;
 }
 
@@ -195,73 +197,48 @@ static reel_status range_of(const observer *o, reel_tensor **low, reel_tensor **
     if (o->kind->range(o->opts, &slot, low, high)) return reel_error_status();
     int64_t n = o->channels ? o->channels : 1;
     if (*low && *high && reel_numel(*low) == n && reel_numel(*high) == n) return REEL_OK;
-    return reel_fail(REEL_ERR_STATE, "%s: its range gave no low and high of %lld elements",
-                     o->kind->name, (long long)n);
+    return reel_fail(REEL_ERR_STATE,
+                     "%s: its range gave no low and high of %lld elements", o->kind->name,
+                     (long long)n);
 }
 
-/* Runs without being recorded; what it gives belongs to the scope of the caller. */
-reel_status reel_observer_range(reel_module *m, reel_tensor **low, reel_tensor **high)
+reel_status reel__observer_range(reel_module *m, reel_observed *out)
 {
-    REEL__CALLED;
-    if (low) *low = NULL;
-    if (high) *high = NULL;
-    if (reel_failed()) return reel_error_status();
-    const observer *o = observer_of("observer_range", m);
-    if (!o) return reel_error_status();
-    if (!low || !high)
-        return reel_fail(REEL_ERR_ARG, "observer_range: %s is NULL", low ? "high" : "low");
+    const observer *o = (const observer *)m;
+    *out = (reel_observed){0};
     bool was = reel_set_grad_enabled(false);
-    reel_status st = range_of(o, low, high);
+    reel_status st = range_of(o, &out->low, &out->high);
+    if (!st)
+        st = reel__range_parameters(out->low, out->high, o->grid, &out->scale,
+                                    &out->zero_point);
     (void)reel_set_grad_enabled(was);
-    if (st) *low = *high = NULL;
+    if (st) *out = (reel_observed){0};
     return st;
 }
 
-reel_status reel__observer_parameters(reel_module *m, reel_tensor **scale,
-                                      reel_tensor **zero_point)
+bool reel__has_seen(const reel_observed *seen)
 {
-    const observer *o = (const observer *)m;
-    reel_tensor *low, *high;
-    bool was = reel_set_grad_enabled(false);
-    reel_status st = range_of(o, &low, &high);
-    if (!st) st = reel__range_parameters(low, high, o->grid, scale, zero_point);
-    (void)reel_set_grad_enabled(was);
-    return st;
-}
-
-bool reel__observer_has_seen(reel_module *m)
-{
-    const observer *o = (const observer *)m;
-    reel_tensor *low, *high;
     double least = -1;
-    reel_scope s = reel_scope_begin();
     bool was = reel_set_grad_enabled(false);
-    if (!range_of(o, &low, &high))
-        (void)reel__peek_smallest(reel_sub(high, low), &least);
+    (void)reel__peek_smallest(reel_sub(seen->high, seen->low), &least);
     (void)reel_set_grad_enabled(was);
-    reel_scope_end(s);
     return !reel_failed() && least >= 0;
 }
 
-reel_status reel_observer_parameters(reel_module *m, reel_tensor **scale,
-                                     reel_tensor **zero_point)
+reel_status reel_observer_range(reel_module *m, reel_observed *out)
 {
     REEL__CALLED;
-    if (scale) *scale = NULL;
-    if (zero_point) *zero_point = NULL;
+    if (out) *out = (reel_observed){0};
     if (reel_failed()) return reel_error_status();
-    const observer *o = observer_of("observer_parameters", m);
+    const observer *o = observer_of("observer_range", m);
     if (!o) return reel_error_status();
-    if (!scale || !zero_point)
-        return reel_fail(REEL_ERR_ARG, "observer_parameters: %s is NULL",
-                         scale ? "zero_point" : "scale");
-    if (!reel__observer_has_seen(m))
-        return reel_failed()
-                   ? reel_error_status()
-                   : reel_fail(REEL_ERR_STATE,
-                               "observer_parameters: this %s has seen nothing yet",
-                               o->kind->name);
-    return reel__observer_parameters(m, scale, zero_point);
+    if (!out) return reel_fail(REEL_ERR_ARG, "observer_range: out is NULL");
+    if (!reel__observer_range(m, out) && reel__has_seen(out)) return REEL_OK;
+    *out = (reel_observed){0};
+    return reel_failed()
+               ? reel_error_status()
+               : reel_fail(REEL_ERR_STATE, "observer_range: this %s has seen nothing yet",
+                           o->kind->name);
 }
 
 reel_status reel_observer_reset(reel_module *m)

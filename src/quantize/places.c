@@ -16,9 +16,9 @@ typedef struct search {
     reel__quantize_places *out;
     reel__effects e;
     int *uses;
-    int *place_of;     /* of each value that is an activation: its place, or -1 */
-    bool *is_part;     /* of each node: an activation that belongs to what is before it */
-    bool *in_f32;      /* of each node: the options keep it so */
+    int *place_of; /* of each value that is an activation: its place, or -1 */
+    bool *is_part; /* of each node: an activation that belongs to what is before it */
+    bool *in_f32;  /* of each node: the options keep it so */
 } search;
 
 /* ---- places ------------------------------------------------------------------------------------ */
@@ -45,8 +45,7 @@ static int new_place(search *s, reel__quantize_place p)
 static int place(search *s, int v, bool all)
 {
     if (s->place_of[v] < 0)
-        s->place_of[v] = new_place(
-            s, (reel__quantize_place){.value = v, .axis = -1});
+        s->place_of[v] = new_place(s, (reel__quantize_place){.value = v, .axis = -1});
     if (s->place_of[v] >= 0 && all) s->out->place[s->place_of[v]].all = true;
     return s->place_of[v];
 }
@@ -81,9 +80,8 @@ static void join(search *s, int a, int b)
 
 static const reel__quantize_rule *rule_of(const search *s, int node)
 {
-    return s->in_f32[node]
-               ? NULL
-               : reel__quantize_rule_of(&s->g->node[node], s->opts->target);
+    return s->in_f32[node] ? NULL
+                           : reel__quantize_rule_of(&s->g->node[node], s->opts->target);
 }
 
 /* The operand that is a weight: one that data do not reach. */
@@ -105,7 +103,8 @@ static bool can_compute(const search *s, const reel__quantize_rule *r,
                         const reel__gnode *n)
 {
     int weight = weight_of(s, r, n);
-    bool can = can_be(s, n->out[0]) && (weight >= 0 || r->weight < 0 || reads(r, r->weight));
+    bool can =
+        can_be(s, n->out[0]) && (weight >= 0 || r->weight < 0 || reads(r, r->weight));
     for (int k = 0; k < n->n_in && can; k++)
         can = !(reads(r, k) || k == weight) || can_be(s, n->in[k]);
     return can;
@@ -120,8 +119,8 @@ static reel_status place_weight(search *s, const reel__quantize_rule *r, int nod
            !(p[at].weight && p[at].value == v && p[at].axis == axis))
         at++;
     if (at == s->out->n_place)
-        at = new_place(s, (reel__quantize_place){
-                              .value = v, .axis = axis, .weight = true});
+        at = new_place(s,
+                       (reel__quantize_place){.value = v, .axis = axis, .weight = true});
     return read_by(s, at, node, k);
 }
 

@@ -16,8 +16,7 @@
 
 /* Passes that make the graph plain: none that fuses, for what stands between two operators is
  * where a quantizer may have to stand. */
-#define PLAIN                                                                            \
-    "dce, fold, cse, identity, algebraic, reshape, recognize, fold_batch_norm"
+#define PLAIN "dce, fold, cse, identity, algebraic, reshape, recognize, fold_batch_norm"
 
 static reel_status check_graph(const reel_graph *g)
 {
@@ -232,10 +231,26 @@ static reel__quantized *around(reel_graph *g, const insertion *in,
     find_nodes(q);
     for (int i = 0; i < p->n_place && !reel_failed(); i++)
         if (p->place[i].name[0])
-            q->quantizer[p->place[i].group].observer =
-                add_observer(&q->m, p->place[i].name,
-                             observer_of(q, opts, p->place[i].group));
+            q->quantizer[p->place[i].group].observer = add_observer(
+                &q->m, p->place[i].name, observer_of(q, opts, p->place[i].group));
     return q;
+}
+
+static bool knows_overrides(const reel_quantize_opts *o)
+{
+    if (o->n_overrides < 0 || (o->n_overrides > 0 && !o->overrides)) {
+        reel_fail(REEL_ERR_ARG, "quantize_prepare: %d overrides, and overrides is %s",
+                  o->n_overrides, o->overrides ? "there" : "NULL");
+        return false;
+    }
+    for (int i = 0; i < o->n_overrides; i++) {
+        if (!REEL__KNOWN("quantize_prepare", &o->overrides[i])) return false;
+        if (o->overrides[i].names && o->overrides[i].kind) continue;
+        reel_fail(REEL_ERR_ARG, "quantize_prepare: override %d has no %s", i,
+                  o->overrides[i].names ? "kind" : "names");
+        return false;
+    }
+    return true;
 }
 
 static reel_module *prepare(reel_graph *g, const reel_quantize_opts *opts,
@@ -260,13 +275,12 @@ static reel_module *prepare(reel_graph *g, const reel_quantize_opts *opts,
 reel_module *reel_quantize_prepare(const reel_graph *g, const reel_quantize_opts *opts)
 {
     REEL__CALLED;
-    static const reel_quantize_opts none;
     if (reel_failed()) return NULL;
     const reel_quantize_opts *o =
-        REEL__OPTS("quantize_prepare", reel_quantize_opts, opts ? opts : &none);
+        REEL__OPTS("quantize_prepare", reel_quantize_opts, opts);
     const reel__profile *profile =
         o ? reel__profile_of("quantize_prepare", o->target) : NULL;
-    if (!profile || check_graph(g)) return NULL;
+    if (!profile || !knows_overrides(o) || check_graph(g)) return NULL;
     reel_scope s = reel_scope_begin();
     reel_graph *copy = plain_copy(g);
     reel_module *m = copy ? prepare(copy, o, profile) : NULL;

@@ -63,10 +63,10 @@ bool reel__pattern_at(const char *list, int i, char out[REEL__QUANTIZE_NAME]);
 /* A value that is to be quantized. Values of one group have one scale. */
 typedef struct reel__quantize_place {
     int value;
-    int axis;      /* of a weight's channels; -1: one scale for all */
-    int group;     /* from 0, in the order of the graph */
-    bool weight;   /* one that operands below read, the others not */
-    bool all;      /* everybody reads it quantized; else those operands */
+    int axis;    /* of a weight's channels; -1: one scale for all */
+    int group;   /* from 0, in the order of the graph */
+    bool weight; /* one that operands below read, the others not */
+    bool all;    /* everybody reads it quantized; else those operands */
     char name[REEL__QUANTIZE_NAME]; /* of the group; of its first place alone */
 } reel__quantize_place;
 
@@ -102,11 +102,10 @@ reel_status reel__range_parameters(reel_tensor *low, reel_tensor *high,
 reel_status reel__peek(reel_tensor *x, double *out);
 /* The smallest of all elements; NaN if one is. */
 reel_status reel__peek_smallest(reel_tensor *x, double *out);
+/* What it says, also before it has seen something. */
+reel_status reel__observer_range(reel_module *observer, reel_observed *out);
 /* False: a channel has seen nothing; or with an error. */
-bool reel__observer_has_seen(reel_module *observer);
-/* The same without looking whether it has. */
-reel_status reel__observer_parameters(reel_module *observer, reel_tensor **scale,
-                                      reel_tensor **zero_point);
+bool reel__has_seen(const reel_observed *seen);
 
 /* ---- module.c -------------------------------------------------------------------------------- */
 
@@ -128,8 +127,8 @@ typedef struct reel__quantized {
     reel_quantize_target target;
     reel__quantizer *quantizer;
     int n_quantizer;
-    int *of_node;      /* of each node of the graph: its quantizer, or -1 */
-    bool *observed;    /* of each node: its operand is what the range comes from */
+    int *of_node;   /* of each node of the graph: its quantizer, or -1 */
+    bool *observed; /* of each node: its operand is what the range comes from */
     bool observing, frozen;
     bool ready;       /* all scales were seen to be above 0 */
     uint64_t watched; /* base/watched.h */

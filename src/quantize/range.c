@@ -27,13 +27,12 @@ reel_status reel__range_parameters(reel_tensor *low, reel_tensor *high,
                                    reel_quantize_grid grid, reel_tensor **scale,
                                    reel_tensor **zero_point)
 {
-    const double steps =
-        grid.symmetric ? (grid.high < -grid.low ? grid.high : -grid.low)
-                       : grid.high - grid.low;
+    const double steps = grid.symmetric ? (grid.high < -grid.low ? grid.high : -grid.low)
+                                        : grid.high - grid.low;
     low = reel_minimum(reel_cast(low, REEL_F64), number(0));
     high = reel_maximum(reel_cast(high, REEL_F64), number(0));
-    reel_tensor *size = grid.symmetric ? reel_maximum(reel_neg(low), high)
-                                       : reel_sub(high, low);
+    reel_tensor *size =
+        grid.symmetric ? reel_maximum(reel_neg(low), high) : reel_sub(high, low);
     *scale = reel_cast(guarded(reel_div(size, number(steps))), REEL_F32);
     reel_tensor *zero = reel_neg(reel_round(reel_div(low, reel_cast(*scale, REEL_F64))));
     zero = grid.symmetric

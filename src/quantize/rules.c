@@ -9,7 +9,7 @@
 #define NONE REEL__NO_OPERAND
 #define COMPUTES(name, reads, targets)                                                   \
     {                                                                                    \
-        &reel__##name, REEL__COMPUTES, reads, NONE, NONE, 0, targets, NULL                     \
+        &reel__##name, REEL__COMPUTES, reads, NONE, NONE, 0, targets, NULL               \
     }
 #define ACTIVATES(name)                                                                  \
     {                                                                                    \
