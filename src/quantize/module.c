@@ -14,7 +14,7 @@ static reel_status check_values(const reel__quantizer *z, reel_tensor *x)
 {
     reel_tensor *all = reel_all(reel_isfinite(x), REEL_ALL, false);
     double finite = 0;
-    if (!reel__peek(all, &finite) && !finite)
+    if (!reel__peek(all, &finite) && finite == 0)
         reel_fail(
             REEL_ERR_NUMERIC,
             "quantize_observe: %s has values that are not finite; a range of them is "
