@@ -122,7 +122,7 @@ static int integers(conversion *c, int node, const char *name, reel_tensor *x,
                     reel_tensor *scale, reel_dtype dtype, double low, double high)
 {
     const reel__scalar_attrs a = reel__scalars(low, high);
-    reel_tensor *zero = reel_zeros(REEL_SCALAR, dtype);
+    reel_tensor *zero = reel_zeros(reel_shape_of(scale), dtype); /* as files want it */
     reel_tensor *q = APPLY(&reel__quantize, &a, x, scale, zero);
     const int in[] = {add_state(c, name, "", q), add_state(c, name, "_scale", scale),
                       add_state(c, name, "_zero_point", zero)};
