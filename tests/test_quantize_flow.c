@@ -133,6 +133,17 @@ static int count(const reel_graph *g, const char *op)
     return n;
 }
 
+/* What the linter finds; "" is nothing. */
+static void expect_lint(const reel_graph *g, reel_quantize_target target,
+                        const char *part)
+{
+    char *found = reel_quantize_lint(g, target);
+    assert_ok();
+    if (*part ? !strstr(found, part) : *found != '\0')
+        fail_msg("\"%s\", expected \"%s\"", found, part);
+    free(found);
+}
+
 /* ---- drawn nets, all targets --------------------------------------------------------------------- */
 
 /* The sum of all elements of all parameters: those of the model do not move. */
@@ -200,6 +211,7 @@ static void try_net(reel_quantize_target target)
     assert_int_equal(count(ints, "batch_norm"), 0);
     assert_int_equal(count(ints, "fold_batch_norm"), 0);
     assert_true(count(ints, "conv2d") >= 1 && count(ints, "quantize") >= 2);
+    expect_lint(ints, target, "");
     double off = difference(run(ints, x), reel_forward(q, x));
     assert_true(target == REEL_TARGET_TENSORRT ? off == 0 : off < 0.1);
     assert_true(reel_shape_of(run(ints, images(1))).dim[0] == 1); /* any batch */
@@ -309,6 +321,7 @@ static void test_what_stays_in_f32(void **state)
     static const char *const kept[] = {
         "param conv1.weight f32", "param layer2.0.conv1.weight",
         "param layer1.1.conv1.weight f32", "param fc.weight f32"};
+    expect_lint(ints, REEL_TARGET_ORT, ""); /* f32 layers are as they were meant */
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
         if (!strstr(text, kept[i])) fail_msg("no %s", kept[i]);
     assert_non_null(strstr(text, "layer1.1.conv2.weight i8"));
@@ -756,16 +769,128 @@ static void test_what_cannot_be(void **state)
     reel_graph_free(g);
 }
 
+/* ---- the linter: a layer written out, with one thing wrong ------------------------------------------ */
+
+typedef enum wrong {
+    NOTHING,
+    RESULT,
+    BETWEEN,
+    PER_TENSOR,
+    WEIGHT_ZERO,
+    WEIGHT_F32,
+    BIAS_F32,
+    BIAS_SCALE,
+    RELU_ZERO,
+    NO_SCALE,
+    INPUT,
+    SUM,
+    SIGNED,
+    POOL,
+    NORM,
+    FAKE
+} wrong;
+
+static reel_tensor *f32(double x)
+{
+    return reel_full(REEL_SCALAR, x, REEL_F32);
+}
+
+static reel_tensor *qdq(reel_tensor *x, double scale, int zero, reel_dtype dtype)
+{
+    reel_tensor *z = reel_full(REEL_SCALAR, zero, dtype);
+    return reel_dequantize(reel_quantize(x, f32(scale), z), f32(scale), z);
+}
+
+static reel_tensor *ints(double x, reel_shape shape, reel_shape scales, double scale,
+                         int zero, reel_dtype dtype)
+{
+    return reel_dequantize(reel_full(shape, x, dtype), reel_full(scales, scale, REEL_F32),
+                           reel_full(scales, zero, dtype));
+}
+
+static reel_tensor *layer(void *user, reel_tensor *const in[], int n)
+{
+    const wrong w = *(wrong *)user;
+    const reel_shape weight = REEL_SHAPE(4, 3, 1, 1), bias = REEL_SHAPE(4),
+                     each = REEL_SHAPE(4, 1, 1, 1), one = REEL_SHAPE(1, 1, 1, 1);
+    const reel_dtype u8 = w == SIGNED ? REEL_I8 : REEL_U8;
+    (void)n;
+    reel_tensor *x = w == INPUT ? in[0] : qdq(in[0], w == NO_SCALE ? 0 : 0.5, 0, u8);
+    reel_tensor *k = w == WEIGHT_F32 ? reel_ones(weight, REEL_F32)
+                                     : ints(1, weight, w == PER_TENSOR ? one : each, 0.25,
+                                            w == WEIGHT_ZERO, REEL_I8);
+    reel_tensor *b = w == BIAS_F32
+                         ? reel_ones(bias, REEL_F32)
+                         : ints(3, bias, bias, w == BIAS_SCALE ? 1 : 0.125, 0, REEL_I32);
+    reel_tensor *y = reel_conv2d(x, k, b, NULL);
+    if (w == BETWEEN) y = qdq(y, 0.5, 100, u8);
+    if (w == NORM)
+        y = reel_batch_norm(y, NULL, NULL, reel_zeros(bias, REEL_F32),
+                            reel_ones(bias, REEL_F32), NULL, NULL);
+    y = reel_relu(y);
+    if (w == FAKE) y = reel_fake_quantize(y, f32(0.5), f32(0), 0, 255);
+    if (w != RESULT && w != FAKE) y = qdq(y, 0.5, w == RELU_ZERO ? 7 : 0, u8);
+    if (w == POOL) y = qdq(reel_max_pool2d(y, 2, NULL), 0.75, 0, u8);
+    if (w == SUM) y = qdq(reel_add(y, reel_exp(y)), 1, 0, u8);
+    return y;
+}
+
+static void test_lint(void **state)
+{
+    (void)state;
+    static const char *const found[] = {
+        [NOTHING] = "",
+        [RESULT] = "conv2d: its result is not quantized",
+        [BETWEEN] = "conv2d: it is quantized before the relu",
+        [PER_TENSOR] =
+            "conv2d: its weight has 1 scales for 4 channels; ort takes one for each",
+        [WEIGHT_ZERO] = "conv2d: its weight has a zero point",
+        [WEIGHT_F32] = "", /* one that was meant to stay in f32 */
+        [BIAS_F32] = "conv2d: its bias is f32; ort takes i32",
+        [BIAS_SCALE] = "conv2d: the scale of its bias is not the product",
+        [RELU_ZERO] = "quantize: its zero point is 7 behind a relu",
+        [NO_SCALE] = "quantize: its scale is 0, which is not above 0",
+        [INPUT] = "conv2d: 1 of its 1 inputs are not quantized",
+        [SUM] = "add: 1 of its 2 inputs are not quantized",
+        [SIGNED] = "quantize: activations are i8; ort takes u8",
+        [POOL] = "max_pool2d: it only passes values on",
+        [NORM] = "batch_norm: it is not folded",
+        [FAKE] = "fake_quantize: it fakes",
+    };
+    reel_tensor *x = reel_rand(REEL_SHAPE(2, 3, 4, 4), REEL_F32);
+    for (wrong w = NOTHING; w <= FAKE; w++) {
+        reel_graph *g = reel_trace_function(
+            layer, &w, &x, 1, &(reel_trace_opts){.unchecked = w == NO_SCALE});
+        (void)reel_graph_optimize(g, &(reel_optimize_opts){.only = "fold"});
+        assert_ok();
+        expect_lint(g, REEL_TARGET_ORT, found[w]);
+        if (w == NOTHING) {
+            expect_lint(g, REEL_TARGET_TENSORRT, "quantize: activations are u8");
+            expect_lint(g, REEL_TARGET_TENSORRT, "conv2d: its bias is quantized");
+            expect_lint(g, REEL_TARGET_PER_TENSOR, "takes one for all");
+        }
+        reel_graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_drawn_nets),        TEST(test_resnet_in_integers),
-        TEST(test_what_stays_in_f32), TEST(test_exclude_that_names_nothing),
-        TEST(test_shared_scales),     TEST(test_observers),
-        TEST(test_channels),          TEST(test_own_observer),
-        TEST(test_state_dict),        TEST(test_frozen_observers),
-        TEST(test_captured_step),     TEST(test_calibrate),
-        TEST(test_hard_cases),        TEST(test_what_cannot_be),
+        TEST(test_drawn_nets),
+        TEST(test_resnet_in_integers),
+        TEST(test_what_stays_in_f32),
+        TEST(test_exclude_that_names_nothing),
+        TEST(test_shared_scales),
+        TEST(test_observers),
+        TEST(test_channels),
+        TEST(test_own_observer),
+        TEST(test_state_dict),
+        TEST(test_frozen_observers),
+        TEST(test_captured_step),
+        TEST(test_calibrate),
+        TEST(test_hard_cases),
+        TEST(test_what_cannot_be),
+        TEST(test_lint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

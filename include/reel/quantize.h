@@ -211,6 +211,15 @@ REEL_API reel_status reel_quantize_freeze_observers(reel_module *q, bool on);
  *  was not prepared; REEL_ERR_STATE naming a value that was not calibrated. */
 REEL_API reel_graph *reel_quantize_convert(reel_module *q);
 
+/** What in a graph with quantize and dequantize nodes, converted or loaded and not optimized, the
+ *  target does not take or would run in f32, a line each: batch norm that is left, a layer that
+ *  is quantized in part, a weight without a scale for each channel, a zero point other than 0
+ *  where there must be none, a bias that is (not) quantized, a quantize between a layer and its
+ *  relu, a scale that is not above 0, ... "" if there is nothing. Layers whose weight is
+ *  f32 are meant to be so, and not told. The caller frees it with free(). NULL on an error: REEL_ERR_ARG for
+ *  NULL or a target that is none. */
+REEL_API char *reel_quantize_lint(const reel_graph *g, reel_quantize_target target);
+
 #ifdef __cplusplus
 }
 #endif
