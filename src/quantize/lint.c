@@ -14,6 +14,7 @@ typedef struct lint {
     const reel_graph *g;
     const reel__profile *profile;
     reel_quantize_target target;
+    reel_tensor **fixed; /* of each value that is the same at each run */
     FILE *to;
 } lint;
 
@@ -97,17 +98,17 @@ static bool all_quantize(const lint *l, int v)
 /* ---- numbers ----------------------------------------------------------------------------------- */
 
 typedef struct numbers {
-    double *x; /* NULL: it is no constant */
+    double *x; /* NULL: it is not the same at each run */
     int64_t n;
 } numbers;
 
 static numbers numbers_of(const lint *l, int v)
 {
     numbers s = {NULL, 0};
-    if (v < 0 || !reel__is_state(&l->g->value[v])) return s;
-    s.n = reel_numel(l->g->value[v].tensor);
+    if (v < 0 || !l->fixed[v]) return s;
+    s.n = reel_numel(l->fixed[v]);
     s.x = reel__calloc((size_t)s.n + 1, sizeof *s.x);
-    if (s.x && reel__peek(l->g->value[v].tensor, s.x)) s.n = 0;
+    if (!s.x || reel__peek(l->fixed[v], s.x)) s.n = 0;
     return s;
 }
 
@@ -144,7 +145,7 @@ static bool alike(const lint *l, int a, int b)
 static void check_scale(const lint *l, int node)
 {
     numbers s = numbers_of(l, l->g->node[node].in[1]);
-    if (!s.x) find(l, node, "its scale is computed; files want a constant");
+    if (!s.x) find(l, node, "its scale depends on data; files want a constant");
     for (int64_t i = 0; i < s.n; i++)
         if (!(s.x[i] > 0 && isfinite(s.x[i]))) {
             find(l, node, "its scale is %g, which is not above 0", s.x[i]);
@@ -322,19 +323,29 @@ static void check_node(const lint *l, int node)
         check_pass(l, node);
 }
 
+static char *findings(lint *l)
+{
+    char *text = NULL;
+    size_t size = 0;
+    if (!(l->fixed = reel__fixed_values(l->g))) return NULL;
+    l->to = open_memstream(&text, &size);
+    for (int i = 0; l->to && i < l->g->n_node; i++) check_node(l, i);
+    reel__free(l->fixed);
+    if (l->to && fclose(l->to) == 0 && !reel_failed()) return text;
+    free(text);
+    reel_fail(REEL_ERR_MEMORY, "quantize_lint: out of memory");
+    return NULL;
+}
+
 char *reel_quantize_lint(const reel_graph *g, reel_quantize_target target)
 {
     REEL__CALLED;
-    char *text = NULL;
-    size_t size = 0;
     if (reel_failed()) return NULL;
     lint l = {.g = g, .target = target};
     if (!g) reel_fail(REEL_ERR_ARG, "quantize_lint: the graph is NULL");
     if (!g || !(l.profile = reel__profile_of("quantize_lint", target))) return NULL;
-    l.to = open_memstream(&text, &size);
-    for (int i = 0; l.to && i < g->n_node; i++) check_node(&l, i);
-    if (l.to && fclose(l.to) == 0 && !reel_failed()) return text;
-    free(text);
-    reel_fail(REEL_ERR_MEMORY, "quantize_lint: out of memory");
-    return NULL;
+    reel_scope s = reel_scope_begin();
+    char *text = findings(&l);
+    reel_scope_end(s);
+    return text;
 }
