@@ -68,6 +68,20 @@ static reel_status update(const void *opts, const reel_optim_slot *slot)
     return REEL_OK;
 }
 
+static reel_status see(const void *opts, const reel_observer_slot *slot, reel_tensor *t)
+{
+    (void)opts, (void)slot, (void)t;
+    return REEL_OK;
+}
+
+static reel_status range(const void *opts, const reel_observer_slot *slot,
+                         reel_tensor **low, reel_tensor **high)
+{
+    (void)opts, (void)slot;
+    *low = *high = x;
+    return REEL_OK;
+}
+
 static double constant(void *user, double base, int64_t t)
 {
     (void)user, (void)t;
@@ -220,6 +234,29 @@ static int member; /* which of `future` is set */
     ROW(training_save, reel_training_part,                                               \
         (o.name = "mine", o.state = to_map, o.load_state = from_map,                     \
          reel_training_save(&(reel_training){.parts = &o, .n_parts = 1}, "n.ckpt")))     \
+    ROW(observer_new, reel_observer_kind,                                                \
+        (o.name = "still", o.see = see, o.range = range,                                 \
+         reel_module_free(reel_observer_new(&o, NULL))))                                 \
+    ROW(observer_new, reel_observer_state_row,                                           \
+        (o.name = "m",                                                                   \
+         reel_module_free(reel_observer_new(&(reel_observer_kind){.name = "still",       \
+                                                                  .n_state = 1,          \
+                                                                  .state = {o},          \
+                                                                  .see = see,            \
+                                                                  .range = range},       \
+                                            NULL))))                                     \
+    ROW(observer_new, reel_observer_opts,                                                \
+        reel_module_free(reel_observer_new(reel_observer_min_max(), &o)))                \
+    ROW(observer_new, reel_moving_average_opts,                                          \
+        reel_module_free(reel_observer_new(reel_observer_moving_average(),               \
+                                           &(reel_observer_opts){.kind_opts = &o})))     \
+    ROW(quantize_prepare, reel_quantize_opts,                                            \
+        reel_module_free(reel_quantize_prepare(graph, &o)))                              \
+    ROW(quantize_prepare, reel_quantize_override,                                        \
+        reel_module_free(reel_quantize_prepare(                                          \
+            graph, &(reel_quantize_opts){.overrides = &o, .n_overrides = 1})))           \
+    ROW(quantize_calibrate, reel_calibrate_opts,                                         \
+        reel_quantize_calibrate(net, loader, &o))                                        \
     ROW(training_save, reel_training,                                                    \
         (o.module = net, reel_training_save(&o, "n.ckpt")))                              \
     ROW(training_load, reel_training, (o.module = net, reel_training_load(&o, file)))
@@ -340,6 +377,19 @@ static bool is_zero(const uint64_t *future)
         if (!is_zero(o.future)) COMPLAIN("%s: its future is not zero\n", #type);         \
     } while (0)
 
+/* The layer as a module that has seen x. */
+static reel_module *prepared(void)
+{
+    reel_tensor *row = reel_reshape(x, REEL_SHAPE(1, 4));
+    reel_graph *layer = reel_trace(net, row, NULL);
+    reel_module *q = reel_quantize_prepare(layer, NULL);
+    reel_quantize_observe(q, true);
+    reel_forward(q, row);
+    reel_quantize_observe(q, false);
+    reel_graph_free(layer);
+    return q;
+}
+
 static void test_results_are_zero_there(void **state)
 {
     (void)state;
@@ -355,6 +405,10 @@ static void test_results_are_zero_there(void **state)
     FILLS(reel_frame, o = reel_module_enter(net, x), reel_module_leave(net, o, x, x));
     reel_batch b = reel_loader_begin(loader);
     assert_true(reel_loader_next(loader, &b) && is_zero(b.future));
+    reel_module *q = prepared();
+    FILLS(reel_quantizer, reel_quantize_at(q, 0, &o));
+    FILLS(reel_observed, reel_observer_range(reel_module_at(q, "input0_observer"), &o));
+    reel_module_free(q);
     reel_executor *e = reel_executor_new(graph, NULL);
     FILLS(reel_plan_memory, reel_executor_memory(e, &o));
     reel_executor_free(e);
@@ -374,15 +428,17 @@ static void test_results_are_zero_there(void **state)
 /* Values, which stay as they are for good, and what only the library makes: programs see it by
  * a pointer, so it can grow at its end. */
 static const char *const others[] = {
-    "reel_device",      "reel_shape",      "reel_rng_state", "reel_params",
-    "reel_custom_type", "reel_draw",       "reel_field",     "reel_batch_field",
-    "reel_sample",      "reel_optim_slot", "reel_roofline"};
+    "reel_device",       "reel_shape",      "reel_rng_state", "reel_params",
+    "reel_custom_type",  "reel_draw",       "reel_field",     "reel_batch_field",
+    "reel_sample",       "reel_optim_slot", "reel_roofline",  "reel_quantize_grid",
+    "reel_observer_slot"};
 /* The library begins them. */
 static const char *const parts[] = {"reel_module", "reel_frame"};
 /* Filled by it: test_results_are_zero_there(). */
 static const char *const results[] = {
-    "reel_memory_stats", "reel_op_facts",    "reel_cost",         "reel_node_cost",
-    "reel_batch",        "reel_plan_memory", "reel_captured_grad"};
+    "reel_memory_stats",  "reel_op_facts", "reel_cost",
+    "reel_node_cost",     "reel_batch",    "reel_plan_memory",
+    "reel_captured_grad", "reel_observed", "reel_quantizer"};
 
 static bool is_among(const char *name, const char *const *list, size_t n)
 {

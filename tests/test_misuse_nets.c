@@ -948,6 +948,114 @@ static void look_for_calls(const char *header, char *text)
     check_all_called(header, text, test);
 }
 
+/* ---- quantize.h ------------------------------------------------------------------------------- */
+
+static reel_status sees(const void *opts, const reel_observer_slot *slot, reel_tensor *x)
+{
+    (void)opts, (void)slot, (void)x;
+    return REEL_OK;
+}
+
+/* One that forgets to set its results. */
+static reel_status no_range(const void *opts, const reel_observer_slot *slot,
+                            reel_tensor **low, reel_tensor **high)
+{
+    (void)opts, (void)slot, (void)low, (void)high;
+    return REEL_OK;
+}
+
+static void test_observers(void **state)
+{
+    (void)state;
+    reel_observed seen;
+    const reel_observer_kind *kind = reel_observer_min_max();
+    reel_observer_kind own = {.name = "own", .range = no_range};
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 3), REEL_F32);
+    assert_string_equal(reel_observer_min_max()->name, "min_max");
+    assert_int_equal(
+        reel_observer_moving_average()->check(&(reel_moving_average_opts){.rate = 2}),
+        REEL_ERR_ARG);
+    refused_by("rate", __LINE__);
+    NO_MODULE("kind is NULL", reel_observer_new(NULL, NULL));
+    NO_MODULE("see is NULL", reel_observer_new(&own, NULL));
+    own.see = sees;
+    own.n_state = 5;
+    NO_MODULE("5 states", reel_observer_new(&own, NULL));
+    own.n_state = 1;
+    NO_MODULE("no name", reel_observer_new(&own, NULL));
+    NO_MODULE("-1 channels",
+              reel_observer_new(kind, &(reel_observer_opts){.channels = -1}));
+    NO_MODULE("dimension 9", reel_observer_new(kind, &(reel_observer_opts){.axis = 9}));
+    NO_MODULE("grid of 5 .. 5",
+              reel_observer_new(kind, &(reel_observer_opts){.grid = {5, 5, false}}));
+    NO_MODULE("grid of 0 .. 9",
+              reel_observer_new(kind, &(reel_observer_opts){.grid = {0, 9, true}}));
+    own.n_state = 0;
+    reel_module *o = reel_observer_new(&own, NULL), *other = reel_nn_relu();
+    reel_forward(o, x);
+    BAD("own: its range", reel_observer_range(o, &seen));
+    BAD("out is NULL", reel_observer_range(o, NULL));
+    BAD("the module is NULL", reel_observer_range(NULL, &seen));
+    BAD("does not observe", reel_observer_range(other, &seen));
+    assert_null(seen.low);
+    BAD("the module is NULL", reel_observer_reset(NULL));
+    BAD("does not observe", reel_observer_reset(other));
+    NONE("observers see floats", reel_forward(o, reel_cast(x, REEL_I64)));
+    reel_module_free(o);
+    o = reel_observer_new(kind, NULL);
+    BAD("has seen nothing", reel_observer_range(o, &seen));
+    reel_module_free(o);
+    reel_module_free(other);
+}
+
+static void test_quantizing(void **state)
+{
+    (void)state;
+    reel_module *net = reel_nn_linear(3, 2, NULL);
+    reel_tensor *x = reel_ones(REEL_SHAPE(2, 3), REEL_F32);
+    reel_graph *g = reel_trace(net, x, NULL),
+               *none = reel_graph_parse("batch 0\n", NULL, NULL);
+    reel_error_clear();
+    reel_quantizer z;
+    assert_string_equal(reel_quantize_target_name((reel_quantize_target)9), "?");
+    NO_MODULE("the graph is NULL", reel_quantize_prepare(NULL, NULL));
+    if (none) NO_MODULE("no outputs", reel_quantize_prepare(none, NULL));
+    NO_MODULE("9 is not",
+              reel_quantize_prepare(
+                  g, &(reel_quantize_opts){.target = (reel_quantize_target)9}));
+    NO_MODULE("nobody",
+              reel_quantize_prepare(g, &(reel_quantize_opts){.exclude = "nobody"}));
+    NO_MODULE("overrides",
+              reel_quantize_prepare(g, &(reel_quantize_opts){.n_overrides = 1}));
+    NO_MODULE("has no names",
+              reel_quantize_prepare(
+                  g, &(reel_quantize_opts){.overrides = &(reel_quantize_override){0},
+                                           .n_overrides = 1}));
+    assert_int_equal(reel_quantize_count(NULL), 0);
+    assert_int_equal(reel_quantize_count(net), 0);
+    refused_by("quantize_count: a module that was not prepared", __LINE__);
+    BAD("not prepared", reel_quantize_at(net, 0, &z));
+    BAD("not prepared", reel_quantize_observe(net, true));
+    BAD("is NULL", reel_quantize_observe(NULL, true));
+    BAD("not prepared", reel_quantize_freeze_observers(net, true));
+    BAD("not prepared", reel_quantize_calibrate(net, NULL, NULL));
+    NONE("not prepared", reel_quantize_convert(net));
+    NONE("is NULL", reel_quantize_convert(NULL));
+    NONE("is NULL", reel_quantize_lint(NULL, REEL_TARGET_ORT));
+    NONE("9 is not", reel_quantize_lint(g, (reel_quantize_target)9));
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    BAD("out is NULL", reel_quantize_at(q, 0, NULL));
+    BAD("of this number", reel_quantize_at(q, 99, &z));
+    BAD("loader is NULL", reel_quantize_calibrate(q, NULL, NULL));
+    NONE("was not calibrated", reel_quantize_convert(q));
+    assert_int_equal(reel_quantize_observe(q, true), REEL_OK);
+    BAD("was not seen", reel_quantize_observe(q, false));
+    reel_module_free(q);
+    reel_graph_free(none);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
 static void test_every_function_is_called(void **state)
 {
     (void)state;
@@ -994,6 +1102,8 @@ int main(void)
         TEST(test_datasets),
         TEST(test_transforms_and_loader),
         TEST(test_files),
+        TEST(test_observers),
+        TEST(test_quantizing),
         TEST(test_every_function_is_called),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

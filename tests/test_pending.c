@@ -25,8 +25,8 @@ typedef struct world {
     reel_optim *sgd;
     reel_schedule *schedule;
     reel_ema *ema;
-    reel_dataset *data, *part;
-    reel_loader *loader;
+    reel_dataset *data, *part, *images;
+    reel_loader *loader, *image_loader;
     reel_transform *flip;
     reel_graph *graph;
     reel_executor *executor;
@@ -35,7 +35,9 @@ typedef struct world {
     reel_tensor_map *map, *net_state, *optim_state, *schedule_state, *ema_state;
     reel_tensor *x, *y, *leaf, *other, *loss, *rate, *count, *m, *v, *ints, *fresh;
     reel_tensor *out[2], *room;
-    reel_module *child;
+    reel_module *child, *quantized, *observer;
+    reel_observed seen;
+    reel_quantizer quantizer;
     reel_sample sample, bare; /* of the data set, of no fields */
     reel_draw draw;
     reel_batch batch, making; /* from the loader, one that a collate makes */
@@ -181,6 +183,12 @@ static void make_world(world *w)
     reel_train(w->t.net, false);
     w->graph = reel_trace(w->t.net, w->x, NULL);
     reel_train(w->t.net, true);
+    w->quantized = reel_quantize_prepare(w->graph, NULL);
+    w->observer = reel_observer_new(reel_observer_min_max(), NULL);
+    reel_forward(w->quantized, w->x);
+    reel_forward(w->observer, w->x);
+    w->images = reel_arrays(w->x, w->y);
+    w->image_loader = reel_loader_new(w->images, NULL);
     w->executor = reel_executor_new(w->graph, NULL);
     reel_graph_run(w->graph, &w->x, 1, &w->room, 1);
     w->room = reel_zeros_like(w->room);
@@ -203,6 +211,10 @@ static void free_world(world *w)
     reel_transform_free(w->flip);
     reel_loader_free(w->loader);
     reel_dataset_free(w->data);
+    reel_loader_free(w->image_loader);
+    reel_dataset_free(w->images);
+    reel_module_free(w->quantized);
+    reel_module_free(w->observer);
     reel_dataset_free(w->part);
     reel_ema_free(w->ema);
     reel_schedule_free(w->schedule);
@@ -336,6 +348,10 @@ static uint32_t digest(world *w)
     reel_scope s = reel_scope_begin();
     (void)reel_module_each(w->t.net, eat_module, NULL);
     (void)reel_tensor_each(w->t.net, eat_slot, NULL);
+    (void)reel_tensor_each(w->quantized, eat_slot, NULL);
+    (void)reel_tensor_each(w->observer, eat_slot, NULL);
+    eat_number(w->seen.low != NULL);
+    eat_number(w->quantizer.name != NULL);
     eat_training(w);
     eat_graph(w);
     eat_tensors(w);
@@ -516,6 +532,13 @@ DO(clip_grad_norm, GIVES(reel_clip_grad_norm(reel_parameters(w->t.net), 1e-3) > 
 DO(clip_grad_norm_tensor,
    GIVES(reel_clip_grad_norm_tensor(reel_parameters(w->t.net), 1e-3)))
 DO(clip_grad_value, reel_clip_grad_value(reel_parameters(w->t.net), 1e-6))
+/* quantize.h */
+DO(observer_range, reel_observer_range(w->observer, &w->seen))
+DO(observer_reset, reel_observer_reset(w->observer))
+DO(quantize_at, reel_quantize_at(w->quantized, 0, &w->quantizer))
+DO(quantize_observe, reel_quantize_observe(w->quantized, true))
+DO(quantize_calibrate, reel_quantize_calibrate(w->quantized, w->image_loader, NULL))
+DO(quantize_freeze_observers, reel_quantize_freeze_observers(w->quantized, true))
 DO(schedule_step, reel_schedule_step(w->schedule))
 DO(schedule_state, reel_schedule_state(w->schedule, w->map))
 DO(schedule_load_state, reel_schedule_load_state(w->schedule, w->schedule_state))
@@ -616,6 +639,12 @@ static void eval(world *w)
 static void negate(world *w)
 {
     w->fresh = reel_neg(w->fresh);
+}
+
+static void stop_observing(world *w)
+{
+    (void)reel_quantize_observe(w->quantized, false); /* it has seen nothing since */
+    reel_error_clear();
 }
 
 #define SEEN(name)                                                                       \
@@ -720,6 +749,12 @@ static const command commands[] = {
     {"sgd_step", do_sgd_step, no_grad, with_grad, false, false},
     {"adam_step", do_adam_step, no_grad, with_grad, false, false},
     READS(op_info),
+    SEEN(observer_range),
+    SEEN(observer_reset),
+    READS(quantize_at),
+    {"quantize_observe", do_quantize_observe, NULL, stop_observing, false, false},
+    SEEN(quantize_calibrate),
+    UNSEEN(quantize_freeze_observers),
     SEEN(sgd_add),
     SEEN(adam_add),
     SEEN(optim_add_group),

@@ -648,6 +648,24 @@ static double grid_high_formula(double v, const double *r)
     return gray_formula(-2, v, r);
 }
 
+/* ---- observers: the upper end of two ranges; a rate of 0 is refused --------------------------- */
+
+static double average(double v, const double *r)
+{
+    reel_observed is = {0};
+    reel_module *o = reel_observer_new(
+        reel_observer_moving_average(),
+        &(reel_observer_opts){.kind_opts = &(reel_moving_average_opts){.rate = v}});
+    for (int i = 0; i < 2 && o; i++) reel_forward(o, reel_scalar(r[i], REEL_F32));
+    double high = o && !reel_observer_range(o, &is) ? reel_item(is.high) : NAN;
+    reel_module_free(o);
+    return high;
+}
+static double average_formula(double v, const double *r)
+{
+    return v > 0 ? (float)r[0] + v * ((float)r[1] - (float)r[0]) : NAN;
+}
+
 /* ---- the rows --------------------------------------------------------------------------------- */
 
 static const row rows[] = {
@@ -699,6 +717,7 @@ static const row rows[] = {
     {"reel_gradcheck_opts.rtol", check_rtol, is_positive, 1e-3, 1e-4, 1e-3},
     {"reel_image_grid_opts.low", grid_low, grid_low_formula, 0, -0.9, -0.1},
     {"reel_image_grid_opts.high", grid_high, grid_high_formula, 1, 0.1, 2},
+    {"reel_moving_average_opts.rate", average, average_formula, 0.01, 0.1, 0.9},
     {"reel_progress_opts.every", progress, progress_formula, 10, 5, 10},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };

@@ -2,11 +2,13 @@
 # Who includes whom? The rooms of src/ stand in one order, and no arrow runs upward:
 #
 #   base <- { backend, onnx } <- tensor <- ops <- { autograd, trace } <- { nn, optim, data, io }
-#        <- training
+#        <- { training, quantize }
 #
 #   base .. trace         headers of their own room and of the rooms below
 #   nn, optim, data, io   the public headers of these rooms and those below, base/, and headers
 #   and training          of their own room
+#   quantize              edits graphs and makes modules of them, so it is at home in all rooms
+#                         below: their headers, too
 #   examples, tools       the public headers
 #   bench                 the public headers; bench/bench_*.c measure one kernel from inside
 #   include/reel          public headers of their own room and of the rooms below
@@ -48,7 +50,7 @@ BEGIN {
     level["ops"] = 3
     level["autograd"] = level["trace"] = 4
     level["nn"] = level["optim"] = level["data"] = level["io"] = 5
-    level["training"] = 6
+    level["training"] = level["quantize"] = 6
     level["program"] = 7
     # public headers that are not named as their room
     room_of["progress"] = "base"; room_of["profile"] = room_of["custom_op"] = "ops"; room_of["executor"] = "trace"; room_of["compile"] = "nn"
@@ -84,6 +86,7 @@ function offence(from, target, public,    to)
     if (from == to) return ""
     if (public) return level[to] > level[from] ? "runs upward" : ""
     if (from == "program") return "programs use the public headers only"
+    if (from == "quantize" && level[to] < level[from]) return ""
     if (level[from] >= 5 && to != "base") return "only the public headers and base/"
     if (level[to] >= level[from]) return level[to] > level[from] ? "runs upward" : "runs sideways"
     return ""

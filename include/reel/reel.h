@@ -14,6 +14,7 @@
 #include <reel/data.h>
 #include <reel/io.h>
 #include <reel/training.h>
+#include <reel/quantize.h>
 #include <reel/profile.h>
 #include <reel/trace.h>
 #include <reel/executor.h>

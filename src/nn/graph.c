@@ -30,8 +30,7 @@ static void destroy(reel_module *self)
     reel_graph_free(((graph_module *)self)->graph);
 }
 
-/* The module at the path path[0..n-1] below m, made if it is not there. */
-static reel_module *folder(reel_module *m, const char *path, size_t n)
+reel_module *reel__module_folder(reel_module *m, const char *path, size_t n)
 {
     while (m && n > 0) {
         reel__text name = {0};
@@ -54,13 +53,20 @@ static reel_status add(void *user, const char *name, reel_tensor *t, reel_state_
 {
     if (kind == REEL_STATE_CONST) return REEL_OK; /* stays within the graph */
     const char *dot = strrchr(name, '.');
-    reel_module *m = folder(user, name, dot ? (size_t)(dot - name) : 0);
+    reel_module *m = reel__module_folder(user, name, dot ? (size_t)(dot - name) : 0);
     const char *last = dot ? dot + 1 : name;
     if (m && kind == REEL_STATE_PARAM)
         reel_module_param(m, last, t);
     else if (m)
         reel_module_buffer(m, last, t);
     return reel_error_status();
+}
+
+reel_status reel__module_hold_graph(reel_module *m, const reel_graph *g)
+{
+    reel_status st = reel_graph_each_state(g, add, m);
+    m->tree->fixed = true;
+    return st;
 }
 
 reel_module *reel_graph_module(const reel_graph *g)
@@ -77,7 +83,6 @@ reel_module *reel_graph_module(const reel_graph *g)
     gm->m.forward_n = forward_n;
     gm->m.destroy = destroy;
     gm->graph = reel_graph_copy(g);
-    if (gm->graph) (void)reel_graph_each_state(gm->graph, add, gm);
-    gm->m.tree->fixed = true;
+    if (gm->graph) (void)reel__module_hold_graph(&gm->m, gm->graph);
     return reel_module_done(&gm->m);
 }

@@ -85,6 +85,15 @@ bool reel__module_trains(reel_module *m, bool whole);
  * as the next is there, so that without gradients only one is alive. */
 reel_tensor *reel__chain(reel_module *const modules[], int n, reel_tensor *x);
 
+/* ---- graph.c: modules that run a graph ------------------------------------------------------- */
+
+/* The module at the path path[0..n-1] below m, made if it is not there: a folder without a
+ * forward. n 0: m. */
+reel_module *reel__module_folder(reel_module *m, const char *path, size_t n);
+/* Puts parameters and buffers of g below m, under their names; from then on parts of m can be
+ * neither replaced nor freed, for what runs is the graph. */
+reel_status reel__module_hold_graph(reel_module *m, const reel_graph *g);
+
 /* True for what reel_nn_batch_norm2d() made. */
 bool reel__is_batch_norm2d(const reel_module *m);
 

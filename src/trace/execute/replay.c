@@ -67,18 +67,29 @@ typedef struct replay {
     reel_rng_state rng;
     reel_watch_fn watch; /* or NULL */
     void *user;
+    const reel__stand_in *stand_in; /* or NULL */
 } replay;
+
+/* Through apply(), unless somebody does it instead. */
+static reel_status compute(const reel_graph *g, int i, const replay *r,
+                           reel_tensor *const in[], reel_tensor *out[])
+{
+    const reel__gnode *n = &g->node[i];
+    _Alignas(16) char room[REEL_ATTRS_MAX];
+    if (r->stand_in && r->stand_in->run(r->stand_in->user, i, in, out))
+        return reel_error_status();
+    return reel__apply(n->op, reel__attrs_now(g, n, r->batch, r->rng, room), n->n_in, in,
+                       out);
+}
 
 static reel_status run_node(const reel_graph *g, int i, const replay *r)
 {
     reel_tensor **env = r->env;
     const reel__gnode *n = &g->node[i];
     reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT];
-    _Alignas(16) char room[REEL_ATTRS_MAX];
     for (int k = 0; k < n->n_in; k++) in[k] = n->in[k] >= 0 ? env[n->in[k]] : NULL;
     reel_scope s = reel_scope_begin();
-    reel_status st = reel__apply(n->op, reel__attrs_now(g, n, r->batch, r->rng, room),
-                                 n->n_in, in, out);
+    reel_status st = compute(g, i, r, in, out);
     for (int k = 0; k < n->n_out && !st; k++) {
         int v = n->out[k];
         if (v < 0 || env[v] == out[k]) continue; /* left out, or in place */
@@ -141,22 +152,13 @@ static reel_status run_all(reel_graph *g, replay *r, reel_tensor *const x[],
     return st;
 }
 
-reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
-                           reel_tensor *y[], int n_y)
+static reel_status run(reel_graph *g, replay r, reel_tensor *const x[], int n_x,
+                       reel_tensor *y[], int n_y)
 {
-    REEL__CALLED;
-    return reel_graph_run_watched(g, x, n_x, y, n_y, NULL, NULL);
-}
-
-reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_x,
-                                   reel_tensor *y[], int n_y, reel_watch_fn watch,
-                                   void *user)
-{
-    REEL__CALLED;
     reel__no_results(y, n_y);
     reel_status st = reel__check_run(g, "graph_run", x, n_x, y, n_y);
     if (st) return st;
-    replay r = {.batch = reel__batch_of(g, "graph_run", x), .watch = watch, .user = user};
+    r.batch = reel__batch_of(g, "graph_run", x);
     if (r.batch < 0) return reel_error_status();
     r.last = last_reads(g);
     r.env = reel__calloc((size_t)g->n_value + 1, sizeof *r.env);
@@ -164,4 +166,26 @@ reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_
     reel__free(r.env);
     reel__free(r.last);
     return st;
+}
+
+reel_status reel_graph_run(reel_graph *g, reel_tensor *const x[], int n_x,
+                           reel_tensor *y[], int n_y)
+{
+    REEL__CALLED;
+    return run(g, (replay){.watch = NULL}, x, n_x, y, n_y);
+}
+
+reel_status reel_graph_run_watched(reel_graph *g, reel_tensor *const x[], int n_x,
+                                   reel_tensor *y[], int n_y, reel_watch_fn watch,
+                                   void *user)
+{
+    REEL__CALLED;
+    return run(g, (replay){.watch = watch, .user = user}, x, n_x, y, n_y);
+}
+
+reel_status reel__graph_run_instead(reel_graph *g, reel_tensor *const x[], int n_x,
+                                    reel_tensor *y[], int n_y,
+                                    const reel__stand_in *stand_in)
+{
+    return run(g, (replay){.stand_in = stand_in}, x, n_x, y, n_y);
 }

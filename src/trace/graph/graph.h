@@ -185,6 +185,17 @@ reel_status reel__check_run(const reel_graph *g, const char *who, reel_tensor *c
 const void *reel__attrs_now(const reel_graph *g, const reel__gnode *n, int64_t batch,
                             reel_rng_state rng, void *room);
 
+/* Who may compute a node in its place: `run` fills the results out[n_out], NULL where one is
+ * absent, and says true; false: the node runs as it is. An error may be pending behind true. */
+typedef struct reel__stand_in {
+    bool (*run)(void *user, int node, reel_tensor *const in[], reel_tensor *out[]);
+    void *user;
+} reel__stand_in;
+/* reel_graph_run() with one. */
+reel_status reel__graph_run_instead(reel_graph *g, reel_tensor *const x[], int n_x,
+                                    reel_tensor *y[], int n_y,
+                                    const reel__stand_in *stand_in);
+
 /* Whether these attributes change from run to run: the node has a place in the stream. */
 bool reel__draws(const reel_graph *g, const reel__gnode *n);
 

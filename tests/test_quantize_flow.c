@@ -1,0 +1,896 @@
+/* test_quantize_flow.c: from a traced model to one of integers: what is quantized where, what
+ * calibration and training make of scales, and that the integers compute what was faked. */
+#include "module_check.h"
+
+#include "support/small_trainer.h"
+#define random_below(n) ((int)reel_draw_below(&dice, (uint32_t)(n)))
+
+static reel_draw dice;
+
+/* ---- nets that are drawn ------------------------------------------------------------------------ */
+
+typedef struct block {
+    reel_module *conv, *norm;
+    int act;
+    bool residual, pool;
+} block;
+enum { BLOCKS = 5 };
+typedef struct drawn_net {
+    reel_module m;
+    block block[BLOCKS];
+    int n;
+    bool average;
+    reel_module *fc;
+} drawn_net;
+
+static reel_tensor *activate(reel_tensor *x, int act)
+{
+    switch (act) {
+    case 0: return reel_relu(x);
+    case 1: return reel_relu6(x);
+    case 2: return reel_clamp(x, -1, 2);
+    case 3: return reel_leaky_relu(x, 0.1);
+    case 4: return reel_sigmoid(x);
+    default: return x;
+    }
+}
+
+static reel_tensor *net_forward(reel_module *self, reel_tensor *x)
+{
+    drawn_net *n = (drawn_net *)self;
+    for (int i = 0; i < n->n; i++) {
+        const block *b = &n->block[i];
+        reel_tensor *y = reel_forward(b->conv, x);
+        if (b->norm) y = reel_forward(b->norm, y);
+        if (b->residual) y = reel_add(y, x);
+        x = activate(y, b->act);
+        if (b->pool) x = reel_max_pool2d(x, 2, NULL);
+    }
+    x = n->average ? reel_adaptive_avg_pool2d(x, 1, 1) : x;
+    return reel_forward(n->fc, reel_flatten(x, 1, -1));
+}
+
+/* Images [n,3,16,16] to [n,5]. */
+static reel_module *draw_net(void)
+{
+    drawn_net *net = reel_module_new(sizeof *net, "drawn", net_forward);
+    int64_t c = 3;
+    int side = 16;
+    char name[16];
+    net->n = 1 + random_below(BLOCKS);
+    for (int i = 0; i < net->n; i++) {
+        block *b = &net->block[i];
+        bool same = i > 0 && random_below(2), deep = same && random_below(2);
+        int64_t to = same ? c : 4 * (1 + random_below(4));
+        int k = random_below(2) ? 3 : 1;
+        reel_nn_conv2d_opts o = {.conv.padding = k / 2,
+                                 .conv.groups = deep ? (int)c : 1,
+                                 .no_bias = random_below(2)};
+        snprintf(name, sizeof name, "conv%d", i);
+        b->conv = reel_module_add(&net->m, name, reel_nn_conv2d(c, to, k, &o));
+        snprintf(name, sizeof name, "norm%d", i);
+        if (random_below(2))
+            b->norm = reel_module_add(&net->m, name, reel_nn_batch_norm2d(to, NULL));
+        b->act = random_below(6);
+        b->residual = same && random_below(2);
+        b->pool = side > 4 && random_below(3) == 0;
+        side /= b->pool ? 2 : 1;
+        c = to;
+    }
+    net->average = random_below(2);
+    net->fc = reel_module_add(
+        &net->m, "fc",
+        reel_nn_linear(net->average ? c : c * side * side, 5,
+                       &(reel_nn_linear_opts){.no_bias = random_below(2)}));
+    return reel_module_done(&net->m);
+}
+
+static reel_tensor *images(int64_t n)
+{
+    return reel_randn(REEL_SHAPE(n, 3, 16, 16), REEL_F32);
+}
+
+/* Its norms have seen something. */
+static reel_graph *trace(reel_module *net)
+{
+    reel_train(net, true);
+    for (int i = 0; i < 3; i++) (void)reel_forward(net, images(8));
+    reel_train(net, false);
+    return reel_trace(net, images(2), NULL);
+}
+
+static void calibrate(reel_module *q, reel_tensor *x)
+{
+    reel_train(q, false);
+    assert_int_equal(reel_quantize_observe(q, true), REEL_OK);
+    (void)reel_forward(q, x);
+    assert_int_equal(reel_quantize_observe(q, false), REEL_OK);
+    assert_ok();
+}
+
+static reel_tensor *run(reel_graph *g, reel_tensor *x)
+{
+    reel_tensor *y = NULL;
+    (void)reel_graph_run(g, &x, 1, &y, 1);
+    return y;
+}
+
+static double size(reel_tensor *x)
+{
+    return reel_item(reel_norm(x, REEL_ALL, false, REEL_F64));
+}
+
+static double difference(reel_tensor *x, reel_tensor *y)
+{
+    return size(reel_sub(x, y)) / (size(y) + 1e-30);
+}
+
+static int count(const reel_graph *g, const char *op)
+{
+    int n = 0;
+    for (int i = 0; i < reel_graph_nodes(g); i++)
+        n += strcmp(reel_graph_node_op(g, i), op) == 0;
+    return n;
+}
+
+/* What the linter finds; "" is nothing. */
+static void expect_lint(const reel_graph *g, reel_quantize_target target,
+                        const char *part)
+{
+    char *found = reel_quantize_lint(g, target);
+    assert_ok();
+    if (*part ? !strstr(found, part) : *found != '\0')
+        fail_msg("\"%s\", expected \"%s\"", found, part);
+    free(found);
+}
+
+/* ---- drawn nets, all targets --------------------------------------------------------------------- */
+
+/* The sum of all elements of all parameters: those of the model do not move. */
+static double digest(reel_module *m)
+{
+    double total = 0;
+    reel_params p = reel_parameters(m);
+    for (int i = 0; i < p.n; i++)
+        total += reel_item(reel_sum(reel_detach(p.tensor[i]), REEL_ALL, false)) * (i + 1);
+    return total;
+}
+
+static void train_once(reel_module *q, reel_tensor *x)
+{
+    double before = digest(q);
+    reel_train(q, true);
+    reel_optim *o = reel_sgd(reel_parameters(q), &(reel_sgd_opts){.lr = 0.05});
+    reel_tensor *y = reel_forward(q, x);
+    (void)reel_backward(reel_mean(reel_square(y), REEL_ALL, false), NULL);
+    assert_int_equal(reel_optim_step(o), REEL_OK);
+    reel_optim_free(o);
+    reel_zero_grad(q);
+    assert_true(digest(q) != before);
+    reel_train(q, false);
+}
+
+/* Scales that are read are above 0, zero points on the grid. */
+static void check_quantizers(reel_module *q)
+{
+    for (int i = 0; i < reel_quantize_count(q); i++) {
+        reel_quantizer z;
+        assert_int_equal(reel_quantize_at(q, i, &z), REEL_OK);
+        double zero = reel_item(z.zero_point);
+        assert_true(reel_item(reel_min(z.scale, REEL_ALL, false)) > 0);
+        assert_true(isfinite(reel_item(reel_max(z.scale, REEL_ALL, false))));
+        assert_true(zero >= z.grid.low && zero <= z.grid.high && zero == rint(zero));
+        assert_true(!z.grid.symmetric || zero == 0);
+    }
+}
+
+static void try_net(reel_quantize_target target)
+{
+    reel_module *net = draw_net();
+    reel_graph *g = trace(net);
+    reel_tensor *x = images(16);
+    double before = digest(net);
+    reel_module *q = reel_quantize_prepare(g, &(reel_quantize_opts){.target = target});
+    assert_ok();
+    calibrate(q, x);
+    check_quantizers(q);
+    reel_tensor *y = reel_forward(net, x);
+    double noise = difference(reel_forward(q, x), y);
+    if (!(noise < 0.2)) {
+        char *text = reel_graph_to_string(g);
+        fprintf(stderr, "noise of %g: %s\n", noise, text);
+        free(text);
+        fail();
+    }
+    train_once(q, x);
+    check_quantizers(q);
+    assert_true(digest(net) == before);
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_ok();
+    assert_int_equal(count(ints, "fake_quantize"), 0);
+    assert_int_equal(count(ints, "batch_norm"), 0);
+    assert_int_equal(count(ints, "fold_batch_norm"), 0);
+    assert_true(count(ints, "conv2d") >= 1 && count(ints, "quantize") >= 2);
+    expect_lint(ints, target, "");
+    double off = difference(run(ints, x), reel_forward(q, x));
+    assert_true(target == REEL_TARGET_TENSORRT ? off == 0 : off < 0.1);
+    assert_true(reel_shape_of(run(ints, images(1))).dim[0] == 1); /* any batch */
+    reel_graph_free(ints);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+    assert_ok();
+}
+
+static void test_drawn_nets(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        dice = reel_draw_at(11, 0, (uint64_t)i);
+        reel_seed((uint64_t)i);
+        reel_scope s = reel_scope_begin();
+        try_net((reel_quantize_target)(i % 3));
+        reel_scope_end(s);
+    }
+}
+
+/* ---- what stands where --------------------------------------------------------------------------- */
+
+/* Of the node that makes `name` in the text of a graph: "%5 f32[..] = conv2d(%3, ...)" */
+static const char *line_of(const char *text, const char *name)
+{
+    char start[80];
+    snprintf(start, sizeof start, "\n%s ", name);
+    const char *at = strstr(text, start);
+    return at ? at + 1 : NULL;
+}
+
+static bool makes(const char *text, const char *operand, size_t n, const char *op)
+{
+    char name[64], call[64];
+    snprintf(name, sizeof name, "%.*s", (int)n, operand);
+    snprintf(call, sizeof call, " = %s(", op);
+    const char *line = line_of(text, name);
+    const char *end = line ? strchr(line, '\n') : NULL,
+               *at = line ? strstr(line, call) : NULL;
+    return at && at < end;
+}
+
+/* Every operand of every such node is dequantized. */
+static void expect_operands(const char *text, const char *op, int expected)
+{
+    char call[64];
+    int n = 0;
+    snprintf(call, sizeof call, " = %s(", op);
+    for (const char *at = text; (at = strstr(at, call)); n++) {
+        at += strlen(call);
+        for (const char *end = at; *end != ')'; at = end + strspn(end, ", ")) {
+            end = at + strcspn(at, ",)");
+            if (!makes(text, at, (size_t)(end - at), "dequantize"))
+                fail_msg("%s reads %.*s", op, (int)(end - at), at);
+            if (*end == ')') break;
+        }
+    }
+    assert_int_equal(n, expected);
+}
+
+static reel_graph *converted_resnet(reel_module **net, reel_quantize_opts opts)
+{
+    *net = reel_resnet20(NULL);
+    reel_graph *g = trace(*net);
+    reel_module *q = reel_quantize_prepare(g, &opts);
+    assert_ok();
+    calibrate(q, images(8));
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_ok();
+    reel_module_free(q);
+    reel_graph_free(g);
+    return ints;
+}
+
+static void test_resnet_in_integers(void **state)
+{
+    (void)state;
+    reel_module *net;
+    reel_graph *ints = converted_resnet(&net, (reel_quantize_opts){0});
+    char *text = reel_graph_to_string(ints);
+    expect_operands(text, "conv2d", 21); /* 19, and 2 of shortcuts */
+    expect_operands(text, "add", 9);
+    expect_operands(text, "linear", 1);
+    /* input; 19 + 2 + 9 results; pool, what it becomes flat, result */
+    assert_int_equal(count(ints, "quantize"), 1 + 30 + 3);
+    assert_non_null(strstr(text, "\nbuffer layer1.0.conv1.weight i8[16,16,3,3]"));
+    assert_non_null(strstr(text, "\nbuffer layer1.0.conv1.weight_scale f32[16,1,1,1]"));
+    assert_non_null(strstr(text, "\nbuffer layer1.0.conv1.bias i32[16]"));
+    assert_non_null(strstr(text, "\nbuffer input0_scale f32[]"));
+    assert_non_null(strstr(text, "\nbuffer input0_zero_point u8[]"));
+    assert_null(strstr(text, "param "));
+    free(text);
+    reel_graph_free(ints);
+    reel_module_free(net);
+}
+
+static void test_what_stays_in_f32(void **state)
+{
+    (void)state;
+    reel_module *net;
+    reel_graph *ints = converted_resnet(
+        &net, (reel_quantize_opts){
+                  .exclude = "layer2, *.1.conv1", .keep_first = true, .keep_last = true});
+    char *text = reel_graph_to_string(ints);
+    static const char *const kept[] = {
+        "param conv1.weight f32", "param layer2.0.conv1.weight",
+        "param layer1.1.conv1.weight f32", "param fc.weight f32"};
+    expect_lint(ints, REEL_TARGET_ORT, ""); /* f32 layers are as they were meant */
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (!strstr(text, kept[i])) fail_msg("no %s", kept[i]);
+    assert_non_null(strstr(text, "layer1.1.conv2.weight i8"));
+    assert_null(strstr(text, "layer2.0.conv1.weight_scale"));
+    free(text);
+    reel_graph_free(ints);
+    reel_module_free(net);
+}
+
+static void test_exclude_that_names_nothing(void **state)
+{
+    (void)state;
+    reel_module *net = reel_resnet20(NULL);
+    reel_graph *g = trace(net);
+    assert_null(reel_quantize_prepare(g, &(reel_quantize_opts){.exclude = "fc, layer9"}));
+    expect_error(REEL_ERR_ARG, "\"layer9\", which names no operator");
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* Concatenation, pooling, views share; softmax stays as it is, between. */
+static reel_tensor *several(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    reel_tensor *a = reel_relu(reel_conv2d(x[0], user, NULL, NULL));
+    reel_tensor *b =
+        reel_max_pool2d(a, 2, &(reel_pool2d_opts){.stride = 1, .padding = 1});
+    b = reel_narrow(reel_narrow(b, 2, 0, 8), 3, 0, 8);
+    reel_tensor *both[] = {a, b};
+    reel_tensor *all = reel_softmax(reel_cat(both, 2, 1), 1);
+    return reel_matmul(reel_flatten(all, 2, -1),
+                       reel_permute(reel_flatten(a, 2, -1), REEL_DIMS(0, 2, 1)));
+}
+
+static void test_shared_scales(void **state)
+{
+    (void)state;
+    reel_tensor *w = reel_randn(REEL_SHAPE(4, 3, 1, 1), REEL_F32);
+    reel_tensor *x = reel_randn(REEL_SHAPE(2, 3, 8, 8), REEL_F32);
+    reel_graph *g = reel_trace_function(several, w, &x, 1, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    assert_ok();
+    /* input, weight, relu with all that passes, softmax, result */
+    if (reel_quantize_count(q) != 5) {
+        for (int i = 0; i < reel_quantize_count(q); i++) {
+            reel_quantizer z;
+            (void)reel_quantize_at(q, i, &z);
+            print_error("%s\n", z.name);
+        }
+        fail();
+    }
+    calibrate(q, x);
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_ok();
+    char *text = reel_graph_to_string(ints);
+    expect_operands(text, "cat", 1);
+    expect_operands(text, "matmul", 1);
+    expect_operands(text, "max_pool2d", 1);
+    free(text);
+    reel_graph_free(ints);
+    reel_module_free(q);
+    reel_graph_free(g);
+}
+
+/* ---- observers ---------------------------------------------------------------------------------- */
+
+static reel_module *observer(const reel_observer_kind *kind, bool symmetric)
+{
+    return reel_observer_new(
+        kind, &(reel_observer_opts){
+                  .grid = {symmetric ? -127 : 0, symmetric ? 127 : 255, symmetric}});
+}
+
+static void see(reel_module *o, double a, double b)
+{
+    const double x[] = {a, b};
+    (void)reel_forward(o, reel_cast(reel_from(x, REEL_SHAPE(2), REEL_F64), REEL_F32));
+    assert_ok();
+}
+
+static void expect_parameters(reel_module *o, double scale, double zero)
+{
+    reel_observed is;
+    assert_int_equal(reel_observer_range(o, &is), REEL_OK);
+    double s = reel_item(is.scale), z = reel_item(is.zero_point);
+    if (fabs(s - scale) > 1e-6 * scale || z != zero)
+        fail_msg("scale %.9g zero %g, expected %.9g and %g", s, z, scale, zero);
+}
+
+/* Values of torch.ao.quantization's MinMaxObserver and MovingAverageMinMaxObserver. */
+static void test_observers(void **state)
+{
+    (void)state;
+    reel_module *o = observer(reel_observer_min_max(), false);
+    see(o, -1, 2);
+    expect_parameters(o, 0.0117647061, 85);
+    see(o, 0.5, 4);
+    expect_parameters(o, 0.0196078438, 51);
+    assert_int_equal(reel_observer_reset(o), REEL_OK);
+    see(o, 1, 3); /* widened to hold 0 */
+    expect_parameters(o, 0.0117647061, 0);
+    see(o, NAN, 99); /* is no range */
+    expect_parameters(o, 0.0117647061, 0);
+    reel_module_free(o);
+    o = observer(reel_observer_min_max(), true);
+    see(o, -3, 2);
+    expect_parameters(o, 3.0 / 127, 0);
+    reel_module_free(o);
+    o = observer(reel_observer_moving_average(), false);
+    see(o, -1, 1);
+    see(o, -3, 2); /* -1.02, 1.01 */
+    expect_parameters(o, 2.03 / 255, 128);
+    reel_module_free(o);
+}
+
+static void test_channels(void **state)
+{
+    (void)state;
+    const float x[] = {1, -4, 0, 0, 2, 1e-6f}; /* [3, 2] */
+    reel_tensor *t = reel_from(x, REEL_SHAPE(3, 2), REEL_F32);
+    reel_observed seen;
+    double s[3];
+    reel_module *o = reel_observer_new(
+        reel_observer_min_max(),
+        &(reel_observer_opts){.channels = 3, .grid = {-127, 127, true}});
+    (void)reel_forward(o, t);
+    assert_int_equal(reel_observer_range(o, &seen), REEL_OK);
+    (void)reel_read(seen.scale, s, REEL_F64);
+    assert_true(fabs(s[0] - 4.0 / 127) < 1e-8 && fabs(s[2] - 2.0 / 127) < 1e-8);
+    assert_true(fabs(s[1] - 4.0 / 127 / 4096) < 1e-10); /* a channel of zeros */
+    assert_null(reel_forward(o, reel_permute(t, REEL_DIMS(1, 0))));
+    expect_error(REEL_ERR_SHAPE, "3 channels in dimension 0");
+    reel_module_free(o);
+}
+
+/* One of a program's own: the largest magnitude, both ways. */
+typedef struct own_opts {
+    double factor;
+} own_opts;
+
+static reel_status own_check(void *opts)
+{
+    own_opts *o = opts;
+    return o->factor >= 0 ? REEL_OK : reel_fail(REEL_ERR_ARG, "own: a factor below 0");
+}
+
+static reel_status own_see(const void *opts, const reel_observer_slot *slot,
+                           reel_tensor *x)
+{
+    const own_opts *o = opts;
+    reel_tensor *most = reel_max(reel_abs(x), slot->dims, false);
+    (void)reel_copy_(slot->state[0], reel_mul_scalar(most, o->factor));
+    return reel_error_status();
+}
+
+static reel_status own_range(const void *opts, const reel_observer_slot *slot,
+                             reel_tensor **low, reel_tensor **high)
+{
+    (void)opts;
+    *high = slot->state[0];
+    *low = reel_neg(*high);
+    return reel_error_status();
+}
+
+static const reel_observer_kind own = {.name = "own",
+                                       .opts_size = sizeof(own_opts),
+                                       .n_state = 1,
+                                       .state = {{.name = "most", .initial = -1}},
+                                       .check = own_check,
+                                       .see = own_see,
+                                       .range = own_range};
+
+static void test_own_observer(void **state)
+{
+    (void)state;
+    dice = reel_draw_at(3, 0, 0);
+    reel_module *net = draw_net();
+    reel_graph *g = trace(net);
+    reel_quantize_override only_input = {
+        .names = "input*", .kind = &own, .kind_opts = &(own_opts){2}};
+    reel_module *q = reel_quantize_prepare(
+        g, &(reel_quantize_opts){.overrides = &only_input, .n_overrides = 1});
+    reel_tensor *x = images(4);
+    calibrate(q, x);
+    reel_quantizer z;
+    assert_int_equal(reel_quantize_at(q, 0, &z), REEL_OK);
+    assert_string_equal(z.name, "input0");
+    double most = reel_item(reel_max(reel_abs(x), REEL_ALL, false));
+    assert_true(fabs(reel_item(z.scale) - 4 * most / 255) < 1e-6);
+    assert_non_null(reel_module_find(q, "input0_observer.most"));
+    reel_module_free(q);
+    only_input.kind_opts = &(own_opts){-1};
+    assert_null(reel_quantize_prepare(
+        g, &(reel_quantize_opts){.overrides = &only_input, .n_overrides = 1}));
+    expect_error(REEL_ERR_ARG, "own: a factor below 0");
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* ---- modes, state, captured steps ------------------------------------------------------------------ */
+
+static reel_graph *small_graph(reel_module **net)
+{
+    reel_tensor *x[1], *y[1];
+    *net = small_trainer_net();
+    small_trainer_data(1, x, y);
+    (void)reel_forward(*net, x[0]);
+    reel_train(*net, false);
+    return reel_trace(*net, x[0], NULL);
+}
+
+static void test_state_dict(void **state)
+{
+    (void)state;
+    reel_module *net;
+    reel_graph *g = small_graph(&net);
+    reel_module *a = reel_quantize_prepare(g, NULL), *b = reel_quantize_prepare(g, NULL);
+    reel_tensor *x = reel_randn(REEL_SHAPE(4, 3, 8, 8), REEL_F32);
+    reel_train(b, false);
+    assert_null(reel_forward(b, x));
+    expect_error(REEL_ERR_STATE, "was not calibrated");
+    assert_null(reel_quantize_convert(b));
+    expect_error(REEL_ERR_STATE, "was not calibrated");
+    calibrate(a, x);
+    reel_tensor_map *map = reel_tensor_map_new();
+    assert_int_equal(reel_state_dict(a, map), REEL_OK);
+    assert_int_equal(reel_load_state_dict(b, map, NULL), REEL_OK);
+    assert_true(difference(reel_forward(b, x), reel_forward(a, x)) == 0);
+    reel_params p = reel_parameters(net), r = reel_parameters(a);
+    assert_int_equal(p.n, r.n); /* scales are no parameters */
+    reel_tensor_map_free(map);
+    reel_module_free(a);
+    reel_module_free(b);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+static void test_frozen_observers(void **state)
+{
+    (void)state;
+    reel_module *net;
+    reel_graph *g = small_graph(&net);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    reel_tensor *x = reel_randn(REEL_SHAPE(4, 3, 8, 8), REEL_F32);
+    calibrate(q, x);
+    reel_tensor *scale = reel_module_find(q, "input0_scale");
+    double before = reel_item(scale);
+    reel_train(q, true);
+    assert_int_equal(reel_quantize_freeze_observers(q, true), REEL_OK);
+    (void)reel_forward(q, reel_mul_scalar(x, 100));
+    assert_true(reel_item(scale) == before);
+    assert_int_equal(reel_quantize_freeze_observers(q, false), REEL_OK);
+    (void)reel_forward(q, reel_mul_scalar(x, 100));
+    assert_true(reel_item(scale) > 1.5 * before); /* 1 + 0.01 (100 - 1) */
+    reel_train(q, false);
+    before = reel_item(scale);
+    (void)reel_forward(q, reel_mul_scalar(x, 1000));
+    assert_true(reel_item(scale) == before);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+static reel_status step(void *user, reel_tensor *const x[], int n_x, reel_tensor *y[],
+                        int n_y)
+{
+    (void)n_x, (void)n_y;
+    y[0] = small_trainer_step(*(small_trainer *)user, x[0], x[1]);
+    return reel_error_status();
+}
+
+/* A step with observers and fakes is captured, and gives what it gives without a graph. */
+static void test_captured_step(void **state)
+{
+    (void)state;
+    enum { STEPS = 6 };
+    double loss[2][STEPS];
+    reel_tensor *x[STEPS], *y[STEPS];
+    for (int graph = 0; graph < 2; graph++) {
+        reel_module *net;
+        reel_seed(5);
+        reel_graph *g = small_graph(&net);
+        small_trainer_data(STEPS, x, y);
+        reel_module *q = reel_quantize_prepare(g, NULL);
+        small_trainer t = small_trainer_new(q, false);
+        reel_compiled *c = reel_compile(step, &t, &(reel_compile_opts){.module = q});
+        for (int i = 0; i < STEPS; i++) {
+            reel_tensor *in[] = {x[i], y[i]}, *out = NULL;
+            if (i == 4) (void)reel_quantize_freeze_observers(q, true);
+            (void)(graph ? reel_compiled_run(c, in, 2, &out, 1)
+                         : step(&t, in, 2, &out, 1));
+            assert_ok();
+            loss[graph][i] = reel_item(out);
+        }
+        if (graph) assert_non_null(reel_compiled_graph(c));
+        reel_compiled_free(c);
+        small_trainer_free(t);
+        reel_graph_free(g);
+        reel_module_free(net);
+    }
+    for (int i = 0; i < STEPS; i++)
+        assert_true(fabs(loss[0][i] - loss[1][i]) < 1e-3 * fabs(loss[0][i]));
+}
+
+/* ---- calibration from a loader ---------------------------------------------------------------------- */
+
+static int64_t three(void *self)
+{
+    (void)self;
+    return 3;
+}
+
+static reel_status skip_it(void *self, int64_t index, reel_sample *out)
+{
+    (void)self, (void)index;
+    out->skip = true;
+    return REEL_OK;
+}
+
+static const reel_dataset_fns nothing = {.length = three, .get = skip_it};
+
+static void test_calibrate(void **state)
+{
+    (void)state;
+    reel_module *net;
+    reel_graph *g = small_graph(&net);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    reel_tensor *x = reel_randn(REEL_SHAPE(10, 3, 8, 8), REEL_F32);
+    reel_tensor *labels = reel_zeros(REEL_SHAPE(10), REEL_I64);
+    reel_dataset *data = reel_arrays(x, labels);
+    reel_loader *loader = reel_loader_new(data, &(reel_loader_opts){.batch = 4});
+    FILE *to = tmpfile();
+    assert_int_equal(reel_quantize_calibrate(
+                         q, loader, &(reel_calibrate_opts){.batches = 2, .progress = to}),
+                     REEL_OK);
+    assert_true(ftell(to) > 0);
+    assert_true(q->training);
+    check_quantizers(q);
+    reel_dataset *empty = reel_dataset_new(&nothing, NULL);
+    reel_loader *none = reel_loader_new(empty, NULL);
+    assert_int_equal(reel_quantize_calibrate(q, none, NULL), REEL_ERR_ARG);
+    expect_error(REEL_ERR_ARG, "gives no batch");
+    (void)reel_quantize_calibrate(q, loader, &(reel_calibrate_opts){.field = "mask"});
+    expect_error(REEL_ERR_ARG, "mask");
+    reel_fill_(reel_narrow(x, 0, 7, 1), NAN);
+    reel_dataset *bad = reel_arrays(x, labels);
+    reel_loader *nans = reel_loader_new(bad, NULL);
+    (void)reel_quantize_calibrate(q, nans, NULL);
+    expect_error(REEL_ERR_NUMERIC, "input0 has values that are not finite");
+    fclose(to);
+    reel_loader_free(loader);
+    reel_loader_free(none);
+    reel_loader_free(nans);
+    reel_dataset_free(data);
+    reel_dataset_free(empty);
+    reel_dataset_free(bad);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* ---- hard cases ------------------------------------------------------------------------------------ */
+
+static reel_tensor *conv_relu(void *user, reel_tensor *const x[], int n)
+{
+    reel_tensor **wb = user;
+    (void)n;
+    return reel_relu(reel_conv2d(x[0], wb[0], wb[1], NULL));
+}
+
+/* One convolution [4,3,1,1] with a bias [4], and what it computes in f32 and in integers. */
+static void try_conv(reel_tensor *w, reel_tensor *b, reel_tensor *x, double tolerance)
+{
+    reel_tensor *wb[] = {w, b}, *y;
+    reel_graph *g = reel_trace_function(conv_relu, wb, &x, 1, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    calibrate(q, x);
+    check_quantizers(q);
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_ok();
+    y = run(ints, x);
+    assert_true(reel_item(reel_all(reel_isfinite(y), REEL_ALL, false)));
+    double off = difference(y, run(g, x));
+    if (!(off <= tolerance)) fail_msg("off by %g", off);
+    reel_graph_free(ints);
+    reel_module_free(q);
+    reel_graph_free(g);
+}
+
+static void test_hard_cases(void **state)
+{
+    (void)state;
+    reel_tensor *w = reel_randn(REEL_SHAPE(4, 3, 1, 1), REEL_F32);
+    reel_tensor *b = reel_randn(REEL_SHAPE(4), REEL_F32);
+    reel_tensor *x = reel_randn(REEL_SHAPE(5, 3, 4, 4), REEL_F32);
+    try_conv(w, b, x, 0.03);
+    try_conv(w, b, reel_narrow(x, 0, 0, 1), 0.03); /* a batch of one */
+    reel_tensor *zero = reel_copy(w);
+    reel_fill_(reel_narrow(zero, 0, 1, 1), 0);
+    try_conv(zero, b, x, 0.03);
+    reel_fill_(zero, 0);
+    try_conv(zero, b, x, 0.03);
+    try_conv(w, b, reel_zeros_like(x), 0.03);
+    reel_tensor *wild = reel_copy(x);
+    reel_fill_(reel_narrow(reel_narrow(reel_narrow(wild, 0, 0, 1), 2, 0, 1), 3, 0, 1),
+               3e37);
+    try_conv(w, b, wild, 0.03);
+    /* a bias that 32 bits of the product of the scales do not hold */
+    reel_tensor *small = reel_copy(w);
+    reel_mul_scalar_(reel_narrow(small, 0, 2, 1), 1e-3);
+    try_conv(small, reel_mul_scalar(b, 1e6), x, 0.03);
+    try_conv(reel_mul_scalar(w, 1e-30), b, x, 0.03);
+    try_conv(reel_mul_scalar(w, 1e-30), reel_zeros_like(b), reel_mul_scalar(x, 1e-30), 1);
+    assert_ok();
+}
+
+/* Graphs that train are refused; what is not f32, or has no rule, stays. */
+static reel_tensor *nothing_to_do(void *user, reel_tensor *const x[], int n)
+{
+    (void)user, (void)n;
+    return reel_softmax(reel_gelu(reel_mul_scalar(x[0], 2)), 1);
+}
+
+static void test_what_cannot_be(void **state)
+{
+    (void)state;
+    dice = reel_draw_at(5, 0, 0);
+    reel_module *net = small_trainer_net();
+    reel_tensor *x[1], *y[1];
+    small_trainer_data(1, x, y);
+    reel_graph *g = reel_trace(net, x[0], &(reel_trace_opts){.fixed_batch = true});
+    assert_null(reel_quantize_prepare(g, NULL));
+    expect_error(REEL_ERR_STATE, "trace the model in eval mode");
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_tensor *in = reel_randn(REEL_SHAPE(2, 6), REEL_F32);
+    g = reel_trace_function(nothing_to_do, NULL, &in, 1, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    assert_int_equal(reel_quantize_count(q), 0);
+    calibrate(q, in);
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_true(difference(run(ints, in), run(g, in)) < 1e-6);
+    reel_graph_free(ints);
+    reel_module_free(q);
+    reel_graph_free(g);
+}
+
+/* ---- the linter: a layer written out, with one thing wrong ------------------------------------------ */
+
+typedef enum wrong {
+    NOTHING,
+    RESULT,
+    BETWEEN,
+    PER_TENSOR,
+    WEIGHT_ZERO,
+    WEIGHT_F32,
+    BIAS_F32,
+    BIAS_SCALE,
+    RELU_ZERO,
+    NO_SCALE,
+    INPUT,
+    SUM,
+    SIGNED,
+    POOL,
+    NORM,
+    FAKE
+} wrong;
+
+static reel_tensor *f32(double x)
+{
+    return reel_full(REEL_SCALAR, x, REEL_F32);
+}
+
+static reel_tensor *qdq(reel_tensor *x, double scale, int zero, reel_dtype dtype)
+{
+    reel_tensor *z = reel_full(REEL_SCALAR, zero, dtype);
+    return reel_dequantize(reel_quantize(x, f32(scale), z), f32(scale), z);
+}
+
+static reel_tensor *ints(double x, reel_shape shape, reel_shape scales, double scale,
+                         int zero, reel_dtype dtype)
+{
+    return reel_dequantize(reel_full(shape, x, dtype), reel_full(scales, scale, REEL_F32),
+                           reel_full(scales, zero, dtype));
+}
+
+static reel_tensor *layer(void *user, reel_tensor *const in[], int n)
+{
+    const wrong w = *(wrong *)user;
+    const reel_shape weight = REEL_SHAPE(4, 3, 1, 1), bias = REEL_SHAPE(4),
+                     each = REEL_SHAPE(4, 1, 1, 1), one = REEL_SHAPE(1, 1, 1, 1);
+    const reel_dtype u8 = w == SIGNED ? REEL_I8 : REEL_U8;
+    (void)n;
+    reel_tensor *x = w == INPUT ? in[0] : qdq(in[0], w == NO_SCALE ? 0 : 0.5, 0, u8);
+    reel_tensor *k = w == WEIGHT_F32 ? reel_ones(weight, REEL_F32)
+                                     : ints(1, weight, w == PER_TENSOR ? one : each, 0.25,
+                                            w == WEIGHT_ZERO, REEL_I8);
+    reel_tensor *b = w == BIAS_F32
+                         ? reel_ones(bias, REEL_F32)
+                         : ints(3, bias, bias, w == BIAS_SCALE ? 1 : 0.125, 0, REEL_I32);
+    reel_tensor *y = reel_conv2d(x, k, b, NULL);
+    if (w == BETWEEN) y = qdq(y, 0.5, 100, u8);
+    if (w == NORM)
+        y = reel_batch_norm(y, NULL, NULL, reel_zeros(bias, REEL_F32),
+                            reel_ones(bias, REEL_F32), NULL, NULL);
+    y = reel_relu(y);
+    if (w == FAKE) y = reel_fake_quantize(y, f32(0.5), f32(0), 0, 255);
+    if (w != RESULT && w != FAKE) y = qdq(y, 0.5, w == RELU_ZERO ? 7 : 0, u8);
+    if (w == POOL) y = qdq(reel_max_pool2d(y, 2, NULL), 0.75, 0, u8);
+    if (w == SUM) y = qdq(reel_add(y, reel_exp(y)), 1, 0, u8);
+    return y;
+}
+
+static void test_lint(void **state)
+{
+    (void)state;
+    static const char *const found[] = {
+        [NOTHING] = "",
+        [RESULT] = "conv2d: its result is not quantized",
+        [BETWEEN] = "conv2d: it is quantized before the relu",
+        [PER_TENSOR] =
+            "conv2d: its weight has 1 scales for 4 channels; ort takes one for each",
+        [WEIGHT_ZERO] = "conv2d: its weight has a zero point",
+        [WEIGHT_F32] = "", /* one that was meant to stay in f32 */
+        [BIAS_F32] = "conv2d: its bias is f32; ort takes i32",
+        [BIAS_SCALE] = "conv2d: the scale of its bias is not the product",
+        [RELU_ZERO] = "quantize: its zero point is 7 behind a relu",
+        [NO_SCALE] = "quantize: its scale is 0, which is not above 0",
+        [INPUT] = "conv2d: 1 of its 1 inputs are not quantized",
+        [SUM] = "add: 1 of its 2 inputs are not quantized",
+        [SIGNED] = "quantize: activations are i8; ort takes u8",
+        [POOL] = "max_pool2d: it only passes values on",
+        [NORM] = "batch_norm: it is not folded",
+        [FAKE] = "fake_quantize: it fakes",
+    };
+    reel_tensor *x = reel_rand(REEL_SHAPE(2, 3, 4, 4), REEL_F32);
+    for (wrong w = NOTHING; w <= FAKE; w++) {
+        reel_graph *g = reel_trace_function(
+            layer, &w, &x, 1, &(reel_trace_opts){.unchecked = w == NO_SCALE});
+        (void)reel_graph_optimize(g, &(reel_optimize_opts){.only = "fold"});
+        assert_ok();
+        expect_lint(g, REEL_TARGET_ORT, found[w]);
+        if (w == NOTHING) {
+            expect_lint(g, REEL_TARGET_TENSORRT, "quantize: activations are u8");
+            expect_lint(g, REEL_TARGET_TENSORRT, "conv2d: its bias is quantized");
+            expect_lint(g, REEL_TARGET_PER_TENSOR, "takes one for all");
+        }
+        reel_graph_free(g);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_drawn_nets),
+        TEST(test_resnet_in_integers),
+        TEST(test_what_stays_in_f32),
+        TEST(test_exclude_that_names_nothing),
+        TEST(test_shared_scales),
+        TEST(test_observers),
+        TEST(test_channels),
+        TEST(test_own_observer),
+        TEST(test_state_dict),
+        TEST(test_frozen_observers),
+        TEST(test_captured_step),
+        TEST(test_calibrate),
+        TEST(test_hard_cases),
+        TEST(test_what_cannot_be),
+        TEST(test_lint),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
