@@ -119,8 +119,7 @@ static void draw_rest(problem *p, reel_shape y, int64_t depth)
         p->operand[REEL_INT8_Y_SCALE] =
             scales_of(REEL_SCALAR, wild ? (double)random_below(70) - 40 : steps);
         p->operand[REEL_INT8_Y_ZERO] = zeros_of(REEL_SCALAR, dtype, false);
-        if (random_below(20) == 0)
-            *(float *)p->operand[REEL_INT8_Y_SCALE].data *= -1;
+        if (random_below(20) == 0) *(float *)p->operand[REEL_INT8_Y_SCALE].data *= -1;
         static const reel__kernel_id act[] = {K_NONE, K_RELU, K_RELU6, K_CLAMP};
         const double step = pow(10, steps);
         p->linear.act = act[random_below(4)];

@@ -44,8 +44,8 @@ typedef struct reel__import_row {
     const char *domain; /* NULL: ONNX's own; opsets are those of the domain */
 } reel__import_row;
 
-/* ROW("Relu", 1, 0, 1, 1, 1, "", .rule = unary, .record = &reel__relu) */
-#define ROW(name, from, to, least, most, outs, words, ...)                               \
+/* IMPORT_ROW("Relu", 1, 0, 1, 1, 1, "", .rule = unary, .record = &reel__relu) */
+#define IMPORT_ROW(name, from, to, least, most, outs, words, ...)                        \
     {                                                                                    \
         .op_type = (name), .since = (from), .until = (to), .min_in = (least),            \
         .max_in = (most), .max_out = (outs), .attributes = (words), __VA_ARGS__          \

@@ -123,7 +123,7 @@ static void eye_like(reel__import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, from, to, least, most, outs, words, function)                         \
-    ROW(name, from, to, least, most, outs, words, .rule = (function))
+    IMPORT_ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("Constant", 1, 0, 0, 0, 1, "value value_float value_floats value_int value_ints",

@@ -19,7 +19,8 @@ static bool foldable(const reel__op *op)
 {
     if (op == &reel__dequantize) return false;
     if (op->traits & (REEL_OP_INPLACE | REEL_OP_RANDOM)) return false;
-    if (op == &reel__dequantize) return false; /* a weight stays the integers that it is */
+    if (op == &reel__dequantize)
+        return false; /* a weight stays the integers that it is */
     return op->traits & (REEL_OP_POINTWISE | REEL_OP_VIEW | REEL_OP_FOLDS);
 }
 

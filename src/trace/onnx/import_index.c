@@ -134,7 +134,7 @@ static void one_hot(reel__import *im)
 }
 
 #define RULE(name, from, least, most, words, function)                                   \
-    ROW(name, from, 0, least, most, 1, words, .rule = (function))
+    IMPORT_ROW(name, from, 0, least, most, 1, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("Gather", 1, 2, 2, "axis", gather),

@@ -349,24 +349,24 @@ static void dropout(reel__import *im)
 /* ---- the table ---------------------------------------------------------------------------------- */
 
 #define UNARY(name, from, rec)                                                           \
-    ROW(name, from, 0, 1, 1, 1, "", .rule = unary, .record = &reel__##rec)
+    IMPORT_ROW(name, from, 0, 1, 1, 1, "", .rule = unary, .record = &reel__##rec)
 #define ALPHA(name, rec, otherwise)                                                      \
-    ROW(name, 1, 0, 1, 1, 1, "alpha", .rule = with_alpha, .record = &reel__##rec,        \
-        .number = (otherwise))
+    IMPORT_ROW(name, 1, 0, 1, 1, 1, "alpha", .rule = with_alpha, .record = &reel__##rec, \
+               .number = (otherwise))
 #define BINARY(name, from, rec)                                                          \
-    ROW(name, from, 0, 2, 2, 1, "", .rule = binary, .record = &reel__##rec)
+    IMPORT_ROW(name, from, 0, 2, 2, 1, "", .rule = binary, .record = &reel__##rec)
 #define RULE(name, from, to, least, most, words, function)                               \
-    ROW(name, from, to, least, most, 1, words, .rule = (function))
+    IMPORT_ROW(name, from, to, least, most, 1, words, .rule = (function))
 #define MANY(name, rec)                                                                  \
-    ROW(name, 1, 0, 1, -1, 1, "", .rule = variadic, .record = &reel__##rec)
+    IMPORT_ROW(name, 1, 0, 1, -1, 1, "", .rule = variadic, .record = &reel__##rec)
 #define DROPOUT(from, to, most, words)                                                   \
-    ROW("Dropout", from, to, 1, most, 2, words, .rule = dropout)
+    IMPORT_ROW("Dropout", from, to, 1, most, 2, words, .rule = dropout)
 /* Before opset 7 the second of two operands stood where an attribute said: reel__im_in(). */
 #define PAIR(name, function, rec, rec2)                                                  \
-    ROW(name, 1, 6, 2, 2, 1, "axis broadcast", .rule = (function), .record = (rec),      \
-        .record2 = (rec2)),                                                              \
-        ROW(name, 7, 0, 2, 2, 1, "", .rule = (function), .record = (rec),                \
-            .record2 = (rec2))
+    IMPORT_ROW(name, 1, 6, 2, 2, 1, "axis broadcast", .rule = (function),                \
+               .record = (rec), .record2 = (rec2)),                                      \
+        IMPORT_ROW(name, 7, 0, 2, 2, 1, "", .rule = (function), .record = (rec),         \
+                   .record2 = (rec2))
 
 static const reel__import_row rows[] = {
     UNARY("Abs", 1, abs),

@@ -121,7 +121,7 @@ static void attention(reel__import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, from, to, least, most, outs, words, function)                         \
-    ROW(name, from, to, least, most, outs, words, .rule = (function))
+    IMPORT_ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("MatMul", 1, 0, 2, 2, 1, "", matmul),

@@ -188,7 +188,7 @@ static void mean_variance_norm(reel__import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, from, to, least, most, outs, words, function)                         \
-    ROW(name, from, to, least, most, outs, words, .rule = (function))
+    IMPORT_ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("BatchNormalization", 1, 6, 5, 5, 5, "epsilon is_test momentum spatial",

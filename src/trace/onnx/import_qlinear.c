@@ -501,8 +501,8 @@ static int global_average_pool(reel__import *im, operands *o)
 
 /* The first `least` inputs must be there; read() looks for the others. */
 #define FORM(name, from, least, most, words, text, repeats, function, ...)               \
-    ROW(name, from, 0, least, most, 1, words, .rule = on_quantized,                      \
-        .form = &(const form){text, repeats, function}, __VA_ARGS__)
+    IMPORT_ROW(name, from, 0, least, most, 1, words, .rule = on_quantized,               \
+               .form = &(const form){text, repeats, function}, __VA_ARGS__)
 #define STANDARD(name, least, words, text, function)                                     \
     FORM(name, 10, least, (int)sizeof(text) - 1, words, text, 0, function, .domain = NULL)
 #define MICROSOFT(name, least, words, text, function)                                    \

@@ -161,7 +161,7 @@ static void dynamic_quantize_linear(reel__import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, from, to, least, most, outs, words, function)                         \
-    ROW(name, from, to, least, most, outs, words, .rule = (function))
+    IMPORT_ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("QuantizeLinear", 10, 12, 2, 3, 1, "", quantize_linear),
@@ -177,10 +177,10 @@ static const reel__import_row rows[] = {
     RULE("DequantizeLinear", 23, 0, 2, 3, 1, "axis block_size output_dtype",
          dequantize_linear),
     RULE("DynamicQuantizeLinear", 11, 0, 1, 1, 3, "", dynamic_quantize_linear),
-    ROW("QuantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = quantize_linear,
-        .domain = REEL__IM_MICROSOFT),
-    ROW("DequantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = dequantize_linear,
-        .domain = REEL__IM_MICROSOFT),
+    IMPORT_ROW("QuantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = quantize_linear,
+               .domain = REEL__IM_MICROSOFT),
+    IMPORT_ROW("DequantizeLinear", 1, 0, 2, 3, 1, "axis", .rule = dequantize_linear,
+               .domain = REEL__IM_MICROSOFT),
 };
 
 const reel__import_family reel__import_quantize = {rows, sizeof rows / sizeof *rows};

@@ -191,16 +191,18 @@ static void softmax_flat(reel__import *im)
 
 /* Axes became an input in 13 for the sum, in 18 for the others. */
 #define REDUCE(name, changed, function, rec)                                             \
-    ROW(name, 1, (changed)-1, 1, 1, 1, "axes keepdims", .rule = (function),              \
-        .record = (rec)),                                                                \
-        ROW(name, changed, 0, 1, 2, 1, "keepdims noop_with_empty_axes",                  \
-            .rule = (function), .record = (rec))
+    IMPORT_ROW(name, 1, (changed)-1, 1, 1, 1, "axes keepdims", .rule = (function),       \
+               .record = (rec)),                                                         \
+        IMPORT_ROW(name, changed, 0, 1, 2, 1, "keepdims noop_with_empty_axes",           \
+                   .rule = (function), .record = (rec))
 #define ARG(name, rec)                                                                   \
-    ROW(name, 1, 0, 1, 1, 1, "axis keepdims select_last_index", .rule = arg,             \
-        .record = &reel__##rec)
+    IMPORT_ROW(name, 1, 0, 1, 1, 1, "axis keepdims select_last_index", .rule = arg,      \
+               .record = &reel__##rec)
 #define SOFTMAX(name, rec)                                                               \
-    ROW(name, 1, 12, 1, 1, 1, "axis", .rule = softmax_flat, .record = &reel__##rec),     \
-        ROW(name, 13, 0, 1, 1, 1, "axis", .rule = softmax, .record = &reel__##rec)
+    IMPORT_ROW(name, 1, 12, 1, 1, 1, "axis", .rule = softmax_flat,                       \
+               .record = &reel__##rec),                                                  \
+        IMPORT_ROW(name, 13, 0, 1, 1, 1, "axis", .rule = softmax,                        \
+                   .record = &reel__##rec)
 
 static const reel__import_row rows[] = {
     REDUCE("ReduceSum", 13, reduce_sum, NULL),

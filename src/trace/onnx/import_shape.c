@@ -340,7 +340,7 @@ static void space_to_depth(reel__import *im)
 /* ---- the table ---------------------------------------------------------------------------------------- */
 
 #define RULE(name, from, to, least, most, outs, words, function)                         \
-    ROW(name, from, to, least, most, outs, words, .rule = (function))
+    IMPORT_ROW(name, from, to, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("Reshape", 1, 4, 1, 1, 1, "shape", reshape),

@@ -391,7 +391,7 @@ static void global_max_pool(reel__import *im)
 
 #define WINDOW "auto_pad kernel_shape strides pads "
 #define RULE(name, from, least, most, outs, words, function)                             \
-    ROW(name, from, 0, least, most, outs, words, .rule = (function))
+    IMPORT_ROW(name, from, 0, least, most, outs, words, .rule = (function))
 
 static const reel__import_row rows[] = {
     RULE("Conv", 1, 2, 3, 1, WINDOW "dilations group", conv),
