@@ -14,92 +14,14 @@
 #include "base/alloc.h"
 #include "graph_check.h"
 #include "onnx/file.h"
+#include "onnx_quantized_cases.h"
 #include "temp_folder.h"
 #include "trace/graph/graph.h"
 #include "trace/onnx/import.h"
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-/* ---- models of one node ------------------------------------------------------------------- */
-
-/* Operands, such as "x:u[1,2,4,4] f[] - i[3]": u u8, c i8, i i32, f f32, - absent; x: an input,
- * n: one whose first size is open. All numbers are 1. */
-typedef struct node_case {
-    const char *op_type, *domain, *operands;
-    const char *says; /* in the message; NULL: the graph's records */
-    reel_status status;
-} node_case;
-
-static void add_operand(reel__onnx_model *m, reel__onnx_node *node, const char *p, int k)
-{
-    static const float ones[64] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                   1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    static const uint8_t bytes[256] = {1, 1, 1, 1};
-    char name[16];
-    reel_shape s = {.rank = 0};
-    reel__onnx_dim dim[REEL_MAX_RANK];
-    bool open = strncmp(p, "n:", 2) == 0, input = open || strncmp(p, "x:", 2) == 0;
-    if (*p == '-') {
-        reel__onnx_add_input(m, node, "");
-        return;
-    }
-    snprintf(name, sizeof name, "x%d", k);
-    reel__onnx_add_input(m, node, name);
-    if (input) p += 2;
-    reel__onnx_dtype dtype = *p == 'u'   ? REEL_ONNX_UINT8
-                             : *p == 'c' ? REEL_ONNX_INT8
-                             : *p == 'i' ? REEL_ONNX_INT32
-                                         : REEL_ONNX_FLOAT;
-    for (const char *at = p + 1; *at != ']' && at[1] != ']'; s.rank++) {
-        char *after;
-        int64_t size = strtoll(at + 1, &after, 10);
-        dim[s.rank] = (reel__onnx_dim){open && s.rank == 0 ? -1 : size, ""};
-        s.dim[s.rank] = size;
-        at = after;
-    }
-    if (input)
-        reel__onnx_add_value(m, REEL_ONNX_INPUT, name, dtype, s.rank, dim);
-    else
-        reel__onnx_add_initializer(m, name, dtype, s,
-                                   *p == 'f' ? (const void *)ones : bytes);
-}
-
-static reel__onnx_model *model_of(const node_case *c)
-{
-    reel__onnx_model *m = reel__onnx_model_new();
-    reel__onnx_node *node = reel__onnx_add_node(m, c->op_type, "the node");
-    if (c->domain) reel__onnx_set_domain(m, node, c->domain);
-    int k = 0;
-    for (const char *p = c->operands; *p; p += strcspn(p, " "), p += strspn(p, " "))
-        add_operand(m, node, p, k++);
-    if (strcmp(c->op_type, "QLinearConcat") == 0) reel__onnx_add_int(m, node, "axis", 1);
-    reel__onnx_add_output(m, node, "y");
-    reel__onnx_add_value(m, REEL_ONNX_OUTPUT, "y", REEL_ONNX_UNDEFINED, -1, NULL);
-    no_error();
-    return m;
-}
-
-#define MS REEL__IM_MICROSOFT
-
 /* ---- what nodes become ------------------------------------------------------------------------ */
-
-static const node_case right[] = {
-    /* of few elements too: what is quantized stays so */
-    {"QLinearConv", NULL, "x:u[1,2,4,4] f[] u[] c[3,2,1,1] f[3] c[3] f[] u[] i[3]", NULL,
-     REEL_OK},
-    {"QLinearConv", NULL, "n:u[2,2,4,4] f[1] u[1] c[3,2,1,1] f[1] c[1] f[1] u[1]", NULL,
-     REEL_OK},
-    {"QLinearMatMul", NULL, "n:u[2,3,4] f[] u[] c[4,5] f[5] c[] f[] u[]", NULL, REEL_OK},
-    {"ConvInteger", NULL, "n:u[2,2,4,4] c[3,2,1,1] u[] c[3]", NULL, REEL_OK},
-    {"ConvInteger", NULL, "x:u[1,2,4] c[3,2,1]", NULL, REEL_OK},
-    {"MatMulInteger", NULL, "n:u[2,3,4] c[4,5] u[] c[5]", NULL, REEL_OK},
-    {"MatMulInteger", NULL, "x:u[3,4] c[4,5] u[3] c[5]", NULL, REEL_OK},
-    {"MatMulInteger", NULL, "x:u[2,3,4] x:u[2,4,5]", NULL, REEL_OK},
-    {"QGemm", MS, "n:u[2,4] f[] u[] c[4,5] f[5] c[5] i[5]", NULL, REEL_OK},
-    {"DynamicQuantizeMatMul", MS, "n:f[2,4] c[4,5] f[5] - f[5]", NULL, REEL_OK},
-    {"QLinearAdd", MS, "n:u[2,4] f[] - x:u[1,4] f[] - f[]", NULL, REEL_OK},
-    {"QLinearConcat", MS, "f[] u[] n:u[2,4] f[] u[] n:u[2,3] f[] u[]", NULL, REEL_OK},
-};
 
 static const char *const become[] = {
     "copy dequantize reshape reshape dequantize dequantize conv2d quantize",
@@ -133,14 +55,15 @@ static char *records_of(const reel_graph *g)
 static void test_what_nodes_become(void **state)
 {
     (void)state;
-    assert_int_equal(COUNT(right), COUNT(become));
-    for (size_t i = 0; i < COUNT(right); i++) {
-        reel__onnx_model *m = model_of(&right[i]);
+    assert_int_equal(COUNT(quantized_cases), COUNT(become));
+    for (size_t i = 0; i < COUNT(quantized_cases); i++) {
+        reel__onnx_model *m = quantized_node(&quantized_cases[i]);
         reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
-        if (!g) fail_msg("%s: %s", right[i].op_type, reel_error_message());
+        if (!g) fail_msg("%s: %s", quantized_cases[i].op_type, reel_error_message());
         const char *have = records_of(g);
         if (strcmp(have, become[i]) != 0)
-            fail_msg("%s %s: %s", right[i].op_type, right[i].operands, have);
+            fail_msg("%s %s: %s", quantized_cases[i].op_type, quantized_cases[i].operands,
+                     have);
         reel_graph_free(g);
         reel__onnx_model_free(m);
     }
@@ -221,7 +144,7 @@ static void test_what_is_wrong_is_said(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(wrong); i++) {
-        reel__onnx_model *m = model_of(&wrong[i]);
+        reel__onnx_model *m = quantized_node(&wrong[i]);
         reel_graph *g = reel__onnx_import(m, "m.onnx", NULL);
         const char *said = reel_error_message();
         if (g || reel_error_status() != wrong[i].status || !strstr(said, wrong[i].says) ||
@@ -237,7 +160,7 @@ static void test_out_of_memory(void **state)
 {
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        reel__onnx_model *m = model_of(&right[i]);
+        reel__onnx_model *m = quantized_node(&quantized_cases[i]);
         int64_t live = reel_live_objects();
         reel_status st = REEL_ERR_MEMORY;
         for (int64_t k = 1; st == REEL_ERR_MEMORY; k++) {

@@ -6,6 +6,7 @@
 #include "onnx/file.h"
 
 #include "../onnx_case_model.h"
+#include "../onnx_quantized_cases.h"
 #include "../onnx_sample.h"
 #include "../small_jpeg.h"
 
@@ -54,6 +55,13 @@ static void save_case(size_t i)
     snprintf(name, sizeof name, "case%zu.onnx", i);
     save_model(name, one_node(c, o, x, n));
     reel_scope_end(s);
+}
+
+static void save_quantized(size_t i)
+{
+    char name[32];
+    snprintf(name, sizeof name, "quantized%zu.onnx", i);
+    save_model(name, quantized_node(&quantized_cases[i]));
 }
 
 /* ---- graphs, and safetensors files, which they are too --------------------------------------- */
@@ -183,6 +191,7 @@ int main(int argc, char **argv)
     root = argv[1];
     save_model("sample.onnx", sample_model());
     for (size_t i = 0; i < COUNT(import_cases); i++) save_case(i);
+    for (size_t i = 0; i < COUNT(quantized_cases); i++) save_quantized(i);
     save_graphs();
     save_tensors();
     save_arrays();
