@@ -976,6 +976,12 @@ static void test_observers(void **state)
         reel_observer_moving_average()->check(&(reel_moving_average_opts){.rate = 2}),
         REEL_ERR_ARG);
     refused_by("rate", __LINE__);
+    assert_int_equal(
+        reel_observer_percentile()->check(&(reel_percentile_opts){.percentile = 50}),
+        REEL_ERR_ARG);
+    refused_by("percentile", __LINE__);
+    assert_null(reel_observer_entropy()->check);
+    assert_null(reel_observer_mse()->check);
     NO_MODULE("kind is NULL", reel_observer_new(NULL, NULL));
     NO_MODULE("see is NULL", reel_observer_new(&own, NULL));
     own.see = sees;

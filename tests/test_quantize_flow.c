@@ -457,6 +457,107 @@ static void test_channels(void **state)
     reel_module_free(o);
 }
 
+/* Of a Laplace distribution, at even quantiles: all that follow see the same. */
+static reel_tensor *laplace(void)
+{
+    enum { N = 20000 };
+    static float x[N];
+    for (int i = 0; i < N; i++) {
+        double u = (i + 0.5) / N;
+        x[i] = (float)(u < 0.5 ? log(2 * u) : -log(2 * (1 - u)));
+    }
+    return reel_from(x, REEL_SHAPE(100, N / 100), REEL_F32);
+}
+
+static double high_of(const reel_observer_kind *kind, const void *kind_opts,
+                      bool symmetric, reel_tensor *x)
+{
+    reel_observed seen;
+    reel_module *o = reel_observer_new(
+        kind, &(reel_observer_opts){
+                  .kind_opts = kind_opts,
+                  .grid = {symmetric ? -127 : 0, symmetric ? 127 : 255, symmetric}});
+    (void)reel_forward(o, x);
+    assert_int_equal(reel_observer_range(o, &seen), REEL_OK);
+    double low = reel_item(seen.low), high = reel_item(seen.high);
+    reel_module_free(o);
+    return symmetric ? fmax(-low, high) : high;
+}
+
+static void expect_near(double is, double should, double tolerance)
+{
+    if (!(fabs(is - should) <= tolerance * should))
+        fail_msg("%g, expected %g", is, should);
+}
+
+/* Values of numpy.percentile, and of Migacz's loop in NumPy over numpy.histogram. */
+static void test_histograms(void **state)
+{
+    (void)state;
+    const reel_percentile_opts p99 = {.percentile = 99}, p999 = {.percentile = 99.9},
+                               all = {.percentile = 100};
+    reel_tensor *x = laplace(), *wild = reel_copy(x);
+    expect_near(high_of(reel_observer_percentile(), &p99, false, x), 3.9096, 0.01);
+    expect_near(high_of(reel_observer_percentile(), &p99, true, x), 4.6003, 0.01);
+    expect_near(high_of(reel_observer_percentile(), &all, true, x), 9.9035, 1e-5);
+    expect_near(high_of(reel_observer_entropy(), NULL, true, x), 9.9035, 0.02);
+    expect_near(high_of(reel_observer_entropy(), NULL, false, reel_abs(x)), 8.8058, 0.15);
+    (void)reel_fill_(reel_narrow(reel_narrow(wild, 0, 0, 1), 1, 0, 5), 40);
+    expect_near(high_of(reel_observer_entropy(), NULL, true, wild), 9.9219, 0.05);
+    (void)reel_fill_(reel_narrow(reel_narrow(wild, 0, 0, 1), 1, 0, 5), 1e30);
+    expect_near(high_of(reel_observer_percentile(), &p999, false, wild), 6.5, 0.02);
+}
+
+static double mean_error(reel_tensor *x, double most)
+{
+    reel_tensor *scale = reel_full(REEL_SCALAR, most / 127, REEL_F32);
+    reel_tensor *y = reel_fake_quantize(x, scale, NULL, -127, 127);
+    return reel_item(reel_mean(reel_square(reel_sub(x, y)), REEL_ALL, false));
+}
+
+/* No range of a hundred has a much smaller error. */
+static void test_mse(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        reel_tensor *x = reel_randn(REEL_SHAPE(5000), REEL_F32);
+        if (i % 2) x = reel_mul(x, reel_square(reel_square(x))); /* long tails */
+        if (i % 4 > 1) x = reel_mul_scalar(x, 1e-3);
+        double most = reel_item(reel_max(reel_abs(x), REEL_ALL, false)), best = INFINITY;
+        for (int k = 1; k <= 100; k++) best = fmin(best, mean_error(x, most * k / 100));
+        double is = mean_error(x, high_of(reel_observer_mse(), NULL, true, x));
+        assert_true(is < 1.05 * best);
+    }
+}
+
+/* In two batches or one, channel by channel or each alone: the same counts. */
+static void test_histogram_channels(void **state)
+{
+    (void)state;
+    const reel_observer_kind *const kinds[] = {
+        reel_observer_percentile(), reel_observer_entropy(), reel_observer_mse()};
+    reel_tensor *x = reel_randn(REEL_SHAPE(40, 3, 5, 5), REEL_F32);
+    for (int k = 0; k < 3; k++) {
+        double low[3], high[3];
+        reel_observed seen;
+        reel_observer_opts o = {.channels = 3, .axis = 1, .grid = {-127, 127, true}};
+        reel_module *m = reel_observer_new(kinds[k], &o);
+        (void)reel_forward(m, reel_narrow(x, 0, 0, 17));
+        (void)reel_forward(m, reel_narrow(x, 0, 17, 23));
+        assert_int_equal(reel_observer_range(m, &seen), REEL_OK);
+        (void)reel_read(seen.high, high, REEL_F64);
+        (void)reel_read(seen.low, low, REEL_F64);
+        for (int c = 0; c < 3; c++)
+            assert_true(fmax(-low[c], high[c]) ==
+                        high_of(kinds[k], NULL, true, reel_narrow(x, 1, c, 1)));
+        (void)reel_capture_begin();
+        assert_null(reel_forward(m, x));
+        expect_error(REEL_ERR_STATE, "which a captured step cannot");
+        reel_capture_cancel();
+        reel_module_free(m);
+    }
+}
+
 /* One of a program's own: the largest magnitude, both ways. */
 typedef struct own_opts {
     double factor;
@@ -883,6 +984,9 @@ int main(void)
         TEST(test_shared_scales),
         TEST(test_observers),
         TEST(test_channels),
+        TEST(test_histograms),
+        TEST(test_mse),
+        TEST(test_histogram_channels),
         TEST(test_own_observer),
         TEST(test_state_dict),
         TEST(test_frozen_observers),

@@ -80,6 +80,23 @@ typedef struct reel_moving_average_opts {
  *  first counts whole [min, max]. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1. */
 REEL_API const reel_observer_kind *reel_observer_moving_average(void);
 
+/* The three that follow count values in bins of a fixed relative width, in C: not while a step
+ * is captured [counts, min, max]. */
+
+/** Options of reel_observer_percentile. Zero is the default. */
+typedef struct reel_percentile_opts {
+    double percentile; /* in (50, 100]; 0 means 99.99 */
+    REEL_FUTURE;
+} reel_percentile_opts;
+/** That percentile of what was seen, and on the other side the one as far from it; of magnitudes
+ *  on a symmetric grid. */
+REEL_API const reel_observer_kind *reel_observer_percentile(void);
+/** The range that changes the distribution of magnitudes least, by the divergence of Kullback and
+ *  Leibler. No options. Source: Migacz 2017, "8-bit Inference with TensorRT". */
+REEL_API const reel_observer_kind *reel_observer_entropy(void);
+/** The range with the smallest mean square of what quantizing changes. No options. */
+REEL_API const reel_observer_kind *reel_observer_mse(void);
+
 /** Options of reel_observer_new. */
 typedef struct reel_observer_opts {
     const void *kind_opts;   /* those of the kind; NULL: its defaults */
