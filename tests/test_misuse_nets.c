@@ -1044,6 +1044,9 @@ static void test_quantizing(void **state)
     BAD("not prepared", reel_quantize_observe(net, true));
     BAD("is NULL", reel_quantize_observe(NULL, true));
     BAD("not prepared", reel_quantize_freeze_observers(net, true));
+    BAD("not prepared", reel_quantize_freeze_statistics(net, true));
+    NO_MODULE("needs learn_scales",
+              reel_quantize_prepare(g, &(reel_quantize_opts){.learn_zero_points = true}));
     BAD("not prepared", reel_quantize_calibrate(net, NULL, NULL));
     NONE("not prepared", reel_quantize_convert(net));
     NONE("is NULL", reel_quantize_convert(NULL));

@@ -727,6 +727,130 @@ static void test_captured_step(void **state)
         assert_true(fabs(loss[0][i] - loss[1][i]) < 1e-3 * fabs(loss[0][i]));
 }
 
+/* ---- what is learned, and statistics ---------------------------------------------------------------- */
+
+static reel_tensor *one_linear(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_linear(x[0], user, NULL);
+}
+
+/* d y / d scale as LSQ has it, from values alone. */
+static double lsq_slope(double x, double scale, double low, double high)
+{
+    double u = x / scale;
+    return rint(u) < low ? low : rint(u) > high ? high : rint(u) - u;
+}
+
+static void test_learned_scales(void **state)
+{
+    (void)state;
+    enum { IN = 6, OUT = 3 };
+    double w[OUT * IN], scale, slope = 0;
+    reel_tensor *weight = reel_randn(REEL_SHAPE(OUT, IN), REEL_F32);
+    reel_tensor *x = reel_cast(
+        reel_eq(reel_reshape(reel_arange(0, IN, 1, REEL_F32), REEL_SHAPE(IN, 1)),
+                reel_arange(0, IN, 1, REEL_F32)),
+        REEL_F32); /* the identity */
+    reel_graph *g = reel_trace_function(one_linear, weight, &x, 1, NULL);
+    reel_module *q = reel_quantize_prepare(
+        g, &(reel_quantize_opts){.target = REEL_TARGET_PER_TENSOR, .learn_scales = true});
+    reel_train(q, true);
+    assert_null(reel_forward(q, x));
+    expect_error(REEL_ERR_STATE, "was not calibrated");
+    calibrate(q, x);
+    reel_train(q, true);
+    reel_tensor *s = reel_module_find(q, "weight_scale"),
+                *t = reel_module_find(q, "linear_scale");
+    assert_true(reel_needs_grad(s) && reel_needs_grad(t));
+    (void)reel_mul_scalar_(reel_detach(s), 0.5); /* so that some are outside */
+    (void)reel_mul_scalar_(reel_detach(t), 100); /* and of the result none */
+    scale = reel_item(s);
+    (void)reel_read(weight, w, REEL_F64);
+    for (int i = 0; i < OUT * IN; i++) slope += lsq_slope(w[i], scale, -127, 127);
+    (void)reel_backward(reel_sum(reel_forward(q, x), REEL_ALL, false), NULL);
+    assert_ok();
+    double is = reel_item(reel_grad_of(s)), factor = 1 / sqrt(OUT * IN * 127.0);
+    if (fabs(is - slope * factor) > 0.02 * fabs(slope * factor))
+        fail_msg("%g, expected %g", is, slope * factor);
+    reel_optim *o = reel_sgd(reel_parameters(q), &(reel_sgd_opts){.lr = 1e6});
+    assert_int_equal(reel_optim_step(o), REEL_OK);
+    reel_optim_free(o);
+    (void)reel_forward(q, x); /* however far it went */
+    assert_true(reel_item(s) > 0 && reel_item(t) > 0);
+    assert_ok();
+    reel_module_free(q);
+    reel_graph_free(g);
+}
+
+/* Learned on a drawn net: the error to its f32 results falls, and the integers agree. */
+static void test_learning_helps(void **state)
+{
+    (void)state;
+    dice = reel_draw_at(9, 0, 0);
+    reel_module *net = draw_net();
+    reel_graph *g = trace(net);
+    reel_module *q = reel_quantize_prepare(
+        g, &(reel_quantize_opts){.learn_scales = true, .learn_zero_points = true});
+    reel_tensor *x = images(16), *y = reel_keep(reel_detach(reel_forward(net, x)));
+    calibrate(q, reel_mul_scalar(x, 0.5)); /* ranges that are too small */
+    double before = difference(reel_forward(q, x), y);
+    reel_optim *o = reel_adam(reel_parameters(q), &(reel_adam_opts){.lr = 1e-3});
+    reel_train(q, true);
+    for (int i = 0; i < 30; i++) {
+        reel_scope s = reel_scope_begin();
+        (void)reel_backward(reel_mse_loss(reel_forward(q, x), y, REEL_MEAN), NULL);
+        (void)reel_optim_step(o);
+        reel_optim_zero_grad(o);
+        reel_scope_end(s);
+    }
+    reel_train(q, false);
+    assert_ok();
+    assert_true(difference(reel_forward(q, x), y) < 0.7 * before);
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_ok();
+    expect_lint(ints, REEL_TARGET_ORT, "");
+    assert_true(difference(run(ints, x), reel_forward(q, x)) < 0.05);
+    reel_graph_free(ints);
+    reel_optim_free(o);
+    reel_release(y);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* Running statistics become those of the model in training, on the same data. */
+static void test_batch_statistics(void **state)
+{
+    (void)state;
+    reel_module *net = reel_resnet20(NULL);
+    reel_graph *g = trace(net);
+    reel_module *q =
+        reel_quantize_prepare(g, &(reel_quantize_opts){.batch_statistics = true});
+    reel_tensor *x = reel_add_scalar(images(16), 0.5), *y;
+    calibrate(q, x);
+    reel_tensor *mean = reel_module_find(q, "layer1.0.bn1.running_mean");
+    reel_tensor *of_net = reel_module_find(net, "layer1.0.bn1.running_mean");
+    reel_tensor *before = reel_copy(mean);
+    assert_true(mean != of_net && difference(mean, of_net) == 0);
+    reel_train(q, true);
+    reel_train(net, true);
+    assert_true(difference(reel_forward(q, x), reel_forward(net, x)) < 0.2);
+    assert_true(difference(mean, before) > 0.01);
+    assert_true(difference(reel_sub(mean, before), reel_sub(of_net, before)) < 0.1);
+    y = reel_forward(q, x);
+    (void)reel_backward(reel_mean(reel_square(y), REEL_ALL, false), NULL);
+    assert_ok();
+    assert_non_null(reel_grad_of(reel_module_find(q, "layer1.0.bn1.weight")));
+    assert_int_equal(reel_quantize_freeze_statistics(q, true), REEL_OK);
+    before = reel_copy(mean);
+    (void)reel_forward(q, x);
+    assert_true(difference(mean, before) == 0);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
 /* ---- calibration from a loader ---------------------------------------------------------------------- */
 
 static int64_t three(void *self)
@@ -991,6 +1115,9 @@ int main(void)
         TEST(test_state_dict),
         TEST(test_frozen_observers),
         TEST(test_captured_step),
+        TEST(test_learned_scales),
+        TEST(test_learning_helps),
+        TEST(test_batch_statistics),
         TEST(test_calibrate),
         TEST(test_hard_cases),
         TEST(test_what_cannot_be),

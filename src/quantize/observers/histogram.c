@@ -126,7 +126,6 @@ reel_status reel__histogram_ranges(const void *opts, const reel_observer_slot *s
         reel__range r = choose(opts, &h, slot->grid);
         t.max[k] = fmin(r.high, h.max);
         t.min[k] = fmin(fmax(r.low, h.min), t.max[k]); /* of values of one sign, too */
-        t.max[k] = fmax(t.max[k], t.min[k]);
     }
     *low = reel_cast(reel_from(t.min, shape, REEL_F64), REEL_F32);
     *high = reel_cast(reel_from(t.max, shape, REEL_F64), REEL_F32);
