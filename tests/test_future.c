@@ -250,6 +250,9 @@ static int member; /* which of `future` is set */
     ROW(observer_new, reel_moving_average_opts,                                          \
         reel_module_free(reel_observer_new(reel_observer_moving_average(),               \
                                            &(reel_observer_opts){.kind_opts = &o})))     \
+    ROW(observer_new, reel_percentile_opts,                                              \
+        reel_module_free(reel_observer_new(reel_observer_percentile(),                   \
+                                           &(reel_observer_opts){.kind_opts = &o})))     \
     ROW(quantize_prepare, reel_quantize_opts,                                            \
         reel_module_free(reel_quantize_prepare(graph, &o)))                              \
     ROW(quantize_prepare, reel_quantize_override,                                        \

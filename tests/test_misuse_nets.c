@@ -976,6 +976,12 @@ static void test_observers(void **state)
         reel_observer_moving_average()->check(&(reel_moving_average_opts){.rate = 2}),
         REEL_ERR_ARG);
     refused_by("rate", __LINE__);
+    assert_int_equal(
+        reel_observer_percentile()->check(&(reel_percentile_opts){.percentile = 50}),
+        REEL_ERR_ARG);
+    refused_by("percentile", __LINE__);
+    assert_null(reel_observer_entropy()->check);
+    assert_null(reel_observer_mse()->check);
     NO_MODULE("kind is NULL", reel_observer_new(NULL, NULL));
     NO_MODULE("see is NULL", reel_observer_new(&own, NULL));
     own.see = sees;
@@ -1038,6 +1044,9 @@ static void test_quantizing(void **state)
     BAD("not prepared", reel_quantize_observe(net, true));
     BAD("is NULL", reel_quantize_observe(NULL, true));
     BAD("not prepared", reel_quantize_freeze_observers(net, true));
+    BAD("not prepared", reel_quantize_freeze_statistics(net, true));
+    NO_MODULE("needs learn_scales",
+              reel_quantize_prepare(g, &(reel_quantize_opts){.learn_zero_points = true}));
     BAD("not prepared", reel_quantize_calibrate(net, NULL, NULL));
     NONE("not prepared", reel_quantize_convert(net));
     NONE("is NULL", reel_quantize_convert(NULL));

@@ -538,6 +538,7 @@ DO(observer_reset, reel_observer_reset(w->observer))
 DO(quantize_at, reel_quantize_at(w->quantized, 0, &w->quantizer))
 DO(quantize_observe, reel_quantize_observe(w->quantized, true))
 DO(quantize_calibrate, reel_quantize_calibrate(w->quantized, w->image_loader, NULL))
+DO(quantize_freeze_statistics, reel_quantize_freeze_statistics(w->quantized, true))
 DO(quantize_freeze_observers, reel_quantize_freeze_observers(w->quantized, true))
 DO(schedule_step, reel_schedule_step(w->schedule))
 DO(schedule_state, reel_schedule_state(w->schedule, w->map))
@@ -755,6 +756,7 @@ static const command commands[] = {
     {"quantize_observe", do_quantize_observe, NULL, stop_observing, false, false},
     SEEN(quantize_calibrate),
     UNSEEN(quantize_freeze_observers),
+    UNSEEN(quantize_freeze_statistics),
     SEEN(sgd_add),
     SEEN(adam_add),
     SEEN(optim_add_group),

@@ -457,6 +457,107 @@ static void test_channels(void **state)
     reel_module_free(o);
 }
 
+/* Of a Laplace distribution, at even quantiles: all that follow see the same. */
+static reel_tensor *laplace(void)
+{
+    enum { N = 20000 };
+    static float x[N];
+    for (int i = 0; i < N; i++) {
+        double u = (i + 0.5) / N;
+        x[i] = (float)(u < 0.5 ? log(2 * u) : -log(2 * (1 - u)));
+    }
+    return reel_from(x, REEL_SHAPE(100, N / 100), REEL_F32);
+}
+
+static double high_of(const reel_observer_kind *kind, const void *kind_opts,
+                      bool symmetric, reel_tensor *x)
+{
+    reel_observed seen;
+    reel_module *o = reel_observer_new(
+        kind, &(reel_observer_opts){
+                  .kind_opts = kind_opts,
+                  .grid = {symmetric ? -127 : 0, symmetric ? 127 : 255, symmetric}});
+    (void)reel_forward(o, x);
+    assert_int_equal(reel_observer_range(o, &seen), REEL_OK);
+    double low = reel_item(seen.low), high = reel_item(seen.high);
+    reel_module_free(o);
+    return symmetric ? fmax(-low, high) : high;
+}
+
+static void expect_near(double is, double should, double tolerance)
+{
+    if (!(fabs(is - should) <= tolerance * should))
+        fail_msg("%g, expected %g", is, should);
+}
+
+/* Values of numpy.percentile, and of Migacz's loop in NumPy over numpy.histogram. */
+static void test_histograms(void **state)
+{
+    (void)state;
+    const reel_percentile_opts p99 = {.percentile = 99}, p999 = {.percentile = 99.9},
+                               all = {.percentile = 100};
+    reel_tensor *x = laplace(), *wild = reel_copy(x);
+    expect_near(high_of(reel_observer_percentile(), &p99, false, x), 3.9096, 0.01);
+    expect_near(high_of(reel_observer_percentile(), &p99, true, x), 4.6003, 0.01);
+    expect_near(high_of(reel_observer_percentile(), &all, true, x), 9.9035, 1e-5);
+    expect_near(high_of(reel_observer_entropy(), NULL, true, x), 9.9035, 0.02);
+    expect_near(high_of(reel_observer_entropy(), NULL, false, reel_abs(x)), 8.8058, 0.15);
+    (void)reel_fill_(reel_narrow(reel_narrow(wild, 0, 0, 1), 1, 0, 5), 40);
+    expect_near(high_of(reel_observer_entropy(), NULL, true, wild), 9.9219, 0.05);
+    (void)reel_fill_(reel_narrow(reel_narrow(wild, 0, 0, 1), 1, 0, 5), 1e30);
+    expect_near(high_of(reel_observer_percentile(), &p999, false, wild), 6.5, 0.02);
+}
+
+static double mean_error(reel_tensor *x, double most)
+{
+    reel_tensor *scale = reel_full(REEL_SCALAR, most / 127, REEL_F32);
+    reel_tensor *y = reel_fake_quantize(x, scale, NULL, -127, 127);
+    return reel_item(reel_mean(reel_square(reel_sub(x, y)), REEL_ALL, false));
+}
+
+/* No range of a hundred has a much smaller error. */
+static void test_mse(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        reel_tensor *x = reel_randn(REEL_SHAPE(5000), REEL_F32);
+        if (i % 2) x = reel_mul(x, reel_square(reel_square(x))); /* long tails */
+        if (i % 4 > 1) x = reel_mul_scalar(x, 1e-3);
+        double most = reel_item(reel_max(reel_abs(x), REEL_ALL, false)), best = INFINITY;
+        for (int k = 1; k <= 100; k++) best = fmin(best, mean_error(x, most * k / 100));
+        double is = mean_error(x, high_of(reel_observer_mse(), NULL, true, x));
+        assert_true(is < 1.05 * best);
+    }
+}
+
+/* In two batches or one, channel by channel or each alone: the same counts. */
+static void test_histogram_channels(void **state)
+{
+    (void)state;
+    const reel_observer_kind *const kinds[] = {
+        reel_observer_percentile(), reel_observer_entropy(), reel_observer_mse()};
+    reel_tensor *x = reel_randn(REEL_SHAPE(40, 3, 5, 5), REEL_F32);
+    for (int k = 0; k < 3; k++) {
+        double low[3], high[3];
+        reel_observed seen;
+        reel_observer_opts o = {.channels = 3, .axis = 1, .grid = {-127, 127, true}};
+        reel_module *m = reel_observer_new(kinds[k], &o);
+        (void)reel_forward(m, reel_narrow(x, 0, 0, 17));
+        (void)reel_forward(m, reel_narrow(x, 0, 17, 23));
+        assert_int_equal(reel_observer_range(m, &seen), REEL_OK);
+        (void)reel_read(seen.high, high, REEL_F64);
+        (void)reel_read(seen.low, low, REEL_F64);
+        for (int c = 0; c < 3; c++)
+            assert_true(fmax(-low[c], high[c]) ==
+                        high_of(kinds[k], NULL, true, reel_narrow(x, 1, c, 1)));
+        (void)reel_capture_begin();
+        assert_null(reel_forward(m, x));
+        expect_error(REEL_ERR_STATE, "which a captured step cannot");
+        reel_capture_cancel();
+        reel_module_free(m);
+    }
+}
+
 /* One of a program's own: the largest magnitude, both ways. */
 typedef struct own_opts {
     double factor;
@@ -624,6 +725,130 @@ static void test_captured_step(void **state)
     }
     for (int i = 0; i < STEPS; i++)
         assert_true(fabs(loss[0][i] - loss[1][i]) < 1e-3 * fabs(loss[0][i]));
+}
+
+/* ---- what is learned, and statistics ---------------------------------------------------------------- */
+
+static reel_tensor *one_linear(void *user, reel_tensor *const x[], int n)
+{
+    (void)n;
+    return reel_linear(x[0], user, NULL);
+}
+
+/* d y / d scale as LSQ has it, from values alone. */
+static double lsq_slope(double x, double scale, double low, double high)
+{
+    double u = x / scale;
+    return rint(u) < low ? low : rint(u) > high ? high : rint(u) - u;
+}
+
+static void test_learned_scales(void **state)
+{
+    (void)state;
+    enum { IN = 6, OUT = 3 };
+    double w[OUT * IN], scale, slope = 0;
+    reel_tensor *weight = reel_randn(REEL_SHAPE(OUT, IN), REEL_F32);
+    reel_tensor *x = reel_cast(
+        reel_eq(reel_reshape(reel_arange(0, IN, 1, REEL_F32), REEL_SHAPE(IN, 1)),
+                reel_arange(0, IN, 1, REEL_F32)),
+        REEL_F32); /* the identity */
+    reel_graph *g = reel_trace_function(one_linear, weight, &x, 1, NULL);
+    reel_module *q = reel_quantize_prepare(
+        g, &(reel_quantize_opts){.target = REEL_TARGET_PER_TENSOR, .learn_scales = true});
+    reel_train(q, true);
+    assert_null(reel_forward(q, x));
+    expect_error(REEL_ERR_STATE, "was not calibrated");
+    calibrate(q, x);
+    reel_train(q, true);
+    reel_tensor *s = reel_module_find(q, "weight_scale"),
+                *t = reel_module_find(q, "linear_scale");
+    assert_true(reel_needs_grad(s) && reel_needs_grad(t));
+    (void)reel_mul_scalar_(reel_detach(s), 0.5); /* so that some are outside */
+    (void)reel_mul_scalar_(reel_detach(t), 100); /* and of the result none */
+    scale = reel_item(s);
+    (void)reel_read(weight, w, REEL_F64);
+    for (int i = 0; i < OUT * IN; i++) slope += lsq_slope(w[i], scale, -127, 127);
+    (void)reel_backward(reel_sum(reel_forward(q, x), REEL_ALL, false), NULL);
+    assert_ok();
+    double is = reel_item(reel_grad_of(s)), factor = 1 / sqrt(OUT * IN * 127.0);
+    if (fabs(is - slope * factor) > 0.02 * fabs(slope * factor))
+        fail_msg("%g, expected %g", is, slope * factor);
+    reel_optim *o = reel_sgd(reel_parameters(q), &(reel_sgd_opts){.lr = 1e6});
+    assert_int_equal(reel_optim_step(o), REEL_OK);
+    reel_optim_free(o);
+    (void)reel_forward(q, x); /* however far it went */
+    assert_true(reel_item(s) > 0 && reel_item(t) > 0);
+    assert_ok();
+    reel_module_free(q);
+    reel_graph_free(g);
+}
+
+/* Learned on a drawn net: the error to its f32 results falls, and the integers agree. */
+static void test_learning_helps(void **state)
+{
+    (void)state;
+    dice = reel_draw_at(9, 0, 0);
+    reel_module *net = draw_net();
+    reel_graph *g = trace(net);
+    reel_module *q = reel_quantize_prepare(
+        g, &(reel_quantize_opts){.learn_scales = true, .learn_zero_points = true});
+    reel_tensor *x = images(16), *y = reel_keep(reel_detach(reel_forward(net, x)));
+    calibrate(q, reel_mul_scalar(x, 0.5)); /* ranges that are too small */
+    double before = difference(reel_forward(q, x), y);
+    reel_optim *o = reel_adam(reel_parameters(q), &(reel_adam_opts){.lr = 1e-3});
+    reel_train(q, true);
+    for (int i = 0; i < 30; i++) {
+        reel_scope s = reel_scope_begin();
+        (void)reel_backward(reel_mse_loss(reel_forward(q, x), y, REEL_MEAN), NULL);
+        (void)reel_optim_step(o);
+        reel_optim_zero_grad(o);
+        reel_scope_end(s);
+    }
+    reel_train(q, false);
+    assert_ok();
+    assert_true(difference(reel_forward(q, x), y) < 0.7 * before);
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_ok();
+    expect_lint(ints, REEL_TARGET_ORT, "");
+    assert_true(difference(run(ints, x), reel_forward(q, x)) < 0.05);
+    reel_graph_free(ints);
+    reel_optim_free(o);
+    reel_release(y);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* Running statistics become those of the model in training, on the same data. */
+static void test_batch_statistics(void **state)
+{
+    (void)state;
+    reel_module *net = reel_resnet20(NULL);
+    reel_graph *g = trace(net);
+    reel_module *q =
+        reel_quantize_prepare(g, &(reel_quantize_opts){.batch_statistics = true});
+    reel_tensor *x = reel_add_scalar(images(16), 0.5), *y;
+    calibrate(q, x);
+    reel_tensor *mean = reel_module_find(q, "layer1.0.bn1.running_mean");
+    reel_tensor *of_net = reel_module_find(net, "layer1.0.bn1.running_mean");
+    reel_tensor *before = reel_copy(mean);
+    assert_true(mean != of_net && difference(mean, of_net) == 0);
+    reel_train(q, true);
+    reel_train(net, true);
+    assert_true(difference(reel_forward(q, x), reel_forward(net, x)) < 0.2);
+    assert_true(difference(mean, before) > 0.01);
+    assert_true(difference(reel_sub(mean, before), reel_sub(of_net, before)) < 0.1);
+    y = reel_forward(q, x);
+    (void)reel_backward(reel_mean(reel_square(y), REEL_ALL, false), NULL);
+    assert_ok();
+    assert_non_null(reel_grad_of(reel_module_find(q, "layer1.0.bn1.weight")));
+    assert_int_equal(reel_quantize_freeze_statistics(q, true), REEL_OK);
+    before = reel_copy(mean);
+    (void)reel_forward(q, x);
+    assert_true(difference(mean, before) == 0);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
 }
 
 /* ---- calibration from a loader ---------------------------------------------------------------------- */
@@ -883,10 +1108,16 @@ int main(void)
         TEST(test_shared_scales),
         TEST(test_observers),
         TEST(test_channels),
+        TEST(test_histograms),
+        TEST(test_mse),
+        TEST(test_histogram_channels),
         TEST(test_own_observer),
         TEST(test_state_dict),
         TEST(test_frozen_observers),
         TEST(test_captured_step),
+        TEST(test_learned_scales),
+        TEST(test_learning_helps),
+        TEST(test_batch_statistics),
         TEST(test_calibrate),
         TEST(test_hard_cases),
         TEST(test_what_cannot_be),

@@ -666,6 +666,24 @@ static double average_formula(double v, const double *r)
     return v > 0 ? (float)r[0] + v * ((float)r[1] - (float)r[0]) : NAN;
 }
 
+/* Of one value: within its bin, 2^-5 of its power of two, by proportion. */
+static double percentile(double v, const double *r)
+{
+    reel_observed is = {0};
+    reel_module *o = reel_observer_new(
+        reel_observer_percentile(),
+        &(reel_observer_opts){.kind_opts = &(reel_percentile_opts){.percentile = v}});
+    if (o) reel_forward(o, reel_scalar(r[0], REEL_F32));
+    double high = o && !reel_observer_range(o, &is) ? reel_item(is.high) : NAN;
+    reel_module_free(o);
+    return high;
+}
+static double percentile_formula(double v, const double *r)
+{
+    double x = (float)r[0], width = exp2(floor(log2(x)) - 5);
+    return v > 50 ? fmin(x, floor(x / width) * width + width * v / 100) : NAN;
+}
+
 /* ---- the rows --------------------------------------------------------------------------------- */
 
 static const row rows[] = {
@@ -718,6 +736,7 @@ static const row rows[] = {
     {"reel_image_grid_opts.low", grid_low, grid_low_formula, 0, -0.9, -0.1},
     {"reel_image_grid_opts.high", grid_high, grid_high_formula, 1, 0.1, 2},
     {"reel_moving_average_opts.rate", average, average_formula, 0.01, 0.1, 0.9},
+    {"reel_percentile_opts.percentile", percentile, percentile_formula, 99.99, 60, 99},
     {"reel_progress_opts.every", progress, progress_formula, 10, 5, 10},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };

@@ -80,6 +80,23 @@ typedef struct reel_moving_average_opts {
  *  first counts whole [min, max]. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1. */
 REEL_API const reel_observer_kind *reel_observer_moving_average(void);
 
+/* The three that follow count values in bins of a fixed relative width, in C: not while a step
+ * is captured [counts, min, max]. */
+
+/** Options of reel_observer_percentile. Zero is the default. */
+typedef struct reel_percentile_opts {
+    double percentile; /* in (50, 100]; 0 means 99.99 */
+    REEL_FUTURE;
+} reel_percentile_opts;
+/** That percentile of what was seen, and on the other side the one as far from it; of magnitudes
+ *  on a symmetric grid. */
+REEL_API const reel_observer_kind *reel_observer_percentile(void);
+/** The range that changes the distribution of magnitudes least, by the divergence of Kullback and
+ *  Leibler. No options. Source: Migacz 2017, "8-bit Inference with TensorRT". */
+REEL_API const reel_observer_kind *reel_observer_entropy(void);
+/** The range with the smallest mean square of what quantizing changes. No options. */
+REEL_API const reel_observer_kind *reel_observer_mse(void);
+
 /** Options of reel_observer_new. */
 typedef struct reel_observer_opts {
     const void *kind_opts;   /* those of the kind; NULL: its defaults */
@@ -147,6 +164,16 @@ typedef struct reel_quantize_opts {
     const void *weight_opts;
     const reel_quantize_override *overrides; /* the first that fits counts */
     int n_overrides;
+    /* Scales are parameters, trained from the calibrated ones on: by LSQ, with its factor
+     * 1 / sqrt(elements * steps) on their gradients. Zero points too, where they are not 0: by
+     * LSQ+. Sources: Esser et al. 2020, arXiv:1902.08153; Bhalgat et al. 2020,
+     * arXiv:2004.09576. */
+    bool learn_scales, learn_zero_points;
+    /* In train mode batch norm that was folded works with statistics of the batch, and moves the
+     * running ones (by 0.1) that the folded weights follow, until
+     * reel_quantize_freeze_statistics(). Source: Krishnamoorthi 2018, arXiv:1806.08342,
+     * section 3.2. */
+    bool batch_statistics;
     REEL_FUTURE;
 } reel_quantize_opts;
 /** A trainable module that computes what `g` does, with fake_quantize where the target wants
@@ -198,9 +225,14 @@ typedef struct reel_calibrate_opts {
 REEL_API reel_status reel_quantize_calibrate(reel_module *q, reel_loader *loader,
                                              const reel_calibrate_opts *opts);
 
-/** In train mode scales stay as they are from now on (on), or follow the observers. Errors:
- *  REEL_ERR_ARG for a module that was not prepared. */
+/** In train mode scales stay as they are from now on (on), or follow the observers; those that
+ *  are learned follow an optimizer all the same. Errors: REEL_ERR_ARG for a module that was not
+ *  prepared. */
 REEL_API reel_status reel_quantize_freeze_observers(reel_module *q, bool on);
+/** In train mode batch norm works with its running statistics, which stay as they are (on), or
+ *  with those of the batch. Without reel_quantize_opts.batch_statistics it always does the first.
+ *  Errors: REEL_ERR_ARG for a module that was not prepared. */
+REEL_API reel_status reel_quantize_freeze_statistics(reel_module *q, bool on);
 
 /* ---- convert ----------------------------------------------------------------------------- */
 

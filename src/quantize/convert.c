@@ -150,7 +150,9 @@ static int convert_activation(conversion *c, int node, int quantizer, int *state
         reel_dtype dtype = c->q->profile->activation_dtype;
         made[0] =
             add_state(c, z->name, "_scale", tensor_of(c->scale[quantizer], REEL_SCALAR));
-        made[1] = add_state(c, z->name, "_zero_point", reel_cast(z->zero_point, dtype));
+        reel_tensor *zero =
+            reel_clamp(reel_round(z->zero_point), z->grid.low, z->grid.high);
+        made[1] = add_state(c, z->name, "_zero_point", reel_cast(zero, dtype));
     }
     if (reel_failed()) return -1;
     int in[] = {c->g->node[node].in[0], made[0], made[1]};

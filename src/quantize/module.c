@@ -68,20 +68,29 @@ static reel_tensor *train(reel__quantized *q, int node, reel_tensor *const in[])
     return reel_failed() ? NULL : APPLY(n->op, n->attrs, in[0], scale, zero);
 }
 
+/* While calibrating values pass as they are. */
+static reel_tensor *let_through(reel__quantized *q, int node, reel_tensor *x)
+{
+    bool was = reel_set_grad_enabled(false);
+    if (q->observed[node]) (void)calibrate(&q->quantizer[q->of_node[node]], x);
+    (void)reel_set_grad_enabled(was);
+    return reel_failed() ? NULL : x;
+}
+
 static bool instead(void *user, int node, reel_tensor *const in[], reel_tensor *out[])
 {
     reel__quantized *q = user;
     int at = q->of_node[node];
-    if (at < 0) return false;
-    if (q->observing) {
-        bool was = reel_set_grad_enabled(false);
-        if (q->observed[node]) (void)calibrate(&q->quantizer[at], in[0]);
-        (void)reel_set_grad_enabled(was);
-        out[0] = reel_failed() ? NULL : in[0];
-        return true;
-    }
-    if (!q->m.training || q->frozen) return false;
-    out[0] = train(q, node, in);
+    bool trains = q->m.training && !q->observing;
+    if (at < 0) return trains && reel__run_norm(q, node, in, out);
+    if (q->observing)
+        out[0] = let_through(q, node, in[0]);
+    else if (trains && q->quantizer[at].learned)
+        out[0] = reel__learned_fake(q, node, in);
+    else if (trains && !q->frozen)
+        out[0] = train(q, node, in);
+    else
+        return false;
     return true;
 }
 
@@ -93,7 +102,8 @@ static reel_status forward_n(reel_module *self, reel_tensor *const x[], int n_x,
     reel__quantized *q = (reel__quantized *)self;
     const reel__stand_in stand_in = {instead, q};
     reel__watched_used(q->watched);
-    bool by_state = !q->observing && (!self->training || q->frozen);
+    bool learned = q->n_quantizer > 0 && q->quantizer[0].learned;
+    bool by_state = !q->observing && (!self->training || q->frozen || learned);
     if (by_state && reel__quantized_ready(q, "quantize")) return reel_error_status();
     return reel__graph_run_instead(q->graph, x, n_x, y, n_y, &stand_in);
 }
@@ -111,6 +121,7 @@ static void destroy(reel_module *self)
     reel__free(q->quantizer);
     reel__free(q->of_node);
     reel__free(q->observed);
+    reel__free(q->norm_of);
     reel__watched_free(q->watched);
     reel_graph_free(q->graph);
 }
@@ -119,7 +130,7 @@ static void destroy(reel_module *self)
 static uint64_t says(const void *object)
 {
     const reel__quantized *q = object;
-    const bool flags[] = {q->observing, q->frozen};
+    const bool flags[] = {q->observing, q->frozen, q->batch_statistics};
     return reel__says_mix(0, flags, sizeof flags);
 }
 
@@ -147,7 +158,8 @@ reel_status reel__quantized_find_room(reel__quantized *q)
     size_t n = (size_t)q->graph->n_node + 1;
     q->of_node = reel__calloc(n, sizeof *q->of_node);
     q->observed = q->of_node ? reel__calloc(n, sizeof *q->observed) : NULL;
-    return q->observed ? REEL_OK : reel_error_status();
+    q->norm_of = q->observed ? reel__calloc(n, sizeof *q->norm_of) : NULL;
+    return q->norm_of ? REEL_OK : reel_error_status();
 }
 
 reel__quantized *reel__quantized_of(const char *who, reel_module *m)
@@ -226,6 +238,15 @@ reel_status reel_quantize_freeze_observers(reel_module *m, bool on)
     if (reel_failed()) return reel_error_status();
     reel__quantized *q = reel__quantized_of("quantize_freeze_observers", m);
     if (q) q->frozen = on;
+    return reel_error_status();
+}
+
+reel_status reel_quantize_freeze_statistics(reel_module *m, bool on)
+{
+    REEL__CALLED;
+    if (reel_failed()) return reel_error_status();
+    reel__quantized *q = reel__quantized_of("quantize_freeze_statistics", m);
+    if (q) q->batch_statistics = q->may_use_batch && !on;
     return reel_error_status();
 }
 

@@ -53,6 +53,7 @@ static reel_graph *plain_copy(const reel_graph *g)
 
 typedef struct insertion {
     reel_graph *g;
+    const reel_quantize_opts *opts;
     const reel__profile *profile;
     const reel__quantize_places *places;
     int *scale, *zero; /* of each group: values */
@@ -69,13 +70,24 @@ static reel_shape scale_shape(const reel_graph *g, const reel__quantize_place *p
     return s;
 }
 
-/* A buffer of zeros under NAME and `end`: a scale of 0 is one that was not calibrated. */
-static int add_buffer(insertion *in, const char *name, const char *end, reel_shape shape)
+/* Zeros under NAME and `end`: a scale of 0 is one that was not calibrated. */
+static int add_state(insertion *in, const char *name, const char *end, reel_shape shape,
+                     bool learned)
 {
     char full[REEL__QUANTIZE_NAME + 16];
     (void)snprintf(full, sizeof full, "%s%s", name, end);
     reel_tensor *t = reel_zeros(shape, REEL_F32);
-    return t ? reel__graph_add_value(in->g, REEL_VALUE_BUFFER, &t->meta, full, t) : -1;
+    return t ? reel__graph_add_value(in->g,
+                                     learned ? REEL_VALUE_PARAM : REEL_VALUE_BUFFER,
+                                     &t->meta, full, t)
+             : -1;
+}
+
+/* A zero point that is 0 by the grid stays so. */
+static bool learns_zero(const insertion *in, const reel__quantize_place *p)
+{
+    return in->opts->learn_zero_points && !p->weight &&
+           !in->profile->activation.symmetric;
 }
 
 static int add_node(insertion *in, const reel__quantize_place *p, int before)
@@ -115,9 +127,10 @@ static reel_status insert(insertion *in)
     for (int i = 0; i < p->n_place; i++) {
         const reel__quantize_place *at = &p->place[i];
         if (at->name[0]) {
-            in->scale[at->group] =
-                add_buffer(in, at->name, "_scale", scale_shape(in->g, at));
-            in->zero[at->group] = add_buffer(in, at->name, "_zero_point", REEL_SCALAR);
+            in->scale[at->group] = add_state(
+                in, at->name, "_scale", scale_shape(in->g, at), in->opts->learn_scales);
+            in->zero[at->group] =
+                add_state(in, at->name, "_zero_point", REEL_SCALAR, learns_zero(in, at));
         }
         if (reel_failed()) return reel_error_status();
         int before = node_behind(in->g, p, i, n_node);
@@ -178,6 +191,7 @@ static void set_quantizer(reel__quantizer *z, const insertion *in,
     z->zero_point = in->g->value[in->zero[p->group]].tensor;
     z->axis = p->axis;
     z->weight = p->weight;
+    z->learned = in->opts->learn_scales;
     z->name = reel__strdup(p->name);
 }
 
@@ -221,6 +235,7 @@ static reel__quantized *around(reel_graph *g, const insertion *in,
     if (!q) return NULL;
     q->profile = in->profile;
     q->target = opts->target;
+    q->batch_statistics = q->may_use_batch = opts->batch_statistics;
     const reel__quantize_places *p = in->places;
     for (int i = 0; i < p->n_place; i++)
         if (p->place[i].name[0])
@@ -229,6 +244,7 @@ static reel__quantized *around(reel_graph *g, const insertion *in,
         reel__quantized_find_room(q) || reel__module_hold_graph(&q->m, g))
         return q;
     find_nodes(q);
+    reel__find_norms(q);
     for (int i = 0; i < p->n_place && !reel_failed(); i++)
         if (p->place[i].name[0])
             q->quantizer[p->place[i].group].observer = add_observer(
@@ -257,7 +273,7 @@ static reel_module *prepare(reel_graph *g, const reel_quantize_opts *opts,
                             const reel__profile *profile)
 {
     reel__quantize_places places = {0};
-    insertion in = {.g = g, .profile = profile, .places = &places};
+    insertion in = {.g = g, .opts = opts, .profile = profile, .places = &places};
     reel__quantized *q = NULL;
     if (!reel__find_places(g, opts, profile, &places)) {
         in.scale = reel__calloc(2 * (size_t)places.n_group + 2, sizeof *in.scale);
@@ -280,7 +296,10 @@ reel_module *reel_quantize_prepare(const reel_graph *g, const reel_quantize_opts
         REEL__OPTS("quantize_prepare", reel_quantize_opts, opts);
     const reel__profile *profile =
         o ? reel__profile_of("quantize_prepare", o->target) : NULL;
-    if (!profile || !knows_overrides(o) || check_graph(g)) return NULL;
+    if (profile && o->learn_zero_points && !o->learn_scales)
+        reel_fail(REEL_ERR_ARG, "quantize_prepare: learn_zero_points needs learn_scales: "
+                                "a zero point counts steps of the scale");
+    if (!profile || reel_failed() || !knows_overrides(o) || check_graph(g)) return NULL;
     reel_scope s = reel_scope_begin();
     reel_graph *copy = plain_copy(g);
     reel_module *m = copy ? prepare(copy, o, profile) : NULL;

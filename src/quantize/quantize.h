@@ -116,7 +116,8 @@ typedef struct reel__quantizer {
     reel_quantize_grid grid;
     int axis;
     bool weight;
-    bool seen; /* since it began to observe */
+    bool learned; /* the scale is a parameter */
+    bool seen;    /* since it began to observe */
     reel_module *observer;
 } reel__quantizer;
 
@@ -129,6 +130,9 @@ typedef struct reel__quantized {
     int n_quantizer;
     int *of_node;   /* of each node of the graph: its quantizer, or -1 */
     bool *observed; /* of each node: its operand is what the range comes from */
+    int *norm_of;   /* of each node: the fold_batch_norm that made its weight, or -1 */
+    bool may_use_batch;    /* norms may work with statistics of the batch ... */
+    bool batch_statistics; /* ... and do */
     bool observing, frozen;
     bool ready;       /* all scales were seen to be above 0 */
     uint64_t watched; /* base/watched.h */
@@ -137,6 +141,17 @@ typedef struct reel__quantized {
 reel__quantized *reel__quantized_new(reel_graph *g, int n_quantizer);
 /* Room for what is said of each node. */
 reel_status reel__quantized_find_room(reel__quantized *q);
+/* ---- learn.c, norms.c: what a node does in training -------------------------------------------- */
+
+/* fake_quantize with a scale, and perhaps a zero point, that are parameters. */
+reel_tensor *reel__learned_fake(const reel__quantized *q, int node,
+                                reel_tensor *const in[]);
+/* Finds which layers have a norm in their weight. */
+void reel__find_norms(reel__quantized *q);
+/* Computes a node of a norm by statistics of the batch; false: it is none. */
+bool reel__run_norm(const reel__quantized *q, int node, reel_tensor *const in[],
+                    reel_tensor *out[]);
+
 /* NULL, with an error of `who`: `m` was not prepared. */
 reel__quantized *reel__quantized_of(const char *who, reel_module *m);
 /* Error of `who` naming the first quantizer that has no scale. */
