@@ -258,6 +258,8 @@ static int member; /* which of `future` is set */
     ROW(quantize_prepare, reel_quantize_override,                                        \
         reel_module_free(reel_quantize_prepare(                                          \
             graph, &(reel_quantize_opts){.overrides = &o, .n_overrides = 1})))           \
+    ROW(quantize_correct_biases, reel_calibrate_opts,                                    \
+        reel_quantize_correct_biases(net, loader, &o))                                   \
     ROW(quantize_calibrate, reel_calibrate_opts,                                         \
         reel_quantize_calibrate(net, loader, &o))                                        \
     ROW(training_save, reel_training,                                                    \

@@ -538,6 +538,8 @@ DO(observer_reset, reel_observer_reset(w->observer))
 DO(quantize_at, reel_quantize_at(w->quantized, 0, &w->quantizer))
 DO(quantize_observe, reel_quantize_observe(w->quantized, true))
 DO(quantize_calibrate, reel_quantize_calibrate(w->quantized, w->image_loader, NULL))
+DO(quantize_correct_biases,
+   reel_quantize_correct_biases(w->quantized, w->image_loader, NULL))
 DO(quantize_freeze_statistics, reel_quantize_freeze_statistics(w->quantized, true))
 DO(quantize_freeze_observers, reel_quantize_freeze_observers(w->quantized, true))
 DO(schedule_step, reel_schedule_step(w->schedule))
@@ -640,6 +642,12 @@ static void eval(world *w)
 static void negate(world *w)
 {
     w->fresh = reel_neg(w->fresh);
+}
+
+static void calibrate_first(world *w)
+{
+    assert_int_equal(reel_quantize_calibrate(w->quantized, w->image_loader, NULL),
+                     REEL_OK);
 }
 
 static void stop_observing(world *w)
@@ -755,6 +763,8 @@ static const command commands[] = {
     READS(quantize_at),
     {"quantize_observe", do_quantize_observe, NULL, stop_observing, false, false},
     SEEN(quantize_calibrate),
+    {"quantize_correct_biases", do_quantize_correct_biases, calibrate_first, NULL, false,
+     false},
     UNSEEN(quantize_freeze_observers),
     UNSEEN(quantize_freeze_statistics),
     SEEN(sgd_add),

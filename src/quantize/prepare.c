@@ -302,7 +302,11 @@ reel_module *reel_quantize_prepare(const reel_graph *g, const reel_quantize_opts
     if (!profile || reel_failed() || !knows_overrides(o) || check_graph(g)) return NULL;
     reel_scope s = reel_scope_begin();
     reel_graph *copy = plain_copy(g);
-    reel_module *m = copy ? prepare(copy, o, profile) : NULL;
+    reel_module *m = NULL;
+    if (copy && (!o->equalize || !reel__equalize(copy)))
+        m = prepare(copy, o, profile);
+    else
+        reel_graph_free(copy);
     reel_scope_end(s);
     return m;
 }
