@@ -1003,6 +1003,38 @@ static void test_bias_correction(void **state)
     reel_module_free(net);
 }
 
+/* The layer whose weight has one scale too coarse costs most, and is kept by its name. */
+static void test_sensitivity(void **state)
+{
+    (void)state;
+    reel_module *net = depthwise_net(reel_nn_relu());
+    for (int i = 0; i < 3; i++) (void)reel_forward(net, images(8));
+    reel_train(net, false);
+    reel_tensor *x = images(16);
+    reel_graph *g = reel_trace(net, x, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    reel_dataset *data = reel_arrays(x, reel_zeros(REEL_SHAPE(16), REEL_I64));
+    reel_loader *loader = reel_loader_new(data, &(reel_loader_opts){.batch = 8});
+    calibrate(q, x);
+    (void)reel_mul_scalar_(reel_module_find(q, "3.weight_scale"), 20);
+    reel_layer_noise noise[3];
+    assert_int_equal(reel_quantize_layers(q), 3);
+    assert_int_equal(reel_quantize_sensitivity(q, loader, NULL, noise, 3), REEL_OK);
+    assert_string_equal(noise[0].name, "0.conv2d");
+    assert_string_equal(noise[1].name, "3.conv2d");
+    assert_true(noise[1].snr > 10 && noise[1].snr < noise[0].snr - 10 &&
+                noise[1].snr < noise[2].snr - 10);
+    reel_module *kept =
+        reel_quantize_prepare(g, &(reel_quantize_opts){.exclude = noise[1].name});
+    assert_int_equal(reel_quantize_layers(kept), 2);
+    reel_module_free(kept);
+    reel_loader_free(loader);
+    reel_dataset_free(data);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
 /* ---- hard cases ------------------------------------------------------------------------------------ */
 
 static reel_tensor *conv_relu(void *user, reel_tensor *const x[], int n)
@@ -1216,6 +1248,7 @@ int main(void)
         TEST(test_calibrate),
         TEST(test_equalize),
         TEST(test_bias_correction),
+        TEST(test_sensitivity),
         TEST(test_hard_cases),
         TEST(test_what_cannot_be),
         TEST(test_lint),

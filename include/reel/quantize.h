@@ -247,6 +247,24 @@ REEL_API reel_status reel_quantize_freeze_statistics(reel_module *q, bool on);
 REEL_API reel_status reel_quantize_correct_biases(reel_module *q, reel_loader *loader,
                                                   const reel_calibrate_opts *opts);
 
+/** What one operator costs. */
+typedef struct reel_layer_noise {
+    const char *name; /* as reel_quantize_opts.exclude takes it; owned by the module */
+    double
+        snr; /* of the model's results, in decibels, if it alone reads quantized values */
+    REEL_FUTURE;
+} reel_layer_noise;
+/** How many operators read quantized values and compute new ones; 0 for NULL. Errors:
+ *  REEL_ERR_ARG for a module that was not prepared. */
+REEL_API int reel_quantize_layers(reel_module *q);
+/** Runs `q` in f32, and once for each of its n = reel_quantize_layers(q) operators with what that
+ *  one reads quantized, its weight too; out[n] tells how far the results then are from those in
+ *  f32. The lowest are the first to be kept in f32. Errors: as reel_quantize_correct_biases();
+ *  REEL_ERR_ARG for another n. */
+REEL_API reel_status reel_quantize_sensitivity(reel_module *q, reel_loader *loader,
+                                               const reel_calibrate_opts *opts,
+                                               reel_layer_noise *out, int n);
+
 /* ---- convert ----------------------------------------------------------------------------- */
 
 /** The graph with real integers: activations quantize -> dequantize, weights and biases as

@@ -245,6 +245,7 @@ static reel__quantized *around(reel_graph *g, const insertion *in,
         return q;
     find_nodes(q);
     reel__find_norms(q);
+    if (reel__find_layers(q)) return q;
     for (int i = 0; i < p->n_place && !reel_failed(); i++)
         if (p->place[i].name[0])
             q->quantizer[p->place[i].group].observer = add_observer(
