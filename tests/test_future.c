@@ -258,6 +258,10 @@ static int member; /* which of `future` is set */
     ROW(quantize_prepare, reel_quantize_override,                                        \
         reel_module_free(reel_quantize_prepare(                                          \
             graph, &(reel_quantize_opts){.overrides = &o, .n_overrides = 1})))           \
+    ROW(quantize_correct_biases, reel_calibrate_opts,                                    \
+        reel_quantize_correct_biases(net, loader, &o))                                   \
+    ROW(quantize_sensitivity, reel_calibrate_opts,                                       \
+        reel_quantize_sensitivity(net, loader, &o, NULL, 0))                             \
     ROW(quantize_calibrate, reel_calibrate_opts,                                         \
         reel_quantize_calibrate(net, loader, &o))                                        \
     ROW(training_save, reel_training,                                                    \
@@ -393,6 +397,19 @@ static reel_module *prepared(void)
     return q;
 }
 
+static reel_layer_noise noise_of(reel_module *q)
+{
+    reel_layer_noise noise;
+    memset(&noise, 0xff, sizeof noise);
+    reel_dataset *one = reel_arrays(reel_reshape(x, REEL_SHAPE(1, 4)),
+                                    reel_zeros(REEL_SHAPE(1), REEL_I64));
+    reel_loader *batches = reel_loader_new(one, NULL);
+    reel_quantize_sensitivity(q, batches, NULL, &noise, 1);
+    reel_loader_free(batches);
+    reel_dataset_free(one);
+    return noise;
+}
+
 static void test_results_are_zero_there(void **state)
 {
     (void)state;
@@ -410,6 +427,7 @@ static void test_results_are_zero_there(void **state)
     assert_true(reel_loader_next(loader, &b) && is_zero(b.future));
     reel_module *q = prepared();
     FILLS(reel_quantizer, reel_quantize_at(q, 0, &o));
+    FILLS(reel_layer_noise, o = noise_of(q));
     FILLS(reel_observed, reel_observer_range(reel_module_at(q, "input0_observer"), &o));
     reel_module_free(q);
     reel_executor *e = reel_executor_new(graph, NULL);
@@ -439,9 +457,9 @@ static const char *const others[] = {
 static const char *const parts[] = {"reel_module", "reel_frame"};
 /* Filled by it: test_results_are_zero_there(). */
 static const char *const results[] = {
-    "reel_memory_stats",  "reel_op_facts", "reel_cost",
-    "reel_node_cost",     "reel_batch",    "reel_plan_memory",
-    "reel_captured_grad", "reel_observed", "reel_quantizer"};
+    "reel_memory_stats", "reel_op_facts",    "reel_cost",          "reel_node_cost",
+    "reel_batch",        "reel_plan_memory", "reel_captured_grad", "reel_observed",
+    "reel_layer_noise",  "reel_quantizer"};
 
 static bool is_among(const char *name, const char *const *list, size_t n)
 {

@@ -1048,6 +1048,11 @@ static void test_quantizing(void **state)
     NO_MODULE("needs learn_scales",
               reel_quantize_prepare(g, &(reel_quantize_opts){.learn_zero_points = true}));
     BAD("not prepared", reel_quantize_calibrate(net, NULL, NULL));
+    BAD("not prepared", reel_quantize_correct_biases(net, NULL, NULL));
+    BAD("not prepared", reel_quantize_sensitivity(net, NULL, NULL, NULL, 0));
+    assert_int_equal(reel_quantize_layers(NULL), 0);
+    assert_int_equal(reel_quantize_layers(net), 0);
+    refused_by("quantize_layers: a module that was not prepared", __LINE__);
     NONE("not prepared", reel_quantize_convert(net));
     NONE("is NULL", reel_quantize_convert(NULL));
     NONE("is NULL", reel_quantize_lint(NULL, REEL_TARGET_ORT));

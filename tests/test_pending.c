@@ -38,6 +38,7 @@ typedef struct world {
     reel_module *child, *quantized, *observer;
     reel_observed seen;
     reel_quantizer quantizer;
+    reel_layer_noise noise[16];
     reel_sample sample, bare; /* of the data set, of no fields */
     reel_draw draw;
     reel_batch batch, making; /* from the loader, one that a collate makes */
@@ -352,6 +353,7 @@ static uint32_t digest(world *w)
     (void)reel_tensor_each(w->observer, eat_slot, NULL);
     eat_number(w->seen.low != NULL);
     eat_number(w->quantizer.name != NULL);
+    eat_number(w->noise[0].snr);
     eat_training(w);
     eat_graph(w);
     eat_tensors(w);
@@ -538,6 +540,11 @@ DO(observer_reset, reel_observer_reset(w->observer))
 DO(quantize_at, reel_quantize_at(w->quantized, 0, &w->quantizer))
 DO(quantize_observe, reel_quantize_observe(w->quantized, true))
 DO(quantize_calibrate, reel_quantize_calibrate(w->quantized, w->image_loader, NULL))
+DO(quantize_correct_biases,
+   reel_quantize_correct_biases(w->quantized, w->image_loader, NULL))
+DO(quantize_sensitivity,
+   reel_quantize_sensitivity(w->quantized, w->image_loader, NULL, w->noise,
+                             reel_quantize_layers(w->quantized)))
 DO(quantize_freeze_statistics, reel_quantize_freeze_statistics(w->quantized, true))
 DO(quantize_freeze_observers, reel_quantize_freeze_observers(w->quantized, true))
 DO(schedule_step, reel_schedule_step(w->schedule))
@@ -640,6 +647,12 @@ static void eval(world *w)
 static void negate(world *w)
 {
     w->fresh = reel_neg(w->fresh);
+}
+
+static void calibrate_first(world *w)
+{
+    assert_int_equal(reel_quantize_calibrate(w->quantized, w->image_loader, NULL),
+                     REEL_OK);
 }
 
 static void stop_observing(world *w)
@@ -755,6 +768,10 @@ static const command commands[] = {
     READS(quantize_at),
     {"quantize_observe", do_quantize_observe, NULL, stop_observing, false, false},
     SEEN(quantize_calibrate),
+    {"quantize_correct_biases", do_quantize_correct_biases, calibrate_first, NULL, false,
+     false},
+    {"quantize_sensitivity", do_quantize_sensitivity, calibrate_first, NULL, false,
+     false},
     UNSEEN(quantize_freeze_observers),
     UNSEEN(quantize_freeze_statistics),
     SEEN(sgd_add),

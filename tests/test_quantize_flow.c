@@ -908,6 +908,133 @@ static void test_calibrate(void **state)
     reel_module_free(net);
 }
 
+/* ---- corrections without training -------------------------------------------------------------------- */
+
+static reel_module *depthwise_net(reel_module *act)
+{
+    reel_nn_conv2d_opts plain = {0}, deep = {.conv.padding = 1, .conv.groups = 8};
+    reel_module *m = reel_nn_sequential(
+        reel_nn_conv2d(3, 8, 1, &plain), reel_nn_batch_norm2d(8, NULL), act,
+        reel_nn_conv2d(8, 8, 3, &deep), reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
+        reel_nn_conv2d(8, 6, 1, &plain));
+    return m;
+}
+
+/* Channel c of what a layer gives is times 4^c, and what the next one takes of it the reverse:
+ * the same function. */
+static void unbalance(reel_module *m)
+{
+    float s[8];
+    for (int c = 0; c < 8; c++) s[c] = powf(4, (float)(c - 4));
+    reel_tensor *t = reel_from(s, REEL_SHAPE(8), REEL_F32);
+    bool was = reel_set_grad_enabled(false);
+    reel_mul_(reel_module_find(m, "1.weight"), t);
+    reel_mul_(reel_module_find(m, "1.bias"), t);
+    reel_div_(reel_module_find(m, "3.weight"), reel_reshape(t, REEL_SHAPE(8, 1, 1, 1)));
+    reel_mul_(reel_module_find(m, "4.weight"), t);
+    reel_mul_(reel_module_find(m, "4.bias"), t);
+    reel_div_(reel_module_find(m, "6.weight"), reel_reshape(t, REEL_SHAPE(1, 8, 1, 1)));
+    (void)reel_set_grad_enabled(was);
+}
+
+static double noise_of(reel_graph *g, reel_quantize_opts opts, reel_tensor *x)
+{
+    reel_module *q = reel_quantize_prepare(g, &opts);
+    assert_ok();
+    (void)reel_quantize_observe(q, true);
+    double moved = difference(reel_forward(q, x), run(g, x));
+    if (!(moved < 1e-4)) fail_msg("equalizing changes results by %g", moved);
+    calibrate(q, x);
+    double noise = difference(reel_forward(q, x), run(g, x));
+    reel_module_free(q);
+    return noise;
+}
+
+static void test_equalize(void **state)
+{
+    (void)state;
+    reel_module *net = depthwise_net(reel_nn_relu());
+    reel_tensor *x = images(8);
+    for (int i = 0; i < 3; i++) (void)reel_forward(net, images(8));
+    unbalance(net);
+    double before = digest(net);
+    reel_train(net, false);
+    reel_graph *g = reel_trace(net, x, NULL);
+    double plain = noise_of(g, (reel_quantize_opts){.target = REEL_TARGET_PER_TENSOR}, x);
+    double equal = noise_of(
+        g, (reel_quantize_opts){.target = REEL_TARGET_PER_TENSOR, .equalize = true}, x);
+    assert_true(equal < 0.05 && equal < plain / 4);
+    assert_true(digest(net) == before);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* Distance of the means of channels to those in f32. */
+static double shift_of(reel_module *q, reel_graph *g, reel_tensor *x)
+{
+    const reel_shape all = REEL_DIMS(0, 2, 3);
+    return difference(reel_mean(reel_forward(q, x), all, false),
+                      reel_mean(run(g, x), all, false));
+}
+
+static void test_bias_correction(void **state)
+{
+    (void)state;
+    reel_module *net = depthwise_net(reel_nn_activation(REEL_ACT_RELU6));
+    for (int i = 0; i < 3; i++) (void)reel_forward(net, images(8));
+    reel_train(net, false);
+    reel_tensor *x = images(32);
+    reel_graph *g = reel_trace(net, x, NULL);
+    reel_module *q =
+        reel_quantize_prepare(g, &(reel_quantize_opts){.target = REEL_TARGET_PER_TENSOR});
+    reel_dataset *data = reel_arrays(x, reel_zeros(REEL_SHAPE(32), REEL_I64));
+    reel_loader *loader = reel_loader_new(data, &(reel_loader_opts){.batch = 8});
+    assert_int_equal(reel_quantize_correct_biases(q, loader, NULL), REEL_ERR_STATE);
+    expect_error(REEL_ERR_STATE, "was not calibrated");
+    calibrate(q, x);
+    (void)reel_mul_scalar_(reel_module_find(q, "3.weight_scale"), 6); /* coarse */
+    double before = shift_of(q, g, x);
+    assert_int_equal(reel_quantize_correct_biases(q, loader, NULL), REEL_OK);
+    assert_true(shift_of(q, g, x) < before / 4);
+    reel_loader_free(loader);
+    reel_dataset_free(data);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* The layer whose weight has one scale too coarse costs most, and is kept by its name. */
+static void test_sensitivity(void **state)
+{
+    (void)state;
+    reel_module *net = depthwise_net(reel_nn_relu());
+    for (int i = 0; i < 3; i++) (void)reel_forward(net, images(8));
+    reel_train(net, false);
+    reel_tensor *x = images(16);
+    reel_graph *g = reel_trace(net, x, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    reel_dataset *data = reel_arrays(x, reel_zeros(REEL_SHAPE(16), REEL_I64));
+    reel_loader *loader = reel_loader_new(data, &(reel_loader_opts){.batch = 8});
+    calibrate(q, x);
+    (void)reel_mul_scalar_(reel_module_find(q, "3.weight_scale"), 20);
+    reel_layer_noise noise[3];
+    assert_int_equal(reel_quantize_layers(q), 3);
+    assert_int_equal(reel_quantize_sensitivity(q, loader, NULL, noise, 3), REEL_OK);
+    assert_string_equal(noise[0].name, "0.conv2d");
+    assert_string_equal(noise[1].name, "3.conv2d");
+    assert_true(noise[1].snr > 10 && noise[1].snr < noise[0].snr - 10 &&
+                noise[1].snr < noise[2].snr - 10);
+    reel_module *kept =
+        reel_quantize_prepare(g, &(reel_quantize_opts){.exclude = noise[1].name});
+    assert_int_equal(reel_quantize_layers(kept), 2);
+    reel_module_free(kept);
+    reel_loader_free(loader);
+    reel_dataset_free(data);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
 /* ---- hard cases ------------------------------------------------------------------------------------ */
 
 static reel_tensor *conv_relu(void *user, reel_tensor *const x[], int n)
@@ -1119,6 +1246,9 @@ int main(void)
         TEST(test_learning_helps),
         TEST(test_batch_statistics),
         TEST(test_calibrate),
+        TEST(test_equalize),
+        TEST(test_bias_correction),
+        TEST(test_sensitivity),
         TEST(test_hard_cases),
         TEST(test_what_cannot_be),
         TEST(test_lint),

@@ -174,6 +174,10 @@ typedef struct reel_quantize_opts {
      * reel_quantize_freeze_statistics(). Source: Krishnamoorthi 2018, arXiv:1806.08342,
      * section 3.2. */
     bool batch_statistics;
+    /* Channels of layers that follow one another, with nothing between but relu and pools, are
+     * scaled so that both weights have the same range; relu6 between them becomes relu. For
+     * targets with one scale for a whole weight. Source: Nagel et al. 2019, arXiv:1906.04721. */
+    bool equalize;
     REEL_FUTURE;
 } reel_quantize_opts;
 /** A trainable module that computes what `g` does, with fake_quantize where the target wants
@@ -233,6 +237,33 @@ REEL_API reel_status reel_quantize_freeze_observers(reel_module *q, bool on);
  *  with those of the batch. Without reel_quantize_opts.batch_statistics it always does the first.
  *  Errors: REEL_ERR_ARG for a module that was not prepared. */
 REEL_API reel_status reel_quantize_freeze_statistics(reel_module *q, bool on);
+
+/** Moves the biases of layers, so that what each gives has in integers the mean that it has in
+ *  f32, channel by channel, over batches of the loader: one layer after the other, each behind
+ *  those that are corrected already. After calibration and before any training. Layers without a
+ *  bias, and without a folded norm that has one, stay. Source: Nagel et al. 2019,
+ *  arXiv:1906.04721, section 4.2, by data. Errors: as reel_quantize_calibrate(); REEL_ERR_STATE if
+ *  `q` was not calibrated. */
+REEL_API reel_status reel_quantize_correct_biases(reel_module *q, reel_loader *loader,
+                                                  const reel_calibrate_opts *opts);
+
+/** What one operator costs. */
+typedef struct reel_layer_noise {
+    const char *name; /* as reel_quantize_opts.exclude takes it; owned by the module */
+    double
+        snr; /* of the model's results, in decibels, if it alone reads quantized values */
+    REEL_FUTURE;
+} reel_layer_noise;
+/** How many operators read quantized values and compute new ones; 0 for NULL. Errors:
+ *  REEL_ERR_ARG for a module that was not prepared. */
+REEL_API int reel_quantize_layers(reel_module *q);
+/** Runs `q` in f32, and once for each of its n = reel_quantize_layers(q) operators with what that
+ *  one reads quantized, its weight too; out[n] tells how far the results then are from those in
+ *  f32. The lowest are the first to be kept in f32. Errors: as reel_quantize_correct_biases();
+ *  REEL_ERR_ARG for another n. */
+REEL_API reel_status reel_quantize_sensitivity(reel_module *q, reel_loader *loader,
+                                               const reel_calibrate_opts *opts,
+                                               reel_layer_noise *out, int n);
 
 /* ---- convert ----------------------------------------------------------------------------- */
 

@@ -6,57 +6,72 @@
 #include "base/option.h"
 #include "quantize/quantize.h"
 
-/* Runs until the epoch or `most` batches are over; how many there were. */
-static int64_t run(reel__quantized *q, reel_loader *loader, const char *field,
-                   int64_t most, reel_progress *line)
+/* ---- over batches ------------------------------------------------------------------------------ */
+
+/* Until the epoch or o->batches are over, or one fails. */
+static void run(const char *who, reel_loader *loader, const reel_calibrate_opts *o,
+                reel_progress *line, reel_status (*fn)(void *user, reel_tensor *x),
+                void *user)
 {
     int64_t n = 0;
     reel_batch b = reel_loader_begin(loader);
-    while ((most == 0 || n < most) && !reel_failed() && reel_loader_next(loader, &b)) {
+    while ((o->batches == 0 || n < o->batches) && !reel_failed() &&
+           reel_loader_next(loader, &b)) {
         reel_scope s = reel_scope_begin();
-        reel_tensor *x = field ? reel_batch_get(&b, field) : b.x;
-        if (x && b.size > 0 && reel_forward(&q->m, x)) n++;
+        reel_tensor *x = o->field ? reel_batch_get(&b, o->field) : b.x;
+        if (x && b.size > 0 && !fn(user, x)) n++;
         reel_scope_end(s);
         reel_progress_update(line, 1, NULL);
     }
-    return n;
+    if (n == 0 && !reel_failed())
+        reel_fail(REEL_ERR_ARG,
+                  "%s: the loader gives no batch; what is measured needs data", who);
 }
 
-static reel_status observe(reel__quantized *q, reel_loader *loader,
-                           const reel_calibrate_opts *o, reel_progress *line)
+reel_status reel__each_batch(const char *who, const char *label, reel__quantized *q,
+                             reel_loader *loader, const reel_calibrate_opts *o,
+                             reel_status (*fn)(void *user, reel_tensor *x), void *user)
 {
-    bool training = q->m.training, was = reel_set_grad_enabled(false);
-    q->m.training = false;
-    reel_status st = reel_quantize_observe(&q->m, true);
-    int64_t n = st ? 0 : run(q, loader, o->field, o->batches, line);
-    if (!reel_failed() && n == 0)
-        reel_fail(REEL_ERR_ARG, "quantize_calibrate: the loader gives no batch; ranges "
-                                "need data");
-    q->m.training = training;
+    if (!loader) return reel_fail(REEL_ERR_ARG, "%s: the loader is NULL", who);
+    if (o->batches < 0)
+        return reel_fail(REEL_ERR_ARG, "%s: %lld batches", who, (long long)o->batches);
+    if (q->graph->n_input != 1 || q->graph->n_output != 1)
+        return reel_fail(REEL_ERR_ARG,
+                         "%s: a module of %d inputs and %d outputs, expected one of each",
+                         who, q->graph->n_input, q->graph->n_output);
+    int64_t total = reel_loader_batches(loader);
+    if (o->batches && o->batches < total) total = o->batches;
+    reel_progress *line =
+        reel_progress_new(o->progress, total, &(reel_progress_opts){.label = label});
+    bool was = reel_set_grad_enabled(false);
+    if (!reel_failed()) run(who, loader, o, line, fn, user);
     (void)reel_set_grad_enabled(was);
-    if (!reel_failed()) return reel_quantize_observe(&q->m, false);
-    q->observing = false;
+    reel_progress_free(line);
     return reel_error_status();
+}
+
+/* ---- ranges ------------------------------------------------------------------------------------ */
+
+/* The first batch is what makes the observers forget what they saw before. */
+static reel_status observe(void *user, reel_tensor *x)
+{
+    reel__quantized *q = user;
+    if (!q->observing && reel_quantize_observe(&q->m, true)) return reel_error_status();
+    return reel_forward(&q->m, x) ? REEL_OK : reel_error_status();
 }
 
 reel_status reel_quantize_calibrate(reel_module *m, reel_loader *loader,
                                     const reel_calibrate_opts *opts)
 {
+    static const char who[] = "quantize_calibrate";
     REEL__CALLED;
     if (reel_failed()) return reel_error_status();
-    const reel_calibrate_opts *o =
-        REEL__OPTS("quantize_calibrate", reel_calibrate_opts, opts);
-    reel__quantized *q = o ? reel__quantized_of("quantize_calibrate", m) : NULL;
+    const reel_calibrate_opts *o = REEL__OPTS(who, reel_calibrate_opts, opts);
+    reel__quantized *q = o ? reel__quantized_of(who, m) : NULL;
     if (!q) return reel_error_status();
-    if (!loader) return reel_fail(REEL_ERR_ARG, "quantize_calibrate: the loader is NULL");
-    if (o->batches < 0)
-        return reel_fail(REEL_ERR_ARG, "quantize_calibrate: %lld batches",
-                         (long long)o->batches);
-    int64_t total = reel_loader_batches(loader);
-    if (o->batches && o->batches < total) total = o->batches;
-    reel_progress *line = reel_progress_new(o->progress, total,
-                                            &(reel_progress_opts){.label = "calibrate"});
-    reel_status st = observe(q, loader, o, line);
-    reel_progress_free(line);
-    return st;
+    q->observing = false;
+    if (!reel__each_batch(who, "calibrate", q, loader, o, observe, q))
+        return reel_quantize_observe(m, false);
+    q->observing = false;
+    return reel_error_status();
 }

@@ -118,7 +118,9 @@ static void destroy(reel_module *self)
 {
     reel__quantized *q = (reel__quantized *)self;
     for (int i = 0; i < q->n_quantizer; i++) reel__free(q->quantizer[i].name);
+    for (int i = 0; i < q->n_layer; i++) reel__free(q->layer[i].name);
     reel__free(q->quantizer);
+    reel__free(q->layer);
     reel__free(q->of_node);
     reel__free(q->observed);
     reel__free(q->norm_of);

@@ -245,6 +245,7 @@ static reel__quantized *around(reel_graph *g, const insertion *in,
         return q;
     find_nodes(q);
     reel__find_norms(q);
+    if (reel__find_layers(q)) return q;
     for (int i = 0; i < p->n_place && !reel_failed(); i++)
         if (p->place[i].name[0])
             q->quantizer[p->place[i].group].observer = add_observer(
@@ -302,7 +303,11 @@ reel_module *reel_quantize_prepare(const reel_graph *g, const reel_quantize_opts
     if (!profile || reel_failed() || !knows_overrides(o) || check_graph(g)) return NULL;
     reel_scope s = reel_scope_begin();
     reel_graph *copy = plain_copy(g);
-    reel_module *m = copy ? prepare(copy, o, profile) : NULL;
+    reel_module *m = NULL;
+    if (copy && (!o->equalize || !reel__equalize(copy)))
+        m = prepare(copy, o, profile);
+    else
+        reel_graph_free(copy);
     reel_scope_end(s);
     return m;
 }

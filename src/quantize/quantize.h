@@ -92,6 +92,11 @@ reel_status reel__own_tensors(reel_graph *g);
  * to the scope; the list is for reel__free(). NULL with an error. */
 reel_tensor **reel__fixed_values(const reel_graph *g);
 
+/* ---- equalize.c ------------------------------------------------------------------------------ */
+
+/* Scales channels of layers that follow one another, in the graph's own tensors. */
+reel_status reel__equalize(reel_graph *g);
+
 /* ---- range.c, observer.c -------------------------------------------------------------------- */
 
 /* Scale and zero point, f32, of a range [] or [k] for a grid; by operators. */
@@ -121,6 +126,12 @@ typedef struct reel__quantizer {
     reel_module *observer;
 } reel__quantizer;
 
+/* An operator that reads quantized values and computes a new one. */
+typedef struct reel__quantized_layer {
+    char *name; /* as reel_quantize_opts.exclude has it */
+    int node;
+} reel__quantized_layer;
+
 typedef struct reel__quantized {
     reel_module m;
     reel_graph *graph;
@@ -128,6 +139,8 @@ typedef struct reel__quantized {
     reel_quantize_target target;
     reel__quantizer *quantizer;
     int n_quantizer;
+    reel__quantized_layer *layer;
+    int n_layer;
     int *of_node;   /* of each node of the graph: its quantizer, or -1 */
     bool *observed; /* of each node: its operand is what the range comes from */
     int *norm_of;   /* of each node: the fold_batch_norm that made its weight, or -1 */
@@ -141,6 +154,19 @@ typedef struct reel__quantized {
 reel__quantized *reel__quantized_new(reel_graph *g, int n_quantizer);
 /* Room for what is said of each node. */
 reel_status reel__quantized_find_room(reel__quantized *q);
+/* ---- calibrate.c ------------------------------------------------------------------------------- */
+
+/* Calls fn, without gradients, with the input of each batch, as the options have it. Errors begin
+ * with `who`; `label` stands in the line of progress. */
+reel_status reel__each_batch(const char *who, const char *label, reel__quantized *q,
+                             reel_loader *loader, const reel_calibrate_opts *o,
+                             reel_status (*fn)(void *user, reel_tensor *x), void *user);
+
+/* ---- sensitivity.c ----------------------------------------------------------------------------- */
+
+/* Fills q->layer. */
+reel_status reel__find_layers(reel__quantized *q);
+
 /* ---- learn.c, norms.c: what a node does in training -------------------------------------------- */
 
 /* fake_quantize with a scale, and perhaps a zero point, that are parameters. */
