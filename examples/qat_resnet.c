@@ -207,7 +207,7 @@ static reel_graph *float_model(session *s)
     return g;
 }
 
-/* ---- eight bits ------------------------------------------------------------------------------------------ */
+/* ---- prepare ------------------------------------------------------------------------------- */
 
 static reel_module *prepare(const session *s, const reel_graph *g,
                             const reel_observer_kind *ranges)
@@ -223,6 +223,8 @@ static reel_module *prepare(const session *s, const reel_graph *g,
     return q;
 }
 
+/* ---- integers ------------------------------------------------------------------------------ */
+
 /* The integers that `q` stands for, tested; written if `path` is not NULL. */
 static void finish(session *s, reel_module *q, const char *what, const char *path)
 {
@@ -232,6 +234,8 @@ static void finish(session *s, reel_module *q, const char *what, const char *pat
     if (g && path) (void)reel_onnx_export(g, path, NULL);
     reel_graph_free(g);
 }
+
+/* ---- every way of finding ranges ------------------------------------------------------------- */
 
 static void after_training(session *s, const reel_graph *g)
 {
@@ -250,6 +254,8 @@ static void after_training(session *s, const reel_graph *g)
     }
 }
 
+/* ---- training while quantized ---------------------------------------------------------------- */
+
 static void aware_training(session *s, const reel_graph *g, const char *path)
 {
     reel_module *q = prepare(s, g, NULL);
@@ -257,6 +263,8 @@ static void aware_training(session *s, const reel_graph *g, const char *path)
     finish(s, q, "QAT", path);
     reel_module_free(q);
 }
+
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static void run(session *s)
 {

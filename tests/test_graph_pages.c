@@ -1,10 +1,10 @@
-/* docs/graphs.md quotes programs, and shows graphs before and after each pass. All that is made
- * here, and checked:
+/* docs/graphs.md and docs/quantization.md quote programs, and show graphs before and after each
+ * pass. All that is made here, and checked:
  *
  *     test_graph_pages            compares (this is the test)
  *     test_graph_pages --write    writes it anew
  *
- * A line `<!-- make WHAT ARGUMENTS -->` of the page is an order; what it makes stands between it
+ * A line `<!-- make WHAT ARGUMENTS -->` of a page is an order; what it makes stands between it
  * and the next `<!-- end -->`. The rest of the page is written by hand. */
 #include <dirent.h>
 #include <setjmp.h>
@@ -87,7 +87,7 @@ static reel_graph *graph_of(const char *name)
 {
     for (size_t i = 0; i < sizeof graphs / sizeof *graphs; i++)
         if (strcmp(graphs[i].name, name) == 0) return graphs[i].make();
-    fail_msg("docs/graphs.md names the graph \"%s\"", name);
+    fail_msg("a page names the graph \"%s\"", name);
     return NULL;
 }
 
@@ -180,6 +180,46 @@ static void make_passes(FILE *to, const char *name)
     reel_graph_free(g);
 }
 
+/* The graph of a prepared module: what it computes in eval mode. */
+static reel_graph *faked(reel_module *q, reel_tensor *x)
+{
+    bool was = reel_set_grad_enabled(false);
+    reel_graph *g = reel_trace(q, x, NULL);
+    (void)reel_set_grad_enabled(was);
+    return g;
+}
+
+/* `make quantized GRAPH`: from floats to integers, a step each. */
+static void make_quantized(FILE *to, const char *name)
+{
+    reel_graph *g = graph_of(name);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    reel_tensor *x = reel_randn(reel_graph_input_shape(g, 0, NULL), REEL_F32);
+    reel_train(q, false);
+    (void)reel_quantize_observe(q, true);
+    (void)reel_forward(q, x);
+    (void)reel_quantize_observe(q, false);
+    reel_graph *fake = faked(q, x), *integers = reel_quantize_convert(q);
+    no_error();
+    fputs("**Prepared and calibrated**: batch norm is folded, and what is to have eight bits goes "
+          "through `fake_quantize`.\n\n",
+          to);
+    put_step(to, fake, name, 1, "prepared");
+    fputs("\n**Converted**: each `fake_quantize` has become a `quantize` and a `dequantize`, weights "
+          "and biases are integers. This is what a file holds.\n\n",
+          to);
+    put_step(to, integers, name, 2, "converted");
+    (void)reel_graph_optimize(integers, NULL);
+    no_error();
+    fputs("\n**Optimized**: what stood between `dequantize` and `quantize` runs on integers.\n\n",
+          to);
+    put_step(to, integers, name, 3, "integers");
+    reel_graph_free(integers);
+    reel_graph_free(fake);
+    reel_module_free(q);
+    reel_graph_free(g);
+}
+
 /* `make table`: the passes in order. */
 static void make_table(FILE *to, const char *unused)
 {
@@ -254,7 +294,8 @@ static const struct {
     const char *order;
     void (*make)(FILE *to, const char *arguments);
 } orders[] = {{"passes ", make_passes}, {"table", make_table},    {"text ", make_text},
-              {"report ", make_report}, {"memory ", make_memory}, {"quote ", make_quote}};
+              {"report ", make_report}, {"memory ", make_memory}, {"quote ", make_quote},
+              {"quantized ", make_quantized}};
 
 /* Carries out the line if it is an order. */
 static bool obey(FILE *to, const char *line)
@@ -276,7 +317,7 @@ static bool obey(FILE *to, const char *line)
         reel_scope_end(s);
         return true;
     }
-    fail_msg("docs/graphs.md: no such order: %s", order);
+    fail_msg("no such order: %s", order);
     return false;
 }
 
@@ -293,11 +334,12 @@ static void check_leftovers(void)
                  n_pictures);
 }
 
-static void make_page(void **state)
+static void make_page(const char *name)
 {
-    (void)state;
     text t;
-    char *page = read_file(DOCS "graphs.md");
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, DOCS "%s", name);
+    char *page = read_file(path);
     bool made = false; /* within what an order made before */
     text_begin(&t);
     for (char *line = page; *line;) {
@@ -311,14 +353,21 @@ static void make_page(void **state)
     }
     assert_false(made); /* the last order has an end */
     free(page);
-    text_end(&t, "graphs.md");
+    text_end(&t, name);
+}
+
+static void make_pages(void **state)
+{
+    (void)state;
+    make_page("graphs.md");
+    make_page("quantization.md");
     check_leftovers();
 }
 
 int main(int argc, char **argv)
 {
     writing = argc == 2 && strcmp(argv[1], "--write") == 0;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(make_page)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(make_pages)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     reel_scope_end(0);
     return failed;

@@ -73,7 +73,7 @@ int options_parse(options *o, int argc, char **argv)
         {"--weights", .text = &o->weights},
         {"--target", .text = &o->target},
         {"--out", .text = &o->out},
-        {"--samples", .whole = &o->samples, .least = 1280},
+        {"--samples", .whole = &o->samples, .least = 100},
         {"--epochs", .whole = &o->epochs, .least = 1},
         {"--qat-epochs", .whole = &o->qat_epochs},
         {"--batch", .whole = &o->batch, .least = 1},
