@@ -201,17 +201,20 @@ static void make_quantized(FILE *to, const char *name)
     (void)reel_quantize_observe(q, false);
     reel_graph *fake = faked(q, x), *integers = reel_quantize_convert(q);
     no_error();
-    fputs("**Prepared and calibrated**: batch norm is folded, and what is to have eight bits goes "
+    fputs("**Prepared and calibrated**: batch norm is folded, and what is to have eight "
+          "bits goes "
           "through `fake_quantize`.\n\n",
           to);
     put_step(to, fake, name, 1, "prepared");
-    fputs("\n**Converted**: each `fake_quantize` has become a `quantize` and a `dequantize`, weights "
+    fputs("\n**Converted**: each `fake_quantize` has become a `quantize` and a "
+          "`dequantize`, weights "
           "and biases are integers. This is what a file holds.\n\n",
           to);
     put_step(to, integers, name, 2, "converted");
     (void)reel_graph_optimize(integers, NULL);
     no_error();
-    fputs("\n**Optimized**: what stood between `dequantize` and `quantize` runs on integers.\n\n",
+    fputs("\n**Optimized**: what stood between `dequantize` and `quantize` runs on "
+          "integers.\n\n",
           to);
     put_step(to, integers, name, 3, "integers");
     reel_graph_free(integers);
@@ -293,8 +296,9 @@ static void make_memory(FILE *to, const char *name)
 static const struct {
     const char *order;
     void (*make)(FILE *to, const char *arguments);
-} orders[] = {{"passes ", make_passes}, {"table", make_table},    {"text ", make_text},
-              {"report ", make_report}, {"memory ", make_memory}, {"quote ", make_quote},
+} orders[] = {{"passes ", make_passes},      {"table", make_table},
+              {"text ", make_text},          {"report ", make_report},
+              {"memory ", make_memory},      {"quote ", make_quote},
               {"quantized ", make_quantized}};
 
 /* Carries out the line if it is an order. */

@@ -277,10 +277,11 @@ typedef struct reel_optimize_opts {
 } reel_optimize_opts;
 /** Changes the graph in place into one that computes the same with less work: passes run in
  *  order, over and over until none finds anything. It still runs through the operators, at
- *  every batch size, and has gradients. Weights that are folded together are computed by nodes
- *  of the graph, which keeps its parameters, shares them with the module that was traced and
- *  follows them; executors compute such nodes once, and again when the parameters change, and
- *  files hold what they make. opts NULL: defaults.
+ *  every batch size, and has gradients, unless it quantizes: layers between reel_dequantize()
+ *  and reel_quantize() then run on integers, and give none. Weights that are folded together
+ *  are computed by nodes of the graph, which keeps its parameters, shares them with the module
+ *  that was traced and follows them; executors compute such nodes once, and again when the
+ *  parameters change, and files hold what they make. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG for a name that is not a pass, listing those that are; REEL_ERR_STATE if a
  *  capture of this thread is under way; REEL_ERR_INTERNAL naming the pass, also one that never
  *  comes to rest. On an error the graph is as it was. */
