@@ -21,8 +21,10 @@ static bool is_layer(const reel__quantized *q, int node)
     const reel__gnode *n = &q->graph->node[node];
     const reel__quantize_rule *r = reel__quantize_rule_of(n, q->target);
     bool any = false;
-    for (int k = 0; r && r->role == REEL__COMPUTES && k < n->n_in; k++)
-        any = any || quantizer_of(q, n->in[k]) >= 0;
+    if (!r || r->role != REEL__COMPUTES) return false;
+    if (r->weight >= 0 && !(r->reads >> r->weight & 1)) /* one in f32 reads them, too */
+        return quantizer_of(q, n->in[r->weight]) >= 0;
+    for (int k = 0; k < n->n_in; k++) any = any || quantizer_of(q, n->in[k]) >= 0;
     return any;
 }
 
@@ -68,7 +70,7 @@ static bool instead(void *user, int node, reel_tensor *const in[], reel_tensor *
     return true;
 }
 
-/* The quantizers around a layer: of what it reads, and of its result or what is behind it. */
+/* The quantizers of what a layer reads; -1: none. */
 static void choose(const trial *t, int node)
 {
     const reel_graph *g = t->q->graph;
