@@ -14,6 +14,7 @@
 
 typedef struct session {
     const options *o;
+    reel_quantize_target target;
     reel_dataset *train, *test;
     reel_loader *train_loader, *calibration, *test_loader;
     reel_module *net;
@@ -59,9 +60,9 @@ static reel_module *make_model(const char *name, int64_t classes)
     return NULL;
 }
 
-static reel_status session_open(session *s, const options *o)
+static reel_status session_open(session *s, const options *o, reel_quantize_target target)
 {
-    *s = (session){.o = o};
+    *s = (session){.o = o, .target = target};
     reel_seed((uint64_t)o->seed);
     if (!(s->train = open_part(o, REEL_TRAIN)) || !(s->test = open_part(o, REEL_TEST)) ||
         !(s->train_loader = loader(s, s->train, true, true)) ||
@@ -209,17 +210,22 @@ static reel_graph *float_model(session *s)
 
 /* ---- prepare ------------------------------------------------------------------------------- */
 
-static reel_module *prepare(const session *s, const reel_graph *g,
-                            const reel_observer_kind *ranges)
+/* One way to quantize. */
+typedef struct way {
+    const char *name;
+    const reel_observer_kind *ranges; /* of activations; NULL: the default */
+    bool equalize, correct;
+} way;
+
+static reel_module *prepare(const session *s, const reel_graph *g, const way *w)
 {
-    reel_quantize_opts opts = {.activations = ranges};
-    while (strcmp(reel_quantize_target_name(opts.target), s->o->target) != 0)
-        opts.target++; /* main() has looked whether there is one */
-    reel_module *q = reel_quantize_prepare(g, &opts);
     const int64_t batches = (s->o->calibrate + s->o->batch - 1) / s->o->batch;
-    if (q)
-        (void)reel_quantize_calibrate(q, s->calibration,
-                                      &(reel_calibrate_opts){.batches = batches});
+    const reel_calibrate_opts some = {.batches = batches};
+    const reel_quantize_opts opts = {
+        .target = s->target, .activations = w->ranges, .equalize = w->equalize};
+    reel_module *q = reel_quantize_prepare(g, &opts);
+    if (q) (void)reel_quantize_calibrate(q, s->calibration, &some);
+    if (q && w->correct) (void)reel_quantize_correct_biases(q, s->calibration, &some);
     return q;
 }
 
@@ -239,17 +245,18 @@ static void finish(session *s, reel_module *q, const char *what, const char *pat
 
 static void after_training(session *s, const reel_graph *g)
 {
-    const struct {
-        const char *name;
-        const reel_observer_kind *kind;
-    } way[] = {{"PTQ, min-max", reel_observer_min_max()},
-               {"PTQ, moving average", reel_observer_moving_average()},
-               {"PTQ, percentile", reel_observer_percentile()},
-               {"PTQ, entropy", reel_observer_entropy()},
-               {"PTQ, mean square error", reel_observer_mse()}};
-    for (size_t i = 0; i < sizeof way / sizeof *way && !reel_failed(); i++) {
-        reel_module *q = prepare(s, g, way[i].kind);
-        finish(s, q, way[i].name, NULL);
+    const way ways[] = {
+        {"PTQ, min-max", reel_observer_min_max(), false, false},
+        {"PTQ, moving average", reel_observer_moving_average(), false, false},
+        {"PTQ, percentile", reel_observer_percentile(), false, false},
+        {"PTQ, entropy", reel_observer_entropy(), false, false},
+        {"PTQ, mean square error", reel_observer_mse(), false, false},
+        {"  and biases corrected", reel_observer_mse(), false, true},
+        {"  and layers equalized", reel_observer_mse(), true, true},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && !reel_failed(); i++) {
+        reel_module *q = prepare(s, g, &ways[i]);
+        finish(s, q, ways[i].name, NULL);
         reel_module_free(q);
     }
 }
@@ -258,7 +265,7 @@ static void after_training(session *s, const reel_graph *g)
 
 static void aware_training(session *s, const reel_graph *g, const char *path)
 {
-    reel_module *q = prepare(s, g, NULL);
+    reel_module *q = prepare(s, g, &(way){"QAT", NULL, false, false});
     if (q) (void)train(s, q, s->o->qat_epochs, true);
     finish(s, q, "QAT", path);
     reel_module_free(q);
@@ -284,18 +291,16 @@ int main(int argc, char **argv)
     options o;
     int status = options_parse(&o, argc, argv);
     if (status >= 0) return status;
-    int t = 0;
-    while (strcmp(reel_quantize_target_name(t), o.target) != 0 &&
-           strcmp(reel_quantize_target_name(t), "?") != 0)
-        t++;
-    if (strcmp(reel_quantize_target_name(t), "?") == 0) {
-        fprintf(stderr, "qat_resnet: --target %s: ort, tensorrt or per_tensor\n",
-                o.target);
-        return 2;
-    }
+    reel_quantize_target target = REEL_TARGET_ORT;
+    while (strcmp(reel_quantize_target_name(target), o.target) != 0)
+        if (strcmp(reel_quantize_target_name(target++), "?") == 0) {
+            fprintf(stderr, "qat_resnet: --target %s: ort, tensorrt or per_tensor\n",
+                    o.target);
+            return 2;
+        }
     reel_set_threads((int)o.threads);
     session s;
-    if (!session_open(&s, &o)) run(&s);
+    if (!session_open(&s, &o, target)) run(&s);
     session_close(&s);
     reel_scope_end(0);
     if (!reel_failed()) return 0;

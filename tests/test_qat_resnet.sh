@@ -14,7 +14,7 @@ row()
 
 run --samples 800 --epochs 4 --qat-epochs 1 --batch 32 --calibrate 128 --threads 2 || fail "it failed"
 for name in float 'PTQ, min-max' 'PTQ, moving average' 'PTQ, percentile' 'PTQ, entropy' \
-    'PTQ, mean square error' QAT; do
+    'PTQ, mean square error' '  and biases corrected' '  and layers equalized' QAT; do
     [ -n "$(row "$name")" ] || fail "no row of $name: $(cat stdout)"
 done
 [ "$(row float | cut -d ' ' -f 2)" = 100.00 ] || fail "floats are not as floats"
