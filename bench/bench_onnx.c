@@ -1,6 +1,7 @@
 /* bench_onnx: inference of ONNX files, for bench/onnx_compare.py.
  *
- *     bench_onnx write FOLDER             the models that are compared, as FOLDER/NAME.onnx
+ *     bench_onnx write FOLDER             the models that are compared, as FOLDER/NAME.onnx, and
+ *                                         in integers as FOLDER/NAME.int8.onnx
  *     bench_onnx passes                   names of all passes
  *     bench_onnx run FILE SHAPE THREADS [WITHOUT]
  *
@@ -75,16 +76,35 @@ static const model models[] = {
     {"encoder", encoder, {3, {2, 64, 256}}},
     {"vit", vit, {4, {2, 3, 32, 32}}}};
 
+/* Ranges are those of a batch that is drawn: enough to time it. */
+static reel_graph *in_integers(const reel_graph *g, reel_tensor *x)
+{
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    if (!q) return NULL;
+    reel_train(q, false);
+    (void)reel_quantize_observe(q, true);
+    (void)reel_forward(q, x);
+    (void)reel_quantize_observe(q, false);
+    reel_graph *integers = reel_failed() ? NULL : reel_quantize_convert(q);
+    reel_module_free(q);
+    return integers;
+}
+
 static reel_status write_one(const model *m, const char *folder)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s.onnx", folder, m->name);
+    char plain[4096], eight[4096];
+    snprintf(plain, sizeof plain, "%s/%s.onnx", folder, m->name);
+    snprintf(eight, sizeof eight, "%s/%s.int8.onnx", folder, m->name);
     reel_module *net = m->make();
     reel_train(net, false);
     reel_scope s = reel_scope_begin();
-    reel_graph *g = reel_trace(net, reel_randn(m->shape, REEL_F32), NULL);
-    reel_status st = g ? reel_onnx_export(g, path, NULL) : reel_error_status();
+    reel_tensor *x = reel_randn(m->shape, REEL_F32);
+    reel_graph *g = reel_trace(net, x, NULL), *integers = NULL;
+    reel_status st = g ? reel_onnx_export(g, plain, NULL) : reel_error_status();
+    if (!st) integers = in_integers(g, x);
+    st = integers ? reel_onnx_export(integers, eight, NULL) : reel_error_status();
     reel_scope_end(s);
+    reel_graph_free(integers);
     reel_graph_free(g);
     reel_module_free(net);
     return st;

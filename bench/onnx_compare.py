@@ -2,12 +2,13 @@
 both meet the same noise.
 
     ./run bench onnx [--model NAME]... [--batch N]... [--rounds N] [--threads N]
-                     [--require R] [--passes] [--json FILE]
+                     [--require R] [--passes] [--int8] [--json FILE]
 
 Prints a line a model and batch size with the ratios of time and of peak memory; above 1, reel
 is better. Time is the median over the rounds of ONNX Runtime / reel. Memory counts from each
 process's size before the file is opened: loading and running. With --passes each pass of reel
-is left out in turn: what it gives is the time without it over the time with all."""
+is left out in turn: what it gives is the time without it over the time with all. With --int8 the
+same models in integers, and how many times as fast they are as in floats, here and there."""
 import argparse
 import json
 import os
@@ -102,7 +103,7 @@ def theirs(model, batch, threads):
 
 def place(model, batch):
     return (os.path.join(FOLDER, model + ".onnx"),
-            "x".join(str(n) for n in (batch, *SHAPES[model])))
+            "x".join(str(n) for n in (batch, *SHAPES[model.removesuffix(".int8")])))
 
 
 def interleave(a, b, rounds, seconds):
@@ -151,6 +152,25 @@ def what_passes_give(a):
     return rows
 
 
+def in_integers(a):
+    rows = []
+    print(f"\n{'in integers':16} {'batch':>5} {'reel ms':>9} {'ORT ms':>9} {'time':>6}   "
+          f"{'reel: over float':>16} {'ORT: over float':>16} {'reel MiB':>8} {'ORT MiB':>8}")
+    for model in a.model:
+        for batch in a.batch:
+            r = compare(model + ".int8", batch, a)
+            for whose, side in (("reel", ours), ("ort", theirs)):
+                (x, _), (y, _) = interleave(side(model + ".int8", batch, a.threads),
+                                            side(model, batch, a.threads), a.rounds,
+                                            a.seconds)
+                r[whose + "_gain"] = ratio(y, x)
+            rows.append(r)
+            print(f"{model:16} {batch:5} {r['reel_ms']:9.3f} {r['ort_ms']:9.3f} "
+                  f"{r['time_ratio']:6.2f}   {r['reel_gain']:16.2f} {r['ort_gain']:16.2f} "
+                  f"{r['reel_mib']:8.1f} {r['ort_mib']:8.1f}", flush=True)
+    return rows
+
+
 def arguments():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -160,6 +180,7 @@ def arguments():
     p.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     p.add_argument("--seconds", type=float, default=0.4, help="of one turn")
     p.add_argument("--passes", action="store_true", help="what each pass gives")
+    p.add_argument("--int8", action="store_true", help="the models in integers alone")
     p.add_argument("--require", type=float, help="exit 1 if a ratio of time is below")
     p.add_argument("--json", metavar="FILE", help="write the figures to a file")
     a = p.parse_args()
@@ -176,10 +197,11 @@ def main():
         return 0
     a = arguments()
     subprocess.run([BENCH, "write", FOLDER], check=True)
-    rows = []
-    print(f"{'model':16} {'batch':>5} {'reel ms':>9} {'ORT ms':>9} {'time':>6}   "
-          f"{'reel MiB':>8} {'ORT MiB':>8} {'memory':>6}")
-    for model in a.model:
+    rows = in_integers(a) if a.int8 else []
+    if not a.int8:
+        print(f"{'model':16} {'batch':>5} {'reel ms':>9} {'ORT ms':>9} {'time':>6}   "
+              f"{'reel MiB':>8} {'ORT MiB':>8} {'memory':>6}")
+    for model in [] if a.int8 else a.model:
         for batch in a.batch:
             r = compare(model, batch, a)
             rows.append(r)

@@ -44,7 +44,9 @@ typedef struct reel_onnx_opts {
  *  read back, checked and, unless `unchecked`, run on inputs that are drawn (the same ones each
  *  time), if g has a batch dimension at batches of 1, 3 and some 5 to 67: outputs must agree
  *  with g's, and with those of `fn`, within 1e-4 of the largest value (2e-2 in f16 and bf16;
- *  integers and bools are equal). An earlier file stays as it was if anything fails. Random
+ *  integers and bools are equal). A graph that quantizes is compared in integers; where the
+ *  file says in other operators what comes before a quantize, values may be a step apart, and
+ *  all together must be within 2e-2 of their size (root mean squares). An earlier file stays as it was if anything fails. Random
  *  state, parameters and g are left as they were. opts NULL: defaults.
  *  Errors: REEL_ERR_ARG (opset out of range, two values of one name); REEL_ERR_STATE if g
  *  changes state, draws random numbers or was traced in train mode, naming the module, or if
