@@ -1049,6 +1049,7 @@ static void test_quantizing(void **state)
               reel_quantize_prepare(g, &(reel_quantize_opts){.learn_zero_points = true}));
     BAD("not prepared", reel_quantize_calibrate(net, NULL, NULL));
     BAD("not prepared", reel_quantize_correct_biases(net, NULL, NULL));
+    BAD("not prepared", reel_quantize_round(net, NULL, NULL));
     BAD("not prepared", reel_quantize_sensitivity(net, NULL, NULL, NULL, 0));
     assert_int_equal(reel_quantize_layers(NULL), 0);
     assert_int_equal(reel_quantize_layers(net), 0);

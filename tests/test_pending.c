@@ -545,6 +545,8 @@ DO(quantize_correct_biases,
 DO(quantize_sensitivity,
    reel_quantize_sensitivity(w->quantized, w->image_loader, NULL, w->noise,
                              reel_quantize_layers(w->quantized)))
+DO(quantize_round,
+   reel_quantize_round(w->quantized, w->image_loader, &(reel_round_opts){.steps = 20}))
 DO(quantize_freeze_statistics, reel_quantize_freeze_statistics(w->quantized, true))
 DO(quantize_freeze_observers, reel_quantize_freeze_observers(w->quantized, true))
 DO(schedule_step, reel_schedule_step(w->schedule))
@@ -653,6 +655,15 @@ static void calibrate_first(world *w)
 {
     assert_int_equal(reel_quantize_calibrate(w->quantized, w->image_loader, NULL),
                      REEL_OK);
+}
+
+static void calibrate_coarsely(world *w)
+{
+    reel_quantizer z;
+    calibrate_first(w);
+    for (int i = 0; i < reel_quantize_count(w->quantized); i++)
+        if (!reel_quantize_at(w->quantized, i, &z) && z.weight)
+            reel_mul_scalar_(z.scale, 16); /* so that learning finds something better */
 }
 
 static void stop_observing(world *w)
@@ -772,6 +783,7 @@ static const command commands[] = {
      false},
     {"quantize_sensitivity", do_quantize_sensitivity, calibrate_first, NULL, false,
      false},
+    {"quantize_round", do_quantize_round, calibrate_coarsely, NULL, false, false},
     UNSEEN(quantize_freeze_observers),
     UNSEEN(quantize_freeze_statistics),
     SEEN(sgd_add),

@@ -1003,6 +1003,42 @@ static void test_bias_correction(void **state)
     reel_module_free(net);
 }
 
+/* At four bits, of inputs with much in common (else errors do not add up, and the nearest is
+ * best): two layers give less than half the noise, also where they were not learned. */
+static void test_adaround(void **state)
+{
+    (void)state;
+    reel_module *net = reel_nn_sequential(reel_nn_linear(48, 48, NULL), reel_nn_relu(),
+                                          reel_nn_linear(48, 16, NULL));
+    reel_tensor *x = reel_matmul(reel_randn(REEL_SHAPE(96, 4), REEL_F32),
+                                 reel_randn(REEL_SHAPE(4, 48), REEL_F32));
+    reel_tensor *seen = reel_narrow(x, 0, 0, 64), *other = reel_narrow(x, 0, 64, 32);
+    reel_graph *g = reel_trace(net, x, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    reel_dataset *data = reel_arrays(seen, reel_zeros(REEL_SHAPE(64), REEL_I64));
+    reel_loader *loader = reel_loader_new(data, NULL);
+    calibrate(q, seen);
+    (void)reel_mul_scalar_(reel_module_find(q, "0.weight_scale"), 127.0 / 7);
+    (void)reel_mul_scalar_(reel_module_find(q, "2.weight_scale"), 127.0 / 7);
+    double before = difference(reel_forward(q, other), run(g, other));
+    FILE *to = tmpfile();
+    assert_int_equal(
+        reel_quantize_round(q, loader, &(reel_round_opts){.steps = 400, .progress = to}),
+        REEL_OK);
+    assert_true(ftell(to) > 0);
+    double after = difference(reel_forward(q, other), run(g, other));
+    if (!(after < 0.5 * before)) fail_msg("%g, before %g", after, before);
+    reel_graph *ints = reel_quantize_convert(q);
+    assert_true(difference(run(ints, x), reel_forward(q, x)) < 0.02);
+    fclose(to);
+    reel_graph_free(ints);
+    reel_loader_free(loader);
+    reel_dataset_free(data);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
 /* The layer whose weight has one scale too coarse costs most, and is kept by its name. */
 static void test_sensitivity(void **state)
 {
@@ -1249,6 +1285,7 @@ int main(void)
         TEST(test_equalize),
         TEST(test_bias_correction),
         TEST(test_sensitivity),
+        TEST(test_adaround),
         TEST(test_hard_cases),
         TEST(test_what_cannot_be),
         TEST(test_lint),

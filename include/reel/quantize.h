@@ -247,6 +247,21 @@ REEL_API reel_status reel_quantize_freeze_statistics(reel_module *q, bool on);
 REEL_API reel_status reel_quantize_correct_biases(reel_module *q, reel_loader *loader,
                                                   const reel_calibrate_opts *opts);
 
+/** Options of reel_quantize_round. Zero is the default. */
+typedef struct reel_round_opts {
+    int64_t steps;     /* of learning, for each layer; 0 means 1000 */
+    const char *field; /* as reel_calibrate_opts */
+    int64_t batches;   /* all are in memory, for one layer at a time; 0: one epoch */
+    FILE *progress;
+    REEL_FUTURE;
+} reel_round_opts;
+/** Learns for each weight whether it is rounded up or down, layer by layer, so that what the layer
+ *  gives stays nearest to what it gave in f32: AdaRound. Weights move to the numbers that they are
+ *  rounded to; where learning finds nothing better than the nearest they stay. After calibration.
+ *  Source: Nagel et al. 2020, arXiv:2004.10568. Errors: as reel_quantize_correct_biases(). */
+REEL_API reel_status reel_quantize_round(reel_module *q, reel_loader *loader,
+                                         const reel_round_opts *opts);
+
 /** What one operator costs. */
 typedef struct reel_layer_noise {
     const char *name; /* as reel_quantize_opts.exclude takes it; owned by the module */

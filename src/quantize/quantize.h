@@ -174,6 +174,8 @@ reel_tensor *reel__learned_fake(const reel__quantized *q, int node,
                                 reel_tensor *const in[]);
 /* Finds which layers have a norm in their weight. */
 void reel__find_norms(reel__quantized *q);
+/* gamma / sqrt(var + eps) of such a node, [k]; 1 where that is 0. */
+reel_tensor *reel__norm_factor(const reel__quantized *q, int fold);
 /* Computes a node of a norm by statistics of the batch; false: it is none. */
 bool reel__run_norm(const reel__quantized *q, int node, reel_tensor *const in[],
                     reel_tensor *out[]);
