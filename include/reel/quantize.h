@@ -16,6 +16,7 @@
 
 #include <reel/data.h>
 #include <reel/nn.h>
+#include <reel/onnx.h>
 #include <reel/trace.h>
 #include <stdio.h>
 
@@ -297,6 +298,12 @@ REEL_API reel_graph *reel_quantize_convert(reel_module *q);
  *  f32 are meant to be so, and not told. The caller frees it with free(). NULL on an error: REEL_ERR_ARG for
  *  NULL or a target that is none. */
 REEL_API char *reel_quantize_lint(const reel_graph *g, reel_quantize_target target);
+
+/** reel_quantize_convert(), reel_quantize_lint() for its target, and reel_onnx_export(), which reads
+ *  the file back and compares. The file's metadata says under "quantization" how it was made. `opts`
+ *  may be NULL. Errors: as those functions; REEL_ERR_STATE with the first finding. */
+REEL_API reel_status reel_quantize_export(reel_module *q, const char *path,
+                                          const reel_onnx_opts *opts);
 
 #ifdef __cplusplus
 }
