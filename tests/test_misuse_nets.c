@@ -1049,6 +1049,7 @@ static void test_quantizing(void **state)
               reel_quantize_prepare(g, &(reel_quantize_opts){.learn_zero_points = true}));
     BAD("not prepared", reel_quantize_calibrate(net, NULL, NULL));
     BAD("not prepared", reel_quantize_correct_biases(net, NULL, NULL));
+    BAD("not prepared", reel_quantize_smooth(net, NULL, NULL));
     BAD("not prepared", reel_quantize_round(net, NULL, NULL));
     BAD("not prepared", reel_quantize_sensitivity(net, NULL, NULL, NULL, 0));
     assert_int_equal(reel_quantize_layers(NULL), 0);
@@ -1064,6 +1065,7 @@ static void test_quantizing(void **state)
     BAD("of this number", reel_quantize_at(q, 99, &z));
     BAD("loader is NULL", reel_quantize_calibrate(q, NULL, NULL));
     NONE("was not calibrated", reel_quantize_convert(q));
+    BAD("alpha 2", reel_quantize_smooth(q, NULL, &(reel_smooth_opts){.alpha = 2}));
     BAD("the path is NULL", reel_quantize_export(q, NULL, NULL));
     BAD("the metadata is NULL",
         reel_quantize_export(q, nowhere, &(reel_onnx_opts){.n_metadata = 1}));

@@ -542,6 +542,7 @@ DO(quantize_sensitivity,
 DO(quantize_round,
    reel_quantize_round(w->quantized, w->image_loader, &(reel_round_opts){.steps = 3}))
 DO(quantize_export, reel_quantize_export(w->quantized, temp_path("ints.onnx"), NULL))
+DO(quantize_smooth, reel_quantize_smooth(w->quantized, w->image_loader, NULL))
 DO(quantize_freeze_statistics, reel_quantize_freeze_statistics(w->quantized, true))
 DO(quantize_freeze_observers, reel_quantize_freeze_observers(w->quantized, true))
 DO(schedule_step, reel_schedule_step(w->schedule))
@@ -790,6 +791,7 @@ static const command commands[] = {
     {"quantize_correct_biases", do_quantize_correct_biases, calibrate_first, NULL, false,
      false},
     {"quantize_export", do_quantize_export, calibrate_first, NULL, false, false},
+    {"quantize_smooth", do_quantize_smooth, quantize, NULL, true, false},
     {"quantize_sensitivity", do_quantize_sensitivity, calibrate_first, NULL, false,
      false},
     {"quantize_round", do_quantize_round, calibrate_coarsely, NULL, false, false},

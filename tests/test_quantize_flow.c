@@ -1039,6 +1039,37 @@ static void test_adaround(void **state)
     reel_module_free(net);
 }
 
+/* One channel behind the norm is fifty times the others. */
+static void test_smooth(void **state)
+{
+    (void)state;
+    reel_module *net = reel_nn_sequential(reel_nn_layer_norm(REEL_SHAPE(16), NULL),
+                                          reel_nn_linear(16, 8, NULL));
+    reel_tensor *x = reel_randn(REEL_SHAPE(32, 16), REEL_F32);
+    reel_tensor *gamma = reel_module_find(net, "0.weight"),
+                *w = reel_module_find(net, "1.weight");
+    (void)reel_mul_scalar_(reel_narrow(reel_detach(gamma), 0, 3, 1), 50);
+    (void)reel_mul_scalar_(reel_narrow(reel_detach(w), 1, 3, 1), 1.0 / 50);
+    reel_graph *g = reel_trace(net, x, NULL);
+    reel_dataset *data = reel_arrays(x, reel_zeros(REEL_SHAPE(32), REEL_I64));
+    reel_loader *loader = reel_loader_new(data, NULL);
+    double noise[2];
+    for (int smooth = 0; smooth < 2; smooth++) {
+        reel_module *q = reel_quantize_prepare(g, NULL);
+        if (smooth) assert_int_equal(reel_quantize_smooth(q, loader, NULL), REEL_OK);
+        (void)reel_quantize_observe(q, true);
+        assert_true(difference(reel_forward(q, x), run(g, x)) < 1e-5);
+        calibrate(q, x);
+        noise[smooth] = difference(reel_forward(q, x), run(g, x));
+        reel_module_free(q);
+    }
+    if (!(noise[1] < noise[0] / 4)) fail_msg("%g, smooth %g", noise[0], noise[1]);
+    reel_loader_free(loader);
+    reel_dataset_free(data);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
 /* The layer whose weight has one scale too coarse costs most, and is kept by its name. */
 static void test_sensitivity(void **state)
 {
@@ -1286,6 +1317,7 @@ int main(void)
         TEST(test_bias_correction),
         TEST(test_sensitivity),
         TEST(test_adaround),
+        TEST(test_smooth),
         TEST(test_hard_cases),
         TEST(test_what_cannot_be),
         TEST(test_lint),

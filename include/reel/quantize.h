@@ -239,6 +239,22 @@ REEL_API reel_status reel_quantize_freeze_observers(reel_module *q, bool on);
  *  Errors: REEL_ERR_ARG for a module that was not prepared. */
 REEL_API reel_status reel_quantize_freeze_statistics(reel_module *q, bool on);
 
+/** Options of reel_quantize_smooth. Zero is the default, REEL_ZERO for 0. */
+typedef struct reel_smooth_opts {
+    double alpha;      /* how much moves into the weights, 0 to 1; 0 means 0.5 */
+    const char *field; /* as reel_calibrate_opts */
+    int64_t batches;
+    FILE *progress;
+    REEL_FUTURE;
+} reel_smooth_opts;
+/** Channels behind layer norm that are large on batches of the loader become smaller, and the
+ *  weights of the linear layers that read them larger: SmoothQuant. What `q` computes in f32 stays.
+ *  Norms without a weight, and those that something else reads too, stay. Calibrate after it.
+ *  Source: Xiao et al. 2022, arXiv:2211.10438. Errors: REEL_ERR_ARG for an alpha out of its range;
+ *  as reel_quantize_calibrate(). */
+REEL_API reel_status reel_quantize_smooth(reel_module *q, reel_loader *loader,
+                                          const reel_smooth_opts *opts);
+
 /** Moves the biases of layers, so that what each gives has in integers the mean that it has in
  *  f32, channel by channel, over batches of the loader: one layer after the other, each behind
  *  those that are corrected already. After calibration and before any training. Layers without a
