@@ -727,6 +727,16 @@ static void test_captured_step(void **state)
         assert_true(fabs(loss[0][i] - loss[1][i]) < 1e-3 * fabs(loss[0][i]));
 }
 
+static reel_module *depthwise_net(reel_module *act)
+{
+    reel_nn_conv2d_opts plain = {0}, deep = {.conv.padding = 1, .conv.groups = 8};
+    reel_module *m = reel_nn_sequential(
+        reel_nn_conv2d(3, 8, 1, &plain), reel_nn_batch_norm2d(8, NULL), act,
+        reel_nn_conv2d(8, 8, 3, &deep), reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
+        reel_nn_conv2d(8, 6, 1, &plain));
+    return m;
+}
+
 /* ---- what is learned, and statistics ---------------------------------------------------------------- */
 
 static reel_tensor *one_linear(void *user, reel_tensor *const x[], int n)
@@ -814,6 +824,32 @@ static void test_learning_helps(void **state)
     reel_graph_free(ints);
     reel_optim_free(o);
     reel_release(y);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
+/* Behind relu and relu6 nothing is learned that runtimes would not fuse. */
+static void test_learned_ends(void **state)
+{
+    (void)state;
+    reel_module *net = depthwise_net(reel_nn_activation(REEL_ACT_RELU6));
+    reel_graph *g = trace(net);
+    reel_module *q = reel_quantize_prepare(
+        g, &(reel_quantize_opts){.learn_scales = true, .learn_zero_points = true});
+    reel_tensor *x = images(4);
+    calibrate(q, x);
+    reel_tensor *scale = reel_module_find(q, "2.relu6_scale");
+    assert_false(reel_needs_grad(reel_module_find(q, "2.relu6_zero_point")));
+    assert_false(reel_needs_grad(reel_module_find(q, "5.relu_zero_point")));
+    assert_true(reel_needs_grad(reel_module_find(q, "6.conv2d_zero_point")));
+    (void)reel_fill_(reel_detach(scale), 1);
+    reel_train(q, true);
+    (void)reel_forward(q, x);
+    assert_true(reel_item(scale) == (float)(6.0 / 255));
+    reel_graph *ints = reel_quantize_convert(q);
+    expect_lint(ints, REEL_TARGET_ORT, "");
+    reel_graph_free(ints);
     reel_module_free(q);
     reel_graph_free(g);
     reel_module_free(net);
@@ -909,16 +945,6 @@ static void test_calibrate(void **state)
 }
 
 /* ---- corrections without training -------------------------------------------------------------------- */
-
-static reel_module *depthwise_net(reel_module *act)
-{
-    reel_nn_conv2d_opts plain = {0}, deep = {.conv.padding = 1, .conv.groups = 8};
-    reel_module *m = reel_nn_sequential(
-        reel_nn_conv2d(3, 8, 1, &plain), reel_nn_batch_norm2d(8, NULL), act,
-        reel_nn_conv2d(8, 8, 3, &deep), reel_nn_batch_norm2d(8, NULL), reel_nn_relu(),
-        reel_nn_conv2d(8, 6, 1, &plain));
-    return m;
-}
 
 /* Channel c of what a layer gives is times 4^c, and what the next one takes of it the reverse:
  * the same function. */
@@ -1206,6 +1232,7 @@ typedef enum wrong {
     SIGNED,
     POOL,
     NORM,
+    CLAMP,
     FAKE
 } wrong;
 
@@ -1246,7 +1273,7 @@ static reel_tensor *layer(void *user, reel_tensor *const in[], int n)
     if (w == NORM)
         y = reel_batch_norm(y, NULL, NULL, reel_zeros(bias, REEL_F32),
                             reel_ones(bias, REEL_F32), NULL, NULL);
-    y = reel_relu(y);
+    y = w == CLAMP ? reel_relu6(y) : reel_relu(y);
     if (w == FAKE) y = reel_fake_quantize(y, f32(0.5), f32(0), 0, 255);
     if (w != RESULT && w != FAKE) y = qdq(y, 0.5, w == RELU_ZERO ? 7 : 0, u8);
     if (w == POOL) y = qdq(reel_max_pool2d(y, 2, NULL), 0.75, 0, u8);
@@ -1274,6 +1301,7 @@ static void test_lint(void **state)
         [SIGNED] = "quantize: activations are i8; ort takes u8",
         [POOL] = "max_pool2d: it only passes values on",
         [NORM] = "batch_norm: it is not folded",
+        [CLAMP] = "quantize: its scale of 0.5 reaches beyond 6",
         [FAKE] = "fake_quantize: it fakes",
     };
     reel_tensor *x = reel_rand(REEL_SHAPE(2, 3, 4, 4), REEL_F32);
@@ -1311,6 +1339,7 @@ int main(void)
         TEST(test_captured_step),
         TEST(test_learned_scales),
         TEST(test_learning_helps),
+        TEST(test_learned_ends),
         TEST(test_batch_statistics),
         TEST(test_calibrate),
         TEST(test_equalize),

@@ -48,6 +48,12 @@ typedef struct reel__quantize_rule {
 const reel__quantize_rule *reel__quantize_rule_of(const reel__gnode *n,
                                                   reel_quantize_target target);
 
+/* Between which numbers an activation gives values; infinite: it has no end there, or is none. */
+typedef struct reel__ends {
+    double low, high;
+} reel__ends;
+reel__ends reel__activation_ends(const reel__gnode *n);
+
 /* ---- names.c ------------------------------------------------------------------------------- */
 
 enum { REEL__QUANTIZE_NAME = 512 };
@@ -121,8 +127,9 @@ typedef struct reel__quantizer {
     reel_quantize_grid grid;
     int axis;
     bool weight;
-    bool learned; /* the scale is a parameter */
-    bool seen;    /* since it began to observe */
+    bool learned;      /* the scale is a parameter ... */
+    double most_scale; /* ... that may become so large: beyond what an activation gives */
+    bool seen;         /* since it began to observe */
     reel_module *observer;
 } reel__quantizer;
 
