@@ -1214,6 +1214,47 @@ static void test_what_cannot_be(void **state)
     reel_graph_free(g);
 }
 
+/* The whole way, with the k-th allocation failing: an error, and nothing is left behind. */
+static bool way_without_memory(const reel_graph *g, reel_tensor *x, int64_t k)
+{
+    reel_memory_trim((reel_device){REEL_CPU, 0});
+    reel__fault_alloc(k, false);
+    reel_scope s = reel_scope_begin();
+    reel_module *q = reel_quantize_prepare(
+        g, &(reel_quantize_opts){.equalize = true, .batch_statistics = true});
+    (void)reel_quantize_observe(q, true);
+    (void)reel_forward(q, x);
+    (void)reel_quantize_observe(q, false);
+    (void)reel_forward(q, x);
+    reel_graph *ints = reel_quantize_convert(q);
+    if (ints) free(reel_quantize_lint(ints, REEL_TARGET_ORT));
+    bool met = reel__fault_alloc_count() >= k;
+    reel__fault_alloc(0, false);
+    assert_int_equal(reel_error_status(), met ? REEL_ERR_MEMORY : REEL_OK);
+    reel_error_clear();
+    reel_graph_free(ints);
+    reel_module_free(q);
+    reel_scope_end(s);
+    return met;
+}
+
+static void test_without_memory(void **state)
+{
+    (void)state;
+    reel_module *net = small_trainer_net();
+    reel_train(net, false);
+    reel_tensor *x = reel_randn(REEL_SHAPE(2, 3, 8, 8), REEL_F32);
+    reel_graph *g = reel_trace(net, x, NULL);
+    int64_t before = reel_live_objects(), k = 1;
+    while (way_without_memory(g, x, k)) {
+        if (reel_live_objects() != before) fail_msg("left behind at %d", (int)k);
+        k += 1 + k / 40;
+    }
+    assert_true(k > 300);
+    reel_graph_free(g);
+    reel_module_free(net);
+}
+
 /* ---- the linter: a layer written out, with one thing wrong ------------------------------------------ */
 
 typedef enum wrong {
@@ -1349,6 +1390,7 @@ int main(void)
         TEST(test_smooth),
         TEST(test_hard_cases),
         TEST(test_what_cannot_be),
+        TEST(test_without_memory),
         TEST(test_lint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
