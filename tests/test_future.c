@@ -262,6 +262,9 @@ static int member; /* which of `future` is set */
         reel_quantize_correct_biases(net, loader, &o))                                   \
     ROW(quantize_sensitivity, reel_calibrate_opts,                                       \
         reel_quantize_sensitivity(net, loader, &o, NULL, 0))                             \
+    ROW(quantize_export, reel_onnx_opts, reel_quantize_export(net, "x.onnx", &o))        \
+    ROW(quantize_smooth, reel_smooth_opts, reel_quantize_smooth(net, loader, &o))        \
+    ROW(quantize_round, reel_round_opts, reel_quantize_round(net, loader, &o))           \
     ROW(quantize_calibrate, reel_calibrate_opts,                                         \
         reel_quantize_calibrate(net, loader, &o))                                        \
     ROW(training_save, reel_training,                                                    \

@@ -1049,12 +1049,15 @@ static void test_quantizing(void **state)
               reel_quantize_prepare(g, &(reel_quantize_opts){.learn_zero_points = true}));
     BAD("not prepared", reel_quantize_calibrate(net, NULL, NULL));
     BAD("not prepared", reel_quantize_correct_biases(net, NULL, NULL));
+    BAD("not prepared", reel_quantize_smooth(net, NULL, NULL));
+    BAD("not prepared", reel_quantize_round(net, NULL, NULL));
     BAD("not prepared", reel_quantize_sensitivity(net, NULL, NULL, NULL, 0));
     assert_int_equal(reel_quantize_layers(NULL), 0);
     assert_int_equal(reel_quantize_layers(net), 0);
     refused_by("quantize_layers: a module that was not prepared", __LINE__);
     NONE("not prepared", reel_quantize_convert(net));
     NONE("is NULL", reel_quantize_convert(NULL));
+    BAD("not prepared", reel_quantize_export(net, "x.onnx", NULL));
     NONE("is NULL", reel_quantize_lint(NULL, REEL_TARGET_ORT));
     NONE("9 is not", reel_quantize_lint(g, (reel_quantize_target)9));
     reel_module *q = reel_quantize_prepare(g, NULL);
@@ -1062,6 +1065,10 @@ static void test_quantizing(void **state)
     BAD("of this number", reel_quantize_at(q, 99, &z));
     BAD("loader is NULL", reel_quantize_calibrate(q, NULL, NULL));
     NONE("was not calibrated", reel_quantize_convert(q));
+    BAD("alpha 2", reel_quantize_smooth(q, NULL, &(reel_smooth_opts){.alpha = 2}));
+    BAD("the path is NULL", reel_quantize_export(q, NULL, NULL));
+    BAD("the metadata is NULL",
+        reel_quantize_export(q, nowhere, &(reel_onnx_opts){.n_metadata = 1}));
     assert_int_equal(reel_quantize_observe(q, true), REEL_OK);
     BAD("was not seen", reel_quantize_observe(q, false));
     reel_module_free(q);

@@ -184,12 +184,6 @@ static void make_world(world *w)
     reel_train(w->t.net, false);
     w->graph = reel_trace(w->t.net, w->x, NULL);
     reel_train(w->t.net, true);
-    w->quantized = reel_quantize_prepare(w->graph, NULL);
-    w->observer = reel_observer_new(reel_observer_min_max(), NULL);
-    reel_forward(w->quantized, w->x);
-    reel_forward(w->observer, w->x);
-    w->images = reel_arrays(w->x, w->y);
-    w->image_loader = reel_loader_new(w->images, NULL);
     w->executor = reel_executor_new(w->graph, NULL);
     reel_graph_run(w->graph, &w->x, 1, &w->room, 1);
     w->room = reel_zeros_like(w->room);
@@ -349,8 +343,8 @@ static uint32_t digest(world *w)
     reel_scope s = reel_scope_begin();
     (void)reel_module_each(w->t.net, eat_module, NULL);
     (void)reel_tensor_each(w->t.net, eat_slot, NULL);
-    (void)reel_tensor_each(w->quantized, eat_slot, NULL);
-    (void)reel_tensor_each(w->observer, eat_slot, NULL);
+    if (w->quantized) (void)reel_tensor_each(w->quantized, eat_slot, NULL);
+    if (w->observer) (void)reel_tensor_each(w->observer, eat_slot, NULL);
     eat_number(w->seen.low != NULL);
     eat_number(w->quantizer.name != NULL);
     eat_number(w->noise[0].snr);
@@ -545,6 +539,10 @@ DO(quantize_correct_biases,
 DO(quantize_sensitivity,
    reel_quantize_sensitivity(w->quantized, w->image_loader, NULL, w->noise,
                              reel_quantize_layers(w->quantized)))
+DO(quantize_round,
+   reel_quantize_round(w->quantized, w->image_loader, &(reel_round_opts){.steps = 3}))
+DO(quantize_export, reel_quantize_export(w->quantized, temp_path("ints.onnx"), NULL))
+DO(quantize_smooth, reel_quantize_smooth(w->quantized, w->image_loader, NULL))
 DO(quantize_freeze_statistics, reel_quantize_freeze_statistics(w->quantized, true))
 DO(quantize_freeze_observers, reel_quantize_freeze_observers(w->quantized, true))
 DO(schedule_step, reel_schedule_step(w->schedule))
@@ -649,10 +647,32 @@ static void negate(world *w)
     w->fresh = reel_neg(w->fresh);
 }
 
+/* Only where it is asked for: every command has a world of its own. */
+static void quantize(world *w)
+{
+    w->quantized = reel_quantize_prepare(w->graph, NULL);
+    w->observer = reel_observer_new(reel_observer_min_max(), NULL);
+    reel_forward(w->quantized, w->x);
+    reel_forward(w->observer, w->x);
+    w->images = reel_arrays(w->x, w->y);
+    w->image_loader = reel_loader_new(w->images, NULL);
+    assert_ok();
+}
+
 static void calibrate_first(world *w)
 {
+    quantize(w);
     assert_int_equal(reel_quantize_calibrate(w->quantized, w->image_loader, NULL),
                      REEL_OK);
+}
+
+static void calibrate_coarsely(world *w)
+{
+    reel_quantizer z;
+    calibrate_first(w);
+    for (int i = 0; i < reel_quantize_count(w->quantized); i++)
+        if (!reel_quantize_at(w->quantized, i, &z) && z.weight)
+            reel_mul_scalar_(z.scale, 16); /* so that learning finds something better */
 }
 
 static void stop_observing(world *w)
@@ -763,17 +783,22 @@ static const command commands[] = {
     {"sgd_step", do_sgd_step, no_grad, with_grad, false, false},
     {"adam_step", do_adam_step, no_grad, with_grad, false, false},
     READS(op_info),
-    SEEN(observer_range),
-    SEEN(observer_reset),
-    READS(quantize_at),
-    {"quantize_observe", do_quantize_observe, NULL, stop_observing, false, false},
-    SEEN(quantize_calibrate),
+    {"observer_range", do_observer_range, quantize, NULL, false, false},
+    {"observer_reset", do_observer_reset, quantize, NULL, false, false},
+    {"quantize_at", do_quantize_at, quantize, NULL, false, true},
+    {"quantize_observe", do_quantize_observe, quantize, stop_observing, false, false},
+    {"quantize_calibrate", do_quantize_calibrate, quantize, NULL, false, false},
     {"quantize_correct_biases", do_quantize_correct_biases, calibrate_first, NULL, false,
      false},
+    {"quantize_export", do_quantize_export, calibrate_first, NULL, false, false},
+    {"quantize_smooth", do_quantize_smooth, quantize, NULL, true, false},
     {"quantize_sensitivity", do_quantize_sensitivity, calibrate_first, NULL, false,
      false},
-    UNSEEN(quantize_freeze_observers),
-    UNSEEN(quantize_freeze_statistics),
+    {"quantize_round", do_quantize_round, calibrate_coarsely, NULL, false, false},
+    {"quantize_freeze_observers", do_quantize_freeze_observers, quantize, NULL, true,
+     false},
+    {"quantize_freeze_statistics", do_quantize_freeze_statistics, quantize, NULL, true,
+     false},
     SEEN(sgd_add),
     SEEN(adam_add),
     SEEN(optim_add_group),

@@ -175,6 +175,44 @@ static void test_files(void **state)
         }
 }
 
+static bool has(const char *bytes, size_t n, const char *text)
+{
+    size_t k = strlen(text);
+    for (size_t i = 0; i + k <= n; i++)
+        if (memcmp(bytes + i, text, k) == 0) return true;
+    return false;
+}
+
+/* Straight from the module; the file says how it was made, beside what the caller says. */
+static void test_export(void **state)
+{
+    (void)state;
+    static const char *const said[][2] = {{"classes", "a, b"}};
+    reel_scope s = reel_scope_begin();
+    reel_module *net = reel_nn_linear(4, 2, NULL);
+    reel_tensor *x = reel_randn(REEL_SHAPE(3, 4), REEL_F32);
+    reel_graph *g = reel_trace(net, x, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    const char *path = temp_path("linear.onnx");
+    assert_int_equal(reel_quantize_export(q, path, NULL), REEL_ERR_STATE);
+    assert_error(REEL_ERR_STATE, "was not calibrated");
+    (void)reel_quantize_observe(q, true);
+    (void)reel_forward(q, x);
+    (void)reel_quantize_observe(q, false);
+    assert_int_equal(reel_quantize_export(
+                         q, path, &(reel_onnx_opts){.metadata = said, .n_metadata = 1}),
+                     REEL_OK);
+    size_t n = 0;
+    char *bytes = reel__file_load(path, 1 << 20, &n);
+    assert_true(has(bytes, n, "ort; 1 weights: min_max; 2 activations: moving_average"));
+    assert_true(has(bytes, n, "a, b"));
+    reel__free(bytes);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+    reel_scope_end(s);
+}
+
 static int write_all(const char *folder)
 {
     for (int m = 0; m < MODELS; m++)
@@ -186,6 +224,7 @@ static int write_all(const char *folder)
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--write") == 0) return write_all(argv[2]);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_files),
+                                       cmocka_unit_test(test_export)};
     return cmocka_run_group_tests(tests, temp_open, temp_remove);
 }

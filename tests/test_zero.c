@@ -684,6 +684,33 @@ static double percentile_formula(double v, const double *r)
     return v > 50 ? fmin(x, floor(x / width) * width + width * v / 100) : NAN;
 }
 
+/* Behind the norm is 1 and -1, so w times 1 / w^(1 - alpha). */
+static double smooth(double v, const double *r)
+{
+    const float two[] = {1e3f, -1e3f};
+    reel_module *net = reel_nn_sequential(reel_nn_layer_norm(REEL_SHAPE(2), NULL),
+                                          reel_nn_linear(2, 1, NULL));
+    reel_init_constant(reel_module_find(net, "1.weight"), r[0]);
+    reel_tensor *x = reel_from(two, REEL_SHAPE(1, 2), REEL_F32);
+    reel_graph *g = reel_trace(net, x, NULL);
+    reel_module *q = reel_quantize_prepare(g, NULL);
+    reel_dataset *data = reel_arrays(x, reel_zeros(REEL_SHAPE(1), REEL_I64));
+    reel_loader *loader = reel_loader_new(data, NULL);
+    reel_quantize_smooth(q, loader, &(reel_smooth_opts){.alpha = v});
+    double w =
+        reel_item(reel_select(reel_select(reel_module_find(q, "1.weight"), 0, 0), 0, 0));
+    reel_loader_free(loader);
+    reel_dataset_free(data);
+    reel_module_free(q);
+    reel_graph_free(g);
+    reel_module_free(net);
+    return w;
+}
+static double smooth_formula(double v, const double *r)
+{
+    return pow((float)r[0], v);
+}
+
 /* ---- the rows --------------------------------------------------------------------------------- */
 
 static const row rows[] = {
@@ -737,6 +764,7 @@ static const row rows[] = {
     {"reel_image_grid_opts.high", grid_high, grid_high_formula, 1, 0.1, 2},
     {"reel_moving_average_opts.rate", average, average_formula, 0.01, 0.1, 0.9},
     {"reel_percentile_opts.percentile", percentile, percentile_formula, 99.99, 60, 99},
+    {"reel_smooth_opts.alpha", smooth, smooth_formula, 0.5, 0.1, 0.9},
     {"reel_progress_opts.every", progress, progress_formula, 10, 5, 10},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };

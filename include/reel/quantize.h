@@ -16,6 +16,7 @@
 
 #include <reel/data.h>
 #include <reel/nn.h>
+#include <reel/onnx.h>
 #include <reel/trace.h>
 #include <stdio.h>
 
@@ -238,6 +239,22 @@ REEL_API reel_status reel_quantize_freeze_observers(reel_module *q, bool on);
  *  Errors: REEL_ERR_ARG for a module that was not prepared. */
 REEL_API reel_status reel_quantize_freeze_statistics(reel_module *q, bool on);
 
+/** Options of reel_quantize_smooth. Zero is the default, REEL_ZERO for 0. */
+typedef struct reel_smooth_opts {
+    double alpha;      /* how much moves into the weights, 0 to 1; 0 means 0.5 */
+    const char *field; /* as reel_calibrate_opts */
+    int64_t batches;
+    FILE *progress;
+    REEL_FUTURE;
+} reel_smooth_opts;
+/** Channels behind layer norm that are large on batches of the loader become smaller, and the
+ *  weights of the linear layers that read them larger: SmoothQuant. What `q` computes in f32 stays.
+ *  Norms without a weight, and those that something else reads too, stay. Calibrate after it.
+ *  Source: Xiao et al. 2022, arXiv:2211.10438. Errors: REEL_ERR_ARG for an alpha out of its range;
+ *  as reel_quantize_calibrate(). */
+REEL_API reel_status reel_quantize_smooth(reel_module *q, reel_loader *loader,
+                                          const reel_smooth_opts *opts);
+
 /** Moves the biases of layers, so that what each gives has in integers the mean that it has in
  *  f32, channel by channel, over batches of the loader: one layer after the other, each behind
  *  those that are corrected already. After calibration and before any training. Layers without a
@@ -246,6 +263,21 @@ REEL_API reel_status reel_quantize_freeze_statistics(reel_module *q, bool on);
  *  `q` was not calibrated. */
 REEL_API reel_status reel_quantize_correct_biases(reel_module *q, reel_loader *loader,
                                                   const reel_calibrate_opts *opts);
+
+/** Options of reel_quantize_round. Zero is the default. */
+typedef struct reel_round_opts {
+    int64_t steps;     /* of learning, for each layer; 0 means 1000 */
+    const char *field; /* as reel_calibrate_opts */
+    int64_t batches;   /* all are in memory, for one layer at a time; 0: one epoch */
+    FILE *progress;
+    REEL_FUTURE;
+} reel_round_opts;
+/** Learns for each weight whether it is rounded up or down, layer by layer, so that what the layer
+ *  gives stays nearest to what it gave in f32: AdaRound. Weights move to the numbers that they are
+ *  rounded to; where learning finds nothing better than the nearest they stay. After calibration.
+ *  Source: Nagel et al. 2020, arXiv:2004.10568. Errors: as reel_quantize_correct_biases(). */
+REEL_API reel_status reel_quantize_round(reel_module *q, reel_loader *loader,
+                                         const reel_round_opts *opts);
 
 /** What one operator costs. */
 typedef struct reel_layer_noise {
@@ -282,6 +314,12 @@ REEL_API reel_graph *reel_quantize_convert(reel_module *q);
  *  f32 are meant to be so, and not told. The caller frees it with free(). NULL on an error: REEL_ERR_ARG for
  *  NULL or a target that is none. */
 REEL_API char *reel_quantize_lint(const reel_graph *g, reel_quantize_target target);
+
+/** reel_quantize_convert(), reel_quantize_lint() for its target, and reel_onnx_export(), which reads
+ *  the file back and compares. The file's metadata says under "quantization" how it was made. `opts`
+ *  may be NULL. Errors: as those functions; REEL_ERR_STATE with the first finding. */
+REEL_API reel_status reel_quantize_export(reel_module *q, const char *path,
+                                          const reel_onnx_opts *opts);
 
 #ifdef __cplusplus
 }

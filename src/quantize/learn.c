@@ -32,7 +32,7 @@ reel_tensor *reel__learned_fake(const reel__quantized *q, int node,
     const reel__quantizer *z = &q->quantizer[q->of_node[node]];
     double factor = gradient_factor(z, in[0]);
     bool was = reel_set_grad_enabled(false);
-    (void)reel_clamp_(z->scale, SMALLEST_SCALE, INFINITY);
+    (void)reel_clamp_(z->scale, SMALLEST_SCALE, z->most_scale);
     (void)reel_set_grad_enabled(was);
     reel_tensor *zero = in[2];
     if (reel_needs_grad(zero)) zero = with_factor(zero, factor);

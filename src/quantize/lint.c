@@ -154,6 +154,21 @@ static void check_scale(const lint *l, int node)
     reel__free(s.x);
 }
 
+/* The grid does what relu or relu6 did, if it ends where they do. */
+static void check_ends(const lint *l, int node, reel__ends e, reel_dtype dtype,
+                       double scale, double zero)
+{
+    const double low = dtype == REEL_I8 ? -128 : 0, high = low + 255;
+    if (e.low == 0 && zero != low)
+        find(l, node,
+             "its zero point is %g behind a relu, which only the lowest integer "
+             "does away with",
+             zero);
+    else if (scale * (high - zero) > e.high * (1 + 1e-6))
+        find(l, node, "its scale of %g reaches beyond %g, where the clamp before it ends",
+             scale, e.high);
+}
+
 static void check_activation(const lint *l, int node)
 {
     const reel__gnode *n = &l->g->node[node];
@@ -167,13 +182,9 @@ static void check_activation(const lint *l, int node)
     if (scale.n > 1) find(l, node, "an activation has %d scales", (int)scale.n);
     if (p->activation.symmetric && !all_are(&zero, 0))
         find(l, node, "its zero point is %g; %s takes 0", zero.x[0], p->name);
-    if (!p->activation.symmetric && zero.n == 1 && before >= 0 &&
-        (l->g->node[before].op == &reel__relu || l->g->node[before].op == &reel__relu6) &&
-        zero.x[0] != (dtype == REEL_I8 ? -128 : 0))
-        find(l, node,
-             "its zero point is %g behind a relu, which only the lowest integer "
-             "does away with",
-             zero.x[0]);
+    if (!p->activation.symmetric && zero.n == 1 && scale.n == 1 && before >= 0)
+        check_ends(l, node, reel__activation_ends(&l->g->node[before]), dtype, scale.x[0],
+                   zero.x[0]);
     reel__free(zero.x);
     reel__free(scale.x);
 }

@@ -55,7 +55,7 @@ static reel_tensor *beside(reel_tensor *x, reel_tensor *y)
 
 /* gamma / sqrt(var + eps), what the weight was multiplied by; 1 where that is 0, and with it all
  * that the layer gave. */
-static reel_tensor *factor_of(const reel__quantized *q, int fold)
+reel_tensor *reel__norm_factor(const reel__quantized *q, int fold)
 {
     const reel__batch_norm_attrs *a = q->graph->node[fold].attrs;
     reel_tensor *var = reel_copy(state(q, fold, VAR)), *gamma = state(q, fold, GAMMA);
@@ -72,7 +72,7 @@ static reel_tensor *run_layer(const reel__quantized *q, int node, reel_tensor *c
     const reel__batch_norm_attrs *a = q->graph->node[fold].attrs;
     reel_tensor *y = APPLY(n->op, n->attrs, in[0], in[1], NULL);
     if (!y) return NULL;
-    y = reel_div(y, beside(factor_of(q, fold), y));
+    y = reel_div(y, beside(reel__norm_factor(q, fold), y));
     reel_tensor *bias = state(q, fold, BIAS);
     if (bias) y = reel_add(y, beside(bias, y));
     return reel_batch_norm(y, state(q, fold, GAMMA), state(q, fold, BETA),

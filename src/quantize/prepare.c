@@ -83,11 +83,29 @@ static int add_state(insertion *in, const char *name, const char *end, reel_shap
              : -1;
 }
 
-/* A zero point that is 0 by the grid stays so. */
+/* What makes its values gives none beyond these. */
+static reel__ends ends_of(const insertion *in, const reel__quantize_place *p)
+{
+    int maker = p->weight ? -1 : in->g->value[p->value].maker;
+    return maker < 0 ? (reel__ends){-INFINITY, INFINITY}
+                     : reel__activation_ends(&in->g->node[maker]);
+}
+
+/* A zero point that is 0 by the grid stays so, and one behind a relu at the grid's end: runtimes
+ * fuse no other. */
 static bool learns_zero(const insertion *in, const reel__quantize_place *p)
 {
     return in->opts->learn_zero_points && !p->weight &&
-           !in->profile->activation.symmetric;
+           !in->profile->activation.symmetric && !(ends_of(in, p).low >= 0);
+}
+
+/* No step of the grid lies beyond what there is: runtimes would not leave the clamp to it. */
+static double most_scale(const insertion *in, const reel__quantize_place *p)
+{
+    const reel_quantize_grid grid = in->profile->activation;
+    reel__ends e = ends_of(in, p);
+    if (!(e.low >= 0) || isinf(e.high) || e.high <= 0) return INFINITY;
+    return (float)(e.high / (grid.symmetric ? grid.high : grid.high - grid.low));
 }
 
 static int add_node(insertion *in, const reel__quantize_place *p, int before)
@@ -192,6 +210,7 @@ static void set_quantizer(reel__quantizer *z, const insertion *in,
     z->axis = p->axis;
     z->weight = p->weight;
     z->learned = in->opts->learn_scales;
+    z->most_scale = most_scale(in, p);
     z->name = reel__strdup(p->name);
 }
 

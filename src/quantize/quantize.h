@@ -48,6 +48,12 @@ typedef struct reel__quantize_rule {
 const reel__quantize_rule *reel__quantize_rule_of(const reel__gnode *n,
                                                   reel_quantize_target target);
 
+/* Between which numbers an activation gives values; infinite: it has no end there, or is none. */
+typedef struct reel__ends {
+    double low, high;
+} reel__ends;
+reel__ends reel__activation_ends(const reel__gnode *n);
+
 /* ---- names.c ------------------------------------------------------------------------------- */
 
 enum { REEL__QUANTIZE_NAME = 512 };
@@ -121,8 +127,9 @@ typedef struct reel__quantizer {
     reel_quantize_grid grid;
     int axis;
     bool weight;
-    bool learned; /* the scale is a parameter */
-    bool seen;    /* since it began to observe */
+    bool learned;      /* the scale is a parameter ... */
+    double most_scale; /* ... that may become so large: beyond what an activation gives */
+    bool seen;         /* since it began to observe */
     reel_module *observer;
 } reel__quantizer;
 
@@ -174,6 +181,8 @@ reel_tensor *reel__learned_fake(const reel__quantized *q, int node,
                                 reel_tensor *const in[]);
 /* Finds which layers have a norm in their weight. */
 void reel__find_norms(reel__quantized *q);
+/* gamma / sqrt(var + eps) of such a node, [k]; 1 where that is 0. */
+reel_tensor *reel__norm_factor(const reel__quantized *q, int fold);
 /* Computes a node of a norm by statistics of the batch; false: it is none. */
 bool reel__run_norm(const reel__quantized *q, int node, reel_tensor *const in[],
                     reel_tensor *out[]);

@@ -2,6 +2,8 @@
  * dequantize before it and the quantize behind it: softmax, layer norm, hardswish, ... */
 #include "quantize/quantize.h"
 
+#include <math.h>
+
 #include "ops/records.h"
 
 #define ORT (1u << REEL_TARGET_ORT | 1u << REEL_TARGET_PER_TENSOR)
@@ -58,4 +60,16 @@ const reel__quantize_rule *reel__quantize_rule_of(const reel__gnode *n,
         if (rules[i].op == n->op && rules[i].targets >> target & 1)
             return !rules[i].holds || rules[i].holds(n) ? &rules[i] : NULL;
     return NULL;
+}
+
+/* Of a clamp the attributes, NaN: no end on that side. */
+reel__ends reel__activation_ends(const reel__gnode *n)
+{
+    const reel__ends none = {-INFINITY, INFINITY};
+    const reel__scalar_attrs *a = n->attrs;
+    if (n->op == &reel__relu) return (reel__ends){0, INFINITY};
+    if (n->op == &reel__relu6) return (reel__ends){0, 6};
+    if (n->op != &reel__clamp || !a) return none;
+    double low = reel__number_f64(a->a[0]), high = reel__number_f64(a->a[1]);
+    return (reel__ends){isnan(low) ? -INFINITY : low, isnan(high) ? INFINITY : high};
 }
