@@ -57,7 +57,7 @@ grep -q '^lint' stdout && fail "the linter finds: $(cat stdout)"
 grep -q '^size .* -> ' stdout || fail "no sizes: $(cat stdout)"
 [ $(($(wc -c <int8.onnx) * 3)) -lt "$(wc -c <net.onnx)" ] || fail "the file is not a third"
 grep -q 'calibrate 1/1' stderr || fail "no progress: $(cat stderr)"
-grep -a -q 'reel.quantize.target' int8.onnx || fail "the file does not say how it was made"
+grep -a -q 'target ort; method average; rows 12' int8.onnx || fail "the file does not say how it was made"
 ok 'over 7 rows' quantize net.onnx --calibrate many -o folder.onnx --batch 4 --strict
 ok 'over 4 rows' quantize net.onnx --calibrate many -o part.reel --batch 4 --batches 1
 for m in average minmax percentile entropy mse; do
@@ -69,6 +69,10 @@ for t in ort tensorrt per_tensor; do
     ok "for $t" quantize net.onnx --calibrate many -o $t.onnx --target $t --opset 13 --strict
     ok 'all well' check $t.onnx --opset 13
 done
+ok '22 of 22' quantize net.onnx --calibrate many -o per_tensor.onnx --target per_tensor \
+    --equalize --bias-correct
+grep -q 'correct' stderr || fail "biases were not corrected: $(cat stderr)"
+grep -a -q 'rows 7; equalized; biases corrected' per_tensor.onnx || fail "the file hides it"
 ok '^layers   20 of 22' quantize net.onnx --calibrate many -o ends.reel --keep-first --keep-last
 grep -q '^float    conv2d conv1: left out by the options' stdout || fail "first: $(cat stdout)"
 grep -q '^float    linear fc: left out by the options' stdout || fail "last: $(cat stdout)"
@@ -191,8 +195,7 @@ ok 'y.npy' run ort.onnx --input rows.npy --output y.npy
 "$python" -c '
 import numpy, onnx, onnxruntime
 meta = {p.key: p.value for p in onnx.load("ort.onnx").metadata_props}
-assert meta["reel.quantize.target"] == "ort" and meta["reel.quantize.method"] == "average", meta
-assert meta["reel.quantize.rows"] == "7" and meta["reel.version"], meta
+assert meta["quantization"].endswith("; target ort; method average; rows 7"), meta
 options = onnxruntime.SessionOptions()
 options.optimized_model_filepath = "optimized.onnx"
 options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

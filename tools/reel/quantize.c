@@ -11,7 +11,7 @@ typedef struct wishes {
     reel_quantize_opts prepare;
     reel_percentile_opts percentile;
     int64_t batch, batches, opset;
-    bool as_json, strict;
+    bool correct, as_json, strict;
 } wishes;
 
 /* What becomes of it. The lists are as long as the graphs have outputs and layers. */
@@ -98,7 +98,8 @@ static reel_status open_all(const wishes *w, outcome *o)
 static reel_status prepare(const wishes *w, outcome *o)
 {
     reel_quantizer z;
-    const reel_quantize_opts plain = {.target = w->prepare.target};
+    const reel_quantize_opts plain = {.target = w->prepare.target,
+                                      .equalize = w->prepare.equalize};
     if (!(o->q = reel_quantize_prepare(o->floats, &w->prepare)) ||
         !(o->all = reel_quantize_prepare(o->floats, &plain)))
         return reel_error_status();
@@ -163,22 +164,27 @@ static double size_of(const char *path)
     return stat(path, &st) == 0 ? (double)st.st_size : 0;
 }
 
-/* Keys that ONNX files carry: how it was made. */
+/* How it was made: what an ONNX file says under "quantization". */
+static void describe(const wishes *w, const outcome *o, char *to, size_t size)
+{
+    const char *left_out = w->prepare.exclude ? w->prepare.exclude : "";
+    snprintf(to, size, "reel %s; target %s; method %s; rows %" PRId64 "%s%s%s%s%s%s",
+             reel_version(), w->target, w->method, o->n_rows,
+             w->prepare.equalize ? "; equalized" : "",
+             w->correct ? "; biases corrected" : "",
+             w->prepare.keep_first ? "; first layer in f32" : "",
+             w->prepare.keep_last ? "; last layer in f32" : "",
+             *left_out ? "; in f32: " : "", left_out);
+}
+
 static reel_status export(const wishes *w, const outcome *o)
 {
-    char rows[32];
-    snprintf(rows, sizeof rows, "%" PRId64, o->n_rows);
-    const char *const said[][2] = {
-        {"reel.version", reel_version()},
-        {"reel.quantize.target", w->target},
-        {"reel.quantize.method", w->method},
-        {"reel.quantize.rows", rows},
-        {"reel.quantize.exclude", w->prepare.exclude ? w->prepare.exclude : ""},
-    };
-    const int n = w->prepare.exclude ? 5 : 4;
+    char made[1024];
+    describe(w, o, made, sizeof made);
+    const char *const said[][2] = {{"quantization", made}};
     return reel_onnx_export(
         o->ints, w->out,
-        &(reel_onnx_opts){.opset = (int)w->opset, .metadata = said, .n_metadata = n});
+        &(reel_onnx_opts){.opset = (int)w->opset, .metadata = said, .n_metadata = 1});
 }
 
 static reel_status write_file(const wishes *w, outcome *o)
@@ -197,6 +203,7 @@ static reel_status quantize(const wishes *w, outcome *o)
     const reel_calibrate_opts calibrate = {.batches = w->batches, .progress = stderr};
     if (open_all(w, o) || prepare(w, o) ||
         reel_quantize_calibrate(o->q, o->loader, &calibrate) ||
+        (w->correct && reel_quantize_correct_biases(o->q, o->loader, &calibrate)) ||
         !(o->ints = reel_quantize_convert(o->q)) ||
         !(o->findings = reel_quantize_lint(o->ints, w->prepare.target)))
         return reel_error_status();
@@ -355,6 +362,11 @@ int cmd_quantize(const command *self, int argc, char **argv)
         {"--keep-first", OPTION_FLAG, &w.prepare.keep_first,
          "the first layer with a weight stays in floats", 0, 0},
         {"--keep-last", OPTION_FLAG, &w.prepare.keep_last, "and the last", 0, 0},
+        {"--equalize", OPTION_FLAG, &w.prepare.equalize,
+         "channels of neighbours are scaled to one range: for one scale per weight", 0,
+         0},
+        {"--bias-correct", OPTION_FLAG, &w.correct,
+         "biases move so that layers keep their means", 0, 0},
         OPTION_BATCH(&w.batch, "rows of a step of calibration; default 32"),
         {"--batches", OPTION_INT, &w.batches, "steps at most; default: all rows", 1,
          1e15},
