@@ -125,6 +125,7 @@ fails 2 'not 20' $q --calibrate many --method percentile --percentile 20
 fails 1 'names no operator' $q --calibrate many --exclude nobody
 fails 1 'all is left out' $q --calibrate many --exclude '*'
 ok nodes optimize net.onnx -o fused.reel
+fails 1 'fused.reel is optimized' quantize fused.reel --calibrate many -o x.onnx
 fails 1 'int8.onnx has quantized values already' quantize int8.onnx --calibrate many -o x.onnx
 fails 1 'nowhere.npy' $q --calibrate nowhere.npy
 fails 1 'no .npy file' $q --calibrate none
@@ -208,3 +209,30 @@ step = numpy.unique(numpy.round(numpy.diff(numpy.unique(ours)), 6)).min()
 assert abs(ours - y).max() <= 3.01 * step, (abs(ours - y).max(), step)
 ' || fail "ONNX Runtime does not take the file as it is meant"
 echo "ok: ONNX Runtime"
+
+# Graphs that only others write: with a batch size that is fixed, with two outputs, two inputs.
+"$python" -c '
+import onnx
+from onnx import TensorProto, helper
+m = onnx.load("net.onnx")
+for v in [*m.graph.input, *m.graph.output]:
+    v.type.tensor_type.shape.dim[0].dim_value = 3
+onnx.save(m, "fixed.onnx")
+m = onnx.load("net.onnx")
+m.graph.node.append(helper.make_node("Relu", [m.graph.output[0].name], ["other"]))
+m.graph.output.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, ["batch", 10]))
+onnx.save(m, "two.onnx")
+m = onnx.load("net.onnx")
+m.graph.node.append(helper.make_node("Add", [m.graph.output[0].name, "more"], ["sum"]))
+m.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["batch", 10]))
+m.graph.output[0].name = "sum"
+onnx.save(m, "both.onnx")
+' || fail "onnx"
+ok 'over 6 rows' quantize fixed.onnx --calibrate many -o fixed.int8.onnx
+fails 1 'fixed at 3$' quantize fixed.onnx --calibrate many -o x.onnx --batch 4
+rows 2 | array few.npy '<f4' '2, 3, 32, 32'
+fails 1 'fixed at 3; there are 2 rows' quantize fixed.onnx --calibrate few.npy -o x.onnx
+fails 1 '1 inputs and 2 outputs, expected one of each' quantize two.onnx --calibrate many -o x.onnx
+fails 1 'the graph has 2 inputs' quantize both.onnx --calibrate many -o x.onnx
+[ ! -e x.onnx ] || fail "a failure wrote a file"
+echo "ok: graphs of others"

@@ -247,7 +247,7 @@ static void show_layers(layers *l, json *j)
 /* Whether output y of the first is near enough. */
 static bool agrees(const comparison *c, double off, double scale, double db)
 {
-    if (c->least_db) return db >= c->least_db; /* false for NaN, as below */
+    if (c->least_db > 0) return db >= c->least_db; /* false for NaN, as below */
     return off <= c->tolerance * (1 + (isfinite(scale) ? scale : 0));
 }
 
@@ -336,7 +336,7 @@ int cmd_compare(const command *self, int argc, char **argv)
     c.a = open_graph(file[0], batch);
     c.b = c.a ? open_graph(file[1], batch) : NULL;
     if (c.b && !compare(&c, seed, &in) && !c.same) {
-        if (c.least_db)
+        if (c.least_db > 0)
             fprintf(stderr, "reel compare: outputs differ: less than %g dB\n",
                     c.least_db);
         else
