@@ -139,7 +139,7 @@ static void test_nothing_overlaps(void **state)
         reel_graph *g = graph_number(i);
         reel__totals t;
         reel__picture p;
-        assert_int_equal(reel__totals_of(g, "test", NULL, &t), REEL_OK);
+        assert_int_equal(reel__totals_of(g, g, "test", NULL, &t), REEL_OK);
         assert_int_equal(reel__picture_make(g, &t, &p), REEL_OK);
         check_layout(&p.layout);
         reel__picture_free(&p);
@@ -159,7 +159,7 @@ static void test_simple_pictures_are_simple(void **state)
                                      NULL, NULL);
     reel__totals t;
     reel__picture p;
-    assert_int_equal(reel__totals_of(g, "test", NULL, &t), REEL_OK);
+    assert_int_equal(reel__totals_of(g, g, "test", NULL, &t), REEL_OK);
     assert_int_equal(reel__picture_make(g, &t, &p), REEL_OK);
     const reel__layout *l = &p.layout;
     assert_int_equal(l->n_box, 6);

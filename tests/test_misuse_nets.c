@@ -1060,6 +1060,9 @@ static void test_quantizing(void **state)
     BAD("not prepared", reel_quantize_export(net, "x.onnx", NULL));
     NONE("is NULL", reel_quantize_lint(NULL, REEL_TARGET_ORT));
     NONE("9 is not", reel_quantize_lint(g, (reel_quantize_target)9));
+    NONE("is NULL", reel_quantize_fake(NULL));
+    NONE("is NULL", reel_quantize_convert_graph(NULL, REEL_TARGET_ORT));
+    NONE("9 is not", reel_quantize_convert_graph(g, (reel_quantize_target)9));
     reel_module *q = reel_quantize_prepare(g, NULL);
     BAD("out is NULL", reel_quantize_at(q, 0, NULL));
     BAD("of this number", reel_quantize_at(q, 99, &z));

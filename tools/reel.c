@@ -14,6 +14,8 @@ static const command commands[] = {
     {"run", "FILE --input X.npy --output Y.npy", "run it on arrays", cmd_run},
     {"bench", "FILE", "time it: latency, throughput, memory", cmd_bench},
     {"optimize", "FILE -o OUT", "apply the passes and write the result", cmd_optimize},
+    {"quantize", "FILE --calibrate ROWS.npy -o OUT", "from floats to integers, by data",
+     cmd_quantize},
     {"compare", "A B", "run both on the same numbers: error by output and layer",
      cmd_compare},
     {"view", "FILE -o PAGE.html", "draw it as a page", cmd_view},

@@ -306,6 +306,30 @@ REEL_API reel_status reel_quantize_sensitivity(reel_module *q, reel_loader *load
  *  was not prepared; REEL_ERR_STATE naming a value that was not calibrated. */
 REEL_API reel_graph *reel_quantize_convert(reel_module *q);
 
+/** A graph of quantize and dequantize nodes, loaded or converted and not optimized, as one that
+ *  can be trained: a copy with fake_quantize in their places. Integers that it holds become f32
+ *  parameters under their names, which are faked where they were bytes; scales and zero points
+ *  stay what they are. It computes the same, bit for bit, and shares nothing with `g`;
+ *  reel_graph_module() makes a module of it, reel_quantize_convert_graph() integers again.
+ *
+ *      reel_graph *f = reel_quantize_fake(reel_onnx_load("net.int8.onnx", NULL));
+ *      reel_module *m = reel_graph_module(f);
+ *      ... train m ...
+ *      reel_graph *int8 = reel_quantize_convert_graph(f, REEL_TARGET_ORT);
+ *
+ *  A graph without such nodes is copied. The caller frees it. Errors: REEL_ERR_ARG for NULL;
+ *  REEL_ERR_UNSUPPORTED naming a node through which no gradient goes: a product of integers, as
+ *  dynamic files and optimized graphs have it. */
+REEL_API reel_graph *reel_quantize_fake(const reel_graph *g);
+/** reel_quantize_convert() of any graph whose fake_quantize nodes have scales that do not depend
+ *  on inputs, such as one of reel_quantize_fake() that was trained. The target says which biases
+ *  become integers; grids are those of the nodes. Tensors are its own. The caller frees it.
+ *  Errors: REEL_ERR_ARG for NULL, a target that is none; REEL_ERR_STATE for a scale that is not
+ *  above 0; REEL_ERR_UNSUPPORTED for a scale that inputs decide, or a grid that bytes do not
+ *  hold. */
+REEL_API reel_graph *reel_quantize_convert_graph(const reel_graph *g,
+                                                 reel_quantize_target target);
+
 /** What in a graph with quantize and dequantize nodes, converted or loaded and not optimized, the
  *  target does not take or would run in f32, a line each: batch norm that is left, a layer that
  *  is quantized in part, a weight without a scale for each channel, a zero point other than 0

@@ -14,7 +14,7 @@
 #define MOST_BIAS 1073741824.0
 
 typedef struct conversion {
-    reel__quantized *q;
+    const reel__faked *q;
     reel_graph *g;       /* the copy that becomes the result */
     reel_tensor **fixed; /* of each value of it */
     double **scale;      /* of each quantizer: of each channel, as f32 holds it */
@@ -67,7 +67,8 @@ static bool layer_at(const conversion *c, int node, layer *out)
                    .weight = quantizer_of(c, n->in[r->weight]),
                    .n = reel_numel(c->fixed[n->in[r->bias]])};
     return out->x >= 0 && out->weight >= 0 && !c->q->quantizer[out->x].weight &&
-           c->q->quantizer[out->weight].weight;
+           c->q->quantizer[out->weight].weight && channels_of(c, out->x) == 1 &&
+           (channels_of(c, out->weight) == 1 || channels_of(c, out->weight) == out->n);
 }
 
 /* Where the weight's scale is the same for all channels. */
@@ -117,12 +118,12 @@ static int dequantized(conversion *c, int node, const int in[3])
                              c->g->node[node].where);
 }
 
-/* Integers of state, and the node that reads them. */
+/* Integers of state, and the node that reads them. `zero` has the shape of `scale`, as files
+ * want it, and the dtype that the integers get. */
 static int integers(conversion *c, int node, const char *name, reel_tensor *x,
-                    reel_tensor *scale, reel_dtype dtype, double low, double high)
+                    reel_tensor *scale, reel_tensor *zero, double low, double high)
 {
     const reel__scalar_attrs a = reel__scalars(low, high);
-    reel_tensor *zero = reel_zeros(reel_shape_of(scale), dtype); /* as files want it */
     reel_tensor *q = APPLY(&reel__quantize, &a, x, scale, zero);
     const int in[] = {add_state(c, name, "", q), add_state(c, name, "_scale", scale),
                       add_state(c, name, "_zero_point", zero)};
@@ -131,12 +132,25 @@ static int integers(conversion *c, int node, const char *name, reel_tensor *x,
 
 /* ---- nodes ------------------------------------------------------------------------------------- */
 
+static reel_tensor *scale_of(const conversion *c, int quantizer)
+{
+    return tensor_of(c->scale[quantizer],
+                     reel_shape_of(c->q->quantizer[quantizer].scale));
+}
+
+/* As the integers of the grid: bytes with a sign if it goes below 0. */
+static reel_tensor *zero_of(const reel__quantizer *z)
+{
+    reel_tensor *zero = reel_clamp(reel_round(z->zero_point), z->grid.low, z->grid.high);
+    return reel_cast(zero, z->grid.low < 0 ? REEL_I8 : REEL_U8);
+}
+
 static int convert_weight(conversion *c, int node, int quantizer)
 {
     const reel__quantizer *z = &c->q->quantizer[quantizer];
-    reel_tensor *scale = tensor_of(c->scale[quantizer], reel_shape_of(z->scale));
     reel_tensor *w = c->fixed[c->q->graph->node[node].in[0]];
-    return integers(c, node, z->name, w, scale, c->q->profile->weight_dtype, z->grid.low,
+    reel_tensor *zero = reel_contiguous(reel_expand(zero_of(z), reel_shape_of(z->scale)));
+    return integers(c, node, z->name, w, scale_of(c, quantizer), zero, z->grid.low,
                     z->grid.high);
 }
 
@@ -147,12 +161,8 @@ static int convert_activation(conversion *c, int node, int quantizer, int *state
     const reel__scalar_attrs a = reel__scalars(z->grid.low, z->grid.high);
     int *made = &state[2 * quantizer];
     if (made[0] < 0) {
-        reel_dtype dtype = c->q->profile->activation_dtype;
-        made[0] =
-            add_state(c, z->name, "_scale", tensor_of(c->scale[quantizer], REEL_SCALAR));
-        reel_tensor *zero =
-            reel_clamp(reel_round(z->zero_point), z->grid.low, z->grid.high);
-        made[1] = add_state(c, z->name, "_zero_point", reel_cast(zero, dtype));
+        made[0] = add_state(c, z->name, "_scale", scale_of(c, quantizer));
+        made[1] = add_state(c, z->name, "_zero_point", zero_of(z));
     }
     if (reel_failed()) return -1;
     int in[] = {c->g->node[node].in[0], made[0], made[1]};
@@ -188,8 +198,8 @@ static int integer_bias(conversion *c, const layer *l, const char *name)
     if (!scale) return -1;
     for (int64_t k = 0; k < l->n; k++)
         scale[k] = (float)c->scale[l->x][0] * (float)*scale_at(c, l, k);
-    reel_tensor *b = bias_of(c, l);
-    int y = integers(c, l->node, name, b, tensor_of(scale, reel_shape_of(b)), REEL_I32,
+    reel_tensor *b = bias_of(c, l), *zero = reel_zeros(reel_shape_of(b), REEL_I32);
+    int y = integers(c, l->node, name, b, tensor_of(scale, reel_shape_of(b)), zero,
                      -2147483520., 2147483520.);
     reel__free(scale);
     return y;
@@ -225,12 +235,12 @@ static reel_status convert(conversion *c)
 }
 
 /* A copy has the numbers of values and nodes of what it was made of. */
-static reel_graph *converted(reel__quantized *q)
+static reel_graph *converted(const reel__faked *q)
 {
-    conversion c = {.q = q, .g = reel__graph_copy(q->graph)};
+    conversion c = {.q = q, .g = reel__own_copy(q->graph)};
     c.scale = reel__calloc((size_t)q->n_quantizer + 1, sizeof(double *));
-    bool good = c.g && c.scale && !reel__own_tensors(c.g) &&
-                (c.fixed = reel__fixed_values(c.g)) && !read_scales(&c) && !convert(&c);
+    bool good = c.g && c.scale && (c.fixed = reel__fixed_values(c.g)) &&
+                !read_scales(&c) && !convert(&c);
     for (int i = 0; c.scale && i < q->n_quantizer; i++) reel__free(c.scale[i]);
     reel__free(c.scale);
     reel__free(c.fixed);
@@ -245,10 +255,36 @@ reel_graph *reel_quantize_convert(reel_module *m)
     if (reel_failed()) return NULL;
     reel__quantized *q = reel__quantized_of("quantize_convert", m);
     if (!q || reel__quantized_ready(q, "quantize_convert")) return NULL;
+    const reel__faked f = {.graph = q->graph,
+                           .quantizer = q->quantizer,
+                           .n_quantizer = q->n_quantizer,
+                           .of_node = q->of_node,
+                           .profile = q->profile,
+                           .target = q->target};
     reel_scope s = reel_scope_begin();
     bool was = reel_set_grad_enabled(false);
-    reel_graph *g = converted(q);
+    reel_graph *g = converted(&f);
     (void)reel_set_grad_enabled(was);
     reel_scope_end(s);
     return g;
+}
+
+reel_graph *reel_quantize_convert_graph(const reel_graph *g, reel_quantize_target target)
+{
+    REEL__CALLED;
+    if (reel_failed()) return NULL;
+    reel__faked f = {.graph = g, .target = target};
+    f.profile = reel__profile_of("quantize_convert_graph", target);
+    if (!f.profile) return NULL;
+    if (!g) {
+        reel_fail(REEL_ERR_ARG, "quantize_convert_graph: the graph is NULL");
+        return NULL;
+    }
+    reel_scope s = reel_scope_begin();
+    bool was = reel_set_grad_enabled(false);
+    reel_graph *out = reel__find_fakes(&f) ? NULL : converted(&f);
+    reel__fakes_free(&f);
+    (void)reel_set_grad_enabled(was);
+    reel_scope_end(s);
+    return out;
 }

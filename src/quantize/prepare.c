@@ -38,13 +38,9 @@ static reel_status check_graph(const reel_graph *g)
 
 static reel_graph *plain_copy(const reel_graph *g)
 {
-    reel_graph *copy = reel__graph_copy(g);
+    reel_graph *copy = reel__own_copy(g);
     if (!copy) return NULL;
-    reel__decided_release(copy->decided); /* that was the other model's */
-    copy->decided = NULL;
-    if (!reel__own_tensors(copy) &&
-        !reel_graph_optimize(copy, &(reel_optimize_opts){.only = PLAIN}))
-        return copy;
+    if (!reel_graph_optimize(copy, &(reel_optimize_opts){.only = PLAIN})) return copy;
     reel_graph_free(copy);
     return NULL;
 }

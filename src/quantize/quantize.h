@@ -92,6 +92,8 @@ void reel__places_free(reel__quantize_places *p);
 
 /* ---- state.c --------------------------------------------------------------------------------- */
 
+/* A copy with tensors of its own, which no decision of the original's model concerns. */
+reel_graph *reel__own_copy(const reel_graph *g);
 /* Copies of all its tensors take their places, each dense in memory. */
 reel_status reel__own_tensors(reel_graph *g);
 /* The tensor of each value that is the same at each run, else NULL: n_value of them, which belong
@@ -186,6 +188,25 @@ reel_tensor *reel__norm_factor(const reel__quantized *q, int fold);
 /* Computes a node of a norm by statistics of the batch; false: it is none. */
 bool reel__run_norm(const reel__quantized *q, int node, reel_tensor *const in[],
                     reel_tensor *out[]);
+
+/* ---- fakes.c: what is to be converted ---------------------------------------------------------- */
+
+/* A graph with fake_quantize nodes, and whose each is. */
+typedef struct reel__faked {
+    const reel_graph *graph;
+    reel__quantizer *quantizer;
+    int n_quantizer;
+    int *of_node; /* of each node: its quantizer, or -1 */
+    const reel__profile *profile;
+    reel_quantize_target target;
+} reel__faked;
+/* Finds them in f->graph, of which nothing else is known; the tensors are the scope's. Also after
+ * an error what was found is for reel__fakes_free(). Error of quantize_convert_graph: a scale that
+ * is computed from inputs, or is not above 0; a grid that bytes do not hold. */
+reel_status reel__find_fakes(reel__faked *f);
+void reel__fakes_free(reel__faked *f);
+
+/* ---- module.c, again ---------------------------------------------------------------------------- */
 
 /* NULL, with an error of `who`: `m` was not prepared. */
 reel__quantized *reel__quantized_of(const char *who, reel_module *m);

@@ -21,6 +21,17 @@ reel_status reel__own_tensors(reel_graph *g)
     return reel_failed() ? reel_error_status() : reel__graph_infer(g);
 }
 
+reel_graph *reel__own_copy(const reel_graph *g)
+{
+    reel_graph *copy = reel__graph_copy(g);
+    if (!copy) return NULL;
+    reel__decided_release(copy->decided); /* that was the other model's */
+    copy->decided = NULL;
+    if (!reel__own_tensors(copy)) return copy;
+    reel_graph_free(copy);
+    return NULL;
+}
+
 static reel_status compute(const reel_graph *g, const reel__gnode *n, reel_tensor **env)
 {
     reel_tensor *in[REEL_OP_MAX_IN], *out[REEL_OP_MAX_OUT];

@@ -81,7 +81,8 @@ static double mib(int64_t bytes)
     return (double)bytes / 1048576;
 }
 
-static void show(const timing *t, int64_t batch, const reel_plan_memory *m)
+static void show(const timing *t, int64_t batch, const reel_plan_memory *m,
+                 const integers *ints)
 {
     printf("%d runs of batch %lld, %d threads, %s\n", t->n, (long long)batch,
            reel_threads(), reel_cpu_isa());
@@ -89,6 +90,9 @@ static void show(const timing *t, int64_t batch, const reel_plan_memory *m)
     for (int k = 0; k < N_PERCENTILES; k++)
         printf("%s%s %.4g ms", k ? ", " : "", percentiles[k].name, 1e3 * latency(t, k));
     printf("\nthroughput  %.5g %s a second\n", rate(t, batch), batch ? "rows" : "runs");
+    if (ints)
+        printf("int8        %d layers of %d, %.3g %% of the operations\n", ints->ints,
+               ints->layers, 100 * ints->share);
     printf(
         "memory      values %.2f MiB (at least %.2f), scratch %.2f, weights %.2f and as "
         "kernels like them %.2f; the process %.1f at most\n",
@@ -96,7 +100,8 @@ static void show(const timing *t, int64_t batch, const reel_plan_memory *m)
         mib(m->prepared), peak_memory() / 1048576);
 }
 
-static void put(json *j, const timing *t, int64_t batch, const reel_plan_memory *m)
+static void put(json *j, const timing *t, int64_t batch, const reel_plan_memory *m,
+                const integers *ints)
 {
     json_whole(j, "batch", batch); /* 0: fixed */
     json_whole(j, "threads", reel_threads());
@@ -107,6 +112,11 @@ static void put(json *j, const timing *t, int64_t batch, const reel_plan_memory 
         json_number(j, percentiles[k].name, latency(t, k));
     json_close(j, '}');
     json_number(j, batch ? "rows_per_s" : "runs_per_s", rate(t, batch));
+    if (ints) {
+        json_whole(j, "layers", ints->layers);
+        json_whole(j, "integer_layers", ints->ints);
+        json_number(j, "integer_operations", ints->share);
+    }
     json_whole(j, "arena_bytes", m->arena);
     json_whole(j, "lower_bound_bytes", m->lower_bound);
     json_whole(j, "scratch_bytes", m->scratch);
@@ -182,15 +192,18 @@ static reel_status measure_all(reel_executor *e, const reel_graph *g, const wish
                                const values *x, const values *y, timing *t, node_time *of)
 {
     reel_plan_memory m;
+    integers ints;
+    const integers *some = has_integers(g) ? &ints : NULL;
+    if (some && count_integers(g, &ints)) return reel_error_status();
     if (measure(e, x, y, w->seconds, t) || reel_executor_memory(e, &m) ||
         (w->nodes && profile(e, x, y, of, reel_graph_nodes(g))))
         return reel_error_status();
     json j = {0};
     if (w->as_json) {
         json_open(&j, NULL, '{');
-        put(&j, t, reel_graph_batch(g), &m);
+        put(&j, t, reel_graph_batch(g), &m, some);
     } else {
-        show(t, reel_graph_batch(g), &m);
+        show(t, reel_graph_batch(g), &m, some);
     }
     if (w->nodes) show_nodes(w->as_json ? &j : NULL, g, of, reel_graph_nodes(g));
     if (w->as_json) {

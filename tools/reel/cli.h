@@ -14,6 +14,7 @@ int cmd_info(const command *self, int argc, char **argv);
 int cmd_run(const command *self, int argc, char **argv);
 int cmd_bench(const command *self, int argc, char **argv);
 int cmd_optimize(const command *self, int argc, char **argv);
+int cmd_quantize(const command *self, int argc, char **argv);
 int cmd_compare(const command *self, int argc, char **argv);
 int cmd_view(const command *self, int argc, char **argv);
 int cmd_check(const command *self, int argc, char **argv);
@@ -102,6 +103,21 @@ void values_free(values *v);
 /* Inputs at the graph's batch size, drawn from a seed: floats from a normal distribution,
  * integers 0 or 1. */
 reel_status draw_inputs(const reel_graph *g, uint64_t seed, values *x);
+/* Inputs from .npy files: in order, or "NAME=FILE.npy". `x` is as values_new() makes it. */
+reel_status read_inputs(const reel_graph *g, const text_list *files, values *x);
+#define OPTION_INPUT(to)                                                                 \
+    {                                                                                    \
+        "--input", OPTION_LIST, (to), "a .npy file, or NAME=FILE; again for each input", \
+            0, 0                                                                         \
+    }
+
+/* ---- rows.c ----------------------------------------------------------------------------- */
+
+/* The rows of a .npy file, or of all in a folder by name, as the field "x": they must fit the
+ * one input of g and be finite. NULL with an error that names the file. */
+reel_dataset *read_rows(const char *path, const reel_graph *g);
+/* Batches of them in order: as many rows as g is fixed at, or `batch`; 0: 32. */
+reel_loader *rows_loader(reel_dataset *rows, const reel_graph *g, int64_t batch);
 
 /* ---- json.c ------------------------------------------------------------------------------- */
 
@@ -117,5 +133,32 @@ void json_number(json *j, const char *key, double number);
 void json_whole(json *j, const char *key, int64_t number);
 void json_bool(json *j, const char *key, bool yes);
 void json_end(void); /* the line's end */
+
+/* ---- ints.c ------------------------------------------------------------------------------- */
+
+/* How well results keep to those of another graph, over all that were added. */
+typedef struct fidelity {
+    double signal, noise; /* sums of squares: of what is wanted, of the difference */
+    int64_t rows,
+        agree; /* of results [n, k]: all, and those with the same largest number */
+} fidelity;
+/* Both of one shape. */
+void fidelity_add(fidelity *f, reel_tensor *want, reel_tensor *is);
+double fidelity_db(const fidelity *f); /* infinite: they are equal */
+const char *db_text(double db, char to[16]);
+void put_fidelity(json *j, const fidelity *f);
+
+/* Layers: products of data with weights, or of data. */
+bool is_layer(const char *op);
+bool is_int8(const char *op);
+/* Whether a node computes or reads quantized values. */
+bool has_integers(const reel_graph *g);
+typedef struct integers {
+    int layers, ints; /* those of them that run in integers */
+    double share;     /* of all operations */
+} integers;
+reel_status count_integers(const reel_graph *g, integers *out);
+/* The same of what the passes make of g. */
+reel_status count_lowered(const reel_graph *g, integers *out);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { N_DTYPES = REEL_BOOL + 1 };
+
 typedef struct kind {
     const char *op;
     int n;
@@ -16,6 +18,9 @@ typedef struct facts {
     kind *kinds; /* by their first node */
     int n_kinds;
     int64_t params, state, state_bytes, peak;
+    int64_t of_dtype[N_DTYPES]; /* of the state */
+    bool quantized;
+    integers ints; /* as the passes make it */
     reel_cost cost;
     const reel_roofline *peaks; /* or NULL */
 } facts;
@@ -39,6 +44,7 @@ static reel_status add_size(void *user, const char *name, reel_tensor *t,
     (void)name;
     f->state += n;
     f->state_bytes += n * (int64_t)reel_dtype_size(reel_dtype_of(t));
+    f->of_dtype[reel_dtype_of(t)] += n;
     if (what == REEL_STATE_PARAM) f->params += n;
     return REEL_OK;
 }
@@ -50,6 +56,8 @@ static reel_status collect(facts *f)
     count_kinds(f);
     f->cost = reel_graph_cost(f->g);
     f->peak = reel_graph_peak_bytes(f->g);
+    f->quantized = has_integers(f->g);
+    if (f->quantized && count_lowered(f->g, &f->ints)) return reel_error_status();
     return reel_graph_each_state(f->g, add_size, f);
 }
 
@@ -66,6 +74,15 @@ static void shape_text(const reel_graph *g, int i, char *to, size_t size)
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
+/* "; f32 2100; i8 271216", where there are several. */
+static void say_dtypes(const facts *f)
+{
+    for (int d = 0; d < N_DTYPES; d++)
+        if (f->of_dtype[d] && f->of_dtype[d] != f->state)
+            printf("; %s %" PRId64, reel_dtype_name((reel_dtype)d), f->of_dtype[d]);
+    printf("\n");
+}
+
 static void say(const facts *f)
 {
     char shape[256];
@@ -80,8 +97,12 @@ static void say(const facts *f)
         printf("batch   any size; figures are for %" PRId64 "\n", reel_graph_batch(g));
     else
         printf("batch   fixed\n");
-    printf("state   %" PRId64 " parameters; %" PRId64 " numbers in all, %.2f MiB\n",
+    printf("state   %" PRId64 " parameters; %" PRId64 " numbers in all, %.2f MiB",
            f->params, f->state, (double)f->state_bytes / 1048576);
+    say_dtypes(f);
+    if (f->quantized)
+        printf("int8    %d layers of %d, %.3g %% of the operations, when optimized\n",
+               f->ints.ints, f->ints.layers, 100 * f->ints.share);
     printf("cost    %.4g GFLOP, %.4g MB read, %.4g MB written; values take %.2f MiB at "
            "least\n",
            f->cost.flops / 1e9, f->cost.bytes_read / 1e6, f->cost.bytes_written / 1e6,
@@ -140,6 +161,16 @@ static void put(const facts *f, bool nodes, const char *text)
     json_whole(&j, "batch", reel_graph_batch(f->g)); /* 0: fixed */
     json_whole(&j, "parameters", f->params);
     json_whole(&j, "state_bytes", f->state_bytes);
+    json_open(&j, "state_dtypes", '{');
+    for (int d = 0; d < N_DTYPES; d++)
+        if (f->of_dtype[d])
+            json_whole(&j, reel_dtype_name((reel_dtype)d), f->of_dtype[d]);
+    json_close(&j, '}');
+    if (f->quantized) {
+        json_whole(&j, "layers", f->ints.layers);
+        json_whole(&j, "integer_layers", f->ints.ints);
+        json_number(&j, "integer_operations", f->ints.share);
+    }
     json_number(&j, "flops", f->cost.flops);
     json_number(&j, "bytes_read", f->cost.bytes_read);
     json_number(&j, "bytes_written", f->cost.bytes_written);

@@ -1,43 +1,6 @@
 /* run.c: `reel run`: arrays in, arrays out. */
 #include "cli.h"
 
-#include <string.h>
-
-/* "NAME=FILE.npy" for the input of that name; else a file, for input number `next`. */
-static int place_of(const reel_graph *g, const char *text, int next, const char **path)
-{
-    const char *eq = strchr(text, '=');
-    *path = text;
-    for (int i = 0; eq && i < reel_graph_inputs(g); i++) {
-        const char *name = reel_graph_input_name(g, i);
-        if (strlen(name) != (size_t)(eq - text) || strncmp(name, text, strlen(name)) != 0)
-            continue;
-        *path = eq + 1;
-        return i;
-    }
-    return next;
-}
-
-static reel_status read_inputs(const reel_graph *g, const text_list *files, values *x)
-{
-    const char *path;
-    for (int i = 0; i < files->n; i++) {
-        int at = place_of(g, files->text[i], i, &path);
-        if (at >= x->n)
-            return reel_fail(REEL_ERR_ARG, "--input %s is one too many: %d are taken",
-                             path, x->n);
-        if (x->at[at])
-            return reel_fail(REEL_ERR_ARG, "--input %s: there was one for %s before it",
-                             path, reel_graph_input_name(g, at));
-        if (!(x->at[at] = reel_npy_load(path))) return reel_error_status();
-    }
-    for (int i = 0; i < x->n; i++)
-        if (!x->at[i])
-            return reel_fail(REEL_ERR_ARG, "--input %s=FILE.npy is missing",
-                             reel_graph_input_name(g, i));
-    return REEL_OK;
-}
-
 static void show(const reel_graph *g, const text_list *files, const values *y)
 {
     for (int i = 0; i < y->n; i++) {
@@ -100,8 +63,7 @@ int cmd_run(const command *self, int argc, char **argv)
     text_list in = {.n = 0}, out = {.n = 0};
     bool as_json = false, plain = false;
     const option options[] = {
-        {"--input", OPTION_LIST, &in, "a .npy file, or NAME=FILE; again for each input",
-         0, 0},
+        OPTION_INPUT(&in),
         {"--output", OPTION_LIST, &out, "a .npy file, in order; without: printed", 0, 0},
         OPTION_THREADS(&threads),
         {"--plain", OPTION_FLAG, &plain, "without optimizing first", 0, 0},

@@ -25,7 +25,8 @@ typedef struct reel__totals {
     int64_t peak_bytes;
     bool timed; /* peaks were given: weight is the time bound, else operations */
 } reel__totals;
-reel_status reel__totals_of(const reel_graph *g, const char *who,
+/* State is counted as `held` has it: of bytes that a dequantize reads, g may know numbers. */
+reel_status reel__totals_of(const reel_graph *g, const reel_graph *held, const char *who,
                             const reel_roofline *peaks, reel__totals *t);
 void reel__totals_free(reel__totals *t);
 /* What a node counts for in shares and colours. */

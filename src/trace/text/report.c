@@ -28,7 +28,7 @@ static void add_state(const reel_graph *g, reel__totals *t)
     }
 }
 
-reel_status reel__totals_of(const reel_graph *g, const char *who,
+reel_status reel__totals_of(const reel_graph *g, const reel_graph *held, const char *who,
                             const reel_roofline *peaks, reel__totals *t)
 {
     *t = (reel__totals){.timed = peaks != NULL};
@@ -45,7 +45,7 @@ reel_status reel__totals_of(const reel_graph *g, const char *who,
         t->weight += reel__weight(t, i);
         t->most = fmax(t->most, reel__weight(t, i));
     }
-    add_state(g, t);
+    add_state(held, t);
     if (!st && (t->peak_bytes = reel__peak_bytes(g)) < 0) st = reel_error_status();
     if (st) reel__totals_free(t);
     return st;
@@ -177,7 +177,7 @@ reel_status reel_graph_report(const reel_graph *g, FILE *to, const reel_roofline
         return reel_fail(REEL_ERR_ARG, "graph_report: %s is NULL",
                          g ? "to" : "the graph");
     reel_graph *r = reel__graph_as_run(g);
-    if (!r || reel__totals_of(r, "graph_report", peaks, &t)) {
+    if (!r || reel__totals_of(r, g, "graph_report", peaks, &t)) {
         reel_graph_free(r);
         return reel_error_status();
     }

@@ -21,7 +21,7 @@ static reel_status draw(const char *who, put_fn put, const reel_graph *g, FILE *
     if (!g || !to)
         return reel_fail(REEL_ERR_ARG, "%s: %s is NULL", who, g ? "to" : "the graph");
     reel_graph *r = reel__graph_as_run(g);
-    if (!r || reel__totals_of(r, who, o->peaks, &t)) {
+    if (!r || reel__totals_of(r, g, who, o->peaks, &t)) {
         reel_graph_free(r);
         return reel_error_status();
     }
