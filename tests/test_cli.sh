@@ -5,7 +5,7 @@ set -u
 # shellcheck source=tests/support/shell.sh
 . "$(dirname "$0")/support/shell.sh"
 
-commands='info run bench optimize compare view check ops passes'
+commands='info run bench optimize quantize compare view check ops passes'
 "$REEL_BINARY_DIR/examples/trace_export" . >said 2>stderr || fail "trace_export failed"
 grep -q 'batch 64: off by' said || fail "trace_export said: $(cat said)"
 mv resnet20.onnx net.onnx

@@ -73,6 +73,11 @@ ok '22 of 22' quantize net.onnx --calibrate many -o per_tensor.onnx --target per
     --equalize --bias-correct
 grep -q 'correct' stderr || fail "biases were not corrected: $(cat stderr)"
 grep -a -q 'rows 7; equalized; biases corrected' per_tensor.onnx || fail "the file hides it"
+# Of one layer, since learning takes its time; nothing is behind a layer norm here.
+ok '^layers   1 of 22' quantize net.onnx --calibrate many -o round.onnx --smooth --adaround \
+    --exclude 'layer*, conv1' --batch 7
+grep -q 'round' stderr || fail "no rounding was learned: $(cat stderr)"
+grep -a -q 'rows 7; smoothed; rounding learned; in f32: layer' round.onnx || fail "the file hides it"
 ok '^layers   20 of 22' quantize net.onnx --calibrate many -o ends.reel --keep-first --keep-last
 grep -q '^float    conv2d conv1: left out by the options' stdout || fail "first: $(cat stdout)"
 grep -q '^float    linear fc: left out by the options' stdout || fail "last: $(cat stdout)"

@@ -11,7 +11,7 @@ typedef struct wishes {
     reel_quantize_opts prepare;
     reel_percentile_opts percentile;
     int64_t batch, batches, opset;
-    bool correct, as_json, strict;
+    bool smooth, correct, round, as_json, strict;
 } wishes;
 
 /* What becomes of it. The lists are as long as the graphs have outputs and layers. */
@@ -178,10 +178,10 @@ static double size_of(const char *path)
 static void describe(const wishes *w, const outcome *o, char *to, size_t size)
 {
     const char *left_out = w->prepare.exclude ? w->prepare.exclude : "";
-    snprintf(to, size, "reel %s; target %s; method %s; rows %" PRId64 "%s%s%s%s%s%s",
+    snprintf(to, size, "reel %s; target %s; method %s; rows %" PRId64 "%s%s%s%s%s%s%s%s",
              reel_version(), w->target, w->method, o->n_rows,
-             w->prepare.equalize ? "; equalized" : "",
-             w->correct ? "; biases corrected" : "",
+             w->prepare.equalize ? "; equalized" : "", w->smooth ? "; smoothed" : "",
+             w->round ? "; rounding learned" : "", w->correct ? "; biases corrected" : "",
              w->prepare.keep_first ? "; first layer in f32" : "",
              w->prepare.keep_last ? "; last layer in f32" : "",
              *left_out ? "; in f32: " : "", left_out);
@@ -210,9 +210,13 @@ static reel_status write_file(const wishes *w, outcome *o)
 
 static reel_status quantize(const wishes *w, outcome *o)
 {
+    const reel_smooth_opts smooth = {.batches = w->batches, .progress = stderr};
     const reel_calibrate_opts calibrate = {.batches = w->batches, .progress = stderr};
+    const reel_round_opts round = {.batches = w->batches, .progress = stderr};
     if (open_all(w, o) || prepare(w, o) ||
+        (w->smooth && reel_quantize_smooth(o->q, o->loader, &smooth)) ||
         reel_quantize_calibrate(o->q, o->loader, &calibrate) ||
+        (w->round && reel_quantize_round(o->q, o->loader, &round)) ||
         (w->correct && reel_quantize_correct_biases(o->q, o->loader, &calibrate)) ||
         !(o->ints = reel_quantize_convert(o->q)) ||
         !(o->findings = reel_quantize_lint(o->ints, w->prepare.target)))
@@ -375,6 +379,10 @@ int cmd_quantize(const command *self, int argc, char **argv)
         {"--equalize", OPTION_FLAG, &w.prepare.equalize,
          "channels of neighbours are scaled to one range: for one scale per weight", 0,
          0},
+        {"--smooth", OPTION_FLAG, &w.smooth,
+         "what is large behind layer norm moves into weights (SmoothQuant)", 0, 0},
+        {"--adaround", OPTION_FLAG, &w.round,
+         "learns for each weight whether it is rounded up or down; takes a while", 0, 0},
         {"--bias-correct", OPTION_FLAG, &w.correct,
          "biases move so that layers keep their means", 0, 0},
         OPTION_BATCH(&w.batch, "rows of a step of calibration; default 32"),
