@@ -157,32 +157,61 @@ static void draw_linear(problem *p)
     snprintf(p->text, sizeof p->text, "m %" PRId64 " n %" PRId64 " k %" PRId64, m, n, k);
 }
 
-/* Sizes of one dimension of a convolution whose window fits. */
-static int64_t draw_window(reel__conv2d_attrs *a, int i, int64_t *x, int64_t *w)
+/* Sizes of one dimension of a convolution whose window fits, for up to `most` pixels. */
+static int64_t draw_window(reel__conv2d_attrs *a, int i, int64_t most, int64_t *x,
+                           int64_t *w)
 {
     for (;;) {
-        *x = 1 + random_below(12);
+        *x = 1 + random_below(most);
         *w = random_below(3) ? 3 - 2 * (random_bits() & 1) : 1 + random_below(7);
         a->stride[i] = 1 + random_below(3);
-        a->padding[i] = random_below(4);
-        a->dilation[i] = random_below(3) ? 1 : 1 + random_below(3);
+        a->padding[i] = random_below(8) ? random_below(4) : random_below(12);
+        a->dilation[i] = random_below(3) ? 1 : 1 + random_below(random_below(4) ? 3 : 9);
         int64_t room = *x + 2 * a->padding[i] - a->dilation[i] * (*w - 1) - 1;
         if (room >= 0) return room / a->stride[i] + 1;
     }
 }
 
+/* The first layer of many networks. */
+static int64_t draw_stem(reel__conv2d_attrs *a, int i, int64_t *x, int64_t *w)
+{
+    *x = 2 + random_below(30);
+    *w = 7;
+    a->stride[i] = 2;
+    a->padding[i] = 3;
+    a->dilation[i] = 1;
+    return (*x - 1) / 2 + 1;
+}
+
+/* Channels and pixels: of either few, or it takes the reference too long; all cuts into blocks of
+ * images, rows and pixels are among them. */
+typedef enum sizes { SMALL, WIDE, LONG, DEEP, STEM, KINDS } sizes;
+static const struct {
+    int64_t h, w, c, many_c, k, many_k;
+} kinds[KINDS] = {
+    [SMALL] = {12, 12, 20, 150, 20, 90}, [WIDE] = {12, 44, 10, 40, 10, 40},
+    [LONG] = {3, 1100, 4, 10, 4, 10},    [DEEP] = {4, 44, 400, 1500, 3, 6},
+    [STEM] = {0, 0, 3, 3, 20, 90},
+};
+
 static void draw_conv(problem *p)
 {
     *p = (problem){.kernel = K_CONV2D_INT8};
     reel__conv2d_attrs *a = &p->conv.conv;
-    int64_t h, w, r, s, c, k, n = some_size(3, 5);
-    const int64_t oh = draw_window(a, 0, &h, &r), ow = draw_window(a, 1, &w, &s);
-    const bool depthwise = random_below(4) == 0;
-    a->groups = depthwise         ? 1 + random_below(70)
+    const sizes kind = random_bits() & 1 ? SMALL : (sizes)random_below(KINDS);
+    int64_t h, w, r, s, c, k, n = some_size(3, kind == DEEP ? 3 : 5);
+    const bool stem = kind == STEM;
+    const int64_t oh = stem ? draw_stem(a, 0, &h, &r)
+                            : draw_window(a, 0, kinds[kind].h, &h, &r),
+                  ow = stem ? draw_stem(a, 1, &w, &s)
+                            : draw_window(a, 1, kinds[kind].w, &w, &s);
+    const bool depthwise = random_below(4) == 0 && kind != LONG && kind != STEM;
+    a->groups = depthwise         ? 1 + random_below(kind == DEEP ? 700 : 70)
                 : random_below(4) ? 1
-                                  : 1 + random_below(4);
-    c = depthwise ? 1 : some_size(20, 150);
-    k = depthwise && random_below(4) ? 1 : 1 + some_size(20, 90);
+                                  : 1 + random_below(kind == SMALL ? 4 : 2);
+    c = depthwise ? 1 : stem ? 3 : some_size(kinds[kind].c, kinds[kind].many_c);
+    k = depthwise && random_below(4) ? 1
+                                     : 1 + some_size(kinds[kind].k, kinds[kind].many_k);
     const bool odd = random_below(4) == 0, odd_w = random_below(4) == 0;
     const fill how = random_below(5) ? RANDOM : (fill)random_below(FILLS);
     p->operand[REEL_INT8_X] =

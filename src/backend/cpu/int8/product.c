@@ -1,163 +1,166 @@
-/* product.c: the product of bytes in tiles, and linear layers on it.
- *
- * A task gathers some rows of `a`, which then stay in L2, and meets them with panels of the
+/* product.c: the product of bytes: blocks of the image, which stay in L2, meet panels of the
  * weight, one after the other. */
 #include "backend/cpu/int8/int8.h"
 #include "base/alloc.h"
-#include "base/int64.h"
 #include "base/parallel.h"
 
-enum {
-    TILE_BYTES = 64 << 10,
-    TILE_ROWS = 192,      /* at most */
-    TASKS = 8,            /* that are worth gathering rows again for */
-    INLINE_WORK = 1 << 20 /* multiply-adds that are not worth a second thread */
-};
+#include <string.h>
 
-/* The cut of a job into tasks. */
+/* The cut of a job into tasks, and where what is beside a block lies in a worker's room. */
 typedef struct cut {
-    int64_t rows, blocks;    /* rows of a tile                         */
-    int64_t columns, chunks; /* columns of a task; whole pairs of vectors */
-    int64_t tile;            /* bytes of a worker's scratch            */
+    reel__int8_blocks blocks;
+    int64_t columns, chunks; /* columns of a task; whole panels */
+    int64_t windows, sums;   /* bytes of a room before them */
+    int64_t room;
 } cut;
 
-static cut cut_of(const reel__int8_weight *w, int64_t m)
+static cut cut_of(const reel__conv *g, const reel__int8_weight *w, bool flips)
 {
-    const int64_t least = w->isa->rows, wide = 2 * w->isa->lanes;
-    const int64_t fit = TILE_BYTES / (w->words * 4 + 1) / least * least;
-    cut c = {.rows = max64(least, min64(fit, TILE_ROWS))};
-    c.rows = ceil_div(ceil_div(m, ceil_div(m, c.rows)), least) * least;
-    c.blocks = ceil_div(m, c.rows);
-    const int64_t panels = ceil_div(w->padded, wide);
-    const int64_t wanted = ceil_div(TASKS, c.blocks * w->groups);
-    c.columns = ceil_div(panels, min64(wanted, panels)) * wide;
+    cut c = {.blocks = reel__int8_blocks_of(g, w, flips, 1)};
+    const reel__int8_blocks *b = &c.blocks;
+    const int64_t panels = ceil_div(w->padded, w->wide);
+    const int64_t wanted = ceil_div(reel__int8_tasks(g), b->count * w->groups);
+    c.columns = ceil_div(panels, min64(wanted, panels)) * w->wide;
     c.chunks = ceil_div(w->padded, c.columns);
-    c.tile = ceil_div(c.rows * (w->words * 4 + 4), 64) * 64;
+    const int64_t results = b->images * b->rows * b->pixels;
+    c.windows = b->bytes;
+    c.sums = c.windows + (b->lays ? results * w->words * 4 : 0);
+    c.room = ceil_div(c.sums + results * 4, 64) * 64;
     return c;
 }
 
-size_t reel__int8_tiles_size(const reel__int8_weight *w, int64_t m)
+static size_t segments_size(const reel__int8_weight *w)
 {
-    if (m == 0 || w->columns == 0) return 0;
-    return (size_t)(cut_of(w, m).tile * reel__max_workers());
+    return (size_t)ceil_div(w->segments, 8) * 64;
 }
 
-typedef struct tiles_ctx {
+size_t reel__int8_product_size(const reel__conv *g, const reel__int8_weight *w,
+                               bool flips)
+{
+    return segments_size(w) + (size_t)(cut_of(g, w, flips).room * reel__max_workers());
+}
+
+typedef struct product_ctx {
     const reel__int8_job *job;
     cut cut;
-} tiles_ctx;
+    int64_t *segment; /* bytes from a window's first tap on */
+    char *rooms;
+} product_ctx;
 
-static void sum_rows(const reel__int8_job *job, const char *a, int64_t a_row, int64_t n,
-                     int32_t *sum)
+/* ---- what is beside a block ---------------------------------------------------------- */
+
+/* The sum of a window at `a`; elements are never negative. */
+static int32_t window_sum(const product_ctx *t, const char *a)
 {
-    const int64_t depth = job->w.depth;
-    for (int64_t i = 0; i < n; i++, a += a_row) {
-        uint32_t s = 0; /* elements are never negative */
-        for (int64_t d = 0; d < depth; d++)
-            s +=
-                job->w.isa->per == 4 ? ((const uint8_t *)a)[d] : ((const uint16_t *)a)[d];
-        sum[i] = (int32_t)s;
+    const reel__int8_weight *w = &t->job->w;
+    uint32_t sum = 0;
+    for (int64_t s = 0; s < w->segments; s++) {
+        const void *from = a + t->segment[s];
+        for (int64_t e = 0; e < w->elements; e++)
+            sum += w->isa->per == 4 ? ((const uint8_t *)from)[e]
+                                    : ((const uint16_t *)from)[e];
     }
+    return (int32_t)sum;
+}
+
+static char *lay_window(const product_ctx *t, const char *a, char *to)
+{
+    const size_t bytes = (size_t)reel__int8_segment_words(&t->job->w) * 4;
+    for (int64_t s = 0; s < t->job->w.segments; s++, to += bytes)
+        memcpy(to, a + t->segment[s], bytes);
+    return to;
+}
+
+/* Of each result of a block: its window's sum, if it is needed, and its window, if they are laid
+ * one after the other. */
+static void prepare(const product_ctx *t, const reel__int8_block *at, char *room)
+{
+    const reel__int8_blocks *b = &t->cut.blocks;
+    const bool sums = t->job->end.b_zero;
+    int32_t *sum = (int32_t *)(void *)(room + t->cut.sums);
+    char *window = room + t->cut.windows;
+    if (!sums && !b->lays) return;
+    for (int64_t n = 0; n < at->images; n++)
+        for (int64_t p = 0; p < at->rows; p++) {
+            const char *a = at->a + reel__int8_line(b, n, p);
+            for (int64_t q = 0; q < at->pixels; q++, a += b->x.out * b->pixel) {
+                if (sums) *sum++ = window_sum(t, a);
+                if (b->lays) window = lay_window(t, a, window);
+            }
+        }
+}
+
+/* ---- tasks --------------------------------------------------------------------------- */
+
+/* A panel with all results of a block. */
+static void panel_rows(const product_ctx *t, const reel__int8_block *at, char *room,
+                       reel__int8_tile *tile, int64_t column)
+{
+    const reel__int8_job *job = t->job;
+    const reel__int8_blocks *b = &t->cut.blocks;
+    const int64_t y = column * (job->end.floats ? 4 : 1);
+    tile->a_sum = (const int32_t *)(void *)(room + t->cut.sums);
+    if (b->lays) {
+        static const int64_t whole[] = {0};
+        tile->m = at->images * at->rows * at->pixels;
+        tile->segments = 1;
+        tile->words = job->w.words;
+        tile->segment = whole;
+        tile->a = room + t->cut.windows;
+        tile->a_row = job->w.words * 4;
+        tile->y = reel__int8_result(job, at, 0, 0) + y;
+        job->w.isa->tile(tile);
+        return;
+    }
+    tile->m = at->pixels;
+    tile->segments = job->w.segments;
+    tile->words = reel__int8_segment_words(&job->w);
+    tile->segment = t->segment;
+    tile->a_row = b->x.out * b->pixel;
+    for (int64_t n = 0; n < at->images; n++)
+        for (int64_t p = 0; p < at->rows; p++, tile->a_sum += at->pixels) {
+            tile->a = at->a + reel__int8_line(b, n, p);
+            tile->y = reel__int8_result(job, at, n, p) + y;
+            job->w.isa->tile(tile);
+        }
 }
 
 /* Task (block, group, chunk). */
-static void tiles_task(void *ctx, int64_t i, int worker)
+static void product_task(void *ctx, int64_t i, int worker)
 {
-    const tiles_ctx *ct = ctx;
-    const reel__int8_job *job = ct->job;
+    const product_ctx *t = ctx;
+    const reel__int8_job *job = t->job;
     const reel__int8_weight *w = &job->w;
-    const int64_t chunk = i % ct->cut.chunks, group = i / ct->cut.chunks % w->groups;
-    const int64_t row = i / (ct->cut.chunks * w->groups) * ct->cut.rows;
-    const int64_t end = min64(w->padded, (chunk + 1) * ct->cut.columns);
-    const int64_t wide = 2 * w->isa->lanes;
-    char *room = job->rest + worker * ct->cut.tile;
-    reel__int8_tile t = {
-        .m = min64(ct->cut.rows, job->m - row),
-        .words = w->words,
-        .a = room,
-        .a_row = w->words * 4,
-        .a_sum = (int32_t *)(room + ct->cut.rows * w->words * 4),
-        .y_row = job->y_row,
-        .end = &job->end,
-    };
-    if (job->gather)
-        job->gather(job, group, row, t.m, room);
-    else
-        t.a = (const char *)job->x + row * t.a_row;
-    if (job->end.b_zero) sum_rows(job, t.a, t.a_row, t.m, (int32_t *)(uintptr_t)t.a_sum);
-    for (int64_t c = chunk * ct->cut.columns; c < end; c += wide) {
-        t.b = reel__int8_panel(w, job->packed, group, c);
-        t.width = min64(wide, w->padded - c);
-        t.valid = min64(wide, w->columns - c);
-        t.column = group * w->padded + c;
-        t.y = job->y + row * job->y_row + (group * w->columns + c) * job->y_element;
-        w->isa->tile(&t);
+    const int64_t chunk = i % t->cut.chunks, group = i / t->cut.chunks % w->groups;
+    const int64_t end = min64(w->padded, (chunk + 1) * t->cut.columns);
+    char *room = t->rooms + worker * t->cut.room;
+    const reel__int8_block at = reel__int8_load(
+        job, &t->cut.blocks, i / (t->cut.chunks * w->groups), group, room);
+    prepare(t, &at, room);
+    for (int64_t c = chunk * t->cut.columns; c < end; c += w->wide) {
+        reel__int8_tile tile = {
+            .b = reel__int8_panel(w, job->packed, group, c),
+            .width = min64(w->wide, w->padded - c),
+            .valid = min64(w->wide, w->columns - c),
+            .column = group * w->padded + c,
+            .y_row = job->y_row,
+            .end = &job->end,
+        };
+        panel_rows(t, &at, room, &tile, group * w->columns + c);
     }
 }
 
-void reel__int8_tiles(const reel__int8_job *job)
+void reel__int8_product(const reel__int8_job *job)
 {
+    const reel__conv *g = job->g;
     const reel__int8_weight *w = &job->w;
-    if (job->m == 0 || w->columns == 0) return;
-    tiles_ctx t = {job, cut_of(w, job->m)};
-    const int64_t tasks = t.cut.blocks * w->groups * t.cut.chunks;
-    const double work = (double)job->m * (double)w->dim[0] * (double)w->depth;
-    if (work < INLINE_WORK)
-        for (int64_t i = 0; i < tasks; i++) tiles_task(&t, i, 0);
-    else
-        reel__parallel(tasks, tiles_task, &t);
-}
-
-/* ---- linear ------------------------------------------------------------------------ */
-
-static void linear_gather(const reel__int8_job *job, int64_t group, int64_t row,
-                          int64_t n, char *to)
-{
-    const reel__int8_weight *w = &job->w;
-    const int64_t bytes = w->words * 4, used = w->depth * 4 / w->isa->per;
-    (void)group;
-    for (int64_t i = 0; i < n; i++, to += bytes) {
-        w->isa->widen(to, job->x + (row + i) * w->depth, w->depth, job->flip);
-        for (int64_t b = used; b < bytes; b++) to[b] = 0;
-    }
-}
-
-bool reel__fast_linear_int8(const reel__kcall *call, reel_status *status)
-{
-    const reel__linear_int8_attrs *a = call->attrs;
-    const reel__karg *x = &call->in[REEL_INT8_X], *y = &call->out[0];
-    if (!reel__is_contiguous(y->meta) || reel__numel(y->meta) == 0) return false;
-    reel__meta dense = *x->meta;
-    reel__set_contiguous(&dense);
-    const reel__int8_weight w =
-        reel__int8_weight_of(call->in[REEL_INT8_W].meta, 1, false);
-    const int64_t m = reel__numel(y->meta) / w.columns;
-    reel__int8_job job;
-    *status = reel__int8_begin(&job, call, &w, &dense, a->act, a->a,
-                               reel__int8_tiles_size(&w, m));
-    if (*status) return true;
-    const bool as_it_lies = w.isa->per == 4 && w.depth % 4 == 0 && !job.flip;
-    job.m = m;
-    job.gather = as_it_lies ? NULL : linear_gather;
-    reel__int8_tiles(&job);
-    reel__scratch_free(job.room);
-    return true;
-}
-
-size_t reel__prepare_linear_int8_size(const reel__kcall *call, unsigned constant)
-{
-    const reel__meta *y = call->out[0].meta;
-    if (!(constant & 1u << REEL_INT8_W) || !reel__is_contiguous(y) || !reel__numel(y))
-        return 0;
-    const reel__int8_weight w =
-        reel__int8_weight_of(call->in[REEL_INT8_W].meta, 1, false);
-    return reel__int8_packed_size(&w);
-}
-
-reel_status reel__prepare_linear_int8(const reel__kcall *call, void *to)
-{
-    const reel__karg *w = &call->in[REEL_INT8_W];
-    const reel__int8_weight shape = reel__int8_weight_of(w->meta, 1, false);
-    reel__int8_pack(&shape, w, to);
-    return REEL_OK;
+    product_ctx t = {job, cut_of(g, w, job->flip), (int64_t *)(void *)job->rest,
+                     job->rest + segments_size(w)};
+    const reel__int8_blocks *b = &t.cut.blocks;
+    const int64_t taps =
+        w->segments / g->r; /* that are segments, in a row of the window */
+    for (int64_t s = 0; s < w->segments; s++)
+        t.segment[s] = s / taps * b->y.tap * b->line + s % taps * b->x.tap * b->pixel;
+    reel__int8_run_tasks(b->count * w->groups * t.cut.chunks, reel__int8_tasks(g),
+                         product_task, &t, t.rooms, t.cut.room);
 }

@@ -16,18 +16,19 @@
 #include <immintrin.h>
 #endif
 
-typedef int32_t words __attribute__((vector_size(REEL_VW * 4), aligned(4), may_alias));
+typedef int32_t int8_words
+    __attribute__((vector_size(REEL_VW * 4), aligned(1), may_alias));
 
 /* Rows of a register block; with two vectors a row they and what is multiplied fit. */
 #if defined(__AVX512F__)
-#define ROWS 12
+#define ROWS 14
 #else
 #define ROWS 6
 #endif
 
-static inline reel_vi load(const int32_t *p)
+static inline reel_vi load(const void *p)
 {
-    return *(const words *)p;
+    return *(const int8_words *)p;
 }
 
 /* The word at p in every lane. */
@@ -38,71 +39,106 @@ static inline reel_vi repeat(const char *p)
     return w - (reel_vi){0};
 }
 
-/* Up to `left` bytes, at most a lane each, into zeroed lanes; and the low bytes of lanes back. The
- * compiler's own conversions go lane by lane. */
+/* The low bytes of four vectors, each xor flip; they are in -128..127.
+ *   put_bytes     one vector after the other
+ *   put_halves    two vectors at y, two at z
+ *   put_unpacked  channels in order, from where unpack() has left them */
 #if defined(__AVX512F__)
-static inline __mmask16 lanes_of(int64_t left)
+static inline __m512i bytes_of(const reel_vi v[4], uint8_t flip)
 {
-    return (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1);
+    const __m512i ab = _mm512_packs_epi32((__m512i)v[0], (__m512i)v[1]);
+    const __m512i cd = _mm512_packs_epi32((__m512i)v[2], (__m512i)v[3]);
+    return _mm512_xor_si512(_mm512_packs_epi16(ab, cd), _mm512_set1_epi8((char)flip));
 }
 
-static inline reel_vi load_bytes(const uint8_t *p, int64_t left)
+static inline void put_bytes(char *to, const reel_vi v[4], uint8_t flip)
 {
-    return (reel_vi)_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes_of(left), p));
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, bytes_of(v, flip)));
 }
 
-static inline void store_bytes(char *p, reel_vi v, int64_t left)
+static inline void put_halves(char *y, char *z, const reel_vi v[4], uint8_t flip)
 {
-    _mm512_mask_cvtepi32_storeu_epi8(p, lanes_of(left), (__m512i)v);
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i x = _mm512_permutexvar_epi32(order, bytes_of(v, flip));
+    _mm256_storeu_si256((__m256i *)y, _mm512_castsi512_si256(x));
+    _mm256_storeu_si256((__m256i *)z, _mm512_extracti64x4_epi64(x, 1));
 }
-#else
-static inline reel_vi spread(const uint8_t *p)
+
+static inline void put_unpacked(char *to, const reel_vi v[4], uint8_t flip, const int per)
 {
-#if defined(__AVX2__)
-    return (reel_vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    const __m512i x = bytes_of(v, flip);
+    _mm512_storeu_si512(to, per == 4 ? x : _mm512_permutexvar_epi64(order, x));
+}
+#elif defined(__AVX2__)
+static inline __m256i bytes_of(const reel_vi v[4], uint8_t flip)
+{
+    const __m256i ab = _mm256_packs_epi32((__m256i)v[0], (__m256i)v[1]);
+    const __m256i cd = _mm256_packs_epi32((__m256i)v[2], (__m256i)v[3]);
+    return _mm256_xor_si256(_mm256_packs_epi16(ab, cd), _mm256_set1_epi8((char)flip));
+}
+
+static inline void put_bytes(char *to, const reel_vi v[4], uint8_t flip)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((__m256i *)to,
+                        _mm256_permutevar8x32_epi32(bytes_of(v, flip), order));
+}
+
+static inline void put_unpacked(char *to, const reel_vi v[4], uint8_t flip, const int per)
+{
+    (void)per;
+    _mm256_storeu_si256((__m256i *)to, _mm256_permute4x64_epi64(bytes_of(v, flip), 0xd8));
+}
 #elif defined(__x86_64__)
-    int32_t four;
-    memcpy(&four, p, sizeof four);
-    const __m128i zero = _mm_setzero_si128();
-    const __m128i pairs = _mm_unpacklo_epi8(_mm_cvtsi32_si128(four), zero);
-    return (reel_vi)_mm_unpacklo_epi16(pairs, zero);
+static inline void put_bytes(char *to, const reel_vi v[4], uint8_t flip)
+{
+    const __m128i ab = _mm_packs_epi32((__m128i)v[0], (__m128i)v[1]);
+    const __m128i cd = _mm_packs_epi32((__m128i)v[2], (__m128i)v[3]);
+    _mm_storeu_si128((__m128i *)to,
+                     _mm_xor_si128(_mm_packs_epi16(ab, cd), _mm_set1_epi8((char)flip)));
+}
+
+static inline void put_unpacked(char *to, const reel_vi v[4], uint8_t flip, const int per)
+{
+    (void)per;
+    put_bytes(to, v, flip); /* a vector is a quarter */
+}
 #else
-    reel_vi v;
-    for (int i = 0; i < REEL_VW; i++) v[i] = p[i];
-    return v;
+static inline void put_bytes(char *to, const reel_vi v[4], uint8_t flip)
+{
+    for (int i = 0; i < 4 * REEL_VW; i++)
+        to[i] = (char)(v[i / REEL_VW][i % REEL_VW] ^ flip);
+}
+
+static inline void put_unpacked(char *to, const reel_vi v[4], uint8_t flip, const int per)
+{
+    (void)per;
+    put_bytes(to, v, flip); /* a vector is a quarter */
+}
+#endif
+
+/* n of a vector's bytes, four times lanes at most. */
+static inline void put_some(char *to, const char *from, size_t n)
+{
+#if defined(__AVX512F__)
+    const __mmask64 some = ~(__mmask64)0 >> (64 - n);
+    _mm512_mask_storeu_epi8(to, some, _mm512_maskz_loadu_epi8(some, from));
+#else
+    memcpy(to, from, n);
 #endif
 }
 
-static inline reel_vi load_bytes(const uint8_t *p, int64_t left)
+#if !defined(__AVX512F__)
+static inline void put_halves(char *y, char *z, const reel_vi v[4], uint8_t flip)
 {
-    uint8_t some[REEL_VW] = {0};
-    if (left >= REEL_VW) return spread(p);
-    memcpy(some, p, (size_t)left);
-    return spread(some);
-}
-
-static inline void gather_bytes(char *p, reel_vi v)
-{
-    v &= 255;
-#if defined(__AVX2__)
-    const __m256i all = (__m256i)v;
-    const __m128i pairs =
-        _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(pairs, pairs));
-#elif defined(__x86_64__)
-    const __m128i pairs = _mm_packs_epi32((__m128i)v, (__m128i)v);
-    const int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(pairs, pairs));
-    memcpy(p, &four, sizeof four);
-#else
-    for (int i = 0; i < REEL_VW; i++) p[i] = (char)v[i];
-#endif
-}
-
-static inline void store_bytes(char *p, reel_vi v, int64_t left)
-{
-    char some[REEL_VW];
-    gather_bytes(left >= REEL_VW ? p : some, v);
-    if (left < REEL_VW) memcpy(p, some, (size_t)left);
+    char both[4 * REEL_VW];
+    put_bytes(both, v, flip);
+    memcpy(y, both, sizeof both / 2);
+    memcpy(z, both + sizeof both / 2, sizeof both / 2);
 }
 #endif
 
@@ -137,6 +173,31 @@ static inline reel_vi add_pairs(reel_vi sum, reel_vi a, reel_vi b)
 #endif
 }
 
+/* Words of two neighbouring taps, 4 vectors of channels at p + slot[0] and p + slot[1]. */
+static inline void pairs_unpack(reel_vi a[4], const char *p, const int64_t *slot)
+{
+    for (int u = 0; u < 2; u++) {
+        const reel_vi x = load(p + slot[0] + (size_t)u * sizeof(reel_vi)),
+                      y = load(p + slot[1] + (size_t)u * sizeof(reel_vi));
+#if defined(__AVX512F__)
+        a[2 * u] = (reel_vi)_mm512_unpacklo_epi16((__m512i)x, (__m512i)y);
+        a[2 * u + 1] = (reel_vi)_mm512_unpackhi_epi16((__m512i)x, (__m512i)y);
+#elif defined(__AVX2__)
+        a[2 * u] = (reel_vi)_mm256_unpacklo_epi16((__m256i)x, (__m256i)y);
+        a[2 * u + 1] = (reel_vi)_mm256_unpackhi_epi16((__m256i)x, (__m256i)y);
+#elif defined(__x86_64__)
+        a[2 * u] = (reel_vi)_mm_unpacklo_epi16((__m128i)x, (__m128i)y);
+        a[2 * u + 1] = (reel_vi)_mm_unpackhi_epi16((__m128i)x, (__m128i)y);
+#else
+        int16_t all[2][2 * REEL_VW], words[4 * REEL_VW];
+        memcpy(all[0], &x, sizeof x);
+        memcpy(all[1], &y, sizeof y);
+        for (int i = 0; i < 4 * REEL_VW; i++) words[i] = all[i % 2][i / 2];
+        memcpy(a + 2 * u, words, sizeof words);
+#endif
+    }
+}
+
 static void pairs_widen(void *to, const uint8_t *restrict from, int64_t n, uint8_t flip)
 {
     int16_t *restrict a = to;
@@ -156,6 +217,22 @@ static void pairs_widen(void *to, const uint8_t *restrict from, int64_t n, uint8
 TARGET static inline reel_vi add_fours(reel_vi sum, reel_vi a, reel_vi b)
 {
     return (reel_vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+
+/* As pairs_unpack(), of four taps. */
+TARGET static inline void fours_unpack(reel_vi a[4], const char *p, const int64_t *slot)
+{
+    const __m512i w = _mm512_loadu_si512(p + slot[0]),
+                  x = _mm512_loadu_si512(p + slot[1]),
+                  y = _mm512_loadu_si512(p + slot[2]),
+                  z = _mm512_loadu_si512(p + slot[3]);
+    const __m512i wx = _mm512_unpacklo_epi8(w, x), yz = _mm512_unpacklo_epi8(y, z);
+    const __m512i wx_high = _mm512_unpackhi_epi8(w, x),
+                  yz_high = _mm512_unpackhi_epi8(y, z);
+    a[0] = (reel_vi)_mm512_unpacklo_epi16(wx, yz);
+    a[1] = (reel_vi)_mm512_unpackhi_epi16(wx, yz);
+    a[2] = (reel_vi)_mm512_unpacklo_epi16(wx_high, yz_high);
+    a[3] = (reel_vi)_mm512_unpackhi_epi16(wx_high, yz_high);
 }
 
 static void fours_widen(void *to, const uint8_t *restrict from, int64_t n, uint8_t flip)
