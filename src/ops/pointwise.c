@@ -296,8 +296,8 @@ const reel__op reel__pointwise = {
         "f[3,4]; f[4]; bool[3,1] | n_in=3 n_step=4 n_out=1 row=gt,where,mul,where "
         "src=0,1,-1,3,0,1,4,0,-1,2,5,4 out=3\n"
         "f[0,3]; f[3] | n_in=2 n_step=1 n_out=1 row=mul src=0,1,-1 out=0\n"
-        "u8[3,4]; f[] in 0.5..1; u8[]; f[4] | n_in=4 n_step=3 n_out=1 "
-        "row=dequantize,mul,tanh src=0,1,2,4,3,-1,5,-1,-1 out=2\n"
+        "u8[3,4]; f[] in 0.5..1; u8[]; f[4] | n_in=4 n_step=2 n_out=1 "
+        "row=dequantize,add src=0,1,2,4,3,-1 out=1\n"
         "u8[3,4]; c[] in 0.1..1; u8[]; c[3,4]; c[] in 0.1..1; i8[] | n_in=6 n_step=3 "
         "n_out=1 row=dequantize,add,quantize src=0,1,2,6,3,-1,7,4,5 "
         "a=0,0,0,0,-128,127 out=2",

@@ -29,7 +29,7 @@ KINDS = {  # format, per channel
     "qoperator_each": (QuantFormat.QOperator, True),
     "dynamic": None,
 }
-BATCHES = (1, 3, 16)
+BATCHES = (1, 3)
 WORST, BEYOND = 3.001, 0.1  # steps; share of the outputs more than one step apart
 FLOAT = ("conv2d", "conv2d_fused", "linear", "linear_fused")
 INTEGER = ("conv2d_int8", "linear_int8")
