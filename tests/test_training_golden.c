@@ -14,6 +14,11 @@
 
 #include <cmocka.h>
 
+#ifdef __SANITIZE_ADDRESS__
+enum { SHARE = 4 }; /* of the steps are run: a sanitizer is many times slower */
+#else
+enum { SHARE = 1 };
+#endif
 enum { STEPS = 20, PIXELS = 3 * 32 * 32, CLASSES = 10, MAX_BATCH = 32 };
 static const double TOLERANCE = 1e-4; /* relative */
 
@@ -141,6 +146,7 @@ static void compare(const char *model, int steps, int64_t batch, reel_module *ne
     double golden[STEPS], worst = 0;
     read_golden(model, golden);
     load_weights(net);
+    steps /= SHARE;
     for (int step = 0; step < steps; step++) {
         reel_scope s = reel_scope_begin();
         reel_tensor *x, *y;
