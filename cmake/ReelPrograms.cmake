@@ -167,9 +167,9 @@ endforeach()
 # Shell tests run the programs; they find them under $REEL_BINARY_DIR.
 if(REEL_BUILD_EXAMPLES)
     file(GLOB scripts CONFIGURE_DEPENDS tests/test_*.sh)
-    if(REEL_SANITIZE) # these run other tests again; what differs is in texts, not in memory
-        set(again "locale|locale_cli|unload_valgrind|traced|qat_resnet|cli_quantize")
-        string(APPEND again "|quantize_onnx|onnx_int8_files")
+    if(REEL_SANITIZE) # programs that take long and run what other tests run
+        set(again "locale|locale_cli|unload_valgrind|traced|resume|dcgan|char_gpt|qat_resnet")
+        string(APPEND again "|cli_quantize|quantize_onnx|onnx_int8_files")
         list(FILTER scripts EXCLUDE REGEX "test_(${again})\\.sh$")
     endif()
     foreach(script IN LISTS scripts)
