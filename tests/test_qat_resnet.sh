@@ -12,7 +12,7 @@ row()
     sed -n "s/^$1 *\([0-9.]*\) % *\([0-9.]*\) %$/\1 \2/p" stdout
 }
 
-run --samples 320 --epochs 2 --qat-epochs 1 --batch 32 --calibrate 64 --threads 2 || fail "it failed"
+run --samples 160 --epochs 2 --qat-epochs 1 --batch 32 --calibrate 32 --threads 2 || fail "it failed"
 for name in float 'PTQ, min-max' 'PTQ, moving average' 'PTQ, percentile' 'PTQ, entropy' \
     'PTQ, mean square error' '  and biases corrected' '  and layers equalized' QAT; do
     [ -n "$(row "$name")" ] || fail "no row of $name: $(cat stdout)"

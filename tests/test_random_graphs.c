@@ -18,7 +18,7 @@
 #ifdef __SANITIZE_ADDRESS__
 enum { DEFAULT_COUNT = 150 };
 #else
-enum { DEFAULT_COUNT = 1500 };
+enum { DEFAULT_COUNT = 1000 };
 #endif
 
 /* What one seed is computed with. */

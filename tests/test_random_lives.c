@@ -16,7 +16,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { DEFAULT_COUNT = 40 };
 #else
-enum { DEFAULT_COUNT = 500 };
+enum { DEFAULT_COUNT = 400 };
 #endif
 
 static char folder[] = "/tmp/reel-lives-XXXXXX";
