@@ -651,6 +651,11 @@ static void test_state_dict(void **state)
     assert_int_equal(reel_state_dict(a, map), REEL_OK);
     assert_int_equal(reel_load_state_dict(b, map, NULL), REEL_OK);
     assert_true(difference(reel_forward(b, x), reel_forward(a, x)) == 0);
+    reel_quantizer first;
+    assert_int_equal(reel_quantize_at(b, 0, &first), REEL_OK);
+    (void)reel_mul_scalar_(first.scale, 0); /* as from a file that was not calibrated */
+    assert_null(reel_forward(b, x));
+    expect_error(REEL_ERR_STATE, "has a scale of 0: it was not calibrated");
     reel_params p = reel_parameters(net), r = reel_parameters(a);
     assert_int_equal(p.n, r.n); /* scales are no parameters */
     reel_tensor_map_free(map);
@@ -789,6 +794,10 @@ static void test_learned_scales(void **state)
     (void)reel_forward(q, x); /* however far it went */
     assert_true(reel_item(s) > 0 && reel_item(t) > 0);
     assert_ok();
+    (void)reel_mul_scalar_(reel_detach(s), -1); /* the last step before it is tested */
+    reel_train(q, false);
+    assert_non_null(reel_forward(q, x));
+    assert_true(reel_item(s) > 0);
     reel_module_free(q);
     reel_graph_free(g);
 }

@@ -25,15 +25,21 @@ static reel_tensor *with_factor(reel_tensor *p, double factor)
     return reel_add(same, reel_mul_scalar(reel_sub(p, same), factor));
 }
 
+reel_status reel__learned_settle(const reel__quantizer *z)
+{
+    bool was = reel_set_grad_enabled(false);
+    (void)reel_clamp_(z->scale, SMALLEST_SCALE, z->most_scale);
+    (void)reel_set_grad_enabled(was);
+    return reel_error_status();
+}
+
 reel_tensor *reel__learned_fake(const reel__quantized *q, int node,
                                 reel_tensor *const in[])
 {
     const reel__gnode *n = &q->graph->node[node];
     const reel__quantizer *z = &q->quantizer[q->of_node[node]];
     double factor = gradient_factor(z, in[0]);
-    bool was = reel_set_grad_enabled(false);
-    (void)reel_clamp_(z->scale, SMALLEST_SCALE, z->most_scale);
-    (void)reel_set_grad_enabled(was);
+    if (reel__learned_settle(z)) return NULL;
     reel_tensor *zero = in[2];
     if (reel_needs_grad(zero)) zero = with_factor(zero, factor);
     return APPLY(n->op, n->attrs, in[0], with_factor(in[1], factor), zero);

@@ -1,5 +1,6 @@
 /* module.c: the prepared module: its graph, in which the fake_quantize nodes do more than they
  * say: they observe, and while it is calibrated they let values through as they are. */
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -173,9 +174,27 @@ reel__quantized *reel__quantized_of(const char *who, reel_module *m)
     return NULL;
 }
 
+/* Differs once any scale was written: by training, by a load. */
+static uint64_t scales_now(const reel__quantized *q)
+{
+    uint64_t all = 1;
+    for (int i = 0; i < q->n_quantizer; i++) {
+        const reel__storage *s = q->quantizer[i].scale->storage;
+        const struct {
+            const void *memory;
+            uint64_t version;
+        } is = {s, s->version};
+        all = reel__says_mix(all, &is, sizeof is);
+    }
+    return all ? all : 1;
+}
+
 reel_status reel__quantized_ready(reel__quantized *q, const char *who)
 {
-    for (int i = 0; i < q->n_quantizer && !q->ready; i++) {
+    const uint64_t now = scales_now(q);
+    if (q->ready && q->m.training && q->n_quantizer && q->quantizer[0].learned)
+        return REEL_OK; /* each node sees to its scale */
+    for (int i = 0; i < q->n_quantizer && q->ready != now; i++) {
         const reel__quantizer *z = &q->quantizer[i];
         double smallest = 0;
         bool was = reel_set_grad_enabled(false);
@@ -184,13 +203,15 @@ reel_status reel__quantized_ready(reel__quantized *q, const char *who)
         reel_scope_end(s);
         (void)reel_set_grad_enabled(was);
         if (st) return st;
-        if (!(smallest > 0))
+        if (z->learned && q->ready && smallest < 0) st = reel__learned_settle(z);
+        if (st) return st;
+        if (smallest == 0 || isnan(smallest) || (smallest < 0 && !z->learned))
             return reel_fail(REEL_ERR_STATE,
                              "%s: %s has a scale of %g: it was not calibrated. "
                              "reel_quantize_calibrate() first, or train",
                              who, z->name, smallest);
     }
-    q->ready = true;
+    q->ready = scales_now(q);
     return REEL_OK;
 }
 

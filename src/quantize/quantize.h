@@ -156,7 +156,7 @@ typedef struct reel__quantized {
     bool may_use_batch;    /* norms may work with statistics of the batch ... */
     bool batch_statistics; /* ... and do */
     bool observing, frozen;
-    bool ready;       /* all scales were seen to be above 0 */
+    uint64_t ready;   /* the scales when they were last seen to be above 0; 0: never */
     uint64_t watched; /* base/watched.h */
 } reel__quantized;
 /* A module that runs g, which it takes over, also where it fails. */
@@ -178,6 +178,8 @@ reel_status reel__find_layers(reel__quantized *q);
 
 /* ---- learn.c, norms.c: what a node does in training -------------------------------------------- */
 
+/* A step of an optimizer may have taken a learned scale out of its range: back into it. */
+reel_status reel__learned_settle(const reel__quantizer *z);
 /* fake_quantize with a scale, and perhaps a zero point, that are parameters. */
 reel_tensor *reel__learned_fake(const reel__quantized *q, int node,
                                 reel_tensor *const in[]);

@@ -17,10 +17,9 @@
 /* What a file holds quantized stays so, or a small layer would run on floats. */
 static bool foldable(const reel__op *op)
 {
-    if (op == &reel__dequantize) return false;
+    const bool views = op->traits & REEL_OP_VIEW;
+    if ((op->traits & REEL_OP_UNPACKS) && !views) return false;
     if (op->traits & (REEL_OP_INPLACE | REEL_OP_RANDOM)) return false;
-    if (op == &reel__dequantize)
-        return false; /* a weight stays the integers that it is */
     return op->traits & (REEL_OP_POINTWISE | REEL_OP_VIEW | REEL_OP_FOLDS);
 }
 
